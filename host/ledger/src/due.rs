@@ -1,0 +1,72 @@
+//! What time itself brings: expiries and resets. Each is due at an instant of its own and yields the same entry
+//! whether it is found late or on time, by a request or by the sweeper.
+
+use crate::{
+    ids::ReservationId,
+    journal::Event,
+    state::{CustomerState, Draft, GrantStatus},
+    time::Timestamp,
+    transfer::Book,
+};
+
+/// Something that is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// A reservation's hold ends.
+    ReservationExpiry(ReservationId),
+    /// The period ends; a policy decides what that does.
+    PeriodEnd,
+    /// One or more grants' time runs out.
+    GrantExpiry,
+}
+
+impl CustomerState {
+    /// What is due next, and when. At one instant reservations expire first, so that the reset sees what they give
+    /// back; the reset comes before the expiry of grants, so that it may roll them over.
+    #[must_use]
+    pub fn next_due(&self) -> Option<(Timestamp, Due)> {
+        let reservation = self
+            .reservations
+            .iter()
+            .min_by_key(|(id, reservation)| (reservation.expires_at, **id))
+            .map(|(id, reservation)| (reservation.expires_at, Due::ReservationExpiry(*id)));
+        let period = self.next_reset_at().filter(|_| !self.closed).map(|end| (end, Due::PeriodEnd));
+        let grant = self.next_grant_expiry().map(|expiry| (expiry, Due::GrantExpiry));
+        // `min_by_key` keeps the first of equals.
+        [reservation, period, grant].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    fn next_grant_expiry(&self) -> Option<Timestamp> {
+        let live = self.grants.iter().filter(|grant| grant.status == GrantStatus::Live);
+        live.filter_map(|grant| grant.grant.expires_at).min()
+    }
+
+    /// The entry for the expiry of a reservation at its time.
+    ///
+    /// # Errors
+    /// A reservation that is closed.
+    pub fn expire_reservation(&self, id: ReservationId) -> Result<Draft, crate::error::Rejection> {
+        self.close_reservation(id, Event::ReservationExpired { reservation: id })
+    }
+
+    /// The entry for the expiry of all grants whose time runs out at or before `at`.
+    #[must_use]
+    pub fn expire_grants(&self, at: Timestamp) -> Draft {
+        let mut grants = Vec::new();
+        let mut transfers = Vec::new();
+        let mut credit = None;
+        for state in &self.grants {
+            let due = state.grant.expires_at.is_some_and(|expiry| expiry <= at);
+            if state.status != GrantStatus::Live || !due {
+                continue;
+            }
+            let id = state.grant.id;
+            grants.push(id);
+            credit.get_or_insert_with(|| state.grant.credit.clone());
+            if !state.remaining.is_zero() {
+                transfers.push(Self::transfer(&state.grant.credit, Book::Grant(id), Book::Expired, state.remaining));
+            }
+        }
+        Draft { transfers, credit, ..Draft::new(Event::GrantsExpired { grants }) }
+    }
+}

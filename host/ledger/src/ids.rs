@@ -1,0 +1,258 @@
+//! Names: keys that callers choose, ids that the journal gives, digests of content.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+use std::{fmt, str::FromStr, sync::Arc};
+
+/// Why a name is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// A caller's key outside `[A-Za-z0-9_.:-]{1,128}`.
+    #[error("must be 1 to 128 characters of A-Z a-z 0-9 _ . : -")]
+    Key,
+    /// Not an id of the expected kind.
+    #[error("not an id of this kind")]
+    Id,
+    /// Not `sha256:` and 64 hexadecimal digits.
+    #[error("must be \"sha256:\" and 64 hexadecimal digits")]
+    Digest,
+    /// An idempotency key outside 1 to 255 visible ASCII characters.
+    #[error("must be 1 to 255 visible ASCII characters")]
+    IdempotencyKey,
+}
+
+/// Text as JSON for a type with `Display` and `FromStr`.
+macro_rules! text_serde {
+    ($name:ty) => {
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                text.parse().map_err(D::Error::custom)
+            }
+        }
+    };
+}
+
+/// A key that the caller chose: a customer, plan, policy, feature or entity. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(Arc<str>);
+
+impl Key {
+    /// A key that the code itself names.
+    pub(crate) fn known(text: &'static str) -> Self {
+        Self(text.into())
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Key {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let fine = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'-');
+        if (1..=128).contains(&text.len()) && text.bytes().all(fine) { Ok(Self(text.into())) } else { Err(NameError::Key) }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+impl AsRef<str> for Key {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+text_serde!(Key);
+
+/// A customer's key.
+pub type CustomerId = Key;
+
+/// The caller's idempotency key: 1 to 255 visible ASCII characters, unique for one customer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct IdempotencyKey(Arc<str>);
+
+impl IdempotencyKey {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for IdempotencyKey {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        if (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ') {
+            Ok(Self(text.into()))
+        } else {
+            Err(NameError::IdempotencyKey)
+        }
+    }
+}
+
+impl fmt::Display for IdempotencyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+text_serde!(IdempotencyKey);
+
+/// The number of an entry in one customer's journal: 1, 2, 3, with no gaps.
+pub type Seq = u64;
+
+/// Defines an id that says where in the customer's journal its thing began: prefix, entry number and place in it.
+macro_rules! journal_id {
+    ($(#[$meta:meta])* $name:ident, $prefix:literal) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name {
+            /// The entry that made it.
+            pub entry: Seq,
+            /// Its place among those that the entry made, from 0.
+            pub index: u32,
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "_{}"), self.entry)?;
+                if self.index > 0 { write!(f, "_{}", self.index) } else { Ok(()) }
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NameError;
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                let numbers = text.strip_prefix(concat!($prefix, "_")).ok_or(NameError::Id)?;
+                let (entry, index) = numbers.split_once('_').unwrap_or((numbers, "0"));
+                let id = Self {
+                    entry: entry.parse().map_err(|_| NameError::Id)?,
+                    index: index.parse().map_err(|_| NameError::Id)?,
+                };
+                // One spelling for each id: no leading zeros, signs or a needless index.
+                if id.to_string() == text { Ok(id) } else { Err(NameError::Id) }
+            }
+        }
+        text_serde!($name);
+    };
+}
+
+journal_id! {
+    /// A grant of one customer, such as `grant_12`.
+    GrantId, "grant"
+}
+journal_id! {
+    /// A reservation of one customer, such as `res_12`.
+    ReservationId, "res"
+}
+journal_id! {
+    /// Terms of one customer (`terms_12`); a plan's terms count from the plan's own sequence.
+    TermsId, "terms"
+}
+journal_id! {
+    /// A charge of one customer, such as `chg_12`.
+    ChargeId, "chg"
+}
+
+/// A SHA-256 of content: `sha256:` and 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest(pub [u8; 32]);
+
+impl Digest {
+    /// The digest of `bytes`.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        use sha2::Digest as _;
+        Self(sha2::Sha256::digest(bytes).into())
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("sha256:")?;
+        f.write_str(&hex(&self.0))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Digest {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let digits = text.strip_prefix("sha256:").ok_or(NameError::Digest)?;
+        let mut bytes = [0; 32];
+        if digits.len() != 64 {
+            return Err(NameError::Digest);
+        }
+        for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks(2)) {
+            let pair = std::str::from_utf8(pair).map_err(|_| NameError::Digest)?;
+            *byte = u8::from_str_radix(pair, 16).map_err(|_| NameError::Digest)?;
+        }
+        Ok(Self(bytes))
+    }
+}
+text_serde!(Digest);
+
+/// Lower-case hexadecimal.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        for nibble in [byte >> 4, byte & 15] {
+            text.push(char::from(DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0')));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_have_one_spelling() {
+        for (text, fine) in [
+            ("grant_1", true),
+            ("grant_12_3", true),
+            ("grant_1_0", false),
+            ("grant_01", false),
+            ("grant_+1", false),
+            ("grant_", false),
+            ("res_1", false),
+        ] {
+            assert_eq!(text.parse::<GrantId>().map(|id| id.to_string()).ok(), fine.then(|| text.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn keys_and_digests_are_checked() {
+        assert!("a.b:c-d_E9".parse::<Key>().is_ok());
+        for bad in ["", "a b", "é", &"x".repeat(129)] {
+            assert_eq!(bad.parse::<Key>(), Err(NameError::Key), "{bad}");
+        }
+        let digest = Digest::of(b"abc");
+        assert_eq!(digest.to_string().parse(), Ok(digest));
+        assert!(digest.to_string().starts_with("sha256:ba7816bf"));
+    }
+}

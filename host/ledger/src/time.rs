@@ -1,0 +1,189 @@
+//! Instants, a customer's time zone, and the local calendar that a policy sees.
+//!
+//! Zone rules come from the database that is compiled in, so that every host computes the same boundaries.
+
+use jiff::{ZonedDateTime, tz::TimeZone};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+use std::{fmt, str::FromStr};
+
+/// Microseconds since 1970-01-01T00:00:00Z, between the years 1900 and 9999. In JSON RFC 3339 in UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(pub i64);
+
+/// Why a time or a zone is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TimeError {
+    /// Not RFC 3339 with an offset, or outside the years 1900 to 9999.
+    #[error("must be an RFC 3339 time such as \"2026-11-23T10:00:00Z\"")]
+    Instant,
+    /// Not in the IANA time zone database.
+    #[error("must be an IANA time zone such as \"Europe/Berlin\"")]
+    Zone,
+}
+
+const EARLIEST: i64 = -2_208_988_800_000_000;
+const LATEST: i64 = 253_402_207_200_000_000;
+
+impl Timestamp {
+    /// One second, in microseconds.
+    pub const SECOND: i64 = 1_000_000;
+
+    /// This instant moved by microseconds; it stops at the ends of the range.
+    #[must_use]
+    pub fn plus_micros(self, micros: i64) -> Self {
+        Self(self.0.saturating_add(micros).clamp(EARLIEST, LATEST))
+    }
+
+    /// The instant, if it lies in the supported range.
+    #[must_use]
+    pub fn checked(micros: i64) -> Option<Self> {
+        (EARLIEST..=LATEST).contains(&micros).then_some(Self(micros))
+    }
+
+    fn instant(self) -> jiff::Timestamp {
+        jiff::Timestamp::from_microsecond(self.0.clamp(EARLIEST, LATEST)).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.instant(), f)
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = TimeError;
+    fn from_str(text: &str) -> Result<Self, TimeError> {
+        let instant: jiff::Timestamp = text.parse().map_err(|_| TimeError::Instant)?;
+        Self::checked(instant.as_microsecond()).ok_or(TimeError::Instant)
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(D::Error::custom)
+    }
+}
+
+/// A time zone by its IANA name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Zone(TimeZone);
+
+impl Zone {
+    /// Coordinated universal time, the default.
+    #[must_use]
+    pub fn utc() -> Self {
+        Self(TimeZone::UTC)
+    }
+
+    /// The IANA name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.iana_name().unwrap_or("UTC")
+    }
+
+    /// The local calendar at `at`.
+    #[must_use]
+    pub fn moment(&self, at: Timestamp) -> Moment {
+        let local = self.zoned(at);
+        let unsigned = |value: i8| u8::try_from(value).unwrap_or(0);
+        Moment {
+            at,
+            year: local.year(),
+            month: unsigned(local.month()),
+            day: unsigned(local.day()),
+            hour: unsigned(local.hour()),
+            minute: unsigned(local.minute()),
+            second: unsigned(local.second()),
+            weekday: unsigned(local.weekday().to_monday_one_offset()),
+            offset_seconds: local.offset().seconds(),
+        }
+    }
+
+    pub(crate) fn zoned(&self, at: Timestamp) -> ZonedDateTime {
+        at.instant().to_zoned_datetime(self.0.clone())
+    }
+}
+
+impl FromStr for Zone {
+    type Err = TimeError;
+    fn from_str(name: &str) -> Result<Self, TimeError> {
+        if name == "UTC" { Ok(Self::utc()) } else { TimeZone::get(name).map(Self).map_err(|_| TimeError::Zone) }
+    }
+}
+
+impl Default for Zone {
+    fn default() -> Self {
+        Self::utc()
+    }
+}
+
+impl Serialize for Zone {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Zone {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        name.parse().map_err(D::Error::custom)
+    }
+}
+
+/// An instant with its local calendar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// The instant.
+    pub at: Timestamp,
+    /// Gregorian year.
+    pub year: i16,
+    /// 1 to 12.
+    pub month: u8,
+    /// 1 to 31.
+    pub day: u8,
+    /// 0 to 23.
+    pub hour: u8,
+    /// 0 to 59.
+    pub minute: u8,
+    /// 0 to 59.
+    pub second: u8,
+    /// ISO 8601: Monday is 1, Sunday is 7.
+    pub weekday: u8,
+    /// Seconds to add to UTC to get local time.
+    pub offset_seconds: i32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_rfc_3339_in_utc() {
+        for (text, printed) in [
+            ("2026-11-23T10:00:00Z", Some("2026-11-23T10:00:00Z")),
+            ("2026-11-23T11:00:00.5+01:00", Some("2026-11-23T10:00:00.5Z")),
+            ("2026-11-23", None),
+            ("2026-11-23T10:00:00", None),
+            ("-009999-01-01T00:00:00Z", None),
+            ("yesterday", None),
+        ] {
+            assert_eq!(text.parse::<Timestamp>().ok().map(|t| t.to_string()).as_deref(), printed, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_moment_is_local() {
+        let zone: Zone = "America/New_York".parse().unwrap();
+        let moment = zone.moment("2026-03-08T07:30:00Z".parse().unwrap());
+        assert_eq!((moment.day, moment.hour, moment.weekday, moment.offset_seconds), (8, 3, 7, -14_400));
+        assert!("Mars/Base".parse::<Zone>().is_err());
+    }
+}
