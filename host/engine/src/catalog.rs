@@ -1,0 +1,183 @@
+//! The catalog: plans, their terms, policies and API keys, small enough to keep in memory. It is replaced as a whole by
+//! an atomic swap; whoever reads it keeps the one it began with.
+
+use proviso_ledger::{
+    decision::Manifest,
+    entitlement::Entitlement,
+    ids::{CustomerId, Digest, Key},
+    period::Interval,
+    terms::Terms,
+    time::Timestamp,
+};
+use proviso_store::{Reference, StoreError};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+/// A plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Its key.
+    pub plan: Key,
+    /// For people.
+    pub name: String,
+    /// How long its periods are; none when they never end by themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Interval>,
+    /// What its customers are entitled to.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub entitlements: BTreeMap<Key, Entitlement>,
+    /// When it was first put.
+    pub created_at: Timestamp,
+}
+
+/// A policy: a name under which versions are uploaded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Policy {
+    /// Its key.
+    pub policy: Key,
+    /// For people.
+    pub description: String,
+    /// When it was first put.
+    pub created_at: Timestamp,
+}
+
+/// A version of a policy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Version {
+    /// The policy.
+    pub policy: Key,
+    /// Counted from 1.
+    pub version: u32,
+    /// SHA-256 of the module.
+    pub digest: Digest,
+    /// The module's size.
+    pub size_bytes: u64,
+    /// What the policy says of itself.
+    pub manifest: Manifest,
+    /// How long it took to compile, in milliseconds.
+    pub compile_ms: u64,
+    /// When it was uploaded.
+    pub created_at: Timestamp,
+    /// Whether it may no longer be bound. What it decided can still be replayed.
+    #[serde(skip)]
+    pub deleted: bool,
+}
+
+/// What an API key may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Check, charge, reserve.
+    Usage,
+    /// Read.
+    Read,
+    /// Customers, plans, grants, terms.
+    Manage,
+    /// Policies.
+    Policies,
+    /// API keys; and all the rest.
+    Admin,
+}
+
+/// A key to the API.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ApiKey {
+    /// Its id.
+    pub id: Key,
+    /// For people.
+    pub name: String,
+    /// What it may do.
+    pub scopes: BTreeSet<Scope>,
+    /// The only customer it may touch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub customer: Option<CustomerId>,
+    /// When it stops working.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// When it was revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<Timestamp>,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+impl ApiKey {
+    /// Whether it works at `at`.
+    #[must_use]
+    pub fn is_live(&self, at: Timestamp) -> bool {
+        self.revoked_at.is_none() && self.expires_at.is_none_or(|expiry| at < expiry)
+    }
+
+    /// Whether it may do what `scope` stands for.
+    #[must_use]
+    pub fn allows(&self, scope: Scope) -> bool {
+        self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin)
+    }
+}
+
+/// All of it, as of one revision.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    /// The revision.
+    pub revision: u64,
+    /// Plans by key.
+    pub plans: BTreeMap<Key, Arc<Plan>>,
+    /// Terms by plan, in the order they were bound.
+    pub plan_terms: HashMap<Key, Vec<Arc<Terms>>>,
+    /// Policies by key.
+    pub policies: BTreeMap<Key, Arc<Policy>>,
+    /// Versions by policy, in order: version n stands at n - 1.
+    pub versions: HashMap<Key, Vec<Arc<Version>>>,
+    /// API keys by the SHA-256 of their secret.
+    pub api_keys: HashMap<[u8; 32], Arc<ApiKey>>,
+}
+
+impl Catalog {
+    /// Reads it out of the store's rows.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] for a body that is not what its table holds.
+    pub fn read(reference: Reference) -> Result<Self, StoreError> {
+        let mut catalog = Self { revision: reference.revision, ..Self::default() };
+        for row in reference.plans {
+            catalog.plans.insert(row.plan.clone(), Arc::new(parse("plan", &row.plan, &row.body)?));
+        }
+        for row in reference.plan_terms {
+            let terms = Arc::new(parse("terms of plan", &row.plan, &row.body)?);
+            catalog.plan_terms.entry(row.plan).or_default().push(terms);
+        }
+        for row in reference.policies {
+            catalog.policies.insert(row.policy.clone(), Arc::new(parse("policy", &row.policy, &row.body)?));
+        }
+        for row in reference.policy_versions {
+            let mut version: Version = parse("version of policy", &row.policy, &row.body)?;
+            version.deleted = row.deleted;
+            catalog.versions.entry(row.policy).or_default().push(Arc::new(version));
+        }
+        for row in reference.api_keys {
+            catalog.api_keys.insert(row.secret_hash, Arc::new(parse("API key", &row.id, &row.body)?));
+        }
+        Ok(catalog)
+    }
+
+    /// A version, deleted or not.
+    #[must_use]
+    pub fn version(&self, policy: &Key, version: u32) -> Option<&Arc<Version>> {
+        let place = usize::try_from(version).ok()?.checked_sub(1)?;
+        self.versions.get(policy)?.get(place)
+    }
+
+    /// A plan's terms, in the order they were bound.
+    #[must_use]
+    pub fn terms_of(&self, plan: Option<&Key>) -> &[Arc<Terms>] {
+        plan.and_then(|plan| self.plan_terms.get(plan)).map_or(&[], Vec::as_slice)
+    }
+}
+
+fn parse<T: DeserializeOwned>(what: &str, key: &Key, body: &str) -> Result<T, StoreError> {
+    serde_json::from_str(body)
+        .map_err(|error| StoreError::Corrupt { detail: format!("{what} {key} can't be read: {error}") })
+}

@@ -1,0 +1,133 @@
+//! What all lanes and use cases share: the store, the policies, the catalog and the clock.
+
+use crate::{catalog::Catalog, clock::Clock, error::EngineError};
+use arc_swap::ArcSwap;
+use proviso_ledger::{
+    error::FoldError,
+    ids::{CustomerId, Digest, Seq},
+    journal::Entry,
+};
+use proviso_policy::Runtime;
+use proviso_store::Store;
+use std::{
+    num::NonZeroUsize,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::RwLock;
+
+/// How the engine runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Lanes: one for each core is enough.
+    pub lanes: NonZeroUsize,
+    /// Requests that may wait in one lane before more are turned away.
+    pub queue: usize,
+    /// Customers whose state is kept in memory.
+    pub cached_customers: usize,
+    /// How late a usage may be reported.
+    pub late_window: Duration,
+    /// How often the sweeper looks for what is due.
+    pub sweep_every: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            lanes: NonZeroUsize::MIN,
+            queue: 4_096,
+            cached_customers: 100_000,
+            late_window: Duration::from_secs(35 * 86_400),
+            sweep_every: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Options {
+    pub(crate) fn late_window_micros(&self) -> i64 {
+        i64::try_from(self.late_window.as_micros()).unwrap_or(i64::MAX)
+    }
+
+    pub(crate) fn cached_customers_per_lane(&self) -> NonZeroUsize {
+        NonZeroUsize::new(self.cached_customers / self.lanes).unwrap_or(NonZeroUsize::MIN)
+    }
+}
+
+pub(crate) struct Shared {
+    pub store: Arc<dyn Store>,
+    pub runtime: Arc<Runtime>,
+    pub clock: Clock,
+    pub options: Options,
+    pub catalog: ArcSwap<Catalog>,
+    /// Held for reading while a request is decided, for writing while the catalog changes: so each decision's time and
+    /// its terms belong together.
+    pub gate: RwLock<()>,
+    entries: AtomicU64,
+    batches: AtomicU64,
+}
+
+impl Shared {
+    pub fn new(
+        store: Arc<dyn Store>,
+        runtime: Arc<Runtime>,
+        clock: Clock,
+        options: Options,
+        catalog: Catalog,
+    ) -> Self {
+        Self {
+            store,
+            runtime,
+            clock,
+            options,
+            catalog: ArcSwap::from_pointee(catalog),
+            gate: RwLock::new(()),
+            entries: AtomicU64::new(0),
+            batches: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts a durable batch.
+    pub fn committed(&self, entries: u64) {
+        self.entries.fetch_add(entries, Ordering::Relaxed);
+        self.batches.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Durable entries and batches since the start.
+    pub fn totals(&self) -> (u64, u64) {
+        (self.entries.load(Ordering::Relaxed), self.batches.load(Ordering::Relaxed))
+    }
+
+    /// One entry of a journal, which must be there.
+    pub async fn entry(&self, customer: &CustomerId, seq: Seq) -> Result<Arc<Entry>, EngineError> {
+        let stored = self.store.entries(customer, seq.saturating_sub(1), 1).await?;
+        let damaged = |error| EngineError::Damaged(customer.clone(), error);
+        match stored.first() {
+            Some(stored) if stored.seq == seq => {
+                Ok(Arc::new(Entry::parse(seq, &stored.body).map_err(damaged)?))
+            }
+            found => {
+                Err(damaged(FoldError::Gap { expected: seq, found: found.map_or(0, |stored| stored.seq) }))
+            }
+        }
+    }
+
+    /// Makes a module ready to decide, from memory, disk or the store.
+    pub async fn load_module(&self, digest: Digest) -> Result<(), EngineError> {
+        if self.runtime.loaded(&digest).is_some() {
+            return Ok(());
+        }
+        let bytes = self.store.module(&digest).await?;
+        let runtime = self.runtime.clone();
+        let loaded = tokio::task::spawn_blocking(move || {
+            runtime.load(digest, || bytes.ok_or_else(|| format!("module {digest} is not in the store")))
+        });
+        match loaded.await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(EngineError::Module(error.to_string())),
+            Err(error) => Err(EngineError::Internal(format!("loading a module failed: {error}"))),
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! The sweeper: finds customers that something is due for and sends them through their lanes, where a request would
+//! have found the same.
+
+use crate::{
+    Engine,
+    command::{Command, Request},
+};
+use std::{sync::Weak, time::Duration};
+use tracing::warn;
+
+/// Customers that are looked up at a time.
+const PAGE: u32 = 256;
+
+/// Runs until the engine is gone.
+pub(crate) async fn run(engine: Weak<Engine>, every: Duration) {
+    loop {
+        tokio::time::sleep(every).await;
+        let Some(engine) = engine.upgrade() else { return };
+        if let Err(error) = sweep(&engine).await {
+            warn!(%error, "the sweep stopped early; the next one goes on");
+        }
+    }
+}
+
+async fn sweep(engine: &Engine) -> Result<(), crate::EngineError> {
+    loop {
+        let due = engine.shared.store.due(engine.clock().now(), PAGE).await?;
+        let full = due.len() == PAGE as usize;
+        for customer in due {
+            // The lane writes the next due time, so a customer is not found twice.
+            engine.execute(Request { customer, command: Command::Sweep, idempotency: None }).await?;
+        }
+        if !full {
+            return Ok(());
+        }
+    }
+}
