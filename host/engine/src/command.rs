@@ -114,6 +114,13 @@ pub enum Reply {
     Check(Box<CheckOutcome>),
     /// The state.
     State(Arc<CustomerState>),
+    /// The customer as configured.
+    Configured {
+        /// The state.
+        state: Arc<CustomerState>,
+        /// Whether the customer is new.
+        created: bool,
+    },
 }
 
 /// A durable outcome.

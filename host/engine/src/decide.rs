@@ -190,15 +190,20 @@ impl Decider<'_> {
         let plan_changed = before.as_ref().is_none_or(|before| before.plan != profile.plan);
         if before.as_ref() != Some(&profile) {
             let takes_plan = plan_changed && profile.plan.is_some();
-            journal.seal(state, at, state.configure(at, profile)?)?;
+            // All or nothing: when the reset needs a policy that is not loaded yet, the whole is decided again.
+            let (mut next, mut made) = (state.clone(), Journal::default());
+            let draft = next.configure(at, profile)?;
+            made.seal(&mut next, at, draft)?;
             if takes_plan {
                 let reason =
-                    if state.period.is_none() { ResetReason::Started } else { ResetReason::PlanChanged };
-                let draft = self.reset(state, at, reason)?;
-                journal.seal(state, at, draft)?;
+                    if next.period.is_none() { ResetReason::Started } else { ResetReason::PlanChanged };
+                let draft = self.reset(&next, at, reason)?;
+                made.seal(&mut next, at, draft)?;
             }
+            *state = next;
+            journal.sealed.append(&mut made.sealed);
         }
-        Ok(Reply::State(Arc::new(state.clone())))
+        Ok(Reply::Configured { state: Arc::new(state.clone()), created: before.is_none() })
     }
 
     /// The usage with its time checked or set, if the customer may use the feature at all.

@@ -107,6 +107,12 @@ impl Engine {
         .await
     }
 
+    /// The largest module that is taken, in bytes.
+    #[must_use]
+    pub fn most_module_bytes(&self) -> usize {
+        usize::try_from(self.shared.runtime.limits().shape.bytes).unwrap_or(usize::MAX)
+    }
+
     /// Deletes a version: it can't be bound any more. Terms that run it keep running, and its module stays, so that
     /// what it decided can be replayed.
     ///

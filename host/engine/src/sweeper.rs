@@ -2,7 +2,7 @@
 //! have found the same.
 
 use crate::{
-    Engine,
+    Engine, EngineError,
     command::{Command, Request},
 };
 use std::{sync::Weak, time::Duration};
@@ -16,22 +16,28 @@ pub(crate) async fn run(engine: Weak<Engine>, every: Duration) {
     loop {
         tokio::time::sleep(every).await;
         let Some(engine) = engine.upgrade() else { return };
-        if let Err(error) = sweep(&engine).await {
+        if let Err(error) = engine.sweep().await {
             warn!(%error, "the sweep stopped early; the next one goes on");
         }
     }
 }
 
-async fn sweep(engine: &Engine) -> Result<(), crate::EngineError> {
-    loop {
-        let due = engine.shared.store.due(engine.clock().now(), PAGE).await?;
-        let full = due.len() == PAGE as usize;
-        for customer in due {
-            // The lane writes the next due time, so a customer is not found twice.
-            engine.execute(Request { customer, command: Command::Sweep, idempotency: None }).await?;
-        }
-        if !full {
-            return Ok(());
+impl Engine {
+    /// Writes all that is due by now, for every customer.
+    ///
+    /// # Errors
+    /// The store's, or a lane's that is too busy. What was not reached is found by the next sweep.
+    pub async fn sweep(&self) -> Result<(), EngineError> {
+        loop {
+            let due = self.shared.store.due(self.clock().now(), PAGE).await?;
+            let full = due.len() == PAGE as usize;
+            for customer in due {
+                // The lane writes the next due time, so a customer is not found twice.
+                self.execute(Request { customer, command: Command::Sweep, idempotency: None }).await?;
+            }
+            if !full {
+                return Ok(());
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     decision::{Counter, Overage, Rating, Refusal, Usage},
-    draw::{Funding, Unfunded},
+    draw::Unfunded,
     error::Denied,
     journal::{Charged, DecisionRecord, Event, Intent, Rated, Refused},
     state::{CustomerState, Draft},
@@ -111,11 +111,4 @@ impl CustomerState {
 
 pub(crate) fn rated(rating: Rating) -> Rated {
     Rated { credit: rating.credit, cost: rating.cost, lines: rating.lines }
-}
-
-impl Funding {
-    /// Nothing from nowhere.
-    pub(crate) fn none() -> Self {
-        Self { draws: Vec::new(), top_up: None, overage: crate::credits::Credits::ZERO }
-    }
 }

@@ -33,17 +33,18 @@ pub struct Totals {
     pub by_subject: BTreeMap<String, i64>,
 }
 
-/// Names what a counter counts. Counters of different terms that count the same share one total.
+/// Names what a counter counts. Counters of different terms that count the same share one total; names are quoted, so
+/// that no two counters that count different things do.
 #[must_use]
 pub fn id(counter: &Counter) -> String {
     let measure = match &counter.measure {
         Measure::Cost => "cost".to_owned(),
-        Measure::Quantity(name) => format!("quantity:{name}"),
+        Measure::Quantity(name) => format!("quantity:{name:?}"),
     };
     let scope = match &counter.scope {
         Scope::Customer => "customer".to_owned(),
         Scope::Entity => "entity".to_owned(),
-        Scope::Attribute(name) => format!("attribute:{name}"),
+        Scope::Attribute(name) => format!("attribute:{name:?}"),
     };
     let window = match counter.window {
         Window::Period => "period",
@@ -118,6 +119,11 @@ impl CustomerState {
         let total = totals.by_subject.entry(count.subject.clone()).or_insert(0);
         *total = total.checked_add(count.add).ok_or_else(|| format!("counter {} overflows", count.counter))?;
         Ok(())
+    }
+
+    /// Starts the totals of periods again. Their windows alone don't tell two periods apart that began at one instant.
+    pub(crate) fn forget_period_totals(&mut self) {
+        self.counters.retain(|id, _| !id.ends_with("|period"));
     }
 
     /// Whether taking these counts in keeps every total within 64 bits.

@@ -7,7 +7,7 @@ use crate::{
     journal::{Configured, Event},
     period::{Interval, Schedule},
     state::{CustomerState, Draft, Period},
-    terms::Terms,
+    terms::{Owner, Terms, TermsKey},
     time::{Timestamp, Zone},
 };
 use serde::{Deserialize, Serialize};
@@ -91,7 +91,7 @@ impl CustomerState {
         if self.terms.len() >= MOST_LIVE {
             return Err(Rejection::TooMany(self.terms.len(), "terms"));
         }
-        terms.key.id = TermsId { entry: self.seq + 1, index: 0 };
+        terms.key = TermsKey { owner: Owner::Customer, id: TermsId { entry: self.seq + 1, index: 0 } };
         terms.created_at = at;
         Ok(Draft::new(Event::TermsBound(Arc::new(terms))))
     }
@@ -130,7 +130,11 @@ impl CustomerState {
         Draft::new(Event::OverrideRemoved { feature })
     }
 
-    pub(crate) fn require_open(&self) -> Result<(), Rejection> {
+    /// Says whether the customer may be charged.
+    ///
+    /// # Errors
+    /// [`Rejection::CustomerClosed`].
+    pub fn require_open(&self) -> Result<(), Rejection> {
         if self.closed { Err(Rejection::CustomerClosed) } else { Ok(()) }
     }
 }

@@ -48,13 +48,13 @@ pub struct Balance {
     pub credit: CreditType,
     /// The amounts of all live grants.
     pub granted: Credits,
-    /// What was spent of them (adjusted away, too).
+    /// What was spent of them (to settle overage, too).
     pub used: Credits,
     /// What open reservations hold, of grants and of overage.
     pub reserved: Credits,
     /// What a charge may draw now without overage.
     pub available: Credits,
-    /// Drawn beyond all grants and not yet settled.
+    /// Spent beyond all grants and not yet settled.
     pub overage: Credits,
 }
 

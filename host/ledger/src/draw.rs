@@ -10,6 +10,7 @@ use crate::{
     time::Timestamp,
     transfer::{Book, Transfer},
 };
+use std::collections::BTreeSet;
 
 /// The largest amount of one grant, charge or adjustment: a billion credits.
 pub const LARGEST_AMOUNT: Credits = Credits(1_000_000_000_000_000);
@@ -95,12 +96,7 @@ impl CustomerState {
         cost: Credits,
         overage: Option<&Overage>,
     ) -> Result<Funding, Unfunded> {
-        if rating.cost > LARGEST_AMOUNT {
-            return Err(Unfunded::Invalid(format!("a cost of {} is over {LARGEST_AMOUNT}", rating.cost)));
-        }
-        if let Some(unknown) = rating.draw_order.iter().find(|id| self.grant(**id).is_none()) {
-            return Err(Unfunded::Invalid(format!("the draw order names {unknown}, which is no live grant")));
-        }
+        self.check_rating(rating).map_err(Unfunded::Invalid)?;
         let (draws, shortfall) = self.draw(&rating.credit, feature, cost, &rating.draw_order, at);
         let mut funding = Funding { draws, top_up: None, overage: Credits::ZERO };
         if shortfall.is_zero() {
@@ -137,6 +133,23 @@ impl CustomerState {
                 Ok(funding)
             }
         }
+    }
+
+    fn check_rating(&self, rating: &Rating) -> Result<(), String> {
+        if rating.cost.is_negative() || rating.cost > LARGEST_AMOUNT {
+            return Err(format!("a cost of {} is not between 0 and {LARGEST_AMOUNT}", rating.cost));
+        }
+        let mut named = BTreeSet::new();
+        for id in &rating.draw_order {
+            if self.grant(*id).is_none() {
+                return Err(format!("the draw order names {id}, which is no live grant"));
+            }
+            // Drawn from twice, a grant would give more than it has.
+            if !named.insert(*id) {
+                return Err(format!("the draw order names {id} twice"));
+            }
+        }
+        Ok(())
     }
 
     fn top_up_grant(

@@ -183,6 +183,7 @@ impl CustomerState {
                     self.grant_mut(*grant)?.status = GrantStatus::Expired;
                 }
                 self.period = Some(reset.opened.clone());
+                self.forget_period_totals();
             }
             _ => {}
         }

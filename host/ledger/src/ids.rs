@@ -201,7 +201,7 @@ impl FromStr for Digest {
     fn from_str(text: &str) -> Result<Self, NameError> {
         let digits = text.strip_prefix("sha256:").ok_or(NameError::Digest)?;
         let mut bytes = [0; 32];
-        if digits.len() != 64 {
+        if digits.len() != 64 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(NameError::Digest);
         }
         for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks(2)) {
@@ -254,5 +254,6 @@ mod tests {
         let digest = Digest::of(b"abc");
         assert_eq!(digest.to_string().parse(), Ok(digest));
         assert!(digest.to_string().starts_with("sha256:ba7816bf"));
+        assert_eq!(format!("sha256:{}", "+f".repeat(32)).parse::<Digest>(), Err(NameError::Digest));
     }
 }

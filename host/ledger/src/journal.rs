@@ -190,9 +190,7 @@ pub struct FaultRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShadowRecord {
     /// The shadow.
-    pub terms: TermsId,
-    /// Whose terms they are.
-    pub owner: TermsKey,
+    pub terms: TermsKey,
     /// What it would have cost; none when refused or faulted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<Credits>,

@@ -90,17 +90,21 @@ impl Schedule {
     pub fn next_after(&self, at: Timestamp) -> Option<Timestamp> {
         let elapsed_seconds = at.0.checked_sub(self.anchor.0)?.div_euclid(Timestamp::SECOND);
         // No interval is shorter than `least_seconds`, so these bounds enclose the answer.
-        let mut low = elapsed_seconds.min(0).div_euclid(self.interval.least_seconds()) - 1;
-        let mut high = elapsed_seconds.max(0).div_euclid(self.interval.least_seconds()) + 1;
+        // One more on each side, for zones that once skipped a whole day.
+        let mut low = elapsed_seconds.min(0).div_euclid(self.interval.least_seconds()) - 2;
+        let mut high = elapsed_seconds.max(0).div_euclid(self.interval.least_seconds()) + 2;
         // Smallest n in (low, high] with boundary(n) > at.
         while high - low > 1 {
             let middle = low + (high - low) / 2;
             match self.boundary(middle) {
                 Some(boundary) if boundary <= at => low = middle,
+                // Before the calendar's beginning.
+                None if middle < 0 => low = middle,
                 _ => high = middle,
             }
         }
-        self.boundary(high)
+        // An interval of zero units, which nothing should let in, must not make a period that ends as it begins.
+        self.boundary(high).filter(|boundary| *boundary > at)
     }
 }
 

@@ -4,7 +4,6 @@ use crate::{
     charge::{Decision, rated},
     credits::Credits,
     decision::Usage,
-    draw::Funding,
     error::{Denied, Rejection},
     ids::ReservationId,
     journal::{Committed, Draw, Event, Intent, Reserved},
@@ -17,7 +16,8 @@ impl CustomerState {
     /// The entry that sets a usage's cost aside until `expires_at`.
     ///
     /// # Errors
-    /// [`Denied::Refused`] when credits are missing, else see [`Denied`].
+    /// [`Denied::Refused`] when credits are missing; an expiry that is not ahead, too many reservations; else see
+    /// [`Denied`].
     pub fn reserve(
         &self,
         at: Timestamp,
@@ -26,6 +26,9 @@ impl CustomerState {
         expires_at: Timestamp,
     ) -> Result<Draft, Denied> {
         self.require_open()?;
+        if expires_at <= at {
+            return Err(Rejection::NotLater("expires_at", at).into());
+        }
         if self.reservations.len() >= crate::customer::MOST_LIVE {
             return Err(Rejection::TooMany(self.reservations.len(), "reservations").into());
         }
@@ -92,15 +95,9 @@ impl CustomerState {
             return Err(Denied::InvalidDecision(detail));
         }
         let above = Credits(rating.cost.0.saturating_sub(reservation.held().0).max(0));
-        let funding = if above.is_zero() {
-            Funding::none()
-        } else {
-            match self.fund(at, Some(&usage.feature), &rating, above, overage.as_ref()) {
-                Ok(funding) => funding,
-                Err(unfunded) => {
-                    return Err(self.unfunded(at, Intent::Commit(id), usage, rating, record, unfunded));
-                }
-            }
+        let funding = match self.fund(at, Some(&usage.feature), &rating, above, overage.as_ref()) {
+            Ok(funding) => funding,
+            Err(unfunded) => return Err(self.unfunded(at, Intent::Commit(id), usage, rating, record, unfunded)),
         };
         let counts = self.counts(&counters, &usage, rating.cost, at);
         let credit = rating.credit.clone();

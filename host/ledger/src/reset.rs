@@ -170,6 +170,10 @@ impl Plan {
     fn settle(&mut self, settlement: &Settlement) -> Result<(), String> {
         let Settlement { credit, amount, method } = settlement;
         check_amount("a settlement", *amount)?;
+        let outstanding = self.scratch.settleable(credit);
+        if *amount > outstanding {
+            return Err(format!("a settlement of {amount} for an overage of {outstanding}"));
+        }
         match method {
             SettleMethod::Invoice | SettleMethod::Waive => self.step(credit, Book::Issued, Book::Overage, *amount),
             SettleMethod::Deduct => {

@@ -83,7 +83,7 @@ pub struct Account {
     pub expired: Credits,
     /// All that was ever voided.
     pub voided: Credits,
-    /// Drawn beyond all grants and not yet settled.
+    /// Drawn beyond all grants, to spend or to hold, and not yet settled.
     pub overage: Credits,
 }
 
@@ -197,7 +197,6 @@ impl CustomerState {
     /// The balance of one credit type at `at`, over the grants that are usable then.
     #[must_use]
     pub fn balance(&self, credit: &CreditType, at: Timestamp) -> Balance {
-        let account = self.accounts.get(credit).copied().unwrap_or_default();
         let (mut granted, mut used, mut available) = (0_i64, 0_i64, 0_i64);
         for grant in &self.grants {
             // A grant that ran out of time still shows what reservations hold of it.
@@ -219,8 +218,15 @@ impl CustomerState {
             used: Credits(used),
             reserved: Credits(reserved),
             available: Credits(available),
-            overage: account.overage,
+            overage: self.settleable(credit),
         }
+    }
+
+    /// The overage that may be settled: what reservations hold of it is not spent yet and may still come back.
+    pub(crate) fn settleable(&self, credit: &CreditType) -> Credits {
+        let drawn = self.accounts.get(credit).map_or(0, |account| account.overage.0);
+        let of_credit = self.reservations.values().filter(|reservation| &reservation.credit == credit);
+        Credits(of_credit.fold(drawn, |left, reservation| left.saturating_sub(reservation.overage.0)))
     }
 
     /// The balances of all credit types that the customer ever held, by name.

@@ -144,13 +144,15 @@ pub fn shadows(terms: &[Arc<Terms>], at: Timestamp) -> impl Iterator<Item = &Arc
     terms.iter().filter(move |terms| terms.mode == Mode::Shadow && terms.covers(at))
 }
 
-/// The active terms that were in force just before `current` took effect.
+/// The active terms that took effect last before `current` did; not those that were ended before they took effect.
 #[must_use]
 pub fn before<'a>(terms: &'a [Arc<Terms>], current: &Terms) -> Option<&'a Arc<Terms>> {
     terms
         .iter()
         .filter(|terms| {
-            terms.mode == Mode::Active && (terms.effective_at, terms.key.id) < (current.effective_at, current.key.id)
+            terms.mode == Mode::Active
+                && terms.ends_at.is_none_or(|end| end > terms.effective_at)
+                && (terms.effective_at, terms.key.id) < (current.effective_at, current.key.id)
         })
         .max_by_key(|terms| (terms.effective_at, terms.key.id))
 }

@@ -1,0 +1,283 @@
+//! Faults of the database and other hosts on the same one: clients that retry with their keys end with each charge
+//! exactly once, and every journal verifies.
+//!
+//! Seeds are printed; `PROVISO_SEED=n` replays one.
+
+mod support;
+
+use proviso_engine::{
+    Clock, Engine, EngineError, Options,
+    command::{Command, Reply, Request},
+};
+use proviso_ledger::{
+    ids::{CustomerId, Digest, Seq},
+    journal::Event,
+    time::Timestamp,
+};
+use proviso_store::{
+    Batch, Commit, CustomerRow, KeyHash, LoadedCustomer, Reference, ReferenceChange, Store, StoreError,
+    StoredEntry, StoredRequest, StoredSnapshot,
+};
+use std::{
+    collections::HashMap,
+    num::NonZeroUsize,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use support::{Host, START, charge, key, reserve, time};
+use tokio::task::JoinSet;
+
+/// A small generator: the same seed, the same numbers (SplitMix64, Steele et al. 2014).
+struct Seeded(AtomicU64);
+
+impl Seeded {
+    fn below(&self, bound: u64) -> u64 {
+        let mut z =
+            self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % bound
+    }
+}
+
+/// A store whose commits fail at random: before they are written, after they are written, or as if another host had
+/// been first.
+struct Flaky {
+    inner: Arc<dyn Store>,
+    seeded: Arc<Seeded>,
+    faults: AtomicU64,
+}
+
+#[async_trait::async_trait]
+impl Store for Flaky {
+    async fn commit(&self, batch: Batch) -> Result<Commit, StoreError> {
+        let lost = || StoreError::Unavailable { detail: "injected".to_owned() };
+        let fault = self.seeded.below(6);
+        self.faults.fetch_add(u64::from(fault < 3), Ordering::Relaxed);
+        match fault {
+            0 => Err(lost()),
+            1 => {
+                self.inner.commit(batch).await?;
+                Err(lost())
+            }
+            2 => Ok(Commit::Conflict),
+            _ => self.inner.commit(batch).await,
+        }
+    }
+    async fn load(&self, customers: &[CustomerId]) -> Result<Vec<LoadedCustomer>, StoreError> {
+        self.inner.load(customers).await
+    }
+    async fn find_keys(&self, keys: &[(CustomerId, KeyHash)]) -> Result<Vec<Option<Seq>>, StoreError> {
+        self.inner.find_keys(keys).await
+    }
+    async fn entries(
+        &self,
+        customer: &CustomerId,
+        after: Seq,
+        limit: u32,
+    ) -> Result<Vec<StoredEntry>, StoreError> {
+        self.inner.entries(customer, after, limit).await
+    }
+    async fn entries_before(
+        &self,
+        customer: &CustomerId,
+        before: Option<Seq>,
+        limit: u32,
+    ) -> Result<Vec<StoredEntry>, StoreError> {
+        self.inner.entries_before(customer, before, limit).await
+    }
+    async fn seq_at(&self, customer: &CustomerId, at: Timestamp) -> Result<Seq, StoreError> {
+        self.inner.seq_at(customer, at).await
+    }
+    async fn snapshot_before(
+        &self,
+        customer: &CustomerId,
+        seq: Seq,
+    ) -> Result<Option<StoredSnapshot>, StoreError> {
+        self.inner.snapshot_before(customer, seq).await
+    }
+    async fn customers(
+        &self,
+        after: Option<&CustomerId>,
+        limit: u32,
+    ) -> Result<Vec<CustomerRow>, StoreError> {
+        self.inner.customers(after, limit).await
+    }
+    async fn customer(&self, customer: &CustomerId) -> Result<Option<CustomerRow>, StoreError> {
+        self.inner.customer(customer).await
+    }
+    async fn due(&self, at: Timestamp, limit: u32) -> Result<Vec<CustomerId>, StoreError> {
+        self.inner.due(at, limit).await
+    }
+    async fn reference(&self) -> Result<Reference, StoreError> {
+        self.inner.reference().await
+    }
+    async fn reference_revision(&self) -> Result<u64, StoreError> {
+        self.inner.reference_revision().await
+    }
+    async fn change_reference(
+        &self,
+        changes: Vec<ReferenceChange>,
+        request: Option<StoredRequest>,
+    ) -> Result<Commit, StoreError> {
+        self.inner.change_reference(changes, request).await
+    }
+    async fn module(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        self.inner.module(digest).await
+    }
+    async fn request(&self, key_hash: KeyHash) -> Result<Option<StoredRequest>, StoreError> {
+        self.inner.request(key_hash).await
+    }
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.inner.ping().await
+    }
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}
+
+fn seeds() -> Vec<u64> {
+    match std::env::var("PROVISO_SEED") {
+        Ok(seed) => vec![seed.parse().expect("PROVISO_SEED is a number")],
+        Err(_) => (1..=4).collect(),
+    }
+}
+
+const CUSTOMERS: u64 = 5;
+
+/// Sends one request until it has an outcome; returns the number of the entry.
+async fn insist(engine: &Engine, customer: &str, command: &Command, name: &str) -> Seq {
+    let idempotency = Some((name.parse().unwrap(), Digest::of(name.as_bytes())));
+    loop {
+        let request =
+            Request { customer: key(customer), command: command.clone(), idempotency: idempotency.clone() };
+        match engine.execute(request).await {
+            Ok(Reply::Entry(outcome)) => return outcome.entry.seq,
+            Err(EngineError::Store(_) | EngineError::Contention | EngineError::Overloaded) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Drives engines from several clients, each with its own keys, some keys used by two clients at once.
+async fn drive(engines: &[Arc<Engine>], seeded: &Arc<Seeded>) -> HashMap<String, Seq> {
+    let mut clients = JoinSet::new();
+    for client in 0..8_u64 {
+        let (engines, seeded) = (engines.to_vec(), seeded.clone());
+        clients.spawn(async move {
+            let mut answered = Vec::new();
+            for number in 0..40_u64 {
+                let customer = format!("c{}", (client / 2 + number) % CUSTOMERS);
+                // Clients come in pairs that send the same requests.
+                let name = format!("k-{}-{number}", client / 2);
+                let tokens = i64::try_from(number % 13 + 1).unwrap();
+                let command = if number % 7 == 6 { reserve(tokens, 3_600) } else { charge(tokens) };
+                let engine = &engines[usize::try_from(seeded.below(engines.len() as u64)).unwrap()];
+                answered.push((name.clone(), insist(engine, &customer, &command, &name).await));
+            }
+            answered
+        });
+    }
+    let mut all: HashMap<String, Seq> = HashMap::new();
+    for (name, seq) in clients.join_all().await.into_iter().flatten() {
+        assert_eq!(*all.entry(name.clone()).or_insert(seq), seq, "key {name} was answered by two entries");
+    }
+    all
+}
+
+/// Every answered key stands in exactly one entry, with the cost it must have; the database verifies.
+async fn check(host: &Host, engine: &Engine, answered: &HashMap<String, Seq>) {
+    let mut found: HashMap<String, Seq> = HashMap::new();
+    for number in 0..CUSTOMERS {
+        let page = engine.ledger(&key(&format!("c{number}")), None, 10_000).await.unwrap();
+        for (entry, _) in page.entries {
+            let Some(name) = &entry.key else { continue };
+            assert_eq!(found.insert(name.to_string(), entry.seq), None, "key {name} was charged twice");
+            let tokens = name.as_str().rsplit('-').next().unwrap().parse::<i64>().unwrap() % 13 + 1;
+            let cost = match &entry.event {
+                Event::Charged(charged) => charged.rated.cost,
+                Event::Reserved(reserved) => reserved.rated.cost,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(cost.0, tokens * 1_000);
+        }
+    }
+    assert_eq!(&found, answered);
+    host.engine.close().await;
+    engine.close().await;
+}
+
+async fn verified(host: Host) {
+    let dir = host.dir.clone();
+    drop(host);
+    let store = support::open(dir.path()).await;
+    let verification = proviso_engine::verify(&*store, |_| {}).await.unwrap();
+    assert_eq!(verification.differences, []);
+    assert!(verification.entries > 160);
+}
+
+async fn prepared(now: &str) -> Host {
+    let host =
+        Host::start_with(Arc::new(tempfile::tempdir().unwrap()), now, |store| store).await.with_plan().await;
+    for number in 0..CUSTOMERS {
+        host.customer(&format!("c{number}"), Some("pro")).await;
+    }
+    host
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commits_that_fail_or_get_lost_charge_once() {
+    for seed in seeds() {
+        eprintln!("seed {seed}");
+        let host = prepared(START).await;
+        host.engine.close().await;
+        let seeded = Arc::new(Seeded(AtomicU64::new(seed)));
+        let dir = host.dir.clone();
+        drop(host);
+        let mut flaky = None;
+        let host = Host::start_with(dir, START, |inner| {
+            let store = Arc::new(Flaky { inner, seeded: seeded.clone(), faults: AtomicU64::new(0) });
+            flaky = Some(store.clone());
+            store
+        })
+        .await;
+        let answered = drive(&[host.engine.clone()], &seeded).await;
+        assert!(flaky.unwrap().faults.load(Ordering::Relaxed) > 10, "the store hardly failed");
+        check(&host, &host.engine, &answered).await;
+        verified(host).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_that_share_a_database_charge_once() {
+    for seed in seeds() {
+        eprintln!("seed {seed}");
+        // The hosts' clocks are 2 minutes apart; times of a journal still never go backwards, as `verify` checks.
+        let mut shared: Option<Arc<dyn Store>> = None;
+        let host = Host::start_with(Arc::new(tempfile::tempdir().unwrap()), START, |store| {
+            shared = Some(store.clone());
+            store
+        })
+        .await
+        .with_plan()
+        .await;
+        for number in 0..CUSTOMERS {
+            host.customer(&format!("c{number}"), Some("pro")).await;
+        }
+        let ahead = time("2026-01-15T10:02:00Z");
+        let options = Options {
+            lanes: NonZeroUsize::new(2).unwrap(),
+            sweep_every: Duration::from_secs(3_600),
+            ..Options::default()
+        };
+        let clock = Clock::new(move || ahead);
+        let other = Engine::start(shared.unwrap(), support::runtime(), clock, options).await.unwrap();
+        let seeded = Arc::new(Seeded(AtomicU64::new(seed)));
+        let answered = drive(&[host.engine.clone(), other.clone()], &seeded).await;
+        check(&host, &other, &answered).await;
+        verified(host).await;
+    }
+}

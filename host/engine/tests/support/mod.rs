@@ -1,0 +1,260 @@
+//! An engine over a real database file and the real standard policy, under a virtual clock; and a store that fails on
+//! purpose.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use proviso_engine::{
+    Clock, Engine, EngineError, Options, PlanChange, TermsInput,
+    command::{Command, Outcome, ProfileChange, Reply, Request, Ttl, UsageRequest},
+};
+use proviso_ledger::{
+    credits::Quantity,
+    customer::Profile,
+    decision::Usage,
+    grant::{Category, Grant, default_credit},
+    ids::{Digest, GrantId, Key},
+    journal::{Entry, Event},
+    period::{Interval, IntervalUnit},
+    state::CustomerState,
+    terms::{Mode, OnFault},
+    time::{Timestamp, Zone},
+};
+use proviso_policy::{Compiler, Limits, Runtime};
+use proviso_store::{SqliteOptions, SqliteStore, Store};
+use std::{
+    num::NonZeroUsize,
+    path::Path,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+/// The built standard policy; cargo does nothing when it is built already.
+pub static STANDARD: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../policies/standard");
+    proviso_policy::build::build(&dir).expect("the standard policy builds")
+});
+
+static RUNTIME: LazyLock<Arc<Runtime>> = LazyLock::new(|| {
+    let limits = Limits { instances: 32, ..Limits::default() };
+    Arc::new(Runtime::new(limits, None, Compiler::InProcess).expect("the sandbox starts"))
+});
+
+pub fn runtime() -> Arc<Runtime> {
+    RUNTIME.clone()
+}
+
+pub const START: &str = "2026-01-15T10:00:00Z";
+
+pub fn time(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+pub fn key(text: &str) -> Key {
+    text.parse().unwrap()
+}
+
+/// A host under test.
+pub struct Host {
+    pub engine: Arc<Engine>,
+    pub clock: Clock,
+    pub dir: Arc<tempfile::TempDir>,
+}
+
+pub async fn open(dir: &Path) -> Arc<dyn Store> {
+    let options = SqliteOptions { index_after: 64, ..SqliteOptions::new(dir.join("proviso.db")) };
+    Arc::new(SqliteStore::open(options).await.expect("the database opens"))
+}
+
+impl Host {
+    pub async fn start() -> Self {
+        Self::start_with(Arc::new(tempfile::tempdir().unwrap()), START, |store| store).await
+    }
+
+    pub async fn start_with(
+        dir: Arc<tempfile::TempDir>,
+        now: &str,
+        wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>,
+    ) -> Self {
+        let now = time(now);
+        let clock = Clock::new(move || now);
+        let options = Options {
+            lanes: NonZeroUsize::new(2).unwrap(),
+            sweep_every: Duration::from_secs(3_600),
+            ..Options::default()
+        };
+        let store = wrap(open(dir.path()).await);
+        let engine =
+            Engine::start(store, runtime(), clock.clone(), options).await.expect("the engine starts");
+        Self { engine, clock, dir }
+    }
+
+    /// Stops and starts again on the same file, at the same time.
+    pub async fn restart(self) -> Self {
+        let now = self.clock.now().to_string();
+        self.engine.close().await;
+        drop(self.engine);
+        Self::start_with(self.dir, &now, |store| store).await
+    }
+
+    pub fn at(&self, text: &str) {
+        assert!(self.clock.advance_to(time(text)), "the clock only moves forward");
+    }
+
+    /// A plan `pro`, monthly, on the standard policy: 0.001 for an input token, an allowance of 1,000.
+    pub async fn with_plan(self) -> Self {
+        self.engine
+            .upload(key("standard"), STANDARD.clone(), || 0)
+            .await
+            .expect("the standard policy is admitted");
+        self.put_plan(settings("0.001", "1000")).await;
+        self
+    }
+
+    pub async fn put_plan(&self, settings: serde_json::Value) {
+        let change = PlanChange {
+            name: "Pro".to_owned(),
+            interval: Some(Interval { unit: IntervalUnit::Month, count: 1 }),
+            entitlements: Default::default(),
+            terms: Some(input(settings)),
+        };
+        self.engine.put_plan(key("pro"), change).await.expect("the plan is put");
+    }
+
+    pub async fn customer(&self, customer: &str, plan: Option<&str>) -> Arc<CustomerState> {
+        let profile = Profile {
+            name: customer.to_owned(),
+            plan: plan.map(key),
+            interval: None,
+            time_zone: Zone::utc(),
+            anchor: Timestamp(0),
+            attributes: Vec::new(),
+            stripe_customer: None,
+        };
+        let change = ProfileChange { profile, anchor: None };
+        match self.execute(customer, Command::Configure(Box::new(change)), None).await {
+            Ok(Reply::Configured { state, .. }) => state,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub async fn execute(
+        &self,
+        customer: &str,
+        command: Command,
+        idempotency: Option<&str>,
+    ) -> Result<Reply, EngineError> {
+        let digest = Digest::of(format!("{command:?}").as_bytes());
+        let idempotency = idempotency.map(|key| (key.parse().unwrap(), digest));
+        self.engine.execute(Request { customer: key(customer), command, idempotency }).await
+    }
+
+    pub async fn entry(
+        &self,
+        customer: &str,
+        command: Command,
+        key: Option<&str>,
+    ) -> Result<Outcome, EngineError> {
+        match self.execute(customer, command, key).await? {
+            Reply::Entry(outcome) => Ok(outcome),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub async fn charge(&self, customer: &str, tokens: i64, key: Option<&str>) -> Outcome {
+        self.entry(customer, charge(tokens), key).await.expect("a charge is answered")
+    }
+
+    pub async fn grant(&self, customer: &str, credits: &str) -> Outcome {
+        self.entry(customer, Command::Grant(Box::new(grant(credits))), None).await.expect("a grant is given")
+    }
+
+    pub async fn state(&self, customer: &str) -> Arc<CustomerState> {
+        self.engine.state(&key(customer)).await.expect("the customer is there")
+    }
+
+    pub async fn balance(&self, customer: &str) -> String {
+        let state = self.state(customer).await;
+        let balance = state.balance(&default_credit(), self.clock.now());
+        format!(
+            "granted {} used {} reserved {} available {} overage {}",
+            balance.granted, balance.used, balance.reserved, balance.available, balance.overage
+        )
+    }
+
+    /// The whole journal, oldest first.
+    pub async fn journal(&self, customer: &str) -> Vec<(Entry, String)> {
+        let mut page = self.engine.ledger(&key(customer), None, 10_000).await.expect("the ledger is read");
+        page.entries.reverse();
+        page.entries
+    }
+}
+
+pub fn settings(per_token: &str, allowance: &str) -> serde_json::Value {
+    serde_json::json!({
+        "rates": [{"feature": "chat", "quantity": "input_tokens", "price": {"per_unit": per_token}}],
+        "reset": {"allowance": [{"amount": allowance}]},
+    })
+}
+
+pub fn input(settings: serde_json::Value) -> TermsInput {
+    TermsInput {
+        policy: key("standard"),
+        version: None,
+        settings,
+        effective_at: None,
+        ends_at: None,
+        mode: Mode::Active,
+        on_fault: OnFault::Deny,
+    }
+}
+
+pub fn usage(tokens: i64) -> Box<UsageRequest> {
+    let usage = Usage {
+        feature: key("chat"),
+        quantities: vec![("input_tokens".to_owned(), Quantity(tokens * 1_000_000))],
+        attributes: Vec::new(),
+        entity: None,
+        occurred_at: Timestamp(0),
+    };
+    Box::new(UsageRequest { usage, has_time: false })
+}
+
+pub fn charge(tokens: i64) -> Command {
+    Command::Charge(usage(tokens))
+}
+
+pub fn reserve(tokens: i64, ttl_seconds: u32) -> Command {
+    Command::Reserve(usage(tokens), Ttl(ttl_seconds))
+}
+
+pub fn grant(credits: &str) -> Grant {
+    Grant {
+        id: GrantId { entry: 0, index: 0 },
+        credit: default_credit(),
+        amount: credits.parse().unwrap(),
+        category: Category::Prepaid,
+        priority: 0,
+        effective_at: Timestamp(0),
+        expires_at: None,
+        features: Vec::new(),
+        cost_basis: None,
+        metadata: Vec::new(),
+    }
+}
+
+/// What an entry is, in a word and its cost.
+pub fn summary(entry: &Entry) -> String {
+    match &entry.event {
+        Event::Charged(charged) => format!("charged {}", charged.rated.cost),
+        Event::Refused(refused) => format!("refused {}", refused.code),
+        Event::Reserved(reserved) => format!("reserved {}", reserved.rated.cost),
+        Event::Committed(committed) => format!("committed {}", committed.rated.cost),
+        Event::Reset(reset) => format!("reset {:?} {}", reset.reason, reset.opened.number).to_lowercase(),
+        Event::GrantsExpired { grants } => format!("expired {}", grants.len()),
+        Event::ReservationExpired { .. } => "reservation expired".to_owned(),
+        Event::Configured(_) => "configured".to_owned(),
+        Event::Granted(grant) => format!("granted {}", grant.amount),
+        Event::TermsBound(_) => "terms bound".to_owned(),
+        other => format!("{other:?}"),
+    }
+}

@@ -1,0 +1,334 @@
+//! Looks at a module before anything is compiled: bytes in, its shape out, or what is wrong and where.
+//!
+//! Sizes come first, in one pass whose cost is linear in the bytes; then validation; then the world. Nested instances
+//! are counted as often as they would be made, since a few bytes can name an exponential number of them.
+
+use crate::{
+    fault::{Finding, Rejection},
+    limits::Limits,
+    world,
+};
+use wasmparser::{
+    BinaryReaderError, ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind,
+    ComponentTypeRef, Encoding, FunctionBody, Instance, Parser, Payload, TableInit, Validator, WasmFeatures,
+};
+
+const WASM_PAGE: u64 = 64 << 10;
+
+/// The WebAssembly that policies may use: version 2, without references to the host's objects.
+const FEATURES: WasmFeatures = WasmFeatures::WASM2.difference(WasmFeatures::GC_TYPES).union(WasmFeatures::COMPONENT_MODEL);
+
+/// How large a module is; as a part of [`Limits`], how large it may be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Shape {
+    /// The whole file.
+    pub bytes: u64,
+    /// Components within components.
+    pub depth: u64,
+    /// Core modules.
+    pub modules: u64,
+    /// Instances that one instantiation makes, nested ones multiplied out.
+    pub instances: u64,
+    /// Functions with a body.
+    pub functions: u64,
+    /// The largest body, in bytes.
+    pub function_bytes: u64,
+    /// The most locals of one function.
+    pub locals: u64,
+    /// Globals, over all core modules.
+    pub globals: u64,
+    /// Memories that one instantiation makes.
+    pub memories: u64,
+    /// Their initial size, in bytes.
+    pub memory_bytes: u64,
+    /// Tables that one instantiation makes.
+    pub tables: u64,
+    /// Their initial elements.
+    pub table_elements: u64,
+}
+
+impl Shape {
+    fn within(&self, most: &Self) -> Result<(), Rejection> {
+        let rows = [
+            ("module_too_large", "bytes", self.bytes, most.bytes),
+            ("nested_too_deep", "levels of nested components", self.depth, most.depth),
+            ("too_many_modules", "core modules", self.modules, most.modules),
+            ("too_many_instances", "instances", self.instances, most.instances),
+            ("too_many_functions", "functions", self.functions, most.functions),
+            ("function_too_large", "bytes in one function", self.function_bytes, most.function_bytes),
+            ("too_many_locals", "locals in one function", self.locals, most.locals),
+            ("too_many_globals", "globals", self.globals, most.globals),
+            ("too_many_memories", "memories", self.memories, most.memories),
+            ("memory_too_large", "bytes of initial memory", self.memory_bytes, most.memory_bytes),
+            ("too_many_tables", "tables", self.tables, most.tables),
+            ("table_too_large", "initial table elements", self.table_elements, most.table_elements),
+        ];
+        let findings: Vec<_> = rows
+            .into_iter()
+            .filter(|(_, _, found, limit)| found > limit)
+            .map(|(code, what, found, limit)| Finding {
+                code,
+                place: "module".to_owned(),
+                detail: format!("{found} {what}, the limit is {limit}"),
+            })
+            .collect();
+        if findings.is_empty() { Ok(()) } else { Err(Rejection(findings)) }
+    }
+}
+
+/// Checks size, shape, validity and world of a module.
+///
+/// # Errors
+/// What is wrong, and where.
+pub fn inspect(bytes: &[u8], limits: &Limits) -> Result<Shape, Rejection> {
+    let size = Shape { bytes: bytes.len() as u64, ..Shape::default() };
+    size.within(&limits.shape)?;
+    let walk = Walk::over(bytes)?;
+    walk.shape.within(&limits.shape)?;
+    let types = Validator::new_with_features(FEATURES).validate_all(bytes).map_err(|error| malformed(&error))?;
+    world::check(&types, &walk.imports, &walk.exports)?;
+    Ok(walk.shape)
+}
+
+fn malformed(error: &BinaryReaderError) -> Rejection {
+    Rejection::one("malformed", format!("byte {}", error.offset()), error.message())
+}
+
+/// What one instantiation of a module or component makes.
+#[derive(Debug, Clone, Copy, Default)]
+struct Made {
+    instances: u64,
+    memories: u64,
+    memory_bytes: u64,
+    tables: u64,
+    table_elements: u64,
+}
+
+impl Made {
+    fn add(&mut self, other: Self) {
+        let pairs = [
+            (&mut self.instances, other.instances),
+            (&mut self.memories, other.memories),
+            (&mut self.memory_bytes, other.memory_bytes),
+            (&mut self.tables, other.tables),
+            (&mut self.table_elements, other.table_elements),
+        ];
+        for (sum, more) in pairs {
+            *sum = sum.saturating_add(more);
+        }
+    }
+}
+
+/// A module or component whose end has not been seen, with the things it can instantiate by index. An index holds
+/// none where it stands for something imported or taken out of an instance, whose size is not known here.
+#[derive(Default)]
+struct Frame {
+    is_module: bool,
+    makes: Made,
+    modules: Vec<Option<Made>>,
+    components: Vec<Option<Made>>,
+}
+
+#[derive(Default)]
+struct Walk {
+    shape: Shape,
+    open: Vec<Frame>,
+    /// What the outermost component imports and exports.
+    imports: Vec<String>,
+    exports: Vec<String>,
+}
+
+impl Walk {
+    fn over(bytes: &[u8]) -> Result<Self, Rejection> {
+        let mut walk = Self::default();
+        for payload in Parser::new(0).parse_all(bytes) {
+            let payload = payload.map_err(|error| malformed(&error))?;
+            walk.payload(payload).map_err(|error| match error {
+                Stop::Malformed(error) => malformed(&error),
+                Stop::Refused(rejection) => rejection,
+            })?;
+        }
+        walk.shape.bytes = bytes.len() as u64;
+        Ok(walk)
+    }
+
+    fn payload(&mut self, payload: Payload<'_>) -> Result<(), Stop> {
+        match payload {
+            Payload::Version { encoding, .. } => self.enter(encoding == Encoding::Module)?,
+            Payload::End(_) => self.leave(),
+            Payload::FunctionSection(section) => self.shape.functions += u64::from(section.count()),
+            Payload::GlobalSection(section) => self.shape.globals += u64::from(section.count()),
+            Payload::CodeSectionEntry(body) => self.body(&body)?,
+            Payload::MemorySection(section) => {
+                for memory in section {
+                    let memory = memory?;
+                    self.makes(Made {
+                        memories: 1,
+                        memory_bytes: memory.initial.saturating_mul(WASM_PAGE),
+                        ..Made::default()
+                    });
+                }
+            }
+            Payload::TableSection(section) => {
+                for table in section {
+                    let table = table?;
+                    if matches!(table.init, TableInit::Expr(_)) {
+                        // A proposal beyond version 2; validation names it.
+                        continue;
+                    }
+                    self.makes(Made { tables: 1, table_elements: table.ty.initial, ..Made::default() });
+                }
+            }
+            Payload::InstanceSection(section) => {
+                for instance in section.into_iter_with_offsets() {
+                    let (offset, instance) = instance?;
+                    if let Instance::Instantiate { module_index, .. } = instance {
+                        self.instantiate(offset, |frame| frame.modules.get(module_index as usize))?;
+                    }
+                }
+            }
+            Payload::ComponentInstanceSection(section) => {
+                for instance in section.into_iter_with_offsets() {
+                    let (offset, instance) = instance?;
+                    if let ComponentInstance::Instantiate { component_index, .. } = instance {
+                        self.instantiate(offset, |frame| frame.components.get(component_index as usize))?;
+                    }
+                }
+            }
+            Payload::ComponentAliasSection(section) => {
+                for alias in section {
+                    self.alias(&alias?);
+                }
+            }
+            Payload::ComponentImportSection(section) => {
+                for import in section {
+                    let import = import?;
+                    if self.open.len() == 1 {
+                        self.imports.push(import.name.name.to_owned());
+                    }
+                    match import.ty {
+                        ComponentTypeRef::Module(_) => self.name(ComponentExternalKind::Module, None),
+                        ComponentTypeRef::Component(_) => self.name(ComponentExternalKind::Component, None),
+                        _ => {}
+                    }
+                }
+            }
+            // An export is a new index for what it exports.
+            Payload::ComponentExportSection(section) => {
+                for export in section {
+                    let export = export?;
+                    if self.open.len() == 1 {
+                        self.exports.push(export.name.name.to_owned());
+                    }
+                    let index = export.index as usize;
+                    let made = self.open.last().and_then(|frame| match export.kind {
+                        ComponentExternalKind::Module => frame.modules.get(index).copied().flatten(),
+                        ComponentExternalKind::Component => frame.components.get(index).copied().flatten(),
+                        _ => None,
+                    });
+                    self.name(export.kind, made);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, is_module: bool) -> Result<(), Stop> {
+        if is_module && self.open.is_empty() {
+            let detail = "a core module; a policy is a component (`proviso policy build` makes one)";
+            return Err(Stop::Refused(Rejection::one("not_a_component", "byte 0", detail)));
+        }
+        let makes = Made { instances: 1, ..Made::default() };
+        self.open.push(Frame { is_module, makes, ..Frame::default() });
+        if is_module {
+            self.shape.modules += 1;
+        } else {
+            self.shape.depth = self.shape.depth.max(self.open.len() as u64);
+        }
+        Ok(())
+    }
+
+    fn leave(&mut self) {
+        let Some(done) = self.open.pop() else { return };
+        if let Some(parent) = self.open.last_mut() {
+            if done.is_module { &mut parent.modules } else { &mut parent.components }.push(Some(done.makes));
+        } else {
+            self.shape.instances = done.makes.instances;
+            self.shape.memories = done.makes.memories;
+            self.shape.memory_bytes = done.makes.memory_bytes;
+            self.shape.tables = done.makes.tables;
+            self.shape.table_elements = done.makes.table_elements;
+        }
+    }
+
+    fn makes(&mut self, made: Made) {
+        if let Some(frame) = self.open.last_mut() {
+            frame.makes.add(made);
+        }
+    }
+
+    fn instantiate(&mut self, offset: usize, of: impl Fn(&Frame) -> Option<&Option<Made>>) -> Result<(), Stop> {
+        let known = self.open.last().and_then(|frame| of(frame).copied().flatten());
+        let Some(made) = known else {
+            let detail = "only a module or component that is defined inside this one may be instantiated";
+            return Err(Stop::Refused(Rejection::one("foreign_instance", format!("byte {offset}"), detail)));
+        };
+        self.makes(made);
+        Ok(())
+    }
+
+    fn alias(&mut self, alias: &ComponentAlias<'_>) {
+        match *alias {
+            ComponentAlias::InstanceExport { kind, .. } => self.name(kind, None),
+            ComponentAlias::Outer { kind, count, index } => {
+                let outer = (self.open.len().checked_sub(1 + count as usize)).and_then(|at| self.open.get(at));
+                let find = |list: fn(&Frame) -> &Vec<Option<Made>>| {
+                    outer.and_then(|frame| list(frame).get(index as usize)).copied().flatten()
+                };
+                match kind {
+                    ComponentOuterAliasKind::CoreModule => {
+                        let made = find(|frame| &frame.modules);
+                        self.name(ComponentExternalKind::Module, made);
+                    }
+                    ComponentOuterAliasKind::Component => {
+                        let made = find(|frame| &frame.components);
+                        self.name(ComponentExternalKind::Component, made);
+                    }
+                    _ => {}
+                }
+            }
+            ComponentAlias::CoreInstanceExport { .. } => {}
+        }
+    }
+
+    fn name(&mut self, kind: ComponentExternalKind, made: Option<Made>) {
+        let Some(frame) = self.open.last_mut() else { return };
+        match kind {
+            ComponentExternalKind::Module => frame.modules.push(made),
+            ComponentExternalKind::Component => frame.components.push(made),
+            _ => {}
+        }
+    }
+
+    fn body(&mut self, body: &FunctionBody<'_>) -> Result<(), Stop> {
+        let mut locals = 0_u64;
+        for group in body.get_locals_reader()? {
+            locals = locals.saturating_add(u64::from(group?.0));
+        }
+        self.shape.locals = self.shape.locals.max(locals);
+        self.shape.function_bytes = self.shape.function_bytes.max(body.range().len() as u64);
+        Ok(())
+    }
+}
+
+enum Stop {
+    Malformed(BinaryReaderError),
+    Refused(Rejection),
+}
+
+impl From<BinaryReaderError> for Stop {
+    fn from(error: BinaryReaderError) -> Self {
+        Self::Malformed(error)
+    }
+}

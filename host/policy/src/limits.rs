@@ -1,0 +1,85 @@
+//! What a policy may use, in numbers: in, nothing; out, the bounds that every other file here enforces.
+//!
+//! Bounds that decide a verdict (fuel, memory, tables, stack, sizes) are deterministic. The deadline is not, so it is
+//! far above what the fuel allows: it is there for what fuel does not see.
+
+use crate::inspect::Shape;
+use std::time::Duration;
+
+/// The bounds of every policy in one process. [`Limits::default`] is what the server runs with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Fuel for one `rate`, `overage` or `reset`, instantiation included. About one unit for each instruction.
+    pub fuel_per_decision: u64,
+    /// Fuel for `describe` and for `prepare`, which parse settings and run once for each change of terms.
+    pub fuel_for_prepare: u64,
+    /// Wall time after which a call is stopped whatever fuel it has left; kept to within [`Limits::TICK`].
+    pub deadline: Duration,
+    /// The linear memory of one instance, in bytes.
+    pub memory_bytes: usize,
+    /// The elements of one table.
+    pub table_elements: usize,
+    /// The native stack that a policy's frames may take, in bytes. Threads that decide need this much and 256 KiB more.
+    pub stack_bytes: usize,
+    /// What one call may hand to the host (its result, or one log line), in bytes as the host would hold it.
+    pub returned_bytes: usize,
+    /// A policy's compact form of its settings, in bytes.
+    pub form_bytes: usize,
+    /// Log lines kept of one call; the rest is dropped.
+    pub log_lines: usize,
+    /// Bytes of log kept of one call; the rest is dropped.
+    pub log_bytes: usize,
+    /// The largest shape that is compiled.
+    pub shape: Shape,
+    /// Instances that may live at once. Each takes 4 GiB of address space and a few memory maps, no memory until used.
+    pub instances: u32,
+    /// Memory that a slot keeps between two instances instead of giving it back, in bytes.
+    pub resident_bytes: usize,
+    /// Modules kept loaded. Each takes three of the 65,530 memory maps that Linux gives a process by default.
+    pub loaded_modules: usize,
+}
+
+impl Limits {
+    /// How often the deadline is looked at.
+    pub const TICK: Duration = Duration::from_millis(5);
+
+    /// The deadline in ticks, rounded up, and one more since the first may come at once.
+    pub(crate) fn deadline_ticks(&self) -> u64 {
+        let ticks = self.deadline.as_micros().div_ceil(Self::TICK.as_micros());
+        u64::try_from(ticks).unwrap_or(u64::MAX).saturating_add(1)
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            fuel_per_decision: 10_000_000,
+            fuel_for_prepare: 100_000_000,
+            deadline: Duration::from_secs(1),
+            memory_bytes: 4 << 20,
+            table_elements: 10_000,
+            stack_bytes: 256 << 10,
+            returned_bytes: 128 << 10,
+            form_bytes: 64 << 10,
+            log_lines: 32,
+            log_bytes: 8 << 10,
+            shape: Shape {
+                bytes: 1 << 20,
+                depth: 4,
+                modules: 16,
+                instances: 64,
+                functions: 10_000,
+                function_bytes: 128 << 10,
+                locals: 2_000,
+                globals: 1_000,
+                memories: 1,
+                memory_bytes: 4 << 20,
+                tables: 16,
+                table_elements: 10_000,
+            },
+            instances: 128,
+            resident_bytes: 256 << 10,
+            loaded_modules: 2_000,
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The room's door: modules come in as bytes and go out as [`Module`]s that decide. Keeps a bounded number of them
+//! loaded, and their compiled code on disk.
+
+use crate::{
+    cache::{Cache, CacheDir},
+    compile::Compiler,
+    conformance,
+    fault::{PolicyError, Rejection},
+    inspect::{Shape, inspect},
+    limits::Limits,
+    module::Module,
+    sandbox::Sandbox,
+};
+use lru::LruCache;
+use proviso_ledger::ids::Digest;
+use std::{
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// A module on its way to being loaded, or loaded. Whoever comes second waits for the first instead of compiling too.
+type Place = Arc<Mutex<Option<Arc<Module>>>>;
+
+/// Everything that runs policies, once for each process.
+pub struct Runtime {
+    sandbox: Arc<Sandbox>,
+    compiler: Compiler,
+    cache: Option<Cache>,
+    loaded: Mutex<LruCache<Digest, Place>>,
+}
+
+/// A module that was uploaded and passed.
+#[derive(Debug, Clone)]
+pub struct Admitted {
+    /// The policy, loaded.
+    pub module: Arc<Module>,
+    /// How large it is.
+    pub shape: Shape,
+    /// How large its native code is, in bytes.
+    pub code_bytes: usize,
+}
+
+impl Runtime {
+    /// Sets up the sandbox, its deadline thread and the cache.
+    ///
+    /// # Errors
+    /// [`PolicyError::Sandbox`] when this machine has no room for it.
+    pub fn new(limits: Limits, cache: Option<CacheDir>, compiler: Compiler) -> Result<Self, PolicyError> {
+        let modules = NonZeroUsize::new(limits.loaded_modules).unwrap_or(NonZeroUsize::MIN);
+        let sandbox = Arc::new(Sandbox::new(limits)?);
+        let cache = cache.map(|dir| Cache::new(dir, &sandbox.engine)).transpose();
+        let cache = cache.map_err(|error| PolicyError::Sandbox(format!("compiled code can't be kept: {error}")))?;
+        Ok(Self { sandbox, compiler, cache, loaded: Mutex::new(LruCache::new(modules)) })
+    }
+
+    /// The limits that hold here.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.sandbox.limits
+    }
+
+    /// Takes an uploaded module: inspects it, compiles it, runs it, and keeps it loaded. Blocks for as long as
+    /// compilation takes, usually 20 to 100 ms.
+    ///
+    /// # Errors
+    /// What is wrong with the module, and where.
+    pub fn admit(&self, bytes: &[u8]) -> Result<Admitted, Rejection> {
+        let shape = inspect(bytes, &self.sandbox.limits)?;
+        let artifact = self.compiler.compile(&self.sandbox.engine, bytes)?;
+        let digest = Digest::of(bytes);
+        let module = Arc::new(Module::new(Arc::clone(&self.sandbox), digest, &artifact)?);
+        conformance::check(&module)?;
+        if let Some(cache) = &self.cache {
+            cache.put(&digest, &artifact);
+        }
+        *lock(&self.place(digest)) = Some(Arc::clone(&module));
+        Ok(Admitted { module, shape, code_bytes: artifact.bytes().len() })
+    }
+
+    /// The module, if it is loaded. Never blocks for long.
+    #[must_use]
+    pub fn loaded(&self, digest: &Digest) -> Option<Arc<Module>> {
+        let place = Arc::clone(lock(&self.loaded).get(digest)?);
+        // Someone is loading it: not loaded yet.
+        let module = place.try_lock().ok()?;
+        module.as_ref().map(Arc::clone)
+    }
+
+    /// The module of a digest: from memory, else from the cache on disk, else compiled from the bytes that `fetch`
+    /// brings. Blocks for as long as that takes.
+    ///
+    /// # Errors
+    /// When the bytes can't be fetched, are others than expected, or are refused.
+    pub fn load<E>(&self, digest: Digest, fetch: impl FnOnce() -> Result<Vec<u8>, E>) -> Result<Arc<Module>, PolicyError>
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let place = self.place(digest);
+        let mut place = lock(&place);
+        if let Some(module) = &*place {
+            return Ok(Arc::clone(module));
+        }
+        let module = match self.load_kept(digest) {
+            Some(module) => module,
+            None => self.load_fetched(digest, fetch().map_err(|error| PolicyError::Fetch(error.into()))?)?,
+        };
+        Ok(Arc::clone(place.insert(Arc::new(module))))
+    }
+
+    fn load_kept(&self, digest: Digest) -> Option<Module> {
+        let cache = self.cache.as_ref()?;
+        let artifact = cache.get(&digest)?;
+        let module = Module::new(Arc::clone(&self.sandbox), digest, &artifact);
+        module.inspect_err(|_| cache.forget(&digest)).ok()
+    }
+
+    fn load_fetched(&self, digest: Digest, bytes: Vec<u8>) -> Result<Module, PolicyError> {
+        let found = Digest::of(&bytes);
+        if found != digest {
+            return Err(PolicyError::DigestMismatch { expected: digest, found });
+        }
+        inspect(&bytes, &self.sandbox.limits)?;
+        let artifact = self.compiler.compile(&self.sandbox.engine, &bytes)?;
+        let module = Module::new(Arc::clone(&self.sandbox), digest, &artifact)?;
+        if let Some(cache) = &self.cache {
+            cache.put(&digest, &artifact);
+        }
+        Ok(module)
+    }
+
+    fn place(&self, digest: Digest) -> Place {
+        Arc::clone(lock(&self.loaded).get_or_insert(digest, Place::default))
+    }
+}
+
+impl std::fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runtime").field("compiler", &self.compiler).finish_non_exhaustive()
+    }
+}
+
+/// A panic while a lock was held leaves a map or a place that is still whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,67 @@
+//! What can go wrong in a store, told apart by what a caller can do about it. No SQL type leaves this crate.
+
+use std::path::PathBuf;
+
+/// Why a store could not do what it was asked. Nothing of a failed call was written, unless its docs say otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The database can't be reached or is busy.
+    #[error("the database is unavailable: {detail}")]
+    Unavailable {
+        /// What the database said.
+        detail: String,
+    },
+    /// No room is left for the database.
+    #[error("the database's disk is full")]
+    DiskFull,
+    /// What is stored contradicts itself.
+    #[error("the database is corrupt: {detail}")]
+    Corrupt {
+        /// What was found.
+        detail: String,
+    },
+    /// A newer binary has written this database.
+    #[error("the database has schema {found}, but this binary knows {known} at most; use a newer binary")]
+    NewerSchema {
+        /// The schema's number in the database.
+        found: i64,
+        /// The last number that this binary knows.
+        known: i64,
+    },
+    /// An older binary has written this database, and it was opened only for reading.
+    #[error(
+        "the database has schema {found}, but this binary reads {known}; start the server once to bring it up"
+    )]
+    OlderSchema {
+        /// The schema's number in the database, 0 when there is none.
+        found: i64,
+        /// The number that this binary needs.
+        known: i64,
+    },
+    /// Another process writes to this database.
+    #[error("another process has this database open: {} is locked", path.display())]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// The store was opened only for reading.
+    #[error("the database was opened only for reading")]
+    ReadOnly,
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+    /// No database can be meant by this.
+    #[error("not a database address: {detail}")]
+    Address {
+        /// What is wrong with it.
+        detail: String,
+    },
+}
+
+impl StoreError {
+    /// Whether the same call may succeed later without anyone changing a setting or the data.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::DiskFull)
+    }
+}

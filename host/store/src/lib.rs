@@ -1,0 +1,99 @@
+//! The only room that knows SQL: journals, their caches and the reference data, durably.
+//!
+//! In come rows and questions, out come rows and whether a commit is durable. What the JSON texts in the rows mean is
+//! never looked at here, and nothing is decided here but conflicts.
+
+mod error;
+mod rows;
+mod sqlite;
+
+pub use error::StoreError;
+pub use rows::{
+    ApiKeyRow, Batch, Commit, CustomerRow, KeyHash, LoadedCustomer, NewEntry, NewKey, NewSnapshot, PlanRow,
+    PlanTermsRow, PolicyRow, PolicyVersionRow, Reference, ReferenceChange, StoredEntry, StoredRequest,
+    StoredSnapshot,
+};
+
+pub use sqlite::{SqliteOptions, SqliteStore};
+
+use proviso_ledger::{
+    ids::{CustomerId, Digest, Seq},
+    time::Timestamp,
+};
+
+/// A database. Whatever a call answered [`Commit::Durable`] for, every later call sees.
+#[async_trait::async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// What is needed to rebuild each customer's state, in the order asked.
+    async fn load(&self, customers: &[CustomerId]) -> Result<Vec<LoadedCustomer>, StoreError>;
+
+    /// The entry that answered each key, in the order asked.
+    async fn find_keys(&self, keys: &[(CustomerId, KeyHash)]) -> Result<Vec<Option<Seq>>, StoreError>;
+
+    /// Writes a batch, or nothing of it. A [`Commit::Conflict`] when an entry's number is not the next of its
+    /// customer, when a key exists already, or when a key or snapshot is of an entry that does not exist. After an
+    /// error the batch may have been written all the same: load again before deciding again.
+    async fn commit(&self, batch: Batch) -> Result<Commit, StoreError>;
+
+    /// Up to `limit` entries numbered above `after`, in order.
+    async fn entries(
+        &self,
+        customer: &CustomerId,
+        after: Seq,
+        limit: u32,
+    ) -> Result<Vec<StoredEntry>, StoreError>;
+
+    /// Up to `limit` entries numbered below `before` (none: from the last one), newest first.
+    async fn entries_before(
+        &self,
+        customer: &CustomerId,
+        before: Option<Seq>,
+        limit: u32,
+    ) -> Result<Vec<StoredEntry>, StoreError>;
+
+    /// The number of the customer's last entry at or before `at`, 0 when there is none.
+    async fn seq_at(&self, customer: &CustomerId, at: Timestamp) -> Result<Seq, StoreError>;
+
+    /// The newest snapshot that holds no entry above `seq`.
+    async fn snapshot_before(
+        &self,
+        customer: &CustomerId,
+        seq: Seq,
+    ) -> Result<Option<StoredSnapshot>, StoreError>;
+
+    /// Up to `limit` customers with keys above `after`, by key.
+    async fn customers(&self, after: Option<&CustomerId>, limit: u32)
+    -> Result<Vec<CustomerRow>, StoreError>;
+
+    /// One customer.
+    async fn customer(&self, customer: &CustomerId) -> Result<Option<CustomerRow>, StoreError>;
+
+    /// Up to `limit` customers that are due at or before `at`, earliest first.
+    async fn due(&self, at: Timestamp, limit: u32) -> Result<Vec<CustomerId>, StoreError>;
+
+    /// All reference data but the modules' bytes, as of one revision.
+    async fn reference(&self) -> Result<Reference, StoreError>;
+
+    /// The revision of the reference data.
+    async fn reference_revision(&self) -> Result<u64, StoreError>;
+
+    /// Makes all changes in their order, or none, and keeps the request that asked for them. A [`Commit::Conflict`]
+    /// when a change meets a row (or misses one) that it must not, or when the request's key exists already.
+    async fn change_reference(
+        &self,
+        changes: Vec<ReferenceChange>,
+        request: Option<StoredRequest>,
+    ) -> Result<Commit, StoreError>;
+
+    /// A module's bytes.
+    async fn module(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// The management request that came with this key.
+    async fn request(&self, key_hash: KeyHash) -> Result<Option<StoredRequest>, StoreError>;
+
+    /// Whether the database answers.
+    async fn ping(&self) -> Result<(), StoreError>;
+
+    /// Finishes what is under way and lets go of the database. Later calls fail.
+    async fn close(&self);
+}

@@ -1,0 +1,179 @@
+//! Opens connections, applies migrations, holds the lock that keeps a second writing process out, and turns sqlx's
+//! errors into ours.
+
+use super::SqliteOptions;
+use crate::StoreError;
+use sqlx::{
+    ConnectOptions, Connection, SqliteConnection, SqlitePool,
+    migrate::{MigrateError, Migrator},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use std::{
+    fs::{File, TryLockError},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
+
+/// A commit checkpoints by itself only when the WAL has this many pages: the checkpointer should have been there
+/// long before.
+const FALLBACK_CHECKPOINT_PAGES: &str = "65536";
+
+/// Rows that a connection's thread may be ahead of the reader.
+const ROW_BUFFER: usize = 256;
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(Duration::from_secs(5))
+        .foreign_keys(true)
+        .row_buffer_size(ROW_BUFFER)
+        .disable_statement_logging()
+}
+
+/// The connection that writes. Creates the file when there is none.
+pub async fn writer(options_of: &SqliteOptions) -> Result<SqliteConnection, StoreError> {
+    let mut options = options(&options_of.path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .pragma("wal_autocheckpoint", FALLBACK_CHECKPOINT_PAGES)
+        .pragma("cache_size", "-65536")
+        .statement_cache_capacity(256);
+    if let Some(pages) = options_of.max_pages {
+        options = options.pragma("max_page_count", pages.to_string());
+    }
+    Ok(options.connect().await?)
+}
+
+/// The connection that checkpoints: it writes to the database file, never to the journal.
+pub async fn checkpointer(path: &Path) -> Result<SqliteConnection, StoreError> {
+    Ok(options(path).synchronous(SqliteSynchronous::Full).connect().await?)
+}
+
+/// Connections that read.
+pub async fn readers(options_of: &SqliteOptions) -> Result<SqlitePool, StoreError> {
+    let pool = SqlitePoolOptions::new()
+        .min_connections(1)
+        .max_connections(options_of.readers)
+        .acquire_timeout(Duration::from_secs(10))
+        .idle_timeout(None)
+        .max_lifetime(None)
+        // A ping before each use would double the thread hops of a read.
+        .test_before_acquire(false);
+    Ok(pool.connect_with(options(&options_of.path).read_only(true)).await?)
+}
+
+/// Brings the schema up to what this binary knows.
+pub async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let found = schema(connection).await?;
+    if found > newest_known() {
+        return Err(StoreError::NewerSchema { found, known: newest_known() });
+    }
+    // `run` takes anything that can be acquired, which makes futures that are not `Send`; this is what it calls.
+    MIGRATIONS.run_direct(None, connection, false).await.map_err(|error| match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => StoreError::from(error),
+        other => StoreError::Corrupt { detail: other.to_string() },
+    })
+}
+
+/// Accepts exactly the schema that this binary knows.
+pub async fn check_schema(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let (found, known) = (schema(connection).await?, newest_known());
+    match found.cmp(&known) {
+        std::cmp::Ordering::Equal => Ok(()),
+        std::cmp::Ordering::Less => Err(StoreError::OlderSchema { found, known }),
+        std::cmp::Ordering::Greater => Err(StoreError::NewerSchema { found, known }),
+    }
+}
+
+fn newest_known() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
+}
+
+async fn schema(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
+    let applied = "SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'";
+    if sqlx::query_scalar::<_, i64>(applied).fetch_one(&mut *connection).await? == 0 {
+        return Ok(0);
+    }
+    let newest = "SELECT coalesce(max(version), 0) FROM _sqlx_migrations";
+    Ok(sqlx::query_scalar(newest).fetch_one(connection).await?)
+}
+
+/// Closes a connection; what is durable stays so, hence an error is only worth a line in the log.
+pub async fn close(connection: SqliteConnection) {
+    if let Err(error) = connection.close().await {
+        tracing::warn!(%error, "closing a database connection failed");
+    }
+}
+
+/// Held while this process writes to the database.
+#[derive(Debug)]
+pub struct Lock {
+    // The lock lasts as long as the file is open.
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock of the database at `path`, or says who has it.
+    pub fn take(path: &Path) -> Result<Self, StoreError> {
+        let lock_path = lock_path(path);
+        let unusable = |error: std::io::Error| StoreError::Unavailable {
+            detail: format!("{}: {error}", lock_path.display()),
+        };
+        let file =
+            File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(unusable)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(StoreError::Locked { path: lock_path }),
+            Err(TryLockError::Error(error)) => Err(unusable(error)),
+        }
+    }
+}
+
+/// Beside the file itself, so that a link to a database leads to the same lock.
+fn lock_path(path: &Path) -> PathBuf {
+    let mut name = path.canonicalize().unwrap_or_else(|_| path.to_owned()).into_os_string();
+    name.push(".lock");
+    name.into()
+}
+
+/// What was read does not make sense.
+pub fn broken(detail: impl std::fmt::Display) -> StoreError {
+    StoreError::Corrupt { detail: detail.to_string() }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let detail = error.to_string();
+        match &error {
+            sqlx::Error::Database(database) => {
+                // The low byte of an extended result code is the primary one: https://sqlite.org/rescode.html
+                let code = database.code().and_then(|code| code.parse::<i32>().ok()).unwrap_or(0) & 0xff;
+                match code {
+                    SQLITE_READONLY => Self::ReadOnly,
+                    SQLITE_FULL => Self::DiskFull,
+                    SQLITE_CORRUPT | SQLITE_NOTADB | SQLITE_CONSTRAINT | SQLITE_MISMATCH => {
+                        Self::Corrupt { detail }
+                    }
+                    _ => Self::Unavailable { detail },
+                }
+            }
+            sqlx::Error::ColumnDecode { .. }
+            | sqlx::Error::Decode(_)
+            | sqlx::Error::ColumnNotFound(_)
+            | sqlx::Error::ColumnIndexOutOfBounds { .. }
+            | sqlx::Error::RowNotFound => Self::Corrupt { detail },
+            sqlx::Error::PoolClosed => Self::Closed,
+            _ => Self::Unavailable { detail },
+        }
+    }
+}
+
+const SQLITE_READONLY: i32 = 8;
+const SQLITE_CORRUPT: i32 = 11;
+const SQLITE_FULL: i32 = 13;
+const SQLITE_CONSTRAINT: i32 = 19;
+const SQLITE_MISMATCH: i32 = 20;
+const SQLITE_NOTADB: i32 = 26;

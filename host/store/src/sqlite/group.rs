@@ -1,0 +1,168 @@
+//! The batches that share one transaction: decides which of them conflict, and writes the others down as a script.
+//!
+//! In come batches with what is known of the tables, out come statements and what the tail takes in once they are
+//! durable. Nothing is executed here.
+
+use super::{
+    reads::{Known, integer},
+    script::Script,
+    tail::{Appended, Place, Pos, View},
+};
+use crate::rows::{Batch, CustomerRow, KeyHash, NewEntry, NewKey, NewSnapshot};
+use proviso_ledger::{
+    ids::{CustomerId, Seq},
+    time::Timestamp,
+};
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// Batches that go together.
+#[derive(Debug, Default)]
+pub struct Group {
+    heads: HashMap<CustomerId, Seq>,
+    taken: HashSet<(CustomerId, KeyHash)>,
+    entries: Vec<NewEntry>,
+    keys: Vec<NewKey>,
+    snapshots: Vec<NewSnapshot>,
+    customers: BTreeMap<CustomerId, CustomerRow>,
+    due: BTreeMap<CustomerId, Option<Timestamp>>,
+}
+
+/// The bytes that a page holds of entries, for estimates.
+const PAGE_BYTES: usize = 4096;
+
+impl Group {
+    /// Takes a batch in, unless it conflicts with the journal or with a batch that was taken in before.
+    pub fn admit(&mut self, view: &View, known: &Known, batch: Batch) -> bool {
+        let Some((heads, taken)) = self.check(view, known, &batch) else { return false };
+        self.heads.extend(heads);
+        self.taken.extend(taken);
+        self.entries.extend(batch.entries);
+        self.keys.extend(batch.keys);
+        self.snapshots.extend(batch.snapshots);
+        for row in batch.customers {
+            self.due.remove(&row.customer);
+            self.customers.insert(row.customer.clone(), row);
+        }
+        for (customer, due_at) in batch.due {
+            match self.customers.get_mut(&customer) {
+                Some(row) => row.due_at = due_at,
+                None => drop(self.due.insert(customer, due_at)),
+            }
+        }
+        true
+    }
+
+    /// The heads and keys that the batch adds, none when it conflicts.
+    fn check(&self, view: &View, known: &Known, batch: &Batch) -> Option<Additions> {
+        if known.key_exists {
+            return None;
+        }
+        let mut heads: HashMap<CustomerId, Seq> = HashMap::new();
+        let mut taken: HashSet<(CustomerId, KeyHash)> = HashSet::new();
+        let head = |heads: &HashMap<CustomerId, Seq>, customer: &CustomerId| {
+            let recent = heads.get(customer).or_else(|| self.heads.get(customer)).copied();
+            recent.or_else(|| view.head(customer)).or_else(|| known.heads.get(customer).copied()).unwrap_or(0)
+        };
+        let mut take = |customer: &CustomerId, hash: KeyHash| {
+            let key = (customer.clone(), hash);
+            !self.taken.contains(&key) && view.key(customer, &hash).is_none() && taken.insert(key)
+        };
+        for NewEntry { customer, seq, key_hash, .. } in &batch.entries {
+            if head(&heads, customer).checked_add(1) != Some(*seq) {
+                return None;
+            }
+            heads.insert(customer.clone(), *seq);
+            if !key_hash.is_none_or(|hash| take(customer, hash)) {
+                return None;
+            }
+        }
+        for NewKey { customer, key_hash, seq } in &batch.keys {
+            if !(1..=head(&heads, customer)).contains(seq) || !take(customer, *key_hash) {
+                return None;
+            }
+        }
+        let exists = |snapshot: &NewSnapshot| (1..=head(&heads, &snapshot.customer)).contains(&snapshot.seq);
+        batch.snapshots.iter().all(exists).then_some((heads, taken))
+    }
+
+    /// Adds everything to `script`, with positions from `last_pos` on. Returns what is appended then, and about how
+    /// many pages are written.
+    pub fn write(self, script: &mut Script, last_pos: Pos) -> (Vec<Appended>, usize) {
+        let entries = self.entries.iter().zip(last_pos + 1..).map(|(entry, pos)| Appended::Entry {
+            customer: entry.customer.clone(),
+            place: Place { seq: entry.seq, at: entry.at, pos },
+            key_hash: entry.key_hash,
+        });
+        let mut appended: Vec<_> = entries.collect();
+        let first_key = (last_pos + 1..).nth(appended.len()).unwrap_or(Pos::MAX);
+        appended.extend(self.keys.iter().map(|key| Appended::Key {
+            customer: key.customer.clone(),
+            key_hash: key.key_hash,
+            seq: key.seq,
+        }));
+        let bytes: usize = self.entries.iter().map(|entry| entry.body.len() + 128).sum();
+        let states: usize = self.snapshots.iter().map(|snapshot| snapshot.state.len() + PAGE_BYTES).sum();
+        let pages = (bytes + states) / PAGE_BYTES + 2 * self.customers.len() + 2 * self.due.len() + 2;
+
+        let entries = self.entries.into_iter().zip(last_pos + 1..).collect();
+        script.rows(ENTRIES, 7, entries, |(entry, pos): (NewEntry, Pos), row| {
+            row.bind(pos)
+                .bind(text(&entry.customer))
+                .bind(integer(entry.seq))
+                .bind(entry.at.0)
+                .bind(entry.key_hash.map(|hash| hash.to_vec()))
+                .bind(entry.hash.to_vec())
+                .bind(entry.body);
+        });
+        let keys = self.keys.into_iter().zip(first_key..).collect();
+        script.rows(FURTHER_KEYS, 4, keys, |(key, pos): (NewKey, Pos), row| {
+            row.bind(pos).bind(text(&key.customer)).bind(key.key_hash.to_vec()).bind(integer(key.seq));
+        });
+        script.rows(SNAPSHOTS, 4, self.snapshots, |snapshot, row| {
+            row.bind(text(&snapshot.customer))
+                .bind(integer(snapshot.seq))
+                .bind(snapshot.at.0)
+                .bind(snapshot.state);
+        });
+        script.rows(CUSTOMERS, 5, self.customers.into_values().collect(), |customer, row| {
+            row.bind(text(&customer.customer))
+                .bind(customer.created_at.0)
+                .bind(customer.due_at.map(|at| at.0))
+                .bind(customer.closed)
+                .bind(customer.profile);
+        });
+        script.rows(DUE, 2, self.due.into_iter().collect(), |(customer, due_at), row| {
+            row.bind(text(&customer)).bind(due_at.map(|at| at.0));
+        });
+        (appended, pages)
+    }
+}
+
+type Additions = (HashMap<CustomerId, Seq>, HashSet<(CustomerId, KeyHash)>);
+
+fn text(customer: &CustomerId) -> String {
+    customer.as_str().to_owned()
+}
+
+const ENTRIES: (&str, &str) = (
+    "INSERT INTO entries (pos, customer_id, seq, at, key_hash, hash, body) SELECT * FROM",
+    "WHERE column1 IS NOT NULL",
+);
+const FURTHER_KEYS: (&str, &str) =
+    ("INSERT INTO further_keys (pos, customer_id, key_hash, seq) SELECT * FROM", "WHERE column1 IS NOT NULL");
+const SNAPSHOTS: (&str, &str) = (
+    "INSERT INTO snapshots (customer_id, seq, at, state) SELECT * FROM",
+    "WHERE column1 IS NOT NULL ON CONFLICT DO UPDATE SET at = excluded.at, state = excluded.state",
+);
+const CUSTOMERS: (&str, &str) = (
+    "INSERT INTO customers (customer_id, created_at, due_at, closed, profile) SELECT * FROM",
+    "WHERE column1 IS NOT NULL ON CONFLICT DO UPDATE SET \
+     created_at = excluded.created_at, due_at = excluded.due_at, closed = excluded.closed, profile = excluded.profile",
+);
+// An UPDATE with a FROM may scan all customers; this looks each one up.
+const DUE: (&str, &str) = (
+    "INSERT INTO customers (customer_id, created_at, due_at, closed, profile) \
+     SELECT c.customer_id, c.created_at, changed.column2, c.closed, c.profile FROM",
+    "AS changed CROSS JOIN customers AS c ON c.customer_id = changed.column1 WHERE changed.column1 IS NOT NULL \
+     ON CONFLICT DO UPDATE SET due_at = excluded.due_at",
+);

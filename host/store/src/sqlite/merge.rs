@@ -1,0 +1,91 @@
+//! Writes a frozen generation of the tail to the index tables, sorted and in slices beside later commits.
+//!
+//! In comes a generation, out go rows for [scripts](super::script). Rows of neighbouring customers share pages, which
+//! is the whole point: one by one, each entry would dirty a page of its own in both tables. Writing a row twice is
+//! harmless, so a crash within a run only means that the run is made again.
+
+use super::{
+    script::Script,
+    tail::{Generation, Pos},
+};
+use crate::rows::KeyHash;
+use proviso_ledger::ids::{CustomerId, Seq};
+
+/// A slice below this is put off, since each slice dirties pages at its ends that it shares with its neighbours.
+const SMALLEST_SLICE: usize = 16;
+
+/// A frozen generation on its way into the tables.
+#[derive(Debug)]
+pub struct Run {
+    entries: Vec<(CustomerId, Seq, Pos)>,
+    keys: Vec<(CustomerId, KeyHash, Seq)>,
+    /// How many rows, of the entries first and then of the keys, are durable.
+    written: usize,
+    /// Rows that may be written now.
+    owed: usize,
+    /// Every row up to this one is in this run or was in an earlier one.
+    up_to: Pos,
+}
+
+/// What a script writes of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slice {
+    rows: usize,
+}
+
+impl Slice {
+    /// How many rows it holds, and so how many pages it may dirty at most.
+    pub fn rows(self) -> usize {
+        self.rows
+    }
+}
+
+impl Run {
+    /// Sorts a generation. Takes a while: not for an async thread.
+    pub fn sort(generation: &Generation, up_to: Pos) -> Self {
+        let mut entries = Vec::with_capacity(generation.len());
+        let mut keys = Vec::with_capacity(generation.len());
+        generation.for_each(|customer, recent| {
+            entries.extend(recent.places.iter().map(|place| (customer.clone(), place.seq, place.pos)));
+            keys.extend(recent.keys.iter().map(|(hash, seq)| (customer.clone(), *hash, *seq)));
+        });
+        entries.sort_unstable();
+        keys.sort_unstable();
+        Self { entries, keys, written: 0, owed: 0, up_to }
+    }
+
+    /// How many rows are not yet durable.
+    pub fn left(&self) -> usize {
+        (self.entries.len() + self.keys.len()).saturating_sub(self.written)
+    }
+
+    /// Adds to `script` what is due after `appended` more entries: three rows for each, so that a run of two rows an
+    /// entry ends well before the next generation is full.
+    pub fn add_slice(&mut self, script: &mut Script, appended: usize) -> Slice {
+        self.owed += appended * 3;
+        let rows = if self.owed < SMALLEST_SLICE { 0 } else { self.owed.min(self.left()) };
+        let entries: Vec<_> = self.entries.iter().skip(self.written).take(rows).cloned().collect();
+        let keys_from = self.written.saturating_sub(self.entries.len());
+        let keys: Vec<_> = self.keys.iter().skip(keys_from).take(rows - entries.len()).cloned().collect();
+        let into_index = ("INSERT OR IGNORE INTO entry_index SELECT * FROM", "WHERE column1 IS NOT NULL");
+        script.rows(into_index, 3, entries, |(customer, seq, pos), row| {
+            row.bind(customer.as_str().to_owned()).bind(seq.cast_signed()).bind(pos);
+        });
+        let into_keys = ("INSERT OR IGNORE INTO idempotency SELECT * FROM", "WHERE column1 IS NOT NULL");
+        script.rows(into_keys, 3, keys, |(customer, key_hash, seq), row| {
+            row.bind(customer.as_str().to_owned()).bind(key_hash.to_vec()).bind(seq.cast_signed());
+        });
+        if rows == self.left() {
+            script.statement("UPDATE progress SET indexed_pos = ?").bind(self.up_to);
+            script.statement("DELETE FROM further_keys WHERE pos <= ?").bind(self.up_to);
+        }
+        Slice { rows }
+    }
+
+    /// Notes that a slice is durable. True when the run is complete.
+    pub fn advance(&mut self, slice: Slice) -> bool {
+        self.written += slice.rows;
+        self.owed = self.owed.saturating_sub(slice.rows);
+        self.left() == 0
+    }
+}

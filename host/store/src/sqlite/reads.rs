@@ -1,0 +1,330 @@
+//! Every question to the journal and its caches.
+//!
+//! In come ids, out come rows. Each answer asks the [tail](super::tail) first and the tables second, never the other
+//! way round, so that an entry which moves from one to the other meanwhile is seen. Nothing is written here.
+
+use super::{
+    connect::broken,
+    tail::{Pos, Tail, View},
+};
+use crate::{
+    StoreError,
+    rows::{Batch, CustomerRow, KeyHash, LoadedCustomer, StoredEntry, StoredSnapshot},
+};
+use proviso_ledger::{
+    ids::{CustomerId, Seq},
+    time::Timestamp,
+};
+use sqlx::{Row, SqlitePool, sqlite::SqliteRow};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::RangeInclusive,
+    sync::Arc,
+};
+
+/// Reads through a pool of connections and a tail.
+#[derive(Debug, Clone)]
+pub struct Reads {
+    pub pool: SqlitePool,
+    pub tail: Arc<Tail>,
+}
+
+/// What the tables say about a batch before it is decided.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// The view's epoch; in another one this knowledge is out of date.
+    pub epoch: u64,
+    /// Last entries of those customers that the view did not know, 0 for new ones.
+    pub heads: HashMap<CustomerId, Seq>,
+    /// Whether one of the batch's keys exists.
+    pub key_exists: bool,
+}
+
+impl Reads {
+    pub async fn load(&self, customers: &[CustomerId]) -> Result<Vec<LoadedCustomer>, StoreError> {
+        let mut loaded = self.newest_snapshots(customers).await?;
+        let view = self.tail.view();
+        let mut ask = Ask::default();
+        for (index, (customer, loaded)) in customers.iter().zip(&loaded).enumerate() {
+            let after = loaded.snapshot.as_ref().map_or(0, |snapshot| snapshot.seq);
+            ask.entries(index, customer, after.saturating_add(1)..=Seq::MAX, &view);
+        }
+        for (index, entry) in ask.fetch(&self.pool).await? {
+            let tail = loaded.get_mut(index).ok_or_else(|| broken("an entry that was not asked for"))?;
+            tail.tail.push(entry);
+        }
+        for (customer, loaded) in customers.iter().zip(&mut loaded) {
+            let first = loaded.snapshot.as_ref().map_or(1, |snapshot| snapshot.seq.saturating_add(1));
+            in_order(customer, &mut loaded.tail, first)?;
+        }
+        Ok(loaded)
+    }
+
+    async fn newest_snapshots(&self, customers: &[CustomerId]) -> Result<Vec<LoadedCustomer>, StoreError> {
+        let sql = "SELECT wanted.key, s.seq, s.at, s.state \
+                   FROM json_each(?1) AS wanted CROSS JOIN snapshots AS s ON s.customer_id = wanted.value \
+                   AND s.seq = (SELECT max(seq) FROM snapshots WHERE customer_id = wanted.value)";
+        let mut loaded = vec![LoadedCustomer::default(); customers.len()];
+        for row in sqlx::query(sql).bind(json_keys(customers)).fetch_all(&self.pool).await? {
+            let index: i64 = row.try_get(0)?;
+            let wanted = usize::try_from(index).ok().and_then(|index| loaded.get_mut(index));
+            wanted.ok_or_else(|| broken("a snapshot that was not asked for"))?.snapshot =
+                Some(snapshot(&row, 1)?);
+        }
+        Ok(loaded)
+    }
+
+    pub async fn find_keys(&self, keys: &[(CustomerId, KeyHash)]) -> Result<Vec<Option<Seq>>, StoreError> {
+        let view = self.tail.view();
+        let mut found: Vec<_> = keys.iter().map(|(customer, hash)| view.key(customer, hash)).collect();
+        let missing: Vec<_> = (found.iter().zip(keys).enumerate())
+            .filter(|(_, (seq, (customer, _)))| seq.is_none() && !view.is_whole(customer))
+            .map(|(index, (_, key))| (index, key))
+            .collect();
+        if missing.is_empty() {
+            return Ok(found);
+        }
+        let sql = "SELECT wanted.key, i.seq FROM json_each(?1) AS wanted CROSS JOIN idempotency AS i \
+                   ON i.customer_id = wanted.value AND i.key_hash = substr(?2, wanted.key * 16 + 1, 16)";
+        let customers = json_keys(missing.iter().map(|(_, (customer, _))| customer));
+        let hashes: Vec<u8> = missing.iter().flat_map(|(_, (_, hash))| *hash).collect();
+        for row in sqlx::query(sql).bind(customers).bind(hashes).fetch_all(&self.pool).await? {
+            let index: i64 = row.try_get(0)?;
+            let asked = usize::try_from(index).ok().and_then(|index| missing.get(index));
+            let slot = asked.and_then(|(index, _)| found.get_mut(*index));
+            *slot.ok_or_else(|| broken("a key that was not asked for"))? = Some(seq(&row, 1)?);
+        }
+        Ok(found)
+    }
+
+    /// What must be known of the tables to decide whether a batch conflicts.
+    pub async fn known(&self, batch: &Batch) -> Result<Known, StoreError> {
+        let view = self.tail.view();
+        let mut known = Known { epoch: view.epoch, ..Known::default() };
+        let own = batch.entries.iter().filter_map(|entry| Some((&entry.customer, entry.key_hash?)));
+        let further = batch.keys.iter().map(|key| (&key.customer, key.key_hash));
+        let mut keys = Vec::new();
+        for (customer, hash) in own.chain(further) {
+            if view.key(customer, &hash).is_some() {
+                known.key_exists = true;
+                return Ok(known);
+            }
+            if !view.is_whole(customer) {
+                keys.push((customer, hash));
+            }
+        }
+        let customers = (batch.entries.iter().map(|entry| &entry.customer))
+            .chain(batch.keys.iter().map(|key| &key.customer))
+            .chain(batch.snapshots.iter().map(|snapshot| &snapshot.customer));
+        let unseen: HashSet<_> = customers.filter(|customer| view.head(customer).is_none()).collect();
+        if keys.is_empty() && unseen.is_empty() {
+            return Ok(known);
+        }
+        let unseen: Vec<_> = unseen.into_iter().collect();
+        let sql = "SELECT -1, EXISTS (SELECT 1 FROM json_each(?1) AS wanted CROSS JOIN idempotency AS i \
+                   ON i.customer_id = wanted.value AND i.key_hash = substr(?2, wanted.key * 16 + 1, 16)) \
+                   UNION ALL SELECT wanted.key, \
+                   coalesce((SELECT max(seq) FROM entry_index WHERE customer_id = wanted.value), 0) \
+                   FROM json_each(?3) AS wanted";
+        let query = sqlx::query(sql)
+            .bind(json_keys(keys.iter().map(|(customer, _)| *customer)))
+            .bind(keys.iter().flat_map(|(_, hash)| *hash).collect::<Vec<u8>>())
+            .bind(json_keys(unseen.iter().copied()));
+        for row in query.fetch_all(&self.pool).await? {
+            let index: i64 = row.try_get(0)?;
+            match usize::try_from(index).ok().and_then(|index| unseen.get(index)) {
+                Some(customer) => drop(known.heads.insert((*customer).clone(), seq(&row, 1)?)),
+                None => known.key_exists = row.try_get::<i64, _>(1)? != 0,
+            }
+        }
+        Ok(known)
+    }
+
+    pub async fn entries(
+        &self,
+        customer: &CustomerId,
+        range: RangeInclusive<Seq>,
+    ) -> Result<Vec<StoredEntry>, StoreError> {
+        if range.is_empty() {
+            return Ok(Vec::new());
+        }
+        let first = *range.start();
+        let mut ask = Ask::default();
+        ask.entries(0, customer, range, &self.tail.view());
+        let mut entries: Vec<_> = ask.fetch(&self.pool).await?.into_iter().map(|(_, entry)| entry).collect();
+        in_order(customer, &mut entries, first)?;
+        Ok(entries)
+    }
+
+    pub async fn head(&self, customer: &CustomerId) -> Result<Seq, StoreError> {
+        if let Some(head) = self.tail.view().head(customer) {
+            return Ok(head);
+        }
+        let sql = "SELECT coalesce(max(seq), 0) FROM entry_index WHERE customer_id = ?1";
+        seq(&sqlx::query(sql).bind(customer.as_str()).fetch_one(&self.pool).await?, 0)
+    }
+
+    pub async fn seq_at(&self, customer: &CustomerId, at: Timestamp) -> Result<Seq, StoreError> {
+        if let Some(seq) = self.tail.view().seq_at(customer, at) {
+            return Ok(seq);
+        }
+        // A binary search: numbers have no gaps and times never go backwards. The answer lies in low..=high.
+        let sql = "WITH RECURSIVE search (low, high) AS ( \
+                     SELECT 0, coalesce((SELECT max(seq) FROM entry_index WHERE customer_id = ?1), 0) \
+                     UNION ALL \
+                     SELECT iif(e.at <= ?2, x.seq, low), iif(e.at <= ?2, high, x.seq - 1) \
+                     FROM search CROSS JOIN entry_index AS x \
+                       ON x.customer_id = ?1 AND x.seq = (low + high + 1) / 2 \
+                     CROSS JOIN entries AS e ON e.pos = x.pos \
+                     WHERE low < high) \
+                   SELECT low FROM search WHERE low = high";
+        let found = sqlx::query(sql).bind(customer.as_str()).bind(at.0).fetch_optional(&self.pool).await?;
+        seq(&found.ok_or_else(|| broken(format!("the journal of {customer} has a gap")))?, 0)
+    }
+
+    pub async fn snapshot_before(
+        &self,
+        customer: &CustomerId,
+        seq: Seq,
+    ) -> Result<Option<StoredSnapshot>, StoreError> {
+        let sql = "SELECT seq, at, state FROM snapshots WHERE customer_id = ?1 AND seq <= ?2 \
+                   ORDER BY seq DESC LIMIT 1";
+        let row =
+            sqlx::query(sql).bind(customer.as_str()).bind(integer(seq)).fetch_optional(&self.pool).await?;
+        row.map(|row| snapshot(&row, 0)).transpose()
+    }
+
+    pub async fn customers(
+        &self,
+        after: Option<&CustomerId>,
+        limit: u32,
+    ) -> Result<Vec<CustomerRow>, StoreError> {
+        let sql = "SELECT customer_id, created_at, due_at, closed, profile FROM customers \
+                   WHERE customer_id > ?1 ORDER BY customer_id LIMIT ?2";
+        // Every key is above the empty text.
+        let after = after.map_or("", CustomerId::as_str);
+        let rows = sqlx::query(sql).bind(after).bind(limit).fetch_all(&self.pool).await?;
+        rows.iter().map(customer_row).collect()
+    }
+
+    pub async fn customer(&self, customer: &CustomerId) -> Result<Option<CustomerRow>, StoreError> {
+        let sql =
+            "SELECT customer_id, created_at, due_at, closed, profile FROM customers WHERE customer_id = ?1";
+        let row = sqlx::query(sql).bind(customer.as_str()).fetch_optional(&self.pool).await?;
+        row.as_ref().map(customer_row).transpose()
+    }
+
+    pub async fn due(&self, at: Timestamp, limit: u32) -> Result<Vec<CustomerId>, StoreError> {
+        let sql =
+            "SELECT customer_id FROM customers WHERE due_at <= ?1 ORDER BY due_at, customer_id LIMIT ?2";
+        let rows = sqlx::query(sql).bind(at.0).bind(limit).fetch_all(&self.pool).await?;
+        rows.iter().map(|row| key(row, 0)).collect()
+    }
+}
+
+/// Entries of several customers, asked for in one statement and so as of one moment.
+#[derive(Default)]
+struct Ask {
+    /// `[index, customer, first, last]` to look up in the index.
+    indexed: String,
+    /// `[index, pos]` from the tail.
+    placed: String,
+}
+
+impl Ask {
+    fn entries(&mut self, index: usize, customer: &CustomerId, range: RangeInclusive<Seq>, view: &View) {
+        let places = view.places(customer, &range);
+        // The index goes up to the view's first entry at least.
+        let last = places.first().map_or(*range.end(), |place| place.seq.saturating_sub(1));
+        if *range.start() <= last {
+            let (first, last) = (integer(*range.start()), integer(last));
+            push(&mut self.indexed, format_args!("[{index},\"{customer}\",{first},{last}]"));
+        }
+        for place in places {
+            let pos: Pos = place.pos;
+            push(&mut self.placed, format_args!("[{index},{pos}]"));
+        }
+    }
+
+    async fn fetch(self, pool: &SqlitePool) -> Result<Vec<(usize, StoredEntry)>, StoreError> {
+        let sql = "SELECT wanted.value ->> 0, e.seq, e.at, e.hash, e.body \
+                   FROM json_each(?1) AS wanted CROSS JOIN entry_index AS x ON x.customer_id = wanted.value ->> 1 \
+                     AND x.seq BETWEEN wanted.value ->> 2 AND wanted.value ->> 3 \
+                   CROSS JOIN entries AS e ON e.pos = x.pos \
+                   UNION ALL \
+                   SELECT wanted.value ->> 0, e.seq, e.at, e.hash, e.body \
+                   FROM json_each(?2) AS wanted CROSS JOIN entries AS e ON e.pos = wanted.value ->> 1";
+        let query = sqlx::query(sql).bind(format!("[{}]", self.indexed)).bind(format!("[{}]", self.placed));
+        let rows = query.fetch_all(pool).await?;
+        let decode = |row: &SqliteRow| {
+            let index = usize::try_from(row.try_get::<i64, _>(0)?).map_err(broken)?;
+            let at = Timestamp(row.try_get(2)?);
+            Ok((index, StoredEntry { seq: seq(row, 1)?, at, hash: bytes(row, 3)?, body: row.try_get(4)? }))
+        };
+        rows.iter().map(decode).collect()
+    }
+}
+
+/// Sorts entries and makes sure that none is missing.
+fn in_order(customer: &CustomerId, entries: &mut [StoredEntry], first: Seq) -> Result<(), StoreError> {
+    entries.sort_unstable_by_key(|entry| entry.seq);
+    let mut expected = first;
+    for entry in entries {
+        if entry.seq != expected {
+            return Err(broken(format!("entry {expected} of {customer} is missing")));
+        }
+        expected = expected.saturating_add(1);
+    }
+    Ok(())
+}
+
+/// A JSON array of keys, whose characters need no escapes.
+fn json_keys<'a>(keys: impl IntoIterator<Item = &'a CustomerId>) -> String {
+    let mut list = String::new();
+    keys.into_iter().for_each(|key| push(&mut list, format_args!("\"{key}\"")));
+    format!("[{list}]")
+}
+
+fn push(list: &mut String, item: std::fmt::Arguments<'_>) {
+    use std::fmt::Write as _;
+    if !list.is_empty() {
+        list.push(',');
+    }
+    // Writing to a string does not fail.
+    let _ = list.write_fmt(item);
+}
+
+/// A number as SQLite keeps it; larger ones than it can keep do not exist.
+pub fn integer(seq: Seq) -> i64 {
+    i64::try_from(seq).unwrap_or(i64::MAX)
+}
+
+pub fn seq(row: &SqliteRow, column: usize) -> Result<Seq, StoreError> {
+    Seq::try_from(row.try_get::<i64, _>(column)?).map_err(broken)
+}
+
+pub fn key(row: &SqliteRow, column: usize) -> Result<CustomerId, StoreError> {
+    row.try_get::<&str, _>(column)?.parse().map_err(broken)
+}
+
+pub fn bytes<const N: usize>(row: &SqliteRow, column: usize) -> Result<[u8; N], StoreError> {
+    row.try_get::<&[u8], _>(column)?.try_into().map_err(broken)
+}
+
+fn snapshot(row: &SqliteRow, from: usize) -> Result<StoredSnapshot, StoreError> {
+    Ok(StoredSnapshot {
+        seq: seq(row, from)?,
+        at: Timestamp(row.try_get(from + 1)?),
+        state: row.try_get(from + 2)?,
+    })
+}
+
+fn customer_row(row: &SqliteRow) -> Result<CustomerRow, StoreError> {
+    Ok(CustomerRow {
+        customer: key(row, 0)?,
+        created_at: Timestamp(row.try_get(1)?),
+        due_at: row.try_get::<Option<i64>, _>(2)?.map(Timestamp),
+        closed: row.try_get(3)?,
+        profile: row.try_get(4)?,
+    })
+}

@@ -1,0 +1,95 @@
+//! What every store promises, and what the SQLite one promises beside it.
+//!
+//! [`suite`] and [`random`] know only the trait and a [`Factory`]; each kind of database runs them through its own.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+mod crash;
+mod model;
+mod random;
+mod sqlite;
+mod suite;
+
+use proviso_store::{SqliteOptions, SqliteStore, Store, StoreError};
+use std::sync::Arc;
+use tempfile::TempDir;
+
+/// One database, opened as often as a test likes.
+#[async_trait::async_trait]
+pub trait Factory: Sync {
+    async fn open(&self) -> Arc<dyn Store>;
+}
+
+/// A SQLite file in a folder of its own.
+pub struct SqliteFile {
+    pub folder: TempDir,
+    pub options: SqliteOptions,
+}
+
+impl SqliteFile {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let options = SqliteOptions::new(folder.path().join("store.db"));
+        Self { folder, options }
+    }
+
+    /// Runs, slices and checkpoints so small that every test meets all of them.
+    pub fn restless() -> Self {
+        let mut file = Self::new();
+        file.options.index_after = 3;
+        file.options.checkpoint_pages = 8;
+        file
+    }
+
+    pub async fn try_open(&self) -> Result<SqliteStore, StoreError> {
+        SqliteStore::open(self.options.clone()).await
+    }
+}
+
+#[async_trait::async_trait]
+impl Factory for SqliteFile {
+    async fn open(&self) -> Arc<dyn Store> {
+        Arc::new(self.try_open().await.unwrap())
+    }
+}
+
+/// Makes a test of each function of the suite, for one kind of database.
+macro_rules! contract {
+    ($kind:ident, $factory:expr) => {
+        mod $kind {
+            use super::*;
+            contract!(@tests $factory;
+                entries_are_read_back_in_pages,
+                a_number_must_be_the_next,
+                a_key_is_taken_once,
+                a_batch_is_written_whole_or_not_at_all,
+                of_those_who_race_for_a_number_one_wins,
+                a_load_starts_at_the_newest_snapshot,
+                times_find_their_entry,
+                customers_are_listed_and_come_due,
+                an_empty_store_knows_nothing,
+                reference_data_changes_as_one,
+                a_request_is_kept_with_its_changes,
+                what_was_committed_survives_a_reopening,
+                a_closed_store_refuses,
+                large_batches_go_through,
+            );
+
+            #[test]
+            fn random_commits_match_the_model() {
+                random::matches_the_model(|| $factory);
+            }
+        }
+    };
+    (@tests $factory:expr; $($name:ident,)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                suite::$name(&$factory).await;
+            }
+        )*
+    };
+}
+
+contract!(on_sqlite, SqliteFile::new());
+contract!(on_restless_sqlite, SqliteFile::restless());

@@ -1,0 +1,183 @@
+//! A store in a few maps: so simple that it is right, and what the real ones are compared with.
+
+use proviso_ledger::{
+    ids::{CustomerId, Digest, Seq},
+    time::Timestamp,
+};
+use proviso_store::{
+    Batch, Commit, CustomerRow, KeyHash, LoadedCustomer, NewEntry, NewSnapshot, Store, StoredEntry,
+    StoredSnapshot,
+};
+use std::collections::BTreeMap;
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Model {
+    pub journals: BTreeMap<CustomerId, Vec<NewEntry>>,
+    pub keys: BTreeMap<(CustomerId, KeyHash), Seq>,
+    pub snapshots: BTreeMap<(CustomerId, Seq), NewSnapshot>,
+    pub customers: BTreeMap<CustomerId, CustomerRow>,
+}
+
+impl Model {
+    pub fn head(&self, customer: &CustomerId) -> Seq {
+        self.journals.get(customer).map_or(0, |entries| entries.len() as Seq)
+    }
+
+    pub fn commit(&mut self, batch: &Batch) -> Commit {
+        let mut next = self.clone();
+        if next.try_commit(batch) {
+            *self = next;
+            Commit::Durable
+        } else {
+            Commit::Conflict
+        }
+    }
+
+    fn try_commit(&mut self, batch: &Batch) -> bool {
+        for entry in &batch.entries {
+            let fresh = entry.key_hash.is_none_or(|hash| self.take(&entry.customer, hash, entry.seq));
+            if entry.seq != self.head(&entry.customer) + 1 || !fresh {
+                return false;
+            }
+            self.journals.entry(entry.customer.clone()).or_default().push(entry.clone());
+        }
+        for key in &batch.keys {
+            if !self.exists(&key.customer, key.seq) || !self.take(&key.customer, key.key_hash, key.seq) {
+                return false;
+            }
+        }
+        for snapshot in &batch.snapshots {
+            if !self.exists(&snapshot.customer, snapshot.seq) {
+                return false;
+            }
+            self.snapshots.insert((snapshot.customer.clone(), snapshot.seq), snapshot.clone());
+        }
+        for row in &batch.customers {
+            self.customers.insert(row.customer.clone(), row.clone());
+        }
+        for (customer, due_at) in &batch.due {
+            if let Some(row) = self.customers.get_mut(customer) {
+                row.due_at = *due_at;
+            }
+        }
+        true
+    }
+
+    fn take(&mut self, customer: &CustomerId, hash: KeyHash, seq: Seq) -> bool {
+        self.keys.insert((customer.clone(), hash), seq).is_none()
+    }
+
+    fn exists(&self, customer: &CustomerId, seq: Seq) -> bool {
+        (1..=self.head(customer)).contains(&seq)
+    }
+
+    fn entries(&self, customer: &CustomerId) -> Vec<StoredEntry> {
+        self.journals.get(customer).into_iter().flatten().map(stored).collect()
+    }
+
+    fn snapshot_before(&self, customer: &CustomerId, seq: Seq) -> Option<StoredSnapshot> {
+        let range = (customer.clone(), 0)..=(customer.clone(), seq);
+        let (_, NewSnapshot { seq, at, state, .. }) = self.snapshots.range(range).next_back()?;
+        Some(StoredSnapshot { seq: *seq, at: *at, state: state.clone() })
+    }
+
+    pub fn load(&self, customer: &CustomerId) -> LoadedCustomer {
+        let snapshot = self.snapshot_before(customer, Seq::MAX);
+        let folded = snapshot.as_ref().map_or(0, |snapshot| snapshot.seq as usize);
+        LoadedCustomer { snapshot, tail: self.entries(customer).split_off(folded) }
+    }
+
+    /// Asks a store everything about `customers` and compares each answer.
+    pub async fn check(&self, store: &dyn Store, customers: &[CustomerId]) {
+        let expected: Vec<_> = customers.iter().map(|customer| self.load(customer)).collect();
+        assert_eq!(store.load(customers).await.unwrap(), expected, "load");
+
+        let mut keys: Vec<_> = self.keys.keys().cloned().collect();
+        keys.extend(customers.iter().map(|customer| (customer.clone(), [0xff; 16])));
+        let expected: Vec<_> = keys.iter().map(|key| self.keys.get(key).copied()).collect();
+        assert_eq!(store.find_keys(&keys).await.unwrap(), expected, "find_keys");
+
+        for customer in customers {
+            self.check_one(store, customer).await;
+        }
+        let rows: Vec<_> = self.customers.values().cloned().collect();
+        assert_eq!(store.customers(None, 1000).await.unwrap(), rows, "customers");
+        let mut due: Vec<_> =
+            rows.iter().filter_map(|row| Some((row.due_at?, row.customer.clone()))).collect();
+        due.sort();
+        for at in due.iter().map(|(at, _)| *at).chain([Timestamp(0)]) {
+            let expected: Vec<_> =
+                due.iter().filter(|(due_at, _)| *due_at <= at).map(|(_, id)| id.clone()).collect();
+            assert_eq!(store.due(at, 1000).await.unwrap(), expected, "due at {at:?}");
+        }
+    }
+
+    async fn check_one(&self, store: &dyn Store, customer: &CustomerId) {
+        let entries = self.entries(customer);
+        let head = self.head(customer);
+        for (after, limit) in
+            [(0, 1000), (0, 3), (head / 2, 2), (head, 5), (head + 3, 5), (Seq::MAX, 5), (0, 0)]
+        {
+            let page: Vec<_> = entries.iter().filter(|e| e.seq > after).take(limit).cloned().collect();
+            let found = store.entries(customer, after, limit as u32).await.unwrap();
+            assert_eq!(found, page, "{limit} entries of {customer} after {after}");
+        }
+        for (before, limit) in [(None, 1000), (None, 2), (Some(head / 2 + 1), 2), (Some(1), 5), (Some(0), 5)]
+        {
+            let below = entries.iter().rev().filter(|e| before.is_none_or(|before| e.seq < before));
+            let page: Vec<_> = below.take(limit).cloned().collect();
+            let found = store.entries_before(customer, before, limit as u32).await.unwrap();
+            assert_eq!(found, page, "{limit} entries of {customer} before {before:?}");
+        }
+        for at in entries.iter().flat_map(|e| [e.at.0 - 1, e.at.0, e.at.0 + 1]).chain([0]).map(Timestamp) {
+            let last = entries.iter().rev().find(|e| e.at <= at).map_or(0, |e| e.seq);
+            assert_eq!(store.seq_at(customer, at).await.unwrap(), last, "{customer} at {at:?}");
+        }
+        for seq in [0, 1, head / 2, head, Seq::MAX] {
+            let found = store.snapshot_before(customer, seq).await.unwrap();
+            assert_eq!(found, self.snapshot_before(customer, seq), "snapshot of {customer} before {seq}");
+        }
+        let found = store.customer(customer).await.unwrap();
+        assert_eq!(found.as_ref(), self.customers.get(customer), "customer {customer}");
+    }
+}
+
+fn stored(entry: &NewEntry) -> StoredEntry {
+    StoredEntry { seq: entry.seq, at: entry.at, hash: entry.hash, body: entry.body.clone() }
+}
+
+// What the tests write, so that equal arguments give equal rows.
+
+pub fn customer(name: &str) -> CustomerId {
+    name.parse().unwrap()
+}
+
+pub fn key(name: &str) -> KeyHash {
+    *Digest::of(name.as_bytes()).0.first_chunk().unwrap()
+}
+
+/// Two entries of each customer share one time.
+pub fn time(seq: Seq) -> Timestamp {
+    Timestamp(1_790_000_000_000_000 + (seq.min(1 << 32) / 2) as i64 * 10)
+}
+
+pub fn entry(customer: &CustomerId, seq: Seq, key_hash: Option<KeyHash>) -> NewEntry {
+    let body = format!("{{\"entry\":\"{customer} {seq}\"}}");
+    let hash = Digest::of(body.as_bytes()).0;
+    NewEntry { customer: customer.clone(), seq, at: time(seq), key_hash, hash, body }
+}
+
+pub fn snapshot(customer: &CustomerId, seq: Seq) -> NewSnapshot {
+    let state = format!("{{\"state\":\"{customer} {seq}\"}}");
+    NewSnapshot { customer: customer.clone(), seq, at: time(seq), state }
+}
+
+pub fn row(customer: &CustomerId, due_at: Option<i64>) -> CustomerRow {
+    CustomerRow {
+        customer: customer.clone(),
+        created_at: time(1),
+        due_at: due_at.map(Timestamp),
+        closed: due_at.is_none(),
+        profile: format!("{{\"due\":{}}}", due_at.unwrap_or(0)),
+    }
+}

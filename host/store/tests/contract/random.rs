@@ -1,0 +1,125 @@
+//! Random commits, right ones and wrong ones, reopened now and then, against the model.
+
+use crate::{
+    Factory,
+    model::{Model, customer, entry, key, row, snapshot},
+};
+use proptest::{
+    prelude::*,
+    test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner},
+};
+use proviso_ledger::{ids::CustomerId, time::Timestamp};
+use proviso_store::{Batch, NewKey};
+
+const SEEDS: u8 = 24;
+const CUSTOMERS: usize = 5;
+
+/// An entry for a customer, some steps away from the right number, under one of a few keys.
+#[derive(Debug, Clone)]
+struct Entry {
+    customer: usize,
+    off: i8,
+    key: Option<u8>,
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Commit {
+        entries: Vec<Entry>,
+        /// Customer, key, how far below the head.
+        keys: Vec<(usize, u8, u64)>,
+        /// Customer, how far below the head.
+        snapshots: Vec<(usize, u64)>,
+        customers: Vec<(usize, Option<i64>)>,
+        due: Vec<(usize, Option<i64>)>,
+    },
+    Check,
+    Reopen,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let who = 0..CUSTOMERS;
+    // Mostly right, or else nothing would ever be written.
+    let off = prop_oneof![30 => Just(0_i8), 1 => Just(1_i8), 1 => Just(-1_i8)];
+    let key = prop_oneof![3 => Just(None), 5 => any::<u8>().prop_map(Some)];
+    let entry = (who.clone(), off, key).prop_map(|(customer, off, key)| Entry { customer, off, key });
+    let below = prop_oneof![20 => 0..4_u64, 1 => Just(1000_u64)];
+    let due = proptest::option::of(0..9_i64);
+    let commit = (
+        proptest::collection::vec(entry, 0..6),
+        proptest::collection::vec((who.clone(), any::<u8>(), below.clone()), 0..2),
+        proptest::collection::vec((who.clone(), below), 0..2),
+        proptest::collection::vec((who.clone(), due.clone()), 0..2),
+        proptest::collection::vec((who, due), 0..2),
+    )
+        .prop_map(|(entries, keys, snapshots, customers, due)| Step::Commit {
+            entries,
+            keys,
+            snapshots,
+            customers,
+            due,
+        });
+    prop_oneof![16 => commit, 2 => Just(Step::Check), 1 => Just(Step::Reopen)]
+}
+
+fn name(index: usize) -> CustomerId {
+    customer(["acme", "b", "b.c", "long-name-with-many-characters", "zoo"][index])
+}
+
+fn batch(model: &Model, step: &Step) -> Option<Batch> {
+    let Step::Commit { entries, keys, snapshots, customers, due } = step else { return None };
+    let mut heads: Vec<u64> = (0..CUSTOMERS).map(|index| model.head(&name(index))).collect();
+    let mut batch = Batch::default();
+    for Entry { customer, off, key: number } in entries {
+        heads[*customer] += 1;
+        let seq = heads[*customer].saturating_add_signed(i64::from(*off));
+        batch.entries.push(entry(&name(*customer), seq, number.map(|number| key(&number.to_string()))));
+    }
+    for (who, number, below) in keys {
+        let seq = heads[*who].saturating_sub(*below);
+        batch.keys.push(NewKey { customer: name(*who), key_hash: key(&number.to_string()), seq });
+    }
+    let state = |(who, below): &(usize, u64)| snapshot(&name(*who), heads[*who].saturating_sub(*below));
+    batch.snapshots = snapshots.iter().map(state).collect();
+    batch.customers = customers.iter().map(|(who, due_at)| row(&name(*who), *due_at)).collect();
+    batch.due = due.iter().map(|(who, due_at)| (name(*who), due_at.map(Timestamp))).collect();
+    Some(batch)
+}
+
+async fn walk(factory: &dyn Factory, steps: &[Step]) -> Result<(), TestCaseError> {
+    let everyone: Vec<_> = (0..CUSTOMERS).map(name).collect();
+    let mut model = Model::default();
+    let mut store = factory.open().await;
+    for step in steps {
+        match (batch(&model, step), step) {
+            (Some(batch), _) => {
+                let expected = model.commit(&batch);
+                prop_assert_eq!(store.commit(batch).await, Ok(expected));
+            }
+            (None, Step::Reopen) => {
+                store.close().await;
+                store = factory.open().await;
+            }
+            (None, _) => model.check(&*store, &everyone).await,
+        }
+    }
+    model.check(&*store, &everyone).await;
+    store.close().await;
+    Ok(())
+}
+
+/// Walks through random steps. A failure names its seed and the shortest steps that fail.
+pub fn matches_the_model<F: Factory>(make: impl Fn() -> F) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    for seed in 0..SEEDS {
+        let config =
+            Config { cases: 1, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
+        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
+        let steps = proptest::collection::vec(step(), 20..120);
+        let walked = TestRunner::new_with_rng(config, rng)
+            .run(&steps, |steps| runtime.block_on(walk(&make(), &steps)));
+        if let Err(error) = walked {
+            panic!("seed {seed}: {error}");
+        }
+    }
+}

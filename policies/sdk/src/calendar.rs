@@ -1,0 +1,166 @@
+//! Local calendar arithmetic. In: moments, which carry the customer's local calendar. Out: days, months and instants.
+//! A policy has no zone tables: what is computed ahead keeps the moment's offset, so it may be an hour off across a
+//! change of daylight saving time.
+
+use crate::bindings::proviso::policy::types::{Instant, Moment, Period};
+
+/// Microseconds in a second.
+pub const SECOND: i64 = 1_000_000;
+/// Microseconds in a minute.
+pub const MINUTE: i64 = 60 * SECOND;
+/// Microseconds in an hour.
+pub const HOUR: i64 = 60 * MINUTE;
+/// Microseconds in a day of 24 hours.
+pub const DAY: i64 = 24 * HOUR;
+
+impl Moment {
+    /// The moment of an instant in a zone that lies `offset_seconds` ahead of UTC.
+    #[must_use]
+    pub fn at_offset(at: Instant, offset_seconds: i32) -> Self {
+        let local = at.saturating_add(i64::from(offset_seconds) * SECOND);
+        let (days, in_day) = (local.div_euclid(DAY), local.rem_euclid(DAY));
+        let (year, month, day) = date_of(days);
+        let part = |unit: i64, of: i64| u8::try_from(in_day / unit % of).unwrap_or(0);
+        Self {
+            at,
+            year: i16::try_from(year).unwrap_or(if year < 0 { i16::MIN } else { i16::MAX }),
+            month,
+            day,
+            hour: part(HOUR, 24),
+            minute: part(MINUTE, 60),
+            second: part(SECOND, 60),
+            // 1970-01-01 was a Thursday.
+            weekday: u8::try_from((days + 3).rem_euclid(7) + 1).unwrap_or(1),
+            offset_seconds,
+        }
+    }
+
+    /// Minutes since local midnight by the clock on the wall: 0 to 1439.
+    #[must_use]
+    pub fn minute_of_day(&self) -> u16 {
+        u16::from(self.hour) * 60 + u16::from(self.minute)
+    }
+
+    /// Whether it is Saturday or Sunday.
+    #[must_use]
+    pub fn is_weekend(&self) -> bool {
+        self.weekday >= 6
+    }
+
+    /// Local days since 1970-01-01.
+    #[must_use]
+    pub fn day_number(&self) -> i64 {
+        days_since_1970(i64::from(self.year), i64::from(self.month), i64::from(self.day))
+    }
+
+    /// The instant of the next local midnight, at this moment's offset.
+    #[must_use]
+    pub fn next_midnight(&self) -> Instant {
+        let local = self.at.saturating_add(i64::from(self.offset_seconds) * SECOND);
+        self.at.saturating_add(DAY - local.rem_euclid(DAY))
+    }
+
+    /// Whole months from `earlier` to this moment by the local calendar; a month that ends on a shorter month's last
+    /// day counts as whole. Negative when this moment is the earlier one.
+    #[must_use]
+    pub fn months_since(&self, earlier: &Self) -> i64 {
+        let months = |moment: &Self| i64::from(moment.year) * 12 + i64::from(moment.month);
+        let between = months(self) - months(earlier);
+        let clamped = earlier.day.min(days_in_month(i64::from(self.year), self.month));
+        let in_month = |moment: &Self, day: u8| (day, moment.hour, moment.minute, moment.second);
+        if in_month(self, self.day) < in_month(earlier, clamped) { between - 1 } else { between }
+    }
+}
+
+impl Period {
+    /// How many periods of this length lie between `earlier` and this period's end, to the nearest whole number: one
+    /// for this period's start. None when the period never ends.
+    #[must_use]
+    pub fn periods_since(&self, earlier: Instant) -> Option<i64> {
+        // A mean month is 30.436875 days. It hides the unequal months: the error stays below half a period for decades.
+        const MEAN_MONTH: i64 = 30_436_875 * (DAY / 1_000_000);
+        let end = self.end.as_ref()?.at;
+        let length = end.saturating_sub(self.start.at);
+        let length = if length >= 28 * DAY - HOUR {
+            ((length + MEAN_MONTH / 2) / MEAN_MONTH).max(1) * MEAN_MONTH
+        } else {
+            length.max(1)
+        };
+        Some(end.saturating_sub(earlier).saturating_add(length / 2).div_euclid(length))
+    }
+}
+
+/// Days from 1970-01-01 to a Gregorian date. Source: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
+pub(crate) fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
+    // Years begin in March, so that the leap day is a year's last.
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let year_of_era = year.rem_euclid(400);
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+}
+
+/// The inverse of [`days_since_1970`], from the same source.
+fn date_of(days: i64) -> (i64, u8, u8) {
+    let days = days + 719_468;
+    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = era * 400 + year_of_era + i64::from(month <= 2);
+    (year, u8::try_from(month).unwrap_or(1), u8::try_from(day).unwrap_or(1))
+}
+
+fn days_in_month(year: i64, month: u8) -> u8 {
+    match month {
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::moment;
+
+    #[test]
+    fn dates_survive_the_way_there_and_back() {
+        for days in (-800_000..800_000).step_by(37) {
+            let (year, month, day) = date_of(days);
+            assert_eq!(days_since_1970(year, i64::from(month), i64::from(day)), days);
+        }
+        let leap = moment("2028-02-29T23:59:59+05:30");
+        assert_eq!((leap.year, leap.month, leap.day, leap.hour, leap.weekday), (2028, 2, 29, 23, 2));
+        assert_eq!(leap.next_midnight() - leap.at, SECOND);
+    }
+
+    #[test]
+    fn months_follow_the_local_calendar() {
+        for (earlier, later, months) in [
+            ("2026-01-31T00:00:00Z", "2026-02-28T00:00:00Z", 1),
+            ("2026-01-31T00:00:00Z", "2026-02-27T23:59:59Z", 0),
+            ("2026-01-15T10:00:00Z", "2027-01-15T09:59:59Z", 11),
+            ("2026-01-15T10:00:00Z", "2027-01-15T10:00:00Z", 12),
+            ("2026-02-01T00:00:00Z", "2026-01-31T00:00:00Z", -1),
+        ] {
+            assert_eq!(moment(later).months_since(&moment(earlier)), months, "{earlier} to {later}");
+        }
+    }
+
+    #[test]
+    fn ages_are_counted_in_periods() {
+        let age = |start, end, earlier| {
+            Period { number: 9, start: moment(start), end: Some(moment(end)) }.periods_since(moment(earlier).at)
+        };
+        let (february, march, april) = ("2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z", "2026-04-01T00:00:00+01:00");
+        assert_eq!(age(february, march, february), Some(1));
+        assert_eq!(age(february, march, "2025-12-01T00:00:00Z"), Some(3));
+        assert_eq!(age(march, april, "2016-04-01T00:00:00Z"), Some(120));
+        assert_eq!(age("2026-01-01T00:00:00Z", april, "2025-10-01T00:00:00Z"), Some(2));
+        assert_eq!(age("2026-03-02T00:00:00Z", "2026-03-09T00:00:00Z", "2026-02-16T00:00:00Z"), Some(3));
+    }
+}

@@ -1,0 +1,569 @@
+//! The settings, as people write them in JSON. In: typed values. Out: every problem that types alone don't show, each at
+//! its JSON pointer. Nothing is decided here.
+
+use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
+use core::fmt;
+use proviso_sdk::{Amount, CREDITS, Credits, Percent, Price, Rounding, Window, types::Problem};
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+
+/// All settings of the standard policy.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The credit type that charges draw.
+    #[serde(default = "usual_credits")]
+    pub credit: String,
+    /// How each line's cost is rounded to a millionth of a credit. Up by default: never less than the exact cost.
+    #[serde(default)]
+    pub rounding: Rounding,
+    /// A usage that costs anything costs at least this.
+    #[serde(default)]
+    pub minimum_charge: Credits,
+    /// What a usage costs that no rate matches.
+    #[serde(default)]
+    pub unrated: Unrated,
+    /// What usages cost.
+    #[serde(default)]
+    pub rates: Vec<Rate>,
+    /// What happens when a cost exceeds what is available.
+    #[serde(default)]
+    pub overage: OverageSettings,
+    /// What a reset does; without it, nothing.
+    #[serde(default)]
+    pub reset: Option<ResetSettings>,
+}
+
+/// What `overage` and `reset` need: the same settings without the rates, which are skipped unread.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Ending {
+    #[serde(default = "usual_credits")]
+    pub(crate) credit: String,
+    #[serde(default)]
+    pub(crate) overage: OverageSettings,
+    #[serde(default)]
+    pub(crate) reset: Option<ResetSettings>,
+}
+
+fn usual_credits() -> String {
+    CREDITS.to_owned()
+}
+
+/// What a usage costs that no rate matches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unrated {
+    /// It is refused with the code `feature_not_rated`.
+    #[default]
+    Refuse,
+    /// Nothing.
+    Free,
+}
+
+/// One price and what it is for.
+///
+/// A usage pays at most one rate for each of its quantities, and at most one that has no quantity. Of the rates that
+/// match, one that names the feature wins over one that does not; then the one with more conditions in `when`; then the
+/// one that stands first.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rate {
+    /// The feature; without it, every feature.
+    #[serde(default)]
+    pub feature: Option<String>,
+    /// The quantity; without it, the usage itself is counted, as one.
+    #[serde(default)]
+    pub quantity: Option<String>,
+    /// Attributes that the usage must have, with these values.
+    #[serde(default)]
+    pub when: Conditions,
+    /// What the line says; by default the quantity's or the feature's name.
+    #[serde(default)]
+    pub label: Option<String>,
+    /// Units that cost nothing, before `price` begins; only with `per_unit`.
+    #[serde(default)]
+    pub included: Option<Included>,
+    /// The price.
+    pub price: PriceModel,
+}
+
+/// Attributes and the values that they must have, sorted by name; of a name that is given twice, the last.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Conditions(pub Vec<(String, String)>);
+
+impl<'de> Deserialize<'de> for Conditions {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pairs;
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = Conditions;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of texts")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Conditions, A::Error> {
+                let mut pairs: Vec<(String, String)> = Vec::new();
+                while let Some((name, value)) = map.next_entry()? {
+                    match pairs.binary_search_by(|(known, _)| known.cmp(&name)) {
+                        Ok(place) => {
+                            if let Some(pair) = pairs.get_mut(place) {
+                                pair.1 = value;
+                            }
+                        }
+                        Err(place) => pairs.insert(place, (name, value)),
+                    }
+                }
+                Ok(Conditions(pairs))
+            }
+        }
+        deserializer.deserialize_map(Pairs)
+    }
+}
+
+/// Units that cost nothing.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Included {
+    /// How many.
+    pub units: Amount,
+    /// Over which time.
+    #[serde(default)]
+    pub per: Span,
+}
+
+/// How an amount becomes a cost.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PriceModel {
+    /// One price for each usage, whatever its amount.
+    Flat(Price),
+    /// One price for each unit.
+    PerUnit(Price),
+    /// One price for each block; a block that is begun counts whole.
+    PerBlock(Block),
+    /// Each unit costs what its own tier says.
+    Graduated(Tiers),
+    /// All units of a usage cost what the tier says that the total with this usage reaches.
+    Volume(Tiers),
+}
+
+/// A number of units that are sold together.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Block {
+    /// How many units.
+    pub size: Amount,
+    /// What they cost together.
+    pub price: Price,
+}
+
+/// Prices that depend on how much was used.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tiers {
+    /// Over which time usage is added up.
+    #[serde(default)]
+    pub per: Span,
+    /// In rising order; only the last has no `up_to`.
+    pub tiers: Vec<Tier>,
+}
+
+/// One tier.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tier {
+    /// The last unit that belongs to it.
+    #[serde(default)]
+    pub up_to: Option<Amount>,
+    /// The price of one unit.
+    pub per_unit: Price,
+}
+
+/// Over which time usage is added up. A total is the customer's, over the rate's feature and quantity; with one
+/// condition in `when` it is kept for each value of that attribute.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Span {
+    /// Each usage for itself.
+    #[default]
+    Usage,
+    /// The customer's local day.
+    Day,
+    /// The customer's local calendar month.
+    Month,
+    /// The billing period.
+    Period,
+    /// For ever.
+    Lifetime,
+}
+
+impl Span {
+    /// The counter's window; none when nothing is added up.
+    pub(crate) fn window(self) -> Option<Window> {
+        match self {
+            Self::Usage => None,
+            Self::Day => Some(Window::Day),
+            Self::Month => Some(Window::Month),
+            Self::Period => Some(Window::Period),
+            Self::Lifetime => Some(Window::Lifetime),
+        }
+    }
+}
+
+/// What happens when a cost exceeds what is available.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OverageSettings {
+    /// Which of the ways.
+    #[serde(default)]
+    pub mode: OverageMode,
+    /// With `allow`: the most overage that may be outstanding; without it, any.
+    #[serde(default)]
+    pub limit: Option<Credits>,
+    /// With `require_purchase`: what to buy.
+    #[serde(default)]
+    pub offers: Vec<OfferSettings>,
+    /// With `top_up`: how many credits are issued at a time; as many packs as the cost needs.
+    #[serde(default)]
+    pub pack: Option<Credits>,
+    /// With `top_up`: the most packs for one charge; by default 1.
+    #[serde(default)]
+    pub max_packs: Option<u32>,
+    /// With `top_up`: what a pack costs.
+    #[serde(default)]
+    pub price: Option<MoneySettings>,
+    /// With `top_up`: after how many days of 24 hours the rest of a pack expires.
+    #[serde(default)]
+    pub expires_after_days: Option<u32>,
+}
+
+/// The ways to go on, or not, without credits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OverageMode {
+    /// Refused with the code `insufficient_credits`.
+    #[default]
+    Block,
+    /// Allowed up to a limit, or without one.
+    Allow,
+    /// Refused with offers of what to buy.
+    RequirePurchase,
+    /// Credits are issued at once.
+    TopUp,
+}
+
+/// Something to buy.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OfferSettings {
+    /// For machines.
+    pub code: String,
+    /// For people.
+    pub label: String,
+    /// What it brings.
+    pub credits: Credits,
+    /// What it costs.
+    #[serde(default)]
+    pub price: Option<MoneySettings>,
+}
+
+/// Real money.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MoneySettings {
+    /// A decimal with up to six places.
+    pub amount: Credits,
+    /// An ISO 4217 code.
+    pub currency: String,
+}
+
+/// What a reset does.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResetSettings {
+    /// Grants that each period opens with.
+    #[serde(default)]
+    pub allowance: Vec<Allowance>,
+    /// Categories whose grants end with the period; by default those of the allowance.
+    #[serde(default)]
+    pub expire: Option<Vec<String>>,
+    /// What is carried over of the grants that end.
+    #[serde(default)]
+    pub rollover: Option<RolloverSettings>,
+    /// What becomes of outstanding overage.
+    #[serde(default)]
+    pub overage: Settle,
+}
+
+/// A grant that each period opens with.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Allowance {
+    /// How many credits.
+    pub amount: Credits,
+    /// Their type.
+    #[serde(default = "usual_credits")]
+    pub credit: String,
+    /// The grant's category.
+    #[serde(default = "plan")]
+    pub category: String,
+    /// A lower number is drawn first.
+    #[serde(default)]
+    pub priority: i32,
+    /// The features that may draw on it; empty means all.
+    #[serde(default)]
+    pub features: Vec<String>,
+    /// What the customer paid for it.
+    #[serde(default)]
+    pub cost_basis: Option<MoneySettings>,
+}
+
+fn plan() -> String {
+    "plan".to_owned()
+}
+
+/// What is carried over. The parts that are left out don't limit.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RolloverSettings {
+    /// Of each grant's rest, this part; rounded down.
+    #[serde(default)]
+    pub percent: Option<Percent>,
+    /// The most that one reset carries over, for each credit type.
+    #[serde(default)]
+    pub cap: Option<Credits>,
+    /// The most that may be carried over and unspent in all, with what came from earlier periods.
+    #[serde(default)]
+    pub max: Option<Credits>,
+    /// For how many periods it lives: 1 until the next period's end. Without it, it does not expire.
+    #[serde(default)]
+    pub expires_after_periods: Option<u32>,
+    /// The new grants' priority; by default that of the grant they come from.
+    #[serde(default)]
+    pub priority: Option<i32>,
+}
+
+/// What becomes of outstanding overage at a reset.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Settle {
+    /// It stays outstanding.
+    #[default]
+    Keep,
+    /// It is billed outside.
+    Invoice,
+    /// It is forgiven.
+    Waive,
+    /// It is drawn from the grants that the new period opens with, as far as they reach.
+    Deduct,
+}
+
+const CATEGORIES: [&str; 8] =
+    ["plan", "trial", "prepaid", "promotional", "top_up", "contract", "rollover", "adjustment"];
+
+/// The most that one amount of credits may be: what the host accepts in one movement.
+const LARGEST: Credits = Credits(1_000_000_000_000_000);
+
+/// Collects problems at their pointers.
+struct Check(Vec<Problem>);
+
+impl Check {
+    fn that(&mut self, fine: bool, pointer: &str, detail: &str) {
+        if !fine {
+            self.0.push(Problem::new(pointer, detail));
+        }
+    }
+
+    fn key(&mut self, text: &str, pointer: &str) {
+        let fine = (1..=128).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte));
+        self.that(fine, pointer, "must be 1 to 128 letters, digits, or any of _ . : -");
+    }
+
+    fn credits(&mut self, credits: Credits, pointer: &str) {
+        self.that(credits.is_positive() && credits <= LARGEST, pointer, "must be above 0 and at most 1000000000");
+    }
+
+    fn price(&mut self, price: Price, pointer: &str) {
+        self.that(price >= Price::ZERO, pointer, "must not be negative");
+    }
+
+    fn money(&mut self, money: Option<&MoneySettings>, pointer: &str) {
+        let Some(money) = money else { return };
+        self.that(money.amount >= Credits::ZERO, &format!("{pointer}/amount"), "must not be negative");
+        let fine = money.currency.len() == 3 && money.currency.bytes().all(|byte| byte.is_ascii_uppercase());
+        self.that(fine, &format!("{pointer}/currency"), "must be an ISO 4217 code such as EUR");
+    }
+}
+
+impl Settings {
+    /// What is wrong with settings that have the right types.
+    pub(crate) fn problems(&self) -> Vec<Problem> {
+        let mut check = Check(Vec::new());
+        check.key(&self.credit, "/credit");
+        let minimum = self.minimum_charge;
+        check.that((Credits::ZERO..=LARGEST).contains(&minimum), "/minimum_charge", "must be 0 to 1000000000");
+        for (index, rate) in self.rates.iter().enumerate() {
+            let pointer = format!("/rates/{index}");
+            rate.check(&mut check, &pointer);
+            let same = |other: &&Rate| {
+                (&other.feature, &other.quantity, &other.when) == (&rate.feature, &rate.quantity, &rate.when)
+            };
+            let first = self.rates.iter().take(index).find(same).is_none();
+            check.that(first, &pointer, "an earlier rate has the same feature, quantity and conditions");
+        }
+        self.overage.check(&mut check);
+        if let Some(reset) = &self.reset {
+            reset.check(&mut check);
+        }
+        check.0
+    }
+}
+
+impl Rate {
+    fn check(&self, check: &mut Check, pointer: &str) {
+        if let Some(feature) = &self.feature {
+            check.key(feature, &format!("{pointer}/feature"));
+        }
+        if let Some(quantity) = &self.quantity {
+            check.that(!quantity.is_empty(), &format!("{pointer}/quantity"), "must not be empty");
+        }
+        let counted = self.quantity.is_some();
+        match &self.price {
+            PriceModel::Flat(price) => {
+                check.price(*price, &format!("{pointer}/price/flat"));
+            }
+            PriceModel::PerUnit(price) => check.price(*price, &format!("{pointer}/price/per_unit")),
+            PriceModel::PerBlock(block) => {
+                check.that(block.size.is_positive(), &format!("{pointer}/price/per_block/size"), "must be above 0");
+                check.price(block.price, &format!("{pointer}/price/per_block/price"));
+            }
+            PriceModel::Graduated(tiers) => tiers.check(check, &format!("{pointer}/price/graduated")),
+            PriceModel::Volume(tiers) => tiers.check(check, &format!("{pointer}/price/volume")),
+        }
+        let needs_quantity = !matches!(self.price, PriceModel::Flat(_));
+        check.that(
+            counted || !needs_quantity,
+            &format!("{pointer}/price"),
+            "only a flat price goes without a quantity",
+        );
+        if let Some(included) = &self.included {
+            let place = format!("{pointer}/included");
+            check.that(included.units.is_positive(), &format!("{place}/units"), "must be above 0");
+            let fits = matches!(self.price, PriceModel::PerUnit(_));
+            check.that(fits, &place, "goes with per_unit only; give tiers a first tier with the price 0");
+        }
+        let span = self.span();
+        check.that(
+            span == Span::Usage || self.when.0.len() <= 1,
+            &format!("{pointer}/when"),
+            "a total over time can be kept for one attribute, not for several",
+        );
+    }
+
+    /// Over which time the price depends on usage.
+    pub(crate) fn span(&self) -> Span {
+        match (&self.price, &self.included) {
+            (PriceModel::Graduated(tiers) | PriceModel::Volume(tiers), _) => tiers.per,
+            (_, Some(included)) => included.per,
+            (_, None) => Span::Usage,
+        }
+    }
+}
+
+impl Tiers {
+    fn check(&self, check: &mut Check, pointer: &str) {
+        let count = self.tiers.len();
+        check.that((1..=32).contains(&count), &format!("{pointer}/tiers"), "must hold 1 to 32 tiers");
+        let mut below = Amount::ZERO;
+        for (index, tier) in self.tiers.iter().enumerate() {
+            let place = format!("{pointer}/tiers/{index}");
+            check.price(tier.per_unit, &format!("{place}/per_unit"));
+            let last = index + 1 == count;
+            match tier.up_to {
+                Some(up_to) => {
+                    check.that(up_to > below, &format!("{place}/up_to"), "must be above the tier before");
+                    check.that(!last, &format!("{place}/up_to"), "the last tier has no end");
+                    below = up_to;
+                }
+                None => check.that(last, &place, "field \"up_to\" is missing"),
+            }
+        }
+    }
+}
+
+impl OverageSettings {
+    fn check(&self, check: &mut Check) {
+        use OverageMode::{Allow, RequirePurchase, TopUp};
+        for (field, given, mode, name) in [
+            ("limit", self.limit.is_some(), Allow, "allow"),
+            ("offers", !self.offers.is_empty(), RequirePurchase, "require_purchase"),
+            ("pack", self.pack.is_some(), TopUp, "top_up"),
+            ("max_packs", self.max_packs.is_some(), TopUp, "top_up"),
+            ("price", self.price.is_some(), TopUp, "top_up"),
+            ("expires_after_days", self.expires_after_days.is_some(), TopUp, "top_up"),
+        ] {
+            let detail = format!("goes with the mode {name} only");
+            check.that(!given || self.mode == mode, &format!("/overage/{field}"), &detail);
+        }
+        if let Some(limit) = self.limit {
+            check.that(limit >= Credits::ZERO, "/overage/limit", "must not be negative");
+        }
+        if self.mode == RequirePurchase {
+            check.that(!self.offers.is_empty(), "/overage/offers", "must hold at least one offer");
+        }
+        for (index, offer) in self.offers.iter().enumerate() {
+            let pointer = format!("/overage/offers/{index}");
+            check.credits(offer.credits, &format!("{pointer}/credits"));
+            check.money(offer.price.as_ref(), &format!("{pointer}/price"));
+        }
+        match self.pack {
+            Some(pack) => check.credits(pack, "/overage/pack"),
+            None => check.that(self.mode != TopUp, "/overage", "field \"pack\" is missing"),
+        }
+        check.that(self.max_packs != Some(0), "/overage/max_packs", "must be above 0");
+        check.that(self.expires_after_days != Some(0), "/overage/expires_after_days", "must be above 0");
+        check.money(self.price.as_ref(), "/overage/price");
+    }
+}
+
+impl ResetSettings {
+    fn check(&self, check: &mut Check) {
+        const CATEGORY: &str = "must be one of: plan, trial, prepaid, promotional, top_up, contract, rollover, adjustment";
+        for (index, allowance) in self.allowance.iter().enumerate() {
+            let pointer = format!("/reset/allowance/{index}");
+            check.credits(allowance.amount, &format!("{pointer}/amount"));
+            check.key(&allowance.credit, &format!("{pointer}/credit"));
+            let known = CATEGORIES.contains(&allowance.category.as_str());
+            check.that(known, &format!("{pointer}/category"), CATEGORY);
+            for (place, feature) in allowance.features.iter().enumerate() {
+                check.key(feature, &format!("{pointer}/features/{place}"));
+            }
+            check.money(allowance.cost_basis.as_ref(), &format!("{pointer}/cost_basis"));
+        }
+        for (index, category) in self.expire.iter().flatten().enumerate() {
+            let pointer = format!("/reset/expire/{index}");
+            check.that(CATEGORIES.contains(&category.as_str()), &pointer, CATEGORY);
+            let rolls = self.rollover.is_some() && category == "rollover";
+            check.that(!rolls, &pointer, "say expires_after_periods in the rollover instead");
+        }
+        let Some(rollover) = &self.rollover else { return };
+        if let Some(percent) = rollover.percent {
+            let fine = percent.is_positive() && percent <= Percent(100_000_000);
+            check.that(fine, "/reset/rollover/percent", "must be above 0 and at most 100");
+        }
+        for (name, amount) in [("cap", rollover.cap), ("max", rollover.max)] {
+            check.that(amount.is_none_or(Credits::is_positive), &format!("/reset/rollover/{name}"), "must be above 0");
+        }
+        let periods = rollover.expires_after_periods;
+        check.that(periods != Some(0), "/reset/rollover/expires_after_periods", "must be above 0");
+    }
+
+    /// Whether grants of a category end with the period.
+    pub(crate) fn ends(&self, category: &str) -> bool {
+        match &self.expire {
+            Some(expire) => expire.iter().any(|name| name == category),
+            None => self.allowance.iter().any(|allowance| allowance.category == category),
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! The rates as a table that is searched in place. In: checked settings, once. Out: bytes; and from them, for one usage
+//! and one of its quantities, the rate that wins. Nothing is parsed or copied to find it.
+//!
+//! Layout: rounding, unrated, minimum charge, credit type; the number of groups and the offset of each; the groups. A
+//! group has a feature and a quantity (empty for none) and its rates, the ones with more conditions first. Groups are
+//! sorted by both.
+
+use crate::{
+    bytes::{Bytes, put_size, put_text},
+    settings::{PriceModel, Rate, Settings, Unrated},
+    tiers::TierList,
+};
+use alloc::{format, string::String, vec::Vec};
+use proviso_sdk::{
+    Amount, Credits, Price, Rounding, Scope,
+    types::{Counter, Problem, Usage},
+};
+
+/// How the host limits counters.
+const MOST_COUNTERS: usize = 32;
+
+/// What a rate that won says.
+pub(crate) struct Won<'a> {
+    pub(crate) label: &'a str,
+    pub(crate) model: Model<'a>,
+}
+
+/// How an amount becomes a cost, read in place.
+pub(crate) enum Model<'a> {
+    Flat(Price),
+    PerUnit(Price),
+    PerBlock { size: Amount, price: Price },
+    Graduated(TierList<'a>),
+    Volume(TierList<'a>),
+}
+
+/// The table, opened.
+pub(crate) struct Table<'a> {
+    pub(crate) rounding: Rounding,
+    pub(crate) unrated: Unrated,
+    pub(crate) minimum_charge: Credits,
+    pub(crate) credit: &'a str,
+    groups: usize,
+    offsets: &'a [u8],
+    body: &'a [u8],
+}
+
+impl<'a> Table<'a> {
+    pub(crate) fn open(bytes: &'a [u8]) -> Option<Self> {
+        let mut bytes = Bytes(bytes);
+        let rounding = match bytes.u8()? {
+            0 => Rounding::Up,
+            1 => Rounding::Down,
+            _ => Rounding::HalfEven,
+        };
+        let unrated = if bytes.u8()? == 0 { Unrated::Refuse } else { Unrated::Free };
+        let minimum_charge = Credits(bytes.i64()?);
+        let credit = core::str::from_utf8(bytes.text()?).ok()?;
+        let groups = bytes.size()?;
+        let offsets = bytes.take(groups.checked_mul(4)?)?;
+        Some(Self { rounding, unrated, minimum_charge, credit, groups, offsets, body: bytes.0 })
+    }
+
+    /// The rate that wins for this quantity of the usage; the empty name is the usage itself.
+    pub(crate) fn winner(&self, usage: &Usage, quantity: &str) -> Option<Won<'a>> {
+        self.winner_of(&usage.feature, quantity, usage).or_else(|| self.winner_of("", quantity, usage))
+    }
+
+    fn winner_of(&self, feature: &str, quantity: &str, usage: &Usage) -> Option<Won<'a>> {
+        let mut rates = self.group(feature.as_bytes(), quantity.as_bytes())?;
+        for _ in 0..rates.size()? {
+            let mut rate = Bytes(rates.text()?);
+            if meets(&mut rate, usage)? {
+                return won(rate);
+            }
+        }
+        None
+    }
+
+    /// The rates of a group, by binary search.
+    fn group(&self, feature: &[u8], quantity: &[u8]) -> Option<Bytes<'a>> {
+        let (mut low, mut high) = (0, self.groups);
+        while low < high {
+            let middle = (low + high) / 2;
+            let offset = Bytes(self.offsets.get(middle * 4..)?).size()?;
+            let mut group = Bytes(self.body.get(offset..)?);
+            match (group.text()?, group.text()?).cmp(&(feature, quantity)) {
+                core::cmp::Ordering::Less => low = middle + 1,
+                core::cmp::Ordering::Greater => high = middle,
+                core::cmp::Ordering::Equal => return Some(group),
+            }
+        }
+        None
+    }
+}
+
+fn meets(rate: &mut Bytes<'_>, usage: &Usage) -> Option<bool> {
+    let mut all = true;
+    for _ in 0..rate.u8()? {
+        let (name, value) = (rate.text()?, rate.text()?);
+        all = all
+            && usage
+                .attributes
+                .iter()
+                .any(|attribute| attribute.name.as_bytes() == name && attribute.value.as_bytes() == value);
+    }
+    Some(all)
+}
+
+fn won(mut rate: Bytes<'_>) -> Option<Won<'_>> {
+    let label = core::str::from_utf8(rate.text()?).ok()?;
+    let model = match rate.u8()? {
+        0 => Model::Flat(Price(rate.i64()?)),
+        1 => Model::PerUnit(Price(rate.i64()?)),
+        2 => Model::PerBlock { size: Amount(rate.i64()?), price: Price(rate.i64()?) },
+        3 => Model::Graduated(TierList::open(rate)?),
+        _ => Model::Volume(TierList::open(rate)?),
+    };
+    Some(Won { label, model })
+}
+
+/// A feature, a quantity and a rate for them.
+type Row<'a> = (&'a str, &'a str, &'a Rate);
+
+fn order<'a>(row: &Row<'a>) -> (&'a str, &'a str, usize) {
+    (row.0, row.1, usize::MAX - row.2.when.0.len())
+}
+
+/// Writes the table, and the counters that its tiers need.
+pub(crate) fn build(settings: &Settings, problems: &mut Vec<Problem>) -> (Vec<u8>, Vec<Counter>) {
+    let mut counters = Vec::new();
+    let mut rates: Vec<Row<'_>> = Vec::with_capacity(settings.rates.len());
+    for rate in &settings.rates {
+        let row = (rate.feature.as_deref().unwrap_or(""), rate.quantity.as_deref().unwrap_or(""), rate);
+        // Behind its equals, so that rates with as many conditions keep the order of the settings.
+        let place = rates.partition_point(|other| order(other) <= order(&row));
+        rates.insert(place, row);
+    }
+
+    let (mut offsets, mut body) = (Vec::new(), Vec::new());
+    for group in rates.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
+        put_size(&mut offsets, body.len());
+        if let Some((feature, quantity, _)) = group.first() {
+            put_text(&mut body, feature);
+            put_text(&mut body, quantity);
+        }
+        put_size(&mut body, group.len());
+        for (_, _, rate) in group {
+            let bytes = rate_bytes(rate, &mut counters);
+            put_size(&mut body, bytes.len());
+            body.extend_from_slice(&bytes);
+        }
+    }
+    if counters.len() > MOST_COUNTERS {
+        let detail = format!("these rates need {} totals, and a policy may keep {MOST_COUNTERS}", counters.len());
+        problems.push(Problem::new("/rates", &detail));
+    }
+
+    let mut table = Vec::with_capacity(body.len() + offsets.len() + 64);
+    table.push(match settings.rounding {
+        Rounding::Up => 0,
+        Rounding::Down => 1,
+        Rounding::HalfEven => 2,
+    });
+    table.push(u8::from(settings.unrated == Unrated::Free));
+    table.extend_from_slice(&settings.minimum_charge.0.to_le_bytes());
+    put_text(&mut table, &settings.credit);
+    put_size(&mut table, offsets.len() / 4);
+    table.extend_from_slice(&offsets);
+    table.extend_from_slice(&body);
+    (table, counters)
+}
+
+fn rate_bytes(rate: &Rate, counters: &mut Vec<Counter>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    bytes.push(u8::try_from(rate.when.0.len()).unwrap_or(u8::MAX));
+    for (name, value) in &rate.when.0 {
+        put_text(&mut bytes, name);
+        put_text(&mut bytes, value);
+    }
+    let label = label(rate);
+    put_text(&mut bytes, &label);
+    let mut numbers = |kind: u8, numbers: &[i64]| {
+        bytes.push(kind);
+        for number in numbers {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+    };
+    match (&rate.price, &rate.included) {
+        (PriceModel::Flat(price), _) => numbers(0, &[price.0]),
+        (PriceModel::PerUnit(price), None) => numbers(1, &[price.0]),
+        (PriceModel::PerUnit(price), Some(included)) => {
+            numbers(3, &[]);
+            let free = (included.units, Price::ZERO, format!("{label}, included"));
+            TierList::write(&mut bytes, counter(rate, counters), &[free, (Amount::MAX, *price, label)]);
+        }
+        (PriceModel::PerBlock(block), _) => numbers(2, &[block.size.0, block.price.0]),
+        (PriceModel::Graduated(tiers), _) => {
+            numbers(3, &[]);
+            TierList::write(&mut bytes, counter(rate, counters), &tier_rows(tiers, &label));
+        }
+        (PriceModel::Volume(tiers), _) => {
+            numbers(4, &[]);
+            TierList::write(&mut bytes, counter(rate, counters), &tier_rows(tiers, &label));
+        }
+    }
+    bytes
+}
+
+fn tier_rows(tiers: &crate::settings::Tiers, label: &str) -> Vec<(Amount, Price, String)> {
+    let row = |(index, tier): (usize, &crate::settings::Tier)| {
+        (tier.up_to.unwrap_or(Amount::MAX), tier.per_unit, format!("{label}, tier {}", index + 1))
+    };
+    tiers.tiers.iter().enumerate().map(row).collect()
+}
+
+/// What a line says: `input tokens` for `input_tokens`.
+fn label(rate: &Rate) -> String {
+    let name = [&rate.label, &rate.quantity, &rate.feature].into_iter().find_map(Option::as_deref);
+    let name = name.unwrap_or("request");
+    let label = if rate.label.is_some() { name.into() } else { name.replace('_', " ") };
+    match &rate.price {
+        PriceModel::PerBlock(block) => format!("{label}, blocks of {}", block.size),
+        _ => label,
+    }
+}
+
+/// The place of the counter that a rate depends on; rates that count the same share one.
+fn counter(rate: &Rate, counters: &mut Vec<Counter>) -> Option<usize> {
+    let window = rate.span().window()?;
+    let quantity = rate.quantity.as_deref()?;
+    let scope = rate.when.0.first().map_or(Scope::Customer, |(name, _)| Scope::Attribute(name));
+    let feature = rate.feature.as_deref();
+    let mut counter = Counter::quantity("", quantity, window).for_each(scope);
+    if let Some(feature) = feature {
+        counter = counter.feature(feature);
+    }
+    counter.name = format!("{}.{quantity}.{}.{}", feature.unwrap_or("all"), counter.scope, counter.window);
+    let known = counters.iter().position(|known| *known == counter);
+    Some(known.unwrap_or_else(|| {
+        counters.push(counter);
+        counters.len() - 1
+    }))
+}

@@ -1,0 +1,228 @@
+//! What usages cost under the standard policy, as tables.
+
+use policy_standard::Standard;
+use proviso_sdk::testing::{ContextBuilder, Terms, UsageBuilder, context, pointers, show, usage};
+
+const NOW: &str = "2026-11-23T10:00:00+01:00";
+
+fn check(settings: &str, rows: &[(UsageBuilder, ContextBuilder, &str)]) {
+    let terms = Terms::<Standard>::new(settings);
+    for (usage, context, expected) in rows {
+        assert_eq!(show(&terms.rate(usage, context)), *expected, "{usage:?}");
+    }
+}
+
+#[test]
+fn tokens_cost_what_the_contract_says() {
+    let settings = r#"{"rates": [
+        {"feature": "chat", "quantity": "input_tokens", "price": {"per_unit": "0.001"}},
+        {"feature": "chat", "quantity": "output_tokens", "price": {"per_unit": "0.002"}}
+    ]}"#;
+    let both = usage("chat").quantity("input_tokens", "1200").quantity("output_tokens", "300").entity("user-7");
+    check(
+        settings,
+        &[
+            (
+                both.attribute("model", "large"),
+                context(NOW),
+                "input tokens: 1200 x 0.001 = 1.2\noutput tokens: 300 x 0.002 = 0.6\n1.8 credits",
+            ),
+            (usage("chat").quantity("input_tokens", "0"), context(NOW), "0 credits"),
+            (usage("chat").quantity("input_tokens", "-1"), context(NOW), "negative_quantity"),
+            (usage("chat").quantity("images", "1"), context(NOW), "feature_not_rated"),
+            (usage("search").quantity("input_tokens", "1"), context(NOW), "feature_not_rated"),
+        ],
+    );
+}
+
+#[test]
+fn the_most_specific_rate_wins() {
+    let settings = r#"{"unrated": "free", "rates": [
+        {"quantity": "tokens", "label": "any", "price": {"per_unit": "1"}},
+        {"quantity": "tokens", "label": "any large", "when": {"model": "large"}, "price": {"per_unit": "2"}},
+        {"feature": "chat", "quantity": "tokens", "label": "chat", "price": {"per_unit": "3"}},
+        {"feature": "chat", "quantity": "tokens", "label": "large", "when": {"model": "large"}, "price": {"per_unit": "4"}},
+        {"feature": "chat", "quantity": "tokens", "label": "eu", "when": {"region": "eu"}, "price": {"per_unit": "5"}},
+        {"feature": "chat", "quantity": "tokens", "label": "large eu", "when": {"model": "large", "region": "eu"},
+         "price": {"per_unit": "6"}},
+        {"feature": "export", "quantity": "tokens", "label": "large only", "when": {"model": "large"},
+         "price": {"per_unit": "7"}}
+    ]}"#;
+    let terms = Terms::<Standard>::new(settings);
+    for (feature, attributes, label) in [
+        ("search", &[][..], "any"),
+        ("search", &[("model", "large")], "any large"),
+        ("chat", &[], "chat"),
+        ("chat", &[("model", "small")], "chat"),
+        ("chat", &[("model", "large")], "large"),
+        ("chat", &[("region", "eu")], "eu"),
+        ("chat", &[("model", "large"), ("region", "us")], "large"),
+        ("chat", &[("model", "large"), ("region", "eu")], "large eu"),
+        // No rate of the feature fits, so one for every feature does.
+        ("export", &[("model", "small")], "any"),
+    ] {
+        let mut used = usage(feature).quantity("tokens", "1");
+        for (name, value) in attributes {
+            used = used.attribute(name, value);
+        }
+        let rating = terms.rate(&used, &context(NOW)).unwrap();
+        assert_eq!(rating.lines[0].label, label, "{feature} {attributes:?}");
+    }
+    assert_eq!(show(&terms.rate(&usage("chat").quantity("pages", "1"), &context(NOW))), "0 credits");
+}
+
+#[test]
+fn flat_blocks_and_minimum() {
+    let settings = r#"{"minimum_charge": "0.05", "credit": "points", "rates": [
+        {"feature": "web_search", "price": {"flat": "0.5"}},
+        {"feature": "ping", "price": {"flat": "0.01"}},
+        {"feature": "gift", "price": {"flat": "0"}},
+        {"feature": "storage", "quantity": "bytes", "price": {"per_block": {"size": 1000, "price": "0.02"}}},
+        {"feature": "render", "price": {"flat": "1"}},
+        {"feature": "render", "quantity": "seconds", "price": {"per_unit": "0.1"}}
+    ]}"#;
+    check(
+        settings,
+        &[
+            (usage("web_search").quantity("seen", "3"), context(NOW), "web search: 1 x 0.5 = 0.5\n0.5 points"),
+            (usage("ping"), context(NOW), "ping: 1 x 0.01 = 0.01\nminimum charge: 1 x 0.04 = 0.04\n0.05 points"),
+            (usage("gift"), context(NOW), "gift: 1 x 0 = 0\n0 points"),
+            (
+                usage("storage").quantity("bytes", "3000.5"),
+                context(NOW),
+                "bytes, blocks of 1000: 4 x 0.02 = 0.08\n0.08 points",
+            ),
+            (
+                usage("render").quantity("seconds", "2.5"),
+                context(NOW),
+                "render: 1 x 1 = 1\nseconds: 2.5 x 0.1 = 0.25\n1.25 points",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn tiers_look_at_the_total_before() {
+    let settings = r#"{"rates": [
+        {"feature": "api", "quantity": "calls", "price": {"graduated": {"per": "month", "tiers": [
+            {"up_to": 100, "per_unit": "1"}, {"up_to": 200, "per_unit": "0.5"}, {"per_unit": "0.1"}]}}},
+        {"feature": "mail", "quantity": "sent", "price": {"volume": {"per": "period", "tiers": [
+            {"up_to": 100, "per_unit": "1"}, {"per_unit": "0.5"}]}}},
+        {"feature": "scan", "quantity": "pages", "price": {"graduated": {"tiers": [
+            {"up_to": 10, "per_unit": "2"}, {"per_unit": "1"}]}}},
+        {"feature": "chat", "quantity": "tokens", "included": {"units": 1000, "per": "period"},
+         "price": {"per_unit": "0.01"}}
+    ]}"#;
+    let totals = |calls: &str, tokens: &str, sent: &str| context(NOW).counter(calls).counter(tokens).counter(sent);
+    let terms = Terms::<Standard>::new(settings);
+    let names: Vec<_> = terms.counters.iter().map(|counter| counter.name.as_str()).collect();
+    assert_eq!(names, ["api.calls.customer.month", "chat.tokens.customer.period", "mail.sent.customer.period"]);
+    check(
+        settings,
+        &[
+            (usage("api").quantity("calls", "10"), totals("0", "0", "0"), "calls, tier 1: 10 x 1 = 10\n10 credits"),
+            (
+                usage("api").quantity("calls", "150"),
+                totals("90", "0", "0"),
+                "calls, tier 1: 10 x 1 = 10\ncalls, tier 2: 100 x 0.5 = 50\ncalls, tier 3: 40 x 0.1 = 4\n64 credits",
+            ),
+            (usage("api").quantity("calls", "1"), totals("100", "0", "0"), "calls, tier 2: 1 x 0.5 = 0.5\n0.5 credits"),
+            (usage("mail").quantity("sent", "60"), totals("0", "0", "40"), "sent, tier 1: 60 x 1 = 60\n60 credits"),
+            (usage("mail").quantity("sent", "61"), totals("0", "0", "40"), "sent, tier 2: 61 x 0.5 = 30.5\n30.5 credits"),
+            (
+                usage("scan").quantity("pages", "12"),
+                totals("0", "0", "0"),
+                "pages, tier 1: 10 x 2 = 20\npages, tier 2: 2 x 1 = 2\n22 credits",
+            ),
+            (
+                usage("chat").quantity("tokens", "300"),
+                totals("0", "800", "0"),
+                "tokens, included: 200 x 0 = 0\ntokens: 100 x 0.01 = 1\n1 credits",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn totals_are_kept_for_each_value_and_shared_between_rates() {
+    let terms = Terms::<Standard>::new(
+        r#"{"rates": [
+        {"feature": "chat", "quantity": "tokens", "when": {"model": "large"}, "included": {"units": 5, "per": "day"},
+         "price": {"per_unit": "1"}},
+        {"feature": "chat", "quantity": "tokens", "when": {"model": "small"}, "included": {"units": 9, "per": "day"},
+         "price": {"per_unit": "1"}}
+    ]}"#,
+    );
+    let [counter] = terms.counters.as_slice() else { panic!("{:?}", terms.counters) };
+    assert_eq!((counter.measure.as_str(), counter.scope.as_str()), ("quantity:tokens", "attribute:model"));
+    assert_eq!((counter.features.as_slice(), counter.window.as_str()), (&["chat".to_owned()][..], "day"));
+}
+
+#[test]
+fn every_line_is_rounded_as_the_settings_say() {
+    for (rounding, cost) in [("up", "0.000002"), ("down", "0.000001"), ("half_even", "0.000002")] {
+        let terms = Terms::<Standard>::new(&format!(
+            r#"{{"rounding": "{rounding}", "rates": [{{"quantity": "n", "price": {{"per_unit": "0.000001"}}}}]}}"#
+        ));
+        let rating = terms.rate(&usage("f").quantity("n", "1.5"), &context(NOW));
+        assert_eq!(show(&rating), format!("n: 1.5 x 0.000001 = {cost}\n{cost} credits"));
+    }
+}
+
+#[test]
+fn a_cost_beyond_all_bounds_is_refused() {
+    let terms = Terms::<Standard>::new(r#"{"rates": [{"quantity": "n", "price": {"per_unit": "9000000"}}]}"#);
+    let rating = terms.rate(&usage("f").quantity("n", "9000000000000"), &context(NOW));
+    assert_eq!(show(&rating), "amount_out_of_range");
+}
+
+#[test]
+fn wrong_settings_are_named_with_their_place() {
+    let rate = |fields: &str| format!(r#"{{"rates": [{{{fields}}}]}}"#);
+    for (settings, expected) in [
+        ("{", &[""][..]),
+        (r#"{"rate": []}"#, &["/rate"]),
+        (&rate(r#""price": {"per_unit": "1"}"#), &["/rates/0/price"]),
+        (&rate(r#""price": {"flat": 1}"#), &["/rates/0/price/flat"]),
+        (&rate(r#""price": {"flat": "-1"}"#), &["/rates/0/price/flat"]),
+        (&rate(r#""price": {"flat": "1", "per_unit": "1"}"#), &["/rates/0/price"]),
+        (&rate(r#""price": {"each": "1"}"#), &["/rates/0/price/each"]),
+        (&rate(r#""feature": "a b", "price": {"flat": "1"}"#), &["/rates/0/feature"]),
+        (&rate(r#""quantity": "n", "price": {"per_block": {"size": 0, "price": "1"}}"#), &["/rates/0/price/per_block/size"]),
+        (&rate(r#""quantity": "n", "price": {"graduated": {"tiers": []}}"#), &["/rates/0/price/graduated/tiers"]),
+        (
+            &rate(r#""quantity": "n", "price": {"volume": {"tiers": [{"up_to": 5, "per_unit": "1"}, {"up_to": 5, "per_unit": "1"}]}}"#),
+            &["/rates/0/price/volume/tiers/1/up_to", "/rates/0/price/volume/tiers/1/up_to"],
+        ),
+        (&rate(r#""price": {"flat": "1"}, "included": {"units": 1}"#), &["/rates/0/included"]),
+        (
+            &rate(r#""quantity": "n", "when": {"a": "1", "b": "2"}, "included": {"units": 1, "per": "day"}, "price": {"per_unit": "1"}"#),
+            &["/rates/0/when"],
+        ),
+        (r#"{"rates": [{"price": {"flat": "1"}}, {"price": {"flat": "2"}}]}"#, &["/rates/1"]),
+        (r#"{"overage": {"mode": "block", "limit": "5"}}"#, &["/overage/limit"]),
+        (r#"{"overage": {"mode": "top_up"}}"#, &["/overage"]),
+        (r#"{"overage": {"mode": "require_purchase"}}"#, &["/overage/offers"]),
+        (r#"{"reset": {"allowance": [{"amount": "0"}]}}"#, &["/reset/allowance/0/amount"]),
+        (r#"{"reset": {"allowance": [{"amount": "1", "category": "gift"}]}}"#, &["/reset/allowance/0/category"]),
+        (r#"{"reset": {"rollover": {"percent": 101}}}"#, &["/reset/rollover/percent"]),
+    ] {
+        assert_eq!(pointers::<Standard>(settings), expected, "{settings}");
+    }
+    assert_eq!(pointers::<Standard>("{}"), [""; 0]);
+}
+
+#[test]
+fn hundreds_of_rates_fit_into_the_form() {
+    let rates: Vec<String> = (0..250)
+        .map(|n| {
+            format!(
+                r#"{{"feature": "chat", "quantity": "tokens", "when": {{"model": "m{n}"}}, "price": {{"per_unit": "0.{n}1"}}}}"#
+            )
+        })
+        .collect();
+    let terms = Terms::<Standard>::new(&format!(r#"{{"rates": [{}]}}"#, rates.join(",")));
+    assert!(terms.form_bytes() < 65_536, "{}", terms.form_bytes());
+    let rating = terms.rate(&usage("chat").quantity("tokens", "10").attribute("model", "m249"), &context(NOW));
+    assert_eq!(show(&rating), "tokens: 10 x 0.2491 = 2.491\n2.491 credits");
+}
