@@ -1,0 +1,15 @@
+//! Black-box tests: the real binary, started as a user starts it, asked as a client asks it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test that can't go on should stop where it stands, and may be told by the environment how long to run"
+)]
+
+mod crash;
+mod hostile;
+mod main_job;
+mod modules;
