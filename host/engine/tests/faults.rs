@@ -3,6 +3,15 @@
 //!
 //! Seeds are printed; `PROVISO_SEED=n` replays one.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test that can't go on should stop where it stands"
+)]
+
 mod support;
 
 use proviso_engine::{

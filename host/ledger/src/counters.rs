@@ -1,8 +1,8 @@
 //! Counters: usage totals that policies declare and the ledger keeps, exactly and in the same entry as the usage.
 
 use crate::{
-    decision::{Counter, Measure, Scope, Usage, Window},
     credits::Credits,
+    decision::{Counter, Measure, Scope, Usage, Window},
     state::CustomerState,
     time::Timestamp,
 };
@@ -79,7 +79,9 @@ impl CustomerState {
                 };
                 let totals = self.counters.get(&id(counter));
                 match (subject, totals) {
-                    (Some(subject), Some(totals)) if totals.window == self.window_start(counter.window, at) => {
+                    (Some(subject), Some(totals))
+                        if totals.window == self.window_start(counter.window, at) =>
+                    {
                         totals.by_subject.get(subject).copied().unwrap_or(0)
                     }
                     _ => 0,
@@ -89,7 +91,13 @@ impl CustomerState {
     }
 
     /// What a usage of this cost adds to `counters`.
-    pub(crate) fn counts(&self, counters: &[Counter], usage: &Usage, cost: Credits, at: Timestamp) -> Vec<Count> {
+    pub(crate) fn counts(
+        &self,
+        counters: &[Counter],
+        usage: &Usage,
+        cost: Credits,
+        at: Timestamp,
+    ) -> Vec<Count> {
         let mut counts: Vec<Count> = Vec::new();
         for counter in counters {
             if !counter.features.is_empty() && !counter.features.contains(&usage.feature) {
@@ -117,7 +125,8 @@ impl CustomerState {
             *totals = Totals { window: count.window, by_subject: BTreeMap::new() };
         }
         let total = totals.by_subject.entry(count.subject.clone()).or_insert(0);
-        *total = total.checked_add(count.add).ok_or_else(|| format!("counter {} overflows", count.counter))?;
+        *total =
+            total.checked_add(count.add).ok_or_else(|| format!("counter {} overflows", count.counter))?;
         Ok(())
     }
 

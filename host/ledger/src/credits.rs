@@ -34,7 +34,10 @@ impl<T> DecimalText<T> {
         if self.whole_numbers {
             (self.make)(text).map_err(E::custom)
         } else {
-            Err(E::invalid_type(found, &"a decimal string such as \"12.5\" (numbers are refused: they lose exactness)"))
+            Err(E::invalid_type(
+                found,
+                &"a decimal string such as \"12.5\" (numbers are refused: they lose exactness)",
+            ))
         }
     }
 }

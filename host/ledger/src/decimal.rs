@@ -25,7 +25,8 @@ pub fn parse(text: &str, places: u32) -> Result<i64, DecimalError> {
     };
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let ends_in_point = digits.ends_with('.');
-    if whole.is_empty() || ends_in_point || !whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit()) {
+    if whole.is_empty() || ends_in_point || !whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit())
+    {
         return Err(DecimalError::Malformed);
     }
     let significant = fraction.trim_end_matches('0');

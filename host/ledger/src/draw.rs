@@ -39,13 +39,21 @@ impl CustomerState {
     /// What `feature` may draw of `credit` at `at` without overage.
     #[must_use]
     pub fn available(&self, credit: &CreditType, feature: Option<&Key>, at: Timestamp) -> Credits {
-        let sum = self.drawable(credit, feature, at).fold(0_i64, |sum, grant| sum.saturating_add(grant.remaining.0));
+        let sum = self
+            .drawable(credit, feature, at)
+            .fold(0_i64, |sum, grant| sum.saturating_add(grant.remaining.0));
         Credits(sum)
     }
 
     /// By how much `cost` exceeds what is available to it; zero when it does not.
     #[must_use]
-    pub fn shortfall(&self, credit: &CreditType, feature: Option<&Key>, cost: Credits, at: Timestamp) -> Credits {
+    pub fn shortfall(
+        &self,
+        credit: &CreditType,
+        feature: Option<&Key>,
+        cost: Credits,
+        at: Timestamp,
+    ) -> Credits {
         Credits(cost.0.saturating_sub(self.available(credit, feature, at).0).max(0))
     }
 
@@ -74,7 +82,8 @@ impl CustomerState {
     ) -> (Vec<Draw>, Credits) {
         let mut left = cost.0;
         let mut draws = Vec::with_capacity(1);
-        let preferred = first.iter().filter_map(|id| self.drawable(credit, feature, at).find(|g| g.grant.id == *id));
+        let preferred =
+            first.iter().filter_map(|id| self.drawable(credit, feature, at).find(|g| g.grant.id == *id));
         let others = self.drawable(credit, feature, at).filter(|grant| !first.contains(&grant.grant.id));
         for grant in preferred.chain(others) {
             if left == 0 {
@@ -128,7 +137,8 @@ impl CustomerState {
                 Ok(funding)
             }
             Some(Overage::TopUp(top_up)) => {
-                let grant = self.top_up_grant(at, &rating.credit, shortfall, top_up).map_err(Unfunded::Invalid)?;
+                let grant =
+                    self.top_up_grant(at, &rating.credit, shortfall, top_up).map_err(Unfunded::Invalid)?;
                 funding.top_up = Some((grant, shortfall));
                 Ok(funding)
             }
@@ -185,7 +195,12 @@ impl Funding {
     pub(crate) fn transfers(&self, credit: &CreditType, to: Book) -> Vec<Transfer> {
         let mut transfers = Vec::with_capacity(self.draws.len() + 1);
         if let Some((grant, _)) = &self.top_up {
-            transfers.push(CustomerState::transfer(credit, Book::Issued, Book::Grant(grant.id), grant.amount));
+            transfers.push(CustomerState::transfer(
+                credit,
+                Book::Issued,
+                Book::Grant(grant.id),
+                grant.amount,
+            ));
         }
         for draw in &self.draws {
             transfers.push(CustomerState::transfer(credit, Book::Grant(draw.grant), to, draw.amount));

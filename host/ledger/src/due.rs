@@ -64,7 +64,12 @@ impl CustomerState {
             grants.push(id);
             credit.get_or_insert_with(|| state.grant.credit.clone());
             if !state.remaining.is_zero() {
-                transfers.push(Self::transfer(&state.grant.credit, Book::Grant(id), Book::Expired, state.remaining));
+                transfers.push(Self::transfer(
+                    &state.grant.credit,
+                    Book::Grant(id),
+                    Book::Expired,
+                    state.remaining,
+                ));
             }
         }
         Draft { transfers, credit, ..Draft::new(Event::GrantsExpired { grants }) }

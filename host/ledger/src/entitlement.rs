@@ -63,8 +63,10 @@ pub fn evaluate<'a>(
     plan: Option<&'a Entitlement>,
 ) -> (Source, Option<&'a Entitlement>) {
     // Overrides stand in the order they were set; the last of equal starts is the newest.
-    let exception =
-        overrides.iter().filter(|one| &one.feature == feature && one.covers(at)).max_by_key(|one| one.starts_at);
+    let exception = overrides
+        .iter()
+        .filter(|one| &one.feature == feature && one.covers(at))
+        .max_by_key(|one| one.starts_at);
     match (exception, plan) {
         (Some(exception), _) => (Source::Override, Some(&exception.entitlement)),
         (None, Some(entitlement)) => (Source::Plan, Some(entitlement)),

@@ -90,7 +90,11 @@ impl CustomerState {
                 return Err(FoldError::Balance(seq));
             }
         }
-        self.check_books().map_err(|(credit, detail)| FoldError::Books { seq, credit: credit.to_string(), detail })?;
+        self.check_books().map_err(|(credit, detail)| FoldError::Books {
+            seq,
+            credit: credit.to_string(),
+            detail,
+        })?;
         Ok(entry)
     }
 
@@ -161,7 +165,8 @@ impl CustomerState {
                     grant.held = less(grant.held, draw.amount)?;
                     grant.spent = more(grant.spent, draw.amount)?;
                 }
-                let mut reservation = self.reservations.remove(&committed.reservation).ok_or("no such reservation")?;
+                let mut reservation =
+                    self.reservations.remove(&committed.reservation).ok_or("no such reservation")?;
                 for draw in &committed.taken {
                     take_hold(&mut reservation, draw.grant, draw.amount)?;
                 }
@@ -189,7 +194,9 @@ impl CustomerState {
         }
         let is_reset = matches!(entry.event, Event::Reset(_));
         let crowded = self.grants.len() > MOST_EXHAUSTED;
-        self.grants.retain(|grant| !grant.is_exhausted() || (grant.status == GrantStatus::Live && !is_reset && !crowded));
+        self.grants.retain(|grant| {
+            !grant.is_exhausted() || (grant.status == GrantStatus::Live && !is_reset && !crowded)
+        });
         Ok(())
     }
 

@@ -23,7 +23,8 @@ impl CustomerState {
         grant.id = self.next_grant();
         grant.effective_at = grant.effective_at.max(at);
         self.check_grant(&grant)?;
-        let transfers = vec![Self::transfer(&grant.credit, Book::Issued, Book::Grant(grant.id), grant.amount)];
+        let transfers =
+            vec![Self::transfer(&grant.credit, Book::Issued, Book::Grant(grant.id), grant.amount)];
         Ok(Draft::moving(Event::Granted(grant.clone()), grant.credit, transfers))
     }
 
@@ -83,7 +84,10 @@ impl CustomerState {
             if !missing.is_zero() {
                 return Err(Rejection::AdjustmentExceedsAvailable(self.available(&credit, None, at)));
             }
-            draws.iter().map(|d| Self::transfer(&credit, Book::Grant(d.grant), Book::Voided, d.amount)).collect()
+            draws
+                .iter()
+                .map(|d| Self::transfer(&credit, Book::Grant(d.grant), Book::Voided, d.amount))
+                .collect()
         } else {
             let grant = Grant {
                 id: self.next_grant(),

@@ -58,7 +58,11 @@ impl FromStr for Key {
     type Err = NameError;
     fn from_str(text: &str) -> Result<Self, NameError> {
         let fine = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'-');
-        if (1..=128).contains(&text.len()) && text.bytes().all(fine) { Ok(Self(text.into())) } else { Err(NameError::Key) }
+        if (1..=128).contains(&text.len()) && text.bytes().all(fine) {
+            Ok(Self(text.into()))
+        } else {
+            Err(NameError::Key)
+        }
     }
 }
 
@@ -241,7 +245,11 @@ mod tests {
             ("grant_", false),
             ("res_1", false),
         ] {
-            assert_eq!(text.parse::<GrantId>().map(|id| id.to_string()).ok(), fine.then(|| text.to_owned()), "{text}");
+            assert_eq!(
+                text.parse::<GrantId>().map(|id| id.to_string()).ok(),
+                fine.then(|| text.to_owned()),
+                "{text}"
+            );
         }
     }
 

@@ -400,7 +400,9 @@ impl Entry {
         for transfer in &self.transfers {
             if let (Book::Grant(grant), Book::Spent | Book::Reserved(_)) = (transfer.from, transfer.to) {
                 match draws.iter_mut().find(|draw| draw.grant == grant) {
-                    Some(draw) => draw.amount = draw.amount.checked_add(transfer.amount).unwrap_or(draw.amount),
+                    Some(draw) => {
+                        draw.amount = draw.amount.checked_add(transfer.amount).unwrap_or(draw.amount)
+                    }
                     None => draws.push(Draw { grant, amount: transfer.amount }),
                 }
             }

@@ -125,7 +125,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn schedule(anchor: &str, unit: IntervalUnit, count: u16, zone: &str) -> Schedule {
-        Schedule { anchor: anchor.parse().unwrap(), interval: Interval { unit, count }, zone: zone.parse().unwrap() }
+        Schedule {
+            anchor: anchor.parse().unwrap(),
+            interval: Interval { unit, count },
+            zone: zone.parse().unwrap(),
+        }
     }
 
     #[test]
@@ -163,6 +167,41 @@ mod tests {
         ] {
             assert_eq!(monthly.next_after(at.parse().unwrap()).unwrap().to_string(), next, "{at}");
         }
+    }
+
+    #[test]
+    fn the_next_boundary_is_found_where_calendars_are_odd() {
+        for (anchor, unit, count, zone, at, next) in [
+            // Samoa had no 30 December 2011: the boundaries of the 30th and the 31st are one instant.
+            (
+                "2011-12-29T20:00:00Z",
+                IntervalUnit::Day,
+                1,
+                "Pacific/Apia",
+                "2011-12-30T20:00:00Z",
+                "2011-12-31T20:00:00Z",
+            ),
+            // The boundary before the anchor lies before the calendar begins.
+            (
+                "2026-02-01T00:00:00Z",
+                IntervalUnit::Year,
+                1_000,
+                "UTC",
+                "2026-01-01T00:00:00Z",
+                "2026-02-01T00:00:00Z",
+            ),
+        ] {
+            let next_after = schedule(anchor, unit, count, zone).next_after(at.parse().unwrap());
+            assert_eq!(
+                next_after.map(|next| next.to_string()).as_deref(),
+                Some(next),
+                "{anchor} {zone} {at}"
+            );
+        }
+        let never = schedule("2026-01-01T00:00:00Z", IntervalUnit::Day, 0, "UTC");
+        assert_eq!(never.next_after("2026-01-02T00:00:00Z".parse().unwrap()), None);
+        let last = schedule("2026-01-01T00:00:00Z", IntervalUnit::Year, 1_000, "UTC");
+        assert_eq!(last.next_after("9500-01-01T00:00:00Z".parse().unwrap()), None);
     }
 
     proptest! {

@@ -91,13 +91,16 @@ impl CustomerState {
         let reservation = self.open_reservation(id)?;
         let Decision { record, rating, overage, counters } = decision;
         if rating.credit != reservation.credit {
-            let detail = format!("the commit is rated in {}, the hold is in {}", rating.credit, reservation.credit);
+            let detail =
+                format!("the commit is rated in {}, the hold is in {}", rating.credit, reservation.credit);
             return Err(Denied::InvalidDecision(detail));
         }
         let above = Credits(rating.cost.0.saturating_sub(reservation.held().0).max(0));
         let funding = match self.fund(at, Some(&usage.feature), &rating, above, overage.as_ref()) {
             Ok(funding) => funding,
-            Err(unfunded) => return Err(self.unfunded(at, Intent::Commit(id), usage, rating, record, unfunded)),
+            Err(unfunded) => {
+                return Err(self.unfunded(at, Intent::Commit(id), usage, rating, record, unfunded));
+            }
         };
         let counts = self.counts(&counters, &usage, rating.cost, at);
         let credit = rating.credit.clone();

@@ -51,7 +51,8 @@ impl CustomerState {
             settled: Vec::new(),
             notes: Vec::new(),
         };
-        let main_credit = outcome.issue.first().map_or_else(|| self.main_credit(), |grant| grant.credit.clone());
+        let main_credit =
+            outcome.issue.first().map_or_else(|| self.main_credit(), |grant| grant.credit.clone());
         let mut plan = Plan { scratch: self.clone(), transfers: Vec::new(), at };
         let carried = plan.carry_out(&mut reset, outcome);
         carried.map_err(Denied::InvalidDecision)?;
@@ -175,7 +176,9 @@ impl Plan {
             return Err(format!("a settlement of {amount} for an overage of {outstanding}"));
         }
         match method {
-            SettleMethod::Invoice | SettleMethod::Waive => self.step(credit, Book::Issued, Book::Overage, *amount),
+            SettleMethod::Invoice | SettleMethod::Waive => {
+                self.step(credit, Book::Issued, Book::Overage, *amount)
+            }
             SettleMethod::Deduct => {
                 let (draws, missing) = self.scratch.draw(credit, None, *amount, &[], self.at);
                 if !missing.is_zero() {

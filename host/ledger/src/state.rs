@@ -203,7 +203,10 @@ impl CustomerState {
             if &grant.grant.credit != credit || grant.grant.effective_at > at {
                 continue;
             }
-            granted = granted.saturating_add(grant.remaining.0).saturating_add(grant.held.0).saturating_add(grant.spent.0);
+            granted = granted
+                .saturating_add(grant.remaining.0)
+                .saturating_add(grant.held.0)
+                .saturating_add(grant.spent.0);
             used = used.saturating_add(grant.spent.0);
             available = available.saturating_add(grant.remaining.0);
         }
@@ -250,12 +253,20 @@ impl CustomerState {
         for (credit, account) in &self.accounts {
             let wide = |amount: Credits| i128::from(amount.0);
             let mut right = wide(account.spent) + wide(account.expired) + wide(account.voided);
-            right += self.grants.iter().filter(|g| &g.grant.credit == credit).map(|g| wide(g.remaining)).sum::<i128>();
+            right += self
+                .grants
+                .iter()
+                .filter(|g| &g.grant.credit == credit)
+                .map(|g| wide(g.remaining))
+                .sum::<i128>();
             let held = self.reservations.values().filter(|r| &r.credit == credit);
             right += held.map(|reservation| wide(reservation.held())).sum::<i128>();
             let left = wide(account.issued) + wide(account.overage);
             if left != right {
-                return Err((credit.clone(), format!("issued + overage = {left}, the other books = {right}")));
+                return Err((
+                    credit.clone(),
+                    format!("issued + overage = {left}, the other books = {right}"),
+                ));
             }
         }
         Ok(())
@@ -270,6 +281,7 @@ impl ReservationState {
     /// All that it holds.
     #[must_use]
     pub fn held(&self) -> Credits {
-        credits::sum(self.holds.iter().map(|(_, amount)| *amount).chain([self.overage])).unwrap_or(Credits::ZERO)
+        credits::sum(self.holds.iter().map(|(_, amount)| *amount).chain([self.overage]))
+            .unwrap_or(Credits::ZERO)
     }
 }

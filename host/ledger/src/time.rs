@@ -41,7 +41,8 @@ impl Timestamp {
     }
 
     fn instant(self) -> jiff::Timestamp {
-        jiff::Timestamp::from_microsecond(self.0.clamp(EARLIEST, LATEST)).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+        jiff::Timestamp::from_microsecond(self.0.clamp(EARLIEST, LATEST))
+            .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
     }
 }
 
@@ -115,7 +116,11 @@ impl Zone {
 impl FromStr for Zone {
     type Err = TimeError;
     fn from_str(name: &str) -> Result<Self, TimeError> {
-        if name == "UTC" { Ok(Self::utc()) } else { TimeZone::get(name).map(Self).map_err(|_| TimeError::Zone) }
+        if name == "UTC" {
+            Ok(Self::utc())
+        } else {
+            TimeZone::get(name).map(Self).map_err(|_| TimeError::Zone)
+        }
     }
 }
 

@@ -1,7 +1,12 @@
 //! What one decision costs: a fresh instance with all limits on, from plain data to plain data.
 //! Run it with `cargo bench -p proviso-policy --bench decision`.
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::float_arithmetic, reason = "not part of the product")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::float_arithmetic,
+    reason = "not part of the product"
+)]
 
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -75,7 +80,8 @@ fn measure(name: &str, modules: &[Arc<Module>], form: &[u8]) {
         run(modules, form, DECISIONS / 10);
         let started = Instant::now();
         let mut times: Vec<Duration> = std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| run(modules, form, DECISIONS))).collect();
+            let workers: Vec<_> =
+                (0..threads).map(|_| scope.spawn(|| run(modules, form, DECISIONS))).collect();
             workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
         });
         let seconds = started.elapsed().as_secs_f64();

@@ -113,7 +113,15 @@ pub fn build_with(dir: &Path, toolchain: Toolchain) -> Result<Vec<u8>, BuildErro
     let target_dir = target_directory(&manifest)?.join("policies");
     let mut cargo = Command::new("cargo");
     cargo
-        .args(["build", "--lib", "--release", "--target", TARGET, "--message-format", "json-render-diagnostics"])
+        .args([
+            "build",
+            "--lib",
+            "--release",
+            "--target",
+            TARGET,
+            "--message-format",
+            "json-render-diagnostics",
+        ])
         .arg("--manifest-path")
         .arg(&manifest)
         .arg("--target-dir")

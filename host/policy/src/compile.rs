@@ -1,14 +1,10 @@
 //! Turns an inspected module into native code, in a process of its own that may be killed: WebAssembly in, an artifact
 //! out. A hostile module can make a compiler slow or hungry; it must not take the server with it.
 
-use crate::{
-    fault::Rejection,
-    limits::Limits,
-    sandbox::code_config,
-    trusted::Artifact,
-};
+use crate::{fault::Rejection, limits::Limits, sandbox::code_config, trusted::Artifact};
 use std::{
     io::{self, Read, Write},
+    panic::catch_unwind,
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::mpsc::{RecvTimeoutError, channel},
@@ -42,9 +38,9 @@ pub enum Compiler {
 impl Compiler {
     pub(crate) fn compile(&self, engine: &Engine, wasm: &[u8]) -> Result<Artifact, Rejection> {
         let code = match self {
-            Self::InProcess => {
-                engine.precompile_component(wasm).map_err(|error| refused("not_compilable", format!("{error:#}")))?
-            }
+            Self::InProcess => engine
+                .precompile_component(wasm)
+                .map_err(|error| refused("not_compilable", format!("{error:#}")))?,
             Self::Child { program, args, cpu_seconds, memory_bytes, wall_timeout } => {
                 let child = Command::new(program)
                     .args(args)
@@ -52,7 +48,9 @@ impl Compiler {
                     .stdout(Stdio::piped())
                     .stderr(Stdio::null())
                     .spawn()
-                    .map_err(|error| refused("compiler_unavailable", format!("the compiler did not start: {error}")))?;
+                    .map_err(|error| {
+                        refused("compiler_unavailable", format!("the compiler did not start: {error}"))
+                    })?;
                 let mut request = Vec::with_capacity(wasm.len() + 16);
                 request.extend_from_slice(&cpu_seconds.to_le_bytes());
                 request.extend_from_slice(&memory_bytes.to_le_bytes());
@@ -96,16 +94,25 @@ fn converse(mut child: Child, request: Vec<u8>, wall_timeout: Duration) -> Resul
         }
         Err(RecvTimeoutError::Timeout) => {
             end(&mut child);
-            return Err(refused("compile_limit", format!("took longer than {} ms", wall_timeout.as_millis())));
+            return Err(refused(
+                "compile_limit",
+                format!("took longer than {} ms", wall_timeout.as_millis()),
+            ));
         }
     };
     let status = child.wait().map_err(|error| refused("compiler_unavailable", error.to_string()))?;
     match (status.success(), status.code(), bytes.split_first()) {
         (true, _, Some((&ANSWER_CODE, code))) => Ok(code.to_vec()),
-        (true, _, Some((&ANSWER_ERROR, message))) => Err(refused("not_compilable", String::from_utf8_lossy(message))),
+        (true, _, Some((&ANSWER_ERROR, message))) => {
+            Err(refused("not_compilable", String::from_utf8_lossy(message)))
+        }
         // No exit code: killed by a signal, which is how the kernel enforces both limits.
-        (false, None, _) => Err(refused("compile_limit", "took more CPU time or memory than compilation may")),
-        (_, status, _) => Err(refused("compiler_unavailable", format!("the compiler ended with status {status:?}"))),
+        (false, None, _) => {
+            Err(refused("compile_limit", "took more CPU time or memory than compilation may"))
+        }
+        (_, status, _) => {
+            Err(refused("compiler_unavailable", format!("the compiler ended with status {status:?}")))
+        }
     }
 }
 
@@ -131,18 +138,18 @@ pub fn compile_worker(mut input: impl Read, mut output: impl Write) -> io::Resul
     rlimit::setrlimit(rlimit::Resource::CORE, 0, 0)?;
     let mut wasm = Vec::new();
     input.read_to_end(&mut wasm)?;
-    let code = Engine::new(&code_config(&Limits::default())).and_then(|engine| engine.precompile_component(&wasm));
-    match code {
-        Ok(code) => {
-            output.write_all(&[ANSWER_CODE])?;
-            output.write_all(&code)?;
-        }
-        Err(error) => {
-            output.write_all(&[ANSWER_ERROR])?;
-            output.write_all(format!("{error:#}").as_bytes())?;
-        }
-    }
+    let (kind, answer) = match catch_unwind(|| compile(&wasm)) {
+        Ok(Ok(code)) => (ANSWER_CODE, code),
+        Ok(Err(error)) => (ANSWER_ERROR, format!("{error:#}").into_bytes()),
+        Err(_) => (ANSWER_ERROR, b"the compiler gave up".to_vec()),
+    };
+    output.write_all(&[kind])?;
+    output.write_all(&answer)?;
     output.flush()
+}
+
+fn compile(wasm: &[u8]) -> wasmtime::Result<Vec<u8>> {
+    Engine::new(&code_config(&Limits::default()))?.precompile_component(wasm)
 }
 
 fn read_u64(input: &mut impl Read) -> io::Result<u64> {

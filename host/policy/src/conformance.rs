@@ -10,9 +10,11 @@ use crate::{
 const SETTINGS: [&str; 5] = ["{}", "not json", "", "null", "[[[[[[[[\"\\u0000\"]]]]]]]]"];
 
 pub(crate) fn check(module: &Module) -> Result<(), Rejection> {
-    let (first, second) = (module.describe().map_err(in_call("describe"))?, module.describe().map_err(in_call("describe"))?);
+    let (first, second) =
+        (module.describe().map_err(in_call("describe"))?, module.describe().map_err(in_call("describe"))?);
     if first != second {
-        let detail = format!("answers differently when asked twice ({} and {} fuel)", first.fuel, second.fuel);
+        let detail =
+            format!("answers differently when asked twice ({} and {} fuel)", first.fuel, second.fuel);
         return Err(Rejection::one("not_deterministic", "describe", detail));
     }
     for settings in SETTINGS {

@@ -8,6 +8,7 @@ use crate::{
     limits::Limits,
     world,
 };
+use std::panic::catch_unwind;
 use wasmparser::{
     BinaryReaderError, ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind,
     ComponentTypeRef, Encoding, FunctionBody, Instance, Parser, Payload, TableInit, Validator, WasmFeatures,
@@ -16,7 +17,8 @@ use wasmparser::{
 const WASM_PAGE: u64 = 64 << 10;
 
 /// The WebAssembly that policies may use: version 2, without references to the host's objects.
-const FEATURES: WasmFeatures = WasmFeatures::WASM2.difference(WasmFeatures::GC_TYPES).union(WasmFeatures::COMPONENT_MODEL);
+const FEATURES: WasmFeatures =
+    WasmFeatures::WASM2.difference(WasmFeatures::GC_TYPES).union(WasmFeatures::COMPONENT_MODEL);
 
 /// How large a module is; as a part of [`Limits`], how large it may be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub struct Shape {
     pub bytes: u64,
     /// Components within components.
     pub depth: u64,
+    /// Component and instance types within one type section, which is at least as many as are within one another.
+    pub type_depth: u64,
     /// Core modules.
     pub modules: u64,
     /// Instances that one instantiation makes, nested ones multiplied out.
@@ -52,6 +56,7 @@ impl Shape {
         let rows = [
             ("module_too_large", "bytes", self.bytes, most.bytes),
             ("nested_too_deep", "levels of nested components", self.depth, most.depth),
+            ("types_nested_too_deep", "nested types in one section", self.type_depth, most.type_depth),
             ("too_many_modules", "core modules", self.modules, most.modules),
             ("too_many_instances", "instances", self.instances, most.instances),
             ("too_many_functions", "functions", self.functions, most.functions),
@@ -85,13 +90,26 @@ pub fn inspect(bytes: &[u8], limits: &Limits) -> Result<Shape, Rejection> {
     size.within(&limits.shape)?;
     let walk = Walk::over(bytes)?;
     walk.shape.within(&limits.shape)?;
-    let types = Validator::new_with_features(FEATURES).validate_all(bytes).map_err(|error| malformed(&error))?;
+    // The validator asserts some of its bounds (the depth of instance types, for one) instead of reporting them.
+    let validated = catch_unwind(|| Validator::new_with_features(FEATURES).validate_all(bytes));
+    let types = validated
+        .map_err(|_| Rejection::one("malformed", "module", "the validator gave up on its types"))?
+        .map_err(|error| malformed(&error))?;
     world::check(&types, &walk.imports, &walk.exports)?;
     Ok(walk.shape)
 }
 
 fn malformed(error: &BinaryReaderError) -> Rejection {
     Rejection::one("malformed", format!("byte {}", error.offset()), error.message())
+}
+
+/// How deep component and instance types can be within one another, at most. Reading them takes the stack of this
+/// thread, so they are counted before they are read: each that is inside another follows the byte that declares a type.
+fn nested_types(section: &[u8]) -> u64 {
+    const DECLARES_TYPE: u8 = 0x01;
+    const COMPONENT_OR_INSTANCE: [u8; 2] = [0x41, 0x42];
+    let opens = |pair: &&[u8]| matches!(pair, [DECLARES_TYPE, kind] if COMPONENT_OR_INSTANCE.contains(kind));
+    section.windows(2).filter(opens).count() as u64
 }
 
 /// What one instantiation of a module or component makes.
@@ -129,8 +147,8 @@ struct Frame {
     components: Vec<Option<Made>>,
 }
 
-#[derive(Default)]
-struct Walk {
+struct Walk<'a> {
+    bytes: &'a [u8],
     shape: Shape,
     open: Vec<Frame>,
     /// What the outermost component imports and exports.
@@ -138,9 +156,10 @@ struct Walk {
     exports: Vec<String>,
 }
 
-impl Walk {
-    fn over(bytes: &[u8]) -> Result<Self, Rejection> {
-        let mut walk = Self::default();
+impl<'a> Walk<'a> {
+    fn over(bytes: &'a [u8]) -> Result<Self, Rejection> {
+        let shape = Shape { bytes: bytes.len() as u64, ..Shape::default() };
+        let mut walk = Self { bytes, shape, open: Vec::new(), imports: Vec::new(), exports: Vec::new() };
         for payload in Parser::new(0).parse_all(bytes) {
             let payload = payload.map_err(|error| malformed(&error))?;
             walk.payload(payload).map_err(|error| match error {
@@ -148,7 +167,6 @@ impl Walk {
                 Stop::Refused(rejection) => rejection,
             })?;
         }
-        walk.shape.bytes = bytes.len() as u64;
         Ok(walk)
     }
 
@@ -213,6 +231,10 @@ impl Walk {
                     }
                 }
             }
+            Payload::ComponentTypeSection(section) => {
+                let levels = self.bytes.get(section.range()).map_or(0, nested_types);
+                self.shape.type_depth = self.shape.type_depth.max(levels);
+            }
             // An export is a new index for what it exports.
             Payload::ComponentExportSection(section) => {
                 for export in section {
@@ -268,7 +290,11 @@ impl Walk {
         }
     }
 
-    fn instantiate(&mut self, offset: usize, of: impl Fn(&Frame) -> Option<&Option<Made>>) -> Result<(), Stop> {
+    fn instantiate(
+        &mut self,
+        offset: usize,
+        of: impl Fn(&Frame) -> Option<&Option<Made>>,
+    ) -> Result<(), Stop> {
         let known = self.open.last().and_then(|frame| of(frame).copied().flatten());
         let Some(made) = known else {
             let detail = "only a module or component that is defined inside this one may be instantiated";
@@ -282,7 +308,8 @@ impl Walk {
         match *alias {
             ComponentAlias::InstanceExport { kind, .. } => self.name(kind, None),
             ComponentAlias::Outer { kind, count, index } => {
-                let outer = (self.open.len().checked_sub(1 + count as usize)).and_then(|at| self.open.get(at));
+                let outer =
+                    (self.open.len().checked_sub(1 + count as usize)).and_then(|at| self.open.get(at));
                 let find = |list: fn(&Frame) -> &Vec<Option<Made>>| {
                     outer.and_then(|frame| list(frame).get(index as usize)).copied().flatten()
                 };

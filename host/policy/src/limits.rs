@@ -66,6 +66,7 @@ impl Default for Limits {
             shape: Shape {
                 bytes: 1 << 20,
                 depth: 4,
+                type_depth: 64,
                 modules: 16,
                 instances: 64,
                 functions: 10_000,

@@ -9,7 +9,9 @@ use crate::{
 };
 use proviso_ledger::{
     credits::Credits,
-    decision::{Context, Manifest, Overage, PeriodView, Prepared, Problem, Rating, Refusal, ResetOutcome, Usage},
+    decision::{
+        Context, Manifest, Overage, PeriodView, Prepared, Problem, Rating, Refusal, ResetOutcome, Usage,
+    },
     ids::Digest,
     time::{Moment, Zone},
 };
@@ -32,7 +34,9 @@ impl<T> Decided<T> {
         let Self { value, fuel, log } = self;
         match f(value) {
             Ok(value) => Ok(Decided { value, fuel, log }),
-            Err(invalid) => Err(Fault { cause: Cause::InvalidOutput { what: invalid.to_string() }, fuel, log }),
+            Err(invalid) => {
+                Err(Fault { cause: Cause::InvalidOutput { what: invalid.to_string() }, fuel, log })
+            }
         }
     }
 }
@@ -76,13 +80,14 @@ impl Module {
     pub(crate) fn new(sandbox: Arc<Sandbox>, digest: Digest, artifact: &Artifact) -> Result<Self, Rejection> {
         let unfit = |code, place: &str| {
             let place = place.to_owned();
-            move |error: wasmtime::Error| Rejection(vec![Finding { code, place, detail: format!("{error:#}") }])
+            move |error: wasmtime::Error| {
+                Rejection(vec![Finding { code, place, detail: format!("{error:#}") }])
+            }
         };
         let component = artifact.load(&sandbox.engine).map_err(unfit("not_loadable", "module"))?;
         let pre = sandbox.linker.instantiate_pre(&component).map_err(unfit("foreign_import", "imports"))?;
-        let faulted = |place: &'static str| {
-            move |fault: Fault| Rejection::one(fault.code(), place, fault.to_string())
-        };
+        let faulted =
+            |place: &'static str| move |fault: Fault| Rejection::one(fault.code(), place, fault.to_string());
         let (mut store, instance) =
             instantiate(&sandbox, &pre, sandbox.limits.fuel_for_prepare).map_err(faulted("instantiation"))?;
         let unlike = unfit("wrong_type", "exports");
@@ -127,9 +132,11 @@ impl Module {
     /// A fault.
     pub fn prepare(&self, settings: &str) -> Result<Decided<Result<Prepared, Vec<Problem>>>, Fault> {
         let limits = &self.sandbox.limits;
-        self.call(&self.entries.prepare, limits.fuel_for_prepare, (settings,))?.try_map(|(result,)| match result {
-            Ok(prepared) => prepared.check(limits).map(Ok),
-            Err(problems) => v1::problems(problems).map(Err),
+        self.call(&self.entries.prepare, limits.fuel_for_prepare, (settings,))?.try_map(|(result,)| {
+            match result {
+                Ok(prepared) => prepared.check(limits).map(Ok),
+                Err(problems) => v1::problems(problems).map(Err),
+            }
         })
     }
 
@@ -171,8 +178,11 @@ impl Module {
         form: &[u8],
     ) -> Result<Decided<Overage>, Fault> {
         let needs = self.manifest.needs;
-        let filling =
-            v1::Filling { balances: true, grants: needs.grants, customer_attributes: needs.customer_attributes };
+        let filling = v1::Filling {
+            balances: true,
+            grants: needs.grants,
+            customer_attributes: needs.customer_attributes,
+        };
         let usage = usage_argument(usage, context, zone);
         let params = (usage, rating.into(), shortfall.0, v1::Context::new(context, filling), form);
         self.decide(&self.entries.overage, params)?.try_map(|(outcome,)| outcome.check())
@@ -195,7 +205,11 @@ impl Module {
         self.decide(&self.entries.reset, params)?.try_map(|(outcome,)| outcome.check())
     }
 
-    fn decide<E: Export>(&self, entry: &Entry<E>, params: E::Params<'_>) -> Result<Decided<E::Return>, Fault> {
+    fn decide<E: Export>(
+        &self,
+        entry: &Entry<E>,
+        params: E::Params<'_>,
+    ) -> Result<Decided<E::Return>, Fault> {
         self.call(entry, self.sandbox.limits.fuel_per_decision, params)
     }
 
@@ -216,7 +230,8 @@ impl std::fmt::Debug for Module {
 }
 
 fn usage_argument<'a>(usage: &'a Usage, context: &Context, zone: &Zone) -> v1::Usage<'a> {
-    let local: Moment = if usage.occurred_at == context.now.at { context.now } else { zone.moment(usage.occurred_at) };
+    let local: Moment =
+        if usage.occurred_at == context.now.at { context.now } else { zone.moment(usage.occurred_at) };
     v1::Usage::new(usage, &local)
 }
 
@@ -225,7 +240,8 @@ fn describe(
     pre: &InstancePre<Guest>,
     entries: &Entries,
 ) -> Result<Decided<Manifest>, Fault> {
-    call(sandbox, pre, &entries.describe, sandbox.limits.fuel_for_prepare, ())?.try_map(|(manifest,)| manifest.check())
+    call(sandbox, pre, &entries.describe, sandbox.limits.fuel_for_prepare, ())?
+        .try_map(|(manifest,)| manifest.check())
 }
 
 fn call<E: Export>(
@@ -239,7 +255,11 @@ fn call<E: Export>(
     match entry.call(&mut store, &instance, params) {
         Ok(value) => {
             let left = store.get_fuel().unwrap_or(0);
-            Ok(Decided { value, fuel: fuel.saturating_sub(left), log: std::mem::take(&mut store.data_mut().log) })
+            Ok(Decided {
+                value,
+                fuel: fuel.saturating_sub(left),
+                log: std::mem::take(&mut store.data_mut().log),
+            })
         }
         Err(error) => Err(fault(sandbox, store, fuel, &error)),
     }

@@ -49,7 +49,8 @@ impl Runtime {
         let modules = NonZeroUsize::new(limits.loaded_modules).unwrap_or(NonZeroUsize::MIN);
         let sandbox = Arc::new(Sandbox::new(limits)?);
         let cache = cache.map(|dir| Cache::new(dir, &sandbox.engine)).transpose();
-        let cache = cache.map_err(|error| PolicyError::Sandbox(format!("compiled code can't be kept: {error}")))?;
+        let cache =
+            cache.map_err(|error| PolicyError::Sandbox(format!("compiled code can't be kept: {error}")))?;
         Ok(Self { sandbox, compiler, cache, loaded: Mutex::new(LruCache::new(modules)) })
     }
 
@@ -91,7 +92,11 @@ impl Runtime {
     ///
     /// # Errors
     /// When the bytes can't be fetched, are others than expected, or are refused.
-    pub fn load<E>(&self, digest: Digest, fetch: impl FnOnce() -> Result<Vec<u8>, E>) -> Result<Arc<Module>, PolicyError>
+    pub fn load<E>(
+        &self,
+        digest: Digest,
+        fetch: impl FnOnce() -> Result<Vec<u8>, E>,
+    ) -> Result<Arc<Module>, PolicyError>
     where
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {

@@ -7,8 +7,8 @@ use crate::{
     limits::Limits,
 };
 use wasmtime::{
-    Config, Enabled, Engine, InstanceAllocationStrategy, OperatorCost, PoolingAllocationConfig, ResourceLimiter, Store,
-    StoreContextMut, WasmFeatures,
+    Config, Enabled, Engine, InstanceAllocationStrategy, OperatorCost, PoolingAllocationConfig,
+    ResourceLimiter, Store, StoreContextMut, WasmFeatures,
     component::{Linker, WasmStr},
 };
 
@@ -31,19 +31,22 @@ pub(crate) fn code_config(limits: &Limits) -> Config {
         .epoch_interruption(true)
         // Data structures that only concurrent components need cost every call 0.5 to 0.9 µs.
         .concurrency_support(false)
+        .memory_init_cow(false)
         .max_wasm_stack(limits.stack_bytes);
     config
 }
 
 fn pooled_config(limits: &Limits) -> Config {
+    // Without a slot every call would wait for ever.
+    let slots = limits.instances.max(1);
     let per_component = u32::try_from(limits.shape.instances).unwrap_or(u32::MAX);
     let memories = u32::try_from(limits.shape.memories).unwrap_or(u32::MAX);
     let tables = u32::try_from(limits.shape.tables).unwrap_or(u32::MAX);
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(limits.instances)
-        .total_core_instances(limits.instances.saturating_mul(8).max(per_component))
-        .total_memories(limits.instances)
-        .total_tables(limits.instances.saturating_mul(2).max(tables))
+    pool.total_component_instances(slots)
+        .total_core_instances(slots.saturating_mul(8).max(per_component))
+        .total_memories(slots)
+        .total_tables(slots.saturating_mul(2).max(tables))
         .max_core_instances_per_component(per_component)
         .max_memories_per_component(memories)
         .max_memories_per_module(memories)
@@ -51,7 +54,7 @@ fn pooled_config(limits: &Limits) -> Config {
         .max_tables_per_module(tables)
         .table_elements(limits.table_elements)
         .max_memory_size(limits.memory_bytes)
-        .max_unused_warm_slots(limits.instances)
+        .max_unused_warm_slots(slots)
         // Zeroing what a small instance touched is far cheaper than giving it back and faulting it in again.
         .linear_memory_keep_resident(limits.resident_bytes)
         .table_keep_resident(limits.resident_bytes)
@@ -77,7 +80,8 @@ impl Sandbox {
         let engine = Engine::new(&pooled_config(&limits)).map_err(broken)?;
         let mut linker = Linker::new(&engine);
         linker.root().func_wrap("log", log).map_err(broken)?;
-        let heartbeat = Heartbeat::start(engine.weak()).map_err(|error| PolicyError::Sandbox(error.to_string()))?;
+        let heartbeat =
+            Heartbeat::start(engine.weak()).map_err(|error| PolicyError::Sandbox(error.to_string()))?;
         Ok(Self { engine, linker, deadline_ticks: limits.deadline_ticks(), limits, _heartbeat: heartbeat })
     }
 

@@ -5,7 +5,9 @@ use crate::sandbox::Guest;
 use std::marker::PhantomData;
 use wasmtime::{
     AsContextMut, Engine, Result, Store,
-    component::{Component, ComponentExportIndex, ComponentNamedList, Instance, InstancePre, Lift, Lower, TypedFunc},
+    component::{
+        Component, ComponentExportIndex, ComponentNamedList, Instance, InstancePre, Lift, Lower, TypedFunc,
+    },
 };
 
 /// Native code that this process's own compiler made: it came from the compiler itself, or from the cache after its
@@ -43,14 +45,23 @@ pub(crate) struct Entry<E> {
 }
 
 impl<E: Export> Entry<E> {
-    pub(crate) fn find(pre: &InstancePre<Guest>, store: &mut Store<Guest>, instance: &Instance) -> Result<Self> {
+    pub(crate) fn find(
+        pre: &InstancePre<Guest>,
+        store: &mut Store<Guest>,
+        instance: &Instance,
+    ) -> Result<Self> {
         instance.get_typed_func::<E::Params<'static>, E::Return>(&mut *store, E::NAME)?;
         let index = pre.component().get_export_index(None, E::NAME);
         let index = index.ok_or_else(|| wasmtime::Error::msg("the export has gone"))?;
         Ok(Self { index, export: PhantomData })
     }
 
-    pub(crate) fn call(&self, store: &mut Store<Guest>, instance: &Instance, params: E::Params<'_>) -> Result<E::Return> {
+    pub(crate) fn call(
+        &self,
+        store: &mut Store<Guest>,
+        instance: &Instance,
+        params: E::Params<'_>,
+    ) -> Result<E::Return> {
         // An index of another component finds nothing, so the function is the one whose types were checked.
         let function = instance.get_func(store.as_context_mut(), self.index);
         let function = function.ok_or_else(|| wasmtime::Error::msg("an export of another module"))?;

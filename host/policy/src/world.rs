@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 use wasmparser::{
     Validator, WasmFeatures,
     component_types::{
-        ComponentDefinedType as Defined, ComponentEntityType as Entity, ComponentFuncTypeId, ComponentType,
-        ComponentValType as Val,
+        ComponentAnyTypeId as AnyType, ComponentDefinedType as Defined, ComponentEntityType as Entity,
+        ComponentFuncTypeId, ComponentType, ComponentValType as Val,
     },
     names::KebabString,
     types::Types,
@@ -30,11 +30,7 @@ static REFERENCE: LazyLock<Result<Types, String>> = LazyLock::new(|| {
 fn reference() -> Result<(&'static Types, &'static ComponentType), String> {
     let types = REFERENCE.as_ref().map_err(Clone::clone)?;
     let component = |entity: &Entity| match entity {
-        Entity::Component(id) => Some(&types[*id]),
-        Entity::Type { referenced, .. } => match referenced {
-            wasmparser::component_types::ComponentAnyTypeId::Component(id) => Some(&types[*id]),
-            _ => None,
-        },
+        Entity::Component(id) | Entity::Type { referenced: AnyType::Component(id), .. } => Some(&types[*id]),
         _ => None,
     };
     let package = types.component_item_for_export("policy").and_then(|item| component(&item.ty));
@@ -57,7 +53,8 @@ pub(crate) fn check(types: &Types, imports: &[String], exports: &[String]) -> Re
                 }
             }
             (Some(Entity::Instance(id)), _) if name == TYPES_INSTANCE => {
-                let only_types = types[*id].exports.values().all(|item| matches!(item.ty, Entity::Type { .. }));
+                let only_types =
+                    types[*id].exports.values().all(|item| matches!(item.ty, Entity::Type { .. }));
                 if !only_types {
                     find("foreign_import", place, "has more than types".to_owned());
                 }
@@ -86,7 +83,12 @@ pub(crate) fn check(types: &Types, imports: &[String], exports: &[String]) -> Re
     if findings.is_empty() { Ok(()) } else { Err(Rejection(findings)) }
 }
 
-fn same_function(types: &Types, a: ComponentFuncTypeId, expected: &Types, b: ComponentFuncTypeId) -> Result<(), String> {
+fn same_function(
+    types: &Types,
+    a: ComponentFuncTypeId,
+    expected: &Types,
+    b: ComponentFuncTypeId,
+) -> Result<(), String> {
     let (a, b) = (&types[a], &expected[b]);
     let (found, wanted) = (a.params.len(), b.params.len());
     if found != wanted || a.async_ != b.async_ {
@@ -130,7 +132,8 @@ impl Pair<'_> {
             (Defined::Variant(a), Defined::Variant(b)) => {
                 names("cases", a.cases.keys(), b.cases.keys())?;
                 a.cases.iter().zip(b.cases.values()).try_for_each(|((name, a), b)| {
-                    self.same_optional(a.ty, b.ty).map_err(|difference| format!(", case `{name}`{difference}"))
+                    self.same_optional(a.ty, b.ty)
+                        .map_err(|difference| format!(", case `{name}`{difference}"))
                 })
             }
             (Defined::List { element: a, .. }, Defined::List { element: b, .. }) => {
@@ -174,7 +177,11 @@ fn names<'a>(
 ) -> Result<(), String> {
     let found: Vec<&str> = found.map(|name| name.as_str()).collect();
     let expected: Vec<&str> = expected.map(|name| name.as_str()).collect();
-    if found == expected { Ok(()) } else { Err(format!(": has the {what} {found:?}, should have {expected:?}")) }
+    if found == expected {
+        Ok(())
+    } else {
+        Err(format!(": has the {what} {found:?}, should have {expected:?}"))
+    }
 }
 
 fn kind(defined: &Defined) -> &'static str {

@@ -1,4 +1,5 @@
 //! A policy that does everything right is admitted, and every call arrives and returns whole.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail loudly")]
 
 mod support;
 
@@ -39,7 +40,10 @@ fn a_good_policy_is_admitted_and_decides() {
 #[test]
 fn results_arrive_whole() {
     let mut draft = Draft::good();
-    draft.prepared(b"", &[["tokens", "quantity:input_tokens", "attribute:model", "day"], ["c", "cost", "entity", "lifetime"]]);
+    draft.prepared(
+        b"",
+        &[["tokens", "quantity:input_tokens", "attribute:model", "day"], ["c", "cost", "entity", "lifetime"]],
+    );
     draft.rating("gpu", 12, &[("first", 5), ("second", 7)], &["grant_3", "grant_1_2"]);
     draft.overage_allow(9);
     let notes = draft.image.texts(&["Nothing to do."]);
@@ -48,21 +52,27 @@ fn results_arrive_whole() {
     let module = runtime().admit(&draft.build()).unwrap().module;
 
     let counters = module.prepare("").unwrap().value.unwrap().counters;
-    let seen: Vec<_> = counters.iter().map(|c| (&*c.name, c.measure.clone(), c.scope.clone(), c.window)).collect();
+    let seen: Vec<_> =
+        counters.iter().map(|c| (&*c.name, c.measure.clone(), c.scope.clone(), c.window)).collect();
     assert_eq!(
         seen,
         [
-            ("tokens", Measure::Quantity("input_tokens".into()), Scope::Attribute("model".into()), Window::Day),
+            (
+                "tokens",
+                Measure::Quantity("input_tokens".into()),
+                Scope::Attribute("model".into()),
+                Window::Day
+            ),
             ("c", Measure::Cost, Scope::Entity, Window::Lifetime)
         ]
     );
     let Rating { credit, cost, lines, draw_order } =
         module.rate(&usage(), &context(), &Zone::utc(), b"").unwrap().value.unwrap();
     assert_eq!((credit.as_str(), cost), ("gpu", Credits(12)));
-    assert_eq!(lines.iter().map(|Line { label, cost, .. }| (label.as_str(), cost.0)).collect::<Vec<_>>(), [
-        ("first", 5),
-        ("second", 7)
-    ]);
+    assert_eq!(
+        lines.iter().map(|Line { label, cost, .. }| (label.as_str(), cost.0)).collect::<Vec<_>>(),
+        [("first", 5), ("second", 7)]
+    );
     assert_eq!(draw_order.iter().map(ToString::to_string).collect::<Vec<_>>(), ["grant_3", "grant_1_2"]);
     let outcome = module.reset(None, &period(), &context(), b"").unwrap().value;
     assert_eq!((outcome.notes.as_slice(), outcome.expire.len()), (&["Nothing to do.".to_owned()][..], 1));

@@ -1,11 +1,12 @@
 //! Modules that are wrong or mean harm. Each is refused at upload with the reason, or ends as a fault of its own kind,
 //! in time; and a good policy decides as if nothing had been.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail loudly")]
 #![allow(clippy::disallowed_methods, reason = "the deadline is wall time, and so is this check of it")]
 
 mod support;
 
 use proviso_ledger::{credits::Credits, decision::Rating, time::Zone};
-use proviso_policy::{Fault, Module, Runtime};
+use proviso_policy::{Cause, Compiler, Fault, Limits, Module, Runtime, inspect};
 use std::{
     sync::{Arc, LazyLock},
     time::{Duration, Instant},
@@ -40,7 +41,8 @@ fn check(name: &str, bytes: &[u8], expected: (Stopped, &str)) {
 
 fn first_fault(name: &str, module: &Module) -> (Stopped, &'static str, String) {
     let (usage, context, utc) = (usage(), context(), Zone::utc());
-    let rating = Rating { credit: "credits".parse().unwrap(), cost: Credits(1), lines: vec![], draw_order: vec![] };
+    let rating =
+        Rating { credit: "credits".parse().unwrap(), cost: Credits(1), lines: vec![], draw_order: vec![] };
     let told = |stopped, fault: Fault| (stopped, fault.code(), fault.to_string());
     if let Err(fault) = module.rate(&usage, &context, &utc, b"form") {
         return told(InRate, fault);
@@ -90,7 +92,8 @@ fn endless_work() {
     check("loop in cabi_realloc", &with(realloc), (AtUpload, "out_of_fuel"));
     let post = "(func (export \"cabi_post_rate\") (param i32) (loop $again (br $again)))";
     check("loop after returning", &good().more(post).build(), (InRate, "out_of_fuel"));
-    let copying = "(loop $again (memory.copy (i32.const 0) (i32.const 1) (i32.const 65536)) (br $again)) (unreachable)";
+    let copying =
+        "(loop $again (memory.copy (i32.const 0) (i32.const 1) (i32.const 65536)) (br $again)) (unreachable)";
     check("endless copying", &good().body("rate", copying).build(), (InRate, "out_of_fuel"));
     let flood = "(loop $again (call $log (i32.const 70000) (i32.const 60000)) (br $again)) (unreachable)";
     check("log flood", &good().body("rate", flood).build(), (InRate, "out_of_fuel"));
@@ -110,9 +113,21 @@ fn hunger() {
     check("table bomb", &table.build(), (InRate, "table_limit"));
     let born_large = |draft: &mut Draft| draft.memory = "(memory (export \"memory\") 65536)".to_owned();
     check("born with 4 GiB", &with(born_large), (AtUpload, "memory_too_large"));
-    check("born with a large table", &good().more("(table 1000000 funcref)").build(), (AtUpload, "table_too_large"));
-    check("many tables", &good().more(&"(table 1 funcref)".repeat(100)).build(), (AtUpload, "too_many_tables"));
-    check("deep recursion", &good().body("rate", "(call $rate (local.get 0))").build(), (InRate, "stack_overflow"));
+    check(
+        "born with a large table",
+        &good().more("(table 1000000 funcref)").build(),
+        (AtUpload, "table_too_large"),
+    );
+    check(
+        "many tables",
+        &good().more(&"(table 1 funcref)".repeat(100)).build(),
+        (AtUpload, "too_many_tables"),
+    );
+    check(
+        "deep recursion",
+        &good().body("rate", "(call $rate (local.get 0))").build(),
+        (InRate, "stack_overflow"),
+    );
     let wide = format!(
         "(func $wide (param i64) (result i64) (local {}) {} (call $wide (i64.const 0)))",
         "i64 ".repeat(100),
@@ -135,7 +150,11 @@ fn shapes_that_are_never_compiled() {
     check("an empty component", &text("(component)"), (AtUpload, "missing_export"));
     let huge = format!("(func {})", "(drop (i32.const 1))".repeat(50_000));
     check("a huge function", &good().more(&huge).build(), (AtUpload, "function_too_large"));
-    check("too many functions", &good().more(&"(func)".repeat(20_000)).build(), (AtUpload, "too_many_functions"));
+    check(
+        "too many functions",
+        &good().more(&"(func)".repeat(20_000)).build(),
+        (AtUpload, "too_many_functions"),
+    );
     let locals = format!("(func (local {}))", "i64 ".repeat(10_000));
     check("too many locals", &good().more(&locals).build(), (AtUpload, "too_many_locals"));
     let globals = "(global i32 (i32.const 0))".repeat(5_000);
@@ -145,11 +164,86 @@ fn shapes_that_are_never_compiled() {
     check("deep nesting", &text(&deep), (AtUpload, "nested_too_deep"));
     let imported = "(component (import \"m\" (core module $m)) (core instance (instantiate $m)))";
     check("an imported module", &text(imported), (AtUpload, "foreign_instance"));
-    check("many modules", &text(&format!("(component {})", "(core module)".repeat(100))), (AtUpload, "too_many_modules"));
+    check(
+        "many modules",
+        &text(&format!("(component {})", "(core module)".repeat(100))),
+        (AtUpload, "too_many_modules"),
+    );
+}
+
+#[test]
+fn types_that_exhaust_whoever_reads_them() {
+    for levels in [100, 1_000, 300_000] {
+        // Each level: declare a type, which is an instance type with one declaration.
+        let types = [&[1_u8][..], &[0x42, 1, 1].repeat(levels), &[0x42, 0]].concat();
+        check("types within types", &sections(&[(7, types)]), (AtUpload, "types_nested_too_deep"));
+    }
+    for count in [200, 10_000] {
+        // Each is an instance type that exports the one before.
+        let mut types = leb(count);
+        types.extend([0x42, 0]);
+        for before in 0..count - 1 {
+            types.extend([0x42, 2, 0x02, 0x03, 0x02, 1]);
+            types.extend(leb(before));
+            types.extend([0x04, 0, 1, b'a', 0x05, 0]);
+        }
+        check("types upon types", &sections(&[(7, types)]), (AtUpload, "malformed"));
+        // The same without a type: instances that export the one before.
+        let mut instances = leb(count);
+        instances.extend([1, 0]);
+        for before in 0..count - 1 {
+            instances.extend([1, 1, 0, 1, b'a', 5]);
+            instances.extend(leb(before));
+        }
+        check("instances upon instances", &sections(&[(5, instances)]), (AtUpload, "malformed"));
+    }
+    let mut tuples = leb(30);
+    tuples.extend([0x70, 0x7d]);
+    for before in 0..29 {
+        tuples.extend([0x6f, 2, before, before]);
+    }
+    check("a type of 2^30 bytes", &sections(&[(7, tuples)]), (AtUpload, "malformed"));
+}
+
+#[test]
+fn flipped_bits_never_bring_the_host_down() {
+    let good = good().build();
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state >> 11).unwrap() % below
+    };
+    let mut admitted = 0;
+    for _ in 0..2_000 {
+        let mut bytes = good.clone();
+        for _ in 0..=random(3) {
+            let at = random(bytes.len());
+            bytes[at] ^= 1 << random(8);
+        }
+        if inspect(&bytes, RUNTIME.limits()).is_ok()
+            && admitted < 100
+            && let Ok(module) = RUNTIME.admit(&bytes)
+        {
+            admitted += 1;
+            // A fault or a result: either will do.
+            let _ = module.module.rate(&usage(), &context(), &Zone::utc(), b"form");
+        }
+    }
+    assert!(admitted > 10, "most bits of data and code leave a module that can be run");
+    good_decision();
 }
 
 #[test]
 fn other_proposals() {
+    let within = |fields: &str| {
+        let module = wat::parse_str(format!("(module {fields})")).unwrap();
+        let mut component = wasm_encoder::Component::new();
+        component.section(&wasm_encoder::RawSection { id: 1, data: &module });
+        component.finish()
+    };
+    check("none", &within("(func (result v128) (v128.const i64x2 0 0))"), (AtUpload, "missing_export"));
     for (name, fields) in [
         ("threads", "(memory $shared 1 1 shared)"),
         ("64-bit memory", "(memory $wide i64 1)"),
@@ -157,12 +251,12 @@ fn other_proposals() {
         ("exceptions", "(tag (param i32))"),
         ("garbage collection", "(type (struct (field i32)))"),
         ("references to the host", "(table 1 externref)"),
-        ("relaxed SIMD", "(func (param v128 v128 v128) (result v128) (f32x4.relaxed_madd (local.get 0) (local.get 1) (local.get 2)))"),
+        (
+            "relaxed SIMD",
+            "(func (param v128 v128 v128) (result v128) (f32x4.relaxed_madd (local.get 0) (local.get 1) (local.get 2)))",
+        ),
     ] {
-        let module = wat::parse_str(format!("(module {fields})")).unwrap();
-        let mut nested = wasm_encoder::Component::new();
-        nested.section(&wasm_encoder::RawSection { id: 1, data: &module });
-        check(name, &nested.finish(), (AtUpload, "malformed"));
+        check(name, &within(fields), (AtUpload, "malformed"));
     }
 }
 
@@ -171,10 +265,22 @@ fn other_worlds() {
     let reset = "export reset: func(closing: option<period>, next: period, context: context, settings: list<u8>) -> reset-outcome;";
     check("no reset", &other_world(reset, ""), (AtUpload, "missing_export"));
     let describe = "export describe: func() -> manifest;";
-    check("describe returns text", &other_world(describe, "export describe: func() -> string;"), (AtUpload, "wrong_type"));
-    check("a field of another type", &other_world("priority: s32,", "priority: u32,"), (AtUpload, "wrong_type"));
+    check(
+        "describe returns text",
+        &other_world(describe, "export describe: func() -> string;"),
+        (AtUpload, "wrong_type"),
+    );
+    check(
+        "a field of another type",
+        &other_world("priority: s32,", "priority: u32,"),
+        (AtUpload, "wrong_type"),
+    );
     check("a field of another name", &other_world("draw-order:", "drain-order:"), (AtUpload, "wrong_type"));
-    check("a case too many", &other_world("deny(refusal),", "deny(refusal), maybe,"), (AtUpload, "wrong_type"));
+    check(
+        "a case too many",
+        &other_world("deny(refusal),", "deny(refusal), maybe,"),
+        (AtUpload, "wrong_type"),
+    );
     let more = "export tick: func();";
     let ticking = good().more("(func (export \"tick\"))");
     let ticking = component(&ticking.core(), &WIT.replace(describe, &format!("{describe} {more}")));
@@ -185,7 +291,8 @@ fn other_worlds() {
     check("a clock", &clock, (AtUpload, "foreign_import"));
     let wasi = "(component (import \"wasi:cli/environment@0.2.0\" (instance (export \"get-arguments\" (func (result (list string)))))))";
     check("WASI", &text(wasi), (AtUpload, "foreign_import"));
-    let smuggled = "(component (import \"proviso:policy/types@1.0.0\" (instance (export \"now\" (func (result s64))))))";
+    let smuggled =
+        "(component (import \"proviso:policy/types@1.0.0\" (instance (export \"now\" (func (result s64))))))";
     check("a function among the types", &text(smuggled), (AtUpload, "foreign_import"));
 }
 
@@ -198,13 +305,15 @@ fn traps() {
     check("out of bounds", &good().body("rate", outside).build(), (InRate, "trap"));
     check("in prepare", &good().body("prepare", "(unreachable)").build(), (AtUpload, "trap"));
     check("in reset", &good().body("reset", "(unreachable)").build(), (InReset, "trap"));
-    let indirect = good().more("(table 1 funcref)").body("rate", "(call_indirect (result i32) (i32.const 0))");
+    let indirect =
+        good().more("(table 1 funcref)").body("rate", "(call_indirect (result i32) (i32.const 0))");
     check("a call of nothing", &indirect.build(), (InRate, "trap"));
 }
 
 #[test]
 fn results_that_lie() {
-    let rated = |cost: i64, lines: &[(&str, i64)]| with(|draft| _ = draft.rating("credits", cost, lines, &[]));
+    let rated =
+        |cost: i64, lines: &[(&str, i64)]| with(|draft| _ = draft.rating("credits", cost, lines, &[]));
     check("negative cost", &rated(-1, &[("a", -1)]), (InRate, "invalid_output"));
     check("lines that do not add up", &rated(3, &[("a", 1), ("b", 1)]), (InRate, "invalid_output"));
     check("a cost without lines", &rated(3, &[]), (InRate, "invalid_output"));
@@ -221,7 +330,11 @@ fn results_that_lie() {
         check("a bad refusal code", &with(|draft| draft.refusal(code)), (InRate, "invalid_output"));
     }
     check("a negative limit", &with(|draft| draft.overage_allow(-1)), (InOverage, "invalid_output"));
-    check("an outcome of no kind", &with(|draft| raw(draft, "overage", &[9; 40])), (InOverage, "invalid_output"));
+    check(
+        "an outcome of no kind",
+        &with(|draft| raw(draft, "overage", &[9; 40])),
+        (InOverage, "invalid_output"),
+    );
     check("neither ok nor error", &with(|draft| raw(draft, "rate", &[7; 40])), (InRate, "invalid_output"));
     let unknown_fee = |draft: &mut Draft| {
         let mut settlement = draft.image.text("credits").to_vec();
@@ -257,9 +370,21 @@ fn results_that_break_the_memory_rules() {
         draft.raw_rating(credit, 0, none(), none());
     };
     check("text that is not UTF-8", &with(invalid_text), (InRate, "invalid_output"));
-    check("a result outside memory", &good().body("rate", "(i32.const -8)").build(), (InRate, "invalid_output"));
-    check("a result out of step", &good().body("rate", "(i32.const 1025)").build(), (InRate, "invalid_output"));
-    check("a list of 4 billion", &with(|draft| lines(draft, slice(1024, u32::MAX))), (InRate, "invalid_output"));
+    check(
+        "a result outside memory",
+        &good().body("rate", "(i32.const -8)").build(),
+        (InRate, "invalid_output"),
+    );
+    check(
+        "a result out of step",
+        &good().body("rate", "(i32.const 1025)").build(),
+        (InRate, "invalid_output"),
+    );
+    check(
+        "a list of 4 billion",
+        &with(|draft| lines(draft, slice(1024, u32::MAX))),
+        (InRate, "invalid_output"),
+    );
     check("a list of all memory", &with(|draft| lines(draft, slice(0, 4096))), (InRate, "output_too_large"));
     let multiplied = |draft: &mut Draft| {
         // A thousand texts that are all the same 60,000 bytes of memory.
@@ -274,12 +399,18 @@ fn results_that_break_the_memory_rules() {
         with(|draft| {
             // The image runs over the second page, so arguments go further up.
             draft.memory = "(memory (export \"memory\") 8)".to_owned();
-            draft.realloc = draft.realloc.replace("(global.get $free)", "(i32.or (global.get $free) (i32.const 0x40000))");
+            draft.realloc = draft
+                .realloc
+                .replace("(global.get $free)", "(i32.or (global.get $free) (i32.const 0x40000))");
             change(draft);
         })
     };
     check("a large form", &roomy(form), (AtUpload, "invalid_output"));
-    check("a far too large form", &roomy(|draft| draft.prepared(&[1; 140_000], &[])), (AtUpload, "output_too_large"));
+    check(
+        "a far too large form",
+        &roomy(|draft| draft.prepared(&[1; 140_000], &[])),
+        (AtUpload, "output_too_large"),
+    );
     let realloc = |draft: &mut Draft| draft.realloc = "(i32.const -4)".to_owned();
     check("room outside memory", &with(realloc), (AtUpload, "invalid_output"));
     let long_line = "(call $log (i32.const 0) (i32.const 0x7fffffff)) (unreachable)";
@@ -297,7 +428,11 @@ fn manifests_that_say_nothing() {
     check("not a version", &manifest("a", "latest", "{}", &[]), (AtUpload, "invalid_output"));
     check("a schema that is not JSON", &manifest("a", "1.0.0", "{", &[]), (AtUpload, "invalid_output"));
     check("a schema that is a number", &manifest("a", "1.0.0", "1", &[]), (AtUpload, "invalid_output"));
-    check("a bottomless schema", &manifest("a", "1.0.0", &"[".repeat(9_000), &[]), (AtUpload, "invalid_output"));
+    check(
+        "a bottomless schema",
+        &manifest("a", "1.0.0", &"[".repeat(9_000), &[]),
+        (AtUpload, "invalid_output"),
+    );
     check("needs a clock", &manifest("a", "1.0.0", "{}", &["clock"]), (AtUpload, "invalid_output"));
     for counter in [
         ["", "cost", "customer", "day"],
@@ -312,7 +447,8 @@ fn manifests_that_say_nothing() {
     }
     let many = with(|draft| draft.prepared(b"", &[["c", "cost", "customer", "day"]; 33]));
     check("33 counters", &many, (AtUpload, "invalid_output"));
-    let silent = with(|draft| raw(draft, "prepare", &[1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
+    let silent =
+        with(|draft| raw(draft, "prepare", &[1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
     check("no settings will do, and no word why", &silent, (AtUpload, "invalid_output"));
 }
 
@@ -323,7 +459,8 @@ fn the_log_is_bounded_not_fatal() {
           (br_if $next (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))";
     let mut draft = good();
     let rating = draft.rating("credits", 0, &[], &[]);
-    let module = RUNTIME.admit(&draft.body("rate", &format!("{chatty} (i32.const {rating})")).build()).unwrap().module;
+    let module =
+        RUNTIME.admit(&draft.body("rate", &format!("{chatty} (i32.const {rating})")).build()).unwrap().module;
     let decided = module.rate(&usage(), &context(), &Zone::utc(), b"").unwrap();
     assert_eq!(decided.log.len(), RUNTIME.limits().log_lines);
     assert!(decided.fuel > 500_000, "a line costs fuel whether it is kept or not");
@@ -333,12 +470,43 @@ fn the_log_is_bounded_not_fatal() {
 fn faults_say_what_and_where() {
     let rejected = |bytes: &[u8]| RUNTIME.admit(bytes).unwrap_err().to_string();
     let renamed = rejected(&other_world("priority: s32,", "priority: u32,"));
-    assert!(renamed.contains("parameter `context`, field `grants`, element, field `priority`: is u32"), "{renamed}");
+    assert!(
+        renamed.contains("parameter `context`, field `grants`, element, field `priority`: is u32"),
+        "{renamed}"
+    );
     let cut = rejected(&good().build()[..100]);
     assert!(cut.starts_with("byte "), "{cut}");
     let module = RUNTIME.admit(&good().body("rate", "(unreachable)").build()).unwrap().module;
     let fault = module.rate(&usage(), &context(), &Zone::utc(), b"").unwrap_err().to_string();
     assert!(fault.contains("unreachable") && fault.contains("in rate"), "{fault}");
+}
+
+#[test]
+fn the_deadline_holds_where_fuel_does_not() {
+    let limits =
+        Limits { fuel_per_decision: 1 << 60, deadline: Duration::from_millis(50), ..Limits::default() };
+    let runtime = Runtime::new(limits, None, Compiler::InProcess).unwrap();
+    let module = runtime.admit(&good().body("rate", LOOP).build()).unwrap().module;
+    let started = Instant::now();
+    let fault = module.rate(&usage(), &context(), &Zone::utc(), b"").unwrap_err();
+    assert_eq!(fault.cause, Cause::Deadline { limit_ms: 50 });
+    assert!(started.elapsed() < Duration::from_secs(2));
+}
+
+#[test]
+fn calls_wait_for_a_free_slot() {
+    let limits = Limits { instances: 1, ..Limits::default() };
+    let runtime = Runtime::new(limits, None, Compiler::InProcess).unwrap();
+    let module = runtime.admit(&good().build()).unwrap().module;
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..200 {
+                    module.rate(&usage(), &context(), &Zone::utc(), b"").unwrap();
+                }
+            });
+        }
+    });
 }
 
 fn raw(draft: &mut Draft, export: &'static str, bytes: &[u8]) {
@@ -351,15 +519,40 @@ fn lines(draft: &mut Draft, lines: Slice) {
     draft.raw_rating(credit, 0, lines, none());
 }
 
+/// A component of raw sections.
+fn sections(sections: &[(u8, Vec<u8>)]) -> Vec<u8> {
+    let mut bytes = b"\0asm\x0d\0\x01\0".to_vec();
+    for (id, body) in sections {
+        bytes.push(*id);
+        bytes.extend(leb(body.len()));
+        bytes.extend(body);
+    }
+    bytes
+}
+
+/// A number in LEB128, signed or not: the sixth bit of the last byte is left clear.
+fn leb(mut number: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    loop {
+        let low = u8::try_from(number & 0x7f).unwrap();
+        number >>= 7;
+        if number == 0 && low & 0x40 == 0 {
+            bytes.push(low);
+            return bytes;
+        }
+        bytes.push(low | 0x80);
+    }
+}
+
 fn text(component: &str) -> Vec<u8> {
     wat::parse_str(component).unwrap()
 }
 
-/// Ten levels of components, each of which makes ten of the one before: 10^10 instances in a few hundred bytes.
+/// Three levels of components, each of which makes a hundred of the one before: a million instances from a few bytes.
 fn instance_bomb() -> String {
     let mut component = "(component $c0 (core module $m) (core instance (instantiate $m)))".to_owned();
     for level in 1..4 {
-        let inner = format!("(instance (instantiate $c{}))", level - 1).repeat(if level < 3 { 30 } else { 1000 });
+        let inner = format!("(instance (instantiate $c{}))", level - 1).repeat(100);
         component = format!("(component $c{level} {component} {inner})");
     }
     component

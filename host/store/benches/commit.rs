@@ -1,5 +1,6 @@
 //! How fast entries become durable: by batch size, number of customers and batches under way at once.
 //!
+//! Each lane does what an engine does: it asks for the batch's keys, then commits. The latencies are the commits'.
 //! `cargo bench -p proviso-store` prints one line for each case; arguments (`-- batch customers lanes entries`, in this
 //! order, all of them) run a single one. A line's first case, one charge a transaction with nobody else waiting, is
 //! the reference to divide by: a disk shared with others changes all of them alike.
@@ -105,7 +106,7 @@ async fn run(case: Case) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bench.db");
     let mut options = SqliteOptions::new(&path);
-    if let Some(index_after) = std::env::var("BENCH_INDEX_AFTER").ok() {
+    if let Ok(index_after) = std::env::var("BENCH_INDEX_AFTER") {
         options.index_after = index_after.parse().unwrap();
     }
     let store = Arc::new(SqliteStore::open(options).await.unwrap());
@@ -119,6 +120,9 @@ async fn run(case: Case) {
                 let mut latencies = Vec::new();
                 while lane.sent < (case.entries / case.lanes) as u64 {
                     let batch = lane.batch(case.batch, &body);
+                    let keys: Vec<_> =
+                        batch.entries.iter().map(|e| (e.customer.clone(), e.key_hash.unwrap())).collect();
+                    assert!(store.find_keys(&keys).await.unwrap().iter().all(Option::is_none));
                     let begun = Instant::now();
                     assert_eq!(store.commit(batch).await, Ok(Commit::Durable));
                     latencies.push(begun.elapsed());

@@ -3,10 +3,12 @@
 //! In come rows and questions, out come rows and whether a commit is durable. What the JSON texts in the rows mean is
 //! never looked at here, and nothing is decided here but conflicts.
 
+mod address;
 mod error;
 mod rows;
 mod sqlite;
 
+pub use address::{Access, open};
 pub use error::StoreError;
 pub use rows::{
     ApiKeyRow, Batch, Commit, CustomerRow, KeyHash, LoadedCustomer, NewEntry, NewKey, NewSnapshot, PlanRow,

@@ -182,6 +182,11 @@ decimal_type! {
     /// A price in picocredits (10^-12 credit) for one whole unit. In settings a decimal string such as `"0.001"`.
     Price, 12, false
 }
+impl Percent {
+    /// All of it.
+    pub const ALL: Self = Self(100_000_000);
+}
+
 decimal_type! {
     /// A percentage in millionths of a percent. In settings a decimal string or a whole number: `"12.5"` or `12`.
     Percent, 6, true
@@ -194,6 +199,25 @@ impl Price {
     /// When the cost does not fit.
     pub fn times(self, amount: Amount, rounding: Rounding) -> Result<Credits, OutOfRange> {
         rounding.divide(i128::from(self.0) * i128::from(amount.0), 1_000_000_000_000).map(Credits)
+    }
+
+    /// How much can be had for `credits`: no more than they pay for. Everything when the price is not above zero.
+    ///
+    /// # Errors
+    /// When the amount does not fit.
+    pub fn affords(self, credits: Credits) -> Result<Amount, OutOfRange> {
+        if self.0 <= 0 {
+            return Ok(Amount::MAX);
+        }
+        Rounding::Down.divide(i128::from(credits.0) * 1_000_000_000_000, i128::from(self.0)).map(Amount)
+    }
+
+    /// This part of the price.
+    ///
+    /// # Errors
+    /// When it does not fit.
+    pub fn percent(self, percent: Percent, rounding: Rounding) -> Result<Self, OutOfRange> {
+        rounding.divide(i128::from(self.0) * i128::from(percent.0), 100_000_000).map(Self)
     }
 
     /// The price of a unit at which one costs exactly `credits`.
@@ -318,9 +342,16 @@ mod tests {
     fn blocks_and_percents() {
         let size: Amount = "1000".parse().unwrap();
         let blocks = |text: &str| text.parse::<Amount>().unwrap().blocks(size, Rounding::Up).unwrap();
-        assert_eq!((blocks("1"), blocks("1000"), blocks("1000.000001")), (Amount::ONE, Amount::ONE, Amount(2_000_000)));
+        assert_eq!(
+            (blocks("1"), blocks("1000"), blocks("1000.000001")),
+            (Amount::ONE, Amount::ONE, Amount(2_000_000))
+        );
         assert_eq!(Amount::ONE.blocks(Amount::ZERO, Rounding::Up), Err(OutOfRange));
         let third: Percent = "33.333333".parse().unwrap();
+        let price: Price = "0.003".parse().unwrap();
+        assert_eq!(price.affords("0.01".parse().unwrap()), Ok(Amount(3_333_333)));
+        assert_eq!(Price::ZERO.affords(Credits::ONE), Ok(Amount::MAX));
+        assert_eq!(price.percent(third, Rounding::Up), Ok(Price(1_000_000_000 - 10)));
         assert_eq!(Credits(1_000_000).percent(third, Rounding::Down), Ok(Credits(333_333)));
     }
 }

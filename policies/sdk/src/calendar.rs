@@ -154,9 +154,11 @@ mod tests {
     #[test]
     fn ages_are_counted_in_periods() {
         let age = |start, end, earlier| {
-            Period { number: 9, start: moment(start), end: Some(moment(end)) }.periods_since(moment(earlier).at)
+            Period { number: 9, start: moment(start), end: Some(moment(end)) }
+                .periods_since(moment(earlier).at)
         };
-        let (february, march, april) = ("2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z", "2026-04-01T00:00:00+01:00");
+        let (february, march, april) =
+            ("2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z", "2026-04-01T00:00:00+01:00");
         assert_eq!(age(february, march, february), Some(1));
         assert_eq!(age(february, march, "2025-12-01T00:00:00Z"), Some(3));
         assert_eq!(age(march, april, "2016-04-01T00:00:00Z"), Some(120));

@@ -294,7 +294,10 @@ impl<'de> Deserializer<'de> for &mut Form<'de> {
                 let mut after = Form { rest: fields.rest };
                 after.skip()?;
                 if !after.rest.is_empty() {
-                    return Err(de::Error::custom(format!("must hold exactly one of: {}", variants.join(", "))));
+                    return Err(de::Error::custom(format!(
+                        "must hold exactly one of: {}",
+                        variants.join(", ")
+                    )));
                 }
                 visitor.visit_enum(Variant { name, content: fields })
             }
@@ -466,11 +469,19 @@ mod tests {
             ("[]", "", "must be an object, not a list"),
             ("{}", "", "field \"name\" is missing"),
             (r#"{"name": 1}"#, "/name", "must be a borrowed string, not a number"),
-            (r#"{"name": "a", "prices": ["1", 2]}"#, "/prices/1", "must be a decimal string such as \"12.5\", not a number"),
+            (
+                r#"{"name": "a", "prices": ["1", 2]}"#,
+                "/prices/1",
+                "must be a decimal string such as \"12.5\", not a number",
+            ),
             (r#"{"name": "a", "prices": ["x"]}"#, "/prices/0", "must be a decimal such as \"12.5\""),
             (r#"{"name": "a", "a/b~c": 1}"#, "/a~1b~0c", "unknown field, must be one of: name"),
             (r#"{"name": "a", "name": "b"}"#, "", "field \"name\" is given twice"),
-            (r#"{"mode": "halt"}"#, "/mode", "unknown value \"halt\", must be one of: block, allow, tiers, pair"),
+            (
+                r#"{"mode": "halt"}"#,
+                "/mode",
+                "unknown value \"halt\", must be one of: block, allow, tiers, pair",
+            ),
             (r#"{"mode": {"tiers": {"up_to": "1"}}}"#, "/mode/tiers/up_to", "must be u32, not text"),
             (r#"{"mode": {"tiers": {"up_to": 1}, "block": 2}}"#, "/mode", "must hold exactly one of"),
             (r#"{"mode": {"pair": [1, 2, 3]}}"#, "/mode/pair", "the list is too long"),

@@ -131,20 +131,24 @@ impl Reader<'_> {
 
     fn text(&mut self) -> Read {
         self.at += 1;
-        self.measured(|reader| loop {
-            let start = reader.at;
-            while !matches!(reader.peek(), None | Some(b'"' | b'\\' | 0..=0x1f)) {
-                reader.at += 1;
-            }
-            reader.form.extend_from_slice(reader.text.as_bytes().get(start..reader.at).unwrap_or_default());
-            match reader.peek() {
-                Some(b'"') => {
+        self.measured(|reader| {
+            loop {
+                let start = reader.at;
+                while !matches!(reader.peek(), None | Some(b'"' | b'\\' | 0..=0x1f)) {
                     reader.at += 1;
-                    return Ok(());
                 }
-                Some(b'\\') => reader.escape()?,
-                Some(_) => return Err("control characters in text must be escaped"),
-                None => return Err("text without an end"),
+                reader
+                    .form
+                    .extend_from_slice(reader.text.as_bytes().get(start..reader.at).unwrap_or_default());
+                match reader.peek() {
+                    Some(b'"') => {
+                        reader.at += 1;
+                        return Ok(());
+                    }
+                    Some(b'\\') => reader.escape()?,
+                    Some(_) => return Err("control characters in text must be escaped"),
+                    None => return Err("text without an end"),
+                }
             }
         })
     }

@@ -45,6 +45,7 @@ mod json;
 mod memory;
 mod outcome;
 mod policy;
+mod prices;
 pub mod testing;
 mod usage;
 
@@ -52,6 +53,7 @@ pub use amounts::{Amount, Credits, OutOfRange, Percent, Price, Rounding, sum};
 pub use decimal::DecimalError;
 pub use outcome::CREDITS;
 pub use policy::{About, Module, Policy, damaged, read_form, read_settings};
+pub use prices::{PriceList, Priced, UnitPrice};
 pub use usage::{Scope, Window};
 
 /// The records of the interface. Their amounts are bare integers in the units that `wit/v1` names; [`Credits`],
@@ -63,10 +65,11 @@ pub mod types {
 /// What nearly every policy needs.
 pub mod prelude {
     pub use crate::{
-        About, Amount, CREDITS, Credits, OutOfRange, Percent, Policy, Price, Rounding, Scope, Window, sum,
+        About, Amount, CREDITS, Credits, OutOfRange, Percent, Policy, Price, PriceList, Priced, Rounding,
+        Scope, Window, sum,
         types::{
-            Context, Counter, Fee, Line, Money, NewGrant, Offer, OverageOutcome, Period, Problem, Rating, Refusal,
-            ResetOutcome, Rollover, Settlement, TopUp, Usage,
+            Context, Counter, Fee, Line, Money, NewGrant, Offer, OverageOutcome, Period, Problem, Rating,
+            Refusal, ResetOutcome, Rollover, Settlement, TopUp, Usage,
         },
     };
     pub use alloc::{
@@ -97,7 +100,7 @@ macro_rules! export {
         #[cfg(target_arch = "wasm32")]
         #[allow(unsafe_code, missing_docs)] // Generated: the component's entry points.
         const _: () = {
-            $crate::bindings::export_component!($policy with_types_in $crate::bindings);
+    $crate::bindings::export_component!($policy with_types_in $crate::bindings);
         };
     };
     ($policy:ident, no_std) => {

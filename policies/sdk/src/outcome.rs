@@ -3,8 +3,8 @@
 use crate::{
     Amount, Credits, OutOfRange, Price, Rounding, sum,
     types::{
-        Context, Fee, Instant, Line, Money, NewGrant, Offer, OverageOutcome, Rating, Refusal, ResetOutcome, Rollover,
-        Settlement, TopUp,
+        Context, Fee, Instant, Line, Money, NewGrant, Offer, OverageOutcome, Rating, Refusal, ResetOutcome,
+        Rollover, Settlement, TopUp,
     },
 };
 use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
@@ -17,7 +17,12 @@ impl Line {
     ///
     /// # Errors
     /// When the cost does not fit.
-    pub fn priced(label: &str, quantity: Amount, unit_cost: Price, rounding: Rounding) -> Result<Self, OutOfRange> {
+    pub fn priced(
+        label: &str,
+        quantity: Amount,
+        unit_cost: Price,
+        rounding: Rounding,
+    ) -> Result<Self, OutOfRange> {
         let cost = unit_cost.times(quantity, rounding)?;
         Ok(Self { label: label.to_owned(), quantity: quantity.0, unit_cost: unit_cost.0, cost: cost.0 })
     }

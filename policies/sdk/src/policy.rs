@@ -3,7 +3,10 @@
 
 use crate::{
     Credits, form, json,
-    types::{Context, Counter, Manifest, OverageOutcome, Period, Prepared, Problem, Rating, Refusal, ResetOutcome, Usage},
+    types::{
+        Context, Counter, Manifest, OverageOutcome, Period, Prepared, Problem, Rating, Refusal, ResetOutcome,
+        Usage,
+    },
 };
 use alloc::{borrow::ToOwned, string::ToString, vec, vec::Vec};
 use serde::de::DeserializeOwned;
@@ -77,7 +80,13 @@ pub trait Policy: DeserializeOwned {
     fn rate(&self, usage: &Usage, context: &Context) -> Result<Rating, Refusal>;
 
     /// What happens when the cost exceeds what is available by `shortfall`: denied, unless the policy says otherwise.
-    fn overage(&self, usage: &Usage, rating: &Rating, shortfall: Credits, context: &Context) -> OverageOutcome {
+    fn overage(
+        &self,
+        usage: &Usage,
+        rating: &Rating,
+        shortfall: Credits,
+        context: &Context,
+    ) -> OverageOutcome {
         let _ = (usage, rating);
         OverageOutcome::insufficient(shortfall, context)
     }
@@ -109,8 +118,13 @@ pub trait Module {
     fn rate(form: &[u8], usage: &Usage, context: &Context) -> Result<Rating, Refusal>;
 
     /// See [`Policy::overage`].
-    fn overage(form: &[u8], usage: &Usage, rating: &Rating, shortfall: Credits, context: &Context)
-    -> OverageOutcome;
+    fn overage(
+        form: &[u8],
+        usage: &Usage,
+        rating: &Rating,
+        shortfall: Credits,
+        context: &Context,
+    ) -> OverageOutcome;
 
     /// See [`Policy::reset`].
     fn reset(form: &[u8], closing: Option<&Period>, next: &Period, context: &Context) -> ResetOutcome;
@@ -192,7 +206,13 @@ impl<M: Module> crate::bindings::Guest for M {
         M::rate(&form, &usage, &context)
     }
 
-    fn overage(usage: Usage, rating: Rating, shortfall: i64, context: Context, form: Vec<u8>) -> OverageOutcome {
+    fn overage(
+        usage: Usage,
+        rating: Rating,
+        shortfall: i64,
+        context: Context,
+        form: Vec<u8>,
+    ) -> OverageOutcome {
         M::overage(&form, &usage, &rating, Credits(shortfall), &context)
     }
 

@@ -8,8 +8,8 @@ use crate::{
     outcome::CREDITS,
     policy::Module,
     types::{
-        Attribute, Balance, Context, Counter, Customer, Grant, Moment, OverageOutcome, Period, Problem, Quantity,
-        Rating, Refusal, ResetOutcome, Usage,
+        Attribute, Balance, Context, Counter, Customer, Grant, Moment, OverageOutcome, Period, Problem,
+        Quantity, Rating, Refusal, ResetOutcome, Usage,
     },
 };
 use alloc::{borrow::ToOwned, format, string::String, vec, vec::Vec};
@@ -28,7 +28,8 @@ pub fn moment(text: &str) -> Moment {
         let offset_seconds = match text.get(19..)? {
             "Z" => 0,
             zone => {
-                let seconds = zone.get(1..3)?.parse::<i64>().ok()? * 3600 + zone.get(4..6)?.parse::<i64>().ok()? * 60;
+                let seconds =
+                    zone.get(1..3)?.parse::<i64>().ok()? * 3600 + zone.get(4..6)?.parse::<i64>().ok()? * 60;
                 if zone.starts_with('-') { -seconds } else { seconds }
             }
         };

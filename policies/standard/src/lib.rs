@@ -26,9 +26,12 @@ use proviso_sdk::{
 use settings::{Ending, Settings};
 use table::Table;
 
-const ABOUT: About =
-    About::new("standard", "1.0.0", "Rates, allowances, rollover and overage for most plans, all by settings.")
-        .settings_schema(include_str!("../settings.schema.json"));
+const ABOUT: About = About::new(
+    "standard",
+    "1.0.0",
+    "Rates, allowances, rollover and overage for most plans, all by settings.",
+)
+.settings_schema(include_str!("../settings.schema.json"));
 
 /// The policy.
 #[derive(Debug)]

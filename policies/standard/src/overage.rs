@@ -41,7 +41,8 @@ impl Ending {
         if packs > i64::from(settings.max_packs.unwrap_or(1)) {
             return Ok(None);
         }
-        let expires_at = settings.expires_after_days.map(|days| context.now.at.saturating_add(i64::from(days) * DAY));
+        let expires_at =
+            settings.expires_after_days.map(|days| context.now.at.saturating_add(i64::from(days) * DAY));
         let price = settings.price.as_ref().map(|price| price.times(packs)).transpose()?;
         Ok(Some(TopUp::new(pack.repeated(packs)?, expires_at, price)))
     }

@@ -52,7 +52,9 @@ impl Lines {
         match &won.model {
             Model::Flat(price) => self.push(won.label, Amount::ONE, *price),
             Model::PerUnit(price) => self.push(won.label, amount, *price),
-            Model::PerBlock { size, price } => self.push(won.label, amount.blocks(*size, Rounding::Up)?, *price),
+            Model::PerBlock { size, price } => {
+                self.push(won.label, amount.blocks(*size, Rounding::Up)?, *price)
+            }
             Model::Graduated(tiers) => {
                 for (tier, part) in tiers.split(tiers.before(context), amount)? {
                     self.push(tier.label, part, tier.price)?;

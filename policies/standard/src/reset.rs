@@ -45,7 +45,12 @@ impl ResetSettings {
                     if amount.is_positive() {
                         moved = Credits(moved.0.saturating_add(amount.0));
                         let priority = rollover.priority.unwrap_or(grant.priority);
-                        outcome.roll_over.push(Rollover::new(&grant.id, amount, priority, rollover.expiry(next)));
+                        outcome.roll_over.push(Rollover::new(
+                            &grant.id,
+                            amount,
+                            priority,
+                            rollover.expiry(next),
+                        ));
                     }
                 }
                 if moved.is_positive() {
@@ -53,7 +58,8 @@ impl ResetSettings {
                 }
             }
         }
-        outcome.expire = context.grants.iter().filter(|grant| ends(grant)).map(|grant| grant.id.clone()).collect();
+        outcome.expire =
+            context.grants.iter().filter(|grant| ends(grant)).map(|grant| grant.id.clone()).collect();
     }
 
     /// Whether a grant that was carried over has lived for as many periods as it may.
@@ -126,4 +132,3 @@ impl Allowance {
         }
     }
 }
-

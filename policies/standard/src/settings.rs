@@ -1,7 +1,11 @@
 //! The settings, as people write them in JSON. In: typed values. Out: every problem that types alone don't show, each at
 //! its JSON pointer. Nothing is decided here.
 
-use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
+use alloc::{
+    borrow::ToOwned,
+    string::{String, ToString},
+    vec::Vec,
+};
 use core::fmt;
 use proviso_sdk::{Amount, CREDITS, Credits, Percent, Price, Rounding, Window, types::Problem};
 use serde::{
@@ -364,101 +368,142 @@ const CATEGORIES: [&str; 8] =
 /// The most that one amount of credits may be: what the host accepts in one movement.
 const LARGEST: Credits = Credits(1_000_000_000_000_000);
 
-/// Collects problems at their pointers.
-struct Check(Vec<Problem>);
+/// Collects problems, each at the place that is being looked at.
+#[derive(Default)]
+struct Check {
+    problems: Vec<Problem>,
+    pointer: String,
+}
 
+// Settings are checked once: what is called from everywhere is kept out of line, so that the module stays small.
 impl Check {
-    fn that(&mut self, fine: bool, pointer: &str, detail: &str) {
+    /// Looks at a field.
+    fn within(&mut self, field: &str, look: impl FnOnce(&mut Self)) {
+        let before = self.enter(field);
+        look(self);
+        self.pointer.truncate(before);
+    }
+
+    /// Looks at every item of a list in a field.
+    fn each<T>(&mut self, field: &str, items: &[T], mut look: impl FnMut(&mut Self, &T)) {
+        let before = self.enter(field);
+        for (index, item) in items.iter().enumerate() {
+            let list = self.enter(&index.to_string());
+            look(self, item);
+            self.pointer.truncate(list);
+        }
+        self.pointer.truncate(before);
+    }
+
+    #[inline(never)]
+    fn enter(&mut self, step: &str) -> usize {
+        let before = self.pointer.len();
+        self.pointer.push('/');
+        self.pointer.push_str(step);
+        before
+    }
+
+    #[inline(never)]
+    fn that(&mut self, fine: bool, detail: &str) {
         if !fine {
-            self.0.push(Problem::new(pointer, detail));
+            self.problems.push(Problem::new(&self.pointer, detail));
         }
     }
 
-    fn key(&mut self, text: &str, pointer: &str) {
+    #[inline(never)]
+    fn at(&mut self, field: &str, fine: bool, detail: &str) {
+        self.within(field, |check| check.that(fine, detail));
+    }
+
+    #[inline(never)]
+    fn key(&mut self, field: &str, text: &str) {
         let fine = (1..=128).contains(&text.len())
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte));
-        self.that(fine, pointer, "must be 1 to 128 letters, digits, or any of _ . : -");
+        self.at(field, fine, "must be 1 to 128 letters, digits, or any of _ . : -");
     }
 
-    fn credits(&mut self, credits: Credits, pointer: &str) {
-        self.that(credits.is_positive() && credits <= LARGEST, pointer, "must be above 0 and at most 1000000000");
+    #[inline(never)]
+    fn category(&mut self, category: &str) {
+        self.that(
+            CATEGORIES.contains(&category),
+            "must be one of: plan, trial, prepaid, promotional, top_up, contract, rollover, adjustment",
+        );
     }
 
-    fn price(&mut self, price: Price, pointer: &str) {
-        self.that(price >= Price::ZERO, pointer, "must not be negative");
+    #[inline(never)]
+    fn credits(&mut self, field: &str, credits: Credits) {
+        self.at(field, credits.is_positive() && credits <= LARGEST, "must be above 0 and at most 1000000000");
     }
 
-    fn money(&mut self, money: Option<&MoneySettings>, pointer: &str) {
+    #[inline(never)]
+    fn price(&mut self, field: &str, price: Price) {
+        self.at(field, price >= Price::ZERO, "must not be negative");
+    }
+
+    #[inline(never)]
+    fn money(&mut self, field: &str, money: Option<&MoneySettings>) {
         let Some(money) = money else { return };
-        self.that(money.amount >= Credits::ZERO, &format!("{pointer}/amount"), "must not be negative");
-        let fine = money.currency.len() == 3 && money.currency.bytes().all(|byte| byte.is_ascii_uppercase());
-        self.that(fine, &format!("{pointer}/currency"), "must be an ISO 4217 code such as EUR");
+        self.within(field, |check| {
+            check.at("amount", money.amount >= Credits::ZERO, "must not be negative");
+            let fine =
+                money.currency.len() == 3 && money.currency.bytes().all(|byte| byte.is_ascii_uppercase());
+            check.at("currency", fine, "must be an ISO 4217 code such as EUR");
+        });
     }
 }
 
 impl Settings {
     /// What is wrong with settings that have the right types.
     pub(crate) fn problems(&self) -> Vec<Problem> {
-        let mut check = Check(Vec::new());
-        check.key(&self.credit, "/credit");
+        let mut check = Check::default();
+        check.key("credit", &self.credit);
         let minimum = self.minimum_charge;
-        check.that((Credits::ZERO..=LARGEST).contains(&minimum), "/minimum_charge", "must be 0 to 1000000000");
-        for (index, rate) in self.rates.iter().enumerate() {
-            let pointer = format!("/rates/{index}");
-            rate.check(&mut check, &pointer);
+        check.at("minimum_charge", (Credits::ZERO..=LARGEST).contains(&minimum), "must be 0 to 1000000000");
+        check.each("rates", &self.rates, |check, rate| {
+            rate.check(check);
             let same = |other: &&Rate| {
                 (&other.feature, &other.quantity, &other.when) == (&rate.feature, &rate.quantity, &rate.when)
             };
-            let first = self.rates.iter().take(index).find(same).is_none();
-            check.that(first, &pointer, "an earlier rate has the same feature, quantity and conditions");
-        }
-        self.overage.check(&mut check);
+            let first = self.rates.iter().find(same).is_some_and(|first| core::ptr::eq(first, rate));
+            check.that(first, "an earlier rate has the same feature, quantity and conditions");
+        });
+        check.within("overage", |check| self.overage.check(check));
         if let Some(reset) = &self.reset {
-            reset.check(&mut check);
+            check.within("reset", |check| reset.check(check));
         }
-        check.0
+        check.problems
     }
 }
 
 impl Rate {
-    fn check(&self, check: &mut Check, pointer: &str) {
+    fn check(&self, check: &mut Check) {
         if let Some(feature) = &self.feature {
-            check.key(feature, &format!("{pointer}/feature"));
+            check.key("feature", feature);
         }
-        if let Some(quantity) = &self.quantity {
-            check.that(!quantity.is_empty(), &format!("{pointer}/quantity"), "must not be empty");
-        }
-        let counted = self.quantity.is_some();
-        match &self.price {
-            PriceModel::Flat(price) => {
-                check.price(*price, &format!("{pointer}/price/flat"));
+        check.at("quantity", self.quantity.as_deref() != Some(""), "must not be empty");
+        check.within("price", |check| {
+            let flat = matches!(self.price, PriceModel::Flat(_));
+            check.that(flat || self.quantity.is_some(), "only a flat price goes without a quantity");
+            match &self.price {
+                PriceModel::Flat(price) => check.price("flat", *price),
+                PriceModel::PerUnit(price) => check.price("per_unit", *price),
+                PriceModel::PerBlock(block) => check.within("per_block", |check| {
+                    check.at("size", block.size.is_positive(), "must be above 0");
+                    check.price("price", block.price);
+                }),
+                PriceModel::Graduated(tiers) => check.within("graduated", |check| tiers.check(check)),
+                PriceModel::Volume(tiers) => check.within("volume", |check| tiers.check(check)),
             }
-            PriceModel::PerUnit(price) => check.price(*price, &format!("{pointer}/price/per_unit")),
-            PriceModel::PerBlock(block) => {
-                check.that(block.size.is_positive(), &format!("{pointer}/price/per_block/size"), "must be above 0");
-                check.price(block.price, &format!("{pointer}/price/per_block/price"));
-            }
-            PriceModel::Graduated(tiers) => tiers.check(check, &format!("{pointer}/price/graduated")),
-            PriceModel::Volume(tiers) => tiers.check(check, &format!("{pointer}/price/volume")),
-        }
-        let needs_quantity = !matches!(self.price, PriceModel::Flat(_));
-        check.that(
-            counted || !needs_quantity,
-            &format!("{pointer}/price"),
-            "only a flat price goes without a quantity",
-        );
+        });
         if let Some(included) = &self.included {
-            let place = format!("{pointer}/included");
-            check.that(included.units.is_positive(), &format!("{place}/units"), "must be above 0");
-            let fits = matches!(self.price, PriceModel::PerUnit(_));
-            check.that(fits, &place, "goes with per_unit only; give tiers a first tier with the price 0");
+            check.within("included", |check| {
+                check.at("units", included.units.is_positive(), "must be above 0");
+                let fits = matches!(self.price, PriceModel::PerUnit(_));
+                check.that(fits, "goes with per_unit only; give tiers a first tier with the price 0");
+            });
         }
-        let span = self.span();
-        check.that(
-            span == Span::Usage || self.when.0.len() <= 1,
-            &format!("{pointer}/when"),
-            "a total over time can be kept for one attribute, not for several",
-        );
+        let kept = self.span() == Span::Usage || self.when.0.len() <= 1;
+        check.at("when", kept, "a total over time can be kept for one attribute, not for several");
     }
 
     /// Over which time the price depends on usage.
@@ -472,91 +517,87 @@ impl Rate {
 }
 
 impl Tiers {
-    fn check(&self, check: &mut Check, pointer: &str) {
+    fn check(&self, check: &mut Check) {
         let count = self.tiers.len();
-        check.that((1..=32).contains(&count), &format!("{pointer}/tiers"), "must hold 1 to 32 tiers");
-        let mut below = Amount::ZERO;
-        for (index, tier) in self.tiers.iter().enumerate() {
-            let place = format!("{pointer}/tiers/{index}");
-            check.price(tier.per_unit, &format!("{place}/per_unit"));
-            let last = index + 1 == count;
+        check.at("tiers", (1..=32).contains(&count), "must hold 1 to 32 tiers");
+        let (mut below, mut left) = (Amount::ZERO, count);
+        check.each("tiers", &self.tiers, |check, tier| {
+            left -= 1;
+            check.price("per_unit", tier.per_unit);
             match tier.up_to {
                 Some(up_to) => {
-                    check.that(up_to > below, &format!("{place}/up_to"), "must be above the tier before");
-                    check.that(!last, &format!("{place}/up_to"), "the last tier has no end");
+                    check.at("up_to", up_to > below, "must be above the tier before");
+                    check.at("up_to", left > 0, "the last tier has no end");
                     below = up_to;
                 }
-                None => check.that(last, &place, "field \"up_to\" is missing"),
+                None => check.that(left == 0, "field \"up_to\" is missing"),
             }
-        }
+        });
     }
 }
 
 impl OverageSettings {
     fn check(&self, check: &mut Check) {
         use OverageMode::{Allow, RequirePurchase, TopUp};
-        for (field, given, mode, name) in [
-            ("limit", self.limit.is_some(), Allow, "allow"),
-            ("offers", !self.offers.is_empty(), RequirePurchase, "require_purchase"),
-            ("pack", self.pack.is_some(), TopUp, "top_up"),
-            ("max_packs", self.max_packs.is_some(), TopUp, "top_up"),
-            ("price", self.price.is_some(), TopUp, "top_up"),
-            ("expires_after_days", self.expires_after_days.is_some(), TopUp, "top_up"),
+        for (field, given, mode, detail) in [
+            ("limit", self.limit.is_some(), Allow, "goes with the mode allow only"),
+            ("offers", !self.offers.is_empty(), RequirePurchase, "goes with the mode require_purchase only"),
+            ("pack", self.pack.is_some(), TopUp, "goes with the mode top_up only"),
+            ("max_packs", self.max_packs.is_some(), TopUp, "goes with the mode top_up only"),
+            ("price", self.price.is_some(), TopUp, "goes with the mode top_up only"),
+            (
+                "expires_after_days",
+                self.expires_after_days.is_some(),
+                TopUp,
+                "goes with the mode top_up only",
+            ),
         ] {
-            let detail = format!("goes with the mode {name} only");
-            check.that(!given || self.mode == mode, &format!("/overage/{field}"), &detail);
+            check.at(field, !given || self.mode == mode, detail);
         }
-        if let Some(limit) = self.limit {
-            check.that(limit >= Credits::ZERO, "/overage/limit", "must not be negative");
-        }
-        if self.mode == RequirePurchase {
-            check.that(!self.offers.is_empty(), "/overage/offers", "must hold at least one offer");
-        }
-        for (index, offer) in self.offers.iter().enumerate() {
-            let pointer = format!("/overage/offers/{index}");
-            check.credits(offer.credits, &format!("{pointer}/credits"));
-            check.money(offer.price.as_ref(), &format!("{pointer}/price"));
-        }
+        check.at("limit", self.limit.is_none_or(|limit| limit >= Credits::ZERO), "must not be negative");
+        let offers = self.mode != RequirePurchase || !self.offers.is_empty();
+        check.at("offers", offers, "must hold at least one offer");
+        check.each("offers", &self.offers, |check, offer| {
+            check.credits("credits", offer.credits);
+            check.money("price", offer.price.as_ref());
+        });
         match self.pack {
-            Some(pack) => check.credits(pack, "/overage/pack"),
-            None => check.that(self.mode != TopUp, "/overage", "field \"pack\" is missing"),
+            Some(pack) => check.credits("pack", pack),
+            None => check.that(self.mode != TopUp, "field \"pack\" is missing"),
         }
-        check.that(self.max_packs != Some(0), "/overage/max_packs", "must be above 0");
-        check.that(self.expires_after_days != Some(0), "/overage/expires_after_days", "must be above 0");
-        check.money(self.price.as_ref(), "/overage/price");
+        check.at("max_packs", self.max_packs != Some(0), "must be above 0");
+        check.at("expires_after_days", self.expires_after_days != Some(0), "must be above 0");
+        check.money("price", self.price.as_ref());
     }
 }
 
 impl ResetSettings {
     fn check(&self, check: &mut Check) {
-        const CATEGORY: &str = "must be one of: plan, trial, prepaid, promotional, top_up, contract, rollover, adjustment";
-        for (index, allowance) in self.allowance.iter().enumerate() {
-            let pointer = format!("/reset/allowance/{index}");
-            check.credits(allowance.amount, &format!("{pointer}/amount"));
-            check.key(&allowance.credit, &format!("{pointer}/credit"));
-            let known = CATEGORIES.contains(&allowance.category.as_str());
-            check.that(known, &format!("{pointer}/category"), CATEGORY);
-            for (place, feature) in allowance.features.iter().enumerate() {
-                check.key(feature, &format!("{pointer}/features/{place}"));
-            }
-            check.money(allowance.cost_basis.as_ref(), &format!("{pointer}/cost_basis"));
-        }
-        for (index, category) in self.expire.iter().flatten().enumerate() {
-            let pointer = format!("/reset/expire/{index}");
-            check.that(CATEGORIES.contains(&category.as_str()), &pointer, CATEGORY);
+        check.each("allowance", &self.allowance, |check, allowance| {
+            check.credits("amount", allowance.amount);
+            check.key("credit", &allowance.credit);
+            check.within("category", |check| check.category(&allowance.category));
+            check.within("features", |check| {
+                for (index, feature) in allowance.features.iter().enumerate() {
+                    check.key(&index.to_string(), feature);
+                }
+            });
+            check.money("cost_basis", allowance.cost_basis.as_ref());
+        });
+        check.each("expire", self.expire.as_deref().unwrap_or_default(), |check, category| {
+            check.category(category);
             let rolls = self.rollover.is_some() && category == "rollover";
-            check.that(!rolls, &pointer, "say expires_after_periods in the rollover instead");
-        }
+            check.that(!rolls, "say expires_after_periods in the rollover instead");
+        });
         let Some(rollover) = &self.rollover else { return };
-        if let Some(percent) = rollover.percent {
-            let fine = percent.is_positive() && percent <= Percent(100_000_000);
-            check.that(fine, "/reset/rollover/percent", "must be above 0 and at most 100");
-        }
-        for (name, amount) in [("cap", rollover.cap), ("max", rollover.max)] {
-            check.that(amount.is_none_or(Credits::is_positive), &format!("/reset/rollover/{name}"), "must be above 0");
-        }
-        let periods = rollover.expires_after_periods;
-        check.that(periods != Some(0), "/reset/rollover/expires_after_periods", "must be above 0");
+        check.within("rollover", |check| {
+            let percent =
+                rollover.percent.is_none_or(|percent| percent.is_positive() && percent <= Percent::ALL);
+            check.at("percent", percent, "must be above 0 and at most 100");
+            check.at("cap", rollover.cap.is_none_or(Credits::is_positive), "must be above 0");
+            check.at("max", rollover.max.is_none_or(Credits::is_positive), "must be above 0");
+            check.at("expires_after_periods", rollover.expires_after_periods != Some(0), "must be above 0");
+        });
     }
 
     /// Whether grants of a category end with the period.

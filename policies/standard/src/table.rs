@@ -152,7 +152,8 @@ pub(crate) fn build(settings: &Settings, problems: &mut Vec<Problem>) -> (Vec<u8
         }
     }
     if counters.len() > MOST_COUNTERS {
-        let detail = format!("these rates need {} totals, and a policy may keep {MOST_COUNTERS}", counters.len());
+        let detail =
+            format!("these rates need {} totals, and a policy may keep {MOST_COUNTERS}", counters.len());
         problems.push(Problem::new("/rates", &detail));
     }
 

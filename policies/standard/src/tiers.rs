@@ -40,7 +40,11 @@ impl<'a> TierList<'a> {
 
     /// The total before this usage.
     pub(crate) fn before(&self, context: &Context) -> Amount {
-        if self.counter == NO_COUNTER { Amount::ZERO } else { Amount(context.counter(usize::from(self.counter)).max(0)) }
+        if self.counter == NO_COUNTER {
+            Amount::ZERO
+        } else {
+            Amount(context.counter(usize::from(self.counter)).max(0))
+        }
     }
 
     pub(crate) fn rows(self) -> impl Iterator<Item = TierRow<'a>> {

@@ -22,13 +22,19 @@ fn overage(settings: &str, shortfall: &str) -> String {
     let settings = format!(r#"{{"unrated": "free", {settings}}}"#);
     match Terms::<Standard>::new(&settings).overage(&usage("chat"), shortfall, &context(NOVEMBER)) {
         OverageOutcome::Deny(refusal) => {
-            format!("deny {}{}", refusal.code, if refusal.retry_at.is_some() { " until the reset" } else { "" })
+            format!(
+                "deny {}{}",
+                refusal.code,
+                if refusal.retry_at.is_some() { " until the reset" } else { "" }
+            )
         }
         OverageOutcome::Allow(i64::MAX) => "allow".to_owned(),
         OverageOutcome::Allow(limit) => format!("allow {}", Credits(limit)),
         OverageOutcome::RequirePurchase(offers) => offers
             .iter()
-            .map(|offer| format!("buy {} for {:?}", Credits(offer.credits), offer.price.as_ref().map(|p| &p.amount)))
+            .map(|offer| {
+                format!("buy {} for {:?}", Credits(offer.credits), offer.price.as_ref().map(|p| &p.amount))
+            })
             .collect(),
         OverageOutcome::TopUp(top_up) => format!(
             "top up {} for {:?}, {:?} days",
@@ -88,7 +94,10 @@ fn reset(reset: &str, context: &ContextBuilder) -> String {
 #[test]
 fn without_settings_a_reset_does_nothing() {
     let terms = Terms::<Standard>::new("{}");
-    assert_eq!(terms.reset(&next(), &closing().grant("grant_1", "plan", "100", "40")), ResetOutcome::default());
+    assert_eq!(
+        terms.reset(&next(), &closing().grant("grant_1", "plan", "100", "40")),
+        ResetOutcome::default()
+    );
 }
 
 #[test]
@@ -127,7 +136,10 @@ fn the_rest_expires_or_rolls_over() {
             r#"{"allowance": [{"amount": "100"}], "rollover": {"cap": "50"}}"#,
             format!("roll 40 of grant_1; roll 10 of grant_2; expire grant_1 grant_2 grant_4; {issued}"),
         ),
-        (r#"{"expire": ["prepaid"], "rollover": {"max": "7"}}"#, "roll 7 of grant_3; expire grant_3".to_owned()),
+        (
+            r#"{"expire": ["prepaid"], "rollover": {"max": "7"}}"#,
+            "roll 7 of grant_3; expire grant_3".to_owned(),
+        ),
     ] {
         assert_eq!(reset(settings, &grants), expected, "{settings}");
     }
@@ -142,10 +154,18 @@ fn what_was_carried_over_lives_its_periods() {
     };
     for (settings, since, expected) in [
         (r#"{"expires_after_periods": 2}"#, "2026-11-01T00:00:00Z", "roll 40 of grant_1; expire grant_1"),
-        (r#"{"expires_after_periods": 2}"#, "2026-10-01T00:00:00Z", "roll 40 of grant_1; expire grant_1 grant_9"),
+        (
+            r#"{"expires_after_periods": 2}"#,
+            "2026-10-01T00:00:00Z",
+            "roll 40 of grant_1; expire grant_1 grant_9",
+        ),
         (r#"{}"#, "2020-10-01T00:00:00Z", "roll 40 of grant_1; expire grant_1"),
         (r#"{"max": "50"}"#, "2026-10-01T00:00:00Z", "roll 30 of grant_1; expire grant_1"),
-        (r#"{"max": "50", "expires_after_periods": 2}"#, "2026-10-01T00:00:00Z", "roll 40 of grant_1; expire grant_1 grant_9"),
+        (
+            r#"{"max": "50", "expires_after_periods": 2}"#,
+            "2026-10-01T00:00:00Z",
+            "roll 40 of grant_1; expire grant_1 grant_9",
+        ),
     ] {
         let settings = format!(r#"{{"expire": ["plan"], "rollover": {settings}}}"#);
         assert_eq!(reset(&settings, &carried(since)), expected, "{settings} {since}");
@@ -154,7 +174,8 @@ fn what_was_carried_over_lives_its_periods() {
 
 #[test]
 fn overage_is_settled() {
-    let owing = closing().grant("grant_1", "plan", "100", "0").grant("grant_2", "prepaid", "10", "5").overage("12");
+    let owing =
+        closing().grant("grant_1", "plan", "100", "0").grant("grant_2", "prepaid", "10", "5").overage("12");
     for (method, allowance, expected) in [
         ("keep", "7", "expire grant_1; issue 7 credits plan until the next end"),
         ("invoice", "7", "expire grant_1; issue 7 credits plan until the next end; invoice 12"),

@@ -18,7 +18,8 @@ fn tokens_cost_what_the_contract_says() {
         {"feature": "chat", "quantity": "input_tokens", "price": {"per_unit": "0.001"}},
         {"feature": "chat", "quantity": "output_tokens", "price": {"per_unit": "0.002"}}
     ]}"#;
-    let both = usage("chat").quantity("input_tokens", "1200").quantity("output_tokens", "300").entity("user-7");
+    let both =
+        usage("chat").quantity("input_tokens", "1200").quantity("output_tokens", "300").entity("user-7");
     check(
         settings,
         &[
@@ -84,8 +85,16 @@ fn flat_blocks_and_minimum() {
     check(
         settings,
         &[
-            (usage("web_search").quantity("seen", "3"), context(NOW), "web search: 1 x 0.5 = 0.5\n0.5 points"),
-            (usage("ping"), context(NOW), "ping: 1 x 0.01 = 0.01\nminimum charge: 1 x 0.04 = 0.04\n0.05 points"),
+            (
+                usage("web_search").quantity("seen", "3"),
+                context(NOW),
+                "web search: 1 x 0.5 = 0.5\n0.5 points",
+            ),
+            (
+                usage("ping"),
+                context(NOW),
+                "ping: 1 x 0.01 = 0.01\nminimum charge: 1 x 0.04 = 0.04\n0.05 points",
+            ),
             (usage("gift"), context(NOW), "gift: 1 x 0 = 0\n0 points"),
             (
                 usage("storage").quantity("bytes", "3000.5"),
@@ -113,22 +122,42 @@ fn tiers_look_at_the_total_before() {
         {"feature": "chat", "quantity": "tokens", "included": {"units": 1000, "per": "period"},
          "price": {"per_unit": "0.01"}}
     ]}"#;
-    let totals = |calls: &str, tokens: &str, sent: &str| context(NOW).counter(calls).counter(tokens).counter(sent);
+    let totals =
+        |calls: &str, tokens: &str, sent: &str| context(NOW).counter(calls).counter(tokens).counter(sent);
     let terms = Terms::<Standard>::new(settings);
     let names: Vec<_> = terms.counters.iter().map(|counter| counter.name.as_str()).collect();
-    assert_eq!(names, ["api.calls.customer.month", "chat.tokens.customer.period", "mail.sent.customer.period"]);
+    assert_eq!(
+        names,
+        ["api.calls.customer.month", "chat.tokens.customer.period", "mail.sent.customer.period"]
+    );
     check(
         settings,
         &[
-            (usage("api").quantity("calls", "10"), totals("0", "0", "0"), "calls, tier 1: 10 x 1 = 10\n10 credits"),
+            (
+                usage("api").quantity("calls", "10"),
+                totals("0", "0", "0"),
+                "calls, tier 1: 10 x 1 = 10\n10 credits",
+            ),
             (
                 usage("api").quantity("calls", "150"),
                 totals("90", "0", "0"),
                 "calls, tier 1: 10 x 1 = 10\ncalls, tier 2: 100 x 0.5 = 50\ncalls, tier 3: 40 x 0.1 = 4\n64 credits",
             ),
-            (usage("api").quantity("calls", "1"), totals("100", "0", "0"), "calls, tier 2: 1 x 0.5 = 0.5\n0.5 credits"),
-            (usage("mail").quantity("sent", "60"), totals("0", "0", "40"), "sent, tier 1: 60 x 1 = 60\n60 credits"),
-            (usage("mail").quantity("sent", "61"), totals("0", "0", "40"), "sent, tier 2: 61 x 0.5 = 30.5\n30.5 credits"),
+            (
+                usage("api").quantity("calls", "1"),
+                totals("100", "0", "0"),
+                "calls, tier 2: 1 x 0.5 = 0.5\n0.5 credits",
+            ),
+            (
+                usage("mail").quantity("sent", "60"),
+                totals("0", "0", "40"),
+                "sent, tier 1: 60 x 1 = 60\n60 credits",
+            ),
+            (
+                usage("mail").quantity("sent", "61"),
+                totals("0", "0", "40"),
+                "sent, tier 2: 61 x 0.5 = 30.5\n30.5 credits",
+            ),
             (
                 usage("scan").quantity("pages", "12"),
                 totals("0", "0", "0"),
@@ -188,15 +217,25 @@ fn wrong_settings_are_named_with_their_place() {
         (&rate(r#""price": {"flat": "1", "per_unit": "1"}"#), &["/rates/0/price"]),
         (&rate(r#""price": {"each": "1"}"#), &["/rates/0/price/each"]),
         (&rate(r#""feature": "a b", "price": {"flat": "1"}"#), &["/rates/0/feature"]),
-        (&rate(r#""quantity": "n", "price": {"per_block": {"size": 0, "price": "1"}}"#), &["/rates/0/price/per_block/size"]),
-        (&rate(r#""quantity": "n", "price": {"graduated": {"tiers": []}}"#), &["/rates/0/price/graduated/tiers"]),
         (
-            &rate(r#""quantity": "n", "price": {"volume": {"tiers": [{"up_to": 5, "per_unit": "1"}, {"up_to": 5, "per_unit": "1"}]}}"#),
+            &rate(r#""quantity": "n", "price": {"per_block": {"size": 0, "price": "1"}}"#),
+            &["/rates/0/price/per_block/size"],
+        ),
+        (
+            &rate(r#""quantity": "n", "price": {"graduated": {"tiers": []}}"#),
+            &["/rates/0/price/graduated/tiers"],
+        ),
+        (
+            &rate(
+                r#""quantity": "n", "price": {"volume": {"tiers": [{"up_to": 5, "per_unit": "1"}, {"up_to": 5, "per_unit": "1"}]}}"#,
+            ),
             &["/rates/0/price/volume/tiers/1/up_to", "/rates/0/price/volume/tiers/1/up_to"],
         ),
         (&rate(r#""price": {"flat": "1"}, "included": {"units": 1}"#), &["/rates/0/included"]),
         (
-            &rate(r#""quantity": "n", "when": {"a": "1", "b": "2"}, "included": {"units": 1, "per": "day"}, "price": {"per_unit": "1"}"#),
+            &rate(
+                r#""quantity": "n", "when": {"a": "1", "b": "2"}, "included": {"units": 1, "per": "day"}, "price": {"per_unit": "1"}"#,
+            ),
             &["/rates/0/when"],
         ),
         (r#"{"rates": [{"price": {"flat": "1"}}, {"price": {"flat": "2"}}]}"#, &["/rates/1"]),
@@ -204,7 +243,10 @@ fn wrong_settings_are_named_with_their_place() {
         (r#"{"overage": {"mode": "top_up"}}"#, &["/overage"]),
         (r#"{"overage": {"mode": "require_purchase"}}"#, &["/overage/offers"]),
         (r#"{"reset": {"allowance": [{"amount": "0"}]}}"#, &["/reset/allowance/0/amount"]),
-        (r#"{"reset": {"allowance": [{"amount": "1", "category": "gift"}]}}"#, &["/reset/allowance/0/category"]),
+        (
+            r#"{"reset": {"allowance": [{"amount": "1", "category": "gift"}]}}"#,
+            &["/reset/allowance/0/category"],
+        ),
         (r#"{"reset": {"rollover": {"percent": 101}}}"#, &["/reset/rollover/percent"]),
     ] {
         assert_eq!(pointers::<Standard>(settings), expected, "{settings}");
@@ -223,6 +265,7 @@ fn hundreds_of_rates_fit_into_the_form() {
         .collect();
     let terms = Terms::<Standard>::new(&format!(r#"{{"rates": [{}]}}"#, rates.join(",")));
     assert!(terms.form_bytes() < 65_536, "{}", terms.form_bytes());
-    let rating = terms.rate(&usage("chat").quantity("tokens", "10").attribute("model", "m249"), &context(NOW));
+    let rating =
+        terms.rate(&usage("chat").quantity("tokens", "10").attribute("model", "m249"), &context(NOW));
     assert_eq!(show(&rating), "tokens: 10 x 0.2491 = 2.491\n2.491 credits");
 }

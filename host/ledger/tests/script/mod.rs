@@ -92,7 +92,8 @@ impl World {
             "release" => self.simple(self.state.release(self.id(words.arg(0)))),
             "void" => self.simple(self.state.void(self.id(words.arg(0)))),
             "adjust" => {
-                let draft = self.state.adjust(self.now, words.credit(), words.amount(0), "checked".to_owned());
+                let draft =
+                    self.state.adjust(self.now, words.credit(), words.amount(0), "checked".to_owned());
                 self.simple(draft)
             }
             "close" => self.simple(self.state.close()),
@@ -202,13 +203,17 @@ impl World {
     fn configure(&mut self, words: &Words<'_>) -> String {
         let before = self.state.profile.clone();
         let plan = words.option("plan").map(key);
-        let interval = words.option("interval").map(|text| Interval { unit: unit(text), count: words.number("every", 1) });
+        let interval = words
+            .option("interval")
+            .map(|text| Interval { unit: unit(text), count: words.number("every", 1) });
         let profile = Profile {
             name: "Acme".to_owned(),
             plan: plan.clone(),
             interval,
             time_zone: words.option("zone").unwrap_or("UTC").parse().unwrap(),
-            anchor: words.time("anchor").unwrap_or(before.as_ref().map_or(self.now, |profile| profile.anchor)),
+            anchor: words
+                .time("anchor")
+                .unwrap_or(before.as_ref().map_or(self.now, |profile| profile.anchor)),
             attributes: Vec::new(),
             stripe_customer: None,
         };
@@ -216,7 +221,8 @@ impl World {
         if plan.is_none() || before.as_ref().is_some_and(|before| before.plan == plan) {
             return said;
         }
-        let reason = if self.state.period.is_none() { ResetReason::Started } else { ResetReason::PlanChanged };
+        let reason =
+            if self.state.period.is_none() { ResetReason::Started } else { ResetReason::PlanChanged };
         self.reset(self.now, reason)
     }
 
@@ -228,7 +234,9 @@ impl World {
                 let entry = self.take(at, draft);
                 let Event::Reset(reset) = &entry.event else { panic!("{entry:?}") };
                 assert_eq!(names.len(), reset.grants.len());
-                self.names.extend(names.into_iter().zip(&reset.grants).map(|(name, grant)| (name, grant.id.to_string())));
+                self.names.extend(
+                    names.into_iter().zip(&reset.grants).map(|(name, grant)| (name, grant.id.to_string())),
+                );
                 format!("period {}: {}", reset.opened.number, self.moves(&entry))
             }
             Err(Denied::InvalidDecision(detail)) => format!("invalid: {detail}"),
@@ -246,7 +254,9 @@ impl World {
             effective_at: words.time("effective").unwrap_or(self.now),
             expires_at: words.time("expires"),
             features: words.list("scope").map(key).collect(),
-            cost_basis: words.flag("paid").then(|| CostBasis { amount: Credits(1), currency: "EUR".to_owned() }),
+            cost_basis: words
+                .flag("paid")
+                .then(|| CostBasis { amount: Credits(1), currency: "EUR".to_owned() }),
             metadata: Vec::new(),
         };
         self.simple(self.state.give(self.now, grant))
@@ -254,7 +264,9 @@ impl World {
 
     fn usage(&self, words: &Words<'_>) -> Usage {
         let mut usage = usage(words.option("feature").unwrap_or("chat"), self.now);
-        usage.quantities.extend(words.option("tokens").map(|text| ("tokens".to_owned(), text.parse().unwrap())));
+        usage
+            .quantities
+            .extend(words.option("tokens").map(|text| ("tokens".to_owned(), text.parse().unwrap())));
         usage.attributes.extend(words.option("model").map(|text| ("model".to_owned(), text.to_owned())));
         usage.entity = words.option("entity").map(key);
         usage
@@ -320,22 +332,27 @@ impl World {
 
     fn entitled(&self, words: &Words<'_>) -> String {
         let plan = words.option("plan").map(|value| Entitlement::Static { value: value.into() });
-        let (source, found) = entitlement::evaluate(&key(words.arg(0)), self.now, &self.state.overrides, plan.as_ref());
+        let (source, found) =
+            entitlement::evaluate(&key(words.arg(0)), self.now, &self.state.overrides, plan.as_ref());
         match (source, found) {
             (Source::None, None) => "none".to_owned(),
-            (source, Some(Entitlement::Static { value })) => format!("{source:?} {}", value.as_str().unwrap()),
+            (source, Some(Entitlement::Static { value })) => {
+                format!("{source:?} {}", value.as_str().unwrap())
+            }
             other => panic!("{other:?}"),
         }
     }
 
     fn show_terms<'a>(&self, terms: impl IntoIterator<Item = &'a Arc<Terms>>) -> String {
-        let names: Vec<String> = terms.into_iter().map(|terms| self.name_of(&terms.key.id.to_string())).collect();
+        let names: Vec<String> =
+            terms.into_iter().map(|terms| self.name_of(&terms.key.id.to_string())).collect();
         if names.is_empty() { "none".to_owned() } else { names.join(",") }
     }
 
     fn balance(&self, words: &Words<'_>) -> String {
         let balance = self.state.balance(&words.credit(), self.now);
-        let on_grants: i64 = self.state.reservations.values().flat_map(|r| &r.holds).map(|(_, held)| held.0).sum();
+        let on_grants: i64 =
+            self.state.reservations.values().flat_map(|r| &r.holds).map(|(_, held)| held.0).sum();
         if self.state.accounts.len() == 1 {
             assert_eq!(balance.granted.0, balance.used.0 + balance.available.0 + on_grants);
         }
@@ -371,8 +388,11 @@ impl World {
 
     /// What was drawn from where.
     fn draws(&self, entry: &Entry) -> String {
-        let mut said: Vec<String> =
-            entry.draws().iter().map(|draw| format!("{}:{}", self.name_of(&draw.grant.to_string()), draw.amount)).collect();
+        let mut said: Vec<String> = entry
+            .draws()
+            .iter()
+            .map(|draw| format!("{}:{}", self.name_of(&draw.grant.to_string()), draw.amount))
+            .collect();
         let mut also = |what: &str, amount: Credits| {
             if !amount.is_zero() {
                 said.push(format!("{what}:{amount}"));

@@ -3,7 +3,9 @@
 use crate::support::key;
 use proviso_ledger::{
     credits::Credits,
-    decision::{Counter, Fee, Measure, NewGrant, ResetOutcome, Rollover, Scope, SettleMethod, Settlement, Window},
+    decision::{
+        Counter, Fee, Measure, NewGrant, ResetOutcome, Rollover, Scope, SettleMethod, Settlement, Window,
+    },
     grant::{Category, CreditType},
     ids::GrantId,
     period::IntervalUnit,
@@ -102,7 +104,13 @@ pub fn counter(words: &Words<'_>) -> Counter {
         attribute => Scope::Attribute(attribute.to_owned()),
     };
     let window: Window = serde_json::from_value(words.arg(4).into()).unwrap();
-    Counter { name: "any".to_owned(), measure, features: words.list("features").map(key).collect(), scope, window }
+    Counter {
+        name: "any".to_owned(),
+        measure,
+        features: words.list("features").map(key).collect(),
+        scope,
+        window,
+    }
 }
 
 /// `roll a 10 as=b; expire a; fee 5; issue 100 plan as=c; settle deduct 5`, with the names of the grants it makes.

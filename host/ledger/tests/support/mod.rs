@@ -20,7 +20,13 @@ pub fn customer() -> CustomerState {
 }
 
 pub fn usage(feature: &str, at: Timestamp) -> Usage {
-    Usage { feature: key(feature), quantities: Vec::new(), attributes: Vec::new(), entity: None, occurred_at: at }
+    Usage {
+        feature: key(feature),
+        quantities: Vec::new(),
+        attributes: Vec::new(),
+        entity: None,
+        occurred_at: at,
+    }
 }
 
 pub fn policy() -> PolicyRef {

@@ -88,11 +88,17 @@ pub(super) fn quantity(field: &str, millionths: i64) -> Checked<Quantity> {
 pub(super) fn instant(field: &str, micros: Option<i64>) -> Checked<Option<Timestamp>> {
     let Some(micros) = micros else { return Ok(None) };
     let checked = Timestamp::checked(micros).map(Some);
-    checked.ok_or_else(|| Invalid::new(field, format!("{micros} is not an instant of the years 1900 to 9999")))
+    checked
+        .ok_or_else(|| Invalid::new(field, format!("{micros} is not an instant of the years 1900 to 9999")))
 }
 
 /// A bounded list; what is wrong with an item is reported with its index.
-pub(super) fn list<T, U>(field: &str, items: Vec<T>, most: usize, f: impl Fn(T) -> Checked<U>) -> Checked<Vec<U>> {
+pub(super) fn list<T, U>(
+    field: &str,
+    items: Vec<T>,
+    most: usize,
+    f: impl Fn(T) -> Checked<U>,
+) -> Checked<Vec<U>> {
     if items.len() > most {
         return Err(Invalid::new(field, format!("has {} items, the limit is {most}", items.len())));
     }

@@ -88,7 +88,13 @@ impl Counter {
             other => return Err(unknown("window", other)),
         };
         let name = check::name("name", self.name)?;
-        Ok(decision::Counter { name, measure, features: check::keys("features", self.features)?, scope, window })
+        Ok(decision::Counter {
+            name,
+            measure,
+            features: check::keys("features", self.features)?,
+            scope,
+            window,
+        })
     }
 }
 
@@ -260,11 +266,16 @@ pub(crate) enum OverageOutcome {
 impl OverageOutcome {
     pub(crate) fn check(self) -> Checked<decision::Overage> {
         Ok(match self {
-            Self::Deny(refusal) => decision::Overage::Deny(refusal.check().map_err(|error| error.under("deny"))?),
-            Self::Allow(limit) => decision::Overage::Allow(check::credits("allow", limit)?),
-            Self::RequirePurchase(offers) => {
-                decision::Overage::RequirePurchase(check::list("require-purchase", offers, OFFERS, Offer::check)?)
+            Self::Deny(refusal) => {
+                decision::Overage::Deny(refusal.check().map_err(|error| error.under("deny"))?)
             }
+            Self::Allow(limit) => decision::Overage::Allow(check::credits("allow", limit)?),
+            Self::RequirePurchase(offers) => decision::Overage::RequirePurchase(check::list(
+                "require-purchase",
+                offers,
+                OFFERS,
+                Offer::check,
+            )?),
             Self::TopUp(top_up) => decision::Overage::TopUp(decision::TopUp {
                 amount: positive("top-up.amount", top_up.amount)?,
                 expires_at: check::instant("top-up.expires-at", top_up.expires_at)?,
@@ -313,7 +324,8 @@ impl NewGrant {
         Ok(decision::NewGrant {
             credit: check::parsed("credit", &self.credit)?,
             amount: check::credits("amount", self.amount)?,
-            category: Category::from_name(&self.category).ok_or_else(|| unknown("category", &self.category))?,
+            category: Category::from_name(&self.category)
+                .ok_or_else(|| unknown("category", &self.category))?,
             priority: self.priority,
             effective_at: check::instant("effective-at", self.effective_at)?,
             expires_at: check::instant("expires-at", self.expires_at)?,

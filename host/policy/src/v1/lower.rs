@@ -59,7 +59,11 @@ impl<'a> Usage<'a> {
     pub(crate) fn new(usage: &'a decision::Usage, occurred_at: &time::Moment) -> Self {
         Self {
             feature: usage.feature.as_str(),
-            quantities: usage.quantities.iter().map(|(name, amount)| Quantity { name, amount: amount.0 }).collect(),
+            quantities: usage
+                .quantities
+                .iter()
+                .map(|(name, amount)| Quantity { name, amount: amount.0 })
+                .collect(),
             attributes: attributes(&usage.attributes),
             entity: usage.entity.as_ref().map(AsRef::as_ref),
             occurred_at: occurred_at.into(),
@@ -113,7 +117,11 @@ pub(crate) struct Period {
 
 impl From<&decision::PeriodView> for Period {
     fn from(period: &decision::PeriodView) -> Self {
-        Self { number: period.number, start: (&period.start).into(), end: period.end.as_ref().map(Into::into) }
+        Self {
+            number: period.number,
+            start: (&period.start).into(),
+            end: period.end.as_ref().map(Into::into),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Policies made by hand, so that tests need no other compiler: WebAssembly text and a memory image in, a component of
 //! the world out. The image holds results as the canonical ABI lays them out.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail loudly")]
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use proviso_ledger::{
@@ -122,8 +123,12 @@ impl Draft {
     }
 
     pub fn manifest(&mut self, name: &str, version: &str, schema: &str, needs: &[&str]) {
-        let fields =
-            [self.image.text(name), self.image.text(version), self.image.text("A test."), self.image.text(schema)];
+        let fields = [
+            self.image.text(name),
+            self.image.text(version),
+            self.image.text("A test."),
+            self.image.text(schema),
+        ];
         let mut record = fields.concat();
         record.extend(self.image.texts(needs));
         let at = self.image.put(&record);
@@ -224,7 +229,8 @@ impl Draft {
             [("describe", ""), ("prepare", "i32 i32"), ("rate", "i32"), ("overage", "i32"), ("reset", "i32")]
         {
             if let Some(body) = self.bodies.get(export) {
-                write!(text, "(func ${export} (export \"{export}\") (param {params}) (result i32) {body})").unwrap();
+                write!(text, "(func ${export} (export \"{export}\") (param {params}) (result i32) {body})")
+                    .unwrap();
             }
         }
         text.push(')');

@@ -5,6 +5,7 @@
 //! in memory ([`tail`]) until it is written to the tables in sorted runs ([`merge`]). Reading asks that memory and then
 //! the tables. After a crash the memory is rebuilt from the file ([`recover`]).
 
+mod absent;
 mod checkpoint;
 mod connect;
 mod group;
@@ -23,6 +24,7 @@ use crate::{
         StoredRequest, StoredSnapshot,
     },
 };
+use absent::Absent;
 use checkpoint::Checkpointer;
 use connect::Lock;
 use proviso_ledger::{
@@ -83,7 +85,7 @@ impl SqliteStore {
         connect::migrate(&mut connection).await?;
         let tail = Arc::new(Tail::new());
         let last_pos = recover::catch_up(&mut connection, &tail, 0).await?;
-        let reads = Reads { pool: connect::readers(&options).await?, tail };
+        let reads = Reads { pool: connect::readers(&options).await?, tail, absent: Arc::new(Absent::new()) };
         let checkpoints = connect::checkpointer(&options.path).await?;
         let checkpointer = Checkpointer::start(checkpoints, options.checkpoint_pages);
         let (jobs, queue) = mpsc::channel(QUEUE);
@@ -105,7 +107,7 @@ impl SqliteStore {
         connect::check_schema(&mut connection).await?;
         recover::catch_up(&mut connection, &tail, 0).await?;
         drop(connection);
-        Ok(Self { reads: Reads { pool, tail }, jobs: None })
+        Ok(Self { reads: Reads { pool, tail, absent: Arc::new(Absent::new()) }, jobs: None })
     }
 
     async fn ask(&self, job: impl FnOnce(writer::Reply) -> Job) -> Result<Commit, StoreError> {

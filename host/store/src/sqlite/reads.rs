@@ -4,6 +4,7 @@
 //! way round, so that an entry which moves from one to the other meanwhile is seen. Nothing is written here.
 
 use super::{
+    absent::Absent,
     connect::broken,
     tail::{Pos, Tail, View},
 };
@@ -27,6 +28,7 @@ use std::{
 pub struct Reads {
     pub pool: SqlitePool,
     pub tail: Arc<Tail>,
+    pub absent: Arc<Absent>,
 }
 
 /// What the tables say about a batch before it is decided.
@@ -94,6 +96,8 @@ impl Reads {
             let slot = asked.and_then(|(index, _)| found.get_mut(*index));
             *slot.ok_or_else(|| broken("a key that was not asked for"))? = Some(seq(&row, 1)?);
         }
+        let absent = missing.iter().filter(|(index, _)| matches!(found.get(*index), Some(None)));
+        self.absent.note(view.epoch, absent.map(|(_, key)| (*key).clone()));
         Ok(found)
     }
 
@@ -113,6 +117,7 @@ impl Reads {
                 keys.push((customer, hash));
             }
         }
+        self.absent.strike(view.epoch, &mut keys);
         let customers = (batch.entries.iter().map(|entry| &entry.customer))
             .chain(batch.keys.iter().map(|key| &key.customer))
             .chain(batch.snapshots.iter().map(|snapshot| &snapshot.customer));

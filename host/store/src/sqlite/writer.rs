@@ -52,7 +52,8 @@ pub enum Job {
 #[derive(Debug)]
 enum Merge {
     Idle,
-    Sorting(JoinHandle<Run>),
+    /// With the last position that the generation holds.
+    Sorting(JoinHandle<Run>, Pos),
     Writing(Run),
 }
 
@@ -181,35 +182,35 @@ impl Writer {
     }
 
     async fn add_slice(&mut self, script: &mut Script, appended: usize) -> Option<Slice> {
-        if let Merge::Sorting(task) = &mut self.merge
+        if let Merge::Sorting(task, up_to) = &mut self.merge
             && task.is_finished()
         {
-            self.merge = match task.await {
+            let (sorted, up_to) = (task.await, *up_to);
+            self.merge = match sorted {
                 Ok(run) => Merge::Writing(run),
                 Err(error) => {
                     tracing::error!(%error, "sorting the journal's tail failed; it is sorted again");
-                    self.sort()
+                    self.sort(up_to)
                 }
             };
         }
         match &mut self.merge {
             Merge::Writing(run) => Some(run.add_slice(script, appended)),
-            Merge::Sorting(_) => None,
+            Merge::Sorting(..) => None,
             Merge::Idle => {
                 let full = self.reads.tail.view().active().len() >= self.options.index_after;
                 if full {
                     self.reads.tail.freeze();
-                    self.merge = self.sort();
+                    self.merge = self.sort(self.last_pos);
                 }
                 None
             }
         }
     }
 
-    fn sort(&self) -> Merge {
-        let up_to = self.last_pos;
+    fn sort(&self, up_to: Pos) -> Merge {
         match self.reads.tail.view().frozen() {
-            Some(frozen) => Merge::Sorting(spawn_blocking(move || Run::sort(&frozen, up_to))),
+            Some(frozen) => Merge::Sorting(spawn_blocking(move || Run::sort(&frozen, up_to)), up_to),
             None => Merge::Idle,
         }
     }
@@ -278,4 +279,52 @@ fn weight(batch: &Batch) -> (usize, usize) {
     let bodies: usize = batch.entries.iter().map(|entry| entry.body.len()).sum();
     let states: usize = batch.snapshots.iter().map(|snapshot| snapshot.state.len()).sum();
     (rows + batch.due.len(), bodies + states)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Store, rows::NewEntry, sqlite::SqliteStore};
+    use proviso_ledger::time::Timestamp;
+
+    fn batch(seq: u64) -> Batch {
+        let customer = "acme".parse().unwrap();
+        let entry =
+            NewEntry { customer, seq, at: Timestamp(0), key_hash: None, hash: [0; 32], body: "{}".into() };
+        Batch { entries: vec![entry], ..Batch::default() }
+    }
+
+    /// A writer as `open` makes it, but not running.
+    async fn writer(options: &SqliteOptions) -> Writer {
+        SqliteStore::open(options.clone()).await.unwrap().close().await;
+        let mut connection = connect::writer(options).await.unwrap();
+        let reads = SqliteStore::open_read_only(options.clone()).await.unwrap().reads;
+        let last_pos = catch_up(&mut connection, &reads.tail, 0).await.unwrap();
+        let checkpointer = Checkpointer::start(connect::checkpointer(&options.path).await.unwrap(), 1000);
+        let lock = Lock::take(&options.path).unwrap();
+        Writer::new(options.clone(), connection, reads, last_pos, checkpointer, lock)
+    }
+
+    #[tokio::test]
+    async fn a_commit_that_failed_after_it_was_durable_counts_as_durable() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = writer(&SqliteOptions::new(folder.path().join("store.db"))).await;
+        let failure = StoreError::Unavailable { detail: "no answer".to_owned() };
+        for (seq, reached_the_file) in [(1, true), (2, false)] {
+            let mut group = Group::default();
+            assert!(group.admit(&writer.reads.tail.view(), &Known::default(), batch(seq)));
+            let mut script = Script::begin();
+            let (appended, _) = group.write(&mut script, writer.last_pos);
+            let mut connection = writer.connection().await.unwrap();
+            if reached_the_file {
+                script.commit(&mut connection).await.unwrap();
+            }
+            connect::close(connection).await;
+            let last_pos = writer.last_pos + 1;
+            let outcome = writer.after_failure(failure.clone(), &appended, last_pos).await;
+            assert_eq!(outcome, if reached_the_file { Ok(()) } else { Err(failure.clone()) });
+            assert_eq!(writer.reads.head(&"acme".parse().unwrap()).await, Ok(1));
+        }
+        writer.close().await;
+    }
 }

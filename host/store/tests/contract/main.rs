@@ -27,7 +27,8 @@ pub struct SqliteFile {
 }
 
 impl SqliteFile {
-    pub fn new() -> Self {
+    /// As a server would open it.
+    pub fn calm() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let options = SqliteOptions::new(folder.path().join("store.db"));
         Self { folder, options }
@@ -35,7 +36,7 @@ impl SqliteFile {
 
     /// Runs, slices and checkpoints so small that every test meets all of them.
     pub fn restless() -> Self {
-        let mut file = Self::new();
+        let mut file = Self::calm();
         file.options.index_after = 3;
         file.options.checkpoint_pages = 8;
         file
@@ -91,5 +92,5 @@ macro_rules! contract {
     };
 }
 
-contract!(on_sqlite, SqliteFile::new());
+contract!(on_sqlite, SqliteFile::calm());
 contract!(on_restless_sqlite, SqliteFile::restless());

@@ -25,6 +25,8 @@ struct Entry {
 #[derive(Debug, Clone)]
 enum Step {
     Commit {
+        /// Whether it asks for the keys first, as an engine does.
+        asks: bool,
         entries: Vec<Entry>,
         /// Customer, key, how far below the head.
         keys: Vec<(usize, u8, u64)>,
@@ -46,13 +48,15 @@ fn step() -> impl Strategy<Value = Step> {
     let below = prop_oneof![20 => 0..4_u64, 1 => Just(1000_u64)];
     let due = proptest::option::of(0..9_i64);
     let commit = (
+        any::<bool>(),
         proptest::collection::vec(entry, 0..6),
         proptest::collection::vec((who.clone(), any::<u8>(), below.clone()), 0..2),
         proptest::collection::vec((who.clone(), below), 0..2),
         proptest::collection::vec((who.clone(), due.clone()), 0..2),
         proptest::collection::vec((who, due), 0..2),
     )
-        .prop_map(|(entries, keys, snapshots, customers, due)| Step::Commit {
+        .prop_map(|(asks, entries, keys, snapshots, customers, due)| Step::Commit {
+            asks,
             entries,
             keys,
             snapshots,
@@ -67,7 +71,7 @@ fn name(index: usize) -> CustomerId {
 }
 
 fn batch(model: &Model, step: &Step) -> Option<Batch> {
-    let Step::Commit { entries, keys, snapshots, customers, due } = step else { return None };
+    let Step::Commit { entries, keys, snapshots, customers, due, .. } = step else { return None };
     let mut heads: Vec<u64> = (0..CUSTOMERS).map(|index| model.head(&name(index))).collect();
     let mut batch = Batch::default();
     for Entry { customer, off, key: number } in entries {
@@ -92,7 +96,17 @@ async fn walk(factory: &dyn Factory, steps: &[Step]) -> Result<(), TestCaseError
     let mut store = factory.open().await;
     for step in steps {
         match (batch(&model, step), step) {
-            (Some(batch), _) => {
+            (Some(batch), step) => {
+                if matches!(step, Step::Commit { asks: true, .. }) {
+                    let own = batch
+                        .entries
+                        .iter()
+                        .filter_map(|entry| Some((entry.customer.clone(), entry.key_hash?)));
+                    let further = batch.keys.iter().map(|key| (key.customer.clone(), key.key_hash));
+                    let keys: Vec<_> = own.chain(further).collect();
+                    let expected: Vec<_> = keys.iter().map(|key| model.keys.get(key).copied()).collect();
+                    prop_assert_eq!(store.find_keys(&keys).await, Ok(expected));
+                }
                 let expected = model.commit(&batch);
                 prop_assert_eq!(store.commit(batch).await, Ok(expected));
             }

@@ -19,7 +19,7 @@ fn one(of: &str, seq: u64) -> Batch {
 
 #[tokio::test]
 async fn a_second_writer_is_kept_out() {
-    let file = SqliteFile::new();
+    let file = SqliteFile::calm();
     let store = file.open().await;
     let lock = file.options.path.canonicalize().unwrap().with_extension("db.lock");
     assert_eq!(file.try_open().await.map(drop), Err(StoreError::Locked { path: lock }));
@@ -33,7 +33,7 @@ async fn a_second_writer_is_kept_out() {
 
 #[tokio::test]
 async fn a_newer_schema_is_refused() {
-    let file = SqliteFile::new();
+    let file = SqliteFile::calm();
     file.open().await.close().await;
     let mut connection = raw(&file).await;
     let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
@@ -46,7 +46,7 @@ async fn a_newer_schema_is_refused() {
 
 #[tokio::test]
 async fn what_is_no_database_is_told() {
-    let file = SqliteFile::new();
+    let file = SqliteFile::calm();
     std::fs::write(&file.options.path, "neither empty nor a database".repeat(50)).unwrap();
     assert!(matches!(file.try_open().await, Err(StoreError::Corrupt { .. })));
     let missing = SqliteOptions::new(file.folder.path().join("missing.db"));
@@ -112,7 +112,7 @@ async fn the_indexes_end_up_complete() {
 
 #[tokio::test]
 async fn the_log_stays_short_under_load() {
-    let mut file = SqliteFile::new();
+    let mut file = SqliteFile::calm();
     file.options.checkpoint_pages = 64;
     file.options.index_after = 100;
     let store = file.open().await;

@@ -86,6 +86,19 @@ pub async fn a_key_is_taken_once(factory: &dyn Factory) {
             assert_eq!(commit(&*store, &mut model, batch.clone()).await, expected, "{batch:?}");
         }
     }
+    // That a key was free once is no promise.
+    for seq in 12..20 {
+        let late = (acme.clone(), key(&format!("late-{seq}")));
+        assert_eq!(store.find_keys(std::slice::from_ref(&late)).await, Ok(vec![None]));
+        for at in [seq, seq + 1] {
+            let batch = Batch { entries: vec![entry(&acme, at, Some(late.1))], ..Batch::default() };
+            let expected = if at == seq { Commit::Durable } else { Commit::Conflict };
+            assert_eq!(commit(&*store, &mut model, batch).await, expected);
+            // Enough others to have it indexed, or partly.
+            let head = model.head(&customer("filler"));
+            commit(&*store, &mut model, entries("filler", head + 1..=head + seq % 5)).await;
+        }
+    }
     // Another customer's keys are its own.
     assert_eq!(commit(&*store, &mut model, first(&other, "k1")).await, Commit::Durable);
     // Twice in one batch.
