@@ -18,7 +18,7 @@ use proviso_ledger::{
     error::{Denied, Rejection},
     fold::{SealError, Sealed},
     ids::{Digest, ReservationId},
-    journal::ResetReason,
+    journal::{ChainHash, Entry, ResetReason},
     state::{CustomerState, Draft},
     time::Timestamp,
 };
@@ -65,23 +65,29 @@ impl From<EngineError> for Stop {
     }
 }
 
+/// An entry that awaits its commit.
+pub(crate) struct Written {
+    pub entry: Arc<Entry>,
+    pub body: String,
+    pub hash: ChainHash,
+}
+
 /// The entries that a request made so far.
 #[derive(Default)]
 pub(crate) struct Journal {
     /// In order.
-    pub sealed: Vec<Sealed>,
+    pub written: Vec<Written>,
 }
 
 impl Journal {
-    fn seal(&mut self, state: &mut CustomerState, at: Timestamp, draft: Draft) -> Result<&Sealed, Stop> {
-        let sealed = state.seal(at, draft).map_err(|error| match error {
+    fn seal(&mut self, state: &mut CustomerState, at: Timestamp, draft: Draft) -> Result<Arc<Entry>, Stop> {
+        let Sealed { entry, body, hash } = state.seal(at, draft).map_err(|error| match error {
             SealError::Rejected(rejection) => Stop::Error(rejection.into()),
             SealError::Defect(error) => Stop::Defect(EngineError::Damaged(state.customer.clone(), error)),
         })?;
-        self.sealed.push(sealed);
-        self.sealed
-            .last()
-            .ok_or_else(|| Stop::Defect(EngineError::Internal("a sealed entry is gone".to_owned())))
+        let entry = Arc::new(entry);
+        self.written.push(Written { entry: entry.clone(), body, hash });
+        Ok(entry)
     }
 }
 
@@ -106,8 +112,7 @@ impl Decider<'_> {
             command => {
                 let mut draft = self.draft(state, command, at)?;
                 draft.idempotency.clone_from(&request.idempotency);
-                let sealed = journal.seal(state, at, draft)?;
-                let entry = Arc::new(sealed.entry.clone());
+                let entry = journal.seal(state, at, draft)?;
                 Ok(Reply::Entry(Outcome { entry, replayed: false }))
             }
         }
@@ -201,7 +206,7 @@ impl Decider<'_> {
                 made.seal(&mut next, at, draft)?;
             }
             *state = next;
-            journal.sealed.append(&mut made.sealed);
+            journal.written.append(&mut made.written);
         }
         Ok(Reply::Configured { state: Arc::new(state.clone()), created: before.is_none() })
     }

@@ -82,6 +82,11 @@ pub mod prelude {
     };
 }
 
+/// Keeps the example for authors compiling.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
 /// Leaves a line with the decision. Bounded in number and length; the rest is dropped. Outside a module it does nothing.
 pub fn log(message: &str) {
     #[cfg(target_arch = "wasm32")]

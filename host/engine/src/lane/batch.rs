@@ -3,20 +3,16 @@
 use super::cache::{Cache, Cached};
 use crate::{
     command::{Idempotency, Request},
-    decide::Journal,
+    decide::{Journal, Written},
     shared::Shared,
 };
 use proviso_ledger::{
-    fold::Sealed,
     ids::{CustomerId, Digest, IdempotencyKey, Seq},
-    journal::{Entry, Event},
+    journal::Event,
     time::Timestamp,
 };
 use proviso_store::{Batch, CustomerRow, KeyHash, NewEntry, NewSnapshot};
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, HashMap};
 use tracing::warn;
 
 /// A snapshot is due after this many entries...
@@ -37,7 +33,7 @@ struct Touched {
     profile_changed: bool,
     swept: bool,
     broken: bool,
-    entries: Vec<Arc<Entry>>,
+    entries: u64,
 }
 
 #[derive(Default)]
@@ -71,14 +67,14 @@ impl Work {
         self.keys.insert((customer.clone(), key.clone()), (*digest, place));
     }
 
-    /// Takes in the entries that a decision sealed.
+    /// Takes in the entries that a decision wrote.
     pub fn record(&mut self, cached: &mut Cached, customer: &CustomerId, journal: Journal, swept: bool) {
-        if journal.sealed.is_empty() && !swept {
+        if journal.written.is_empty() && !swept {
             return;
         }
         let touched = self.touched.entry(customer.clone()).or_default();
         touched.swept |= swept;
-        for Sealed { entry, body, hash } in journal.sealed {
+        for Written { entry, body, hash } in journal.written {
             touched.profile_changed |= matches!(entry.event, Event::Configured(_) | Event::Closed {});
             cached.tail_bytes += body.len();
             let key_hash = entry.key.as_ref().map(key_hash);
@@ -90,7 +86,7 @@ impl Work {
                 hash,
                 body,
             });
-            touched.entries.push(Arc::new(entry));
+            touched.entries += 1;
         }
     }
 
@@ -125,10 +121,9 @@ impl Work {
         batch
     }
 
-    /// Tells those who watch. Called once the batch is durable.
+    /// Counts what was written. Called once the batch is durable.
     pub fn publish(&self, shared: &Shared) {
-        let committed: usize = self.touched.values().map(|touched| touched.entries.len()).sum();
-        shared.committed(committed as u64);
+        shared.committed(self.touched.values().map(|touched| touched.entries).sum());
     }
 
     /// Drops the states that hold what was not committed.

@@ -1,0 +1,77 @@
+//! What the machine allows: open files and memory maps. In go the limits that the host would like; out come limits that
+//! fit, with a warning for each that had to shrink.
+
+use proviso_policy::Limits;
+use std::fs;
+
+/// Memory maps that the process has apart from policies: libraries, threads, the allocator, the database.
+const OTHER_MAPS: u64 = 4_096;
+/// Maps of one place for an instance, and of one loaded module.
+const MAPS_OF_INSTANCE: u64 = 2;
+const MAPS_OF_MODULE: u64 = 3;
+/// Fewer open files than this leave too few connections.
+const FEW_FILES: u64 = 4_096;
+/// Loaded modules below which hosts with many contracts would load and drop all the time.
+const FEW_MODULES: u64 = 64;
+
+/// What the machine allows, as far as it says.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Machine {
+    /// Open files of this process, after the soft limit was raised to the hard one.
+    pub files: Option<u64>,
+    /// Memory maps of one process.
+    pub maps: Option<u64>,
+}
+
+impl Machine {
+    /// Raises the limit of open files as far as it may be, and looks at what is there.
+    pub fn prepare() -> Self {
+        let maps = fs::read_to_string("/proc/sys/vm/max_map_count").ok();
+        Self {
+            files: rlimit::increase_nofile_limit(u64::MAX).ok(),
+            maps: maps.and_then(|maps| maps.trim().parse().ok()),
+        }
+    }
+
+    /// Limits that fit here, and what people should know of it.
+    pub fn fit(self, mut limits: Limits) -> (Limits, Vec<String>) {
+        let mut warnings = Vec::new();
+        if let Some(files) = self.files.filter(|files| *files < FEW_FILES) {
+            warnings.push(format!(
+                "only {files} files may be open at once, which bounds connections; raise the hard limit (ulimit -Hn)"
+            ));
+        }
+        if let Some(maps) = self.maps {
+            let instances = u64::from(limits.instances) * MAPS_OF_INSTANCE;
+            let wanted = u64::try_from(limits.loaded_modules).unwrap_or(u64::MAX);
+            let room = maps.saturating_sub(OTHER_MAPS).saturating_sub(instances) / MAPS_OF_MODULE;
+            if room < wanted {
+                let modules = room.max(FEW_MODULES);
+                limits.loaded_modules = usize::try_from(modules).unwrap_or(limits.loaded_modules);
+                warnings.push(format!(
+                    "vm.max_map_count is {maps}: {modules} policy modules are kept loaded instead of {wanted}"
+                ));
+            }
+        }
+        (limits, warnings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_shrink_to_what_the_machine_allows() {
+        for (files, maps, modules, warnings) in [
+            (None, None, 2_000, 0),
+            (Some(1 << 20), Some(65_530), 2_000, 0),
+            (Some(1_024), Some(65_530), 2_000, 1),
+            (Some(1 << 20), Some(8_000), 1_216, 1),
+            (Some(1 << 20), Some(0), 64, 1),
+        ] {
+            let (limits, said) = Machine { files, maps }.fit(Limits::default());
+            assert_eq!((limits.loaded_modules, said.len()), (modules, warnings), "{files:?} {maps:?} {said:?}");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The binary `proviso`: command lines in, exit codes out. It is where everything is put together: configuration,
+//! telemetry, clock and randomness come from here, and each verb has a file of its own. Nothing is decided here.
+
+mod clock;
+mod config;
+mod error;
+mod exit;
+mod machine;
+mod secrets;
+mod span;
+mod telemetry;
+mod terminal;
+mod verbs;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use exit::Verdict;
+use std::{error::Error as _, process::ExitCode};
+
+/// Runs the terms of every customer's contract as code, over an exact credit ledger.
+///
+/// Exit codes: 0 all is fine, 1 the thing asked about failed, 2 the command line makes no sense.
+#[derive(Parser)]
+#[command(name = "proviso", version, max_term_width = 110, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Serve the API; needs no configuration
+    Serve(verbs::serve::Flags),
+    /// Build, look at, run and test policies
+    #[command(subcommand)]
+    Policy(verbs::policy::Verb),
+    /// Compute every balance, transfer and hash of a database anew, and say what differs
+    Verify(verbs::verify::Flags),
+    /// Start a host, charge a real LLM trace through it, swap a contract meanwhile, and report
+    Demo(verbs::demo::Flags),
+    /// Compile one module from stdin, under limits; the server starts this
+    #[command(name = verbs::compile_worker::NAME, hide = true)]
+    CompileWorker,
+}
+
+fn main() -> ExitCode {
+    let command = Cli::command().mut_subcommand("serve", config::with_variables);
+    let cli = match Cli::from_arg_matches(&command.get_matches()) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    let verdict = match cli.verb {
+        Verb::Serve(flags) => verbs::serve::run(flags),
+        Verb::Policy(verb) => verbs::policy::run(verb),
+        Verb::Verify(flags) => verbs::verify::run(flags),
+        Verb::Demo(flags) => verbs::demo::run(flags),
+        Verb::CompileWorker => verbs::compile_worker::run(),
+    };
+    match verdict {
+        Ok(verdict) => verdict.into(),
+        Err(error) => {
+            let mut text = format!("error: {error}");
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                let detail = error.to_string();
+                // Many errors say their cause already.
+                if !text.contains(&detail) {
+                    text.push_str(&format!(": {detail}"));
+                }
+                cause = error.source();
+            }
+            terminal::note(&text);
+            Verdict::Failed.into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,41 @@
+//! The process that compiles one module and ends: a request on stdin, code on stdout. Hidden: the server starts it, so
+//! that a hostile module can take down nothing but this.
+
+use crate::{error::Error, exit::Verdict};
+use proviso_policy::Compiler;
+use std::{io, path::PathBuf, time::Duration};
+
+/// The verb.
+pub const NAME: &str = "compile-worker";
+
+/// CPU seconds for one module; the largest that is taken needs a few.
+const CPU_SECONDS: u64 = 20;
+/// Address space for one module.
+const MEMORY_BYTES: u64 = 2 << 30;
+/// Longer than the CPU time, for machines that are busy.
+const WALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The compiler that starts this process's own program again.
+pub fn compiler() -> Result<Compiler, Error> {
+    // By this link the running program is found even after its file was replaced by a newer one.
+    let link = PathBuf::from("/proc/self/exe");
+    let program = if link.exists() {
+        link
+    } else {
+        std::env::current_exe().map_err(Error::system("the path of this program"))?
+    };
+    Ok(Compiler::Child {
+        program,
+        args: vec![NAME.to_owned()],
+        cpu_seconds: CPU_SECONDS,
+        memory_bytes: MEMORY_BYTES,
+        wall_timeout: WALL_TIMEOUT,
+    })
+}
+
+/// Compiles.
+pub fn run() -> Result<Verdict, Error> {
+    proviso_policy::compile_worker(io::stdin().lock(), io::stdout().lock())
+        .map_err(Error::system("compiling a module"))?;
+    Ok(Verdict::Fine)
+}

@@ -1,0 +1,7 @@
+//! One file, or folder, for each verb.
+
+pub mod compile_worker;
+pub mod demo;
+pub mod policy;
+pub mod serve;
+pub mod verify;

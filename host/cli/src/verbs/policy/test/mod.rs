@@ -1,0 +1,134 @@
+//! `proviso policy test`: case files in; each case is played on the real engine, through the built module and behind the
+//! server's limits, under a clock that the case moves. Out: what is not as a case says. Nothing outlives the run.
+
+mod format;
+mod observe;
+mod play;
+mod report;
+
+use super::{runtime, source};
+use crate::{
+    error::Error,
+    exit::Verdict,
+    terminal::{self, Paint},
+};
+use clap::Args;
+use format::{Case, CaseFile};
+use play::Play;
+use proviso_policy::Runtime;
+use report::{Failure, Ran};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use toml::Spanned;
+
+/// What `policy test` takes.
+#[derive(Debug, Args)]
+pub struct Flags {
+    /// A component, or the folder of a policy crate, which is built
+    #[arg(default_value = ".")]
+    policy: PathBuf,
+    /// Case files, or folders of them [default: the folder `cases` beside the policy]
+    cases: Vec<PathBuf>,
+    /// Run only cases whose name contains this
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+}
+
+/// Runs the cases.
+pub fn run(flags: Flags) -> Result<Verdict, Error> {
+    let files = case_files(&flags)?;
+    let mut read = Vec::with_capacity(files.len());
+    for path in files {
+        let text = fs::read_to_string(&path).map_err(Error::file(&path))?;
+        // All are read before anything is built: a typo should not cost a compilation.
+        let file = format::parse(&text).map_err(Error::content(&path))?;
+        read.push((path, text, file));
+    }
+    let module = source::load(&flags.policy)?;
+    let policies = Arc::new(runtime()?);
+    policies.admit(&module).map_err(Error::Refused)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(Error::system("starting threads"))?;
+    let paint = Paint::for_stdout();
+    let (mut passed, mut failed) = (0, 0);
+    for (path, text, file) in &read {
+        let shown = path.display().to_string();
+        terminal::print(&format!("{}\n", paint.strong(&shown)))?;
+        for case in &file.cases {
+            if flags.only.as_ref().is_some_and(|only| !case.get_ref().name.contains(only)) {
+                continue;
+            }
+            let ran = runtime.block_on(run_case(policies.clone(), module.clone(), text, file, case))?;
+            *(if ran.failure.is_some() { &mut failed } else { &mut passed }) += 1;
+            terminal::print(&report::case(&shown, &ran, paint))?;
+        }
+    }
+    terminal::print(&report::summary(passed, failed, paint))?;
+    Ok(Verdict::of(failed == 0 && passed > 0))
+}
+
+/// The case files that are meant, sorted.
+fn case_files(flags: &Flags) -> Result<Vec<PathBuf>, Error> {
+    let beside = if flags.policy.is_dir() { Some(&*flags.policy) } else { flags.policy.parent() };
+    let default = [beside.unwrap_or(Path::new("")).join("cases")];
+    let named = if flags.cases.is_empty() { default.as_slice() } else { flags.cases.as_slice() };
+    let mut files = Vec::new();
+    for path in named {
+        if path.is_dir() {
+            for entry in fs::read_dir(path).map_err(Error::file(path))? {
+                let path = entry.map_err(Error::file(path))?.path();
+                if path.extension().is_some_and(|extension| extension == "toml") {
+                    files.push(path);
+                }
+            }
+        } else {
+            files.push(path.clone());
+        }
+    }
+    files.sort();
+    if files.is_empty() {
+        let path = named.first().cloned().unwrap_or_default();
+        return Err(Error::Content { path, detail: "there are no case files (*.toml) in it".to_owned() });
+    }
+    Ok(files)
+}
+
+/// Plays a case up to its end, or to the first step that is not as it says.
+async fn run_case(
+    policies: Arc<Runtime>,
+    module: Vec<u8>,
+    text: &str,
+    file: &CaseFile,
+    case: &Spanned<Case>,
+) -> Result<Ran, Error> {
+    let name = case.get_ref().name.clone();
+    let mut play = match Play::begin(policies, module, file, case.get_ref()).await? {
+        Ok(play) => play,
+        Err(mistake) => {
+            let line = format::line(text, case);
+            let failure = Failure { line, step: None, mismatches: Vec::new(), mistake: Some(mistake) };
+            return Ok(Ran { name, steps: 0, failure: Some(failure) });
+        }
+    };
+    let mut ran = Ran { name, steps: 0, failure: None };
+    for (number, step) in (1..).zip(&case.get_ref().steps) {
+        let (mismatches, mistake) = match play.step(step.get_ref()).await? {
+            Ok(played) => (observe::compare(&step.get_ref().expect, &played), None),
+            Err(mistake) => (Vec::new(), Some(mistake)),
+        };
+        if !mismatches.is_empty() || mistake.is_some() {
+            let (line, title) = (format::line(text, step), step.get_ref().title());
+            ran.failure = Some(Failure { line, step: Some((number, title)), mismatches, mistake });
+            break;
+        }
+        ran.steps += 1;
+    }
+    play.end().await;
+    Ok(ran)
+}

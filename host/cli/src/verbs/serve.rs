@@ -1,0 +1,163 @@
+//! `proviso serve`: settings in, a host that answers until it is told to end. One line on stdout says where it listens;
+//! all else goes to stderr.
+
+use super::compile_worker;
+use crate::{
+    clock::{self, Stopwatch},
+    config::{Layer, Settings},
+    error::Error,
+    exit::Verdict,
+    machine::Machine,
+    secrets, telemetry, terminal,
+};
+use clap::Args;
+use proviso_engine::{Clock, Engine, Options, catalog::Scope};
+use proviso_policy::{CacheDir, Limits, Runtime};
+use proviso_server::ServerOptions;
+use proviso_store::{SqliteOptions, SqliteStore};
+use std::{collections::BTreeSet, fs, path::PathBuf, sync::Arc};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+};
+use tracing::{info, warn};
+
+/// A stack that everything but policies is fine with.
+const USUAL_STACK_BYTES: usize = 2 << 20;
+/// What the host's own frames need below a policy's.
+const STACK_BYTES_BELOW: usize = 256 << 10;
+/// An admin key that is shorter can be guessed.
+const SHORT_KEY: usize = 16;
+
+/// What `serve` takes.
+#[derive(Debug, Args)]
+pub struct Flags {
+    /// Settings in TOML [default: ./proviso.toml, if there is one]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    layer: Layer,
+}
+
+/// Serves.
+pub fn run(flags: Flags) -> Result<Verdict, Error> {
+    let settings = Settings::of_process(flags.config, flags.layer)?;
+    telemetry::start(&settings.log)?;
+    let (limits, warnings) = Machine::prepare().fit(Limits::default());
+    for warning in warnings {
+        warn!("{warning}");
+    }
+    let stack_bytes = USUAL_STACK_BYTES.max(limits.stack_bytes + STACK_BYTES_BELOW);
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_stack_size(stack_bytes)
+        .build()
+        .map_err(Error::system("starting threads"))?
+        .block_on(serve(settings, limits))?;
+    Ok(Verdict::Fine)
+}
+
+async fn serve(settings: Settings, limits: Limits) -> Result<(), Error> {
+    // Listened for first, so that a signal during the start is not lost.
+    let signals = Signals::listen().map_err(Error::system("listening for signals"))?;
+    let engine = start(&settings, limits).await?;
+    if settings.test_clock {
+        warn!("TEST CLOCK: anyone with an admin key can move this host's time forward. Never use this in production");
+    }
+    let stopwatch = Stopwatch::start();
+    let options = ServerOptions {
+        test_clock: settings.test_clock,
+        max_body_bytes: ServerOptions::MAX_BODY_BYTES,
+        new_secret: Arc::new(secrets::new_api_key),
+        stopwatch: Arc::new(move || stopwatch.micros()),
+    };
+    let router = proviso_server::router(engine.clone(), options);
+    let listening = format!("listening on {}", settings.listen);
+    let listener = TcpListener::bind(&settings.listen).await.map_err(Error::system(listening))?;
+    let address = listener.local_addr().map_err(Error::system("the address that was bound"))?;
+    terminal::print(&format!("listening on http://{address}\n"))?;
+    info!(%address, database = %settings.database.display(), lanes = settings.lanes, "ready");
+    proviso_server::serve(listener, router, signals.shutdown()).await.map_err(Error::system("serving"))?;
+    engine.close().await;
+    info!("everything that was accepted is answered and durable; bye");
+    Ok(())
+}
+
+/// Opens the data and starts the engine on it, with a key that can manage it.
+async fn start(settings: &Settings, limits: Limits) -> Result<Arc<Engine>, Error> {
+    let data_dir = &settings.data_dir;
+    fs::create_dir_all(data_dir).map_err(Error::file(data_dir))?;
+    if let Some(folder) = settings.database.parent() {
+        fs::create_dir_all(folder).map_err(Error::file(folder))?;
+    }
+    let key = secrets::key_file(&data_dir.join("compiled.key"))?;
+    let cache = CacheDir { path: data_dir.join("compiled"), key };
+    let runtime = Runtime::new(limits, Some(cache), compile_worker::compiler()?)?;
+    let store = SqliteStore::open(SqliteOptions::new(&settings.database)).await?;
+    let options = Options {
+        lanes: settings.lanes,
+        queue: settings.queue,
+        cached_customers: settings.cached_customers,
+        late_window: settings.late_window,
+        ..Options::default()
+    };
+    let engine = Engine::start(Arc::new(store), Arc::new(runtime), Clock::new(clock::now), options).await?;
+    ensure_admin(&engine, settings).await?;
+    Ok(engine)
+}
+
+/// Adds the key that was given. Where none was given and none is there, makes one and shows it this once.
+async fn ensure_admin(engine: &Engine, settings: &Settings) -> Result<(), Error> {
+    let now = engine.clock().now();
+    if let Some(key) = &settings.admin_key {
+        if key.reveal().len() < SHORT_KEY {
+            warn!("the admin key is shorter than {SHORT_KEY} characters: it can be guessed");
+        }
+        add_admin(engine, key.reveal()).await?;
+        if !engine.authenticate(key.reveal()).is_some_and(|key| key.allows(Scope::Admin)) {
+            warn!("the admin key that was given was revoked, or has other scopes: it can't manage this host");
+        }
+    } else if !engine.catalog().api_keys.values().any(|key| key.is_live(now) && key.allows(Scope::Admin)) {
+        let key = secrets::new_api_key();
+        add_admin(engine, &key).await?;
+        // Not a log record: those are kept and shipped.
+        terminal::note(&format!("admin key, shown only this once: {key}"));
+    }
+    Ok(())
+}
+
+async fn add_admin(engine: &Engine, secret: &str) -> Result<(), Error> {
+    let scopes = BTreeSet::from([Scope::Admin]);
+    engine.add_api_key(secret, "first admin key".to_owned(), scopes, None, None, None).await?;
+    Ok(())
+}
+
+/// What asks a host to end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+
+    /// Done with the first signal; a second one ends the process at once.
+    async fn shutdown(mut self) {
+        let signal = self.next().await;
+        info!(signal, "ending: nothing new is accepted, what was accepted is answered");
+        tokio::spawn(async move {
+            let signal = self.next().await;
+            warn!(signal, "ending at once; what was answered is durable");
+            std::process::exit(crate::exit::FAILED.into());
+        });
+    }
+}

@@ -1,0 +1,95 @@
+//! `proviso verify`: a database in, also one that a host is using; out comes whether every balance, transfer and hash is
+//! what the journal gives. Nothing is written.
+
+use crate::{
+    config::Place,
+    error::Error,
+    exit::Verdict,
+    terminal::{self, Paint},
+};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use proviso_engine::Verification;
+use proviso_store::{SqliteOptions, SqliteStore, Store};
+use std::{fmt::Write as _, io, path::Path, time::Duration};
+
+/// What `verify` takes.
+#[derive(Debug, Args)]
+pub struct Flags {
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Verifies.
+pub fn run(flags: Flags) -> Result<Verdict, Error> {
+    let settings = flags.place.settle()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(Error::system("starting threads"))?;
+    let verification = runtime.block_on(verify(&settings.database))?;
+    terminal::print(&report(&verification, Paint::for_stdout()))?;
+    Ok(Verdict::of(verification.differences.is_empty()))
+}
+
+/// Verifies a database file, with its progress on a terminal.
+pub async fn verify(path: &Path) -> Result<Verification, Error> {
+    if !path.exists() {
+        return Err(Error::File { path: path.to_owned(), source: io::ErrorKind::NotFound.into() });
+    }
+    let store = SqliteStore::open_read_only(SqliteOptions::new(path)).await?;
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} verifying: {msg}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(100));
+    let verified = proviso_engine::verify(&store, |so_far| bar.set_message(counts(so_far))).await;
+    bar.finish_and_clear();
+    store.close().await;
+    Ok(verified?)
+}
+
+fn counts(verification: &Verification) -> String {
+    let Verification { customers, entries, snapshots, .. } = verification;
+    format!(
+        "{}, {}, {}",
+        terminal::plural(*customers, "customer"),
+        if *entries == 1 { "1 entry".to_owned() } else { format!("{} entries", terminal::count(*entries)) },
+        terminal::plural(*snapshots, "saved state"),
+    )
+}
+
+/// What a verification found, for people.
+pub fn report(verification: &Verification, paint: Paint) -> String {
+    let counts = counts(verification);
+    let differences = &verification.differences;
+    if differences.is_empty() {
+        return format!("{} {counts}: every balance, transfer and hash agrees\n", paint.good("verified"));
+    }
+    let found = terminal::plural(u64::try_from(differences.len()).unwrap_or(u64::MAX), "difference");
+    let mut text = format!("{} {counts}: {found}\n", paint.bad("differs"));
+    for difference in differences {
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "  {}: {}", paint.strong(difference.customer.as_str()), difference.detail);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proviso_engine::Difference;
+
+    #[test]
+    fn reports_say_what_differs() {
+        let mut verification = Verification { customers: 1, entries: 1_200, snapshots: 3, ..Verification::default() };
+        assert_eq!(
+            report(&verification, Paint::plain()),
+            "verified 1 customer, 1,200 entries, 3 saved states: every balance, transfer and hash agrees\n"
+        );
+        let customer = "acme".parse().unwrap();
+        verification.differences.push(Difference { customer, detail: "entry 3 is odd".to_owned() });
+        assert!(report(&verification, Paint::plain()).ends_with(": 1 difference\n  acme: entry 3 is odd\n"));
+    }
+}

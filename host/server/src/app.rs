@@ -1,0 +1,57 @@
+//! What all handlers share: the engine, the options, the metrics and the rendered API document.
+
+use crate::{metrics::Metrics, problem::Problem};
+use axum::body::Bytes;
+use proviso_engine::{
+    Engine,
+    command::{Command, Idempotency, Outcome, Reply, Request},
+};
+use proviso_ledger::ids::CustomerId;
+use std::sync::Arc;
+
+/// What the server needs of the binary, and how it behaves.
+#[derive(Clone)]
+pub struct ServerOptions {
+    /// Whether `/v1/test_clock` is served.
+    pub test_clock: bool,
+    /// The largest JSON body that is read, in bytes. A module may be as large as the policies' own limit.
+    pub max_body_bytes: usize,
+    /// Gives a new secret for an API key. Randomness comes from the binary.
+    pub new_secret: Arc<dyn Fn() -> String + Send + Sync>,
+    /// A monotonic clock in microseconds, to measure with.
+    pub stopwatch: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+impl ServerOptions {
+    /// The largest JSON body that is read by default: 1 MiB.
+    pub const MAX_BODY_BYTES: usize = 1 << 20;
+}
+
+/// The state of all handlers.
+pub struct App {
+    pub engine: Arc<Engine>,
+    pub options: ServerOptions,
+    pub metrics: Metrics,
+    pub openapi: Bytes,
+}
+
+impl App {
+    pub fn new(engine: Arc<Engine>, options: ServerOptions, api: utoipa::openapi::OpenApi) -> Self {
+        let metrics = Metrics::new(api.paths.paths.keys().cloned());
+        let openapi = serde_json::to_vec(&api).unwrap_or_default().into();
+        Self { engine, options, metrics, openapi }
+    }
+
+    /// Carries a command out that ends in an entry.
+    pub async fn record(
+        &self,
+        customer: CustomerId,
+        command: Command,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Outcome, Problem> {
+        match self.engine.execute(Request { customer, command, idempotency }).await? {
+            Reply::Entry(outcome) => Ok(outcome),
+            other => Err(Problem::internal(format!("a command was answered with {other:?}"))),
+        }
+    }
+}

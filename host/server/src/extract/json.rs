@@ -1,0 +1,114 @@
+//! JSON bodies. Parsed once when they are fine; only what is wrong is parsed again, to say where.
+
+use super::raw::{is_of_type, read_body};
+use crate::{
+    app::App,
+    problem::{FieldError, Problem},
+};
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, Request},
+};
+use serde::{Deserialize, de::{DeserializeOwned, IgnoredAny}};
+use serde_path_to_error::{Path, Segment};
+use std::{fmt::Write as _, sync::Arc};
+
+/// What a body has to begin with. Serde would also read a structure from an array of its fields.
+const OBJECT: u8 = b'{';
+
+/// A body that is a JSON object, and its bytes, which idempotency digests.
+pub struct Json<T> {
+    /// What it says.
+    pub value: T,
+    /// As it came.
+    pub bytes: Bytes,
+}
+
+impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        let fits = is_of_type(&parts.headers, "application/json");
+        let bytes = read_body(body, app.options.max_body_bytes).await?;
+        if !fits {
+            return Err(Problem::wrong_type("application/json"));
+        }
+        Ok(Self { value: object("", &bytes)?, bytes })
+    }
+}
+
+/// A body that may be missing.
+pub struct MaybeJson<T> {
+    /// What it says.
+    pub value: T,
+    /// As it came.
+    pub bytes: Bytes,
+}
+
+impl<T: DeserializeOwned + Default> FromRequest<Arc<App>> for MaybeJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        let fits = is_of_type(&parts.headers, "application/json");
+        let bytes = read_body(body, app.options.max_body_bytes).await?;
+        match (bytes.is_empty(), fits) {
+            (true, _) => Ok(Self { value: T::default(), bytes }),
+            (false, true) => Ok(Self { value: object("", &bytes)?, bytes }),
+            (false, false) => Err(Problem::wrong_type("application/json")),
+        }
+    }
+}
+
+/// Reads an object that stands at `place`, a JSON pointer, in the body.
+pub fn object<'a, T: Deserialize<'a>>(place: &str, bytes: &'a [u8]) -> Result<T, Problem> {
+    match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        Some(&OBJECT) => read(place, bytes),
+        // What is no JSON at all is told so.
+        _ => Err(parse::<IgnoredAny>(bytes).map_or_else(
+            |problem| problem,
+            |_| Problem::invalid(vec![FieldError::new(place, "must be a JSON object")]),
+        )),
+    }
+}
+
+/// Reads a whole body.
+pub fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Problem> {
+    read("", bytes)
+}
+
+fn read<'a, T: Deserialize<'a>>(place: &str, bytes: &'a [u8]) -> Result<T, Problem> {
+    serde_json::from_slice(bytes).map_err(|error| explain::<T>(place, bytes, &error))
+}
+
+#[cold]
+fn explain<'a, T: Deserialize<'a>>(place: &str, bytes: &'a [u8], first: &serde_json::Error) -> Problem {
+    if !first.is_data() {
+        return Problem::malformed(first);
+    }
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let (path, detail) = match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
+        Err(error) => (pointer(error.path()), error.inner().to_string()),
+        Ok(_) => (String::new(), first.to_string()),
+    };
+    // The place in the text is of no use beside the pointer.
+    let detail = detail.rsplit_once(" at line ").map_or(detail.as_str(), |(detail, _)| detail);
+    // Serde names a missing field only in its message.
+    let missing = detail.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
+    let missing = missing.map(|name| format!("/{name}")).unwrap_or_default();
+    Problem::invalid(vec![FieldError::new(format!("{place}{path}{missing}"), detail)])
+}
+
+fn pointer(path: &Path) -> String {
+    let mut pointer = String::new();
+    for segment in path {
+        // Writing to a string can't fail.
+        let _ = match segment {
+            Segment::Seq { index } => write!(pointer, "/{index}"),
+            Segment::Map { key } => write!(pointer, "/{}", key.replace('~', "~0").replace('/', "~1")),
+            Segment::Enum { .. } | Segment::Unknown => Ok(()),
+        };
+    }
+    pointer
+}

@@ -1,0 +1,95 @@
+//! Query strings, and the pages of lists.
+
+use crate::{app::App, problem::Problem};
+use axum::{extract::FromRequestParts, http::request::Parts};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::sync::Arc;
+use utoipa::IntoParams;
+
+/// A query string; unknown names in it are refused by the types that are read.
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<Arc<App>> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, Problem> {
+        let query = axum::extract::Query::<T>::try_from_uri(&parts.uri);
+        query.map(|query| Self(query.0)).map_err(|rejection| Problem::bad_query(rejection.body_text()))
+    }
+}
+
+/// Which page of a list.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Paging {
+    /// How many items at most, 1 to 1000.
+    #[param(minimum = 1, maximum = 1000, default = 50)]
+    limit: Option<u32>,
+    /// Where the page begins: `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// A page of a list.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Page<T> {
+    /// The items.
+    pub data: Vec<T>,
+    /// The cursor of the next page; null on the last one.
+    pub next_cursor: Option<String>,
+}
+
+impl Paging {
+    const USUAL: u32 = 50;
+    const MOST: u32 = 1_000;
+
+    pub fn new(limit: Option<u32>, cursor: Option<String>) -> Self {
+        Self { limit, cursor }
+    }
+
+    /// How many items the page has at most.
+    pub fn limit(&self) -> Result<u32, Problem> {
+        match self.limit.unwrap_or(Self::USUAL) {
+            limit @ 1..=Self::MOST => Ok(limit),
+            _ => Err(Problem::bad_query(format!("limit must be 1 to {}", Self::MOST))),
+        }
+    }
+
+    /// The key of the last item before the page.
+    pub fn after<K: std::str::FromStr>(&self) -> Result<Option<K>, Problem> {
+        let Some(cursor) = &self.cursor else { return Ok(None) };
+        let bytes = URL_SAFE_NO_PAD.decode(cursor).ok();
+        let key = bytes.and_then(|bytes| String::from_utf8(bytes).ok()?.parse().ok());
+        key.map(Some).ok_or_else(Problem::bad_cursor)
+    }
+
+    /// A page of items that come in the order of their keys, `after` and all.
+    pub fn page<T, K>(
+        &self,
+        items: impl IntoIterator<Item = T>,
+        key: impl Fn(&T) -> K,
+    ) -> Result<Page<T>, Problem>
+    where
+        K: std::str::FromStr + ToString + Ord,
+    {
+        let (limit, after) = (self.limit()? as usize, self.after::<K>()?);
+        let rest = items.into_iter().skip_while(|item| after.as_ref().is_some_and(|after| key(item) <= *after));
+        let mut data: Vec<T> = rest.take(limit + 1).collect();
+        Ok(Page { next_cursor: cut(&mut data, limit, key), data })
+    }
+}
+
+/// Cuts a list that has one item more than the page, and gives the next page's cursor.
+pub fn cut<T, K: ToString>(data: &mut Vec<T>, limit: usize, key: impl Fn(&T) -> K) -> Option<String> {
+    if data.len() <= limit {
+        return None;
+    }
+    data.truncate(limit);
+    data.last().map(|last| cursor(&key(last)))
+}
+
+/// The cursor that leads to what comes after `key`.
+pub fn cursor(key: &impl ToString) -> String {
+    URL_SAFE_NO_PAD.encode(key.to_string())
+}

@@ -1,0 +1,88 @@
+//! A body's bytes, up to a limit and within a time.
+
+use crate::problem::Problem;
+use axum::{
+    body::{Body, Bytes, HttpBody as _},
+    http::{HeaderMap, header::CONTENT_TYPE},
+};
+use http_body_util::BodyExt as _;
+use std::time::Duration;
+
+/// How long a client may take to send a body.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How much of a body that is too large is read before the answer, so that a client that is still sending gets to see
+/// it instead of a broken connection.
+const MOST_DRAINED: usize = 16 << 20;
+
+/// Reads a body of at most `limit` bytes.
+pub async fn read_body(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
+    let read = async {
+        let mut first = Bytes::new();
+        let mut rest = Vec::new();
+        let mut drained = 0_usize;
+        let mut too_large = body.size_hint().lower() > limit as u64;
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| Problem::broken_body())?;
+            let Ok(data) = frame.into_data() else { continue };
+            too_large = too_large || first.len() + rest.len() + data.len() > limit;
+            if too_large {
+                drained += data.len();
+                if drained > MOST_DRAINED {
+                    break;
+                }
+            } else if first.is_empty() {
+                // Nearly every body comes in one piece and is not copied.
+                first = data;
+            } else {
+                rest.extend_from_slice(&data);
+            }
+        }
+        if too_large {
+            return Err(Problem::too_large(limit));
+        }
+        Ok(if rest.is_empty() { first } else { [first.as_ref(), &rest].concat().into() })
+    };
+    tokio::time::timeout(PATIENCE, read).await.unwrap_or_else(|_| Err(Problem::slow_body()))
+}
+
+/// Whether the body says it is of type `expected` (such as `application/json`); in UTF-8, if it says in what.
+pub fn is_of_type(headers: &HeaderMap, expected: &str) -> bool {
+    let Some(header) = headers.get(CONTENT_TYPE).and_then(|header| header.to_str().ok()) else { return false };
+    let mut parts = header.split(';').map(str::trim);
+    let same = parts.next().is_some_and(|found| found.eq_ignore_ascii_case(expected));
+    same && parts.all(|parameter| match parameter.split_once('=') {
+        Some((name, value)) if name.eq_ignore_ascii_case("charset") => {
+            value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+        }
+        _ => true,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_types_are_read() {
+        for (text, fine) in [
+            ("application/json", true),
+            ("Application/JSON; charset=UTF-8", true),
+            ("application/json;charset=\"utf-8\"", true),
+            ("application/json; charset=latin1", false),
+            ("text/plain", false),
+            ("application/jsonx", false),
+        ] {
+            let headers = HeaderMap::from_iter([(CONTENT_TYPE, text.parse().unwrap())]);
+            assert_eq!(is_of_type(&headers, "application/json"), fine, "{text}");
+        }
+        assert!(!is_of_type(&HeaderMap::new(), "application/json"));
+    }
+
+    #[tokio::test]
+    async fn bodies_are_bounded() {
+        let ten = || Body::from("0123456789");
+        assert_eq!(read_body(ten(), 10).await.unwrap(), "0123456789");
+        assert_eq!(read_body(ten(), 9).await.unwrap_err().status().as_u16(), 413);
+        assert!(read_body(Body::empty(), 0).await.unwrap().is_empty());
+    }
+}

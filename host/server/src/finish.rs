@@ -1,0 +1,76 @@
+//! The last touch on every answer: problems are written out, panics become problems, and all is counted.
+
+use crate::{app::App, problem::Problem};
+use axum::{
+    body::Body,
+    extract::{MatchedPath, Request, State},
+    http::{
+        HeaderName, HeaderValue, StatusCode, Uri,
+        header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+    },
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use std::{any::Any, sync::Arc};
+
+/// Marks an answer that repeats an earlier one.
+pub const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+/// Its value.
+pub const TRUE: HeaderValue = HeaderValue::from_static("true");
+
+/// Runs around every request.
+pub async fn finish(
+    State(app): State<Arc<App>>,
+    route: Option<MatchedPath>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let started = (app.options.stopwatch)();
+    let (uri, method) = (request.uri().clone(), request.method().clone());
+    let in_flight = app.metrics.begin();
+    let mut response = next.run(request).await;
+    // A path that knows other methods answers with the bare status.
+    let problem = match response.extensions_mut().remove::<Problem>() {
+        None if response.status() == StatusCode::METHOD_NOT_ALLOWED => Some(Problem::no_method()),
+        problem => problem,
+    };
+    if let Some(problem) = problem {
+        let allow = response.headers_mut().remove(ALLOW);
+        response = written(&problem, &uri);
+        if let Some(allow) = allow {
+            response.headers_mut().insert(ALLOW, allow);
+        }
+    }
+    response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    let elapsed = (app.options.stopwatch)().saturating_sub(started);
+    in_flight.end(route.as_ref().map(MatchedPath::as_str), &method, response.status(), elapsed);
+    response
+}
+
+fn written(problem: &Problem, uri: &Uri) -> Response {
+    // A problem's body holds nothing that can't be written as JSON.
+    let body = serde_json::to_vec(&problem.body(uri.path())).unwrap_or_default();
+    let mut response = (problem.status(), Body::from(body)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    if problem.is_replay() {
+        headers.insert(REPLAYED, TRUE);
+    }
+    match problem.status() {
+        StatusCode::UNAUTHORIZED => {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        StatusCode::SERVICE_UNAVAILABLE => {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        _ => {}
+    }
+    response
+}
+
+/// What a panic in a handler is answered with.
+pub fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+    Problem::internal(format!("a handler panicked: {text}")).into_response()
+}

@@ -1,0 +1,91 @@
+//! The texts of the wire as OpenAPI schemas: names for what the ledger's own types read and write as strings.
+
+use std::borrow::Cow;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, RefOr, Schema, schema::Type},
+};
+
+/// Defines the schema of a text. The types have no values: they only stand for one in the document.
+macro_rules! texts {
+    ($($(#[doc = $doc:literal])* $name:ident { $(pattern: $pattern:literal,)? $(format: $format:ident,)? example: $example:literal };)*) => {$(
+        $(#[doc = $doc])*
+        pub enum $name {}
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                ObjectBuilder::new()
+                    .schema_type(Type::String)
+                    .description(Some(concat!($($doc, " "),*).trim()))
+                    $(.pattern(Some($pattern)))?
+                    $(.format(Some(utoipa::openapi::SchemaFormat::KnownFormat(utoipa::openapi::KnownFormat::$format))))?
+                    .examples([$example])
+                    .into()
+            }
+        }
+
+        impl ToSchema for $name {
+            fn name() -> Cow<'static, str> {
+                Cow::Borrowed(stringify!($name))
+            }
+        }
+    )*};
+}
+
+texts! {
+    /// Credits: a decimal string with up to 6 places. Numbers are refused, since they lose exactness.
+    Credits { pattern: r"^-?[0-9]+(\.[0-9]{1,6})?$", example: "12.5" };
+    /// A price of one whole unit in credits: a decimal string with up to 12 places.
+    Price { pattern: r"^-?[0-9]+(\.[0-9]{1,12})?$", example: "0.001" };
+    /// How much was used: a decimal string with up to 6 places.
+    Amount { pattern: r"^[0-9]+(\.[0-9]{1,6})?$", example: "1200" };
+    /// An instant, RFC 3339; in answers always UTC.
+    Time { format: DateTime, example: "2026-11-23T10:00:00Z" };
+    /// A key that the caller chose.
+    Key { pattern: r"^[A-Za-z0-9_.:-]{1,128}$", example: "acme" };
+    /// An opaque id.
+    Id { example: "grant_12" };
+    /// A SHA-256.
+    Digest { pattern: r"^sha256:[0-9a-f]{64}$", example: "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" };
+    /// An IANA time zone.
+    TimeZone { example: "Europe/Berlin" };
+}
+
+/// A quantity in a request: a whole number or a decimal string, zero or more.
+pub enum Quantity {}
+
+impl PartialSchema for Quantity {
+    fn schema() -> RefOr<Schema> {
+        let whole = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0));
+        utoipa::openapi::OneOfBuilder::new()
+            .item(whole)
+            .item(Amount::schema())
+            .description(Some("How much was used: a whole number or a decimal string, zero or more."))
+            .into()
+    }
+}
+
+impl ToSchema for Quantity {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("Quantity")
+    }
+}
+
+/// An attribute in a request: a short text, or a whole number or truth value that is kept as text.
+pub enum Attribute {}
+
+impl PartialSchema for Attribute {
+    fn schema() -> RefOr<Schema> {
+        utoipa::openapi::OneOfBuilder::new()
+            .item(ObjectBuilder::new().schema_type(Type::String).max_length(Some(512)))
+            .item(ObjectBuilder::new().schema_type(Type::Integer))
+            .item(ObjectBuilder::new().schema_type(Type::Boolean))
+            .into()
+    }
+}
+
+impl ToSchema for Attribute {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("Attribute")
+    }
+}

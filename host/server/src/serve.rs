@@ -1,0 +1,69 @@
+//! Connections: a listener and a router in; on shutdown nothing new is accepted, what was accepted is answered, and after
+//! a bounded time the rest is let go.
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+    service::TowerToHyperService,
+};
+use std::{io, time::Duration};
+use tokio::net::{TcpListener, TcpStream};
+use tracing::{debug, warn};
+
+/// How long a client may take to send a request's head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long requests may take to end after shutdown began; orchestrators usually kill after 30 s.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
+/// Between the last connection accepted and the closing of idle ones: requests that are on their way arrive.
+const LINGER: Duration = Duration::from_millis(100);
+/// A pause after the listener failed, usually for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves until `shutdown` is done and what was accepted by then is answered.
+///
+/// # Errors
+/// None today; a listener that fails is tried again.
+pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+    let graceful = GracefulShutdown::new();
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).pipeline_flush(true);
+    let connect = |stream: TcpStream| {
+        // Answers are small and written at once: waiting for more would only delay them.
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!(%error, "TCP_NODELAY can't be set");
+        }
+        let connection =
+            server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                debug!(%error, "a connection ended badly");
+            }
+        });
+    };
+    tokio::pin!(shutdown);
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => connect(stream),
+                Err(error) => {
+                    warn!(%error, "no connection could be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            () = &mut shutdown => break,
+        }
+    }
+    // The kernel has accepted these already: their clients may have sent requests.
+    while let Ok(Ok((stream, _))) = tokio::time::timeout(Duration::ZERO, listener.accept()).await {
+        connect(stream);
+    }
+    drop(listener);
+    tokio::time::sleep(LINGER).await;
+    if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
+        warn!(seconds = DRAIN_TIMEOUT.as_secs(), "some requests did not end in time");
+    }
+    Ok(())
+}

@@ -1,0 +1,260 @@
+//! A server in this process: the real router, engine, database file and standard policy, under a virtual clock.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    http::{HeaderMap, Request, StatusCode},
+};
+use http_body_util::BodyExt as _;
+use proviso_engine::{Clock, Engine, Options, catalog::Scope};
+use proviso_ledger::time::Timestamp;
+use proviso_policy::{Compiler, Limits, Runtime};
+use proviso_server::{ServerOptions, router};
+use proviso_store::{SqliteOptions, SqliteStore};
+use serde_json::{Value, json};
+use std::{
+    num::NonZeroUsize,
+    path::Path,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tower::ServiceExt as _;
+
+pub const START: &str = "2026-01-15T10:00:00Z";
+pub const ADMIN: &str = "admin-secret";
+
+/// The built standard policy; cargo does nothing when it is built already.
+pub static STANDARD: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../policies/standard");
+    proviso_policy::build::build(&dir).expect("the standard policy builds")
+});
+
+static RUNTIME: LazyLock<Arc<Runtime>> = LazyLock::new(|| {
+    let limits = Limits { instances: 32, ..Limits::default() };
+    Arc::new(Runtime::new(limits, None, Compiler::InProcess).expect("the sandbox starts"))
+});
+
+/// A server under test.
+pub struct Server {
+    pub router: Router,
+    pub engine: Arc<Engine>,
+    pub clock: Clock,
+    _dir: tempfile::TempDir,
+}
+
+/// What was answered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub bytes: Bytes,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    pub fn is_replay(&self) -> bool {
+        self.header("idempotency-replayed") == Some("true")
+    }
+
+    /// The problem's code, after checking that it is a problem through and through.
+    pub fn code(&self) -> String {
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{}", self.text());
+        let problem = self.json();
+        assert_eq!(problem["status"], self.status, "{problem}");
+        for field in ["type", "title", "detail", "instance", "code"] {
+            assert!(problem[field].is_string(), "{field} in {problem}");
+        }
+        problem["code"].as_str().unwrap().to_owned()
+    }
+
+    /// The pointers of the problem's errors.
+    pub fn pointers(&self) -> Vec<String> {
+        let problem = self.json();
+        let errors = problem["errors"].as_array().cloned().unwrap_or_default();
+        errors.iter().map(|error| error["pointer"].as_str().unwrap().to_owned()).collect()
+    }
+
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.text());
+        self.json()
+    }
+
+    #[track_caller]
+    pub fn refuses(self, status: u16, code: &str) -> Value {
+        assert_eq!((self.status, self.code().as_str()), (status, code), "{}", self.text());
+        self.json()
+    }
+}
+
+/// A request in the making.
+pub struct Ask<'a> {
+    server: &'a Server,
+    request: axum::http::request::Builder,
+    body: Body,
+    secret: Option<String>,
+}
+
+impl Ask<'_> {
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.request = self.request.header(name, value);
+        self
+    }
+
+    pub fn key(self, key: &str) -> Self {
+        self.header("idempotency-key", key)
+    }
+
+    pub fn by(mut self, secret: &str) -> Self {
+        self.secret = Some(secret.to_owned());
+        self
+    }
+
+    pub fn anonymous(mut self) -> Self {
+        self.secret = None;
+        self
+    }
+
+    pub fn json(self, body: &Value) -> Self {
+        self.header("content-type", "application/json").raw(body.to_string())
+    }
+
+    pub fn raw(mut self, body: impl Into<Body>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    pub async fn send(mut self) -> Answer {
+        if let Some(secret) = &self.secret {
+            self.request = self.request.header("authorization", format!("Bearer {secret}"));
+        }
+        let request = self.request.body(self.body).unwrap();
+        let response = self.server.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        Answer { status: parts.status.as_u16(), headers: parts.headers, bytes }
+    }
+}
+
+impl Server {
+    pub async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let start: Timestamp = START.parse().unwrap();
+        let clock = Clock::new(move || start);
+        let store = SqliteStore::open(SqliteOptions::new(dir.path().join("proviso.db"))).await.unwrap();
+        let options = Options {
+            lanes: NonZeroUsize::new(2).unwrap(),
+            sweep_every: Duration::from_secs(3_600),
+            ..Options::default()
+        };
+        let engine =
+            Engine::start(Arc::new(store), RUNTIME.clone(), clock.clone(), options).await.expect("it starts");
+        let scopes = [Scope::Admin].into();
+        engine.add_api_key(ADMIN, "first".to_owned(), scopes, None, None, None).await.unwrap();
+        let secrets = AtomicU64::new(0);
+        let stopwatch = AtomicU64::new(0);
+        let options = ServerOptions {
+            test_clock: true,
+            max_body_bytes: ServerOptions::MAX_BODY_BYTES,
+            new_secret: Arc::new(move || format!("secret-{}", secrets.fetch_add(1, Ordering::Relaxed))),
+            stopwatch: Arc::new(move || stopwatch.fetch_add(1_000, Ordering::Relaxed)),
+        };
+        let router = router(engine.clone(), options);
+        Self { router, engine, clock, _dir: dir }
+    }
+
+    /// With a policy, a monthly plan `pro` (0.001 for an input token, 1,000 credits a month), and a customer `acme` on it.
+    pub async fn with_acme() -> Self {
+        let server = Self::start().await;
+        server.upload("standard").await.expect(201);
+        server.put("/v1/plans/pro", &plan("0.001", "1000")).await.expect(201);
+        server.put("/v1/customers/acme", &json!({"name": "Acme", "plan": "pro"})).await.expect(201);
+        server
+    }
+
+    pub fn ask(&self, method: &str, path: &str) -> Ask<'_> {
+        let request = Request::builder().method(method).uri(path);
+        Ask { server: self, request, body: Body::empty(), secret: Some(ADMIN.to_owned()) }
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path).send().await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.ask("DELETE", path).send().await
+    }
+
+    pub async fn put(&self, path: &str, body: &Value) -> Answer {
+        self.ask("PUT", path).json(body).send().await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.ask("POST", path).json(body).send().await
+    }
+
+    pub async fn upload(&self, policy: &str) -> Answer {
+        let ask = self.ask("POST", &format!("/v1/policies/{policy}/versions"));
+        ask.header("content-type", "application/wasm").raw(STANDARD.clone()).send().await
+    }
+
+    /// Charges input tokens to `acme`.
+    pub async fn charge(&self, key: &str, tokens: u64) -> Answer {
+        self.ask("POST", "/v1/customers/acme/charges").key(key).json(&usage(tokens)).send().await
+    }
+
+    pub async fn now(&self, now: &str) {
+        self.post("/v1/test_clock", &json!({ "now": now })).await.expect(200);
+    }
+
+    /// A new API key's secret.
+    pub async fn secret(&self, body: &Value) -> String {
+        let made = self.post("/v1/api_keys", body).await.expect(201);
+        made["secret"].as_str().unwrap().to_owned()
+    }
+}
+
+pub fn usage(tokens: u64) -> Value {
+    json!({ "feature": "chat", "quantities": { "input_tokens": tokens } })
+}
+
+/// Settings of the standard policy: a price for input tokens and a monthly allowance.
+pub fn settings(price: &str, allowance: &str) -> Value {
+    json!({
+        "rates": [{ "feature": "chat", "quantity": "input_tokens", "price": { "per_unit": price } }],
+        "reset": { "allowance": [{ "amount": allowance }] }
+    })
+}
+
+pub fn plan(price: &str, allowance: &str) -> Value {
+    json!({
+        "name": "Pro",
+        "interval": "month",
+        "entitlements": {
+            "chat": { "type": "metered" },
+            "seats": { "type": "static", "value": 25 },
+            "export": { "type": "boolean", "value": false }
+        },
+        "terms": { "policy": "standard", "settings": settings(price, allowance) }
+    })
+}
+
+pub fn status(code: u16) -> StatusCode {
+    StatusCode::from_u16(code).unwrap()
+}
