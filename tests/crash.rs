@@ -1,6 +1,6 @@
 //! `kill -9` under load: every answered charge is there exactly once, no other is there in part, the ledger verifies.
 
-use proviso_tests::{ADMIN_KEY, Client, Host, verify};
+use crate::support::{ADMIN_KEY, Client, Host, verify};
 use serde_json::json;
 use std::{
     collections::BTreeMap,

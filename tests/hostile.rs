@@ -1,7 +1,7 @@
 //! Bad input: whatever comes in, a clear problem goes out, never a 500, and nothing is lost.
 
+use crate::support::{Client, Host};
 use hyper::Method;
-use proviso_tests::{Client, Host};
 use serde_json::json;
 
 struct Case {

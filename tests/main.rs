@@ -13,3 +13,4 @@ mod crash;
 mod hostile;
 mod main_job;
 mod modules;
+mod support;

@@ -1,6 +1,6 @@
 //! From a contract to a durable charge: policies are uploaded, bound, swapped while traffic flows; the ledger verifies.
 
-use proviso_tests::{Host, policy, settings, verify};
+use crate::support::{Host, policy, settings, verify};
 use serde_json::json;
 use std::{
     collections::BTreeMap,

@@ -1,7 +1,7 @@
 //! Bad modules at the front door: each is refused with what and where, and the host keeps serving. The full list runs
 //! against the policy crate itself.
 
-use proviso_tests::{Host, STANDARD};
+use crate::support::{Host, STANDARD};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]

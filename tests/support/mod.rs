@@ -1,14 +1,6 @@
 //! The harness: starts the real binary on a free port with a folder of its own, and talks to it as a client would.
 //! Nothing here knows the host's insides.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test that can't go on should stop where it stands"
-)]
-
 use http_body_util::{BodyExt, Full};
 use hyper::{
     Method, Request, Response,
@@ -19,7 +11,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
     sync::{Arc, LazyLock},
 };
@@ -35,28 +27,18 @@ pub const ADMIN_KEY: &str = "admin-key-of-the-tests";
 /// The repository.
 #[must_use]
 pub fn repository() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-/// The binary, built from what is checked out.
-pub static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
-    let built = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--package", "proviso", "--bin", "proviso"])
-        .current_dir(repository())
-        .status()
-        .expect("cargo runs");
-    assert!(built.success(), "the binary does not build");
-    let test = std::env::current_exe().expect("this test has a path");
-    let target = test.ancestors().nth(2).expect("a test lies in target/<profile>/deps");
-    target.join("proviso")
-});
+/// The binary, as Cargo built it for these tests.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_proviso");
 
 /// A policy of the repository, built by the binary.
 #[must_use]
 pub fn policy(name: &str) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("policy.wasm");
-    let built = Command::new(&*BINARY)
+    let built = Command::new(BINARY)
         .args(["policy", "build"])
         .arg(repository().join("policies").join(name))
         .arg("-o")
@@ -88,7 +70,7 @@ impl Host {
 
     /// A host on the data of an earlier one.
     pub async fn start_in(data: Arc<tempfile::TempDir>) -> Self {
-        let mut child = tokio::process::Command::new(&*BINARY)
+        let mut child = tokio::process::Command::new(BINARY)
             .arg("serve")
             .env("PROVISO_LISTEN", "127.0.0.1:0")
             .env("PROVISO_DATA_DIR", data.path())
@@ -135,7 +117,7 @@ impl Host {
 /// `proviso verify` on a folder of data: whether all agrees, and what it printed.
 #[must_use]
 pub fn verify(data: &Path) -> (bool, String) {
-    let output = Command::new(&*BINARY)
+    let output = Command::new(BINARY)
         .args(["verify", "--data-dir"])
         .arg(data)
         .env_remove("PROVISO_DATABASE_URL")

@@ -108,9 +108,9 @@ impl FromStr for Database {
         let (scheme, rest) = url.split_once(':').unwrap_or(("", url));
         let path = rest.strip_prefix("//").unwrap_or(rest);
         match scheme {
-            "sqlite" if path.is_empty() || path.contains('?') || path == ":memory:" => {
-                Err(format!("{url:?} names no file: write sqlite://relative/file.db or sqlite:///absolute/file.db"))
-            }
+            "sqlite" if path.is_empty() || path.contains('?') || path == ":memory:" => Err(format!(
+                "{url:?} names no file: write sqlite://relative/file.db or sqlite:///absolute/file.db"
+            )),
             "sqlite" => Ok(Self(path.into())),
             "postgres" | "postgresql" => {
                 Err("PostgreSQL is not in this version yet: use sqlite://…, or leave it out".to_owned())
@@ -231,7 +231,8 @@ impl Layer {
             let variable = variable_name(name);
             let Some(value) = get(&variable).filter(|value| !value.is_empty()) else { continue };
             let alone = Alone::try_parse_from([format!("--{name}={value}")]).map_err(|error| {
-                let detail = error.source().map_or_else(|| format!("{value:?} is not possible"), ToString::to_string);
+                let detail =
+                    error.source().map_or_else(|| format!("{value:?} is not possible"), ToString::to_string);
                 Error::Setting { origin: variable, detail }
             })?;
             layer = layer.or(alone.layer);
@@ -285,7 +286,8 @@ mod tests {
     #[test]
     fn flags_win_over_environment_over_file() {
         let file = "listen = \"file:1\"\nlanes = 7\nlate_window = \"12h\"\ntest_clock = true";
-        let environment = [("PROVISO_LISTEN", "env:2"), ("PROVISO_QUEUE", "9"), ("PROVISO_LOG_FORMAT", "json")];
+        let environment =
+            [("PROVISO_LISTEN", "env:2"), ("PROVISO_QUEUE", "9"), ("PROVISO_LOG_FORMAT", "json")];
         for (flags, environment, file, listen, lanes, queue) in [
             (&[][..], &[][..], "lanes = 2", "127.0.0.1:7070", 2, 4_096),
             (&[], &[], file, "file:1", 7, 4_096),
@@ -294,7 +296,11 @@ mod tests {
             (&[], &[("PROVISO_LISTEN", "")], file, "file:1", 7, 4_096),
         ] {
             let settings = settle(flags, environment, file).unwrap();
-            assert_eq!((&*settings.listen, settings.lanes.get(), settings.queue), (listen, lanes, queue), "{flags:?}");
+            assert_eq!(
+                (&*settings.listen, settings.lanes.get(), settings.queue),
+                (listen, lanes, queue),
+                "{flags:?}"
+            );
         }
         let settings = settle(&[], &environment, file).unwrap();
         assert_eq!((settings.log.format, settings.test_clock), (LogFormat::Json, true));

@@ -71,7 +71,11 @@ mod tests {
             (Some(1 << 20), Some(0), 64, 1),
         ] {
             let (limits, said) = Machine { files, maps }.fit(Limits::default());
-            assert_eq!((limits.loaded_modules, said.len()), (modules, warnings), "{files:?} {maps:?} {said:?}");
+            assert_eq!(
+                (limits.loaded_modules, said.len()),
+                (modules, warnings),
+                "{files:?} {maps:?} {said:?}"
+            );
         }
     }
 }

@@ -42,6 +42,10 @@ enum Verb {
     CompileWorker,
 }
 
+/// A charge allocates and frees a few hundred small things; the system's allocator took a tenth of its time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let command = Cli::command().mut_subcommand("serve", config::with_variables);
     let cli = match Cli::from_arg_matches(&command.get_matches()) {

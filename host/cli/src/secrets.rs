@@ -69,7 +69,9 @@ pub fn key_file(path: &Path) -> Result<[u8; 32], Error> {
             path: path.to_owned(),
             detail: "is no key of 32 bytes; delete it to have a new one made".to_owned(),
         }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => new_key_file(path).map_err(Error::file(path)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            new_key_file(path).map_err(Error::file(path))
+        }
         Err(error) => Err(Error::file(path)(error)),
     }
 }

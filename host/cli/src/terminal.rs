@@ -8,7 +8,9 @@ use std::io::{self, IsTerminal, Write};
 pub fn print(text: &str) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::system("writing to stdout")(error)),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::system("writing to stdout")(error))
+        }
         _ => Ok(()),
     }
 }
@@ -83,7 +85,11 @@ pub fn plural(number: u64, noun: &str) -> String {
 
 /// Bytes in the unit that reads best.
 pub fn bytes(number: u64) -> String {
-    if number < 10_240 { format!("{} bytes", count(number)) } else { format!("{} KiB", count(number.div_ceil(1024))) }
+    if number < 10_240 {
+        format!("{} bytes", count(number))
+    } else {
+        format!("{} KiB", count(number.div_ceil(1024)))
+    }
 }
 
 #[cfg(test)]
@@ -95,7 +101,10 @@ mod tests {
         for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(count(number), text);
         }
-        assert_eq!((plural(1, "case"), plural(2_000, "case")), ("1 case".to_owned(), "2,000 cases".to_owned()));
+        assert_eq!(
+            (plural(1, "case"), plural(2_000, "case")),
+            ("1 case".to_owned(), "2,000 cases".to_owned())
+        );
         assert_eq!((bytes(512), bytes(22_528)), ("512 bytes".to_owned(), "22 KiB".to_owned()));
     }
 }

@@ -74,3 +74,22 @@ pub fn panicked(panic: Box<dyn Any + Send>) -> Response {
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
     Problem::internal(format!("a handler panicked: {text}")).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Any, panicked};
+    use crate::problem::Problem;
+
+    #[test]
+    fn a_panic_tells_nothing_of_itself() {
+        let panics: [Box<dyn Any + Send>; 3] =
+            [Box::new("secret"), Box::new("secret".to_owned()), Box::new(7)];
+        for panic in panics {
+            let response = panicked(panic);
+            let problem = response.extensions().get::<Problem>().unwrap();
+            let body = serde_json::to_string(&problem.body("/")).unwrap();
+            assert_eq!((problem.status().as_u16(), problem.code()), (500, "internal_error"));
+            assert!(!body.contains("secret"), "{body}");
+        }
+    }
+}

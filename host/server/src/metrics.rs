@@ -9,7 +9,8 @@ use std::{
 
 /// The upper bounds of the histogram's buckets, in microseconds.
 const BOUNDS: [u64; 14] = [
-    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 5_000_000,
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
+    5_000_000,
 ];
 const METHODS: [Method; 6] =
     [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::HEAD, Method::OPTIONS];
@@ -88,7 +89,11 @@ impl Metrics {
         for (name, route) in routes {
             let methods = METHODS.iter().map(Method::as_str).zip(&route.methods);
             for (method, counters) in methods.chain([("other", &route.other_methods)]) {
-                counters.render(&format!("route=\"{name}\",method=\"{method}\""), &mut requests, &mut seconds);
+                counters.render(
+                    &format!("route=\"{name}\",method=\"{method}\""),
+                    &mut requests,
+                    &mut seconds,
+                );
             }
         }
         text + &requests + &seconds
@@ -103,10 +108,8 @@ impl Counters {
             return;
         }
         for (hundreds, count) in (1..).zip(statuses).filter(|(_, count)| *count > 0) {
-            let _ = writeln!(
-                requests,
-                "proviso_http_requests_total{{{labels},status=\"{hundreds}xx\"}} {count}"
-            );
+            let _ =
+                writeln!(requests, "proviso_http_requests_total{{{labels},status=\"{hundreds}xx\"}} {count}");
         }
         let mut below = 0;
         for (bound, bucket) in BOUNDS.iter().zip(&self.buckets) {
@@ -149,7 +152,8 @@ mod tests {
     #[test]
     fn requests_are_counted_by_route_method_and_status() {
         let metrics = Metrics::new(["/a".to_owned()].into_iter());
-        for (route, status, micros) in [(Some("/a"), 201, 90), (Some("/a"), 402, 260), (None, 404, 9_000_000)] {
+        for (route, status, micros) in [(Some("/a"), 201, 90), (Some("/a"), 402, 260), (None, 404, 9_000_000)]
+        {
             metrics.begin().end(route, &Method::POST, StatusCode::from_u16(status).unwrap(), micros);
         }
         let text = metrics.render((7, 2));

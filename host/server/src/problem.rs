@@ -187,7 +187,9 @@ impl Problem {
             available: refused.map(|refused| refused.available),
             credit: refusal.as_deref().and_then(|entry| Some(&entry.after.as_ref()?.balance.credit)),
             retry_at: refused.and_then(|refused| refused.retry_at),
-            offers: refused.map(|refused| refused.offers.iter().map(Offer::new).collect()).unwrap_or_default(),
+            offers: refused
+                .map(|refused| refused.offers.iter().map(Offer::new).collect())
+                .unwrap_or_default(),
             policy: decision.map(|decision| Policy::new(&decision.policy)),
             entry: refusal.as_ref().map(|entry| entry.seq),
             degraded: decision.map(|decision| decision.fault.is_some()),
@@ -391,7 +393,8 @@ impl From<EngineError> for Problem {
                     detail: finding.detail,
                     code: Some(finding.code),
                 });
-                problem(S::UNPROCESSABLE_ENTITY, "policy_rejected", "the module is refused").with(errors.collect())
+                problem(S::UNPROCESSABLE_ENTITY, "policy_rejected", "the module is refused")
+                    .with(errors.collect())
             }
             EngineError::OccurredInFuture(_) => {
                 problem(S::BAD_REQUEST, "occurred_at_in_future", "the usage lies in the future")
@@ -404,9 +407,13 @@ impl From<EngineError> for Problem {
             EngineError::Rejected(rejection) => rejection.into(),
             EngineError::Overloaded => problem(S::SERVICE_UNAVAILABLE, "overloaded", "try again shortly"),
             EngineError::Contention => problem(S::SERVICE_UNAVAILABLE, "contention", "try again shortly"),
-            EngineError::ShuttingDown => problem(S::SERVICE_UNAVAILABLE, "shutting_down", "try again shortly"),
+            EngineError::ShuttingDown => {
+                problem(S::SERVICE_UNAVAILABLE, "shutting_down", "try again shortly")
+            }
             EngineError::Store(error) => error.into(),
-            EngineError::Damaged(..) | EngineError::Module(_) | EngineError::Internal(_) => Self::internal(detail),
+            EngineError::Damaged(..) | EngineError::Module(_) | EngineError::Internal(_) => {
+                Self::internal(detail)
+            }
         }
     }
 }

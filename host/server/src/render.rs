@@ -12,7 +12,7 @@ use proviso_engine::command::Outcome;
 use proviso_ledger::{
     credits::Credits,
     decision::{Fee, SettleMethod, Settlement, Usage},
-    ids::{ChargeId, CustomerId, GrantId, Key, ReservationId, Seq, TermsId},
+    ids::{ChargeId, CustomerId, GrantId, Key, ReservationId, TermsId},
     journal::{self, DecisionRecord, Entry, Event, Rated, ResetReason},
     terms::TermsKey,
     time::Timestamp,
@@ -72,7 +72,7 @@ pub struct Charge<'a> {
     #[schema(value_type = String, example = "plan/pro/terms_3")]
     terms: &'a TermsKey,
     /// The journal's entry.
-    entry: Seq,
+    entry: u64,
     /// Whether a fault put other terms in the place of those in force.
     degraded: bool,
 }
@@ -123,7 +123,7 @@ pub struct Reservation<'a> {
     #[schema(value_type = String, example = "plan/pro/terms_3")]
     terms: &'a TermsKey,
     /// The journal's entry.
-    entry: Seq,
+    entry: u64,
     /// Whether a fault put other terms in the place of those in force.
     degraded: bool,
 }
@@ -140,7 +140,7 @@ pub struct Released {
     /// The balance afterwards.
     balance: Balance,
     /// The journal's entry.
-    entry: Seq,
+    entry: u64,
 }
 
 /// A grant that was given.
@@ -151,7 +151,7 @@ pub struct Granted<'a> {
     /// The balance afterwards.
     balance: Balance,
     /// The journal's entry.
-    entry: Seq,
+    entry: u64,
 }
 
 /// A grant whose rest was voided.
@@ -166,7 +166,7 @@ pub struct Voided {
     /// The balance afterwards.
     balance: Balance,
     /// The journal's entry.
-    entry: Seq,
+    entry: u64,
 }
 
 /// A balance that was corrected.
@@ -189,7 +189,7 @@ pub struct Adjustment<'a> {
     /// The balance afterwards.
     balance: Balance,
     /// The journal's entry.
-    entry: Seq,
+    entry: u64,
 }
 
 /// A period that began.
@@ -220,7 +220,7 @@ pub struct Reset<'a> {
     /// Who decided; null when no terms were in force.
     policy: Option<Policy<'a>>,
     /// The journal's entry.
-    entry: Seq,
+    entry: u64,
     /// Whether a fault put other terms, or none, in the place of those in force.
     degraded: bool,
 }
@@ -318,7 +318,9 @@ pub fn render<'a>(
             (S::OK, Rendered::Charge(charge(customer, entry, part, top_up, hold)?))
         }
         Event::Refused(_) => return Err(Problem::refused(&outcome.entry, outcome.replayed)),
-        Event::Reserved(reserved) => (S::CREATED, Rendered::Reservation(reservation(customer, entry, reserved)?)),
+        Event::Reserved(reserved) => {
+            (S::CREATED, Rendered::Reservation(reservation(customer, entry, reserved)?))
+        }
         Event::Released { reservation } => {
             let returned = moved(entry, |from, _| from == Book::Reserved(*reservation));
             let body = Released { id: *reservation, returned, balance: balance(entry)?, entry: entry.seq };
@@ -441,8 +443,7 @@ fn period<'a>(entry: &'a Entry, reset: &'a journal::Reset) -> Result<Reset<'a>, 
 
 fn balance(entry: &Entry) -> Result<Balance, Problem> {
     let after = entry.after.as_ref();
-    let after =
-        after.ok_or_else(|| Problem::internal(format!("entry {} records no balance", entry.seq)))?;
+    let after = after.ok_or_else(|| Problem::internal(format!("entry {} records no balance", entry.seq)))?;
     Ok(Balance::new(&after.balance, after.next_reset_at))
 }
 

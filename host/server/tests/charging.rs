@@ -1,5 +1,7 @@
 //! The hot path: charges, checks, reservations and batches, their refusals and their repeats.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 mod support;
 
 use serde_json::{Value, json};
@@ -20,7 +22,7 @@ async fn a_charge_is_explained_and_drawn() {
         json!({
             "id": "chg_3", "customer": "acme", "feature": "chat", "entity": "user-7",
             "occurred_at": "2026-01-15T10:00:00Z", "cost": "1.2", "credit": "credits",
-            "lines": [{"label": "input_tokens", "quantity": "1200", "unit_cost": "0.001", "cost": "1.2"}],
+            "lines": [{"label": "input tokens", "quantity": "1200", "unit_cost": "0.001", "cost": "1.2"}],
             "draws": [{"grant": grant, "amount": "1.2"}], "overage": "0",
             "balance": {
                 "granted": "1000", "used": "1.2", "reserved": "0", "available": "998.8", "overage": "0",
@@ -35,7 +37,8 @@ async fn a_charge_is_explained_and_drawn() {
 #[tokio::test]
 async fn repeats_are_answered_with_the_same_bytes() {
     let server = Server::with_acme().await;
-    let reserve = server.ask("POST", "/v1/customers/acme/reservations").key("r0").json(&usage(10)).send().await;
+    let reserve =
+        server.ask("POST", "/v1/customers/acme/reservations").key("r0").json(&usage(10)).send().await;
     let reservation = reserve.expect(201)["id"].as_str().unwrap().to_owned();
     let grant = json!({"amount": "5", "category": "promotional", "metadata": {"a": "b"}});
     let grant = server.post("/v1/customers/acme/grants", &grant).await.expect(201);
@@ -65,7 +68,8 @@ async fn repeats_are_answered_with_the_same_bytes() {
         let mut other = body.clone();
         other["settings"] = json!({});
         other["entity"] = json!("someone-else");
-        let other = if body["quantities"].is_object() || body["policy"].is_string() { other } else { continue };
+        let other =
+            if body["quantities"].is_object() || body["policy"].is_string() { other } else { continue };
         if body["feature"].is_string() {
             let mut other = other;
             other.as_object_mut().unwrap().remove("settings");
@@ -82,13 +86,19 @@ async fn refusals_say_what_is_missing_and_are_in_the_ledger() {
     assert_eq!(refused["instance"], "/v1/customers/acme/charges");
     assert_eq!(refused["policy"]["version"], 1);
     let ledger = server.get("/v1/customers/acme/ledger?limit=1").await.expect(200);
-    assert_eq!((&ledger["data"][0]["type"], &ledger["data"][0]["entry"]), (&json!("refused"), &refused["entry"]));
+    assert_eq!(
+        (&ledger["data"][0]["type"], &ledger["data"][0]["entry"]),
+        (&json!("refused"), &refused["entry"])
+    );
     assert_eq!(ledger["data"][0]["event"]["code"], "insufficient_credits");
 
     for (overage, code) in [
-        (json!({"mode": "require_purchase", "offers": [{
-            "code": "pack", "label": "1,000 credits", "credits": "1000", "price": {"amount": "9.9", "currency": "EUR"}
-        }]}), "purchase_required"),
+        (
+            json!({"mode": "require_purchase", "offers": [{
+                "code": "pack", "label": "1,000 credits", "credits": "1000", "price": {"amount": "9.9", "currency": "EUR"}
+            }]}),
+            "purchase_required",
+        ),
         (json!({"mode": "allow", "limit": "1"}), "insufficient_credits"),
     ] {
         let mut settings = settings("0.001", "1000");
@@ -120,7 +130,10 @@ async fn a_check_changes_nothing() {
     let short = check(usage(2_000_000)).await;
     assert_eq!((&short["allowed"], &short["reason"]), (&json!(false), &json!("insufficient_credits")));
     let off = check(json!({"feature": "export", "quantities": {}})).await;
-    assert_eq!((&off["allowed"], &off["reason"], &off["cost"]), (&json!(false), &json!("not_entitled"), &Value::Null));
+    assert_eq!(
+        (&off["allowed"], &off["reason"], &off["cost"]),
+        (&json!(false), &json!("not_entitled"), &Value::Null)
+    );
     assert_eq!(server.get("/v1/customers/acme/ledger").await.expect(200), before);
     let off = json!({"feature": "export", "quantities": {}});
     let ask = server.ask("POST", "/v1/customers/acme/charges").key("off").json(&off);
@@ -140,10 +153,16 @@ async fn a_reservation_has_one_outcome() {
     };
     let first = reserve("one", 900).await.expect(201);
     assert_eq!((&first["reserved"], &first["expires_at"]), (&json!("100"), &json!("2026-01-15T10:15:00Z")));
-    assert_eq!((&first["balance"]["reserved"], &first["balance"]["available"]), (&json!("100"), &json!("900")));
+    assert_eq!(
+        (&first["balance"]["reserved"], &first["balance"]["available"]),
+        (&json!("100"), &json!("900"))
+    );
     let actual = json!({"quantities": {"input_tokens": 40_000}});
     let committed = server.post(&path(&first, "commit"), &actual).await.expect(200);
-    assert_eq!((&committed["cost"], &committed["returned"], &committed["overage"]), (&json!("40"), &json!("60"), &json!("0")));
+    assert_eq!(
+        (&committed["cost"], &committed["returned"], &committed["overage"]),
+        (&json!("40"), &json!("60"), &json!("0"))
+    );
     assert_eq!(committed["balance"]["available"], "960");
     for verb in ["commit", "release"] {
         let body = if verb == "commit" { &actual } else { &json!({}) };
@@ -177,9 +196,7 @@ async fn a_reservation_has_one_outcome() {
 async fn a_batch_is_answered_in_order_and_each_on_its_own() {
     let server = Server::with_acme().await;
     server.put("/v1/customers/beta", &json!({"plan": "pro"})).await.expect(201);
-    let item = |customer: &str, key: &str, tokens: Value| {
-        json!({"customer": customer, "idempotency_key": key, "feature": "chat", "quantities": {"input_tokens": tokens}})
-    };
+    let item = |customer: &str, key: &str, tokens: Value| json!({"customer": customer, "idempotency_key": key, "feature": "chat", "quantities": {"input_tokens": tokens}});
     let batch = json!([
         item("acme", "b1", json!(1_000)),
         item("nobody", "b2", json!(1_000)),
@@ -227,7 +244,10 @@ async fn a_batch_is_answered_in_order_and_each_on_its_own() {
     let results = server.post("/v1/charges/batch", &Value::Array(thousand)).await.expect(200);
     let results = results.as_array().unwrap();
     for (n, result) in (1..).zip(results) {
-        assert_eq!((&result["status"], &result["body"]["lines"][0]["quantity"]), (&json!(201), &json!(format!("{n}"))));
+        assert_eq!(
+            (&result["status"], &result["body"]["lines"][0]["quantity"]),
+            (&json!(201), &json!(format!("{n}")))
+        );
     }
 }
 

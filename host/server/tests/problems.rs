@@ -1,5 +1,7 @@
 //! What is wrong with a request is said clearly: a problem with a code and a pointer, and never a 500.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 mod support;
 
 use axum::body::{Body, Bytes};
@@ -26,8 +28,8 @@ async fn bad_usages_are_refused_with_a_pointer() {
         (json!({"feature": "chat", "quantities": {"n": null}}), "/quantities/n"),
         (json!({"feature": "chat", "quantities": {"n": u64::MAX}}), "/quantities/n"),
         (json!({"feature": "chat", "quantities": {"n": "99999999999999999999999999"}}), "/quantities/n"),
-        (json!({"feature": "chat", "quantities": {"a b": 1}}), "/quantities"),
-        (json!({"feature": "chat", "quantities": {"": 1}}), "/quantities"),
+        (json!({"feature": "chat", "quantities": {"a/b": 1}}), "/quantities/a~1b"),
+        (json!({"feature": "chat", "quantities": {"": 1}}), "/quantities/"),
         (json!({"feature": "chat", "quantities": many}), "/quantities"),
         (json!({"feature": "chat", "quantities": {}, "attributes": {"m": 1.5}}), "/attributes/m"),
         (json!({"feature": "chat", "quantities": {}, "attributes": {"m": {}}}), "/attributes/m"),
@@ -42,7 +44,9 @@ async fn bad_usages_are_refused_with_a_pointer() {
         (json!("chat"), ""),
         (json!(null), ""),
     ] {
-        for path in ["/v1/customers/acme/charges", "/v1/customers/acme/check", "/v1/customers/acme/reservations"] {
+        for path in
+            ["/v1/customers/acme/charges", "/v1/customers/acme/check", "/v1/customers/acme/reservations"]
+        {
             let answer = server.ask("POST", path).key("k").json(&body).send().await;
             assert_eq!(answer.pointers(), [pointer], "{path} {body}: {}", answer.text());
             answer.refuses(400, "invalid_request");
@@ -65,11 +69,11 @@ async fn what_is_no_json_is_told_so() {
     for (body, status, code) in [
         (Bytes::new(), 400, "malformed_json"),
         ("{".into(), 400, "malformed_json"),
-        ("{}{}".into(), 400, "malformed_json"),
+        (r#"{"feature":"chat","quantities":{}}{}"#.into(), 400, "malformed_json"),
         ("{\"feature\":1e999}".into(), 400, "malformed_json"),
         ("nonsense".into(), 400, "malformed_json"),
         (bad_utf8.into(), 400, "malformed_json"),
-        (deep.clone().into(), 400, "malformed_json"),
+        (deep.clone().into(), 400, "invalid_request"),
         (twice.into(), 400, "invalid_request"),
         (feature_twice.into(), 400, "invalid_request"),
         (vec![b' '; 10 << 20].into(), 413, "body_too_large"),
@@ -123,41 +127,251 @@ async fn bad_management_is_refused_with_a_pointer() {
         ("PUT", "/v1/customers/new", json!({"name": long}), 400, "invalid_request", "/name"),
         ("PUT", "/v1/customers/new", json!({"anchor": "2026"}), 400, "invalid_request", "/anchor"),
         ("PUT", "/v1/customers/new", json!({"surprise": 1}), 400, "invalid_request", "/surprise"),
-        ("POST", "/v1/customers/acme/grants", json!({"amount": 5, "category": "plan"}), 400, "invalid_request", "/amount"),
-        ("POST", "/v1/customers/acme/grants", json!({"amount": 0.5, "category": "plan"}), 400, "invalid_request", "/amount"),
-        ("POST", "/v1/customers/acme/grants", json!({"amount": "0", "category": "plan"}), 400, "invalid_request", "/amount"),
-        ("POST", "/v1/customers/acme/grants", json!({"amount": "-5", "category": "plan"}), 400, "invalid_request", "/amount"),
-        ("POST", "/v1/customers/acme/grants", json!({"amount": "9000000000000", "category": "plan"}), 400, "invalid_request", "/amount"),
-        ("POST", "/v1/customers/acme/grants", json!({"amount": "99999999999999999999", "category": "plan"}), 400, "invalid_request", "/amount"),
-        ("POST", "/v1/customers/acme/grants", json!({"amount": "1", "category": "gift"}), 400, "invalid_request", "/category"),
+        (
+            "POST",
+            "/v1/customers/acme/grants",
+            json!({"amount": 5, "category": "plan"}),
+            400,
+            "invalid_request",
+            "/amount",
+        ),
+        (
+            "POST",
+            "/v1/customers/acme/grants",
+            json!({"amount": 0.5, "category": "plan"}),
+            400,
+            "invalid_request",
+            "/amount",
+        ),
+        (
+            "POST",
+            "/v1/customers/acme/grants",
+            json!({"amount": "0", "category": "plan"}),
+            400,
+            "invalid_request",
+            "/amount",
+        ),
+        (
+            "POST",
+            "/v1/customers/acme/grants",
+            json!({"amount": "-5", "category": "plan"}),
+            400,
+            "invalid_request",
+            "/amount",
+        ),
+        (
+            "POST",
+            "/v1/customers/acme/grants",
+            json!({"amount": "9000000000000", "category": "plan"}),
+            400,
+            "invalid_request",
+            "/amount",
+        ),
+        (
+            "POST",
+            "/v1/customers/acme/grants",
+            json!({"amount": "99999999999999999999", "category": "plan"}),
+            400,
+            "invalid_request",
+            "/amount",
+        ),
+        (
+            "POST",
+            "/v1/customers/acme/grants",
+            json!({"amount": "1", "category": "gift"}),
+            400,
+            "invalid_request",
+            "/category",
+        ),
         ("POST", "/v1/customers/acme/grants", json!({"amount": "1"}), 400, "invalid_request", "/category"),
-        ("POST", "/v1/customers/acme/grants", json!({"amount": "1", "category": "plan", "priority": "high"}), 400, "invalid_request", "/priority"),
-        ("POST", "/v1/customers/acme/grants", json!({"amount": "1", "category": "plan", "expires_at": "2020-01-01T00:00:00Z"}), 400, "invalid_request", "/expires_at"),
-        ("POST", "/v1/customers/acme/grants", json!({"amount": "1", "category": "plan", "features": ["a b"]}), 400, "invalid_request", "/features/0"),
-        ("POST", "/v1/customers/acme/grants", json!({"amount": "1", "category": "plan", "cost_basis": {"amount": "-1", "currency": "EUR"}}), 400, "invalid_request", "/cost_basis/amount"),
-        ("POST", "/v1/customers/acme/grants", json!({"amount": "1", "category": "plan", "cost_basis": {"amount": "1", "currency": "euro"}}), 400, "invalid_request", "/cost_basis/currency"),
-        ("POST", "/v1/customers/acme/adjustments", json!({"amount": "0", "reason": "r"}), 400, "invalid_request", "/amount"),
+        (
+            "POST",
+            "/v1/customers/acme/grants",
+            json!({"amount": "1", "category": "plan", "priority": "high"}),
+            400,
+            "invalid_request",
+            "/priority",
+        ),
+        (
+            "POST",
+            "/v1/customers/acme/grants",
+            json!({"amount": "1", "category": "plan", "expires_at": "2020-01-01T00:00:00Z"}),
+            400,
+            "invalid_request",
+            "/expires_at",
+        ),
+        (
+            "POST",
+            "/v1/customers/acme/grants",
+            json!({"amount": "1", "category": "plan", "features": ["a b"]}),
+            400,
+            "invalid_request",
+            "/features/0",
+        ),
+        (
+            "POST",
+            "/v1/customers/acme/grants",
+            json!({"amount": "1", "category": "plan", "cost_basis": {"amount": "-1", "currency": "EUR"}}),
+            400,
+            "invalid_request",
+            "/cost_basis/amount",
+        ),
+        (
+            "POST",
+            "/v1/customers/acme/grants",
+            json!({"amount": "1", "category": "plan", "cost_basis": {"amount": "1", "currency": "euro"}}),
+            400,
+            "invalid_request",
+            "/cost_basis/currency",
+        ),
+        (
+            "POST",
+            "/v1/customers/acme/adjustments",
+            json!({"amount": "0", "reason": "r"}),
+            400,
+            "invalid_request",
+            "/amount",
+        ),
         ("POST", "/v1/customers/acme/adjustments", json!({"amount": "1"}), 400, "invalid_request", "/reason"),
-        ("POST", "/v1/customers/acme/adjustments", json!({"amount": "-1001", "reason": "r"}), 409, "adjustment_exceeds_available", "/amount"),
+        (
+            "POST",
+            "/v1/customers/acme/adjustments",
+            json!({"amount": "-1001", "reason": "r"}),
+            409,
+            "adjustment_exceeds_available",
+            "/amount",
+        ),
         ("POST", "/v1/customers/acme/reset", json!({"at": 1}), 400, "invalid_request", "/at"),
-        ("POST", "/v1/customers/acme/terms", json!({"policy": "nothing"}), 422, "policy_not_found", "/policy"),
-        ("POST", "/v1/customers/acme/terms", json!({"policy": "standard", "version": 9}), 422, "version_not_found", "/version"),
-        ("POST", "/v1/customers/acme/terms", json!({"policy": "standard", "version": 0}), 422, "version_not_found", "/version"),
-        ("POST", "/v1/customers/acme/terms", json!({"policy": "standard", "mode": "loud"}), 400, "invalid_request", "/mode"),
-        ("POST", "/v1/customers/acme/terms", terms(bad_settings.clone()), 422, "settings_invalid", "/settings/rates/0/price/per_unit"),
-        ("POST", "/v1/plans/pro/terms", terms(bad_settings.clone()), 422, "settings_invalid", "/settings/rates/0/price/per_unit"),
-        ("PUT", "/v1/plans/pro", json!({"interval": "month", "terms": terms(bad_settings)}), 422, "settings_invalid", "/terms/settings/rates/0/price/per_unit"),
+        (
+            "POST",
+            "/v1/customers/acme/terms",
+            json!({"policy": "nothing"}),
+            422,
+            "policy_not_found",
+            "/policy",
+        ),
+        (
+            "POST",
+            "/v1/customers/acme/terms",
+            json!({"policy": "standard", "version": 9}),
+            422,
+            "version_not_found",
+            "/version",
+        ),
+        (
+            "POST",
+            "/v1/customers/acme/terms",
+            json!({"policy": "standard", "version": 0}),
+            422,
+            "version_not_found",
+            "/version",
+        ),
+        (
+            "POST",
+            "/v1/customers/acme/terms",
+            json!({"policy": "standard", "mode": "loud"}),
+            400,
+            "invalid_request",
+            "/mode",
+        ),
+        (
+            "POST",
+            "/v1/customers/acme/terms",
+            terms(bad_settings.clone()),
+            422,
+            "settings_invalid",
+            "/settings/rates/0/price/per_unit",
+        ),
+        (
+            "POST",
+            "/v1/plans/pro/terms",
+            terms(bad_settings.clone()),
+            422,
+            "settings_invalid",
+            "/settings/rates/0/price/per_unit",
+        ),
+        (
+            "PUT",
+            "/v1/plans/pro",
+            json!({"interval": "month", "terms": terms(bad_settings)}),
+            422,
+            "settings_invalid",
+            "/terms/settings/rates/0/price/per_unit",
+        ),
         ("PUT", "/v1/plans/p", json!({"interval": "fortnight"}), 400, "invalid_request", "/interval"),
-        ("PUT", "/v1/plans/p", json!({"interval": {"unit": "month", "count": 0}}), 400, "invalid_request", "/interval"),
-        ("PUT", "/v1/plans/p", json!({"interval": {"unit": "month", "count": 70000}}), 400, "invalid_request", "/interval/count"),
-        ("PUT", "/v1/plans/p", json!({"entitlements": {"a": {"type": "boolean"}}}), 400, "invalid_request", "/entitlements/a/value"),
-        ("PUT", "/v1/plans/p", json!({"entitlements": {"a": {"type": "odd"}}}), 400, "invalid_request", "/entitlements/a/type"),
-        ("PUT", "/v1/plans/p", json!({"terms": {"policy": "nothing"}}), 422, "policy_not_found", "/terms/policy"),
-        ("PUT", "/v1/customers/acme/entitlements/seats", json!({"type": "static"}), 400, "invalid_request", "/value"),
-        ("PUT", "/v1/customers/acme/entitlements/seats", json!({"type": "metered", "value": 1}), 400, "invalid_request", "/value"),
-        ("PUT", "/v1/customers/acme/entitlements/seats", json!({"type": "static", "value": 1, "ends_at": "2026-01-01T00:00:00Z"}), 400, "invalid_request", "/ends_at"),
+        (
+            "PUT",
+            "/v1/plans/p",
+            json!({"interval": {"unit": "month", "count": 0}}),
+            400,
+            "invalid_request",
+            "/interval",
+        ),
+        (
+            "PUT",
+            "/v1/plans/p",
+            json!({"interval": {"unit": "month", "count": 70000}}),
+            400,
+            "invalid_request",
+            "/interval/count",
+        ),
+        (
+            "PUT",
+            "/v1/plans/p",
+            json!({"entitlements": {"a": {"type": "boolean"}}}),
+            400,
+            "invalid_request",
+            "/entitlements/a/value",
+        ),
+        (
+            "PUT",
+            "/v1/plans/p",
+            json!({"entitlements": {"a": {"type": "odd"}}}),
+            400,
+            "invalid_request",
+            "/entitlements/a/type",
+        ),
+        (
+            "PUT",
+            "/v1/plans/p",
+            json!({"terms": {"policy": "nothing"}}),
+            422,
+            "policy_not_found",
+            "/terms/policy",
+        ),
+        (
+            "PUT",
+            "/v1/customers/acme/entitlements/seats",
+            json!({"type": "static"}),
+            400,
+            "invalid_request",
+            "/value",
+        ),
+        (
+            "PUT",
+            "/v1/customers/acme/entitlements/seats",
+            json!({"type": "metered", "value": 1}),
+            400,
+            "invalid_request",
+            "/value",
+        ),
+        (
+            "PUT",
+            "/v1/customers/acme/entitlements/seats",
+            json!({"type": "static", "value": 1, "ends_at": "2026-01-01T00:00:00Z"}),
+            400,
+            "invalid_request",
+            "/ends_at",
+        ),
         ("POST", "/v1/api_keys", json!({"name": "n", "scopes": []}), 400, "invalid_request", "/scopes"),
-        ("POST", "/v1/api_keys", json!({"name": "n", "scopes": ["root"]}), 400, "invalid_request", "/scopes/0"),
+        (
+            "POST",
+            "/v1/api_keys",
+            json!({"name": "n", "scopes": ["root"]}),
+            400,
+            "invalid_request",
+            "/scopes/0",
+        ),
         ("POST", "/v1/test_clock", json!({"now": "soon"}), 400, "invalid_request", "/now"),
     ] {
         let answer = server.ask(method, path).json(&body).send().await;
@@ -215,10 +429,20 @@ async fn what_is_not_there_is_told_so() {
         ("GET", "/v1/customers/acme/balance?at=2030-01-01T00:00:00Z", 400, "invalid_query"),
         ("GET", "/v1/customers/acme/usage?group_by=colour", 400, "invalid_query"),
         ("GET", "/v1/customers/acme/usage?group_by=attributes.", 400, "invalid_query"),
-        ("GET", "/v1/customers/acme/usage?from=2026-02-01T00:00:00Z&to=2026-01-01T00:00:00Z", 400, "invalid_query"),
+        (
+            "GET",
+            "/v1/customers/acme/usage?from=2026-02-01T00:00:00Z&to=2026-01-01T00:00:00Z",
+            400,
+            "invalid_query",
+        ),
     ] {
         let answer = server.ask(method, path).send().await;
-        assert_eq!((answer.status, answer.code().as_str()), (status, code), "{method} {path}: {}", answer.text());
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (status, code),
+            "{method} {path}: {}",
+            answer.text()
+        );
         assert_eq!(answer.json()["instance"], path.split('?').next().unwrap());
     }
     let answer = server.ask("PATCH", "/v1/customers/acme").send().await;
@@ -233,7 +457,8 @@ async fn what_is_not_there_is_told_so() {
 async fn a_closed_customer_takes_nothing_new_and_stays_readable() {
     let server = Server::with_acme().await;
     server.charge("before", 5).await.expect(201);
-    let reserve = server.ask("POST", "/v1/customers/acme/reservations").key("r").json(&usage(10)).send().await;
+    let reserve =
+        server.ask("POST", "/v1/customers/acme/reservations").key("r").json(&usage(10)).send().await;
     let reservation = reserve.expect(201)["id"].as_str().unwrap().to_owned();
     for _ in 0..2 {
         assert_eq!(server.delete("/v1/customers/acme").await.expect(200)["closed"], true);

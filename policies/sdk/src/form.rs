@@ -174,6 +174,26 @@ impl<'de> Form<'de> {
         visitor.visit_map(Object { fields: Form { rest: self.body()? }, name: "" })
     }
 
+    /// Text names a variant without content; an object with one field is a variant and its content.
+    #[inline(never)]
+    fn variant(&mut self, variants: &[&str]) -> Result<Variant<'de>, FormError> {
+        let unfit = || FormError::new(format!("must hold exactly one of: {}", variants.join(", ")));
+        match self.tag()? {
+            Tag::Text => Ok(Variant { name: self.text()?, content: None }),
+            Tag::Object => {
+                let mut fields = Form { rest: self.body()? };
+                if fields.rest.is_empty() {
+                    return Err(unfit());
+                }
+                let name = fields.text()?;
+                let mut after = Form { rest: fields.rest };
+                after.skip()?;
+                if after.rest.is_empty() { Ok(Variant { name, content: Some(fields) }) } else { Err(unfit()) }
+            }
+            _ => Err(FormError::new(format!("must be one of: {}", variants.join(", ")))),
+        }
+    }
+
     #[inline(never)]
     fn skip(&mut self) -> Result<(), FormError> {
         match self.tag()? {
@@ -276,33 +296,13 @@ impl<'de> Deserializer<'de> for &mut Form<'de> {
         visitor.visit_newtype_struct(self)
     }
 
-    /// Text names a variant without content; an object with one field is a variant and its content.
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _: &'static str,
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, FormError> {
-        match self.tag()? {
-            Tag::Text => visitor.visit_enum(de::value::BorrowedStrDeserializer::new(self.text()?)),
-            Tag::Object => {
-                let mut fields = Form { rest: self.body()? };
-                if fields.rest.is_empty() {
-                    return Err(de::Error::invalid_value(Unexpected::Map, &OneOf(variants)));
-                }
-                let name = fields.text()?;
-                let mut after = Form { rest: fields.rest };
-                after.skip()?;
-                if !after.rest.is_empty() {
-                    return Err(de::Error::custom(format!(
-                        "must hold exactly one of: {}",
-                        variants.join(", ")
-                    )));
-                }
-                visitor.visit_enum(Variant { name, content: fields })
-            }
-            _ => Err(de::Error::custom(format!("must be one of: {}", variants.join(", ")))),
-        }
+        visitor.visit_enum(self.variant(variants)?)
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FormError> {
@@ -312,14 +312,6 @@ impl<'de> Deserializer<'de> for &mut Form<'de> {
 
     serde::forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct tuple tuple_struct
-    }
-}
-
-struct OneOf(&'static [&'static str]);
-
-impl Expected for OneOf {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "one of: {}", self.0.join(", "))
     }
 }
 
@@ -366,7 +358,16 @@ impl<'de> de::MapAccess<'de> for Object<'de> {
 
 struct Variant<'de> {
     name: &'de str,
-    content: Form<'de>,
+    content: Option<Form<'de>>,
+}
+
+impl<'de> Variant<'de> {
+    /// What the variant holds, which must be something.
+    fn content(&mut self) -> Result<&mut Form<'de>, FormError> {
+        self.content
+            .as_mut()
+            .ok_or_else(|| FormError::new(format!("\"{}\" must be an object with one field", self.name)))
+    }
 }
 
 impl<'de> de::EnumAccess<'de> for Variant<'de> {
@@ -375,23 +376,28 @@ impl<'de> de::EnumAccess<'de> for Variant<'de> {
 
     fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), FormError> {
         let name = de::value::BorrowedStrDeserializer::new(self.name);
-        Ok((seed.deserialize(name).map_err(|error: FormError| error.at(self.name))?, self))
+        // A name that stands alone is the place itself; one that has content is a step towards it.
+        let place = |error: FormError| if self.content.is_some() { error.at(self.name) } else { error };
+        Ok((seed.deserialize(name).map_err(place)?, self))
     }
 }
 
 impl<'de> de::VariantAccess<'de> for Variant<'de> {
     type Error = FormError;
 
-    fn unit_variant(mut self) -> Result<(), FormError> {
-        de::Deserialize::deserialize(&mut self.content).map_err(|error: FormError| error.at(self.name))
+    fn unit_variant(self) -> Result<(), FormError> {
+        match self.content {
+            None => Ok(()),
+            Some(_) => Err(FormError::new("holds nothing: write the name alone".to_owned()).at(self.name)),
+        }
     }
 
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(mut self, seed: T) -> Result<T::Value, FormError> {
-        seed.deserialize(&mut self.content).map_err(|error| error.at(self.name))
+        seed.deserialize(self.content()?).map_err(|error| error.at(self.name))
     }
 
     fn tuple_variant<V: Visitor<'de>>(mut self, _: usize, visitor: V) -> Result<V::Value, FormError> {
-        self.content.deserialize_seq(visitor).map_err(|error| error.at(self.name))
+        self.content()?.deserialize_seq(visitor).map_err(|error| error.at(self.name))
     }
 
     fn struct_variant<V: Visitor<'de>>(
@@ -399,7 +405,7 @@ impl<'de> de::VariantAccess<'de> for Variant<'de> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, FormError> {
-        self.content.deserialize_map(visitor).map_err(|error| error.at(self.name))
+        self.content()?.deserialize_map(visitor).map_err(|error| error.at(self.name))
     }
 }
 
@@ -485,7 +491,10 @@ mod tests {
             (r#"{"mode": {"tiers": {"up_to": "1"}}}"#, "/mode/tiers/up_to", "must be u32, not text"),
             (r#"{"mode": {"tiers": {"up_to": 1}, "block": 2}}"#, "/mode", "must hold exactly one of"),
             (r#"{"mode": {"pair": [1, 2, 3]}}"#, "/mode/pair", "the list is too long"),
-            (r#"{"mode": {}}"#, "/mode", "must be one of"),
+            (r#"{"mode": {}}"#, "/mode", "must hold exactly one of"),
+            (r#"{"mode": {"block": 1}}"#, "/mode/block", "holds nothing: write the name alone"),
+            (r#"{"mode": "allow"}"#, "/mode", "\"allow\" must be an object with one field"),
+            (r#"{"mode": {"halt": 1}}"#, "/mode/halt", "unknown value \"halt\""),
             (r#"{"mode": 1}"#, "/mode", "must be one of"),
             (r#"{"signed": -200}"#, "/signed", "must be i8"),
         ] {

@@ -9,6 +9,7 @@
 extern crate alloc;
 
 mod bytes;
+mod checks;
 mod overage;
 mod rating;
 mod reset;

@@ -1,13 +1,9 @@
-//! The settings, as people write them in JSON. In: typed values. Out: every problem that types alone don't show, each at
-//! its JSON pointer. Nothing is decided here.
+//! The settings, as people write them in JSON. In: what serde reads. Out: typed values. What types alone don't show is
+//! checked next door, in `checks`.
 
-use alloc::{
-    borrow::ToOwned,
-    string::{String, ToString},
-    vec::Vec,
-};
+use alloc::{borrow::ToOwned, string::String, vec::Vec};
 use core::fmt;
-use proviso_sdk::{Amount, CREDITS, Credits, Percent, Price, Rounding, Window, types::Problem};
+use proviso_sdk::{Amount, CREDITS, Credits, Percent, Price, Rounding, Window};
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor},
@@ -362,150 +358,7 @@ pub enum Settle {
     Deduct,
 }
 
-const CATEGORIES: [&str; 8] =
-    ["plan", "trial", "prepaid", "promotional", "top_up", "contract", "rollover", "adjustment"];
-
-/// The most that one amount of credits may be: what the host accepts in one movement.
-const LARGEST: Credits = Credits(1_000_000_000_000_000);
-
-/// Collects problems, each at the place that is being looked at.
-#[derive(Default)]
-struct Check {
-    problems: Vec<Problem>,
-    pointer: String,
-}
-
-// Settings are checked once: what is called from everywhere is kept out of line, so that the module stays small.
-impl Check {
-    /// Looks at a field.
-    fn within(&mut self, field: &str, look: impl FnOnce(&mut Self)) {
-        let before = self.enter(field);
-        look(self);
-        self.pointer.truncate(before);
-    }
-
-    /// Looks at every item of a list in a field.
-    fn each<T>(&mut self, field: &str, items: &[T], mut look: impl FnMut(&mut Self, &T)) {
-        let before = self.enter(field);
-        for (index, item) in items.iter().enumerate() {
-            let list = self.enter(&index.to_string());
-            look(self, item);
-            self.pointer.truncate(list);
-        }
-        self.pointer.truncate(before);
-    }
-
-    #[inline(never)]
-    fn enter(&mut self, step: &str) -> usize {
-        let before = self.pointer.len();
-        self.pointer.push('/');
-        self.pointer.push_str(step);
-        before
-    }
-
-    #[inline(never)]
-    fn that(&mut self, fine: bool, detail: &str) {
-        if !fine {
-            self.problems.push(Problem::new(&self.pointer, detail));
-        }
-    }
-
-    #[inline(never)]
-    fn at(&mut self, field: &str, fine: bool, detail: &str) {
-        self.within(field, |check| check.that(fine, detail));
-    }
-
-    #[inline(never)]
-    fn key(&mut self, field: &str, text: &str) {
-        let fine = (1..=128).contains(&text.len())
-            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte));
-        self.at(field, fine, "must be 1 to 128 letters, digits, or any of _ . : -");
-    }
-
-    #[inline(never)]
-    fn category(&mut self, category: &str) {
-        self.that(
-            CATEGORIES.contains(&category),
-            "must be one of: plan, trial, prepaid, promotional, top_up, contract, rollover, adjustment",
-        );
-    }
-
-    #[inline(never)]
-    fn credits(&mut self, field: &str, credits: Credits) {
-        self.at(field, credits.is_positive() && credits <= LARGEST, "must be above 0 and at most 1000000000");
-    }
-
-    #[inline(never)]
-    fn price(&mut self, field: &str, price: Price) {
-        self.at(field, price >= Price::ZERO, "must not be negative");
-    }
-
-    #[inline(never)]
-    fn money(&mut self, field: &str, money: Option<&MoneySettings>) {
-        let Some(money) = money else { return };
-        self.within(field, |check| {
-            check.at("amount", money.amount >= Credits::ZERO, "must not be negative");
-            let fine =
-                money.currency.len() == 3 && money.currency.bytes().all(|byte| byte.is_ascii_uppercase());
-            check.at("currency", fine, "must be an ISO 4217 code such as EUR");
-        });
-    }
-}
-
-impl Settings {
-    /// What is wrong with settings that have the right types.
-    pub(crate) fn problems(&self) -> Vec<Problem> {
-        let mut check = Check::default();
-        check.key("credit", &self.credit);
-        let minimum = self.minimum_charge;
-        check.at("minimum_charge", (Credits::ZERO..=LARGEST).contains(&minimum), "must be 0 to 1000000000");
-        check.each("rates", &self.rates, |check, rate| {
-            rate.check(check);
-            let same = |other: &&Rate| {
-                (&other.feature, &other.quantity, &other.when) == (&rate.feature, &rate.quantity, &rate.when)
-            };
-            let first = self.rates.iter().find(same).is_some_and(|first| core::ptr::eq(first, rate));
-            check.that(first, "an earlier rate has the same feature, quantity and conditions");
-        });
-        check.within("overage", |check| self.overage.check(check));
-        if let Some(reset) = &self.reset {
-            check.within("reset", |check| reset.check(check));
-        }
-        check.problems
-    }
-}
-
 impl Rate {
-    fn check(&self, check: &mut Check) {
-        if let Some(feature) = &self.feature {
-            check.key("feature", feature);
-        }
-        check.at("quantity", self.quantity.as_deref() != Some(""), "must not be empty");
-        check.within("price", |check| {
-            let flat = matches!(self.price, PriceModel::Flat(_));
-            check.that(flat || self.quantity.is_some(), "only a flat price goes without a quantity");
-            match &self.price {
-                PriceModel::Flat(price) => check.price("flat", *price),
-                PriceModel::PerUnit(price) => check.price("per_unit", *price),
-                PriceModel::PerBlock(block) => check.within("per_block", |check| {
-                    check.at("size", block.size.is_positive(), "must be above 0");
-                    check.price("price", block.price);
-                }),
-                PriceModel::Graduated(tiers) => check.within("graduated", |check| tiers.check(check)),
-                PriceModel::Volume(tiers) => check.within("volume", |check| tiers.check(check)),
-            }
-        });
-        if let Some(included) = &self.included {
-            check.within("included", |check| {
-                check.at("units", included.units.is_positive(), "must be above 0");
-                let fits = matches!(self.price, PriceModel::PerUnit(_));
-                check.that(fits, "goes with per_unit only; give tiers a first tier with the price 0");
-            });
-        }
-        let kept = self.span() == Span::Usage || self.when.0.len() <= 1;
-        check.at("when", kept, "a total over time can be kept for one attribute, not for several");
-    }
-
     /// Over which time the price depends on usage.
     pub(crate) fn span(&self) -> Span {
         match (&self.price, &self.included) {
@@ -516,90 +369,7 @@ impl Rate {
     }
 }
 
-impl Tiers {
-    fn check(&self, check: &mut Check) {
-        let count = self.tiers.len();
-        check.at("tiers", (1..=32).contains(&count), "must hold 1 to 32 tiers");
-        let (mut below, mut left) = (Amount::ZERO, count);
-        check.each("tiers", &self.tiers, |check, tier| {
-            left -= 1;
-            check.price("per_unit", tier.per_unit);
-            match tier.up_to {
-                Some(up_to) => {
-                    check.at("up_to", up_to > below, "must be above the tier before");
-                    check.at("up_to", left > 0, "the last tier has no end");
-                    below = up_to;
-                }
-                None => check.that(left == 0, "field \"up_to\" is missing"),
-            }
-        });
-    }
-}
-
-impl OverageSettings {
-    fn check(&self, check: &mut Check) {
-        use OverageMode::{Allow, RequirePurchase, TopUp};
-        for (field, given, mode, detail) in [
-            ("limit", self.limit.is_some(), Allow, "goes with the mode allow only"),
-            ("offers", !self.offers.is_empty(), RequirePurchase, "goes with the mode require_purchase only"),
-            ("pack", self.pack.is_some(), TopUp, "goes with the mode top_up only"),
-            ("max_packs", self.max_packs.is_some(), TopUp, "goes with the mode top_up only"),
-            ("price", self.price.is_some(), TopUp, "goes with the mode top_up only"),
-            (
-                "expires_after_days",
-                self.expires_after_days.is_some(),
-                TopUp,
-                "goes with the mode top_up only",
-            ),
-        ] {
-            check.at(field, !given || self.mode == mode, detail);
-        }
-        check.at("limit", self.limit.is_none_or(|limit| limit >= Credits::ZERO), "must not be negative");
-        let offers = self.mode != RequirePurchase || !self.offers.is_empty();
-        check.at("offers", offers, "must hold at least one offer");
-        check.each("offers", &self.offers, |check, offer| {
-            check.credits("credits", offer.credits);
-            check.money("price", offer.price.as_ref());
-        });
-        match self.pack {
-            Some(pack) => check.credits("pack", pack),
-            None => check.that(self.mode != TopUp, "field \"pack\" is missing"),
-        }
-        check.at("max_packs", self.max_packs != Some(0), "must be above 0");
-        check.at("expires_after_days", self.expires_after_days != Some(0), "must be above 0");
-        check.money("price", self.price.as_ref());
-    }
-}
-
 impl ResetSettings {
-    fn check(&self, check: &mut Check) {
-        check.each("allowance", &self.allowance, |check, allowance| {
-            check.credits("amount", allowance.amount);
-            check.key("credit", &allowance.credit);
-            check.within("category", |check| check.category(&allowance.category));
-            check.within("features", |check| {
-                for (index, feature) in allowance.features.iter().enumerate() {
-                    check.key(&index.to_string(), feature);
-                }
-            });
-            check.money("cost_basis", allowance.cost_basis.as_ref());
-        });
-        check.each("expire", self.expire.as_deref().unwrap_or_default(), |check, category| {
-            check.category(category);
-            let rolls = self.rollover.is_some() && category == "rollover";
-            check.that(!rolls, "say expires_after_periods in the rollover instead");
-        });
-        let Some(rollover) = &self.rollover else { return };
-        check.within("rollover", |check| {
-            let percent =
-                rollover.percent.is_none_or(|percent| percent.is_positive() && percent <= Percent::ALL);
-            check.at("percent", percent, "must be above 0 and at most 100");
-            check.at("cap", rollover.cap.is_none_or(Credits::is_positive), "must be above 0");
-            check.at("max", rollover.max.is_none_or(Credits::is_positive), "must be above 0");
-            check.at("expires_after_periods", rollover.expires_after_periods != Some(0), "must be above 0");
-        });
-    }
-
     /// Whether grants of a category end with the period.
     pub(crate) fn ends(&self, category: &str) -> bool {
         match &self.expire {

@@ -62,7 +62,9 @@ async fn serve(settings: Settings, limits: Limits) -> Result<(), Error> {
     let signals = Signals::listen().map_err(Error::system("listening for signals"))?;
     let engine = start(&settings, limits).await?;
     if settings.test_clock {
-        warn!("TEST CLOCK: anyone with an admin key can move this host's time forward. Never use this in production");
+        warn!(
+            "TEST CLOCK: anyone with an admin key can move this host's time forward. Never use this in production"
+        );
     }
     let stopwatch = Stopwatch::start();
     let options = ServerOptions {

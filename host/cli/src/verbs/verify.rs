@@ -83,7 +83,8 @@ mod tests {
 
     #[test]
     fn reports_say_what_differs() {
-        let mut verification = Verification { customers: 1, entries: 1_200, snapshots: 3, ..Verification::default() };
+        let mut verification =
+            Verification { customers: 1, entries: 1_200, snapshots: 3, ..Verification::default() };
         assert_eq!(
             report(&verification, Paint::plain()),
             "verified 1 customer, 1,200 entries, 3 saved states: every balance, transfer and hash agrees\n"

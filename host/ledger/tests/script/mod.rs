@@ -195,6 +195,7 @@ impl World {
                 }
             };
             said.push(format!("{} {what}", offset(at)));
+            assert!(said.len() < 100, "what is due never ends: {said:?}");
         }
         self.now = to;
         if said.is_empty() { "nothing".to_owned() } else { said.join(" | ") }

@@ -199,7 +199,9 @@ impl Sim {
 
     /// As the engine does: what is due comes first, each at its own instant.
     pub fn catch_up(&mut self) {
+        let before = self.sealed.len();
         while let Some((at, due)) = self.state.next_due().filter(|(at, _)| *at <= self.now()) {
+            assert!(self.sealed.len() - before < 10_000, "what is due never ends");
             assert!(at >= self.state.at, "{due:?} was due at {at}, before the entry at {}", self.state.at);
             match due {
                 Due::ReservationExpiry(id) => self.seal(at, self.state.expire_reservation(id).unwrap()),

@@ -9,7 +9,10 @@ use axum::{
     body::Bytes,
     extract::{FromRequest, Request},
 };
-use serde::{Deserialize, de::{DeserializeOwned, IgnoredAny}};
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use serde_path_to_error::{Path, Segment};
 use std::{fmt::Write as _, sync::Arc};
 

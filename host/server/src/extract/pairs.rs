@@ -54,7 +54,8 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Pairs<T> {
             }
             pairs.push((name.0, map.next_value()?));
         }
-        pairs::sort(&mut pairs).map_err(|name| A::Error::custom(format_args!("{name:?} stands there twice")))?;
+        pairs::sort(&mut pairs)
+            .map_err(|name| A::Error::custom(format_args!("{name:?} stands there twice")))?;
         Ok(pairs)
     }
 }
@@ -65,7 +66,11 @@ struct Amount(Quantity);
 impl<'de> Deserialize<'de> for Amount {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let quantity = Quantity::deserialize(deserializer)?;
-        if quantity.is_negative() { Err(D::Error::custom("must not be negative")) } else { Ok(Self(quantity)) }
+        if quantity.is_negative() {
+            Err(D::Error::custom("must not be negative"))
+        } else {
+            Ok(Self(quantity))
+        }
     }
 }
 

@@ -74,7 +74,8 @@ impl Paging {
         K: std::str::FromStr + ToString + Ord,
     {
         let (limit, after) = (self.limit()? as usize, self.after::<K>()?);
-        let rest = items.into_iter().skip_while(|item| after.as_ref().is_some_and(|after| key(item) <= *after));
+        let rest =
+            items.into_iter().skip_while(|item| after.as_ref().is_some_and(|after| key(item) <= *after));
         let mut data: Vec<T> = rest.take(limit + 1).collect();
         Ok(Page { next_cursor: cut(&mut data, limit, key), data })
     }

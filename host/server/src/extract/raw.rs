@@ -47,7 +47,9 @@ pub async fn read_body(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
 
 /// Whether the body says it is of type `expected` (such as `application/json`); in UTF-8, if it says in what.
 pub fn is_of_type(headers: &HeaderMap, expected: &str) -> bool {
-    let Some(header) = headers.get(CONTENT_TYPE).and_then(|header| header.to_str().ok()) else { return false };
+    let Some(header) = headers.get(CONTENT_TYPE).and_then(|header| header.to_str().ok()) else {
+        return false;
+    };
     let mut parts = header.split(';').map(str::trim);
     let same = parts.next().is_some_and(|found| found.eq_ignore_ascii_case(expected));
     same && parts.all(|parameter| match parameter.split_once('=') {

@@ -37,6 +37,7 @@ pub struct AdjustmentBody {
 #[utoipa::path(
     post,
     path = "/v1/customers/{customer}/adjustments",
+    operation_id = "adjust_balance",
     tag = "Customers",
     params(
         ("customer" = String, Path, description = "Whose"),

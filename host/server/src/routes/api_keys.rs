@@ -77,6 +77,7 @@ pub struct ApiKeyAnswer<'a> {
 #[utoipa::path(
     post,
     path = "/v1/api_keys",
+    operation_id = "create_api_key",
     tag = "Operating",
     params(("Idempotency-Key" = Option<String>, Header, description = "The same for repeats")),
     request_body = ApiKeyBody,
@@ -98,9 +99,8 @@ pub async fn create(
         return Err(Problem::invalid(vec![FieldError::new("/scopes", "must name at least one scope")]));
     }
     // What is kept for a repeat holds no secret.
-    let render = |key: &Arc<ApiKey>| {
-        (201, serde_json::to_string(&ApiKeyAnswer::new(key, None)).unwrap_or_default())
-    };
+    let render =
+        |key: &Arc<ApiKey>| (201, serde_json::to_string(&ApiKeyAnswer::new(key, None)).unwrap_or_default());
     let once = idempotency.map(|(key, request)| Once { key, request, render: &render });
     let secret = (app.options.new_secret)();
     let added = app.engine.add_api_key(&secret, name, scopes, customer, expires_at, once).await?;
@@ -114,6 +114,7 @@ pub async fn create(
 #[utoipa::path(
     get,
     path = "/v1/api_keys",
+    operation_id = "list_api_keys",
     tag = "Operating",
     params(Paging),
     responses(
@@ -137,6 +138,7 @@ pub async fn list(
 #[utoipa::path(
     delete,
     path = "/v1/api_keys/{api_key}",
+    operation_id = "revoke_api_key",
     tag = "Operating",
     params(("api_key" = String, Path, description = "The key's id")),
     responses(

@@ -89,6 +89,7 @@ pub struct OpenReservation<'a> {
 #[utoipa::path(
     get,
     path = "/v1/customers/{customer}/balance",
+    operation_id = "read_balance",
     tag = "Reading",
     params(("customer" = String, Path, description = "Whose"), AsOf),
     responses(

@@ -80,7 +80,7 @@ pub struct ItemResult<'a> {
 /// The body of a charge, or of its problem.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-#[schema(as = BatchResultBody)]
+#[schema(as = ChargeOrProblem)]
 pub enum ItemBody<'a> {
     /// It was charged.
     #[schema(value_type = Charge)]
@@ -96,6 +96,7 @@ pub enum ItemBody<'a> {
 #[utoipa::path(
     post,
     path = "/v1/charges/batch",
+    operation_id = "charge_batch",
     tag = "Usage",
     request_body = Vec<Item>,
     responses(

@@ -19,6 +19,7 @@ use std::sync::Arc;
 #[utoipa::path(
     post,
     path = "/v1/customers/{customer}/charges",
+    operation_id = "charge",
     tag = "Usage",
     params(
         ("customer" = String, Path, description = "Who pays"),

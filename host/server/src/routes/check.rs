@@ -57,6 +57,7 @@ pub struct Check<'a> {
 #[utoipa::path(
     post,
     path = "/v1/customers/{customer}/check",
+    operation_id = "check",
     tag = "Usage",
     params(("customer" = String, Path, description = "Who would pay")),
     request_body = UsageBody,

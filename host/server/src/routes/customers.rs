@@ -92,6 +92,7 @@ pub struct CustomerAnswer<'a> {
 #[utoipa::path(
     put,
     path = "/v1/customers/{customer}",
+    operation_id = "put_customer",
     tag = "Customers",
     params(("customer" = String, Path, description = "The caller's own key")),
     request_body = CustomerBody,
@@ -133,6 +134,7 @@ pub async fn put(
 #[utoipa::path(
     get,
     path = "/v1/customers/{customer}",
+    operation_id = "read_customer",
     tag = "Customers",
     params(("customer" = String, Path, description = "The customer")),
     responses(
@@ -149,6 +151,7 @@ pub async fn get(State(app): State<Arc<App>>, customer: Customer<Read>) -> Resul
 #[utoipa::path(
     get,
     path = "/v1/customers",
+    operation_id = "list_customers",
     tag = "Customers",
     params(Paging),
     responses(
@@ -177,6 +180,7 @@ pub async fn list(
 #[utoipa::path(
     delete,
     path = "/v1/customers/{customer}",
+    operation_id = "close_customer",
     tag = "Customers",
     params(("customer" = String, Path, description = "The customer")),
     responses(

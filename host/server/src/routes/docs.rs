@@ -21,6 +21,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 #[utoipa::path(
     get,
     path = "/openapi.json",
+    operation_id = "openapi",
     tag = "Operating",
     security(()),
     responses((status = 200, description = "OpenAPI 3.1", body = Object)),
@@ -33,6 +34,7 @@ pub async fn openapi(State(app): State<Arc<App>>) -> Response {
 #[utoipa::path(
     get,
     path = "/docs",
+    operation_id = "docs",
     tag = "Operating",
     security(()),
     responses((status = 200, description = "A page", body = String, content_type = "text/html")),
@@ -45,6 +47,7 @@ pub async fn page() -> Response {
 #[utoipa::path(
     get,
     path = "/docs/{file}",
+    operation_id = "docs_file",
     tag = "Operating",
     security(()),
     params(("file" = String, Path, description = "`page.js` or `page.css`")),

@@ -151,6 +151,7 @@ pub struct EntitlementView {
 #[utoipa::path(
     get,
     path = "/v1/customers/{customer}/entitlements",
+    operation_id = "list_entitlements",
     tag = "Reading",
     params(("customer" = String, Path, description = "Whose"), Paging),
     responses(
@@ -172,6 +173,7 @@ pub async fn list(
 #[utoipa::path(
     get,
     path = "/v1/customers/{customer}/entitlements/{feature}",
+    operation_id = "read_entitlement",
     tag = "Reading",
     params(
         ("customer" = String, Path, description = "Whose"),
@@ -197,6 +199,7 @@ pub async fn get(
 #[utoipa::path(
     put,
     path = "/v1/customers/{customer}/entitlements/{feature}",
+    operation_id = "put_entitlement_override",
     tag = "Customers",
     params(
         ("customer" = String, Path, description = "Whose"),
@@ -235,6 +238,7 @@ pub async fn put(
 #[utoipa::path(
     delete,
     path = "/v1/customers/{customer}/entitlements/{feature}",
+    operation_id = "delete_entitlement_override",
     tag = "Customers",
     params(
         ("customer" = String, Path, description = "Whose"),

@@ -11,13 +11,17 @@ use crate::{
     schema,
 };
 use axum::extract::State;
-use proviso_engine::command::Command;
+use proviso_engine::{
+    EngineError,
+    command::{Command, Reply, Request},
+};
 use proviso_ledger::{
     credits::Credits,
     error::Rejection,
     grant::{Category, CostBasis, Grant as LedgerGrant, default_credit},
     ids::{GrantId, Key},
     time::Timestamp,
+    transfer::Book,
 };
 use serde::Deserialize;
 use std::sync::Arc;
@@ -87,6 +91,7 @@ pub struct MoneyBody {
 #[utoipa::path(
     post,
     path = "/v1/customers/{customer}/grants",
+    operation_id = "create_grant",
     tag = "Customers",
     params(
         ("customer" = String, Path, description = "To whom"),
@@ -116,6 +121,7 @@ pub async fn create(
 #[utoipa::path(
     get,
     path = "/v1/customers/{customer}/grants",
+    operation_id = "list_grants",
     tag = "Customers",
     params(("customer" = String, Path, description = "Whose"), Paging),
     responses(
@@ -139,6 +145,7 @@ pub async fn list(
 #[utoipa::path(
     get,
     path = "/v1/customers/{customer}/grants/{grant}",
+    operation_id = "read_grant",
     tag = "Customers",
     params(
         ("customer" = String, Path, description = "Whose"),
@@ -165,6 +172,7 @@ pub async fn get(
 #[utoipa::path(
     post,
     path = "/v1/customers/{customer}/grants/{grant}/void",
+    operation_id = "void_grant",
     tag = "Customers",
     params(
         ("customer" = String, Path, description = "Whose"),
@@ -185,8 +193,23 @@ pub async fn void(
 ) -> Result<Answer, Problem> {
     let path = [customer.id.as_str(), &id.to_string()].join("/");
     let idempotency = key.with(&[b"void", path.as_bytes(), &body.bytes]);
-    let outcome = app.record(customer.id.clone(), Command::Void(id), idempotency).await?;
-    render::answer(&customer.id, &outcome)
+    let request = Request { customer: customer.id.clone(), command: Command::Void(id), idempotency };
+    match app.engine.execute(request).await {
+        Ok(Reply::Entry(outcome)) => render::answer(&customer.id, &outcome),
+        Ok(other) => Err(Problem::internal(format!("a void was answered with {other:?}"))),
+        // A state forgets grants of which nothing is left: the journal tells those from ones that never were.
+        Err(EngineError::Rejected(Rejection::GrantNotFound(_))) if was_made(&app, &customer, id).await? => {
+            Err(Rejection::GrantClosed(id).into())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn was_made(app: &App, customer: &Customer<Manage>, id: GrantId) -> Result<bool, Problem> {
+    let page = app.engine.ledger(&customer.id, id.entry.checked_add(1), 1).await?;
+    let Some((entry, _)) = page.entries.first() else { return Ok(false) };
+    let made = entry.transfers.iter().any(|transfer| transfer.to == Book::Grant(id));
+    Ok(entry.seq == id.entry && made)
 }
 
 fn grant(body: GrantBody) -> Result<LedgerGrant, Problem> {
@@ -215,9 +238,7 @@ fn grant(body: GrantBody) -> Result<LedgerGrant, Problem> {
         effective_at: body.effective_at.unwrap_or(Timestamp(i64::MIN)),
         expires_at: body.expires_at,
         features: body.features,
-        cost_basis: body
-            .cost_basis
-            .map(|basis| CostBasis { amount: basis.amount, currency: basis.currency }),
+        cost_basis: body.cost_basis.map(|basis| CostBasis { amount: basis.amount, currency: basis.currency }),
         metadata: body.metadata.0,
     })
 }

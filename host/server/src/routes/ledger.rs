@@ -25,7 +25,7 @@ use utoipa::ToSchema;
 #[derive(Debug, Serialize, ToSchema)]
 pub struct LedgerEntry<'a> {
     /// Its number: 1, 2, 3, with no gaps.
-    entry: Seq,
+    entry: u64,
     /// When it was accepted.
     #[schema(value_type = schema::Time)]
     at: Timestamp,
@@ -90,6 +90,7 @@ pub struct AfterView<'a> {
 #[utoipa::path(
     get,
     path = "/v1/customers/{customer}/ledger",
+    operation_id = "read_ledger",
     tag = "Reading",
     params(("customer" = String, Path, description = "Whose"), Paging),
     responses(

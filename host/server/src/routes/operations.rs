@@ -1,6 +1,10 @@
 //! For whoever runs the server: is it up, is it ready, what did it do. No key is needed.
 
-use crate::{answers::Answer, app::App, problem::{Problem, ProblemBody}};
+use crate::{
+    answers::Answer,
+    app::App,
+    problem::{Problem, ProblemBody},
+};
 use axum::{
     extract::State,
     http::header::CONTENT_TYPE,
@@ -22,6 +26,7 @@ pub struct Health {
 #[utoipa::path(
     get,
     path = "/healthz",
+    operation_id = "healthz",
     tag = "Operating",
     security(()),
     responses((status = 200, description = "It answers", body = Health)),
@@ -34,6 +39,7 @@ pub async fn healthz() -> Result<Answer, Problem> {
 #[utoipa::path(
     get,
     path = "/readyz",
+    operation_id = "readyz",
     tag = "Operating",
     security(()),
     responses(
@@ -50,6 +56,7 @@ pub async fn readyz(State(app): State<Arc<App>>) -> Result<Answer, Problem> {
 #[utoipa::path(
     get,
     path = "/metrics",
+    operation_id = "metrics",
     tag = "Operating",
     security(()),
     responses((status = 200, description = "Prometheus' text format", body = String, content_type = "text/plain")),

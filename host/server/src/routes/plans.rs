@@ -157,6 +157,7 @@ pub struct EntitlementOfPlan {
 #[utoipa::path(
     put,
     path = "/v1/plans/{plan}",
+    operation_id = "put_plan",
     tag = "Plans",
     params(("plan" = String, Path, description = "The caller's own key")),
     request_body = PlanBody,
@@ -197,6 +198,7 @@ pub async fn put(
 #[utoipa::path(
     get,
     path = "/v1/plans/{plan}",
+    operation_id = "read_plan",
     tag = "Plans",
     params(("plan" = String, Path, description = "The plan")),
     responses(
@@ -218,6 +220,7 @@ pub async fn get(
 #[utoipa::path(
     get,
     path = "/v1/plans",
+    operation_id = "list_plans",
     tag = "Plans",
     params(Paging),
     responses(
@@ -253,7 +256,11 @@ impl<'a> PlanAnswer<'a> {
             plan: &plan.plan,
             name: &plan.name,
             interval: plan.interval.map(|Interval { unit, count }| Units { unit, count }),
-            entitlements: plan.entitlements.iter().map(|(feature, one)| (feature, entitlement(one))).collect(),
+            entitlements: plan
+                .entitlements
+                .iter()
+                .map(|(feature, one)| (feature, entitlement(one)))
+                .collect(),
             terms: terms.map(Terms::new),
             created_at: plan.created_at,
         }

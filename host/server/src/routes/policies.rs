@@ -49,6 +49,7 @@ pub struct PolicyAnswer<'a> {
 #[utoipa::path(
     put,
     path = "/v1/policies/{policy}",
+    operation_id = "put_policy",
     tag = "Policies",
     params(("policy" = String, Path, description = "The caller's own key")),
     request_body = Option<PolicyBody>,
@@ -73,6 +74,7 @@ pub async fn put(
 #[utoipa::path(
     get,
     path = "/v1/policies/{policy}",
+    operation_id = "read_policy",
     tag = "Policies",
     params(("policy" = String, Path, description = "The policy")),
     responses(
@@ -94,6 +96,7 @@ pub async fn get(
 #[utoipa::path(
     get,
     path = "/v1/policies",
+    operation_id = "list_policies",
     tag = "Policies",
     params(Paging),
     responses(

@@ -81,6 +81,7 @@ pub struct CommitBody {
 #[utoipa::path(
     post,
     path = "/v1/customers/{customer}/reservations",
+    operation_id = "reserve",
     tag = "Usage",
     params(
         ("customer" = String, Path, description = "Who pays"),
@@ -118,6 +119,7 @@ pub async fn reserve(
 #[utoipa::path(
     post,
     path = "/v1/customers/{customer}/reservations/{reservation}/commit",
+    operation_id = "commit_reservation",
     tag = "Usage",
     params(
         ("customer" = String, Path, description = "Who pays"),
@@ -156,6 +158,7 @@ pub struct Empty {}
 #[utoipa::path(
     post,
     path = "/v1/customers/{customer}/reservations/{reservation}/release",
+    operation_id = "release_reservation",
     tag = "Usage",
     params(
         ("customer" = String, Path, description = "Who would have paid"),
@@ -192,7 +195,9 @@ async fn close(
         Ok(Reply::Entry(outcome)) => render::answer(&customer.id, &outcome),
         Ok(other) => Err(Problem::internal(format!("a reservation was answered with {other:?}"))),
         // A state keeps no closed reservations: the journal tells those from ones that never were.
-        Err(EngineError::Rejected(Rejection::ReservationClosed(_))) if !was_made(app, customer, id).await? => {
+        Err(EngineError::Rejected(Rejection::ReservationClosed(_)))
+            if !was_made(app, customer, id).await? =>
+        {
             Err(Rejection::ReservationNotFound(id).into())
         }
         Err(error) => Err(error.into()),

@@ -19,6 +19,7 @@ use std::sync::Arc;
 #[utoipa::path(
     post,
     path = "/v1/customers/{customer}/reset",
+    operation_id = "reset_period",
     tag = "Customers",
     params(
         ("customer" = String, Path, description = "Whose period"),

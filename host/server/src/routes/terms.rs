@@ -147,6 +147,7 @@ impl<'a> Terms<'a> {
 #[utoipa::path(
     post,
     path = "/v1/plans/{plan}/terms",
+    operation_id = "bind_plan_terms",
     tag = "Plans",
     params(
         ("plan" = String, Path, description = "The plan"),
@@ -182,6 +183,7 @@ pub async fn bind_to_plan(
 #[utoipa::path(
     post,
     path = "/v1/customers/{customer}/terms",
+    operation_id = "bind_customer_terms",
     tag = "Customers",
     params(
         ("customer" = String, Path, description = "The customer"),
@@ -212,6 +214,7 @@ pub async fn bind_to_customer(
 #[utoipa::path(
     post,
     path = "/v1/plans/{plan}/terms/{terms}/end",
+    operation_id = "end_plan_terms",
     tag = "Plans",
     params(
         ("plan" = String, Path, description = "The plan"),
@@ -246,6 +249,7 @@ pub async fn end_of_plan(
 #[utoipa::path(
     post,
     path = "/v1/customers/{customer}/terms/{terms}/end",
+    operation_id = "end_customer_terms",
     tag = "Customers",
     params(
         ("customer" = String, Path, description = "The customer"),
@@ -276,6 +280,7 @@ pub async fn end_of_customer(
 #[utoipa::path(
     get,
     path = "/v1/plans/{plan}/terms",
+    operation_id = "list_plan_terms",
     tag = "Plans",
     params(("plan" = String, Path, description = "The plan"), Paging),
     responses(
@@ -301,6 +306,7 @@ pub async fn list_of_plan(
 #[utoipa::path(
     get,
     path = "/v1/customers/{customer}/terms",
+    operation_id = "list_customer_terms",
     tag = "Customers",
     params(("customer" = String, Path, description = "The customer"), Paging),
     responses(
@@ -321,6 +327,7 @@ pub async fn list_of_customer(
 #[utoipa::path(
     get,
     path = "/v1/plans/{plan}/terms/{terms}",
+    operation_id = "read_plan_terms",
     tag = "Plans",
     params(
         ("plan" = String, Path, description = "The plan"),
@@ -344,6 +351,7 @@ pub async fn get_of_plan(
 #[utoipa::path(
     get,
     path = "/v1/customers/{customer}/terms/{terms}",
+    operation_id = "read_customer_terms",
     tag = "Customers",
     params(
         ("customer" = String, Path, description = "The customer"),

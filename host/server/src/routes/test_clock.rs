@@ -27,6 +27,7 @@ pub struct TestClock {
 #[utoipa::path(
     get,
     path = "/v1/test_clock",
+    operation_id = "read_test_clock",
     tag = "Operating",
     responses(
         (status = 200, description = "The host's time", body = TestClock),
@@ -43,6 +44,7 @@ pub async fn get(State(app): State<Arc<App>>, _: Operator<Admin>) -> Result<Answ
 #[utoipa::path(
     post,
     path = "/v1/test_clock",
+    operation_id = "advance_test_clock",
     tag = "Operating",
     request_body = TestClock,
     responses(

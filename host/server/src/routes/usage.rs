@@ -79,6 +79,7 @@ pub struct CostOfCredit {
 #[utoipa::path(
     get,
     path = "/v1/customers/{customer}/usage",
+    operation_id = "report_usage",
     tag = "Reading",
     params(("customer" = String, Path, description = "Whose"), Report),
     responses(
@@ -106,7 +107,8 @@ pub async fn report(
         return Err(Problem::bad_query(format!("group_by names more than {MOST_GROUPINGS} things")));
     }
     let groups = app.engine.usage(&customer.id, from, to, &groupings).await?;
-    let mut rest = groups.into_iter().skip_while(|(key, _)| after.as_ref().is_some_and(|after| *key <= after.0));
+    let mut rest =
+        groups.into_iter().skip_while(|(key, _)| after.as_ref().is_some_and(|after| *key <= after.0));
     let page: Vec<_> = rest.by_ref().take(limit).collect();
     let last = page.last().filter(|_| rest.next().is_some());
     let next_cursor = last.map(|(key, _)| cursor(&GroupCursor(key.clone())));

@@ -75,6 +75,7 @@ pub struct ManifestAnswer<'a> {
 #[utoipa::path(
     post,
     path = "/v1/policies/{policy}/versions",
+    operation_id = "upload_version",
     tag = "Policies",
     params(("policy" = String, Path, description = "The policy; it is created when it does not exist")),
     request_body(content = Vec<u8>, content_type = "application/wasm", description = "The component"),
@@ -107,6 +108,7 @@ pub async fn upload(
 #[utoipa::path(
     get,
     path = "/v1/policies/{policy}/versions",
+    operation_id = "list_versions",
     tag = "Policies",
     params(("policy" = String, Path, description = "The policy"), Paging),
     responses(
@@ -133,6 +135,7 @@ pub async fn list(
 #[utoipa::path(
     get,
     path = "/v1/policies/{policy}/versions/{version}",
+    operation_id = "read_version",
     tag = "Policies",
     params(
         ("policy" = String, Path, description = "The policy"),
@@ -157,6 +160,7 @@ pub async fn get(
 #[utoipa::path(
     get,
     path = "/v1/policies/{policy}/versions/{version}/module",
+    operation_id = "download_module",
     tag = "Policies",
     params(
         ("policy" = String, Path, description = "The policy"),
@@ -192,6 +196,7 @@ pub async fn module(
 #[utoipa::path(
     delete,
     path = "/v1/policies/{policy}/versions/{version}",
+    operation_id = "delete_version",
     tag = "Policies",
     params(
         ("policy" = String, Path, description = "The policy"),

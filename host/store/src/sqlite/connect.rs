@@ -39,7 +39,8 @@ pub async fn writer(options_of: &SqliteOptions) -> Result<SqliteConnection, Stor
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .pragma("wal_autocheckpoint", FALLBACK_CHECKPOINT_PAGES)
-        .pragma("cache_size", "-65536")
+        // Appends and sorted merges touch neighbours only, and at each commit SQLite walks all pages it has cached.
+        .pragma("cache_size", "-8192")
         .statement_cache_capacity(256);
     if let Some(pages) = options_of.max_pages {
         options = options.pragma("max_page_count", pages.to_string());

@@ -37,7 +37,12 @@ pub fn run(flags: Flags) -> Result<Verdict, Error> {
     let paint = Paint::for_stdout();
     let size = terminal::bytes(u64::try_from(component.len()).unwrap_or(u64::MAX));
     let digest = Digest::of(&component).to_string();
-    terminal::print(&format!("{} {}  {size}  {}\n", paint.good("built"), output.display(), paint.faint(&digest)))?;
+    terminal::print(&format!(
+        "{} {}  {size}  {}\n",
+        paint.good("built"),
+        output.display(),
+        paint.faint(&digest)
+    ))?;
     Ok(Verdict::Fine)
 }
 

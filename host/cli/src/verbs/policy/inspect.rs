@@ -44,7 +44,8 @@ struct Admitted {
 pub fn run(flags: &Flags) -> Result<Verdict, Error> {
     let module = source::load(&flags.file)?;
     let inspection = inspect(&module)?;
-    let text = if flags.json { format!("{:#}\n", inspection.json()) } else { inspection.text(Paint::for_stdout()) };
+    let text =
+        if flags.json { format!("{:#}\n", inspection.json()) } else { inspection.text(Paint::for_stdout()) };
     terminal::print(&text)?;
     Ok(Verdict::of(inspection.admitted.is_ok()))
 }
@@ -114,16 +115,16 @@ impl Inspection {
         let Some(object) = value.as_object_mut() else { return value };
         match &self.admitted {
             Ok(admitted) => {
-                let shape = counted(&admitted.shape).into_iter().map(|(name, number)| (name.to_owned(), number.into()));
+                let shape = counted(&admitted.shape)
+                    .into_iter()
+                    .map(|(name, number)| (name.to_owned(), number.into()));
                 object.insert("manifest".to_owned(), json!(admitted.manifest));
                 object.insert("shape".to_owned(), Value::Object(shape.collect()));
                 object.insert("code_bytes".to_owned(), admitted.code_bytes.into());
                 object.insert("describe_fuel".to_owned(), admitted.describe_fuel.into());
             }
             Err(rejection) => {
-                let error = |finding: &proviso_policy::Finding| {
-                    json!({"code": finding.code, "place": finding.place, "detail": finding.detail})
-                };
+                let error = |finding: &proviso_policy::Finding| json!({"code": finding.code, "place": finding.place, "detail": finding.detail});
                 object.insert("errors".to_owned(), rejection.0.iter().map(error).collect());
             }
         }
@@ -151,8 +152,11 @@ impl Inspection {
                     ("grants", manifest.needs.grants),
                     ("customer attributes", manifest.needs.customer_attributes),
                 ];
-                let needs: Vec<String> =
-                    needs.into_iter().filter(|(_, needed)| *needed).map(|(name, _)| name.to_owned()).collect();
+                let needs: Vec<String> = needs
+                    .into_iter()
+                    .filter(|(_, needed)| *needed)
+                    .map(|(name, _)| name.to_owned())
+                    .collect();
                 row("reads", &listed(&needs));
                 row("native", &bytes(*code_bytes));
                 let counted: Vec<String> = counted(shape)
@@ -163,7 +167,10 @@ impl Inspection {
                 row("shape", &counted.join(", "));
                 row("describe", &format!("{} fuel", count(*describe_fuel)));
                 row("settings", &settings(&manifest.settings_schema));
-                row("checks", &paint.good("passed: size, shape, interface, compilation, same answers when asked twice"));
+                row(
+                    "checks",
+                    &paint.good("passed: size, shape, interface, compilation, same answers when asked twice"),
+                );
             }
             Err(rejection) => {
                 row("checks", &paint.bad("refused"));

@@ -11,7 +11,9 @@ use crate::{
 use clap::Args;
 use proviso_ledger::{
     credits::{Credits, Quantity},
-    decision::{Balance, Context, Counter, GrantView, Line, Measure, Overage, PeriodView, Rating, Refusal, Usage},
+    decision::{
+        Balance, Context, Counter, GrantView, Line, Measure, Overage, PeriodView, Rating, Refusal, Usage,
+    },
     grant::{Category, default_credit},
     ids::{GrantId, Key, NameError},
     time::{Timestamp, Zone},
@@ -129,17 +131,17 @@ pub fn run(flags: Flags) -> Result<Verdict, Error> {
     let prepared = match module.prepare(&settings)?.value {
         Ok(prepared) => prepared,
         Err(problems) => {
-            let list: String =
-                problems.iter().map(|problem| format!("\n  {}: {}", problem.pointer, problem.detail)).collect();
+            let list: String = problems
+                .iter()
+                .map(|problem| format!("\n  {}: {}", problem.pointer, problem.detail))
+                .collect();
             let detail = format!("the policy refuses these settings:{list}");
             return Err(Error::Content { path: flags.settings, detail });
         }
     };
     let zone = context.time_zone.clone();
-    let counters = counters(&prepared.counters, &context.counters).map_err(|detail| Error::Content {
-        path: flags.context.clone().unwrap_or_default(),
-        detail,
-    })?;
+    let counters = counters(&prepared.counters, &context.counters)
+        .map_err(|detail| Error::Content { path: flags.context.clone().unwrap_or_default(), detail })?;
     let context = context.into_context(counters).map_err(Error::content(&flags.usage))?;
     let usage = Usage {
         feature: usage.feature,
@@ -258,7 +260,9 @@ impl Answer {
                 let outcome = match overage {
                     Overage::Deny(refusal) => json!({"outcome": "deny", "refusal": refusal}),
                     Overage::Allow(limit) => json!({"outcome": "allow", "up_to": limit}),
-                    Overage::RequirePurchase(offers) => json!({"outcome": "require_purchase", "offers": offers}),
+                    Overage::RequirePurchase(offers) => {
+                        json!({"outcome": "require_purchase", "offers": offers})
+                    }
                     Overage::TopUp(top_up) => json!({
                         "outcome": "top_up", "amount": top_up.amount, "expires_at": top_up.expires_at,
                         "cost_basis": top_up.cost_basis,
@@ -305,8 +309,10 @@ fn overage_text(overage: &Overage) -> String {
         Overage::Deny(refusal) => format!("deny {}", refusal_text(refusal)),
         Overage::Allow(limit) => format!("allow while the outstanding overage is at most {limit}"),
         Overage::RequirePurchase(offers) => {
-            let offers: Vec<String> =
-                offers.iter().map(|offer| format!("{} ({}, {} credits)", offer.code, offer.label, offer.credits)).collect();
+            let offers: Vec<String> = offers
+                .iter()
+                .map(|offer| format!("{} ({}, {} credits)", offer.code, offer.label, offer.credits))
+                .collect();
             format!("require a purchase: {}", offers.join(", "))
         }
         Overage::TopUp(top_up) => format!("top up with {}", top_up.amount),

@@ -94,7 +94,10 @@ impl<'de> Deserialize<'de> for IntervalSetup {
             None,
         }
         #[derive(Deserialize)]
-        #[serde(untagged, expecting = "must be \"none\", a unit such as \"month\", or { unit = \"month\", count = 3 }")]
+        #[serde(
+            untagged,
+            expecting = "must be \"none\", a unit such as \"month\", or { unit = \"month\", count = 3 }"
+        )]
         enum Form {
             Never(Never),
             One(IntervalUnit),
@@ -483,7 +486,10 @@ mod tests {
     #[test]
     fn mistakes_are_named_with_their_place() {
         for (step, named) in [
-            (r#"{ charge = { feature = "chat" }, reset = {} }"#, "line 3: a step does one thing, this one does charge and reset"),
+            (
+                r#"{ charge = { feature = "chat" }, reset = {} }"#,
+                "line 3: a step does one thing, this one does charge and reset",
+            ),
             (r#"{ charge = { feature = "chat", tokens = 5 } }"#, "unknown field `tokens`"),
             (r#"{ charge = { quantities = {} } }"#, "missing field `feature`"),
             (r#"{ chargge = {} }"#, "unknown field `chargge`"),

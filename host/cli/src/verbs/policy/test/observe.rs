@@ -37,7 +37,9 @@ pub fn compare(expect: &Expect, played: &Played) -> Vec<Mismatch> {
     found.one("overage", expect.overage, played.entry().map(|entry| entry.overage().to_string()));
     found.one("returned", expect.returned, played.returned().map(|returned| returned.to_string()));
     found.many("lines", expect.lines.as_ref(), || played.lines().iter().map(line_text).collect());
-    found.many("log", expect.log.as_ref(), || played.decision().map(|decision| decision.log.clone()).unwrap_or_default());
+    found.many("log", expect.log.as_ref(), || {
+        played.decision().map(|decision| decision.log.clone()).unwrap_or_default()
+    });
     found.pairs("draws", expect.draws.as_ref(), || played.draws());
     found.pairs("remaining", expect.remaining.as_ref(), || played.remaining());
     let ends = |at: Option<Timestamp>| at.map_or("never".to_owned(), |at| at.to_string());
@@ -47,7 +49,9 @@ pub fn compare(expect: &Expect, played: &Played) -> Vec<Mismatch> {
     found.pairs("expires", expires.as_ref(), || {
         played.live().map(|grant| (played.name(grant.grant.id), ends(grant.grant.expires_at))).collect()
     });
-    found.many("entries", expect.entries.as_ref(), || played.entries.iter().map(|entry| played.story(entry)).collect());
+    found.many("entries", expect.entries.as_ref(), || {
+        played.entries.iter().map(|entry| played.story(entry)).collect()
+    });
     let reset = played.reset();
     found.pairs("fees", expect.fees.as_ref(), || {
         let fees = reset.map(|reset| reset.fees.as_slice()).unwrap_or_default();
@@ -76,7 +80,9 @@ pub fn compare(expect: &Expect, played: &Played) -> Vec<Mismatch> {
 /// A step that names no refusal must not be refused.
 fn refusals(expect: &Expect, played: &Played, found: &mut Found) {
     let (code, detail, retry_at, offers) = match &played.outcome {
-        Outcome::Check(check) if !check.allowed => (Some(&check.reason), &check.detail, check.retry_at, &check.offers),
+        Outcome::Check(check) if !check.allowed => {
+            (Some(&check.reason), &check.detail, check.retry_at, &check.offers)
+        }
         _ => match played.refused() {
             Some(refused) => (Some(&refused.code), &refused.detail, refused.retry_at, &refused.offers),
             None => (None, &String::new(), None, &Vec::new()),
@@ -85,16 +91,24 @@ fn refusals(expect: &Expect, played: &Played, found: &mut Found) {
     let accepted = || "accepted".to_owned();
     match (&expect.code, code) {
         (None, Some(code)) => found.one("code", Some(accepted()), Some(format!("{code}: {detail}"))),
-        (expected, code) => found.one("code", expected.as_ref(), Some(code.cloned().unwrap_or_else(accepted))),
+        (expected, code) => {
+            found.one("code", expected.as_ref(), Some(code.cloned().unwrap_or_else(accepted)))
+        }
     }
-    found.one("retry_at", expect.retry_at.map(|at| at.0), Some(retry_at.map_or("never".to_owned(), |at| at.to_string())));
+    found.one(
+        "retry_at",
+        expect.retry_at.map(|at| at.0),
+        Some(retry_at.map_or("never".to_owned(), |at| at.to_string())),
+    );
     found.many("offers", expect.offers.as_ref(), || offers.iter().map(|offer| offer.code.clone()).collect());
     let error = match &played.outcome {
         Outcome::Error(error) => Some(error),
         _ => None,
     };
     let pointers = match error {
-        Some(EngineError::SettingsInvalid(problems)) => problems.iter().map(|problem| problem.pointer.clone()).collect(),
+        Some(EngineError::SettingsInvalid(problems)) => {
+            problems.iter().map(|problem| problem.pointer.clone()).collect()
+        }
         _ => Vec::new(),
     };
     found.many("problems", expect.problems.as_ref(), || pointers.clone());

@@ -3,17 +3,15 @@
 
 use super::{
     format::{
-    Action, Case, CaseFile, CommitStep, CustomerSetup, CustomerStep, GrantStep, IntervalSetup, Step, TermsStep,
-    UsageStep, overlay,
+        Action, Case, CaseFile, CommitStep, CustomerSetup, CustomerStep, GrantStep, IntervalSetup, Step,
+        TermsStep, UsageStep, overlay,
     },
     observe,
 };
 use crate::error::Error;
 use proviso_engine::{
     Clock, Engine, EngineError, Options, PlanChange, TermsInput,
-    command::{
-        ActualUsage, CheckOutcome, Command, ProfileChange, Reply, Request, Ttl, UsageRequest,
-    },
+    command::{ActualUsage, CheckOutcome, Command, ProfileChange, Reply, Request, Ttl, UsageRequest},
 };
 use proviso_ledger::{
     credits::Quantity,
@@ -107,8 +105,10 @@ impl Play {
         // Time moves only between steps, and each step asks for what is due: nothing is left to a sweeper.
         let options = Options { sweep_every: Duration::from_secs(86_400), ..Options::default() };
         let engine = Engine::start(Arc::new(store), runtime, clock.clone(), options).await?;
-        let known = |text: &str| text.parse::<Key>().map_err(|error| EngineError::Internal(error.to_string()));
-        let settings = case.settings.as_ref().map_or_else(|| file.settings.clone(), |own| overlay(&file.settings, own));
+        let known =
+            |text: &str| text.parse::<Key>().map_err(|error| EngineError::Internal(error.to_string()));
+        let settings =
+            case.settings.as_ref().map_or_else(|| file.settings.clone(), |own| overlay(&file.settings, own));
         let mut play = Self {
             engine,
             clock,

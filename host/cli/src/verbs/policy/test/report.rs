@@ -35,7 +35,8 @@ pub fn case(file: &str, ran: &Ran, paint: Paint) -> String {
         return format!("  {} {} {}\n", paint.good("ok"), ran.name, paint.faint(&format!("({steps})")));
     };
     let mut text = format!("  {} {}\n", paint.bad("FAILED"), paint.strong(&ran.name));
-    let step = failure.step.as_ref().map(|(number, title)| format!("  step {number}: {title}")).unwrap_or_default();
+    let step =
+        failure.step.as_ref().map(|(number, title)| format!("  step {number}: {title}")).unwrap_or_default();
     let place = paint.faint(&format!("{file}:{}", failure.line));
     // Writing to a String does not fail.
     let _ = writeln!(text, "     {place}{step}");
@@ -93,7 +94,9 @@ mod tests {
 
     #[test]
     fn differences_are_shown_line_by_line() {
-        let lines = |text: &str| text.split(' ').filter(|line| !line.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+        let lines = |text: &str| {
+            text.split(' ').filter(|line| !line.is_empty()).map(str::to_owned).collect::<Vec<_>>()
+        };
         for (expected, got, shown) in [
             ("1.2", "1.3", "- 1.2,+ 1.3"),
             ("a b c", "a c", "  a,- b,  c"),
@@ -102,13 +105,18 @@ mod tests {
             ("a", "", "- a"),
         ] {
             let shown: Vec<&str> = shown.split(',').collect();
-            assert_eq!(difference(&lines(expected), &lines(got), Paint::plain()), shown, "{expected} / {got}");
+            assert_eq!(
+                difference(&lines(expected), &lines(got), Paint::plain()),
+                shown,
+                "{expected} / {got}"
+            );
         }
     }
 
     #[test]
     fn a_failed_case_says_where_and_what() {
-        let mismatch = Mismatch { field: "cost".to_owned(), expected: vec!["1".to_owned()], got: vec!["2".to_owned()] };
+        let mismatch =
+            Mismatch { field: "cost".to_owned(), expected: vec!["1".to_owned()], got: vec!["2".to_owned()] };
         let failure = Failure {
             line: 7,
             step: Some((2, "charge chat".to_owned())),

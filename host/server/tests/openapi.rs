@@ -1,0 +1,194 @@
+//! The API's document: valid, complete, and what the router does. And the pages that need no key.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use serde_json::Value;
+use std::collections::BTreeSet;
+use support::{Server, usage};
+
+/// Calls `see` with every object in a document and where it stands.
+fn walk(value: &Value, place: &str, see: &mut impl FnMut(&str, &Value)) {
+    see(place, value);
+    match value {
+        Value::Object(fields) => {
+            fields.iter().for_each(|(name, field)| walk(field, &format!("{place}/{name}"), see))
+        }
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(n, item)| walk(item, &format!("{place}/{n}"), see))
+        }
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn the_document_is_whole() {
+    let server = Server::start().await;
+    let document = server.ask("GET", "/openapi.json").anonymous().send().await.expect(200);
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"), "{}", document["openapi"]);
+    let mut ids = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let name = format!("{method} {path}");
+            assert!(
+                ids.insert(operation["operationId"].as_str().unwrap().to_owned()),
+                "{name}: its id is taken"
+            );
+            assert!(operation["summary"].is_string() && operation["tags"][0].is_string(), "{name}");
+            let mut named = BTreeSet::new();
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                assert!(named.insert(parameter["name"].as_str().unwrap()), "{name}: {parameter} twice");
+                if parameter["in"] == "path" {
+                    assert!(
+                        path.contains(&format!("{{{}}}", parameter["name"].as_str().unwrap())),
+                        "{name}: {parameter}"
+                    );
+                }
+            }
+            for part in path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
+                assert!(named.contains(part), "{name}: {part} is not described");
+            }
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                assert!(response["description"].is_string(), "{name} {status}");
+                if status.starts_with('4') || status == "default" {
+                    assert!(response["content"]["application/problem+json"].is_object(), "{name} {status}");
+                }
+            }
+        }
+    }
+    walk(&document, "", &mut |place, value| {
+        if let Some(reference) = value.get("$ref").and_then(Value::as_str) {
+            let target = document.pointer(reference.strip_prefix('#').unwrap());
+            assert!(target.is_some(), "{place}: {reference} leads nowhere");
+        }
+    });
+    let names: Vec<_> = document["components"]["schemas"].as_object().unwrap().keys().collect();
+    assert!(names.iter().all(|name| !name.contains("Body") && !name.contains("Answer")), "{names:?}");
+}
+
+/// All routes of the contract that stand so far.
+#[tokio::test]
+async fn every_route_is_in_the_document() {
+    let server = Server::start().await;
+    let document = server.get("/openapi.json").await.expect(200);
+    let mut routes = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys() {
+            routes.push(format!("{} {path}", method.to_uppercase()));
+        }
+    }
+    routes.sort();
+    let mut expected: Vec<&str> = ROUTES.trim().lines().map(str::trim).collect();
+    expected.sort_unstable();
+    assert_eq!(routes, expected);
+    // And each is where it says: it answers something else than that there is nothing.
+    for route in routes {
+        let (method, path) = route.split_once(' ').unwrap();
+        let path = path.replace("{file}", "page.js").replace(['{', '}'], "");
+        let answer = server.ask(method, &path).send().await;
+        assert!(
+            ![404, 405].contains(&answer.status) || answer.code() != "route_not_found",
+            "{route}: {}",
+            answer.text()
+        );
+    }
+}
+
+const ROUTES: &str = "
+    DELETE /v1/api_keys/{api_key}
+    DELETE /v1/customers/{customer}
+    DELETE /v1/customers/{customer}/entitlements/{feature}
+    DELETE /v1/policies/{policy}/versions/{version}
+    GET /docs
+    GET /docs/{file}
+    GET /healthz
+    GET /metrics
+    GET /openapi.json
+    GET /readyz
+    GET /v1/api_keys
+    GET /v1/customers
+    GET /v1/customers/{customer}
+    GET /v1/customers/{customer}/balance
+    GET /v1/customers/{customer}/entitlements
+    GET /v1/customers/{customer}/entitlements/{feature}
+    GET /v1/customers/{customer}/grants
+    GET /v1/customers/{customer}/grants/{grant}
+    GET /v1/customers/{customer}/ledger
+    GET /v1/customers/{customer}/terms
+    GET /v1/customers/{customer}/terms/{terms}
+    GET /v1/customers/{customer}/usage
+    GET /v1/plans
+    GET /v1/plans/{plan}
+    GET /v1/plans/{plan}/terms
+    GET /v1/plans/{plan}/terms/{terms}
+    GET /v1/policies
+    GET /v1/policies/{policy}
+    GET /v1/policies/{policy}/versions
+    GET /v1/policies/{policy}/versions/{version}
+    GET /v1/policies/{policy}/versions/{version}/module
+    GET /v1/test_clock
+    POST /v1/api_keys
+    POST /v1/charges/batch
+    POST /v1/customers/{customer}/adjustments
+    POST /v1/customers/{customer}/charges
+    POST /v1/customers/{customer}/check
+    POST /v1/customers/{customer}/grants
+    POST /v1/customers/{customer}/grants/{grant}/void
+    POST /v1/customers/{customer}/reservations
+    POST /v1/customers/{customer}/reservations/{reservation}/commit
+    POST /v1/customers/{customer}/reservations/{reservation}/release
+    POST /v1/customers/{customer}/reset
+    POST /v1/customers/{customer}/terms
+    POST /v1/customers/{customer}/terms/{terms}/end
+    POST /v1/plans/{plan}/terms
+    POST /v1/plans/{plan}/terms/{terms}/end
+    POST /v1/policies/{policy}/versions
+    POST /v1/test_clock
+    PUT /v1/customers/{customer}
+    PUT /v1/customers/{customer}/entitlements/{feature}
+    PUT /v1/plans/{plan}
+    PUT /v1/policies/{policy}
+";
+
+#[tokio::test]
+async fn pages_load_nothing_from_elsewhere() {
+    let server = Server::start().await;
+    for (path, content_type) in
+        [("/docs", "text/html"), ("/docs/page.js", "text/javascript"), ("/docs/page.css", "text/css")]
+    {
+        let answer = server.ask("GET", path).anonymous().send().await;
+        assert_eq!(answer.status, 200);
+        assert!(answer.header("content-type").unwrap().starts_with(content_type));
+        assert!(answer.header("content-security-policy").unwrap().contains("default-src 'none'"));
+        assert!(!answer.text().contains("//") || !answer.text().contains("http"), "{path}");
+    }
+    server.get("/docs/other").await.refuses(404, "route_not_found");
+}
+
+#[tokio::test]
+async fn health_and_metrics_need_no_key() {
+    let server = Server::with_acme().await;
+    server.charge("k", 1).await.expect(201);
+    server.charge("k2", 9_000_000).await.refuses(402, "insufficient_credits");
+    server.post("/v1/customers/acme/check", &usage(1)).await.expect(200);
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(server.ask("GET", path).anonymous().send().await.expect(200)["status"], "ok");
+    }
+    let metrics = server.ask("GET", "/metrics").anonymous().send().await;
+    assert!(metrics.header("content-type").unwrap().starts_with("text/plain; version=0.0.4"));
+    let route = "route=\"/v1/customers/{customer}/charges\",method=\"POST\"";
+    for line in [
+        format!("proviso_http_requests_total{{{route},status=\"2xx\"}} 1"),
+        format!("proviso_http_requests_total{{{route},status=\"4xx\"}} 1"),
+        format!("proviso_http_request_seconds_count{{{route}}} 2"),
+        "proviso_http_requests_in_flight 1".to_owned(),
+        "proviso_journal_entries_total 4".to_owned(),
+    ] {
+        assert!(metrics.text().lines().any(|found| found == line), "{line}\n{}", metrics.text());
+    }
+    server.engine.close().await;
+    server.get("/readyz").await.refuses(503, "storage_unavailable");
+    server.get("/v1/customers/acme").await.refuses(503, "shutting_down");
+    server.get("/healthz").await.expect(200);
+}
