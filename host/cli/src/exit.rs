@@ -6,7 +6,7 @@ use std::process::ExitCode;
 pub const FINE: u8 = 0;
 /// The thing asked about failed: a build, a test, a verification, a host that could not start.
 pub const FAILED: u8 = 1;
-/// The command line makes no sense. clap exits with it by itself.
+/// The command line makes no sense: clap's own code.
 pub const USAGE: u8 = 2;
 
 /// How a verb that could do its work answers.

@@ -48,9 +48,14 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let command = Cli::command().mut_subcommand("serve", config::with_variables);
-    let cli = match Cli::from_arg_matches(&command.get_matches()) {
+    let parsed = command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
-        Err(error) => error.exit(),
+        Err(error) => {
+            // Help and the version come this way, too. Nobody is left to tell when printing fails.
+            let _ = error.print();
+            return if error.use_stderr() { exit::USAGE.into() } else { exit::FINE.into() };
+        }
     };
     let verdict = match cli.verb {
         Verb::Serve(flags) => verbs::serve::run(flags),

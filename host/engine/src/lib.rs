@@ -176,15 +176,8 @@ impl Engine {
         // Another host may have changed it in between: its rows win, and this change is made anew on top of them.
         for _ in 0..8 {
             let at = self.shared.clock.now();
-            if let Some(once) = &once {
-                if let Some(stored) = self.shared.store.request(once.key_hash()).await? {
-                    let same = stored.request_hash == once.request.0;
-                    return if same {
-                        Ok(Changed::Replayed(stored))
-                    } else {
-                        Err(EngineError::IdempotencyKeyReused)
-                    };
-                }
+            if let Some(stored) = self.answered_change(once.as_ref()).await? {
+                return Ok(Changed::Replayed(stored));
             }
             let (changes, value) = make(&self.shared.catalog.load(), at)?;
             let request = once.as_ref().map(|once| once.stored(&value, at));
@@ -199,6 +192,18 @@ impl Engine {
             }
         }
         Err(EngineError::Contention)
+    }
+
+    /// The answer to an earlier change with this key.
+    async fn answered_change<T>(
+        &self,
+        once: Option<&Once<'_, T>>,
+    ) -> Result<Option<StoredRequest>, EngineError> {
+        let Some(once) = once else { return Ok(None) };
+        match self.shared.store.request(once.key_hash()).await? {
+            Some(stored) if stored.request_hash != once.request.0 => Err(EngineError::IdempotencyKeyReused),
+            stored => Ok(stored),
+        }
     }
 
     fn lane(&self, customer: &CustomerId) -> Result<mpsc::Sender<lane::Job>, EngineError> {

@@ -80,6 +80,10 @@ impl Engine {
         input: TermsInput,
         once: Option<Once<'_, Arc<Terms>>>,
     ) -> Result<Changed<Arc<Terms>>, EngineError> {
+        // What answered a repeat may not be there to be prepared again.
+        if let Some(stored) = self.answered_change(once.as_ref()).await? {
+            return Ok(Changed::Replayed(stored));
+        }
         let prepared = self.prepare_terms(Owner::Plan(plan.clone()), input).await?;
         self.change_once(once, |catalog, now| {
             if !catalog.plans.contains_key(&plan) {

@@ -3,7 +3,7 @@
 
 use crate::{
     Engine,
-    command::{Command, Reply, Request, UsageRequest},
+    command::{Command, Idempotency, Outcome, Reply, Request, UsageRequest},
     error::EngineError,
 };
 use proviso_ledger::{
@@ -104,6 +104,27 @@ impl Engine {
         }
         let next_before = entries.last().filter(|_| has_more).map(|(entry, _)| entry.seq);
         Ok(LedgerPage { entries, next_before })
+    }
+
+    /// What answered an earlier request of the customer with this key, for use cases that have something to prepare
+    /// before they come to the customer's lane, which looks for itself.
+    ///
+    /// # Errors
+    /// Another request under the same key, a damaged journal, or the store's.
+    pub async fn answered(
+        &self,
+        customer: &CustomerId,
+        (key, request): &Idempotency,
+    ) -> Result<Option<Outcome>, EngineError> {
+        let lookup = [(customer.clone(), crate::lane::key_hash(key))];
+        let found = self.shared.store.find_keys(&lookup).await?;
+        let Some(seq) = found.first().copied().flatten() else { return Ok(None) };
+        let entry = self.shared.entry(customer, seq).await?;
+        if entry.request.as_ref() == Some(request) {
+            Ok(Some(Outcome { entry, replayed: true }))
+        } else {
+            Err(EngineError::IdempotencyKeyReused)
+        }
     }
 
     /// A page of customers by key.

@@ -35,6 +35,10 @@ use tokio::{
     task::JoinSet,
 };
 
+// As in the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Debug, Clone, Copy)]
 struct Case {
     connections: usize,

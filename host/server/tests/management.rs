@@ -128,6 +128,12 @@ async fn policies_are_uploaded_listed_downloaded_and_deleted() {
     let policy = server.put("/v1/policies/standard", &json!({"description": "ours"})).await.expect(200);
     assert_eq!((&policy["description"], &policy["latest_version"]), (&json!("ours"), &json!(1)));
 
+    let once = json!({"policy": "standard", "version": 1, "settings": settings("0.001", "1")});
+    server.put("/v1/plans/old", &json!({})).await.expect(201);
+    server.put("/v1/customers/old", &json!({})).await.expect(201);
+    let bind = async |path: &str| server.ask("POST", path).key("once").json(&once).send().await;
+    let paths = ["/v1/plans/old/terms", "/v1/customers/old/terms"];
+    let bound = [bind(paths[0]).await, bind(paths[1]).await];
     for _ in 0..2 {
         assert_eq!(server.delete("/v1/policies/standard/versions/1").await.expect(200)["deleted"], true);
     }
@@ -136,6 +142,10 @@ async fn policies_are_uploaded_listed_downloaded_and_deleted() {
     assert_eq!(server.get("/v1/policies/standard").await.expect(200)["latest_version"], Value::Null);
     assert_eq!(server.get("/v1/policies/standard/versions/1/module").await.status, 200);
     assert_eq!(server.upload("standard").await.expect(201)["version"], 2);
+    for (path, first) in paths.into_iter().zip(bound) {
+        let again = bind(path).await;
+        assert_eq!((again.status, again.is_replay(), &again.bytes), (201, true, &first.bytes), "{path}");
+    }
 }
 
 #[tokio::test]

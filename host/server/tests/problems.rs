@@ -501,3 +501,125 @@ async fn a_module_that_is_no_policy_is_refused_with_reasons() {
     upload("application/wasm", vec![0; (1 << 20) + 1]).await.refuses(413, "body_too_large");
     server.get("/v1/policies/p").await.refuses(404, "policy_not_found");
 }
+
+/// Every field of every body, replaced by every hostile value: an answer, and never one that blames the server.
+#[tokio::test]
+async fn hostile_fields_never_make_a_500() {
+    let server = Server::with_acme().await;
+    let reserve =
+        server.ask("POST", "/v1/customers/acme/reservations").key("r").json(&usage(10)).send().await;
+    let commit = format!("/v1/customers/acme/reservations/{}/commit", reserve.json()["id"].as_str().unwrap());
+    let mut whole = usage(5);
+    whole["attributes"] = json!({"model": "large"});
+    whole["entity"] = json!("user-7");
+    whole["occurred_at"] = json!("2026-01-15T10:00:00Z");
+    let mut reserved = whole.clone();
+    reserved["ttl_seconds"] = json!(60);
+    let mut item = whole.clone();
+    item["customer"] = json!("acme");
+    item["idempotency_key"] = json!("k");
+    let grant = json!({
+        "amount": "5", "credit": "credits", "category": "prepaid", "priority": 1,
+        "effective_at": "2026-02-01T00:00:00Z", "expires_at": "2027-01-01T00:00:00Z", "features": ["chat"],
+        "cost_basis": {"amount": "1", "currency": "EUR"}, "metadata": {"a": "b"}
+    });
+    let terms = json!({
+        "policy": "standard", "version": 1, "settings": settings("0.001", "1"), "mode": "active",
+        "effective_at": "2026-02-01T00:00:00Z", "ends_at": "2027-01-01T00:00:00Z", "on_fault": "plan"
+    });
+    let customer = json!({
+        "name": "n", "plan": "pro", "time_zone": "UTC", "anchor": "2026-01-01T00:00:00Z",
+        "attributes": {"a": "b"}, "stripe_customer": "cus_1"
+    });
+    let mut plan = support::plan("0.001", "1");
+    plan["interval"] = json!({"unit": "month", "count": 2});
+    let exception = json!({
+        "type": "static", "value": 1, "starts_at": "2026-01-01T00:00:00Z", "ends_at": "2027-01-01T00:00:00Z"
+    });
+    let key =
+        json!({"name": "n", "scopes": ["read"], "customer": "acme", "expires_at": "2027-01-01T00:00:00Z"});
+    let hostile = [
+        json!(null),
+        json!(true),
+        json!(0),
+        json!(-1),
+        json!(i64::MIN),
+        json!(u64::MAX),
+        json!(1.5),
+        json!(1e300),
+        json!(""),
+        json!("\u{0}"),
+        json!("é\u{202e}'; drop table customers; --"),
+        json!("0"),
+        json!("1000000000"),
+        json!("9223372036854.775807"),
+        json!("-9223372036854.775808"),
+        json!("1900-01-01T00:00:00Z"),
+        json!("9999-12-30T00:00:00Z"),
+        json!("x".repeat(100_000)),
+        json!([]),
+        json!([[[]]]),
+        json!({}),
+        json!({"": {"": ""}}),
+    ];
+    let mut answered = 0;
+    for (method, path, body) in [
+        ("POST", "/v1/customers/acme/check", &whole),
+        ("POST", "/v1/customers/acme/charges", &whole),
+        ("POST", "/v1/customers/acme/reservations", &reserved),
+        (
+            "POST",
+            commit.as_str(),
+            &json!({"quantities": {"input_tokens": 1}, "attributes": {"model": "large"}}),
+        ),
+        ("POST", "/v1/charges/batch", &json!([item])),
+        ("POST", "/v1/customers/acme/grants", &grant),
+        ("POST", "/v1/customers/acme/adjustments", &json!({"amount": "1", "credit": "c", "reason": "r"})),
+        ("POST", "/v1/customers/acme/terms", &terms),
+        ("POST", "/v1/plans/pro/terms", &terms),
+        ("PUT", "/v1/customers/hostile", &customer),
+        ("PUT", "/v1/plans/hostile", &plan),
+        ("PUT", "/v1/policies/hostile", &json!({"description": "d"})),
+        ("PUT", "/v1/customers/acme/entitlements/seats", &exception),
+        ("POST", "/v1/customers/acme/terms/terms_1/end", &json!({"ends_at": "2027-01-01T00:00:00Z"})),
+        ("POST", "/v1/api_keys", &key),
+    ] {
+        for place in places(body) {
+            for value in &hostile {
+                let mut body = body.clone();
+                *body.pointer_mut(&place).unwrap() = value.clone();
+                let ask = server.ask(method, path).key(&format!("{answered}")).json(&body);
+                let answer = ask.send().await;
+                let shown = value.to_string().chars().take(40).collect::<String>();
+                assert!(answer.status < 500, "{method} {path} {place} {shown}: {}", answer.text());
+                if answer.status >= 400 {
+                    answer.code();
+                }
+                answered += 1;
+            }
+        }
+    }
+    assert!(answered > 1_500, "{answered}");
+    server.charge("after", 1).await;
+    server.get("/v1/customers/acme/balance").await.expect(200);
+    server.get("/v1/customers/acme/ledger?limit=1000").await.expect(200);
+}
+
+/// The pointers of all values in a body.
+fn places(body: &Value) -> Vec<String> {
+    fn walk(value: &Value, place: String, all: &mut Vec<String>) {
+        match value {
+            Value::Object(fields) => {
+                fields.iter().for_each(|(name, one)| walk(one, format!("{place}/{name}"), all))
+            }
+            Value::Array(items) => {
+                items.iter().enumerate().for_each(|(n, one)| walk(one, format!("{place}/{n}"), all))
+            }
+            _ => {}
+        }
+        all.push(place);
+    }
+    let mut all = Vec::new();
+    walk(body, String::new(), &mut all);
+    all
+}

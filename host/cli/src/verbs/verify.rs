@@ -11,7 +11,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use proviso_engine::Verification;
 use proviso_store::{SqliteOptions, SqliteStore, Store};
-use std::{fmt::Write as _, io, path::Path, time::Duration};
+use std::{fmt::Write as _, path::Path, time::Duration};
 
 /// What `verify` takes.
 #[derive(Debug, Args)]
@@ -36,7 +36,7 @@ pub fn run(flags: Flags) -> Result<Verdict, Error> {
 /// Verifies a database file, with its progress on a terminal.
 pub async fn verify(path: &Path) -> Result<Verification, Error> {
     if !path.exists() {
-        return Err(Error::File { path: path.to_owned(), source: io::ErrorKind::NotFound.into() });
+        return Err(Error::Content { path: path.to_owned(), detail: "there is no database".to_owned() });
     }
     let store = SqliteStore::open_read_only(SqliteOptions::new(path)).await?;
     let bar = ProgressBar::new_spinner();

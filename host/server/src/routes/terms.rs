@@ -203,6 +203,12 @@ pub async fn bind_to_customer(
     body: Json<TermsBody>,
 ) -> Result<Answer, Problem> {
     let idempotency = key.with(&[b"terms", customer.id.as_str().as_bytes(), &body.bytes]);
+    // What answered a repeat may not be there to be prepared again.
+    if let Some(idempotency) = &idempotency
+        && let Some(outcome) = app.engine.answered(&customer.id, idempotency).await?
+    {
+        return render::answer(&customer.id, &outcome);
+    }
     let terms = app.engine.prepare_terms(Owner::Customer, body.value.read()).await;
     let terms = terms.map_err(|error| explained(error, ""))?;
     let command = Command::BindTerms(Box::new(terms));

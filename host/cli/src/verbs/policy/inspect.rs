@@ -12,7 +12,7 @@ use proviso_ledger::{decision::Manifest, ids::Digest};
 use proviso_policy::{Rejection, Shape};
 use serde_json::{Value, json};
 use std::{fmt::Write as _, path::PathBuf};
-use wasmparser::{Parser, Payload};
+use wasmparser::{ComponentTypeRef, Parser, Payload};
 
 /// What `policy inspect` takes.
 #[derive(Debug, Args)]
@@ -73,7 +73,12 @@ fn interface(module: &[u8]) -> (Vec<String>, Vec<String>) {
             Ok(Payload::Version { .. }) => depth += 1,
             Ok(Payload::End(_)) => depth = depth.saturating_sub(1),
             Ok(Payload::ComponentImportSection(section)) if depth == 1 => {
-                imports.extend(section.into_iter().flatten().map(|import| import.name.name.to_owned()));
+                // Types bring in nothing.
+                let real = section
+                    .into_iter()
+                    .flatten()
+                    .filter(|import| !matches!(import.ty, ComponentTypeRef::Type(_)));
+                imports.extend(real.map(|import| import.name.name.to_owned()));
             }
             Ok(Payload::ComponentExportSection(section)) if depth == 1 => {
                 exports.extend(section.into_iter().flatten().map(|export| export.name.name.to_owned()));

@@ -58,12 +58,15 @@ pub fn run(flags: Flags) -> Result<Verdict, Error> {
     let paint = Paint::for_stdout();
     let (mut passed, mut failed) = (0, 0);
     for (path, text, file) in &read {
+        let wanted =
+            |case: &&Spanned<Case>| flags.only.as_ref().is_none_or(|only| case.get_ref().name.contains(only));
+        let cases: Vec<&Spanned<Case>> = file.cases.iter().filter(wanted).collect();
+        if cases.is_empty() {
+            continue;
+        }
         let shown = path.display().to_string();
         terminal::print(&format!("{}\n", paint.strong(&shown)))?;
-        for case in &file.cases {
-            if flags.only.as_ref().is_some_and(|only| !case.get_ref().name.contains(only)) {
-                continue;
-            }
+        for case in cases {
             let ran = runtime.block_on(run_case(policies.clone(), module.clone(), text, file, case))?;
             *(if ran.failure.is_some() { &mut failed } else { &mut passed }) += 1;
             terminal::print(&report::case(&shown, &ran, paint))?;
