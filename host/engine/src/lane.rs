@@ -37,9 +37,9 @@ const MOST_ATTEMPTS: u32 = 8;
 /// Runs until all senders are gone and what they sent is answered.
 pub(crate) async fn run(shared: Arc<Shared>, mut jobs: mpsc::Receiver<Job>) {
     let mut lane = Lane { cache: Cache::new(shared.options.cached_customers_per_lane()), shared };
-    let mut waiting = Vec::with_capacity(LARGEST_BATCH);
+    let mut waiting = Vec::new();
     while jobs.recv_many(&mut waiting, LARGEST_BATCH).await > 0 {
-        lane.process(waiting.drain(..).collect()).await;
+        lane.process(std::mem::take(&mut waiting)).await;
     }
 }
 

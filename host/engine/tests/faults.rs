@@ -253,7 +253,7 @@ async fn commits_that_fail_or_get_lost_charge_once() {
             store
         })
         .await;
-        let answered = drive(&[host.engine.clone()], &seeded).await;
+        let answered = drive(std::slice::from_ref(&host.engine), &seeded).await;
         assert!(flaky.unwrap().faults.load(Ordering::Relaxed) > 10, "the store hardly failed");
         check(&host, &host.engine, &answered).await;
         verified(host).await;

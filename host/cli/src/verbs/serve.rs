@@ -152,14 +152,16 @@ impl Signals {
         }
     }
 
-    /// Done with the first signal; a second one ends the process at once.
+    /// Done with the first signal. A second Ctrl-C ends the process at once; a second SIGTERM does not, since whoever
+    /// supervises a terminal's processes often sends one after the terminal's own SIGINT.
     async fn shutdown(mut self) {
         let signal = self.next().await;
         info!(signal, "ending: nothing new is accepted, what was accepted is answered");
         tokio::spawn(async move {
-            let signal = self.next().await;
-            warn!(signal, "ending at once; what was answered is durable");
-            std::process::exit(crate::exit::FAILED.into());
+            if self.interrupt.recv().await.is_some() {
+                warn!("ending at once; what was answered is durable");
+                std::process::exit(crate::exit::FAILED.into());
+            }
         });
     }
 }

@@ -36,7 +36,7 @@ struct Question<'a> {
 
 /// How an attempt by one policy ended.
 enum Attempt {
-    Draft(Draft),
+    Draft(Box<Draft>),
     Faulted { code: &'static str, detail: String, fuel: u64, log: Vec<String> },
 }
 
@@ -166,7 +166,7 @@ impl Decider<'_> {
         if let Some(other) = self.fallback(question.state, terms, question.at) {
             let attempt = self.attempt(question, &other, Some(&fault), &shadows, &shadow_counters, make)?;
             if let Attempt::Draft(draft) = attempt {
-                return Ok(draft);
+                return Ok(*draft);
             }
         }
         let refusal = Refusal {
@@ -205,7 +205,7 @@ impl Decider<'_> {
             Ok(rating) => rating,
             Err(refusal) => {
                 let refused = state.refuse(*at, *intent, usage.clone(), refusal, Some(record));
-                return Ok(Attempt::Draft(state.refused(refused)));
+                return Ok(Attempt::Draft(Box::new(state.refused(refused))));
             }
         };
         let shortfall = question.shortfall(&rating)?;
@@ -226,8 +226,8 @@ impl Decider<'_> {
         let mut counters = terms.prepared.counters.clone();
         counters.extend_from_slice(shadow_counters);
         match make(usage.clone(), Decision { record, rating, overage, counters }) {
-            Ok(draft) => Ok(Attempt::Draft(draft)),
-            Err(Denied::Refused(refused)) => Ok(Attempt::Draft(state.refused(*refused))),
+            Ok(draft) => Ok(Attempt::Draft(Box::new(draft))),
+            Err(Denied::Refused(refused)) => Ok(Attempt::Draft(Box::new(state.refused(*refused)))),
             Err(Denied::Rejected(rejection)) => Err(rejection.into()),
             Err(Denied::InvalidDecision(detail)) => {
                 warn!(customer = %state.customer, terms = %terms.key, detail, "a policy's decision breaks a rule of the ledger");
@@ -276,7 +276,7 @@ impl<'a> Question<'a> {
 impl Attempt {
     fn draft(self) -> Result<Draft, Stop> {
         match self {
-            Self::Draft(draft) => Ok(draft),
+            Self::Draft(draft) => Ok(*draft),
             Self::Faulted { detail, .. } => Err(EngineError::Internal(detail).into()),
         }
     }

@@ -34,12 +34,11 @@ impl Decider<'_> {
             Attempt::Draft(draft) => return Ok(*draft),
             Attempt::Faulted(fault, fuel, log) => (fault, fuel, log),
         };
-        if let Some(other) = self.fallback(state, &terms, at) {
-            if let Attempt::Draft(draft) =
+        if let Some(other) = self.fallback(state, &terms, at)
+            && let Attempt::Draft(draft) =
                 self.attempt_reset(state, at, reason, &opened, &other, Some(&fault))?
-            {
-                return Ok(*draft);
-            }
+        {
+            return Ok(*draft);
         }
         let mut record = rating::record(&terms, fuel, log, Vec::new());
         record.fault = Some(fault);

@@ -65,6 +65,8 @@ impl Host {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(stderr)
+            // A Ctrl-C is for the demo, which then asks the host to end.
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .map_err(Error::system("starting the host"))?;
@@ -91,7 +93,7 @@ impl Host {
     pub async fn stop(mut self) -> Result<(), Error> {
         let pid = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         if let Some(pid) = pid {
-            // It may have got the terminal's own signal and be gone.
+            // It may have ended by itself.
             let _ = kill_process(pid, Unix::TERM);
         }
         let status = self.child.wait().await.map_err(Error::system("waiting for the host"))?;
@@ -103,12 +105,17 @@ impl Host {
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
 }
 
 impl Signals {
     /// Begins to listen.
     pub fn listen() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
     }
 
     /// Done with the next one.
@@ -116,6 +123,7 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            _ = self.hang_up.recv() => {}
         }
     }
 }

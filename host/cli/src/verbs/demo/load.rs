@@ -9,11 +9,12 @@ use super::{
 };
 use crate::{clock::Stopwatch, error::Error};
 use hyper::{Method, body::Bytes};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use proviso_ledger::credits::Credits;
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,
+    fmt::Write,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -114,9 +115,13 @@ impl Load {
     /// A run that has not begun.
     pub fn new(trace: Trace, requests: u64, host: &Host) -> Self {
         let bar = ProgressBar::new(requests);
-        let template = "charging {bar:40.green} {pos} of {len}, {per_sec}";
+        let template = "charging {bar:40.green} {pos} of {len}, {rate} requests a second";
         if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
+            let rate = |state: &ProgressState, out: &mut dyn Write| {
+                // Nothing is lost when a progress bar can't be written.
+                let _ = write!(out, "{:.0}", state.per_sec());
+            };
+            bar.set_style(style.with_key("rate", rate));
         }
         Self {
             trace,

@@ -251,13 +251,13 @@ pub fn farewell(host: &Host, paint: Paint) -> String {
     row("admin key", admin_key);
     row("data", &format!("{data} ({kept}); the log: {}", log.display()));
     row("stop it", "Ctrl-C");
-    let auth = format!("-H 'Authorization: Bearer {admin_key}'");
-    let url = format!("http://{address}/v1/customers/{SWAPPED}");
     let _ = write!(
         text,
-        "\n  curl -s {auth} {url}/balance\n  curl -s {auth} '{url}/ledger?limit=1'\n  curl -s {auth} {url}/charges \
-         -H 'Content-Type: application/json' -H 'Idempotency-Key: try-1' \\\n    -d '{{\"feature\": \"conv\", \
-         \"quantities\": {{\"input_tokens\": 1200, \"output_tokens\": 300}}, \"attributes\": {{\"model\": \"large\"}}}}'\n\n"
+        "\n  KEY={admin_key}\n  URL=http://{address}/v1/customers/{SWAPPED}\n  \
+         curl -s -H \"Authorization: Bearer $KEY\" $URL/balance\n  \
+         curl -s -H \"Authorization: Bearer $KEY\" \"$URL/ledger?limit=1\"\n  \
+         curl -s -H \"Authorization: Bearer $KEY\" -H 'Content-Type: application/json' -H 'Idempotency-Key: try-1' \\\n    \
+         $URL/charges -d '{{\"feature\": \"conv\", \"quantities\": {{\"input_tokens\": 1200, \"output_tokens\": 300}}}}'\n\n"
     );
     text
 }

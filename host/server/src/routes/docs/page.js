@@ -43,6 +43,13 @@ function fieldsOf(api, schema) {
   return [...own, ...(whole.allOf ?? []).flatMap((part) => fieldsOf(api, part))];
 }
 
+// A field that may be null carries its text on the schema that it is otherwise.
+function textOf(api, field) {
+  const options = field.oneOf ?? field.anyOf ?? [];
+  return field.description ?? options.find((option) => option.description)?.description
+    ?? resolve(api, field)?.description;
+}
+
 function row(name, type, required, text) {
   return element("tr", {},
     element("td", {}, element("code", {}, name), required ? "" : element("span", { class: "dim" }, " optional")),
@@ -58,7 +65,7 @@ function schemaView(api, schema) {
   const box = element("div", {}, element("code", {}, typeText(api, schema)));
   if (fields.length > 0) {
     const rows = fields.map(({ name, field, required }) =>
-      row(name, typeText(api, field), required, field.description ?? resolve(api, field)?.description));
+      row(name, typeText(api, field), required, textOf(api, field)));
     box.append(element("table", {}, ...rows));
   }
   if (example !== undefined) box.append(element("pre", {}, JSON.stringify(example, null, 2)));
@@ -78,9 +85,12 @@ function operationView(api, path, method, operation) {
     body.append(element("h3", {}, `Body: ${type}`), schemaView(api, content.schema));
   }
   for (const [status, response] of Object.entries(operation.responses)) {
-    const schema = Object.values(response.content ?? {})[0]?.schema;
+    const [type, content] = Object.entries(response.content ?? {})[0] ?? [];
     body.append(element("h3", {}, `${status}: ${response.description}`));
-    if (schema) body.append(schemaView(api, schema));
+    if (!content?.schema) continue;
+    // All problems look alike: their fields stand once, at the end of the page.
+    const isProblem = type === "application/problem+json";
+    body.append(isProblem ? element("a", { href: "#problem" }, "Problem") : schemaView(api, content.schema));
   }
   const view = element("details", { id: operation.operationId },
     element("summary", {},
@@ -102,6 +112,8 @@ function show(api) {
     main.append(element("section", {},
       element("h2", {}, tag.name), element("p", { class: "dim" }, tag.description ?? ""), ...operations));
   }
+  main.append(element("section", { id: "problem" },
+    element("h2", {}, "Problem"), schemaView(api, { $ref: "#/components/schemas/Problem" })));
   main.removeAttribute("aria-busy");
   document.getElementById("filter").addEventListener("input", (event) => {
     const words = event.target.value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -109,7 +121,8 @@ function show(api) {
       view.hidden = !words.every((word) => view.dataset.text.includes(word));
     }
     for (const section of main.querySelectorAll("section")) {
-      section.hidden = [...section.querySelectorAll("details")].every((view) => view.hidden);
+      const views = [...section.querySelectorAll("details")];
+      section.hidden = views.length > 0 && views.every((view) => view.hidden);
     }
   });
   document.getElementById(location.hash.slice(1))?.setAttribute("open", "");
