@@ -202,7 +202,9 @@ impl Lane {
                     }
                     return Ok(reply);
                 }
-                Err(Stop::Need(digest)) => self.shared.load_module(digest).await?,
+                Err(Stop::Need(digest)) => {
+                    self.shared.load_module(digest).await?;
+                }
                 Err(Stop::Error(error)) => return Err(error),
                 Err(Stop::Defect(error)) => {
                     error!(%error, "a defect: dropping the customer's state");

@@ -7,7 +7,7 @@ use proviso_ledger::{
     ids::{CustomerId, Digest, Seq},
     journal::Entry,
 };
-use proviso_policy::Runtime;
+use proviso_policy::{Module, Runtime};
 use proviso_store::Store;
 use std::{
     num::NonZeroUsize,
@@ -115,9 +115,9 @@ impl Shared {
     }
 
     /// Makes a module ready to decide, from memory, disk or the store.
-    pub async fn load_module(&self, digest: Digest) -> Result<(), EngineError> {
-        if self.runtime.loaded(&digest).is_some() {
-            return Ok(());
+    pub async fn load_module(&self, digest: Digest) -> Result<Arc<Module>, EngineError> {
+        if let Some(module) = self.runtime.loaded(&digest) {
+            return Ok(module);
         }
         let bytes = self.store.module(&digest).await?;
         let runtime = self.runtime.clone();
@@ -125,7 +125,7 @@ impl Shared {
             runtime.load(digest, || bytes.ok_or_else(|| format!("module {digest} is not in the store")))
         });
         match loaded.await {
-            Ok(Ok(_)) => Ok(()),
+            Ok(Ok(module)) => Ok(module),
             Ok(Err(error)) => Err(EngineError::Module(error.to_string())),
             Err(error) => Err(EngineError::Internal(format!("loading a module failed: {error}"))),
         }

@@ -46,9 +46,7 @@ impl Engine {
         let version = version.ok_or_else(|| {
             EngineError::VersionNotFound(input.policy.clone(), input.version.unwrap_or_default())
         })?;
-        self.shared.load_module(version.digest).await?;
-        let module = self.shared.runtime.loaded(&version.digest);
-        let module = module.ok_or_else(|| EngineError::Module("a module was unloaded at once".to_owned()))?;
+        let module = self.shared.load_module(version.digest).await?;
         let settings = input.settings.to_string();
         let prepared = tokio::task::spawn_blocking(move || module.prepare(&settings)).await;
         let prepared = prepared.map_err(|error| EngineError::Internal(error.to_string()))?;

@@ -35,7 +35,7 @@ pub struct Limits {
     pub instances: u32,
     /// Memory that a slot keeps between two instances instead of giving it back, in bytes.
     pub resident_bytes: usize,
-    /// Modules kept loaded. Each takes three of the 65,530 memory maps that Linux gives a process by default.
+    /// Modules kept loaded. Each takes two of the 65,530 memory maps that Linux gives a process by default.
     pub loaded_modules: usize,
 }
 

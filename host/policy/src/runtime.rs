@@ -15,11 +15,11 @@ use lru::LruCache;
 use proviso_ledger::ids::Digest;
 use std::{
     num::NonZeroUsize,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
 /// A module on its way to being loaded, or loaded. Whoever comes second waits for the first instead of compiling too.
-type Place = Arc<Mutex<Option<Arc<Module>>>>;
+type Place = Arc<RwLock<Option<Arc<Module>>>>;
 
 /// Everything that runs policies, once for each process.
 pub struct Runtime {
@@ -74,7 +74,7 @@ impl Runtime {
         if let Some(cache) = &self.cache {
             cache.put(&digest, &artifact);
         }
-        *lock(&self.place(digest)) = Some(Arc::clone(&module));
+        *self.place(digest).write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&module));
         Ok(Admitted { module, shape, code_bytes: artifact.bytes().len() })
     }
 
@@ -83,7 +83,7 @@ impl Runtime {
     pub fn loaded(&self, digest: &Digest) -> Option<Arc<Module>> {
         let place = Arc::clone(lock(&self.loaded).get(digest)?);
         // Someone is loading it: not loaded yet.
-        let module = place.try_lock().ok()?;
+        let module = place.try_read().ok()?;
         module.as_ref().map(Arc::clone)
     }
 
@@ -101,7 +101,7 @@ impl Runtime {
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let place = self.place(digest);
-        let mut place = lock(&place);
+        let mut place = place.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(module) = &*place {
             return Ok(Arc::clone(module));
         }
