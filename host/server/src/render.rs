@@ -289,7 +289,6 @@ pub enum Rendered<'a> {
     Terms(Terms<'a>),
     TermsEnded(TermsEnded),
     Override(Override<'a>),
-    Nothing,
 }
 
 /// The answer that an entry is.
@@ -353,8 +352,9 @@ pub fn render<'a>(
             (S::OK, Rendered::TermsEnded(TermsEnded { id: *id, ends_at: *ends_at }))
         }
         Event::OverrideSet(exception) => (S::OK, Rendered::Override(Override::new(exception))),
-        Event::OverrideRemoved { .. } => (S::NO_CONTENT, Rendered::Nothing),
+        // Their answers have no entry's content: a customer's state, or nothing at all.
         Event::Configured(_)
+        | Event::OverrideRemoved { .. }
         | Event::Closed {}
         | Event::ReservationExpired { .. }
         | Event::GrantsExpired { .. } => {

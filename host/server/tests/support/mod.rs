@@ -5,7 +5,7 @@
 use axum::{
     Router,
     body::{Body, Bytes},
-    http::{HeaderMap, Request, StatusCode},
+    http::{HeaderMap, Request},
 };
 use http_body_util::BodyExt as _;
 use proviso_engine::{Clock, Engine, Options, catalog::Scope};
@@ -253,8 +253,4 @@ pub fn plan(price: &str, allowance: &str) -> Value {
         },
         "terms": { "policy": "standard", "settings": settings(price, allowance) }
     })
-}
-
-pub fn status(code: u16) -> StatusCode {
-    StatusCode::from_u16(code).unwrap()
 }
