@@ -3,7 +3,8 @@
 
 use crate::{
     Engine,
-    command::{Command, Idempotency, Outcome, Reply, Request, UsageRequest},
+    command::{Idempotency, Outcome},
+    decide::{Decider, Stop},
     error::EngineError,
 };
 use proviso_ledger::{
@@ -78,7 +79,7 @@ pub struct EntitlementAnswer {
     pub source: Source,
     /// Whether it may be used now.
     pub has_access: bool,
-    /// `ok`, `switched_off`, `closed`, or the code with which an empty usage would be refused.
+    /// `ok`, `switched_off`, `closed`, `no_terms_in_force`, or the code with which the policy refuses overage.
     pub reason: String,
 }
 
@@ -279,26 +280,25 @@ impl Engine {
         if state.available(&credit, Some(feature), at) > Credits::ZERO {
             return Ok((true, "ok".to_owned()));
         }
-        let usage = Usage {
-            feature: feature.clone(),
-            quantities: Vec::new(),
-            attributes: Vec::new(),
-            entity: None,
-            occurred_at: at,
-        };
-        let command = Command::Check(Box::new(UsageRequest { usage, has_time: false }));
-        let request = Request { customer: state.customer.clone(), command, idempotency: None };
-        match self.execute(request).await {
-            // A cost of nothing says nothing about access: without credits there is none.
-            Ok(Reply::Check(check))
-                if check.allowed && check.cost.is_some_and(|cost| cost > Credits::ZERO) =>
-            {
-                Ok((true, "ok".to_owned()))
+        loop {
+            let catalog = self.catalog();
+            let decider = Decider {
+                catalog: &catalog,
+                modules: &|digest: &Digest| self.shared.runtime.loaded(digest),
+                now: at,
+                late_window: self.shared.options.late_window_micros(),
+            };
+            match decider.beyond_credits(state, feature, &credit, at) {
+                Ok(None) => return Ok((true, "ok".to_owned())),
+                Ok(Some(code)) => return Ok((false, code)),
+                Err(Stop::Need(digest)) => {
+                    self.shared.load_module(digest).await?;
+                }
+                Err(Stop::Error(EngineError::NoTermsInForce)) => {
+                    return Ok((false, "no_terms_in_force".to_owned()));
+                }
+                Err(Stop::Error(error) | Stop::Defect(error)) => return Err(error),
             }
-            Ok(Reply::Check(check)) if !check.allowed => Ok((false, check.reason)),
-            Ok(_) => Ok((false, "insufficient_credits".to_owned())),
-            Err(EngineError::NoTermsInForce) => Ok((false, "no_terms_in_force".to_owned())),
-            Err(error) => Err(error),
         }
     }
 

@@ -15,7 +15,7 @@ use proviso_engine::{
     EngineError,
     command::{ActualUsage, Command, Reply},
 };
-use proviso_ledger::{credits::Quantity, journal::Event, terms::Owner};
+use proviso_ledger::{credits::Quantity, entitlement::Entitlement, journal::Event, terms::Owner};
 use std::sync::Arc;
 use support::{Host, charge, input, key, reserve, settings, summary, time};
 use tokio::task::JoinSet;
@@ -194,4 +194,41 @@ async fn a_saved_state_is_only_a_cache() {
     let verification = proviso_engine::verify(&*store, |_| {}).await.unwrap();
     assert_eq!(verification.differences, []);
     assert!(verification.snapshots > 0 && verification.entries == 702, "{verification:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_metered_feature_is_open_while_a_charge_would_be() {
+    for (overage, open_at_first, reason) in [
+        (serde_json::json!({"mode": "block"}), false, "insufficient_credits"),
+        (serde_json::json!({"mode": "allow", "limit": "1"}), true, "insufficient_credits"),
+        (
+            serde_json::json!({"mode": "require_purchase", "offers": [
+                {"code": "pack", "label": "100 credits", "credits": "100"},
+            ]}),
+            false,
+            "purchase_required",
+        ),
+    ] {
+        let host = Host::start().await.with_plan().await;
+        let mut terms = settings("0.001", "10");
+        terms["overage"] = overage.clone();
+        let change = proviso_engine::PlanChange {
+            name: "Metered".to_owned(),
+            interval: None,
+            entitlements: [(key("chat"), Entitlement::Metered {})].into(),
+            terms: Some(input(terms)),
+        };
+        host.engine.put_plan(key("metered"), change).await.unwrap();
+        host.customer("acme", Some("metered")).await;
+        let access = async || {
+            let (answer, _) = host.engine.entitlement(&key("acme"), &key("chat")).await.unwrap();
+            (answer.has_access, answer.reason)
+        };
+        assert_eq!(access().await, (true, "ok".to_owned()), "{overage}: credits are there");
+        host.charge("acme", 10_000, None).await;
+        let expected = if open_at_first { "ok" } else { reason };
+        assert_eq!(access().await, (open_at_first, expected.to_owned()), "{overage}: no credits are left");
+        host.charge("acme", 1_000, None).await;
+        assert_eq!(access().await, (false, reason.to_owned()), "{overage}: the overage is used up, too");
+    }
 }

@@ -9,10 +9,11 @@ use crate::{
 use proviso_ledger::{
     charge::Decision,
     context::View,
-    credits::Credits,
-    decision::{Context, Counter, Rating, Refusal, Usage},
+    credits::{Credits, Price, Quantity},
+    decision::{Context, Counter, Line, Overage, Rating, Refusal, Usage},
     error::Denied,
-    ids::ReservationId,
+    grant::CreditType,
+    ids::{Key, ReservationId},
     journal::{DecisionRecord, Event, FaultRecord, Intent, Rated, ShadowRecord},
     state::{CustomerState, Draft},
     terms::{self, OnFault, Owner, Terms, TermsKey},
@@ -111,6 +112,41 @@ impl Decider<'_> {
             _ => return Err(EngineError::Internal("a check that is no charge".to_owned()).into()),
         };
         Ok(Reply::Check(Box::new(outcome)))
+    }
+
+    /// Whether a usage of `feature` may go on when all its credits are used: none when it may, else the code of the
+    /// refusal. It is what `overage` says to the smallest cost there is.
+    pub(crate) fn beyond_credits(
+        &self,
+        state: &CustomerState,
+        feature: &Key,
+        credit: &CreditType,
+        at: Timestamp,
+    ) -> Result<Option<String>, Stop> {
+        let terms = self.terms_in_force(state, at)?;
+        let usage = Usage {
+            feature: feature.clone(),
+            quantities: Vec::new(),
+            attributes: Vec::new(),
+            entity: None,
+            occurred_at: at,
+        };
+        let cost = Credits(1);
+        let line =
+            Line { label: feature.to_string(), quantity: Quantity::ZERO, unit_cost: Price::ZERO, cost };
+        let rating = Rating { credit: credit.clone(), cost, lines: vec![line], draw_order: Vec::new() };
+        let context = state.context(&terms, Some(&usage), at, View::Overage);
+        let (zone, form) = (state.zone(), &terms.prepared.form);
+        let decided = self.module(&terms)?.overage(&usage, &rating, cost, &context, &zone, form);
+        let outstanding = state.accounts.get(credit).map_or(0, |account| account.overage.0);
+        Ok(match decided.map(|decided| decided.value) {
+            Ok(Overage::TopUp(_)) => None,
+            Ok(Overage::Allow(limit)) if outstanding < limit.0 => None,
+            Ok(Overage::Allow(_)) => Some("insufficient_credits".to_owned()),
+            Ok(Overage::RequirePurchase(_)) => Some("purchase_required".to_owned()),
+            Ok(Overage::Deny(refusal)) => Some(refusal.code),
+            Err(_) => Some("policy_fault".to_owned()),
+        })
     }
 
     /// The customer's terms win over the plan's.
