@@ -281,14 +281,18 @@ impl Engine {
             return Ok((true, "ok".to_owned()));
         }
         loop {
-            let catalog = self.catalog();
-            let decider = Decider {
-                catalog: &catalog,
-                modules: &|digest: &Digest| self.shared.runtime.loaded(digest),
-                now: at,
-                late_window: self.shared.options.late_window_micros(),
+            // The decider lives in a block of its own: it may not be held while a module is loaded.
+            let asked = {
+                let catalog = self.catalog();
+                let decider = Decider {
+                    catalog: &catalog,
+                    modules: &|digest: &Digest| self.shared.runtime.loaded(digest),
+                    now: at,
+                    late_window: self.shared.options.late_window_micros(),
+                };
+                decider.beyond_credits(state, feature, &credit, at)
             };
-            match decider.beyond_credits(state, feature, &credit, at) {
+            match asked {
                 Ok(None) => return Ok((true, "ok".to_owned())),
                 Ok(Some(code)) => return Ok((false, code)),
                 Err(Stop::Need(digest)) => {
