@@ -13,4 +13,5 @@ mod crash;
 mod hostile;
 mod main_job;
 mod modules;
+mod policies;
 mod support;
