@@ -17,7 +17,7 @@ use proviso_ledger::{
     entitlement::{self, Entitlement, Source},
     error::{Denied, Rejection},
     fold::{SealError, Sealed},
-    ids::{Digest, ReservationId},
+    ids::Digest,
     journal::{ChainHash, Entry, ResetReason},
     state::{CustomerState, Draft},
     time::Timestamp,
@@ -146,7 +146,7 @@ impl Decider<'_> {
                 self.reserve(state, usage, at, at.plus_micros(i64::from(ttl.0) * Timestamp::SECOND))?
             }
             Command::Commit(id, actual) => {
-                let mut usage = known(state, *id)?.usage.clone();
+                let mut usage = state.open_reservation(*id)?.usage.clone();
                 usage.quantities.clone_from(&actual.quantities);
                 if let Some(attributes) = &actual.attributes {
                     usage.attributes.clone_from(attributes);
@@ -234,13 +234,6 @@ impl Decider<'_> {
             _ => Ok(usage),
         }
     }
-}
-
-fn known(
-    state: &CustomerState,
-    id: ReservationId,
-) -> Result<&proviso_ledger::state::ReservationState, Rejection> {
-    state.open_reservation(id)
 }
 
 fn stop(denied: Denied) -> Stop {

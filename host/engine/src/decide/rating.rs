@@ -1,7 +1,7 @@
 //! A usage, rated by the policy in force: the fallback when it faults, the shadows beside it, the question about
 //! overage when credits run short.
 
-use super::{Decider, Stop, known};
+use super::{Decider, Stop};
 use crate::{
     command::{CheckOutcome, Reply, UsageRequest},
     error::EngineError,
@@ -68,7 +68,7 @@ impl Decider<'_> {
         usage: Usage,
         at: Timestamp,
     ) -> Result<Draft, Stop> {
-        let terms = self.terms_by_key(state, &known(state, id)?.terms)?;
+        let terms = self.terms_by_key(state, &state.open_reservation(id)?.terms)?;
         let question = Question::new(state, usage, Intent::Commit(id), at);
         self.answer(&question, &terms, &|usage, decision| state.commit(at, id, usage, decision))
     }
