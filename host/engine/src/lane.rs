@@ -15,7 +15,7 @@ pub(crate) use batch::key_hash;
 use batch::{Keyed, Work};
 use cache::Cache;
 use proviso_ledger::{
-    ids::{CustomerId, Digest},
+    ids::{CustomerId, Digest, Seq},
     journal::Entry,
 };
 use proviso_store::{Commit, KeyHash};
@@ -103,18 +103,18 @@ impl Lane {
     }
 
     async fn load(&mut self, jobs: &[Job]) -> Result<(), EngineError> {
-        let mut missing: Vec<CustomerId> = Vec::new();
+        let mut missing: Vec<(CustomerId, Seq)> = Vec::new();
         for job in jobs {
             let customer = &job.request.customer;
-            if !self.cache.touch(customer) && !missing.contains(customer) {
-                missing.push(customer.clone());
+            if !self.cache.touch(customer) && !missing.iter().any(|(other, _)| other == customer) {
+                missing.push((customer.clone(), 0));
             }
         }
         if missing.is_empty() {
             return Ok(());
         }
         let loaded = self.shared.store.load(&missing).await?;
-        for (customer, rows) in missing.into_iter().zip(loaded) {
+        for ((customer, _), rows) in missing.into_iter().zip(loaded) {
             self.cache.take_in(customer, rows)?;
         }
         Ok(())

@@ -11,6 +11,9 @@ use tracing::warn;
 /// Customers that are looked up at a time.
 const PAGE: u32 = 256;
 
+/// How long a page is this host's alone; a host that dies in between delays its customers by this much.
+const CLAIM: Duration = Duration::from_secs(30);
+
 /// Runs until the engine is gone.
 pub(crate) async fn run(engine: Weak<Engine>, every: Duration) {
     loop {
@@ -29,7 +32,7 @@ impl Engine {
     /// The store's, or a lane's that is too busy. What was not reached is found by the next sweep.
     pub async fn sweep(&self) -> Result<(), EngineError> {
         loop {
-            let due = self.shared.store.due(self.clock().now(), PAGE).await?;
+            let due = self.shared.store.due(self.clock().now(), PAGE, CLAIM).await?;
             let full = due.len() == PAGE as usize;
             for customer in due {
                 // The lane writes the next due time, so a customer is not found twice.

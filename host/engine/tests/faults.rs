@@ -76,8 +76,8 @@ impl Store for Flaky {
             _ => self.inner.commit(batch).await,
         }
     }
-    async fn load(&self, customers: &[CustomerId]) -> Result<Vec<LoadedCustomer>, StoreError> {
-        self.inner.load(customers).await
+    async fn load(&self, known: &[(CustomerId, Seq)]) -> Result<Vec<LoadedCustomer>, StoreError> {
+        self.inner.load(known).await
     }
     async fn find_keys(&self, keys: &[(CustomerId, KeyHash)]) -> Result<Vec<Option<Seq>>, StoreError> {
         self.inner.find_keys(keys).await
@@ -118,8 +118,8 @@ impl Store for Flaky {
     async fn customer(&self, customer: &CustomerId) -> Result<Option<CustomerRow>, StoreError> {
         self.inner.customer(customer).await
     }
-    async fn due(&self, at: Timestamp, limit: u32) -> Result<Vec<CustomerId>, StoreError> {
-        self.inner.due(at, limit).await
+    async fn due(&self, at: Timestamp, limit: u32, claim: Duration) -> Result<Vec<CustomerId>, StoreError> {
+        self.inner.due(at, limit, claim).await
     }
     async fn reference(&self) -> Result<Reference, StoreError> {
         self.inner.reference().await

@@ -22,19 +22,23 @@ use proviso_ledger::{
     ids::{CustomerId, Digest, Seq},
     time::Timestamp,
 };
+use std::time::Duration;
 
 /// A database. Whatever a call answered [`Commit::Durable`] for, every later call sees.
 #[async_trait::async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// What is needed to rebuild each customer's state, in the order asked.
-    async fn load(&self, customers: &[CustomerId]) -> Result<Vec<LoadedCustomer>, StoreError>;
+    /// What is needed to bring each customer's state from the entry that is known of it to its last one, in the order
+    /// asked: for a known number above 0 the entries after it, and for 0, when nothing is known, the newest snapshot
+    /// with the entries after that.
+    async fn load(&self, known: &[(CustomerId, Seq)]) -> Result<Vec<LoadedCustomer>, StoreError>;
 
     /// The entry that answered each key, in the order asked.
     async fn find_keys(&self, keys: &[(CustomerId, KeyHash)]) -> Result<Vec<Option<Seq>>, StoreError>;
 
     /// Writes a batch, or nothing of it. A [`Commit::Conflict`] when an entry's number is not the next of its
-    /// customer, when a key exists already, or when a key or snapshot is of an entry that does not exist. After an
-    /// error the batch may have been written all the same: load again before deciding again.
+    /// customer, when a key exists already, when a key or snapshot is of an entry that does not exist, or when the
+    /// reference data has another revision by now than the batch names. After an error the batch may have been written
+    /// all the same: load again before deciding again.
     async fn commit(&self, batch: Batch) -> Result<Commit, StoreError>;
 
     /// Up to `limit` entries numbered above `after`, in order.
@@ -70,8 +74,9 @@ pub trait Store: Send + Sync + 'static {
     /// One customer.
     async fn customer(&self, customer: &CustomerId) -> Result<Option<CustomerRow>, StoreError>;
 
-    /// Up to `limit` customers that are due at or before `at`, earliest first.
-    async fn due(&self, at: Timestamp, limit: u32) -> Result<Vec<CustomerId>, StoreError>;
+    /// Up to `limit` customers that are due at or before `at`, earliest first, claimed for `claim`: for so long, by the
+    /// database's clock, or until a due time is written for them, no other process is handed them.
+    async fn due(&self, at: Timestamp, limit: u32, claim: Duration) -> Result<Vec<CustomerId>, StoreError>;
 
     /// All reference data but the modules' bytes, as of one revision.
     async fn reference(&self) -> Result<Reference, StoreError>;

@@ -93,6 +93,8 @@ pub struct CustomerRow {
 /// What one commit writes: all of it or nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Batch {
+    /// The revision of the reference data that all of this was decided with; none when it does not matter.
+    pub revision: Option<u64>,
     /// Entries; those of one customer in the order of their numbers.
     pub entries: Vec<NewEntry>,
     /// Further keys of entries.
@@ -122,17 +124,18 @@ impl Batch {
 pub enum Commit {
     /// Written, and it stays written.
     Durable,
-    /// Something that had to be new exists already, or an entry's number leaves a gap. Nothing was written: load
-    /// again and decide again.
+    /// Something that had to be new exists already, an entry's number leaves a gap, or the reference data has changed.
+    /// Nothing was written: load again and decide again.
     Conflict,
 }
 
-/// What is needed to rebuild a customer's state. No snapshot and no tail: nobody knows this customer.
+/// What is needed to bring a customer's state up to date. Neither snapshot nor tail: nothing is new since the entry
+/// that was known; when none was, nobody knows this customer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LoadedCustomer {
-    /// The newest snapshot.
+    /// The newest snapshot, when no entry was known.
     pub snapshot: Option<StoredSnapshot>,
-    /// Every entry after the snapshot, in order.
+    /// Every entry after the snapshot, or after the one that was known, in order.
     pub tail: Vec<StoredEntry>,
 }
 

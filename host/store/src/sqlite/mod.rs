@@ -5,7 +5,6 @@
 //! in memory ([`tail`]) until it is written to the tables in sorted runs ([`merge`]). Reading asks that memory and then
 //! the tables. After a crash the memory is rebuilt from the file ([`recover`]).
 
-mod absent;
 mod checkpoint;
 mod connect;
 mod group;
@@ -24,7 +23,6 @@ use crate::{
         StoredRequest, StoredSnapshot,
     },
 };
-use absent::Absent;
 use checkpoint::Checkpointer;
 use connect::Lock;
 use proviso_ledger::{
@@ -32,7 +30,7 @@ use proviso_ledger::{
     time::Timestamp,
 };
 use reads::Reads;
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 use tail::Tail;
 use tokio::sync::{mpsc, oneshot};
 use writer::{CommitJob, Job, Writer};
@@ -85,11 +83,11 @@ impl SqliteStore {
         connect::migrate(&mut connection).await?;
         let tail = Arc::new(Tail::new());
         let last_pos = recover::catch_up(&mut connection, &tail, 0).await?;
-        let reads = Reads { pool: connect::readers(&options).await?, tail, absent: Arc::new(Absent::new()) };
+        let reads = Reads { pool: connect::readers(&options).await?, tail };
         let checkpoints = connect::checkpointer(&options.path).await?;
         let checkpointer = Checkpointer::start(checkpoints, options.checkpoint_pages);
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let writer = Writer::new(options, connection, reads.clone(), last_pos, checkpointer, lock);
+        let writer = Writer::new(options, connection, reads.clone(), last_pos, checkpointer, lock).await?;
         tokio::spawn(writer.run(queue));
         Ok(Self { reads, jobs: Some(jobs) })
     }
@@ -107,7 +105,7 @@ impl SqliteStore {
         connect::check_schema(&mut connection).await?;
         recover::catch_up(&mut connection, &tail, 0).await?;
         drop(connection);
-        Ok(Self { reads: Reads { pool, tail, absent: Arc::new(Absent::new()) }, jobs: None })
+        Ok(Self { reads: Reads { pool, tail }, jobs: None })
     }
 
     async fn ask(&self, job: impl FnOnce(writer::Reply) -> Job) -> Result<Commit, StoreError> {
@@ -120,8 +118,8 @@ impl SqliteStore {
 
 #[async_trait::async_trait]
 impl Store for SqliteStore {
-    async fn load(&self, customers: &[CustomerId]) -> Result<Vec<LoadedCustomer>, StoreError> {
-        self.reads.load(customers).await
+    async fn load(&self, known: &[(CustomerId, Seq)]) -> Result<Vec<LoadedCustomer>, StoreError> {
+        self.reads.load(known).await
     }
 
     async fn find_keys(&self, keys: &[(CustomerId, KeyHash)]) -> Result<Vec<Option<Seq>>, StoreError> {
@@ -188,7 +186,8 @@ impl Store for SqliteStore {
         self.reads.customer(customer).await
     }
 
-    async fn due(&self, at: Timestamp, limit: u32) -> Result<Vec<CustomerId>, StoreError> {
+    /// There is no other process, so nothing need be claimed.
+    async fn due(&self, at: Timestamp, limit: u32, _: Duration) -> Result<Vec<CustomerId>, StoreError> {
         self.reads.due(at, limit).await
     }
 

@@ -4,7 +4,6 @@
 //! way round, so that an entry which moves from one to the other meanwhile is seen. Nothing is written here.
 
 use super::{
-    absent::Absent,
     connect::broken,
     tail::{Pos, Tail, View},
 };
@@ -28,7 +27,6 @@ use std::{
 pub struct Reads {
     pub pool: SqlitePool,
     pub tail: Arc<Tail>,
-    pub absent: Arc<Absent>,
 }
 
 /// What the tables say about a batch before it is decided.
@@ -43,33 +41,42 @@ pub struct Known {
 }
 
 impl Reads {
-    pub async fn load(&self, customers: &[CustomerId]) -> Result<Vec<LoadedCustomer>, StoreError> {
-        let mut loaded = self.newest_snapshots(customers).await?;
+    pub async fn load(&self, known: &[(CustomerId, Seq)]) -> Result<Vec<LoadedCustomer>, StoreError> {
+        let mut loaded = self.newest_snapshots(known).await?;
         let view = self.tail.view();
         let mut ask = Ask::default();
-        for (index, (customer, loaded)) in customers.iter().zip(&loaded).enumerate() {
-            let after = loaded.snapshot.as_ref().map_or(0, |snapshot| snapshot.seq);
-            ask.entries(index, customer, after.saturating_add(1)..=Seq::MAX, &view);
+        let first = |seq: Seq, loaded: &LoadedCustomer| {
+            loaded.snapshot.as_ref().map_or(seq, |snapshot| snapshot.seq).saturating_add(1)
+        };
+        for (index, ((customer, seq), loaded)) in known.iter().zip(&loaded).enumerate() {
+            ask.entries(index, customer, first(*seq, loaded)..=Seq::MAX, &view);
         }
         for (index, entry) in ask.fetch(&self.pool).await? {
             let tail = loaded.get_mut(index).ok_or_else(|| broken("an entry that was not asked for"))?;
             tail.tail.push(entry);
         }
-        for (customer, loaded) in customers.iter().zip(&mut loaded) {
-            let first = loaded.snapshot.as_ref().map_or(1, |snapshot| snapshot.seq.saturating_add(1));
+        for ((customer, seq), loaded) in known.iter().zip(&mut loaded) {
+            let first = first(*seq, loaded);
             in_order(customer, &mut loaded.tail, first)?;
         }
         Ok(loaded)
     }
 
-    async fn newest_snapshots(&self, customers: &[CustomerId]) -> Result<Vec<LoadedCustomer>, StoreError> {
+    /// The snapshots of those of whom nothing is known.
+    async fn newest_snapshots(&self, known: &[(CustomerId, Seq)]) -> Result<Vec<LoadedCustomer>, StoreError> {
         let sql = "SELECT wanted.key, s.seq, s.at, s.state \
                    FROM json_each(?1) AS wanted CROSS JOIN snapshots AS s ON s.customer_id = wanted.value \
                    AND s.seq = (SELECT max(seq) FROM snapshots WHERE customer_id = wanted.value)";
-        let mut loaded = vec![LoadedCustomer::default(); customers.len()];
-        for row in sqlx::query(sql).bind(json_keys(customers)).fetch_all(&self.pool).await? {
+        let mut loaded = vec![LoadedCustomer::default(); known.len()];
+        let unknown: Vec<_> = known.iter().enumerate().filter(|(_, (_, seq))| *seq == 0).collect();
+        if unknown.is_empty() {
+            return Ok(loaded);
+        }
+        let customers = json_keys(unknown.iter().map(|(_, (customer, _))| customer));
+        for row in sqlx::query(sql).bind(customers).fetch_all(&self.pool).await? {
             let index: i64 = row.try_get(0)?;
-            let wanted = usize::try_from(index).ok().and_then(|index| loaded.get_mut(index));
+            let wanted = usize::try_from(index).ok().and_then(|index| unknown.get(index));
+            let wanted = wanted.and_then(|(index, _)| loaded.get_mut(*index));
             wanted.ok_or_else(|| broken("a snapshot that was not asked for"))?.snapshot =
                 Some(snapshot(&row, 1)?);
         }
@@ -96,8 +103,6 @@ impl Reads {
             let slot = asked.and_then(|(index, _)| found.get_mut(*index));
             *slot.ok_or_else(|| broken("a key that was not asked for"))? = Some(seq(&row, 1)?);
         }
-        let absent = missing.iter().filter(|(index, _)| matches!(found.get(*index), Some(None)));
-        self.absent.note(view.epoch, absent.map(|(_, key)| (*key).clone()));
         Ok(found)
     }
 
@@ -117,7 +122,6 @@ impl Reads {
                 keys.push((customer, hash));
             }
         }
-        self.absent.strike(view.epoch, &mut keys);
         let customers = (batch.entries.iter().map(|entry| &entry.customer))
             .chain(batch.keys.iter().map(|key| &key.customer))
             .chain(batch.snapshots.iter().map(|snapshot| &snapshot.customer));

@@ -65,6 +65,8 @@ pub struct Writer {
     connection: Option<SqliteConnection>,
     reads: Reads,
     last_pos: Pos,
+    /// Of the reference data; no other process changes it.
+    revision: u64,
     merge: Merge,
     checkpointer: Checkpointer,
     // Held until the connection is closed.
@@ -72,16 +74,26 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub fn new(
+    pub async fn new(
         options: SqliteOptions,
         connection: SqliteConnection,
         reads: Reads,
         last_pos: Pos,
         checkpointer: Checkpointer,
         lock: Lock,
-    ) -> Self {
+    ) -> Result<Self, StoreError> {
         let connection = Some(connection);
-        Self { options, connection, reads, last_pos, merge: Merge::Idle, checkpointer, _lock: lock }
+        let revision = reference::revision(&reads.pool).await?;
+        Ok(Self {
+            options,
+            connection,
+            reads,
+            last_pos,
+            revision,
+            merge: Merge::Idle,
+            checkpointer,
+            _lock: lock,
+        })
     }
 
     /// Works until it is told to close or nobody is left to tell it anything.
@@ -120,6 +132,10 @@ impl Writer {
         let mut group = Group::default();
         let mut waiting = Vec::with_capacity(jobs.len());
         for CommitJob { batch, known, reply } in jobs {
+            if batch.revision.is_some_and(|revision| revision != self.revision) {
+                drop(reply.send(Ok(Commit::Conflict)));
+                continue;
+            }
             // Entries may have moved from memory to the tables since the batch was looked up: look again.
             let known = if known.epoch == view.epoch { Ok(known) } else { self.reads.known(&batch).await };
             match known.map(|known| group.admit(&view, &known, batch)) {
@@ -228,16 +244,14 @@ impl Writer {
         request: Option<StoredRequest>,
     ) -> Result<Commit, StoreError> {
         let mut connection = self.connection().await?;
-        match reference::change(&mut connection, changes, request).await {
-            Ok(outcome) => {
-                self.connection = Some(connection);
-                Ok(outcome)
-            }
-            Err(error) => {
-                connect::close(connection).await;
-                Err(error)
-            }
+        let outcome = reference::change(&mut connection, changes, request).await;
+        match outcome {
+            Ok(_) => self.connection = Some(connection),
+            Err(_) => connect::close(connection).await,
         }
+        // Asked for, since a change that failed may have been made all the same.
+        self.revision = reference::revision(&self.reads.pool).await?;
+        outcome
     }
 
     async fn close(self) {
@@ -302,7 +316,7 @@ mod tests {
         let last_pos = catch_up(&mut connection, &reads.tail, 0).await.unwrap();
         let checkpointer = Checkpointer::start(connect::checkpointer(&options.path).await.unwrap(), 1000);
         let lock = Lock::take(&options.path).unwrap();
-        Writer::new(options.clone(), connection, reads, last_pos, checkpointer, lock)
+        Writer::new(options.clone(), connection, reads, last_pos, checkpointer, lock).await.unwrap()
     }
 
     #[tokio::test]

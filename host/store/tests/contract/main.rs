@@ -70,6 +70,7 @@ macro_rules! contract {
                 customers_are_listed_and_come_due,
                 an_empty_store_knows_nothing,
                 reference_data_changes_as_one,
+                a_batch_is_of_the_newest_revision,
                 a_request_is_kept_with_its_changes,
                 what_was_committed_survives_a_reopening,
                 a_closed_store_refuses,

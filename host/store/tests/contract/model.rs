@@ -8,7 +8,7 @@ use proviso_store::{
     Batch, Commit, CustomerRow, KeyHash, LoadedCustomer, NewEntry, NewSnapshot, Store, StoredEntry,
     StoredSnapshot,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Model {
@@ -16,6 +16,8 @@ pub struct Model {
     pub keys: BTreeMap<(CustomerId, KeyHash), Seq>,
     pub snapshots: BTreeMap<(CustomerId, Seq), NewSnapshot>,
     pub customers: BTreeMap<CustomerId, CustomerRow>,
+    /// Of the reference data.
+    pub revision: u64,
 }
 
 impl Model {
@@ -34,6 +36,9 @@ impl Model {
     }
 
     fn try_commit(&mut self, batch: &Batch) -> bool {
+        if batch.revision.is_some_and(|revision| revision != self.revision) {
+            return false;
+        }
         for entry in &batch.entries {
             let fresh = entry.key_hash.is_none_or(|hash| self.take(&entry.customer, hash, entry.seq));
             if entry.seq != self.head(&entry.customer) + 1 || !fresh {
@@ -87,10 +92,24 @@ impl Model {
         LoadedCustomer { snapshot, tail: self.entries(customer).split_off(folded) }
     }
 
+    fn load_after(&self, customer: &CustomerId, known: Seq) -> LoadedCustomer {
+        match usize::try_from(known).unwrap() {
+            0 => self.load(customer),
+            known => LoadedCustomer { snapshot: None, tail: self.entries(customer).split_off(known) },
+        }
+    }
+
     /// Asks a store everything about `customers` and compares each answer.
     pub async fn check(&self, store: &dyn Store, customers: &[CustomerId]) {
         let expected: Vec<_> = customers.iter().map(|customer| self.load(customer)).collect();
-        assert_eq!(store.load(customers).await.unwrap(), expected, "load");
+        assert_eq!(store.load(&unknown(customers)).await.unwrap(), expected, "load");
+        for back in [0, 1, 7] {
+            let known = |customer| (CustomerId::clone(customer), self.head(customer).saturating_sub(back));
+            let known: Vec<_> = customers.iter().map(known).collect();
+            let expected: Vec<_> =
+                known.iter().map(|(customer, seq)| self.load_after(customer, *seq)).collect();
+            assert_eq!(store.load(&known).await.unwrap(), expected, "load of all but {back}");
+        }
 
         let mut keys: Vec<_> = self.keys.keys().cloned().collect();
         keys.extend(customers.iter().map(|customer| (customer.clone(), [0xff; 16])));
@@ -108,7 +127,7 @@ impl Model {
         for at in due.iter().map(|(at, _)| *at).chain([Timestamp(0)]) {
             let expected: Vec<_> =
                 due.iter().filter(|(due_at, _)| *due_at <= at).map(|(_, id)| id.clone()).collect();
-            assert_eq!(store.due(at, 1000).await.unwrap(), expected, "due at {at:?}");
+            assert_eq!(store.due(at, 1000, CLAIM).await.unwrap(), expected, "due at {at:?}");
         }
     }
 
@@ -144,6 +163,14 @@ impl Model {
 
 fn stored(entry: &NewEntry) -> StoredEntry {
     StoredEntry { seq: entry.seq, at: entry.at, hash: entry.hash, body: entry.body.clone() }
+}
+
+/// How long a test's claims last.
+pub const CLAIM: Duration = Duration::from_secs(60);
+
+/// As one asks for customers of whom nothing is known yet.
+pub fn unknown(customers: &[CustomerId]) -> Vec<(CustomerId, Seq)> {
+    customers.iter().map(|customer| (customer.clone(), 0)).collect()
 }
 
 // What the tests write, so that equal arguments give equal rows.

@@ -2,7 +2,7 @@
 
 use crate::{
     Factory,
-    model::{Model, customer, entry, key, row, snapshot, time},
+    model::{CLAIM, Model, customer, entry, key, row, snapshot, time},
 };
 use proviso_ledger::{ids::Digest, time::Timestamp};
 use proviso_store::{
@@ -235,7 +235,7 @@ pub async fn customers_are_listed_and_come_due(factory: &dyn Factory) {
         listed.extend(page.into_iter().map(|row| row.customer));
     }
     assert_eq!(listed, model.customers.keys().cloned().collect::<Vec<_>>());
-    let first: Vec<_> = store.due(Timestamp(1000), 2).await.unwrap();
+    let first: Vec<_> = store.due(Timestamp(1000), 2, CLAIM).await.unwrap();
     assert_eq!(first, [customer("B"), customer("a")]);
 }
 
@@ -244,7 +244,7 @@ pub async fn an_empty_store_knows_nothing(factory: &dyn Factory) {
     Model::default().check(&*store, &[customer("acme")]).await;
     assert_eq!(store.load(&[]).await, Ok(vec![]));
     assert_eq!(store.find_keys(&[]).await, Ok(vec![]));
-    assert_eq!(store.load(&[customer("acme")]).await, Ok(vec![LoadedCustomer::default()]));
+    assert_eq!(store.load(&[(customer("acme"), 0)]).await, Ok(vec![LoadedCustomer::default()]));
     assert_eq!(store.reference().await, Ok(Reference::default()));
     assert_eq!(store.module(&Digest::of(b"")).await, Ok(None));
     assert_eq!(store.request(key("k")).await, Ok(None));
@@ -320,6 +320,28 @@ pub async fn reference_data_changes_as_one(factory: &dyn Factory) {
     };
     assert_eq!(store.reference().await, Ok(expected));
     assert_eq!(store.module(&Digest::of(b"one")).await, Ok(Some(b"one".to_vec())));
+}
+
+pub async fn a_batch_is_of_the_newest_revision(factory: &dyn Factory) {
+    let store = factory.open().await;
+    let mut model = Model::default();
+    for round in 0..4 {
+        assert_eq!(store.change_reference(vec![], None).await, Ok(Commit::Durable));
+        let refused = vec![ReferenceChange::SetPlanTerms(terms("pro", 1, "1"))];
+        assert_eq!(store.change_reference(refused, None).await, Ok(Commit::Conflict));
+        model.revision += 1;
+        for (revision, expected) in [
+            (Some(round), Commit::Conflict),
+            (Some(round + 2), Commit::Conflict),
+            (Some(round + 1), Commit::Durable),
+            (None, Commit::Durable),
+        ] {
+            let next = model.head(&customer("acme")) + 1;
+            let batch = Batch { revision, ..entries("acme", next..=next) };
+            assert_eq!(commit(&*store, &mut model, batch).await, expected, "{revision:?} in round {round}");
+        }
+    }
+    model.check(&*store, &[customer("acme")]).await;
 }
 
 pub async fn a_request_is_kept_with_its_changes(factory: &dyn Factory) {
