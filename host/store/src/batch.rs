@@ -21,6 +21,13 @@ pub struct Demand {
     pub last: Option<Seq>,
 }
 
+impl Demand {
+    /// The highest number in it that means an entry.
+    pub fn highest(&self) -> Seq {
+        self.last.unwrap_or(*self.heads.start())
+    }
+}
+
 /// What a batch asks of the database.
 #[derive(Debug, Default)]
 pub struct Demands<'a> {

@@ -7,9 +7,9 @@
 use super::pool::{Lease, PgQuery, Pool, unavailable};
 use crate::{
     StoreError,
-    batch::{CustomerChanges, Demands},
+    batch::{CustomerChanges, Demand, Demands},
     columns::{Columns, broken, integer},
-    rows::{Batch, Commit},
+    rows::{Batch, Commit, KeyHash, NewEntry, NewSnapshot},
 };
 use proviso_ledger::ids::{CustomerId, Seq};
 use sqlx::postgres::PgRow;
@@ -97,107 +97,90 @@ fn verdict(answer: sqlx::Result<Vec<PgRow>>) -> Result<Commit, StoreError> {
     }
 }
 
-/// A batch column by column. Rows of a table are in the order of their key, so that all hosts wait for each other in
-/// one direction.
-#[derive(Debug, Default)]
+/// A batch on its way. Rows of a table are in the order of their key, so that all hosts wait for each other in one
+/// direction.
+#[derive(Debug)]
 struct Rows<'a> {
-    entries: (Vec<&'a str>, Vec<i64>, Vec<i64>, Vec<&'a [u8]>, Vec<&'a str>),
-    keys: (Vec<&'a str>, Vec<&'a [u8]>, Vec<i64>),
-    journals: (Vec<&'a str>, Vec<i64>, Vec<i64>),
     revision: Option<i64>,
-    snapshots: (Vec<&'a str>, Vec<i64>, Vec<i64>, Vec<&'a str>),
-    customers: (Vec<&'a str>, Vec<i64>, Vec<Option<i64>>, Vec<bool>, Vec<&'a str>),
-    due: (Vec<&'a str>, Vec<Option<i64>>),
+    journals: Vec<(&'a CustomerId, Demand)>,
+    entries: Vec<&'a NewEntry>,
+    keys: Vec<((&'a CustomerId, KeyHash), Seq)>,
+    snapshots: Vec<&'a NewSnapshot>,
+    changes: &'a CustomerChanges,
 }
 
 impl<'a> Rows<'a> {
     /// None when the batch contradicts itself or holds a number that the database can't.
     fn of(batch: &'a Batch, changes: &'a CustomerChanges) -> Option<Self> {
         let Demands { journals, keys } = Demands::of(batch)?;
-        let bigint = |seq: Seq| i64::try_from(seq).ok();
-        let mut rows = Self { revision: batch.revision.map(integer), ..Self::default() };
-
+        let mut journals: Vec<_> = journals.into_iter().collect();
+        journals.sort_unstable_by_key(|(customer, _)| *customer);
+        if journals.iter().any(|(_, demand)| i64::try_from(demand.highest()).is_err()) {
+            return None;
+        }
+        let mut keys: Vec<_> = keys.into_iter().collect();
+        keys.sort_unstable();
         let mut entries: Vec<_> = batch.entries.iter().collect();
-        entries.sort_by(|a, b| (&a.customer, a.seq).cmp(&(&b.customer, b.seq)));
-        for entry in entries {
-            rows.entries.0.push(entry.customer.as_str());
-            rows.entries.1.push(bigint(entry.seq)?);
-            rows.entries.2.push(entry.at.0);
-            rows.entries.3.push(&entry.hash);
-            rows.entries.4.push(&entry.body);
-        }
-        let own = batch.entries.iter().filter_map(|e| Some((&e.customer, e.key_hash.as_ref()?, e.seq)));
-        let further = batch.keys.iter().map(|key| (&key.customer, &key.key_hash, key.seq));
-        let mut sorted = Vec::with_capacity(keys.len());
-        sorted.extend(own.chain(further));
-        sorted.sort_unstable();
-        for (customer, key_hash, seq) in sorted {
-            rows.keys.0.push(customer.as_str());
-            rows.keys.1.push(key_hash);
-            rows.keys.2.push(bigint(seq)?);
-        }
-        for (customer, demand) in journals {
-            rows.journals.0.push(customer.as_str());
-            rows.journals.1.push(bigint(*demand.heads.start())?);
-            rows.journals.2.push(integer(*demand.heads.end()));
-        }
-        rows.add_caches(batch, changes);
-        Some(rows)
-    }
-
-    fn add_caches(&mut self, batch: &'a Batch, changes: &'a CustomerChanges) {
-        let mut snapshots: Vec<_> = batch.snapshots.iter().collect();
+        entries.sort_by_key(|entry| (&entry.customer, entry.seq));
         // The last of two for one entry counts, as for one after another.
-        snapshots.reverse();
-        snapshots.sort_by(|a, b| (&a.customer, a.seq).cmp(&(&b.customer, b.seq)));
-        snapshots.dedup_by(|b, a| (&a.customer, a.seq) == (&b.customer, b.seq));
-        for snapshot in snapshots {
-            self.snapshots.0.push(snapshot.customer.as_str());
-            self.snapshots.1.push(integer(snapshot.seq));
-            self.snapshots.2.push(snapshot.at.0);
-            self.snapshots.3.push(&snapshot.state);
-        }
-        for row in changes.rows.values() {
-            self.customers.0.push(row.customer.as_str());
-            self.customers.1.push(row.created_at.0);
-            self.customers.2.push(row.due_at.map(|at| at.0));
-            self.customers.3.push(row.closed);
-            self.customers.4.push(&row.profile);
-        }
-        for (customer, due_at) in &changes.due {
-            self.due.0.push(CustomerId::as_str(customer));
-            self.due.1.push(due_at.map(|at| at.0));
-        }
+        let mut snapshots: Vec<_> = batch.snapshots.iter().rev().collect();
+        snapshots.sort_by_key(|snapshot| (&snapshot.customer, snapshot.seq));
+        snapshots.dedup_by_key(|snapshot| (&snapshot.customer, snapshot.seq));
+        Some(Self { revision: batch.revision.map(integer), journals, entries, keys, snapshots, changes })
     }
 
-    fn statement(&self) -> PgQuery<'_> {
-        let more = !(self.snapshots.0.is_empty() && self.customers.0.is_empty() && self.due.0.is_empty());
-        let (customers, seqs, ats, hashes, bodies) = &self.entries;
-        let query = sqlx::query(if more { EVERYTHING } else { ENTRIES });
-        let query = query.bind(customers).bind(seqs).bind(ats).bind(hashes).bind(bodies);
-        let (customers, hashes, seqs) = &self.keys;
-        let query = query.bind(customers).bind(hashes).bind(seqs);
-        let (customers, lowest, highest) = &self.journals;
-        let query = query.bind(customers).bind(lowest).bind(highest).bind(self.revision);
+    fn statement(&self) -> PgQuery<'static> {
+        let Self { revision, journals, entries, keys, snapshots, changes } = self;
+        let more = !(snapshots.is_empty() && changes.rows.is_empty() && changes.due.is_empty());
+        let query = sqlx::query(if more { EVERYTHING } else { ENTRIES })
+            .bind(column(entries, |entry| entry.customer.as_str()))
+            .bind(column(entries, |entry| integer(entry.seq)))
+            .bind(column(entries, |entry| entry.at.0))
+            .bind(column(entries, |entry| entry.hash.as_slice()))
+            .bind(column(entries, |entry| entry.body.as_str()))
+            .bind(column(keys, |((customer, _), _)| customer.as_str()))
+            .bind(column(keys, |((_, key_hash), _)| key_hash.as_slice()))
+            .bind(column(keys, |(_, seq)| integer(*seq)))
+            .bind(column(journals, |(customer, _)| customer.as_str()))
+            .bind(column(journals, |(_, demand)| integer(*demand.heads.start())))
+            .bind(column(journals, |(_, demand)| integer(*demand.heads.end())))
+            .bind(revision);
         if !more {
             return query;
         }
-        let (customers, seqs, ats, states) = &self.snapshots;
-        let query = query.bind(customers).bind(seqs).bind(ats).bind(states);
-        let (customers, created_at, due_at, closed, profiles) = &self.customers;
-        let query = query.bind(customers).bind(created_at).bind(due_at).bind(closed).bind(profiles);
-        let (customers, due_at) = &self.due;
-        query.bind(customers).bind(due_at)
+        let rows: Vec<_> = changes.rows.values().collect();
+        let due: Vec<_> = changes.due.iter().collect();
+        query
+            .bind(column(snapshots, |snapshot| snapshot.customer.as_str()))
+            .bind(column(snapshots, |snapshot| integer(snapshot.seq)))
+            .bind(column(snapshots, |snapshot| snapshot.at.0))
+            .bind(column(snapshots, |snapshot| snapshot.state.as_str()))
+            .bind(column(&rows, |row| row.customer.as_str()))
+            .bind(column(&rows, |row| row.created_at.0))
+            .bind(column(&rows, |row| row.due_at.map(|at| at.0)))
+            .bind(column(&rows, |row| row.closed))
+            .bind(column(&rows, |row| row.profile.as_str()))
+            .bind(column(&due, |(customer, _)| customer.as_str()))
+            .bind(column(&due, |(_, due_at)| due_at.map(|at| at.0)))
     }
 
     /// Whether a batch that conflicts does so because it was written before.
     async fn are_stored(&self, lease: &mut Lease<'_>) -> Result<bool, StoreError> {
-        let (customers, seqs, _, hashes, _) = &self.entries;
-        let query = sqlx::query(STORED).bind(customers).bind(seqs).bind(hashes);
-        let (keys_of, key_hashes, key_seqs) = &self.keys;
-        let rows = lease.fetch(query.bind(keys_of).bind(key_hashes).bind(key_seqs)).await?;
+        let Self { entries, keys, .. } = self;
+        let query = sqlx::query(STORED)
+            .bind(column(entries, |entry| entry.customer.as_str()))
+            .bind(column(entries, |entry| integer(entry.seq)))
+            .bind(column(entries, |entry| entry.hash.as_slice()))
+            .bind(column(keys, |((customer, _), _)| customer.as_str()))
+            .bind(column(keys, |((_, key_hash), _)| key_hash.as_slice()))
+            .bind(column(keys, |(_, seq)| integer(*seq)));
+        let rows = lease.fetch(query).await?;
         let all = rows.first().ok_or_else(|| broken("a question without an answer"))?.flag(0)?;
         // Of a batch without either nothing can be said.
-        Ok(all && !(customers.is_empty() && keys_of.is_empty()))
+        Ok(all && !(entries.is_empty() && keys.is_empty()))
     }
+}
+
+fn column<'a, R, T>(rows: &'a [R], value: impl FnMut(&'a R) -> T) -> Vec<T> {
+    rows.iter().map(value).collect()
 }
