@@ -116,7 +116,7 @@ async fn ensure_admin(engine: &Engine, settings: &Settings) -> Result<(), Error>
             warn!("the admin key is shorter than {SHORT_KEY} characters: it can be guessed");
         }
         add_admin(engine, key.reveal()).await?;
-        if !engine.authenticate(key.reveal()).is_some_and(|key| key.allows(Scope::Admin)) {
+        if !engine.authenticate(key.reveal()).await?.is_some_and(|key| key.allows(Scope::Admin)) {
             warn!("the admin key that was given was revoked, or has other scopes: it can't manage this host");
         }
     } else if !engine.catalog().api_keys.values().any(|key| key.is_live(now) && key.allows(Scope::Admin)) {
