@@ -73,6 +73,10 @@ impl PostgresStore {
 
 #[async_trait::async_trait]
 impl Store for PostgresStore {
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     async fn load(&self, known: &[(CustomerId, Seq)]) -> Result<Vec<LoadedCustomer>, StoreError> {
         reads::load(&self.pool, known).await
     }
