@@ -4,8 +4,13 @@
 //! never looked at here, and nothing is decided here but conflicts.
 
 mod address;
+mod batch;
+mod columns;
 mod error;
+mod postgres;
+mod reference;
 mod rows;
+mod sql_error;
 mod sqlite;
 
 pub use address::{Access, open};
@@ -16,6 +21,7 @@ pub use rows::{
     StoredSnapshot,
 };
 
+pub use postgres::{PostgresOptions, PostgresStore};
 pub use sqlite::{SqliteOptions, SqliteStore};
 
 use proviso_ledger::{
