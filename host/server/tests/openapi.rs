@@ -141,6 +141,7 @@ const ROUTES: &str = "
     POST /v1/customers/{customer}/reset
     POST /v1/customers/{customer}/terms
     POST /v1/customers/{customer}/terms/{terms}/end
+    POST /v1/events
     POST /v1/plans/{plan}/terms
     POST /v1/plans/{plan}/terms/{terms}/end
     POST /v1/policies/{policy}/versions

@@ -46,7 +46,7 @@ async fn connections_are_kept_and_answers_come_in_order() {
     let server = Server::with_acme().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(proviso_server::serve(listener, server.router.clone(), pending()));
+    tokio::spawn(proviso_server::serve(listener, server.routes.clone(), pending()));
     let mut stream = TcpStream::connect(address).await.unwrap();
     for n in 3..6 {
         stream.write_all(charge(&format!("k{n}")).as_bytes()).await.unwrap();
@@ -72,7 +72,7 @@ async fn shutdown_answers_what_was_accepted_and_ends() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let serving = tokio::spawn(proviso_server::serve(listener, server.router.clone(), async {
+    let serving = tokio::spawn(proviso_server::serve(listener, server.routes.clone(), async {
         let _ = stopped.await;
     }));
     let mut idle = TcpStream::connect(address).await.unwrap();
