@@ -70,11 +70,11 @@ pub fn name(text: &str) -> Name {
     let rows = NAMES.iter().enumerate();
     let known =
         rows.filter(|(_, (known, _))| *known == text).map(|(row, (_, meaning))| (row, *meaning)).next();
-    let begins = |with: &&str| if with.ends_with('.') { text.starts_with(*with) } else { text == *with };
+    let begins = |with: &str| if with.ends_with('.') { text.starts_with(with) } else { text == with };
     match known {
         Some((row, meaning)) => Name::Known(row, meaning),
         None if text.starts_with(USAGE) => Name::UnknownUsage,
-        None if IGNORED.iter().any(|with| begins(&with)) => Name::Ignored,
+        None if IGNORED.iter().any(|with| begins(with)) => Name::Ignored,
         None => Name::Other,
     }
 }
