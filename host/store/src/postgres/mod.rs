@@ -3,6 +3,7 @@
 //! Each question and each [commit](commit) is one statement, so one round trip, over a small [pool] of
 //! [sessions](server). Nothing is kept here between two calls: what another host wrote is seen at once.
 
+mod archive;
 mod claims;
 mod commit;
 mod migrate;
@@ -140,6 +141,11 @@ impl Store for PostgresStore {
             Some(claims) => claims.take(&self.pool, at, limit, claim).await,
             None => Claims::look(&self.pool, at, limit).await,
         }
+    }
+
+    async fn archive(&self, customer: &CustomerId, through: Seq) -> Result<u64, StoreError> {
+        self.claims()?;
+        archive::archive(&self.pool, customer, through).await
     }
 
     async fn reference(&self, since: u64) -> Result<Reference, StoreError> {

@@ -2,7 +2,7 @@
 //! whatever is wrong with a server.
 
 use crate::{
-    Factory,
+    Factory, SqliteFile,
     cluster::{self, Cluster},
     model::{CLAIM, Model, customer, entry, key, row, snapshot, unknown},
 };
@@ -11,7 +11,8 @@ use proviso_ledger::{
     time::Timestamp,
 };
 use proviso_store::{
-    Access, Batch, Commit, NewEntry, PostgresOptions, PostgresStore, ReferenceChange, Store, StoreError,
+    Access, Batch, Commit, NewEntry, NewKey, PostgresOptions, PostgresStore, ReferenceChange, Store,
+    StoreError,
 };
 use sqlx::{Connection, PgConnection};
 use std::{sync::Arc, time::Duration};
@@ -433,4 +434,38 @@ async fn a_module_of_any_bytes_and_a_body_of_any_characters_come_back() {
     let new = NewEntry { body: body.clone(), ..entry(&acme, 1, None) };
     assert_eq!(store.commit(Batch { entries: vec![new], ..Batch::default() }).await, Ok(Commit::Durable));
     assert_eq!(store.entries(&acme, 0, 1).await.unwrap()[0].body, body);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn archiving_changes_no_answer() {
+    let database = PostgresDatabase::fresh();
+    let store = database.open().await;
+    let mut model = Model::default();
+    let both = [customer("acme"), customer("b")];
+    let mut moved = 0;
+    for (last, through) in
+        [(1, 9), (2, 1), (9, 5), (10, 5), (300, 299), (900, 700), (901, u64::MAX), (905, 0)]
+    {
+        for name in &both {
+            let seqs = model.head(name) + 1..=last;
+            let entries = seqs.map(|seq| entry(name, seq, Some(key(&format!("{name} {seq}"))))).collect();
+            let snapshots = if last == 10 { vec![snapshot(name, 3)] } else { vec![] };
+            let batch = Batch { entries, snapshots, ..Batch::default() };
+            assert_eq!(store.commit(batch.clone()).await, Ok(model.commit(&batch)));
+        }
+        let expected = through.min(last - 1).max(moved) - moved;
+        assert_eq!(store.archive(&both[0], through).await, Ok(expected), "{last} {through}");
+        moved += expected;
+        assert_eq!(store.archive(&both[0], through).await, Ok(0), "{last} {through}");
+        model.check(&*store, &both).await;
+        // Keys and numbers of what is archived stay taken, and further keys find it.
+        let again = Batch { entries: vec![entry(&both[0], 1, None)], ..Batch::default() };
+        assert_eq!(store.commit(again).await, Ok(Commit::Conflict));
+        let further = NewKey { customer: both[0].clone(), key_hash: key(&format!("further {last}")), seq: 1 };
+        let batch = Batch { keys: vec![further], ..Batch::default() };
+        assert_eq!(store.commit(batch.clone()).await, Ok(model.commit(&batch)));
+    }
+    assert_eq!(database.sql("select count(*), min(seq) from entries where customer_id = 'acme'"), "5|901");
+    let file = SqliteFile::calm();
+    assert_eq!(file.open().await.archive(&both[0], 1).await, Err(StoreError::NoArchive));
 }
