@@ -21,6 +21,7 @@ SELECT create_reference_table('requests');
 
 SELECT create_distributed_table('customers', 'customer_id');
 SELECT create_distributed_table('entries', 'customer_id', colocate_with => 'customers');
+SELECT create_distributed_table('archived_entries', 'customer_id', colocate_with => 'customers');
 SELECT create_distributed_table('idempotency', 'customer_id', colocate_with => 'customers');
 SELECT create_distributed_table('snapshots', 'customer_id', colocate_with => 'customers');
 

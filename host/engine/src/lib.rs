@@ -3,6 +3,7 @@
 //! In come commands and questions in the ledger's words; out come durable outcomes. It joins the pure ledger with the
 //! policies that decide and the store that keeps, and knows nothing of HTTP, SQL or Wasm itself.
 
+mod archive;
 pub mod catalog;
 mod clock;
 pub mod command;
@@ -20,6 +21,7 @@ mod sweeper;
 mod terms;
 mod verify;
 
+pub use archive::{Archived, archive};
 pub use clock::Clock;
 pub use error::EngineError;
 pub use plans::PlanChange;

@@ -168,7 +168,7 @@ async fn a_commit_is_rated_by_the_terms_of_its_reservation() {
     host.customer("acme", Some("pro")).await;
     let reserved = host.entry("acme", reserve(10_000, 900), Some("r")).await.unwrap();
     host.put_plan(settings("0.1", "1000")).await;
-    let id = proviso_ledger::ids::ReservationId { entry: reserved.entry.seq, index: 0 };
+    let id = ReservationId { entry: reserved.entry.seq, index: 0 };
     let actual =
         ActualUsage { quantities: vec![("input_tokens".into(), Quantity(4_000_000_000))], attributes: None };
     let committed =
