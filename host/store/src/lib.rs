@@ -95,16 +95,19 @@ pub trait Store: Send + Sync + 'static {
         Err(StoreError::NoArchive)
     }
 
-    /// All reference data but the modules' bytes, as of one revision.
-    async fn reference(&self) -> Result<Reference, StoreError>;
+    /// The reference data as of one moment, without the modules' bytes: those rows that later revisions than `since`
+    /// wrote. Rows are never deleted, so what was known at `since` and these are all there is.
+    async fn reference(&self, since: u64) -> Result<Reference, StoreError>;
 
     /// The revision of the reference data.
     async fn reference_revision(&self) -> Result<u64, StoreError>;
 
     /// Makes all changes in their order, or none, and keeps the request that asked for them. A [`Commit::Conflict`]
-    /// when a change meets a row (or misses one) that it must not, or when the request's key exists already.
+    /// when the reference data has another revision by now than `base`, when a change meets a row (or misses one) that
+    /// it must not, or when the request's key exists already.
     async fn change_reference(
         &self,
+        base: Option<u64>,
         changes: Vec<ReferenceChange>,
         request: Option<StoredRequest>,
     ) -> Result<Commit, StoreError>;

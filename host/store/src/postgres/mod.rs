@@ -148,8 +148,8 @@ impl Store for PostgresStore {
         archive::archive(&self.pool, customer, through).await
     }
 
-    async fn reference(&self) -> Result<Reference, StoreError> {
-        reference::read(&self.pool).await
+    async fn reference(&self, since: u64) -> Result<Reference, StoreError> {
+        reference::read(&self.pool, since).await
     }
 
     async fn reference_revision(&self) -> Result<u64, StoreError> {
@@ -158,11 +158,12 @@ impl Store for PostgresStore {
 
     async fn change_reference(
         &self,
+        base: Option<u64>,
         changes: Vec<ReferenceChange>,
         request: Option<StoredRequest>,
     ) -> Result<Commit, StoreError> {
         self.claims()?;
-        reference::change(&self.pool, changes, request).await
+        reference::change(&self.pool, base, changes, request).await
     }
 
     async fn module(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
