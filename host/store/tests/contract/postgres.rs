@@ -299,14 +299,14 @@ async fn a_lock_that_is_held_too_long_is_not_waited_for() {
 async fn schemas_are_told_apart() {
     let database = PostgresDatabase::fresh();
     let read_only = || PostgresStore::open_read_only(database.options());
-    assert_eq!(read_only().await.map(drop), Err(StoreError::OlderSchema { found: 0, known: 3 }));
+    assert_eq!(read_only().await.map(drop), Err(StoreError::OlderSchema { found: 0, known: 4 }));
     database.open().await.close().await;
     assert_eq!(read_only().await.map(drop), Ok(()));
     database.sql(
         "insert into _sqlx_migrations (version, description, success, checksum, execution_time) \
          values (9000, 'of the future', true, '', 0)",
     );
-    let refused = StoreError::NewerSchema { found: 9000, known: 3 };
+    let refused = StoreError::NewerSchema { found: 9000, known: 4 };
     assert_eq!(read_only().await.map(drop), Err(refused.clone()));
     assert_eq!(database.try_open().await.map(drop), Err(refused));
 }
