@@ -1,6 +1,8 @@
 //! The harness: starts the real binary on a free port with a folder of its own, and talks to it as a client would.
 //! Nothing here knows the host's insides.
 
+pub mod cluster;
+
 use http_body_util::{BodyExt, Full};
 use hyper::{
     Method, Request, Response,
