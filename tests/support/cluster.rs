@@ -39,7 +39,7 @@ pid=$(head -n 1 "$0/data/postmaster.pid" 2> /dev/null)
 if [ -n "$pid" ] && grep -qF "$0/data" "/proc/$pid/cmdline" 2> /dev/null; then
     kill -QUIT "$pid"
     turns=0
-    while kill -0 "$pid" 2> /dev/null && [ $turns -lt 100 ]; do sleep 0.1; turns=$((turns + 1)); done
+    while [ -e "$0/data/postmaster.pid" ] && [ $turns -lt 600 ]; do sleep 0.1; turns=$((turns + 1)); done
 fi
 rm -rf "$0"
 "#;
