@@ -1,186 +1,225 @@
 //! A lane: all requests of its customers go through it one after another, so that a hot customer is as fast as many
-//! cold ones. It drains what waits, loads what it lacks, decides the whole batch in memory, commits it in one
-//! transaction, and answers only then. No lock is held while a policy runs but the catalog's gate, for reading.
+//! cold ones. While one batch is on its way to the store, the lane decides the next one in memory on top of it; that one
+//! leaves when the first has landed. So a batch is as large as what arrives during a commit, and waits for nothing when
+//! the lane is idle. No lock is held while a policy runs but the catalog's gate, for reading.
+//!
+//! A lane believes that it alone writes its customers, and that keys are new: the store refuses a commit when that is
+//! wrong. Then the lane drops what it believed, decides again, and for a while asks the store before it decides.
 
-mod batch;
 mod cache;
+mod flight;
+mod work;
 
 use crate::{
-    command::{Command, Outcome, Reply, Request},
+    command::Reply,
     decide::{Decider, Journal, Stop},
     error::EngineError,
+    queue::{Job, Queue},
     shared::Shared,
 };
-pub(crate) use batch::key_hash;
-use batch::{Keyed, Work};
 use cache::Cache;
+use flight::{Flight, Landed, refuse, replay};
+use lru::LruCache;
 use proviso_ledger::{
+    error::FoldError,
     ids::{CustomerId, Digest, Seq},
-    journal::Entry,
 };
-use proviso_store::{Commit, KeyHash};
-use std::{collections::HashMap, sync::Arc};
-use tokio::sync::{mpsc, oneshot};
-use tracing::{error, warn};
+use proviso_store::KeyHash;
+use std::{
+    collections::{HashMap, HashSet},
+    num::NonZeroUsize,
+    sync::Arc,
+};
+use tracing::error;
+pub(crate) use work::key_hash;
+use work::{Verdict, Work};
 
-/// A request with the place its reply goes to.
-pub(crate) struct Job {
-    pub request: Request,
-    pub reply: oneshot::Sender<Result<Reply, EngineError>>,
+/// The most requests that wait for one transaction.
+const LARGEST_BATCH: usize = 512;
+/// Keys of late that a lane remembers, for clients that repeat a request soon.
+const RECENT_KEYS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(32_767);
+/// Batches before which a lane asks the store what it does not know, after a conflict or news of other hosts.
+const DOUBTFUL_BATCHES: u32 = 64;
+
+/// Runs until the queue is closed and what waited is answered.
+pub(crate) async fn run(shared: Arc<Shared>, queue: Arc<Queue>) {
+    let cache = Cache::new(shared.options.cached_customers_per_lane());
+    let mut lane = Lane { shared, cache, recent: LruCache::new(RECENT_KEYS), doubt: 0, flight: None };
+    let (mut open, mut taken, mut more) = (Work::default(), Vec::new(), true);
+    while more || lane.flight.is_some() {
+        let room = LARGEST_BATCH.saturating_sub(open.jobs.len());
+        tokio::select! {
+            biased;
+            landed = landing(&mut lane.flight), if lane.flight.is_some() => lane.land(landed, &mut open).await,
+            some = queue.take(room, &mut taken), if more && room > 0 => {
+                more = some;
+                lane.decide(std::mem::take(&mut taken), &mut open).await;
+            }
+        }
+        if lane.flight.is_none() && !open.is_empty() {
+            lane.launch(std::mem::take(&mut open));
+        }
+    }
 }
 
-/// The most requests that one transaction carries.
-const LARGEST_BATCH: usize = 512;
-/// How often a batch is decided again when other hosts were there first.
-const MOST_ATTEMPTS: u32 = 8;
-
-/// Runs until all senders are gone and what they sent is answered.
-pub(crate) async fn run(shared: Arc<Shared>, mut jobs: mpsc::Receiver<Job>) {
-    let mut lane = Lane { cache: Cache::new(shared.options.cached_customers_per_lane()), shared };
-    let mut waiting = Vec::new();
-    while jobs.recv_many(&mut waiting, LARGEST_BATCH).await > 0 {
-        lane.process(std::mem::take(&mut waiting)).await;
+async fn landing(flight: &mut Option<Flight>) -> Landed {
+    match flight {
+        Some(flight) => (&mut flight.task).await.unwrap_or_else(|error| {
+            error!(%error, "a commit ended in a defect");
+            Landed::Failed
+        }),
+        None => std::future::pending().await,
     }
 }
 
 struct Lane {
     shared: Arc<Shared>,
     cache: Cache,
+    /// The entries that answered the newest keys.
+    recent: LruCache<(CustomerId, KeyHash), Seq>,
+    /// The batches before which the store is still to be asked.
+    doubt: u32,
+    /// The batch on its way.
+    flight: Option<Flight>,
 }
 
-/// What a job came to, before its batch is durable.
-enum Verdict {
-    /// A reply of its own.
-    Reply(Result<Reply, EngineError>),
-    /// The same as an earlier job of this batch, which had the same key and request.
-    SameAs(usize),
+/// What the store was asked before a batch is decided.
+#[derive(Default)]
+struct Asked {
+    /// The entries that answered keys of the batch before.
+    keys: HashMap<(CustomerId, KeyHash), Seq>,
+    /// Customers whose journal does not fold.
+    damaged: HashMap<CustomerId, FoldError>,
 }
 
 impl Lane {
-    async fn process(&mut self, jobs: Vec<Job>) {
-        for attempt in 1..=MOST_ATTEMPTS {
-            match self.attempt(&jobs).await {
-                Ok(Some(verdicts)) => return answer(jobs, verdicts),
-                Ok(None) => warn!(attempt, "another host was first: deciding again"),
-                Err(error) => {
-                    error!(%error, "a batch could not be committed");
-                    for job in jobs {
-                        let _ = job.reply.send(Err(repeat(&error)));
+    /// Sends a batch on its way.
+    fn launch(&mut self, mut work: Work) {
+        self.doubt = self.doubt.saturating_sub(1);
+        let batch = work.batch(&mut self.cache);
+        let (jobs, keys) = (std::mem::take(&mut work.jobs), std::mem::take(&mut work.keys));
+        let task = tokio::spawn(flight::fly(self.shared.clone(), batch, jobs, work.attempts));
+        let attempts = work.attempts;
+        self.flight = Some(Flight { task, touched: work.into_touched().collect(), keys, attempts });
+    }
+
+    /// Takes note of how the batch ended that was on its way.
+    async fn land(&mut self, landed: Landed, open: &mut Work) {
+        let Some(flight) = self.flight.take() else { return };
+        let mut again = match landed {
+            Landed::Durable => {
+                for (key, entry) in flight.keys {
+                    self.recent.put(key, entry.seq);
+                }
+                return;
+            }
+            Landed::Conflict(jobs) => {
+                self.doubt = DOUBTFUL_BATCHES;
+                // Perhaps it was the catalog that had changed. If this fails, so will the commit.
+                if let Err(error) = self.shared.refresh_catalog().await {
+                    error!(%error, "the catalog can't be read");
+                }
+                jobs
+            }
+            Landed::Failed => Vec::new(),
+        };
+        // What was decided meanwhile was built on it.
+        let mut built = std::mem::take(open);
+        open.attempts =
+            if again.is_empty() { built.attempts } else { built.attempts.max(flight.attempts + 1) };
+        again.extend(std::mem::take(&mut built.jobs).into_iter().map(|(job, _)| job));
+        for customer in flight.touched.into_iter().chain(built.into_touched()) {
+            self.cache.remove(&customer);
+        }
+        self.decide(again, open).await;
+    }
+
+    /// Decides jobs into the open batch. Those that neither wrote anything nor saw anything that is not durable yet are
+    /// answered at once.
+    async fn decide(&mut self, jobs: Vec<Job>, open: &mut Work) {
+        let asked = match self.ask(&jobs, open).await {
+            Ok(asked) => asked,
+            Err(error) => return refuse(jobs, &error),
+        };
+        for job in jobs {
+            let customer = &job.request.customer;
+            let verdict = match (asked.damaged.get(customer), self.answered(&job, open, &asked)) {
+                (Some(error), _) => Err(EngineError::Damaged(customer.clone(), error.clone())).into(),
+                (None, Some(verdict)) => verdict,
+                (None, None) => self.decide_one(&job, open).await.into(),
+            };
+            match verdict {
+                Verdict::Reply(reply) if !self.is_pending(customer, open) => drop(job.reply.send(reply)),
+                verdict => open.jobs.push((job, verdict)),
+            }
+        }
+    }
+
+    /// Loads the states that the jobs need. In doubt, also what other hosts have written meanwhile for these customers
+    /// and under these keys.
+    async fn ask(&mut self, jobs: &[Job], open: &Work) -> Result<Asked, EngineError> {
+        let (mut states, mut keys, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
+        for Job { request, key_hash, .. } in jobs {
+            let customer = &request.customer;
+            if let Some(hash) = key_hash.filter(|_| self.doubt > 0) {
+                keys.push((customer.clone(), hash));
+            }
+            match self.cache.touch(customer) {
+                Some(_) if self.doubt == 0 || self.is_pending(customer, open) => {}
+                known => {
+                    if seen.insert(customer) {
+                        states.push((customer.clone(), known.unwrap_or(0)));
                     }
-                    return;
                 }
             }
         }
-        for job in jobs {
-            let _ = job.reply.send(Err(EngineError::Contention));
+        let store = &self.shared.store;
+        let (loaded, found) = tokio::try_join!(
+            async { if states.is_empty() { Ok(Vec::new()) } else { store.load(&states).await } },
+            async { if keys.is_empty() { Ok(Vec::new()) } else { store.find_keys(&keys).await } },
+        )?;
+        let mut asked = Asked::default();
+        for ((customer, known), rows) in states.into_iter().zip(loaded) {
+            if known > 0 && !rows.tail.is_empty() {
+                self.doubt = DOUBTFUL_BATCHES;
+            }
+            if let Err(error) = self.cache.take_in(&customer, rows) {
+                error!(%customer, %error, "a journal does not fold");
+                asked.damaged.insert(customer, error);
+            }
         }
+        asked.keys = keys.into_iter().zip(found).filter_map(|(key, seq)| Some((key, seq?))).collect();
+        Ok(asked)
     }
 
-    /// Decides and commits; none when another host had written one of the customers or keys first.
-    async fn attempt(&mut self, jobs: &[Job]) -> Result<Option<Vec<Verdict>>, EngineError> {
-        self.load(jobs).await?;
-        let replays = self.find_replays(jobs).await?;
-        let mut work = Work::default();
-        let verdicts = self.decide(jobs, replays, &mut work).await;
-        let batch = work.finish(&mut self.cache);
-        if batch.is_empty() {
-            return Ok(Some(verdicts));
+    /// The answer to an earlier request with the job's key.
+    fn answered(&mut self, job: &Job, open: &Work, asked: &Asked) -> Option<Verdict> {
+        let key = (job.request.customer.clone(), job.key_hash?);
+        let pending = open.keys.get(&key).or_else(|| self.flight.as_ref()?.keys.get(&key));
+        if let Some(entry) = pending {
+            return Some(replay(entry, &job.request).into());
         }
-        match self.shared.store.commit(batch).await {
-            Ok(Commit::Durable) => {
-                work.publish(&self.shared);
-                Ok(Some(verdicts))
-            }
-            Ok(Commit::Conflict) => {
-                work.forget(&mut self.cache);
-                Ok(None)
-            }
-            Err(error) => {
-                work.forget(&mut self.cache);
-                Err(error.into())
-            }
-        }
+        self.recent.get(&key).or_else(|| asked.keys.get(&key)).copied().map(Verdict::Stored)
     }
 
-    async fn load(&mut self, jobs: &[Job]) -> Result<(), EngineError> {
-        let mut missing: Vec<(CustomerId, Seq)> = Vec::new();
-        for job in jobs {
-            let customer = &job.request.customer;
-            if !self.cache.touch(customer) && !missing.iter().any(|(other, _)| other == customer) {
-                missing.push((customer.clone(), 0));
-            }
-        }
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let loaded = self.shared.store.load(&missing).await?;
-        for ((customer, _), rows) in missing.into_iter().zip(loaded) {
-            self.cache.take_in(customer, rows)?;
-        }
-        Ok(())
+    /// Whether something of the customer is not durable yet.
+    fn is_pending(&self, customer: &CustomerId, open: &Work) -> bool {
+        open.touches(customer) || self.flight.as_ref().is_some_and(|flight| flight.touched.contains(customer))
     }
 
-    /// The entries that answered the jobs' keys before, by the place of the job.
-    async fn find_replays(&self, jobs: &[Job]) -> Result<HashMap<usize, Arc<Entry>>, EngineError> {
-        let mut places = Vec::new();
-        let mut keys: Vec<(CustomerId, KeyHash)> = Vec::new();
-        for (place, job) in jobs.iter().enumerate() {
-            if let Some((key, _)) = &job.request.idempotency {
-                places.push(place);
-                keys.push((job.request.customer.clone(), key_hash(key)));
-            }
-        }
-        let mut replays = HashMap::new();
-        if keys.is_empty() {
-            return Ok(replays);
-        }
-        let found = self.shared.store.find_keys(&keys).await?;
-        for ((place, (customer, _)), seq) in places.into_iter().zip(keys).zip(found) {
-            if let Some(seq) = seq {
-                replays.insert(place, self.shared.entry(&customer, seq).await?);
-            }
-        }
-        Ok(replays)
-    }
-
-    async fn decide(
-        &mut self,
-        jobs: &[Job],
-        replays: HashMap<usize, Arc<Entry>>,
-        work: &mut Work,
-    ) -> Vec<Verdict> {
-        let mut verdicts = Vec::with_capacity(jobs.len());
-        for (place, job) in jobs.iter().enumerate() {
-            let verdict = match replays.get(&place) {
-                Some(entry) => Verdict::Reply(replay(entry, &job.request)),
-                None => match work.keyed(&job.request) {
-                    Keyed::Fresh => Verdict::Reply(self.decide_one(&job.request, place, work).await),
-                    Keyed::SameAs(earlier) => Verdict::SameAs(earlier),
-                    Keyed::Reused => Verdict::Reply(Err(EngineError::IdempotencyKeyReused)),
-                },
-            };
-            verdicts.push(verdict);
-        }
-        verdicts
-    }
-
-    async fn decide_one(
-        &mut self,
-        request: &Request,
-        place: usize,
-        work: &mut Work,
-    ) -> Result<Reply, EngineError> {
+    async fn decide_one(&mut self, job: &Job, open: &mut Work) -> Result<Reply, EngineError> {
+        let request = &job.request;
         loop {
             let Some(cached) = self.cache.get_mut(&request.customer) else {
                 return Err(EngineError::Internal("a customer fell out of the cache".to_owned()));
             };
-            if work.is_broken(&request.customer) {
+            if open.is_broken(&request.customer) {
                 return Err(EngineError::Internal(
                     "an earlier request of the batch broke the state".to_owned(),
                 ));
             }
             let mut journal = Journal::default();
-            let decided = {
+            let (decided, revision) = {
                 // Held for reading while this request is decided: a change of plan terms takes effect between two
                 // decisions, never within one.
                 let _gate = self.shared.gate.read().await;
@@ -191,67 +230,21 @@ impl Lane {
                     now: self.shared.clock.now(),
                     late_window: self.shared.options.late_window_micros(),
                 };
-                decider.decide(&mut cached.state, request, &mut journal)
+                (decider.decide(&mut cached.state, request, &mut journal), catalog.revision)
             };
-            let swept = matches!(request.command, Command::Sweep);
-            work.record(cached, &request.customer, journal, swept);
+            open.record(cached, job, journal, revision);
             match decided {
-                Ok(reply) => {
-                    if let (Reply::Entry(_), Some(idempotency)) = (&reply, &request.idempotency) {
-                        work.remember(&request.customer, idempotency, place);
-                    }
-                    return Ok(reply);
-                }
+                Ok(reply) => return Ok(reply),
                 Err(Stop::Need(digest)) => {
                     self.shared.load_module(digest).await?;
                 }
                 Err(Stop::Error(error)) => return Err(error),
                 Err(Stop::Defect(error)) => {
                     error!(%error, "a defect: dropping the customer's state");
-                    work.mark_broken(&request.customer);
+                    open.mark_broken(&request.customer);
                     return Err(error);
                 }
             }
         }
-    }
-}
-
-fn replay(entry: &Arc<Entry>, request: &Request) -> Result<Reply, EngineError> {
-    let same = request.idempotency.as_ref().map(|(_, digest)| digest) == entry.request.as_ref();
-    if same {
-        Ok(Reply::Entry(Outcome { entry: entry.clone(), replayed: true }))
-    } else {
-        Err(EngineError::IdempotencyKeyReused)
-    }
-}
-
-/// Sends every job its reply; the batch is durable now.
-fn answer(jobs: Vec<Job>, verdicts: Vec<Verdict>) {
-    let mut outcomes: Vec<Option<Outcome>> = Vec::with_capacity(verdicts.len());
-    for verdict in &verdicts {
-        outcomes.push(match verdict {
-            Verdict::Reply(Ok(Reply::Entry(outcome))) => Some(outcome.clone()),
-            _ => None,
-        });
-    }
-    for (job, verdict) in jobs.into_iter().zip(verdicts) {
-        let reply = match verdict {
-            Verdict::Reply(reply) => reply,
-            Verdict::SameAs(earlier) => match outcomes.get(earlier) {
-                Some(Some(outcome)) => Ok(Reply::Entry(Outcome { replayed: true, ..outcome.clone() })),
-                _ => Err(EngineError::Internal("the first use of a key left no outcome".to_owned())),
-            },
-        };
-        // The caller may have gone; what was asked is done all the same.
-        let _ = job.reply.send(reply);
-    }
-}
-
-/// The same error for every job of a batch.
-fn repeat(error: &EngineError) -> EngineError {
-    match error {
-        EngineError::Store(error) => EngineError::Store(error.clone()),
-        EngineError::Damaged(customer, error) => EngineError::Damaged(customer.clone(), error.clone()),
-        other => EngineError::Internal(other.to_string()),
     }
 }

@@ -12,7 +12,9 @@ mod keys;
 mod lane;
 mod plans;
 mod policies;
+mod queue;
 mod reads;
+mod refresh;
 mod shared;
 mod sweeper;
 mod terms;
@@ -24,13 +26,14 @@ pub use plans::PlanChange;
 pub use policies::Uploaded;
 pub use proviso_store::{StoreError, StoredRequest};
 pub use reads::{CustomerSummary, EntitlementAnswer, GroupBy, LedgerPage, UsageGroup};
-pub use shared::Options;
+pub use shared::{Options, Totals};
 pub use terms::TermsInput;
 pub use verify::{Difference, Verification, verify};
 
 use crate::{
     catalog::Catalog,
     command::{Command, Reply, Request},
+    queue::{Job, Queue},
     shared::Shared,
 };
 use proviso_ledger::{
@@ -41,25 +44,27 @@ use proviso_ledger::{
 use proviso_policy::Runtime;
 use proviso_store::{ReferenceChange, Store};
 use std::{
-    hash::{BuildHasher, Hasher, RandomState},
+    hash::{BuildHasher, RandomState},
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::oneshot,
     task::{AbortHandle, JoinHandle},
 };
 
 /// A running engine. Dropping it without [`Engine::close`] abandons what waits.
 pub struct Engine {
     shared: Arc<Shared>,
-    lanes: Mutex<Vec<mpsc::Sender<lane::Job>>>,
+    /// What waits for each lane.
+    queues: Vec<Arc<Queue>>,
     hasher: RandomState,
-    tasks: Mutex<Vec<JoinHandle<()>>>,
-    sweeper: OnceLock<AbortHandle>,
+    lanes: Mutex<Vec<JoinHandle<()>>>,
+    /// What runs beside the lanes.
+    background: OnceLock<[AbortHandle; 2]>,
 }
 
 impl Engine {
-    /// Starts lanes and sweeper over a store. Must be called within a tokio runtime.
+    /// Starts lanes, sweeper and refresher over a store. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// When the catalog can't be read.
@@ -71,21 +76,20 @@ impl Engine {
     ) -> Result<Arc<Self>, EngineError> {
         let catalog = Catalog::read(store.reference().await?)?;
         let shared = Arc::new(Shared::new(store, runtime, clock, options.clone(), catalog));
-        let (mut lanes, mut tasks) = (Vec::new(), Vec::new());
-        for _ in 0..options.lanes.get() {
-            let (sender, receiver) = mpsc::channel(options.queue.max(1));
-            lanes.push(sender);
-            tasks.push(tokio::spawn(lane::run(shared.clone(), receiver)));
-        }
+        let queue = options.queue.max(1);
+        let queues: Vec<_> = (0..options.lanes.get()).map(|_| Arc::new(Queue::new(queue))).collect();
+        let lanes =
+            queues.iter().map(|queue| tokio::spawn(lane::run(shared.clone(), queue.clone()))).collect();
         let engine = Arc::new(Self {
             shared,
-            lanes: Mutex::new(lanes),
+            queues,
             hasher: RandomState::new(),
-            tasks: Mutex::new(tasks),
-            sweeper: OnceLock::new(),
+            lanes: Mutex::new(lanes),
+            background: OnceLock::new(),
         });
         let sweeper = tokio::spawn(sweeper::run(Arc::downgrade(&engine), options.sweep_every));
-        engine.sweeper.get_or_init(|| sweeper.abort_handle());
+        let refresher = tokio::spawn(refresh::run(Arc::downgrade(&engine), options.refresh_every));
+        engine.background.get_or_init(|| [sweeper.abort_handle(), refresher.abort_handle()]);
         Ok(engine)
     }
 
@@ -95,11 +99,8 @@ impl Engine {
     /// See [`EngineError`]. A refusal of a charge is no error: it is an entry.
     pub async fn execute(&self, request: Request) -> Result<Reply, EngineError> {
         let (reply, answer) = oneshot::channel();
-        let lane = self.lane(&request.customer)?;
-        lane.try_send(lane::Job { request, reply }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => EngineError::Overloaded,
-            mpsc::error::TrySendError::Closed(_) => EngineError::ShuttingDown,
-        })?;
+        let key_hash = request.idempotency.as_ref().map(|(key, _)| lane::key_hash(key));
+        self.queue(&request.customer)?.push(Job { request, key_hash, reply })?;
         answer.await.map_err(|_| EngineError::Internal("a lane dropped a request".to_owned()))?
     }
 
@@ -127,10 +128,10 @@ impl Engine {
         self.shared.catalog.load_full()
     }
 
-    /// Durable entries and batches since the start.
+    /// What was written since the start.
     #[must_use]
-    pub fn totals(&self) -> (u64, u64) {
-        self.shared.totals()
+    pub fn totals(&self) -> &Totals {
+        &self.shared.totals
     }
 
     /// Whether the database answers.
@@ -143,12 +144,9 @@ impl Engine {
 
     /// Finishes what was accepted, then lets go of the database. Later requests fail.
     pub async fn close(&self) {
-        if let Some(sweeper) = self.sweeper.get() {
-            sweeper.abort();
-        }
-        // Without senders a lane ends once it has answered what was sent.
-        lock(&self.lanes).clear();
-        let lanes = std::mem::take(&mut *lock(&self.tasks));
+        self.background.get().into_iter().flatten().for_each(AbortHandle::abort);
+        self.queues.iter().for_each(|queue| queue.close());
+        let lanes = std::mem::take(&mut *self.lanes.lock().unwrap_or_else(PoisonError::into_inner));
         for lane in lanes {
             let _ = lane.await;
         }
@@ -185,8 +183,7 @@ impl Engine {
                 return Ok(Changed::Made(value));
             }
             let commit = self.shared.store.change_reference(changes, request).await?;
-            let catalog = Catalog::read(self.shared.store.reference().await?)?;
-            self.shared.catalog.store(Arc::new(catalog));
+            self.shared.read_catalog().await?;
             if commit == proviso_store::Commit::Durable {
                 return Ok(Changed::Made(value));
             }
@@ -206,13 +203,11 @@ impl Engine {
         }
     }
 
-    fn lane(&self, customer: &CustomerId) -> Result<mpsc::Sender<lane::Job>, EngineError> {
-        let mut hasher = self.hasher.build_hasher();
-        hasher.write(customer.as_str().as_bytes());
-        let lanes = lock(&self.lanes);
-        let count = lanes.len() as u64;
-        let place = hasher.finish().checked_rem(count).and_then(|place| usize::try_from(place).ok());
-        place.and_then(|place| lanes.get(place)).cloned().ok_or(EngineError::ShuttingDown)
+    fn queue(&self, customer: &CustomerId) -> Result<&Queue, EngineError> {
+        let hash = self.hasher.hash_one(customer);
+        let place = hash.checked_rem(self.queues.len() as u64).and_then(|place| usize::try_from(place).ok());
+        let queue = place.and_then(|place| self.queues.get(place));
+        queue.map(Arc::as_ref).ok_or_else(|| EngineError::Internal("an engine without lanes".to_owned()))
     }
 }
 
@@ -244,8 +239,4 @@ impl<T> Once<'_, T> {
         let (status, body) = (self.render)(value);
         StoredRequest { key_hash: self.key_hash(), request_hash: self.request.0, at, status, body }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

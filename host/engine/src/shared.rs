@@ -32,6 +32,9 @@ pub struct Options {
     pub late_window: Duration,
     /// How often the sweeper looks for what is due.
     pub sweep_every: Duration,
+    /// How often it is looked for changes that other hosts made to plans, policies and API keys. A charge notices them in
+    /// any case.
+    pub refresh_every: Duration,
 }
 
 impl Default for Options {
@@ -42,6 +45,7 @@ impl Default for Options {
             cached_customers: 100_000,
             late_window: Duration::from_secs(35 * 86_400),
             sweep_every: Duration::from_secs(1),
+            refresh_every: Duration::from_millis(250),
         }
     }
 }
@@ -65,8 +69,43 @@ pub(crate) struct Shared {
     /// Held for reading while a request is decided, for writing while the catalog changes: so each decision's time and
     /// its terms belong together.
     pub gate: RwLock<()>,
+    pub totals: Totals,
+}
+
+/// Counts since the start.
+#[derive(Debug, Default)]
+pub struct Totals {
     entries: AtomicU64,
     batches: AtomicU64,
+    conflicts: AtomicU64,
+}
+
+impl Totals {
+    /// Counts a durable batch.
+    pub(crate) fn committed(&self, entries: u64) {
+        self.entries.fetch_add(entries, Ordering::Relaxed);
+        self.batches.fetch_add(u64::from(entries > 0), Ordering::Relaxed);
+    }
+
+    /// Counts a batch that has to be decided again.
+    pub(crate) fn conflicted(&self) {
+        self.conflicts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Durable entries.
+    pub fn entries(&self) -> u64 {
+        self.entries.load(Ordering::Relaxed)
+    }
+
+    /// Transactions that made them durable.
+    pub fn batches(&self) -> u64 {
+        self.batches.load(Ordering::Relaxed)
+    }
+
+    /// Batches that were decided again, since another host had written one of their customers or the catalog had changed.
+    pub fn conflicts(&self) -> u64 {
+        self.conflicts.load(Ordering::Relaxed)
+    }
 }
 
 impl Shared {
@@ -84,20 +123,24 @@ impl Shared {
             options,
             catalog: ArcSwap::from_pointee(catalog),
             gate: RwLock::new(()),
-            entries: AtomicU64::new(0),
-            batches: AtomicU64::new(0),
+            totals: Totals::default(),
         }
     }
 
-    /// Counts a durable batch.
-    pub fn committed(&self, entries: u64) {
-        self.entries.fetch_add(entries, Ordering::Relaxed);
-        self.batches.fetch_add(1, Ordering::Relaxed);
+    /// Reads the catalog anew if it has changed, so that later decisions run on the new one.
+    pub async fn refresh_catalog(&self) -> Result<(), EngineError> {
+        if self.store.reference_revision().await? == self.catalog.load().revision {
+            return Ok(());
+        }
+        let _gate = self.gate.write().await;
+        self.read_catalog().await
     }
 
-    /// Durable entries and batches since the start.
-    pub fn totals(&self) -> (u64, u64) {
-        (self.entries.load(Ordering::Relaxed), self.batches.load(Ordering::Relaxed))
+    /// Reads the catalog, while the gate is held for writing.
+    pub async fn read_catalog(&self) -> Result<(), EngineError> {
+        let catalog = Catalog::read(self.store.reference().await?)?;
+        self.catalog.store(Arc::new(catalog));
+        Ok(())
     }
 
     /// One entry of a journal, which must be there.

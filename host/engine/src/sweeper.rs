@@ -5,6 +5,7 @@ use crate::{
     Engine, EngineError,
     command::{Command, Request},
 };
+use futures_util::future::join_all;
 use std::{sync::Weak, time::Duration};
 use tracing::warn;
 
@@ -34,9 +35,12 @@ impl Engine {
         loop {
             let due = self.shared.store.due(self.clock().now(), PAGE, CLAIM).await?;
             let full = due.len() == PAGE as usize;
-            for customer in due {
-                // The lane writes the next due time, so a customer is not found twice.
-                self.execute(Request { customer, command: Command::Sweep, idempotency: None }).await?;
+            // All at once, so that they share commits. A lane writes the next due time, so none is found twice.
+            let swept = due.into_iter().map(|customer| {
+                self.execute(Request { customer, command: Command::Sweep, idempotency: None })
+            });
+            for reply in join_all(swept).await {
+                reply?;
             }
             if !full {
                 return Ok(());

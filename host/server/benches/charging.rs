@@ -87,7 +87,7 @@ async fn run(case: Case) {
     let seconds = started.elapsed().as_secs_f64();
     latencies.sort_unstable();
     let at = |per_mille: usize| latencies[(latencies.len() - 1) * per_mille / 1_000].as_secs_f64() * 1_000.0;
-    let (entries, commits) = server.engine.totals();
+    let (entries, commits) = (server.engine.totals().entries(), server.engine.totals().batches());
     println!(
         "connections {:>4}  customers {:>6}  batch {:>4}: {:>8.0} charges/s  p50 {:>6.2} ms  p99 {:>6.2} ms  \
          p99.9 {:>6.2} ms  {:>5.1} entries a commit",

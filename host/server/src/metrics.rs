@@ -1,6 +1,7 @@
 //! Counts of requests, in Prometheus' text format. Counting takes a few atomic additions; nothing is kept for a request.
 
 use axum::http::{Method, StatusCode};
+use proviso_engine::Totals;
 use std::{
     collections::HashMap,
     fmt::Write as _,
@@ -66,15 +67,23 @@ impl Metrics {
         counters.micros.fetch_add(micros, Ordering::Relaxed);
     }
 
-    /// All counters as text; with the engine's durable entries and batches.
-    pub fn render(&self, (entries, batches): (u64, u64)) -> String {
+    /// All counters as text, with the engine's.
+    pub fn render(&self, totals: &Totals) -> String {
         let mut text = String::with_capacity(16 << 10);
         let mut single = |name: &str, kind: &str, help: &str, value: u64| {
             // Writing to a string can't fail.
             let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
         };
-        single("proviso_journal_entries_total", "counter", "Entries made durable since the start.", entries);
-        single("proviso_commits_total", "counter", "Transactions that made them durable.", batches);
+        single(
+            "proviso_journal_entries_total",
+            "counter",
+            "Entries made durable since the start.",
+            totals.entries(),
+        );
+        single("proviso_commits_total", "counter", "Transactions that made them durable.", totals.batches());
+        let help =
+            "Batches that were decided again, since another host or a change of the catalog came first.";
+        single("proviso_commit_conflicts_total", "counter", help, totals.conflicts());
         let in_flight = self.in_flight.load(Ordering::Relaxed);
         single("proviso_http_requests_in_flight", "gauge", "Requests that are being answered.", in_flight);
         let mut requests = String::from(
@@ -156,10 +165,10 @@ mod tests {
         {
             metrics.begin().end(route, &Method::POST, StatusCode::from_u16(status).unwrap(), micros);
         }
-        let text = metrics.render((7, 2));
+        let text = metrics.render(&Totals::default());
         for line in [
-            "proviso_journal_entries_total 7",
-            "proviso_commits_total 2",
+            "proviso_journal_entries_total 0",
+            "proviso_commits_total 0",
             "proviso_http_requests_in_flight 0",
             "proviso_http_requests_total{route=\"/a\",method=\"POST\",status=\"2xx\"} 1",
             "proviso_http_requests_total{route=\"/a\",method=\"POST\",status=\"4xx\"} 1",

@@ -1,7 +1,6 @@
 //! The states a lane has in memory: bounded, least recently used first out. What falls out is loaded again when it is
 //! asked for, from its snapshot and the entries after it.
 
-use crate::error::EngineError;
 use lru::LruCache;
 use proviso_ledger::{
     error::FoldError,
@@ -9,7 +8,7 @@ use proviso_ledger::{
     state::CustomerState,
     time::Timestamp,
 };
-use proviso_store::LoadedCustomer;
+use proviso_store::{LoadedCustomer, StoredSnapshot};
 use std::num::NonZeroUsize;
 
 /// A state and what the store already has of it.
@@ -26,19 +25,24 @@ pub(crate) struct Cached {
     pub stored_due: Option<Option<Timestamp>>,
 }
 
+/// The fewest states that are kept: a batch on its way and the next one, each after being put together once.
+const SMALLEST: usize = 4096;
+
 pub(crate) struct Cache {
     states: LruCache<CustomerId, Cached>,
     capacity: usize,
 }
 
 impl Cache {
+    /// However small it is asked to be, it holds more than two batches touch: states with entries that are not durable
+    /// yet must not fall out.
     pub fn new(capacity: NonZeroUsize) -> Self {
-        Self { states: LruCache::unbounded(), capacity: capacity.get() }
+        Self { states: LruCache::unbounded(), capacity: capacity.get().max(SMALLEST) }
     }
 
-    /// Marks a state as used now; says whether it is there.
-    pub fn touch(&mut self, customer: &CustomerId) -> bool {
-        self.states.get(customer).is_some()
+    /// Marks a state as used now; says up to which entry it is known, if it is there.
+    pub fn touch(&mut self, customer: &CustomerId) -> Option<Seq> {
+        self.states.get(customer).map(|cached| cached.state.seq)
     }
 
     pub fn get_mut(&mut self, customer: &CustomerId) -> Option<&mut Cached> {
@@ -49,12 +53,19 @@ impl Cache {
         self.states.pop(customer);
     }
 
-    /// Rebuilds a state from what is stored. A batch's own customers never push each other out: the bound holds again
-    /// with [`trim`](Self::trim).
-    pub fn take_in(&mut self, customer: CustomerId, loaded: LoadedCustomer) -> Result<(), EngineError> {
-        let cached =
-            rebuild(&customer, loaded).map_err(|error| EngineError::Damaged(customer.clone(), error))?;
-        self.states.push(customer, cached);
+    /// Rebuilds a state from what is stored, or brings it up to date. Nothing falls out yet: the bound holds again with
+    /// [`trim`](Self::trim).
+    pub fn take_in(&mut self, customer: &CustomerId, loaded: LoadedCustomer) -> Result<(), FoldError> {
+        // Taken out first, so that a state that can't be folded is not left half way.
+        let mut cached = match (self.states.pop(customer), loaded.snapshot) {
+            (Some(cached), None) => cached,
+            (_, snapshot) => Cached::begin(customer, snapshot)?,
+        };
+        for entry in loaded.tail {
+            cached.state.fold(entry.seq, &entry.body, &entry.hash)?;
+            cached.tail_bytes += entry.body.len();
+        }
+        self.states.push(customer.clone(), cached);
         Ok(())
     }
 
@@ -66,23 +77,18 @@ impl Cache {
     }
 }
 
-fn rebuild(customer: &CustomerId, loaded: LoadedCustomer) -> Result<Cached, FoldError> {
-    let mut cached = Cached {
-        state: CustomerState::new(customer.clone()),
-        snapshot_seq: 0,
-        tail_bytes: 0,
-        snapshot_bytes: 0,
-        stored_due: None,
-    };
-    if let Some(snapshot) = loaded.snapshot {
-        cached.state = serde_json::from_str(&snapshot.state)
-            .map_err(|error| FoldError::Unreadable { seq: snapshot.seq, detail: error.to_string() })?;
-        cached.snapshot_seq = snapshot.seq;
-        cached.snapshot_bytes = snapshot.state.len();
+impl Cached {
+    /// The state before any entry, or the one that a snapshot holds.
+    fn begin(customer: &CustomerId, snapshot: Option<StoredSnapshot>) -> Result<Self, FoldError> {
+        let (mut snapshot_seq, mut snapshot_bytes) = (0, 0);
+        let state = match snapshot {
+            None => CustomerState::new(customer.clone()),
+            Some(StoredSnapshot { seq, state, .. }) => {
+                (snapshot_seq, snapshot_bytes) = (seq, state.len());
+                serde_json::from_str(&state)
+                    .map_err(|error| FoldError::Unreadable { seq, detail: error.to_string() })?
+            }
+        };
+        Ok(Self { state, snapshot_seq, tail_bytes: 0, snapshot_bytes, stored_due: None })
     }
-    for entry in loaded.tail {
-        cached.state.fold(entry.seq, &entry.body, &entry.hash)?;
-        cached.tail_bytes += entry.body.len();
-    }
-    Ok(cached)
 }

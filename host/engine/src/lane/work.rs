@@ -1,18 +1,23 @@
-//! The rows that a batch of decisions becomes, and what must be undone when they can't be committed.
+//! A batch in the making: jobs with what they came to, and the rows that this becomes. In come decisions, out goes what
+//! the store is to commit; until it has, nobody is answered.
 
 use super::cache::{Cache, Cached};
 use crate::{
-    command::{Idempotency, Request},
+    command::{Command, Reply},
     decide::{Journal, Written},
-    shared::Shared,
+    error::EngineError,
+    queue::Job,
 };
 use proviso_ledger::{
     ids::{CustomerId, Digest, IdempotencyKey, Seq},
-    journal::Event,
+    journal::{Entry, Event},
     time::Timestamp,
 };
 use proviso_store::{Batch, CustomerRow, KeyHash, NewEntry, NewSnapshot};
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 use tracing::warn;
 
 /// A snapshot is due after this many entries...
@@ -20,11 +25,21 @@ const SNAPSHOT_EVERY: Seq = 256;
 /// ...once the entries after the last one outweigh it by this much, so that large states are not written too often.
 const SNAPSHOT_TAIL_FACTOR: usize = 4;
 
-/// Whether a key was used earlier in the same batch.
-pub(crate) enum Keyed {
-    Fresh,
-    SameAs(usize),
-    Reused,
+/// Entries by the keys that they answer.
+pub(crate) type Keys = HashMap<(CustomerId, KeyHash), Arc<Entry>>;
+
+/// What a job came to.
+pub(crate) enum Verdict {
+    /// A reply, good once the batch is durable.
+    Reply(Result<Reply, EngineError>),
+    /// This entry, stored before, answered the same key.
+    Stored(Seq),
+}
+
+impl From<Result<Reply, EngineError>> for Verdict {
+    fn from(reply: Result<Reply, EngineError>) -> Self {
+        Self::Reply(reply)
+    }
 }
 
 /// What happened to one customer in the batch.
@@ -33,14 +48,20 @@ struct Touched {
     profile_changed: bool,
     swept: bool,
     broken: bool,
-    entries: u64,
 }
 
 #[derive(Default)]
 pub(crate) struct Work {
+    /// Jobs that are answered once the batch is durable.
+    pub jobs: Vec<(Job, Verdict)>,
+    /// The entries that answer the jobs' keys.
+    pub keys: Keys,
+    /// How often these jobs were decided before.
+    pub attempts: u32,
     entries: Vec<NewEntry>,
     touched: BTreeMap<CustomerId, Touched>,
-    keys: HashMap<(CustomerId, IdempotencyKey), (Digest, usize)>,
+    /// The oldest catalog that any of it was decided with.
+    revision: Option<u64>,
 }
 
 /// The first 16 bytes of the key's SHA-256.
@@ -54,39 +75,35 @@ pub(crate) fn key_hash(key: &IdempotencyKey) -> KeyHash {
 }
 
 impl Work {
-    pub fn keyed(&self, request: &Request) -> Keyed {
-        let Some((key, digest)) = &request.idempotency else { return Keyed::Fresh };
-        match self.keys.get(&(request.customer.clone(), key.clone())) {
-            None => Keyed::Fresh,
-            Some((first, place)) if first == digest => Keyed::SameAs(*place),
-            Some(_) => Keyed::Reused,
-        }
+    pub fn is_empty(&self) -> bool {
+        self.jobs.is_empty() && self.entries.is_empty()
     }
 
-    pub fn remember(&mut self, customer: &CustomerId, (key, digest): &Idempotency, place: usize) {
-        self.keys.insert((customer.clone(), key.clone()), (*digest, place));
+    /// Whether it holds something of the customer that is not durable yet.
+    pub fn touches(&self, customer: &CustomerId) -> bool {
+        self.touched.contains_key(customer)
     }
 
     /// Takes in the entries that a decision wrote.
-    pub fn record(&mut self, cached: &mut Cached, customer: &CustomerId, journal: Journal, swept: bool) {
+    pub fn record(&mut self, cached: &mut Cached, job: &Job, journal: Journal, revision: u64) {
+        let swept = matches!(job.request.command, Command::Sweep);
         if journal.written.is_empty() && !swept {
             return;
         }
+        let customer = &job.request.customer;
+        self.revision = Some(self.revision.map_or(revision, |oldest| oldest.min(revision)));
         let touched = self.touched.entry(customer.clone()).or_default();
         touched.swept |= swept;
         for Written { entry, body, hash } in journal.written {
             touched.profile_changed |= matches!(entry.event, Event::Configured(_) | Event::Closed {});
             cached.tail_bytes += body.len();
-            let key_hash = entry.key.as_ref().map(key_hash);
-            self.entries.push(NewEntry {
-                customer: customer.clone(),
-                seq: entry.seq,
-                at: entry.at,
-                key_hash,
-                hash,
-                body,
-            });
-            touched.entries += 1;
+            // Entries for what was due come without the request's key.
+            let key_hash = entry.key.as_ref().and(job.key_hash);
+            if let Some(key_hash) = key_hash {
+                self.keys.insert((customer.clone(), key_hash), entry.clone());
+            }
+            let (seq, at) = (entry.seq, entry.at);
+            self.entries.push(NewEntry { customer: customer.clone(), seq, at, key_hash, hash, body });
         }
     }
 
@@ -98,9 +115,10 @@ impl Work {
         self.touched.get(customer).is_some_and(|touched| touched.broken)
     }
 
-    /// The batch to commit: the entries, and with them snapshots and rows that follow from the states.
-    pub fn finish(&mut self, cache: &mut Cache) -> Batch {
-        let mut batch = Batch { entries: std::mem::take(&mut self.entries), ..Batch::default() };
+    /// What to commit: the entries, and with them snapshots and rows that follow from the states.
+    pub fn batch(&mut self, cache: &mut Cache) -> Batch {
+        let mut batch =
+            Batch { entries: std::mem::take(&mut self.entries), revision: self.revision, ..Batch::default() };
         for (customer, touched) in &self.touched {
             if touched.broken {
                 cache.remove(customer);
@@ -121,16 +139,9 @@ impl Work {
         batch
     }
 
-    /// Counts what was written. Called once the batch is durable.
-    pub fn publish(&self, shared: &Shared) {
-        shared.committed(self.touched.values().map(|touched| touched.entries).sum());
-    }
-
-    /// Drops the states that hold what was not committed.
-    pub fn forget(&self, cache: &mut Cache) {
-        for customer in self.touched.keys() {
-            cache.remove(customer);
-        }
+    /// The customers whose states hold what is not durable yet.
+    pub fn into_touched(self) -> impl Iterator<Item = CustomerId> {
+        self.touched.into_keys()
     }
 }
 

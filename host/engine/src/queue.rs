@@ -1,0 +1,195 @@
+//! What waits for a lane: bounded, and fair to customers. In come jobs from any thread, out go as many as the lane can
+//! take, a few of each customer in turn. Nothing is decided here but who is turned away.
+//!
+//! A customer may have as many jobs waiting as there are free places left, so one that floods gets half of the queue and
+//! the others still find room ("dynamic thresholds", Choudhury and Hahne, IEEE/ACM ToN 6(2), 1998, with alpha 1).
+
+use crate::{
+    command::{Reply, Request},
+    error::EngineError,
+};
+use proviso_ledger::ids::CustomerId;
+use proviso_store::KeyHash;
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+use tokio::sync::{Notify, oneshot};
+
+/// A request with the place its reply goes to.
+pub(crate) struct Job {
+    pub request: Request,
+    /// Of the request's idempotency key.
+    pub key_hash: Option<KeyHash>,
+    pub reply: oneshot::Sender<Result<Reply, EngineError>>,
+}
+
+/// Jobs of one customer that are taken before the next one's turn.
+const TURN: usize = 16;
+
+pub(crate) struct Queue {
+    capacity: usize,
+    waiting: Mutex<Waiting>,
+    /// Wakes the one lane that takes from here.
+    ready: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    jobs: HashMap<CustomerId, VecDeque<Job>>,
+    /// Customers with jobs, the next one's turn first.
+    turns: VecDeque<CustomerId>,
+    count: usize,
+    closed: bool,
+}
+
+impl Queue {
+    pub fn new(capacity: usize) -> Self {
+        Self { capacity, waiting: Mutex::default(), ready: Notify::new() }
+    }
+
+    /// Lets a job wait, or says why it may not.
+    pub fn push(&self, job: Job) -> Result<(), EngineError> {
+        let mut waiting = self.lock();
+        if waiting.closed {
+            return Err(EngineError::ShuttingDown);
+        }
+        let free = self.capacity.saturating_sub(waiting.count);
+        let Waiting { jobs, turns, count, .. } = &mut *waiting;
+        match jobs.get_mut(&job.request.customer) {
+            Some(own) if own.len() < free => own.push_back(job),
+            None if free > 0 => {
+                let customer = job.request.customer.clone();
+                turns.push_back(customer.clone());
+                jobs.insert(customer, VecDeque::from([job]));
+            }
+            _ => return Err(EngineError::Overloaded),
+        }
+        *count += 1;
+        drop(waiting);
+        self.ready.notify_one();
+        Ok(())
+    }
+
+    /// Moves up to `most` jobs to `taken`, once there are any; false when none will ever come. Nothing is lost when the
+    /// future is dropped.
+    pub async fn take(&self, most: usize, taken: &mut Vec<Job>) -> bool {
+        loop {
+            {
+                let mut waiting = self.lock();
+                if waiting.count > 0 {
+                    waiting.take(most, taken);
+                    return true;
+                }
+                if waiting.closed {
+                    return false;
+                }
+            }
+            self.ready.notified().await;
+        }
+    }
+
+    /// Takes no further jobs; those that wait can still be taken.
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.ready.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn take(&mut self, most: usize, taken: &mut Vec<Job>) {
+        let mut room = most;
+        while room > 0
+            && let Some(customer) = self.turns.pop_front()
+        {
+            let Some(jobs) = self.jobs.get_mut(&customer) else { continue };
+            let count = jobs.len().min(TURN).min(room);
+            taken.extend(jobs.drain(..count));
+            (room, self.count) = (room - count, self.count - count);
+            if jobs.is_empty() {
+                self.jobs.remove(&customer);
+            } else {
+                self.turns.push_back(customer);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::Command;
+
+    fn job(customer: &str) -> Job {
+        let request =
+            Request { customer: customer.parse().unwrap(), command: Command::Read, idempotency: None };
+        Job { request, key_hash: None, reply: oneshot::channel().0 }
+    }
+
+    fn flood(queue: &Queue, customer: &str) -> usize {
+        (0..).take_while(|_| queue.push(job(customer)).is_ok()).count()
+    }
+
+    async fn take(queue: &Queue, most: usize) -> Vec<String> {
+        let mut taken = Vec::new();
+        assert!(queue.take(most, &mut taken).await);
+        taken.into_iter().map(|job| job.request.customer.to_string()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_flood_leaves_room_for_others() {
+        let queue = Queue::new(1000);
+        assert_eq!(flood(&queue, "flood"), 500);
+        assert_eq!(flood(&queue, "another"), 250);
+        for other in 0..100 {
+            assert!(queue.push(job(&format!("c{other}"))).is_ok());
+        }
+        assert!(matches!(queue.push(job("flood")), Err(EngineError::Overloaded)));
+        // Whoever has little waiting is among the next to be served.
+        let served = take(&queue, 256).await;
+        assert_eq!(served.iter().filter(|name| name.starts_with('c')).count(), 100);
+        assert_eq!(served.len(), 256);
+    }
+
+    #[tokio::test]
+    async fn a_customers_jobs_keep_their_order() {
+        let queue = Queue::new(1000);
+        for number in 0..100_u8 {
+            let customer = if number % 2 == 0 { "a" } else { "b" };
+            queue.push(Job { key_hash: Some([number; 16]), ..job(customer) }).unwrap();
+        }
+        let mut taken = Vec::new();
+        while taken.len() < 100 {
+            assert!(queue.take(7, &mut taken).await);
+        }
+        for parity in [0, 1] {
+            let numbers = taken.iter().filter_map(|job| Some(job.key_hash?[0])).filter(|n| n % 2 == parity);
+            assert!(numbers.is_sorted());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_closed_queue_gives_what_it_has() {
+        let queue = Queue::new(1000);
+        queue.push(job("a")).unwrap();
+        queue.close();
+        assert!(matches!(queue.push(job("a")), Err(EngineError::ShuttingDown)));
+        assert_eq!(take(&queue, 9).await, ["a"]);
+        assert!(!queue.take(9, &mut Vec::new()).await);
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_turns_everyone_away() {
+        let queue = Queue::new(4);
+        for customer in ["a", "b", "c", "d"] {
+            queue.push(job(customer)).unwrap();
+        }
+        assert!(matches!(queue.push(job("e")), Err(EngineError::Overloaded)));
+        assert_eq!(take(&queue, 1).await, ["a"]);
+        assert!(queue.push(job("e")).is_ok());
+    }
+}
