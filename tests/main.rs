@@ -9,7 +9,7 @@
     reason = "a test that can't go on should stop where it stands, and may be told by the environment how long to run"
 )]
 
-mod crash;
+mod faults;
 mod harness;
 mod hostile;
 mod main_job;
