@@ -33,6 +33,7 @@ impl Engine {
     /// # Errors
     /// An unknown version; settings that the policy refuses, or that it can't work on.
     pub async fn prepare_terms(&self, owner: Owner, input: TermsInput) -> Result<Terms, EngineError> {
+        self.shared.refresh_catalog().await?;
         let catalog = self.catalog();
         if !catalog.policies.contains_key(&input.policy) {
             return Err(EngineError::PolicyNotFound(input.policy));

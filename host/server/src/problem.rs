@@ -457,7 +457,12 @@ impl From<Rejection> for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable { .. } | StoreError::DiskFull | StoreError::Closed => {
+            StoreError::Unavailable { .. }
+            | StoreError::DiskFull
+            | StoreError::Refused { .. }
+            | StoreError::Unsupported { .. }
+            | StoreError::Standby
+            | StoreError::Closed => {
                 error!(%error, "the database can't be used");
                 Self::new(
                     StatusCode::SERVICE_UNAVAILABLE,

@@ -84,11 +84,11 @@ impl Work {
         self.touched.contains_key(customer)
     }
 
-    /// Takes in the entries that a decision wrote.
-    pub fn record(&mut self, cached: &mut Cached, job: &Job, journal: Journal, revision: u64) {
+    /// Takes in the entries that a decision wrote; says whether there is anything.
+    pub fn record(&mut self, cached: &mut Cached, job: &Job, journal: Journal, revision: u64) -> bool {
         let swept = matches!(job.request.command, Command::Sweep);
         if journal.written.is_empty() && !swept {
-            return;
+            return false;
         }
         let customer = &job.request.customer;
         self.revision = Some(self.revision.map_or(revision, |oldest| oldest.min(revision)));
@@ -105,6 +105,7 @@ impl Work {
             let (seq, at) = (entry.seq, entry.at);
             self.entries.push(NewEntry { customer: customer.clone(), seq, at, key_hash, hash, body });
         }
+        true
     }
 
     pub fn mark_broken(&mut self, customer: &CustomerId) {
