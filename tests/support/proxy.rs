@@ -44,7 +44,7 @@ struct Cut {
 }
 
 struct Wire {
-    upstream: Mutex<SocketAddr>,
+    upstream: SocketAddr,
     mode: watch::Sender<Mode>,
     cut: Mutex<Option<Cut>>,
 }
@@ -64,7 +64,7 @@ impl Proxy {
         let mode =
             Mode { refuses: false, swallows: false, delay: Duration::ZERO, generation: 0, end: End::Reset };
         let wire = Arc::new(Wire {
-            upstream: Mutex::new((Ipv4Addr::LOCALHOST, port).into()),
+            upstream: (Ipv4Addr::LOCALHOST, port).into(),
             mode: watch::Sender::new(mode),
             cut: Mutex::default(),
         });
@@ -75,11 +75,6 @@ impl Proxy {
     /// Where it listens.
     pub fn port(&self) -> u16 {
         self.address.port()
-    }
-
-    /// Leads new connections to another port.
-    pub fn lead_to(&self, port: u16) {
-        *self.wire.upstream.lock().unwrap() = (Ipv4Addr::LOCALHOST, port).into();
     }
 
     /// Ends all connections; new ones get through.
@@ -110,11 +105,6 @@ impl Proxy {
         *self.wire.cut.lock().unwrap() = Some(Cut { needle: needle.as_bytes().to_vec(), done });
         happened
     }
-
-    /// Takes back a cut that has not happened.
-    pub fn forget_cut(&self) {
-        *self.wire.cut.lock().unwrap() = None;
-    }
 }
 
 impl Drop for Proxy {
@@ -133,8 +123,7 @@ async fn listen(listener: TcpListener, wire: Arc<Wire>) {
                 let _ = client.set_zero_linger();
                 return;
             }
-            let upstream = *wire.upstream.lock().unwrap();
-            match TcpStream::connect(upstream).await {
+            match TcpStream::connect(wire.upstream).await {
                 Ok(server) => carry(client, server, &wire).await,
                 Err(_) => drop(client.set_zero_linger()),
             }

@@ -130,23 +130,23 @@ impl Traffic {
     /// Waits until so many more requests were answered.
     pub async fn progress(&mut self, more: u64) {
         let goal = self.tally().answered + more;
-        self.wait_for(|tally| tally.answered >= goal).await;
+        self.wait_for("answers", |tally| tally.answered >= goal).await;
     }
 
     /// Waits until so many more were turned away.
     pub async fn refusals(&mut self, more: u64) {
         let refused = |tally: &Tally| tally.unavailable + tally.failed + tally.broken;
         let goal = refused(&self.tally()) + more;
-        self.wait_for(|tally| refused(tally) >= goal).await;
+        self.wait_for("refusals", |tally| refused(tally) >= goal).await;
     }
 
-    async fn wait_for(&mut self, reached: impl FnMut(&Tally) -> bool) {
+    async fn wait_for(&mut self, what: &str, reached: impl FnMut(&Tally) -> bool) {
         let waited = timeout(STAMINA, self.tally.wait_for(reached)).await.map(|reached| reached.map(drop));
         match waited {
             Ok(Ok(())) => {}
             // The last client is gone, so one of them failed: its panic says more.
             Ok(Err(_)) => self.clients.join_next().await.map_or((), |client| drop(client.unwrap())),
-            Err(_) => panic!("the clients do not get on: {:?}", self.tally()),
+            Err(_) => panic!("the clients wait in vain for {what}: {:?}", self.tally()),
         }
     }
 
