@@ -48,7 +48,7 @@ impl Fleet {
 
     /// `kill -9`.
     pub async fn kill(&self, host: usize) {
-        self.take(host).await.kill().await;
+        drop(self.take(host).await.kill().await);
     }
 
     /// SIGTERM; returns how the host ended.

@@ -157,9 +157,10 @@ impl Host {
         self.child.id().expect("the host runs")
     }
 
-    /// `kill -9`.
-    pub async fn kill(mut self) {
+    /// `kill -9`; returns its data.
+    pub async fn kill(mut self) -> Arc<tempfile::TempDir> {
         self.child.kill().await.expect("the host can be killed");
+        self.data.clone()
     }
 
     /// SIGTERM; returns how the host ended.

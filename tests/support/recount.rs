@@ -113,7 +113,7 @@ fn check_reservations(customer: &str, journal: &[Value]) {
 }
 
 /// Numbers without gaps, times that never go backwards, whichever host wrote.
-fn check_order(customer: &str, journal: &[Value]) {
+pub fn check_order(customer: &str, journal: &[Value]) {
     let mut before = String::new();
     for (entry, number) in journal.iter().zip(1_u64..) {
         assert_eq!(entry["entry"].as_u64(), Some(number), "{customer}: the numbers have a gap");

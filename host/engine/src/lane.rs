@@ -168,6 +168,7 @@ impl Lane {
                 let sure = wrote || !self.shared.store.is_shared() || open.touches(customer);
                 match verdict {
                     _ if !sure && self.is_flying(customer) => self.later.push(job),
+                    Verdict::Reply(Err(_)) if !sure && !anew => unsure.push(job),
                     _ if !sure && !asked.fresh.contains(customer) => unsure.push(job),
                     Verdict::Reply(reply) if !open.touches(customer) && !self.is_flying(customer) => {
                         drop(job.reply.send(reply));

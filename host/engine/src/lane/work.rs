@@ -48,6 +48,8 @@ struct Touched {
     profile_changed: bool,
     swept: bool,
     broken: bool,
+    /// Whether there are entries of it, and not only a due time that is to be noted.
+    written: bool,
 }
 
 #[derive(Default)]
@@ -79,9 +81,9 @@ impl Work {
         self.jobs.is_empty() && self.entries.is_empty()
     }
 
-    /// Whether it holds something of the customer that is not durable yet.
+    /// Whether it holds entries of the customer, which are not durable yet.
     pub fn touches(&self, customer: &CustomerId) -> bool {
-        self.touched.contains_key(customer)
+        self.touched.get(customer).is_some_and(|touched| touched.written)
     }
 
     /// Takes in the entries that a decision wrote; says whether there is anything.
@@ -94,6 +96,7 @@ impl Work {
         self.revision = Some(self.revision.map_or(revision, |oldest| oldest.min(revision)));
         let touched = self.touched.entry(customer.clone()).or_default();
         touched.swept |= swept;
+        touched.written |= !journal.written.is_empty();
         for Written { entry, body, hash } in journal.written {
             touched.profile_changed |= matches!(entry.event, Event::Configured(_) | Event::Closed {});
             cached.tail_bytes += body.len();
