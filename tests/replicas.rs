@@ -170,13 +170,15 @@ async fn a_change_at_one_host_is_in_force_at_the_other() {
             clients[there].post(&format!("/v1/customers/acme/terms/{id}/end"), json!({})).await.expect(200);
         }
     }
-    // A policy that one host has just got, bound at it, decides at the other, which has to fetch and load it.
+    // A policy that one host has just got is bound at the other, and decides at both.
     clients[0].upload("night", &policy("night-rates")).await.expect(201);
-    let manifest = clients[1].get("/v1/policies/night/versions/1").await.expect(200);
-    assert_eq!(manifest["policy"], "night");
-    let version = json!({"policy": "standard", "version": 1, "settings": settings("0.009")});
-    clients[1].post("/v1/plans/pro/terms", version).await.expect(201);
-    assert_eq!(clients[0].charge("acme", "after", 1_000).await.expect(201)["cost"], "9");
+    let prices = json!({"prices": [{"feature": "chat", "quantity": "input_tokens", "price": "0.009"}]});
+    let terms = json!({"policy": "night", "version": 1, "settings": prices});
+    clients[1].post("/v1/plans/pro/terms", terms).await.expect(201);
+    for (number, client) in clients.iter_mut().enumerate() {
+        let charge = client.charge("acme", &format!("night at {number}"), 1_000).await.expect(201);
+        assert_eq!((&charge["cost"], &charge["policy"]["name"]), (&json!("9"), &json!("night")));
+    }
     // A plan that switches a feature off, and a customer that moves to it.
     let plan = json!({
         "name": "None", "interval": "month", "entitlements": {"chat": {"type": "boolean", "value": false}},
