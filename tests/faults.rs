@@ -6,6 +6,7 @@ use crate::support::{
     cluster::{self, Cluster},
     disk::Disk,
     fleet::Fleet,
+    minutes_ahead,
     proxy::{End, Proxy},
     random::{self, Random},
     recount,
@@ -13,13 +14,19 @@ use crate::support::{
     verify, verify_database,
 };
 use serde_json::json;
-use std::{process::Command, sync::Arc, time::Duration};
-use tokio::{task::block_in_place, time::Instant};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    task::block_in_place,
+    time::{Instant, timeout},
+};
 
 const CLIENTS: u64 = 8;
 const CUSTOMERS: u64 = 6;
 /// Requests that must be answered between two faults.
 const PROGRESS: u64 = 20;
+
+/// How long to wait for a commit whose answer can be lost.
+const LOSS_WITHIN: Duration = Duration::from_secs(30);
 
 /// How many faults a run has, on each database; `PROVISO_FAULTS` sets another number.
 fn faults() -> usize {
@@ -41,6 +48,8 @@ pub enum Fault {
     RestartDatabase,
     /// All connections of a host to PostgreSQL end at once.
     DropConnections,
+    /// The same, and for a while there are no new ones.
+    RefuseConnections,
     /// Each message between a host and PostgreSQL is slow for a while.
     DelayConnections,
     /// Nothing moves between a host and PostgreSQL for a while.
@@ -52,13 +61,14 @@ pub enum Fault {
 }
 
 /// What several hosts on one PostgreSQL go through.
-const OF_POSTGRES: [Fault; 9] = [
+const OF_POSTGRES: [Fault; 10] = [
     Fault::KillHost,
     Fault::TerminateHost,
     Fault::MoveClock,
     Fault::KillDatabase,
     Fault::RestartDatabase,
     Fault::DropConnections,
+    Fault::RefuseConnections,
     Fault::DelayConnections,
     Fault::BlackHole,
     Fault::LoseCommit,
@@ -187,6 +197,14 @@ impl Run {
                 self.ground.wire(host).drop_all(end);
                 return format!(" ({end:?})");
             }
+            Fault::RefuseConnections => {
+                let length = self.random_length();
+                self.ground.wire(host).refuse(true);
+                self.ground.wire(host).drop_all(End::Reset);
+                tokio::time::sleep(length).await;
+                self.ground.wire(host).refuse(false);
+                return format!(" (for {length:?})");
+            }
             Fault::DelayConnections => {
                 let delay = Duration::from_millis(1 + self.random.below(50));
                 self.ground.wire(host).delay(delay);
@@ -195,7 +213,7 @@ impl Run {
                 return format!(" (by {delay:?})");
             }
             Fault::BlackHole => {
-                let length = Duration::from_millis(100 + self.random.below(3_000));
+                let length = self.random_length();
                 self.ground.wire(host).black_hole(true);
                 tokio::time::sleep(length).await;
                 self.ground.wire(host).black_hole(false);
@@ -204,7 +222,7 @@ impl Run {
             Fault::LoseCommit => {
                 // So begins what a charge writes into the journal.
                 let lost = self.ground.wire(host).cut_answer_to("{\"charged\":");
-                lost.await.expect("the answer to a commit is lost");
+                timeout(LOSS_WITHIN, lost).await.expect("a commit to lose").expect("its answer is lost");
             }
             Fault::FillDisk => {
                 let disk = self.ground.disk();
@@ -219,13 +237,15 @@ impl Run {
         String::new()
     }
 
+    /// For what lasts a while.
+    fn random_length(&mut self) -> Duration {
+        Duration::from_millis(100 + self.random.below(3_000))
+    }
+
     /// Up to an hour ahead of this machine's clock, if the host is not that far already.
     async fn move_clock(&mut self, host: usize) -> String {
         let minutes = self.random.below(60);
-        let later =
-            Command::new("date").args(["-u", "+%FT%TZ", "-d", &format!("{minutes} minutes")]).output();
-        let later = String::from_utf8(later.expect("date runs").stdout).unwrap();
-        let moved = json!({"now": later.trim_end()});
+        let moved = json!({"now": minutes_ahead(minutes)});
         let answer = self.fleet.client(host).await.post("/v1/test_clock", moved).await;
         match answer.status {
             200 => format!(" ({minutes} minutes ahead)"),
@@ -258,6 +278,7 @@ async fn run(ground: Ground, kinds: &[Fault], count: usize) {
     run.suffer(kinds, count).await;
     let (tally, entries) = run.settle().await;
     assert!(tally.answered >= PROGRESS * 2 * count as u64, "{tally:?}");
+    assert_eq!(tally.failed, 0, "whatever breaks, 503 is the worst: {tally:?}");
     eprintln!("PROVISO_SEED={seed}: {count} faults, {entries} entries, nothing lost or doubled; {tally:?}");
 }
 

@@ -5,7 +5,7 @@ use crate::support::{
     ADMIN_KEY, Client, Host, Setup,
     cluster::shared,
     fleet::Fleet,
-    policy, random,
+    minutes_ahead, policy, random,
     recount::{self, check_order, journal},
     settings,
     traffic::{self, Traffic, thousandths},
@@ -94,6 +94,47 @@ async fn a_repeat_is_answered_as_the_first_time_after_a_restart_on_sqlite() {
 async fn check_repeats(one: &Host, other: &Host) {
     let asked = ask_everything(&mut one.client().await).await;
     repeat_everything(&mut other.client().await, &asked).await;
+}
+
+/// Repeats that reach the other host together with new requests of the same customer, so that one batch holds both.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeat_among_others_is_answered_as_the_first_time() {
+    const ROUNDS: usize = 20;
+    let (hosts, url) = pair().await;
+    let [mut one, mut other] = clients(&hosts).await;
+    one.customer("acme").await;
+    let mut commits = Vec::new();
+    for round in 0..ROUNDS {
+        let usage = json!({"feature": "chat", "quantities": {"input_tokens": 2}});
+        let path = "/v1/customers/acme/reservations";
+        let reserved = one.post_once(path, &format!("reserve {round}"), usage).await.expect(201);
+        let path = format!("{path}/{}/commit", reserved["id"].as_str().unwrap());
+        let (key, body) = (format!("commit {round}"), json!({"quantities": {"input_tokens": 1}}));
+        let answer = one.post_once(&path, &key, body.clone()).await.expect(200);
+        commits.push((path, key, body, answer));
+    }
+    // Long enough that the other host feels alone with the customer.
+    for number in 0..100 {
+        other.charge("acme", &format!("alone {number}"), 1).await.expect(201);
+    }
+    let mut crowd = Vec::new();
+    for _ in 0..8 {
+        crowd.push(hosts[1].client().await);
+    }
+    for (round, (path, key, body, answer)) in commits.into_iter().enumerate() {
+        let mut charges = JoinSet::new();
+        for (number, mut client) in crowd.drain(..).enumerate() {
+            charges.spawn(async move {
+                client.charge("acme", &format!("{number} beside {round}"), 1).await.expect(201);
+                client
+            });
+        }
+        let repeat = other.post_once(&path, &key, body).await;
+        assert_eq!((repeat.status, repeat.replayed), (200, true), "{key}: {}", repeat.body);
+        assert_eq!(repeat.body, answer, "{key}");
+        crowd = charges.join_all().await;
+    }
+    end(hosts, &url).await;
 }
 
 /// A request with its key, and what was answered.
@@ -265,13 +306,7 @@ async fn clocks_an_hour_apart_keep_every_journal_in_order() {
     let (hosts, url) = pair().await;
     let mut clients = clients(&hosts).await;
     clients[0].customer("acme").await;
-    let now = clients[0].charge("acme", "first", 1).await.expect(201)["occurred_at"].clone();
-    let (day, time) = now.as_str().unwrap().split_once('T').unwrap();
-    // The next hour, the next day if need be: the database of dates is not needed for an order.
-    let hour: u32 = time[..2].parse().unwrap();
-    let ahead = format!("{day}T{:02}{}", (hour + 1).min(23), &time[2..]);
-    let ahead = if hour == 23 { format!("{day}T23:59:59.999Z") } else { ahead };
-    clients[1].post("/v1/test_clock", json!({"now": ahead})).await.expect(200);
+    clients[1].post("/v1/test_clock", json!({"now": minutes_ahead(60)})).await.expect(200);
     for round in 0..40 {
         for (number, client) in clients.iter_mut().enumerate() {
             client.charge("acme", &format!("{round} at {number}"), 1).await.expect(201);

@@ -127,6 +127,13 @@ impl Setup {
     }
 }
 
+/// The time in so many minutes, by this machine's clock, as hosts read it.
+pub fn minutes_ahead(minutes: u64) -> String {
+    let when = format!("{minutes} minutes");
+    let printed = Command::new("date").args(["-u", "+%FT%TZ", "-d", &when]).output().expect("date runs");
+    String::from_utf8(printed.stdout).unwrap().trim_end().to_owned()
+}
+
 /// A running host.
 pub struct Host {
     child: Child,

@@ -106,8 +106,8 @@ impl Traffic {
         for number in 0..clients {
             let sender = Sender {
                 fleet: fleet.clone(),
-                host: usize::try_from(number).unwrap() % fleet.len(),
-                connection: None,
+                connections: (0..fleet.len()).map(|_| None).collect(),
+                random: Random::new(seed, clients + number + 1),
                 tallies: tallies.clone(),
             };
             let worker = Worker {
@@ -273,11 +273,12 @@ impl Worker {
     }
 }
 
-/// Sends until it is answered.
+/// Sends until it is answered: to some host first, as a balancer would have it, then to the next one.
 struct Sender {
     fleet: Arc<Fleet>,
-    host: usize,
-    connection: Option<Client>,
+    /// One to each host.
+    connections: Vec<Option<Client>>,
+    random: Random,
     tallies: Arc<watch::Sender<Tally>>,
 }
 
@@ -294,8 +295,9 @@ impl Tally {
 impl Sender {
     async fn ask(&mut self, path: &str, key: &str, body: &str) -> Answer {
         let deadline = Instant::now() + STAMINA;
+        let mut host = self.random.place(self.fleet.len());
         loop {
-            let answer = timeout(PATIENCE, self.attempt(path, key, body)).await;
+            let answer = timeout(PATIENCE, self.attempt(host, path, key, body)).await;
             let failure = match answer {
                 Ok(Ok(answer)) if answer.status < 500 => {
                     self.tally(|tally| {
@@ -319,22 +321,22 @@ impl Sender {
                 }
             };
             assert!(Instant::now() < deadline, "{path} {key}: {failure}");
-            // The other host may be better off.
-            self.connection = None;
-            self.host = (self.host + 1) % self.fleet.len();
+            self.connections[host] = None;
+            host = (host + 1) % self.fleet.len();
             tokio::time::sleep(PAUSE).await;
         }
     }
 
     async fn attempt(
         &mut self,
+        host: usize,
         path: &str,
         key: &str,
         body: &str,
     ) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
-        let connection = match &mut self.connection {
+        let connection = match &mut self.connections[host] {
             Some(connection) => connection,
-            none => none.insert(Client::connect(&self.fleet.address(self.host), ADMIN_KEY).await?),
+            none => none.insert(Client::connect(&self.fleet.address(host), ADMIN_KEY).await?),
         };
         let headers = [("content-type", "application/json"), ("idempotency-key", key)];
         Ok(connection.send(hyper::Method::POST, path, &headers, body.to_owned()).await?)
