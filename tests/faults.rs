@@ -156,15 +156,14 @@ impl Run {
             let lead = PROGRESS + self.random.below(100);
             self.traffic.progress(lead).await;
             let host = self.random.place(self.fleet.len());
+            // Said before, for whoever wants to know which one it was that nothing came after.
+            eprintln!("fault {number}/{count}: {fault:?}, host {host}");
             let started = Instant::now();
             let detail = self.inject(fault, host).await;
             let healed = started.elapsed();
             self.traffic.progress(PROGRESS).await;
             let recovered = started.elapsed() - healed;
-            eprintln!(
-                "fault {number}/{count}: {fault:?} of host {host}{detail}, over after {healed:.0?}, {PROGRESS} more \
-                 answers {recovered:.0?} later"
-            );
+            eprintln!("  over{detail} after {healed:.0?}; {PROGRESS} more answers {recovered:.0?} later");
         }
     }
 
@@ -248,7 +247,7 @@ impl Run {
         let moved = json!({"now": minutes_ahead(minutes)});
         let answer = self.fleet.client(host).await.post("/v1/test_clock", moved).await;
         match answer.status {
-            200 => format!(" ({minutes} minutes ahead)"),
+            200 => format!(" (it is {minutes} minutes ahead)"),
             409 => " (it is further ahead)".to_owned(),
             _ => panic!("{answer:?}"),
         }
