@@ -36,6 +36,8 @@ enum Verb {
     Policy(verbs::policy::Verb),
     /// Compute every balance, transfer and hash of a database anew, and say what differs
     Verify(verbs::verify::Flags),
+    /// Move old journal entries of a PostgreSQL database out of the way of new ones; every answer stays the same
+    Archive(verbs::archive::Flags),
     /// Start a host, charge a real LLM trace through it, swap a contract meanwhile, and report
     Demo(verbs::demo::Flags),
     /// Compile one module from stdin, under limits; the server starts this
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         Verb::Serve(flags) => verbs::serve::run(flags),
         Verb::Policy(verb) => verbs::policy::run(verb),
         Verb::Verify(flags) => verbs::verify::run(flags),
+        Verb::Archive(flags) => verbs::archive::run(flags),
         Verb::Demo(flags) => verbs::demo::run(flags),
         Verb::CompileWorker => verbs::compile_worker::run(),
     };

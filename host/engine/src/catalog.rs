@@ -119,7 +119,7 @@ impl ApiKey {
 }
 
 /// All of it, as of one revision.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Catalog {
     /// The revision.
     pub revision: u64,
@@ -136,28 +136,28 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// Reads it out of the store's rows.
+    /// This catalog with rows that are newer, of which it may know older versions.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] for a body that is not what its table holds.
-    pub fn read(reference: Reference) -> Result<Self, StoreError> {
-        let mut catalog = Self { revision: reference.revision, ..Self::default() };
-        for row in reference.plans {
+    pub fn updated(&self, newer: Reference) -> Result<Self, StoreError> {
+        let mut catalog = Self { revision: newer.revision, ..self.clone() };
+        for row in newer.plans {
             catalog.plans.insert(row.plan.clone(), Arc::new(parse("plan", &row.plan, &row.body)?));
         }
-        for row in reference.plan_terms {
+        for row in newer.plan_terms {
             let terms = Arc::new(parse("terms of plan", &row.plan, &row.body)?);
-            catalog.plan_terms.entry(row.plan).or_default().push(terms);
+            put(catalog.plan_terms.entry(row.plan).or_default(), row.number, terms);
         }
-        for row in reference.policies {
+        for row in newer.policies {
             catalog.policies.insert(row.policy.clone(), Arc::new(parse("policy", &row.policy, &row.body)?));
         }
-        for row in reference.policy_versions {
+        for row in newer.policy_versions {
             let mut version: Version = parse("version of policy", &row.policy, &row.body)?;
             version.deleted = row.deleted;
-            catalog.versions.entry(row.policy).or_default().push(Arc::new(version));
+            put(catalog.versions.entry(row.policy).or_default(), row.version.into(), Arc::new(version));
         }
-        for row in reference.api_keys {
+        for row in newer.api_keys {
             catalog.api_keys.insert(row.secret_hash, Arc::new(parse("API key", &row.id, &row.body)?));
         }
         Ok(catalog)
@@ -174,6 +174,15 @@ impl Catalog {
     #[must_use]
     pub fn terms_of(&self, plan: Option<&Key>) -> &[Arc<Terms>] {
         plan.and_then(|plan| self.plan_terms.get(plan)).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Puts what has number n, counted from 1, in the place n - 1; rows come in the order of their numbers.
+fn put<T>(list: &mut Vec<T>, number: u64, item: T) {
+    let place = usize::try_from(number).unwrap_or(usize::MAX).saturating_sub(1);
+    match list.get_mut(place) {
+        Some(known) => *known = item,
+        None => list.push(item),
     }
 }
 

@@ -91,6 +91,8 @@ struct Lane {
 struct Asked {
     /// The entries that answered keys of the batch before.
     keys: HashMap<(CustomerId, KeyHash), Seq>,
+    /// Whether it was asked for all keys.
+    all_keys: bool,
     /// Customers whose state is as new as the question.
     fresh: HashSet<CustomerId>,
     /// Customers whose journal does not fold.
@@ -153,23 +155,28 @@ impl Lane {
             let mut unsure = Vec::new();
             for job in jobs {
                 let customer = &job.request.customer;
-                let damaged = asked.damaged.get(customer);
-                let (verdict, wrote) = match (damaged, self.answered(&job, open, &asked)) {
-                    (Some(error), _) => {
-                        (Err(EngineError::Damaged(customer.clone(), error.clone())).into(), false)
-                    }
-                    (None, Some(verdict)) => (verdict, true),
-                    (None, None) => {
+                if let Some(error) = asked.damaged.get(customer) {
+                    let error = EngineError::Damaged(customer.clone(), error.clone());
+                    drop(job.reply.send(Err(error)));
+                    continue;
+                }
+                let (verdict, sure) = match self.answered(&job, open, &asked) {
+                    Some(verdict) => (verdict, true),
+                    None => {
                         let (reply, wrote) = self.decide_one(&job, open).await;
-                        (reply.into(), wrote)
+                        // A commit shows whether what it was decided on was up to date, and the key new. What will not
+                        // be committed must know.
+                        let is_fresh = asked.fresh.contains(customer) && (anew || reply.is_ok());
+                        let is_current =
+                            wrote || is_fresh || open.touches(customer) || !self.shared.store.is_shared();
+                        let knows_key = job.key_hash.is_none() || asked.all_keys;
+                        let will_be_proved = matches!(reply, Ok(Reply::Entry(_)));
+                        (Verdict::Reply(reply), will_be_proved || knows_key && is_current)
                     }
                 };
-                // A commit shows whether what it was decided on was up to date. What will not be committed must know.
-                let sure = wrote || !self.shared.store.is_shared() || open.touches(customer);
                 match verdict {
                     _ if !sure && self.is_flying(customer) => self.later.push(job),
-                    Verdict::Reply(Err(_)) if !sure && !anew => unsure.push(job),
-                    _ if !sure && !asked.fresh.contains(customer) => unsure.push(job),
+                    _ if !sure => unsure.push(job),
                     Verdict::Reply(reply) if !open.touches(customer) && !self.is_flying(customer) => {
                         drop(job.reply.send(reply));
                     }
@@ -206,7 +213,7 @@ impl Lane {
         let find = async { if keys.is_empty() { Ok(Vec::new()) } else { Ok(store.find_keys(&keys).await?) } };
         let refresh = async { if anew { self.shared.refresh_catalog().await } else { Ok(()) } };
         let (loaded, found, ()) = tokio::try_join!(load, find, refresh)?;
-        let mut asked = Asked::default();
+        let mut asked = Asked { all_keys: doubt, ..Asked::default() };
         for ((customer, known), rows) in states.into_iter().zip(loaded) {
             if known > 0 && !rows.tail.is_empty() {
                 self.doubt = DOUBTFUL_BATCHES;
@@ -226,7 +233,7 @@ impl Lane {
         let key = (job.request.customer.clone(), job.key_hash?);
         let pending = open.keys.get(&key).or_else(|| self.flight.as_ref()?.keys.get(&key));
         if let Some(entry) = pending {
-            return Some(replay(entry, &job.request).into());
+            return Some(Verdict::Reply(replay(entry, &job.request)));
         }
         self.recent.get(&key).or_else(|| asked.keys.get(&key)).copied().map(Verdict::Stored)
     }

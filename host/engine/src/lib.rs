@@ -3,6 +3,7 @@
 //! In come commands and questions in the ledger's words; out come durable outcomes. It joins the pure ledger with the
 //! policies that decide and the store that keeps, and knows nothing of HTTP, SQL or Wasm itself.
 
+mod archive;
 pub mod catalog;
 mod clock;
 pub mod command;
@@ -20,6 +21,7 @@ mod sweeper;
 mod terms;
 mod verify;
 
+pub use archive::{Archived, archive};
 pub use clock::Clock;
 pub use error::EngineError;
 pub use plans::PlanChange;
@@ -75,7 +77,7 @@ impl Engine {
         clock: Clock,
         options: Options,
     ) -> Result<Arc<Self>, EngineError> {
-        let catalog = Catalog::read(store.reference().await?)?;
+        let catalog = Catalog::default().updated(store.reference(0).await?)?;
         let shared = Arc::new(Shared::new(store, runtime, clock, options.clone(), catalog));
         let queue = options.queue.max(1);
         let queues: Vec<_> = (0..options.lanes.get()).map(|_| Arc::new(Queue::new(queue))).collect();
@@ -179,12 +181,13 @@ impl Engine {
             if let Some(stored) = self.answered_change(once.as_ref()).await? {
                 return Ok(Changed::Replayed(stored));
             }
-            let (changes, value) = make(&self.shared.catalog.load(), at)?;
+            let catalog = self.shared.catalog.load_full();
+            let (changes, value) = make(&catalog, at)?;
             let request = once.as_ref().map(|once| once.stored(&value, at));
             if changes.is_empty() && request.is_none() {
                 return Ok(Changed::Made(value));
             }
-            let commit = self.shared.store.change_reference(changes, request).await?;
+            let commit = self.shared.store.change_reference(Some(catalog.revision), changes, request).await?;
             self.shared.read_catalog().await?;
             if commit == proviso_store::Commit::Durable {
                 return Ok(Changed::Made(value));

@@ -136,9 +136,10 @@ impl Shared {
         self.read_catalog().await
     }
 
-    /// Reads the catalog, while the gate is held for writing.
+    /// Reads what is new in the catalog, while the gate is held for writing.
     pub async fn read_catalog(&self) -> Result<(), EngineError> {
-        let catalog = Catalog::read(self.store.reference().await?)?;
+        let known = self.catalog.load_full();
+        let catalog = known.updated(self.store.reference(known.revision).await?)?;
         self.catalog.store(Arc::new(catalog));
         Ok(())
     }

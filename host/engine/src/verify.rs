@@ -44,7 +44,7 @@ pub async fn verify(
     mut progress: impl FnMut(&Verification),
 ) -> Result<Verification, EngineError> {
     let mut verification = Verification::default();
-    Catalog::read(store.reference().await?)?;
+    Catalog::default().updated(store.reference(0).await?)?;
     let mut after: Option<CustomerId> = None;
     loop {
         let rows = store.customers(after.as_ref(), CUSTOMERS).await?;

@@ -15,7 +15,9 @@ use proviso_engine::{
     EngineError,
     command::{ActualUsage, Command, Reply},
 };
-use proviso_ledger::{credits::Quantity, entitlement::Entitlement, journal::Event, terms::Owner};
+use proviso_ledger::{
+    credits::Quantity, entitlement::Entitlement, ids::ReservationId, journal::Event, terms::Owner,
+};
 use std::sync::Arc;
 use support::{Host, charge, input, key, reserve, settings, summary, time};
 use tokio::task::JoinSet;
@@ -59,6 +61,22 @@ async fn a_key_is_used_once_for_ever() {
     let again = host.charge("acme", 100, Some("k1")).await;
     assert!(again.replayed);
     assert_eq!(again.entry, first.entry);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeat_is_answered_though_a_new_request_would_be_refused() {
+    let host = Host::start().await.with_plan().await;
+    host.customer("acme", Some("pro")).await;
+    let held = host.entry("acme", reserve(100, 3_600), Some("hold")).await.unwrap();
+    let release = Command::Release(ReservationId { entry: held.entry.seq, index: 0 });
+    let released = host.entry("acme", release.clone(), Some("release")).await.unwrap();
+    // The lane of another start remembers no key.
+    let host = host.restart().await;
+    let again = host.entry("acme", release.clone(), Some("release")).await.unwrap();
+    assert!(again.replayed);
+    assert_eq!(again.entry, released.entry);
+    let other = host.entry("acme", release, Some("release again")).await;
+    assert!(matches!(other, Err(EngineError::Rejected(_))), "{other:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,7 +168,7 @@ async fn a_commit_is_rated_by_the_terms_of_its_reservation() {
     host.customer("acme", Some("pro")).await;
     let reserved = host.entry("acme", reserve(10_000, 900), Some("r")).await.unwrap();
     host.put_plan(settings("0.1", "1000")).await;
-    let id = proviso_ledger::ids::ReservationId { entry: reserved.entry.seq, index: 0 };
+    let id = ReservationId { entry: reserved.entry.seq, index: 0 };
     let actual =
         ActualUsage { quantities: vec![("input_tokens".into(), Quantity(4_000_000_000))], attributes: None };
     let committed =

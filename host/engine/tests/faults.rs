@@ -124,18 +124,19 @@ impl Store for Flaky {
     async fn due(&self, at: Timestamp, limit: u32, claim: Duration) -> Result<Vec<CustomerId>, StoreError> {
         self.inner.due(at, limit, claim).await
     }
-    async fn reference(&self) -> Result<Reference, StoreError> {
-        self.inner.reference().await
+    async fn reference(&self, since: u64) -> Result<Reference, StoreError> {
+        self.inner.reference(since).await
     }
     async fn reference_revision(&self) -> Result<u64, StoreError> {
         self.inner.reference_revision().await
     }
     async fn change_reference(
         &self,
+        base: Option<u64>,
         changes: Vec<ReferenceChange>,
         request: Option<StoredRequest>,
     ) -> Result<Commit, StoreError> {
-        self.inner.change_reference(changes, request).await
+        self.inner.change_reference(base, changes, request).await
     }
     async fn module(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
         self.inner.module(digest).await

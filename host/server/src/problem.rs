@@ -490,6 +490,7 @@ impl From<StoreError> for Problem {
             | StoreError::OlderSchema { .. }
             | StoreError::Locked { .. }
             | StoreError::ReadOnly
+            | StoreError::NoArchive
             | StoreError::Address { .. } => Self::internal(error.to_string()),
         }
     }

@@ -286,6 +286,20 @@ async fn what_is_in_none_of_the_modes_is_refused() {
     ] {
         send(&server, content_type, body).await.refuses(400, code);
     }
+    // No member may stand there twice: which one would count?
+    let model = r#""gen_ai.request.model":"m""#;
+    for data in [
+        r#""quantities":{},"quantities":{}"#.to_owned(),
+        r#""quantities":{},"attributes":{},"attributes":{}"#.to_owned(),
+        r#""quantities":{},"attributes":{"a":1,"a":2}"#.to_owned(),
+        r#""quantities":{},"entity":"a","entity":"a""#.to_owned(),
+        format!(r#""quantities":{{}},{model},{model}"#),
+        format!(r#""quantities":{{}},"attributes":{{{model},{model}}}"#),
+    ] {
+        let whole = whole.replace(r#"{"quantities":{"input_tokens":1}}"#, &format!("{{{data}}}"));
+        assert!(whole.contains(&data));
+        send(&server, STRUCTURED, whole).await.refuses(400, "invalid_request");
+    }
     let large = vec![b' '; 2 << 20];
     send(&server, STRUCTURED, large).await.refuses(413, "body_too_large");
 }

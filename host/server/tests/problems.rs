@@ -391,7 +391,7 @@ async fn what_is_not_there_is_told_so() {
         ("GET", "/v1/nothing", 404, "route_not_found"),
         ("GET", "/v1/customers/", 404, "route_not_found"),
         ("GET", "/", 404, "route_not_found"),
-        ("POST", "/v1/events", 404, "route_not_found"),
+        ("POST", "/v1/event", 404, "route_not_found"),
         ("GET", "/v1/customers/nobody", 404, "customer_not_found"),
         ("GET", "/v1/customers/nobody/balance", 404, "customer_not_found"),
         ("GET", "/v1/customers/nobody/balance?at=2026-01-01T00:00:00Z", 404, "customer_not_found"),

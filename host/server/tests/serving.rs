@@ -88,10 +88,16 @@ async fn shutdown_answers_what_was_accepted_and_ends() {
     server.get("/readyz").await.expect(200);
     stop.send(()).unwrap();
     // A balancer is told while the port still answers.
-    while server.get("/readyz").await.status == 200 {
-        tokio::task::yield_now().await;
-    }
-    let told = server.get("/readyz").await;
+    let told = async {
+        loop {
+            let told = server.get("/readyz").await;
+            if told.status != 200 {
+                return told;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let told = tokio::time::timeout(Duration::from_secs(20), told).await.expect("it says so");
     assert_eq!(told.header("retry-after"), Some("1"));
     told.refuses(503, "draining");
     server.get("/healthz").await.expect(200);

@@ -62,6 +62,9 @@ pub enum StoreError {
     /// The store was opened only for reading.
     #[error("the database was opened only for reading")]
     ReadOnly,
+    /// This kind of database has no archive, and needs none.
+    #[error("this database keeps all entries where they are: there is nothing to archive")]
+    NoArchive,
     /// The store was closed.
     #[error("the store is closed")]
     Closed,

@@ -87,16 +87,27 @@ pub trait Store: Send + Sync + 'static {
     /// database's clock, or until a due time is written for them, no other process is handed them.
     async fn due(&self, at: Timestamp, limit: u32, claim: Duration) -> Result<Vec<CustomerId>, StoreError>;
 
-    /// All reference data but the modules' bytes, as of one revision.
-    async fn reference(&self) -> Result<Reference, StoreError>;
+    /// Moves a customer's entries up to `through`, but never the last one, to where they take less room and are out of
+    /// the way of new ones. Returns how many. Every answer stays what it was. It is one transaction: ask for some
+    /// thousands at once, not for millions.
+    async fn archive(&self, customer: &CustomerId, through: Seq) -> Result<u64, StoreError> {
+        let _ = (customer, through);
+        Err(StoreError::NoArchive)
+    }
+
+    /// The reference data as of one moment, without the modules' bytes: those rows that later revisions than `since`
+    /// wrote. Rows are never deleted, so what was known at `since` and these are all there is.
+    async fn reference(&self, since: u64) -> Result<Reference, StoreError>;
 
     /// The revision of the reference data.
     async fn reference_revision(&self) -> Result<u64, StoreError>;
 
     /// Makes all changes in their order, or none, and keeps the request that asked for them. A [`Commit::Conflict`]
-    /// when a change meets a row (or misses one) that it must not, or when the request's key exists already.
+    /// when the reference data has another revision by now than `base`, when a change meets a row (or misses one) that
+    /// it must not, or when the request's key exists already.
     async fn change_reference(
         &self,
+        base: Option<u64>,
         changes: Vec<ReferenceChange>,
         request: Option<StoredRequest>,
     ) -> Result<Commit, StoreError>;

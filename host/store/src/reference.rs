@@ -13,17 +13,20 @@ use crate::{
 use proviso_ledger::ids::Digest;
 
 pub const REVISION: &str = "SELECT reference_revision FROM progress WHERE id = 1";
-pub const COUNT_CHANGE: &str = "UPDATE progress SET reference_revision = reference_revision + 1 WHERE id = 1";
+/// Counts a change to `$1` of the reference data, unless others have changed it since. That row's lock makes the changes
+/// of all hosts one line.
+pub const COUNT_CHANGE: &str = "UPDATE progress SET reference_revision = reference_revision + 1 \
+     WHERE id = 1 AND coalesce(reference_revision = $1, true) RETURNING reference_revision";
 pub const MODULE: &str = "SELECT bytes FROM modules WHERE digest = $1";
 pub const REQUEST: &str = "SELECT request_hash, at, status, body FROM requests WHERE key_hash = $1";
 
-/// What [`decode`] wants to see, in this order.
+/// What [`decode`] wants to see, in this order: of each table the rows that were written after revision `$1`.
 pub const TABLES: [&str; 5] = [
-    "SELECT plan_id, body FROM plans ORDER BY plan_id",
-    "SELECT plan_id, number, body FROM plan_terms ORDER BY plan_id, number",
-    "SELECT policy_id, body FROM policies ORDER BY policy_id",
-    "SELECT policy_id, version, digest, deleted, body FROM policy_versions ORDER BY policy_id, version",
-    "SELECT key_id, secret_hash, body FROM api_keys ORDER BY key_id",
+    "SELECT plan_id, body FROM plans WHERE revision > $1 ORDER BY plan_id",
+    "SELECT plan_id, number, body FROM plan_terms WHERE revision > $1 ORDER BY plan_id, number",
+    "SELECT policy_id, body FROM policies WHERE revision > $1 ORDER BY policy_id",
+    "SELECT policy_id, version, digest, deleted, body FROM policy_versions WHERE revision > $1 ORDER BY policy_id, version",
+    "SELECT key_id, secret_hash, body FROM api_keys WHERE revision > $1 ORDER BY key_id",
 ];
 
 /// The rows of [`TABLES`] as reference data.
@@ -73,67 +76,71 @@ pub enum Value {
     Flag(bool),
 }
 
-/// Makes one change. That a plan, policy or module is missing to which it belongs shows as a violated foreign key.
-pub fn change(change: ReferenceChange) -> Statement {
+/// Makes one change, as part of `revision`. That a plan, policy or module is missing to which it belongs shows as a violated foreign key.
+pub fn change(change: ReferenceChange, revision: i64) -> Statement {
     use ReferenceChange::{
         AddApiKey, AddPlanTerms, AddPolicyVersion, PutModule, PutPlan, PutPolicy, SetApiKey, SetPlanTerms,
         SetPolicyVersion,
     };
     use Value::{Blob, Integer, Text};
     let text = |key: &proviso_ledger::ids::Key| Text(key.to_string());
+    let written = Integer(revision);
     let must_write = !matches!(change, PutModule { .. });
     let (sql, values) = match change {
         PutPlan(row) => (
-            "INSERT INTO plans (plan_id, body) VALUES ($1, $2) \
-             ON CONFLICT (plan_id) DO UPDATE SET body = excluded.body",
-            vec![text(&row.plan), Text(row.body)],
+            "INSERT INTO plans (plan_id, body, revision) VALUES ($1, $2, $3) ON CONFLICT (plan_id) \
+             DO UPDATE SET body = excluded.body, revision = excluded.revision",
+            vec![text(&row.plan), Text(row.body), written],
         ),
         AddPlanTerms(row) => (
-            "INSERT INTO plan_terms (plan_id, number, body) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-            vec![text(&row.plan), Integer(row.number.cast_signed()), Text(row.body)],
+            "INSERT INTO plan_terms (plan_id, number, body, revision) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT DO NOTHING",
+            vec![text(&row.plan), Integer(row.number.cast_signed()), Text(row.body), written],
         ),
         SetPlanTerms(row) => (
-            "UPDATE plan_terms SET body = $3 WHERE plan_id = $1 AND number = $2",
-            vec![text(&row.plan), Integer(row.number.cast_signed()), Text(row.body)],
+            "UPDATE plan_terms SET body = $3, revision = $4 WHERE plan_id = $1 AND number = $2",
+            vec![text(&row.plan), Integer(row.number.cast_signed()), Text(row.body), written],
         ),
         PutPolicy(row) => (
-            "INSERT INTO policies (policy_id, body) VALUES ($1, $2) \
-             ON CONFLICT (policy_id) DO UPDATE SET body = excluded.body",
-            vec![text(&row.policy), Text(row.body)],
+            "INSERT INTO policies (policy_id, body, revision) VALUES ($1, $2, $3) ON CONFLICT (policy_id) \
+             DO UPDATE SET body = excluded.body, revision = excluded.revision",
+            vec![text(&row.policy), Text(row.body), written],
         ),
         PutModule { digest, bytes } => (
             "INSERT INTO modules (digest, bytes) VALUES ($1, $2) ON CONFLICT DO NOTHING",
             vec![Blob(digest.0.to_vec()), Blob(bytes)],
         ),
         AddPolicyVersion(row) => (
-            "INSERT INTO policy_versions (policy_id, version, digest, deleted, body) \
-             VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
-            version(row),
+            "INSERT INTO policy_versions (policy_id, version, digest, deleted, body, revision) \
+             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+            version(row, written),
         ),
         SetPolicyVersion(row) => (
-            "UPDATE policy_versions SET deleted = $4, body = $5 \
+            "UPDATE policy_versions SET deleted = $4, body = $5, revision = $6 \
              WHERE policy_id = $1 AND version = $2 AND digest = $3",
-            version(row),
+            version(row, written),
         ),
         AddApiKey(row) => (
-            "INSERT INTO api_keys (key_id, secret_hash, body) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-            vec![text(&row.id), Blob(row.secret_hash.to_vec()), Text(row.body)],
+            "INSERT INTO api_keys (key_id, secret_hash, body, revision) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT DO NOTHING",
+            vec![text(&row.id), Blob(row.secret_hash.to_vec()), Text(row.body), written],
         ),
         SetApiKey(row) => (
-            "UPDATE api_keys SET body = $3 WHERE key_id = $1 AND secret_hash = $2",
-            vec![text(&row.id), Blob(row.secret_hash.to_vec()), Text(row.body)],
+            "UPDATE api_keys SET body = $3, revision = $4 WHERE key_id = $1 AND secret_hash = $2",
+            vec![text(&row.id), Blob(row.secret_hash.to_vec()), Text(row.body), written],
         ),
     };
     Statement { sql, values, must_write }
 }
 
-fn version(row: PolicyVersionRow) -> Vec<Value> {
+fn version(row: PolicyVersionRow, written: Value) -> Vec<Value> {
     vec![
         Value::Text(row.policy.to_string()),
         Value::Integer(row.version.into()),
         Value::Blob(row.digest.0.to_vec()),
         Value::Flag(row.deleted),
         Value::Text(row.body),
+        written,
     ]
 }
 

@@ -1,5 +1,6 @@
 //! One file, or folder, for each verb.
 
+pub mod archive;
 pub mod compile_worker;
 pub mod demo;
 pub mod policy;

@@ -110,7 +110,6 @@ pub(crate) fn refuse(jobs: impl IntoIterator<Item = Job>, error: &EngineError) {
         let _ = job.reply.send(Err(match error {
             EngineError::Store(error) => EngineError::Store(error.clone()),
             EngineError::Contention => EngineError::Contention,
-            EngineError::Damaged(customer, error) => EngineError::Damaged(customer.clone(), error.clone()),
             other => EngineError::Internal(other.to_string()),
         }));
     }

@@ -36,12 +36,6 @@ pub(crate) enum Verdict {
     Stored(Seq),
 }
 
-impl From<Result<Reply, EngineError>> for Verdict {
-    fn from(reply: Result<Reply, EngineError>) -> Self {
-        Self::Reply(reply)
-    }
-}
-
 /// What happened to one customer in the batch.
 #[derive(Default)]
 struct Touched {

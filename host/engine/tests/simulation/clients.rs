@@ -101,7 +101,7 @@ impl World {
 pub async fn prepare(world: &World) {
     let engine = &world.hosts.borrow()[0].engine.clone();
     let store = Connection::new(world.database.clone());
-    assert_eq!(store.change_reference(POLICY.clone(), None).await, Ok(Commit::Durable));
+    assert_eq!(store.change_reference(None, POLICY.clone(), None).await, Ok(Commit::Durable));
     let host = support::Host {
         engine: engine.clone(),
         clock: engine.clock().clone(),
@@ -209,13 +209,13 @@ pub async fn check(world: &World) {
     let hosts = world.hosts.borrow().clone();
     let plan_terms = {
         let store = Connection::new(world.database.clone());
-        let reference = store.reference().await.unwrap();
-        let catalog = Catalog::read(reference).unwrap();
+        let reference = store.reference(0).await.unwrap();
+        let catalog = Catalog::default().updated(reference).unwrap();
         let verification = proviso_engine::verify(&store, |_| {}).await.unwrap();
         assert_eq!(verification.differences, []);
         catalog.terms_of(Some(&key("pro"))).to_vec()
     };
-    let books = world.books.borrow();
+    let books = world.books.take();
     let model = world.database.model();
     let mut found = BTreeSet::new();
     for number in 0..CUSTOMERS {

@@ -294,7 +294,8 @@ impl Store for Connection {
         Ok(due)
     }
 
-    async fn reference(&self) -> Result<Reference, StoreError> {
+    /// All of it, whatever is known: rows may come twice.
+    async fn reference(&self, _: u64) -> Result<Reference, StoreError> {
         self.ask(|data| data.reference.clone()).await
     }
 
@@ -304,10 +305,14 @@ impl Store for Connection {
 
     async fn change_reference(
         &self,
+        base: Option<u64>,
         changes: Vec<ReferenceChange>,
         request: Option<StoredRequest>,
     ) -> Result<Commit, StoreError> {
         self.change(move |data| {
+            if base.is_some_and(|base| base != data.reference.revision) {
+                return Commit::Conflict;
+            }
             if request.as_ref().is_some_and(|request| data.requests.contains_key(&request.key_hash)) {
                 return Commit::Conflict;
             }

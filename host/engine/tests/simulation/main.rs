@@ -156,7 +156,8 @@ fn run(seed: u64) -> String {
         // What lost its connection long ago may still be written.
         tokio::time::sleep(Duration::from_secs(60)).await;
         clients::check(&world).await;
-        for host in world.hosts.borrow().iter() {
+        let hosts = world.hosts.borrow().clone();
+        for host in hosts {
             host.engine.close().await;
         }
         let faults = world.database.faults();

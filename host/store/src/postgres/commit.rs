@@ -38,7 +38,8 @@ macro_rules! statement {
     };
 }
 
-/// Two texts, because the tables that most batches leave alone cost time even so.
+/// Two texts, because the tables that most batches leave alone cost time even so: with nothing to write, 42 µs of 133,
+/// which is much for a batch of one.
 const ENTRIES: &str = statement!("");
 const EVERYTHING: &str = statement!(
     ", new_snapshots AS (INSERT INTO snapshots (customer_id, seq, at, state) \

@@ -3,6 +3,7 @@
 //! Each question and each [commit](commit) is one statement, so one round trip, over a small [pool] of
 //! [sessions](server). Nothing is kept here between two calls: what another host wrote is seen at once.
 
+mod archive;
 mod claims;
 mod commit;
 mod migrate;
@@ -142,8 +143,13 @@ impl Store for PostgresStore {
         }
     }
 
-    async fn reference(&self) -> Result<Reference, StoreError> {
-        reference::read(&self.pool).await
+    async fn archive(&self, customer: &CustomerId, through: Seq) -> Result<u64, StoreError> {
+        self.claims()?;
+        archive::archive(&self.pool, customer, through).await
+    }
+
+    async fn reference(&self, since: u64) -> Result<Reference, StoreError> {
+        reference::read(&self.pool, since).await
     }
 
     async fn reference_revision(&self) -> Result<u64, StoreError> {
@@ -152,11 +158,12 @@ impl Store for PostgresStore {
 
     async fn change_reference(
         &self,
+        base: Option<u64>,
         changes: Vec<ReferenceChange>,
         request: Option<StoredRequest>,
     ) -> Result<Commit, StoreError> {
         self.claims()?;
-        reference::change(&self.pool, changes, request).await
+        reference::change(&self.pool, base, changes, request).await
     }
 
     async fn module(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {

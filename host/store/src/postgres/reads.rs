@@ -3,7 +3,10 @@
 //! Lists of ids go in as arrays, and each id is looked up for itself (`LATERAL`): no statement joins two customers'
 //! rows.
 
-use super::pool::Pool;
+use super::{
+    archive::{self, archived},
+    pool::Pool,
+};
 use crate::{
     StoreError,
     columns::{self, Columns, broken, customer_row, in_order, integer, seq, snapshot},
@@ -16,7 +19,8 @@ use proviso_ledger::{
 use sqlx::postgres::PgRow;
 
 /// Snapshots (without a hash) and entries in one answer, so that both are as of one moment.
-const LOAD: &str = "\
+const LOAD: &str = concat!(
+    "\
 WITH wanted AS MATERIALIZED ( \
   SELECT w.index, w.customer_id, greatest(w.seq, s.seq) AS known, s.seq, s.at, s.state \
   FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS w (customer_id, seq, index) \
@@ -26,7 +30,29 @@ SELECT index, seq, at, NULL::bytea, state FROM wanted WHERE seq IS NOT NULL \
 UNION ALL \
 SELECT w.index, e.seq, e.at, e.hash, e.body FROM wanted AS w CROSS JOIN LATERAL ( \
   SELECT seq, at, hash, body FROM entries \
-  WHERE customer_id = w.customer_id AND entries.seq > w.known ORDER BY entries.seq) AS e";
+  WHERE customer_id = w.customer_id AND entries.seq > w.known ORDER BY entries.seq) AS e \
+UNION ALL \
+SELECT w.index, e.seq, e.at, e.hash, e.body FROM wanted AS w CROSS JOIN LATERAL (",
+    archived!("w.customer_id", "w.known + 1", "9223372036854775807"),
+    ") AS e"
+);
+
+/// The entries of one customer whose numbers lie between two, which lie so close together as to be one page.
+const ENTRIES: &str = concat!(
+    "SELECT seq, at, hash, body FROM entries WHERE customer_id = $1 AND seq BETWEEN $2 AND $3 UNION ALL ",
+    archived!("$1", "$2", "$3"),
+    " ORDER BY seq"
+);
+
+/// As many as `$3` of one customer before the number `$2`, newest first.
+const ENTRIES_BEFORE: &str = concat!(
+    "WITH span AS MATERIALIZED (SELECT last, last - $3 + 1 AS first FROM (SELECT least($2 - 1, \
+       (SELECT seq FROM entries WHERE customer_id = $1 ORDER BY seq DESC LIMIT 1)) AS last) AS l) \
+     SELECT seq, at, hash, body FROM entries \
+     WHERE customer_id = $1 AND seq BETWEEN (SELECT first FROM span) AND (SELECT last FROM span) UNION ALL ",
+    archived!("$1", "(SELECT first FROM span)", "(SELECT last FROM span)"),
+    " ORDER BY seq DESC"
+);
 
 pub async fn load(pool: &Pool, known: &[(CustomerId, Seq)]) -> Result<Vec<LoadedCustomer>, StoreError> {
     let mut loaded = vec![LoadedCustomer::default(); known.len()];
@@ -82,11 +108,15 @@ pub async fn entries(
     after: Seq,
     limit: u32,
 ) -> Result<Vec<StoredEntry>, StoreError> {
-    let sql = "SELECT seq, at, hash, body FROM entries WHERE customer_id = $1 AND seq > $2 \
-               ORDER BY seq LIMIT $3";
-    let query = || sqlx::query(sql).bind(customer.as_str()).bind(integer(after)).bind(i64::from(limit));
-    let mut entries = decode(&pool.fetch(query).await?)?;
-    in_order(customer, &mut entries, after.saturating_add(1))?;
+    let first = after.saturating_add(1);
+    let last = after.saturating_add(limit.into());
+    let query = || sqlx::query(ENTRIES).bind(customer.as_str()).bind(integer(first)).bind(integer(last));
+    let mut entries = match after {
+        // Above what can be a number.
+        after if i64::try_from(after).is_err() => Vec::new(),
+        _ => decode(&pool.fetch(query).await?)?,
+    };
+    in_order(customer, &mut entries, first)?;
     Ok(entries)
 }
 
@@ -96,10 +126,8 @@ pub async fn entries_before(
     before: Option<Seq>,
     limit: u32,
 ) -> Result<Vec<StoredEntry>, StoreError> {
-    let sql = "SELECT seq, at, hash, body FROM entries WHERE customer_id = $1 AND seq < $2 \
-               ORDER BY seq DESC LIMIT $3";
     let before = before.map_or(i64::MAX, integer);
-    let query = || sqlx::query(sql).bind(customer.as_str()).bind(before).bind(i64::from(limit));
+    let query = || sqlx::query(ENTRIES_BEFORE).bind(customer.as_str()).bind(before).bind(i64::from(limit));
     decode(&pool.fetch(query).await?)
 }
 
@@ -108,19 +136,26 @@ fn decode(rows: &[PgRow]) -> Result<Vec<StoredEntry>, StoreError> {
 }
 
 pub async fn seq_at(pool: &Pool, customer: &CustomerId, at: Timestamp) -> Result<Seq, StoreError> {
-    // A binary search: numbers have no gaps and times never go backwards. The answer lies in low..=high.
-    let sql = "WITH RECURSIVE search (low, high) AS ( \
-                 SELECT 0::bigint, coalesce((SELECT seq FROM entries WHERE customer_id = $1 \
-                                             ORDER BY seq DESC LIMIT 1), 0) \
+    // A binary search: numbers have no gaps and times never go backwards. The answer lies in low..=high; when it is not
+    // among the hot entries, it is the number before the first of them, or archived.
+    let sql = "WITH RECURSIVE hot AS MATERIALIZED (SELECT \
+                 coalesce((SELECT seq FROM entries WHERE customer_id = $1 ORDER BY seq LIMIT 1), 1) AS first, \
+                 coalesce((SELECT seq FROM entries WHERE customer_id = $1 ORDER BY seq DESC LIMIT 1), 0) AS last), \
+               search (low, high) AS ( \
+                 SELECT first - 1, last FROM hot \
                  UNION ALL \
                  SELECT CASE WHEN e.at <= $2 THEN e.seq ELSE low END, \
                         CASE WHEN e.at <= $2 THEN high ELSE e.seq - 1 END \
                  FROM search CROSS JOIN LATERAL (SELECT seq, at FROM entries \
                    WHERE customer_id = $1 AND seq = (low + high + 1) / 2 LIMIT 1) AS e \
                  WHERE low < high) \
-               SELECT low FROM search WHERE low = high";
+               SELECT low, (SELECT first FROM hot) FROM search WHERE low = high";
     let found = pool.fetch(|| sqlx::query(sql).bind(customer.as_str()).bind(at.0)).await?;
-    seq(found.first().ok_or_else(|| broken(format!("the journal of {customer} has a gap")))?, 0)
+    let found = found.first().ok_or_else(|| broken(format!("the journal of {customer} has a gap")))?;
+    match (seq(found, 0)?, seq(found, 1)?) {
+        (low, first) if low < first && first > 1 => archive::seq_at(pool, customer, at).await,
+        (low, _) => Ok(low),
+    }
 }
 
 pub async fn snapshot_before(

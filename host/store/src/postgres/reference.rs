@@ -2,21 +2,22 @@
 
 use super::pool::{Lease, PgQuery, Pool};
 use crate::{
-    StoreError, columns,
+    StoreError,
+    columns::{self, Columns, integer},
     reference::{self, COUNT_CHANGE, MODULE, REQUEST, REVISION, Statement, TABLES, Value},
     rows::{Commit, KeyHash, Reference, ReferenceChange, StoredRequest},
 };
 use proviso_ledger::ids::Digest;
 use sqlx::{error::ErrorKind, postgres::PgRow};
 
-/// Everything but the modules' bytes, as of one moment.
-pub async fn read(pool: &Pool) -> Result<Reference, StoreError> {
+/// What was written after a revision but the modules' bytes, as of one moment.
+pub async fn read(pool: &Pool, since: u64) -> Result<Reference, StoreError> {
     let mut lease = pool.lease().await?;
     lease.begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
     let revision = lease.fetch(sqlx::query(REVISION)).await?;
     let mut tables = [const { Vec::new() }; TABLES.len()];
     for (sql, rows) in TABLES.into_iter().zip(&mut tables) {
-        *rows = lease.fetch(sqlx::query(sql)).await?;
+        *rows = lease.fetch(sqlx::query(sql).bind(integer(since))).await?;
     }
     lease.end("COMMIT").await?;
     reference::decode(number(&revision)?, &tables)
@@ -33,7 +34,7 @@ fn number(rows: &[PgRow]) -> Result<u64, StoreError> {
 
 pub async fn module(pool: &Pool, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
     let rows = pool.fetch(|| sqlx::query(MODULE).bind(digest.0)).await?;
-    rows.first().map(|row| Ok(columns::Columns::blob(row, 0)?.to_vec())).transpose()
+    rows.first().map(|row| Ok(row.blob(0)?.to_vec())).transpose()
 }
 
 pub async fn request(pool: &Pool, key_hash: KeyHash) -> Result<Option<StoredRequest>, StoreError> {
@@ -41,17 +42,23 @@ pub async fn request(pool: &Pool, key_hash: KeyHash) -> Result<Option<StoredRequ
     rows.first().map(|row| columns::request(row, key_hash)).transpose()
 }
 
-/// Makes all changes and keeps the request, or does nothing. Counting the change comes first: that row's lock makes
-/// the changes of all hosts one line.
+/// Makes all changes and keeps the request, or does nothing.
 pub async fn change(
     pool: &Pool,
+    base: Option<u64>,
     changes: Vec<ReferenceChange>,
     request: Option<StoredRequest>,
 ) -> Result<Commit, StoreError> {
     let mut lease = pool.lease().await?;
     lease.begin("BEGIN").await?;
-    lease.execute(sqlx::query(COUNT_CHANGE)).await?;
-    let statements = changes.into_iter().map(reference::change).chain(request.map(reference::keep));
+    let counted = lease.fetch(sqlx::query(COUNT_CHANGE).bind(base.map(integer))).await?;
+    let Some(revision) = counted.first() else {
+        lease.end("ROLLBACK").await?;
+        return Ok(Commit::Conflict);
+    };
+    let revision = revision.integer(0)?;
+    let changes = changes.into_iter().map(|change| reference::change(change, revision));
+    let statements = changes.chain(request.map(reference::keep));
     for statement in statements {
         if !apply(&mut lease, statement).await? {
             lease.end("ROLLBACK").await?;

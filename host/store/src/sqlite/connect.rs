@@ -118,21 +118,29 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock of the database at `path`, or says who has it.
-    pub fn take(path: &Path) -> Result<Self, StoreError> {
+    /// Takes the lock of the database at `path`, or says who has it. One that is about to let go is waited for: a host
+    /// that ends, or a child process of this one that has not come to its own program yet.
+    pub async fn take(path: &Path) -> Result<Self, StoreError> {
         let lock_path = lock_path(path);
         let unusable = |error: std::io::Error| StoreError::Unavailable {
             detail: format!("{}: {error}", lock_path.display()),
         };
         let file =
             File::options().create(true).truncate(false).write(true).open(&lock_path).map_err(unusable)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(StoreError::Locked { path: lock_path }),
-            Err(TryLockError::Error(error)) => Err(unusable(error)),
+        for _ in 0..LOCK_ATTEMPTS {
+            match file.try_lock() {
+                Ok(()) => return Ok(Self { _file: file }),
+                Err(TryLockError::WouldBlock) => tokio::time::sleep(LOCK_PAUSE).await,
+                Err(TryLockError::Error(error)) => return Err(unusable(error)),
+            }
         }
+        Err(StoreError::Locked { path: lock_path })
     }
 }
+
+/// For how long a lock is waited for: half a second.
+const LOCK_ATTEMPTS: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Beside the file itself, so that a link to a database leads to the same lock.
 fn lock_path(path: &Path) -> PathBuf {

@@ -78,7 +78,7 @@ impl SqliteStore {
     /// [`StoreError::Locked`] while another process has it open, [`StoreError::NewerSchema`] when a newer binary wrote
     /// it, and whatever the file system has to say.
     pub async fn open(options: SqliteOptions) -> Result<Self, StoreError> {
-        let lock = Lock::take(&options.path)?;
+        let lock = Lock::take(&options.path).await?;
         let mut connection = connect::writer(&options).await?;
         connect::migrate(&mut connection).await?;
         let tail = Arc::new(Tail::new());
@@ -195,8 +195,8 @@ impl Store for SqliteStore {
         self.reads.due(at, limit).await
     }
 
-    async fn reference(&self) -> Result<Reference, StoreError> {
-        reference::read(&self.reads.pool).await
+    async fn reference(&self, since: u64) -> Result<Reference, StoreError> {
+        reference::read(&self.reads.pool, since).await
     }
 
     async fn reference_revision(&self) -> Result<u64, StoreError> {
@@ -205,10 +205,11 @@ impl Store for SqliteStore {
 
     async fn change_reference(
         &self,
+        base: Option<u64>,
         changes: Vec<ReferenceChange>,
         request: Option<StoredRequest>,
     ) -> Result<Commit, StoreError> {
-        self.ask(|reply| Job::Reference { changes, request, reply }).await
+        self.ask(|reply| Job::Reference { base, changes, request, reply }).await
     }
 
     async fn module(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {

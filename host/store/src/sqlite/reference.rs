@@ -1,20 +1,21 @@
 //! Reads and changes the [reference data](crate::reference) of a SQLite file.
 
 use crate::{
-    StoreError, columns,
+    StoreError,
+    columns::{self, integer},
     reference::{self, MODULE, REQUEST, REVISION, Statement, TABLES, Value},
     rows::{Commit, KeyHash, Reference, ReferenceChange, StoredRequest},
 };
 use proviso_ledger::ids::Digest;
 use sqlx::{Connection, SqliteConnection, SqlitePool, error::ErrorKind};
 
-/// Everything but the modules' bytes, in one read snapshot.
-pub async fn read(pool: &SqlitePool) -> Result<Reference, StoreError> {
+/// What was written after a revision but the modules' bytes, in one read snapshot.
+pub async fn read(pool: &SqlitePool, since: u64) -> Result<Reference, StoreError> {
     let mut snapshot = pool.begin().await?;
     let revision = sqlx::query(REVISION).fetch_one(&mut *snapshot).await?;
     let mut tables = [const { Vec::new() }; TABLES.len()];
     for (sql, rows) in TABLES.into_iter().zip(&mut tables) {
-        *rows = sqlx::query(sql).fetch_all(&mut *snapshot).await?;
+        *rows = sqlx::query(sql).bind(integer(since)).fetch_all(&mut *snapshot).await?;
     }
     snapshot.rollback().await?;
     reference::decode(columns::number(&revision, 0)?, &tables)
@@ -36,18 +37,24 @@ pub async fn request(pool: &SqlitePool, key_hash: KeyHash) -> Result<Option<Stor
 /// Makes all changes and keeps the request, or does nothing.
 pub async fn change(
     connection: &mut SqliteConnection,
+    base: Option<u64>,
     changes: Vec<ReferenceChange>,
     request: Option<StoredRequest>,
 ) -> Result<Commit, StoreError> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    let statements = changes.into_iter().map(reference::change).chain(request.map(reference::keep));
+    let counted = sqlx::query_scalar(reference::COUNT_CHANGE).bind(base.map(integer));
+    let Some(revision) = counted.fetch_optional(&mut *transaction).await? else {
+        transaction.rollback().await?;
+        return Ok(Commit::Conflict);
+    };
+    let changes = changes.into_iter().map(|change| reference::change(change, revision));
+    let statements = changes.chain(request.map(reference::keep));
     for statement in statements {
         if !apply(&mut transaction, statement).await? {
             transaction.rollback().await?;
             return Ok(Commit::Conflict);
         }
     }
-    sqlx::query(reference::COUNT_CHANGE).execute(&mut *transaction).await?;
     transaction.commit().await?;
     Ok(Commit::Durable)
 }

@@ -44,7 +44,12 @@ pub struct CommitJob {
 #[derive(Debug)]
 pub enum Job {
     Commit(CommitJob),
-    Reference { changes: Vec<ReferenceChange>, request: Option<StoredRequest>, reply: Reply },
+    Reference {
+        base: Option<u64>,
+        changes: Vec<ReferenceChange>,
+        request: Option<StoredRequest>,
+        reply: Reply,
+    },
     Close(oneshot::Sender<()>),
 }
 
@@ -107,9 +112,9 @@ impl Writer {
                     (group, next) = gather(first, &mut jobs);
                     self.commit(group).await;
                 }
-                Job::Reference { changes, request, reply } => {
+                Job::Reference { base, changes, request, reply } => {
                     // A caller who no longer waits needs no answer, here and below.
-                    let _ = reply.send(self.change_reference(changes, request).await);
+                    let _ = reply.send(self.change_reference(base, changes, request).await);
                 }
                 Job::Close(done) => {
                     closed = Some(done);
@@ -240,11 +245,12 @@ impl Writer {
 
     async fn change_reference(
         &mut self,
+        base: Option<u64>,
         changes: Vec<ReferenceChange>,
         request: Option<StoredRequest>,
     ) -> Result<Commit, StoreError> {
         let mut connection = self.connection().await?;
-        let outcome = reference::change(&mut connection, changes, request).await;
+        let outcome = reference::change(&mut connection, base, changes, request).await;
         match outcome {
             Ok(_) => self.connection = Some(connection),
             Err(_) => connect::close(connection).await,
@@ -315,7 +321,7 @@ mod tests {
         let reads = SqliteStore::open_read_only(options.clone()).await.unwrap().reads;
         let last_pos = catch_up(&mut connection, &reads.tail, 0).await.unwrap();
         let checkpointer = Checkpointer::start(connect::checkpointer(&options.path).await.unwrap(), 1000);
-        let lock = Lock::take(&options.path).unwrap();
+        let lock = Lock::take(&options.path).await.unwrap();
         Writer::new(options.clone(), connection, reads, last_pos, checkpointer, lock).await.unwrap()
     }
 

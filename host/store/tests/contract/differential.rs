@@ -99,8 +99,8 @@ async fn walk(acts: &[Act]) -> Result<(), TestCaseError> {
             },
             Act::Reference(changes, name) => {
                 let name = name.map(request);
-                let one = stores[0].change_reference(changes.clone(), name.clone()).await;
-                let other = stores[1].change_reference(changes.clone(), name).await;
+                let one = stores[0].change_reference(None, changes.clone(), name.clone()).await;
+                let other = stores[1].change_reference(None, changes.clone(), name).await;
                 prop_assert_eq!(&one, &other, "{:?}", changes);
                 model.revision += u64::from(one == Ok(Commit::Durable));
             }
@@ -138,7 +138,7 @@ async fn compare(model: &Model, one: &dyn Store, other: &dyn Store) -> Result<()
     for at in 0..10 {
         same!(due(Timestamp(at), 1000, CLAIM));
     }
-    same!(reference());
+    same!(reference(0));
     same!(reference_revision());
     for number in 0..12 {
         same!(module(&Digest::of(&[number])));

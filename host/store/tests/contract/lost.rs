@@ -127,13 +127,13 @@ async fn a_change_of_reference_data_is_made_once_or_its_end_is_unknown() {
     let Setup { line, store, .. } = setup().await;
     // At its beginning nothing has happened yet.
     line.next.store(LOSE_QUESTION, Ordering::SeqCst);
-    assert_eq!(store.change_reference(vec![], None).await, Ok(Commit::Durable));
+    assert_eq!(store.change_reference(None, vec![], None).await, Ok(Commit::Durable));
     assert_eq!(store.reference_revision().await, Ok(1));
     // Questions are asked again.
     for loses in [LOSE_QUESTION, LOSE_ANSWER] {
         line.next.store(loses, Ordering::SeqCst);
         assert_eq!(store.reference_revision().await, Ok(1));
         line.next.store(loses, Ordering::SeqCst);
-        assert_eq!(store.reference().await.map(|reference| reference.revision), Ok(1));
+        assert_eq!(store.reference(0).await.map(|reference| reference.revision), Ok(1));
     }
 }

@@ -77,6 +77,7 @@ macro_rules! contract {
                 an_empty_store_knows_nothing,
                 reference_data_changes_as_one,
                 a_batch_is_of_the_newest_revision,
+                reference_data_is_read_since_a_revision,
                 a_request_is_kept_with_its_changes,
                 what_was_committed_survives_a_reopening,
                 a_closed_store_refuses,

@@ -2,7 +2,7 @@
 //! whatever is wrong with a server.
 
 use crate::{
-    Factory,
+    Factory, SqliteFile,
     cluster::{self, Cluster},
     model::{CLAIM, Model, customer, entry, key, row, snapshot, unknown},
 };
@@ -11,7 +11,8 @@ use proviso_ledger::{
     time::Timestamp,
 };
 use proviso_store::{
-    Access, Batch, Commit, NewEntry, PostgresOptions, PostgresStore, ReferenceChange, Store, StoreError,
+    Access, Batch, Commit, NewEntry, NewKey, PostgresOptions, PostgresStore, ReferenceChange, Store,
+    StoreError,
 };
 use sqlx::{Connection, PgConnection};
 use std::{sync::Arc, time::Duration};
@@ -89,7 +90,11 @@ async fn hosts_that_start_at_once_find_one_schema() {
         for store in <[_; 5]>::from(opened) {
             assert_eq!(store.unwrap().ping().await, Ok(()));
         }
-        assert_eq!(database.sql("select count(*), bool_and(success) from _sqlx_migrations"), "2|t");
+        assert_eq!(
+            database
+                .sql("select count(*) = count(distinct version), bool_and(success) from _sqlx_migrations"),
+            "t|t"
+        );
     }
 }
 
@@ -225,9 +230,9 @@ async fn sessions_that_end_while_nobody_looks_are_not_noticed() {
     database.kill_sessions();
     assert_eq!(store.entries(&acme, 0, 9).await.unwrap().len(), 2);
     database.kill_sessions();
-    assert_eq!(store.change_reference(plan, None).await, Ok(Commit::Durable));
+    assert_eq!(store.change_reference(None, plan, None).await, Ok(Commit::Durable));
     database.kill_sessions();
-    assert_eq!(store.reference().await.unwrap().revision, 1);
+    assert_eq!(store.reference(0).await.unwrap().revision, 1);
     database.kill_sessions();
     assert_eq!(store.due(Timestamp(1), 9, CLAIM).await, Ok(vec![]));
     database.kill_sessions();
@@ -294,14 +299,14 @@ async fn a_lock_that_is_held_too_long_is_not_waited_for() {
 async fn schemas_are_told_apart() {
     let database = PostgresDatabase::fresh();
     let read_only = || PostgresStore::open_read_only(database.options());
-    assert_eq!(read_only().await.map(drop), Err(StoreError::OlderSchema { found: 0, known: 2 }));
+    assert_eq!(read_only().await.map(drop), Err(StoreError::OlderSchema { found: 0, known: 4 }));
     database.open().await.close().await;
     assert_eq!(read_only().await.map(drop), Ok(()));
     database.sql(
         "insert into _sqlx_migrations (version, description, success, checksum, execution_time) \
          values (9000, 'of the future', true, '', 0)",
     );
-    let refused = StoreError::NewerSchema { found: 9000, known: 2 };
+    let refused = StoreError::NewerSchema { found: 9000, known: 4 };
     assert_eq!(read_only().await.map(drop), Err(refused.clone()));
     assert_eq!(database.try_open().await.map(drop), Err(refused));
 }
@@ -322,7 +327,7 @@ async fn a_reader_reads_and_writes_nothing() {
     let reader = proviso_store::open(&database.cluster.url(&database.name), Access::ReadOnly).await.unwrap();
     model.check(&*reader, std::slice::from_ref(&acme)).await;
     assert_eq!(reader.commit(one("acme", 10)).await, Err(StoreError::ReadOnly));
-    assert_eq!(reader.change_reference(vec![], None).await, Err(StoreError::ReadOnly));
+    assert_eq!(reader.change_reference(None, vec![], None).await, Err(StoreError::ReadOnly));
     reader.close().await;
     assert_eq!(database.try_open().await.map(drop), Err(StoreError::Standby));
 }
@@ -422,11 +427,45 @@ async fn a_module_of_any_bytes_and_a_body_of_any_characters_come_back() {
     let bytes: Vec<u8> = (0..=255).cycle().take(3 << 20).collect();
     let digest = Digest::of(&bytes);
     let change = ReferenceChange::PutModule { digest, bytes: bytes.clone() };
-    assert_eq!(store.change_reference(vec![change], None).await, Ok(Commit::Durable));
+    assert_eq!(store.change_reference(None, vec![change], None).await, Ok(Commit::Durable));
     assert_eq!(store.module(&digest).await, Ok(Some(bytes)));
     let acme = customer("acme");
     let body = "\"\\u0000 \u{1f980} \u{7f} \\\\ ' \"".repeat(100_000);
     let new = NewEntry { body: body.clone(), ..entry(&acme, 1, None) };
     assert_eq!(store.commit(Batch { entries: vec![new], ..Batch::default() }).await, Ok(Commit::Durable));
     assert_eq!(store.entries(&acme, 0, 1).await.unwrap()[0].body, body);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn archiving_changes_no_answer() {
+    let database = PostgresDatabase::fresh();
+    let store = database.open().await;
+    let mut model = Model::default();
+    let both = [customer("acme"), customer("b")];
+    let mut moved = 0;
+    for (last, through) in
+        [(1, 9), (2, 1), (9, 5), (10, 5), (300, 299), (900, 700), (901, u64::MAX), (905, 0)]
+    {
+        for name in &both {
+            let seqs = model.head(name) + 1..=last;
+            let entries = seqs.map(|seq| entry(name, seq, Some(key(&format!("{name} {seq}"))))).collect();
+            let snapshots = if last == 10 { vec![snapshot(name, 3)] } else { vec![] };
+            let batch = Batch { entries, snapshots, ..Batch::default() };
+            assert_eq!(store.commit(batch.clone()).await, Ok(model.commit(&batch)));
+        }
+        let expected = through.min(last - 1).max(moved) - moved;
+        assert_eq!(store.archive(&both[0], through).await, Ok(expected), "{last} {through}");
+        moved += expected;
+        assert_eq!(store.archive(&both[0], through).await, Ok(0), "{last} {through}");
+        model.check(&*store, &both).await;
+        // Keys and numbers of what is archived stay taken, and further keys find it.
+        let again = Batch { entries: vec![entry(&both[0], 1, None)], ..Batch::default() };
+        assert_eq!(store.commit(again).await, Ok(Commit::Conflict));
+        let further = NewKey { customer: both[0].clone(), key_hash: key(&format!("further {last}")), seq: 1 };
+        let batch = Batch { keys: vec![further], ..Batch::default() };
+        assert_eq!(store.commit(batch.clone()).await, Ok(model.commit(&batch)));
+    }
+    assert_eq!(database.sql("select count(*), min(seq) from entries where customer_id = 'acme'"), "5|901");
+    let file = SqliteFile::calm();
+    assert_eq!(file.open().await.archive(&both[0], 1).await, Err(StoreError::NoArchive));
 }

@@ -245,7 +245,7 @@ pub async fn an_empty_store_knows_nothing(factory: &dyn Factory) {
     assert_eq!(store.load(&[]).await, Ok(vec![]));
     assert_eq!(store.find_keys(&[]).await, Ok(vec![]));
     assert_eq!(store.load(&[(customer("acme"), 0)]).await, Ok(vec![LoadedCustomer::default()]));
-    assert_eq!(store.reference().await, Ok(Reference::default()));
+    assert_eq!(store.reference(0).await, Ok(Reference::default()));
     assert_eq!(store.module(&Digest::of(b"")).await, Ok(None));
     assert_eq!(store.request(key("k")).await, Ok(None));
     assert_eq!(store.ping().await, Ok(()));
@@ -302,12 +302,12 @@ pub async fn reference_data_changes_as_one(factory: &dyn Factory) {
         (vec![SetApiKey(api_key("key-1", "secret", "2"))], Commit::Durable),
         (vec![SetApiKey(api_key("key-2", "secret", "2"))], Commit::Conflict),
     ] {
-        let before = store.reference().await.unwrap();
-        assert_eq!(store.change_reference(changes.clone(), None).await, Ok(expected), "{changes:?}");
+        let before = store.reference(0).await.unwrap();
+        assert_eq!(store.change_reference(None, changes.clone(), None).await, Ok(expected), "{changes:?}");
         revision += u64::from(expected == Commit::Durable);
         assert_eq!(store.reference_revision().await, Ok(revision));
         if expected == Commit::Conflict {
-            assert_eq!(store.reference().await.unwrap(), before, "{changes:?}");
+            assert_eq!(store.reference(0).await.unwrap(), before, "{changes:?}");
         }
     }
     let expected = Reference {
@@ -318,7 +318,7 @@ pub async fn reference_data_changes_as_one(factory: &dyn Factory) {
         policy_versions: vec![version("standard", 1, b"one", true)],
         api_keys: vec![api_key("key-1", "secret", "2")],
     };
-    assert_eq!(store.reference().await, Ok(expected));
+    assert_eq!(store.reference(0).await, Ok(expected));
     assert_eq!(store.module(&Digest::of(b"one")).await, Ok(Some(b"one".to_vec())));
 }
 
@@ -326,9 +326,9 @@ pub async fn a_batch_is_of_the_newest_revision(factory: &dyn Factory) {
     let store = factory.open().await;
     let mut model = Model::default();
     for round in 0..4 {
-        assert_eq!(store.change_reference(vec![], None).await, Ok(Commit::Durable));
+        assert_eq!(store.change_reference(None, vec![], None).await, Ok(Commit::Durable));
         let refused = vec![ReferenceChange::SetPlanTerms(terms("pro", 1, "1"))];
-        assert_eq!(store.change_reference(refused, None).await, Ok(Commit::Conflict));
+        assert_eq!(store.change_reference(None, refused, None).await, Ok(Commit::Conflict));
         model.revision += 1;
         for (revision, expected) in [
             (Some(round), Commit::Conflict),
@@ -344,6 +344,41 @@ pub async fn a_batch_is_of_the_newest_revision(factory: &dyn Factory) {
     model.check(&*store, &[customer("acme")]).await;
 }
 
+pub async fn reference_data_is_read_since_a_revision(factory: &dyn Factory) {
+    use ReferenceChange::{
+        AddPlanTerms, AddPolicyVersion, PutPlan, PutPolicy, SetPlanTerms, SetPolicyVersion,
+    };
+    let store = factory.open().await;
+    let changes = [
+        vec![PutPlan(plan("a", "1")), PutPlan(plan("b", "1")), AddPlanTerms(terms("a", 1, "1"))],
+        vec![PutPlan(plan("b", "2")), AddPlanTerms(terms("a", 2, "1"))],
+        vec![PutPolicy(policy("p", "1")), module(b"one"), AddPolicyVersion(version("p", 1, b"one", false))],
+        vec![SetPlanTerms(terms("a", 1, "2")), SetPolicyVersion(version("p", 1, b"one", true))],
+        vec![ReferenceChange::AddApiKey(api_key("k", "secret", "1"))],
+    ];
+    for (base, changes) in (0..).zip(changes) {
+        for other in [base + 1, base + 9] {
+            assert_eq!(
+                store.change_reference(Some(other), changes.clone(), None).await,
+                Ok(Commit::Conflict)
+            );
+        }
+        assert_eq!(store.change_reference(Some(base), changes, None).await, Ok(Commit::Durable));
+        let nothing = Reference { revision: base + 1, ..Reference::default() };
+        assert_eq!(store.reference(base + 1).await, Ok(nothing));
+    }
+    let all = store.reference(0).await.unwrap();
+    assert_eq!((all.revision, all.plans.len(), all.plan_terms.len()), (5, 2, 2));
+    let since = store.reference(1).await.unwrap();
+    assert_eq!(since.plans, [plan("b", "2")]);
+    assert_eq!(since.plan_terms, [terms("a", 1, "2"), terms("a", 2, "1")]);
+    assert_eq!(since.policy_versions, [version("p", 1, b"one", true)]);
+    let since = store.reference(3).await.unwrap();
+    assert_eq!((since.plans.len(), since.policies.len()), (0, 0));
+    assert_eq!(since.plan_terms, [terms("a", 1, "2")]);
+    assert_eq!(since.api_keys, [api_key("k", "secret", "1")]);
+}
+
 pub async fn a_request_is_kept_with_its_changes(factory: &dyn Factory) {
     let store = factory.open().await;
     let request = |name: &str, status| StoredRequest {
@@ -354,7 +389,7 @@ pub async fn a_request_is_kept_with_its_changes(factory: &dyn Factory) {
         body: "{\"answer\":true}".to_owned(),
     };
     let put = |name: &str| vec![ReferenceChange::PutPlan(plan(name, "1"))];
-    let change = |changes, request| store.change_reference(changes, Some(request));
+    let change = |changes, request| store.change_reference(None, changes, Some(request));
     assert_eq!(change(put("pro"), request("k1", 201)).await, Ok(Commit::Durable));
     assert_eq!(change(put("other"), request("k1", 422)).await, Ok(Commit::Conflict));
     let refused = vec![ReferenceChange::SetPlanTerms(terms("pro", 7, "1"))];
@@ -363,7 +398,7 @@ pub async fn a_request_is_kept_with_its_changes(factory: &dyn Factory) {
     assert_eq!(store.request(key("k1")).await, Ok(Some(request("k1", 201))));
     assert_eq!(store.request(key("k2")).await, Ok(None));
     assert_eq!(store.request(key("k3")).await, Ok(Some(request("k3", 404))));
-    assert_eq!(store.reference().await.unwrap().plans, [plan("pro", "1")]);
+    assert_eq!(store.reference(0).await.unwrap().plans, [plan("pro", "1")]);
 }
 
 pub async fn what_was_committed_survives_a_reopening(factory: &dyn Factory) {
@@ -383,7 +418,7 @@ pub async fn what_was_committed_survives_a_reopening(factory: &dyn Factory) {
             });
             commit(&*store, &mut model, batch).await;
         }
-        store.change_reference(vec![], None).await.unwrap();
+        store.change_reference(None, vec![], None).await.unwrap();
         store.close().await;
     }
 }
@@ -394,7 +429,7 @@ pub async fn a_closed_store_refuses(factory: &dyn Factory) {
     store.close().await;
     assert_eq!(store.commit(entries("acme", 1..=1)).await, Err(StoreError::Closed));
     assert_eq!(store.ping().await, Err(StoreError::Closed));
-    assert_eq!(store.change_reference(vec![], None).await, Err(StoreError::Closed));
+    assert_eq!(store.change_reference(None, vec![], None).await, Err(StoreError::Closed));
 }
 
 pub async fn large_batches_go_through(factory: &dyn Factory) {

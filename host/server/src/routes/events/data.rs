@@ -164,6 +164,9 @@ impl<'de> Deserialize<'de> for Bag {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Bag, A::Error> {
                 let mut bag = Bag::default();
                 while let Some(name) = other_name(&mut map, "/attributes", &mut bag.said)? {
+                    if bag.own.len() == MOST_PAIRS {
+                        return Err(A::Error::custom(format_args!("more than {MOST_PAIRS} entries")));
+                    }
                     if is_name(&name) {
                         bag.own.push((name, map.next_value::<Text>()?.0));
                     } else {
@@ -186,6 +189,9 @@ fn other_name<'de, A: MapAccess<'de>>(
 ) -> Result<Option<String>, A::Error> {
     while let Some(name) = map.next_key::<String>()? {
         match otel::name(&name) {
+            Name::Known(row, _) if said.iter().any(|one| one.row == row) => {
+                map.next_value_seed(Refuse("stands there twice"))?;
+            }
             Name::Known(row, meaning) => {
                 let value = map.next_value_seed(meaning)?;
                 said.push(Said { row, within, value });

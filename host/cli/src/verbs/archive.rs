@@ -1,0 +1,56 @@
+//! `proviso archive`: a database and an age in; what is older is moved out of the way of new entries. Hosts may be using
+//! the database, and nobody is answered anything else afterwards.
+
+use crate::{
+    clock,
+    config::Place,
+    error::Error,
+    exit::Verdict,
+    span::Span,
+    terminal::{self, Paint},
+};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use proviso_engine::Archived;
+use proviso_store::Access;
+use std::time::Duration;
+
+/// What `archive` takes.
+#[derive(Debug, Args)]
+pub struct Flags {
+    /// How old an entry must be to be moved, such as 90d
+    #[arg(long, value_name = "SPAN")]
+    older_than: Span,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Archives.
+pub fn run(flags: Flags) -> Result<Verdict, Error> {
+    let settings = flags.place.settle()?;
+    let before = clock::now().plus_micros(-flags.older_than.micros());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::system("starting threads"))?;
+    let archived = runtime.block_on(async {
+        let store = settings.database.open(Access::ReadWrite, settings.database_connections).await?;
+        let bar = ProgressBar::new_spinner();
+        if let Ok(style) = ProgressStyle::with_template("{spinner} archiving: {msg}") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(100));
+        let archived =
+            proviso_engine::archive(&*store, before, |so_far| bar.set_message(counts(so_far))).await;
+        bar.finish_and_clear();
+        store.close().await;
+        Ok::<_, Error>(archived?)
+    })?;
+    terminal::print(&format!("{} {}\n", Paint::for_stdout().good("archived"), counts(&archived)))?;
+    Ok(Verdict::Fine)
+}
+
+fn counts(archived: &Archived) -> String {
+    let Archived { customers, entries } = archived;
+    format!("{} entries of {}", terminal::count(*entries), terminal::plural(*customers, "customer"))
+}
