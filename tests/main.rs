@@ -9,10 +9,12 @@
     reason = "a test that can't go on should stop where it stands, and may be told by the environment how long to run"
 )]
 
-mod crash;
 mod events;
+mod faults;
+mod harness;
 mod hostile;
 mod main_job;
 mod modules;
 mod policies;
+mod replicas;
 mod support;

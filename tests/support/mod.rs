@@ -1,6 +1,14 @@
 //! The harness: starts the real binary on a free port with a folder of its own, and talks to it as a client would.
 //! Nothing here knows the host's insides.
 
+pub mod cluster;
+pub mod disk;
+pub mod fleet;
+pub mod proxy;
+pub mod random;
+pub mod recount;
+pub mod traffic;
+
 use http_body_util::{BodyExt, Full};
 use hyper::{
     Method, Request, Response,
@@ -11,8 +19,9 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use std::{
+    ffi::OsStr,
     path::Path,
-    process::{Command, Stdio},
+    process::{Command, ExitStatus, Stdio},
     sync::{Arc, LazyLock},
 };
 use tokio::{
@@ -53,6 +62,78 @@ pub fn policy(name: &str) -> Vec<u8> {
 /// The standard policy.
 pub static STANDARD: LazyLock<Vec<u8>> = LazyLock::new(|| policy("standard"));
 
+/// How a host is started: with which data, on which database.
+#[derive(Clone)]
+pub struct Setup {
+    /// Its folder.
+    pub data: Arc<tempfile::TempDir>,
+    database: Option<String>,
+    program: Vec<String>,
+}
+
+impl Setup {
+    /// In a fresh folder, with a database in it.
+    pub fn new() -> Self {
+        Self::within(Arc::new(tempfile::tempdir().unwrap()))
+    }
+
+    /// In a folder, with the database that may be in it.
+    pub fn within(data: Arc<tempfile::TempDir>) -> Self {
+        Self { data, database: None, program: vec![BINARY.to_owned()] }
+    }
+
+    /// In a fresh folder, on a database that other hosts may be using.
+    pub fn on(database: &str) -> Self {
+        Self { database: Some(database.to_owned()), ..Self::new() }
+    }
+
+    /// Started by another program, which is given the binary and its arguments.
+    pub fn through(mut self, program: &[&str]) -> Self {
+        self.program.splice(0..0, program.iter().map(|part| (*part).to_owned()));
+        self
+    }
+
+    /// Starts a host and waits until it is ready.
+    pub async fn start(&self) -> Host {
+        // Built before any connection waits for it: a host closes one that says nothing for long.
+        LazyLock::force(&STANDARD);
+        let log_file = self.data.path().join("stderr.log");
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(&log_file).unwrap();
+        let (program, arguments) = self.program.split_first().expect("a program");
+        let mut child = tokio::process::Command::new(program)
+            .args(arguments)
+            .arg("serve")
+            .env("PROVISO_LISTEN", "127.0.0.1:0")
+            .env("PROVISO_DATA_DIR", self.data.path())
+            .env("PROVISO_ADMIN_KEY", ADMIN_KEY)
+            .env("PROVISO_TEST_CLOCK", "1")
+            // An empty one sets nothing.
+            .env("PROVISO_DATABASE_URL", self.database.as_deref().unwrap_or_default())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::from(log))
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the host starts");
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let log = || std::fs::read_to_string(&log_file).unwrap_or_default();
+        let line = lines.next_line().await.unwrap().unwrap_or_else(|| panic!("the host ended: {}", log()));
+        let address = line
+            .strip_prefix("listening on http://")
+            .unwrap_or_else(|| panic!("the first line is {line:?}"))
+            .to_owned();
+        // Whatever else it prints must not block it.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Host { child, address, data: self.data.clone() }
+    }
+}
+
+/// The time in so many minutes, by this machine's clock, as hosts read it.
+pub fn minutes_ahead(minutes: u64) -> String {
+    let when = format!("{minutes} minutes");
+    let printed = Command::new("date").args(["-u", "+%FT%TZ", "-d", &when]).output().expect("date runs");
+    String::from_utf8(printed.stdout).unwrap().trim_end().to_owned()
+}
+
 /// A running host.
 pub struct Host {
     child: Child,
@@ -65,33 +146,12 @@ pub struct Host {
 impl Host {
     /// A fresh host.
     pub async fn start() -> Self {
-        Self::start_in(Arc::new(tempfile::tempdir().unwrap())).await
+        Setup::new().start().await
     }
 
     /// A host on the data of an earlier one.
     pub async fn start_in(data: Arc<tempfile::TempDir>) -> Self {
-        let mut child = tokio::process::Command::new(BINARY)
-            .arg("serve")
-            .env("PROVISO_LISTEN", "127.0.0.1:0")
-            .env("PROVISO_DATA_DIR", data.path())
-            .env("PROVISO_ADMIN_KEY", ADMIN_KEY)
-            .env("PROVISO_TEST_CLOCK", "1")
-            .env_remove("PROVISO_DATABASE_URL")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::from(std::fs::File::create(data.path().join("stderr.log")).unwrap()))
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the host starts");
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let log = || std::fs::read_to_string(data.path().join("stderr.log")).unwrap_or_default();
-        let line = lines.next_line().await.unwrap().unwrap_or_else(|| panic!("the host ended: {}", log()));
-        let address = line
-            .strip_prefix("listening on http://")
-            .unwrap_or_else(|| panic!("the first line is {line:?}"))
-            .to_owned();
-        // Whatever else it prints must not block it.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { child, address, data }
+        Setup::within(data).start().await
     }
 
     /// A client with the admin key.
@@ -99,16 +159,20 @@ impl Host {
         Client::connect(&self.address, ADMIN_KEY).await.expect("the host accepts connections")
     }
 
-    /// `kill -9`.
+    /// Its process.
+    pub fn process(&self) -> u32 {
+        self.child.id().expect("the host runs")
+    }
+
+    /// `kill -9`; returns its data.
     pub async fn kill(mut self) -> Arc<tempfile::TempDir> {
         self.child.kill().await.expect("the host can be killed");
         self.data.clone()
     }
 
     /// SIGTERM; returns how the host ended.
-    pub async fn terminate(mut self) -> std::process::ExitStatus {
-        let process = self.child.id().expect("the host runs").to_string();
-        let sent = Command::new("kill").args(["-TERM", &process]).status().unwrap();
+    pub async fn terminate(mut self) -> ExitStatus {
+        let sent = Command::new("kill").args(["-TERM", &self.process().to_string()]).status().unwrap();
         assert!(sent.success());
         self.child.wait().await.unwrap()
     }
@@ -117,9 +181,19 @@ impl Host {
 /// `proviso verify` on a folder of data: whether all agrees, and what it printed.
 #[must_use]
 pub fn verify(data: &Path) -> (bool, String) {
+    verified(&[OsStr::new("--data-dir"), data.as_os_str()])
+}
+
+/// `proviso verify` on a database.
+#[must_use]
+pub fn verify_database(url: &str) -> (bool, String) {
+    verified(&[OsStr::new("--database-url"), OsStr::new(url)])
+}
+
+fn verified(place: &[&OsStr]) -> (bool, String) {
     let output = Command::new(BINARY)
-        .args(["verify", "--data-dir"])
-        .arg(data)
+        .arg("verify")
+        .args(place)
         .env_remove("PROVISO_DATABASE_URL")
         .output()
         .expect("the binary runs");
@@ -139,6 +213,8 @@ pub struct Answer {
     pub content_type: String,
     /// Whether it was answered before.
     pub replayed: bool,
+    /// When asking again makes sense, as the host says it.
+    pub retry_after: Option<String>,
 }
 
 impl Answer {
@@ -287,6 +363,7 @@ async fn read(response: Response<Incoming>) -> Result<Answer, hyper::Error> {
         response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
     };
     let (content_type, replayed) = (header("content-type"), header("idempotency-replayed") == "true");
+    let retry_after = Some(header("retry-after")).filter(|value| !value.is_empty());
     let status = response.status().as_u16();
     let bytes = response.into_body().collect().await?.to_bytes();
     let body = if bytes.is_empty() {
@@ -295,5 +372,5 @@ async fn read(response: Response<Incoming>) -> Result<Answer, hyper::Error> {
         serde_json::from_slice(&bytes)
             .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()))
     };
-    Ok(Answer { status, body, content_type, replayed })
+    Ok(Answer { status, body, content_type, replayed, retry_after })
 }
