@@ -52,6 +52,15 @@ impl Host {
         Process(self.child.id().expect("the host runs"))
     }
 
+    /// A counter that only the host has.
+    pub async fn counter(&self, name: &str) -> u64 {
+        let mut wire = self.wire().await;
+        let answer = wire.get("/metrics").await.yes();
+        let text = std::str::from_utf8(answer.body).unwrap();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        value.unwrap_or_else(|| panic!("the host does not count {name}"))
+    }
+
     /// Asks it to end, and waits until it has.
     pub async fn stop(mut self) {
         let process = self.process().0.to_string();

@@ -153,7 +153,7 @@ struct Schedule {
 
 impl Run {
     fn begin(load: Load, seconds: f64) -> Self {
-        let nonce = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
+        let nonce = Draw::seeded().0;
         let began = Instant::now();
         let schedule = match load.pace {
             Pace::Closed => None,
@@ -289,6 +289,11 @@ impl Load {
 pub struct Draw(pub u64);
 
 impl Draw {
+    /// Numbers that no other run draws.
+    pub fn seeded() -> Self {
+        Self(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64)
+    }
+
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -74,19 +74,6 @@ impl Process {
         ticks * (1_000_000 / TICKS)
     }
 
-    /// The same of this process and all children that it has now.
-    pub fn cpu_micros_with_children(self) -> u64 {
-        let children = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let children = children
-            .filter_map(|entry| Some(Self(entry.file_name().to_str()?.parse().ok()?)))
-            .filter(|child| child.parent() == Some(self.0));
-        self.cpu_micros() + children.map(Self::cpu_micros).sum::<u64>()
-    }
-
-    fn parent(self) -> Option<u32> {
-        self.read("stat").rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()
-    }
-
     pub fn footprint(self) -> Footprint {
         let status = self.read("status");
         let megabytes = |name: &str| {

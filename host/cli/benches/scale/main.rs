@@ -17,12 +17,15 @@
 )]
 
 mod cases;
+#[path = "../../../../tests/support/cluster.rs"]
+mod cluster;
 mod contest;
 mod fill;
 mod host;
 mod load;
 mod machine;
 mod modules;
+mod pgbench;
 mod place;
 mod population;
 mod table;
@@ -32,10 +35,13 @@ use clap::{Parser, ValueEnum};
 use std::path::PathBuf;
 
 /// Benchmarks of the real binary, each with its peers beside it.
-#[derive(Parser)]
+#[derive(Clone, Parser)]
 pub struct Options {
     /// What to measure; without it, the cases are listed
     case: Option<Case>,
+    /// The databases to measure on
+    #[arg(long, value_enum, default_value_t = Kind::Both)]
+    database: Kind,
     /// The full sizes, where a case has two
     #[arg(long)]
     long: bool,
@@ -51,7 +57,7 @@ pub struct Options {
     /// Customers that a spread load is spread over
     #[arg(long, default_value_t = 10_000)]
     customers: usize,
-    /// Where filled databases are kept for the next run, instead of in a temporary folder
+    /// Where filled SQLite files are kept for the next run, instead of in a temporary folder
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
     /// Policies, swaps or whatever else the case counts; each case has its own default
@@ -60,6 +66,13 @@ pub struct Options {
     /// Cargo says so
     #[arg(long, hide = true)]
     bench: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Kind {
+    Sqlite,
+    Postgres,
+    Both,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -76,6 +89,8 @@ enum Case {
     Policies,
     /// New versions of a policy under full load
     Swap,
+    /// One host against two on one PostgreSQL
+    Replicas,
 }
 
 fn main() {
@@ -98,6 +113,7 @@ fn main() {
             Case::Growth => cases::growth::run(&options).await,
             Case::Policies => cases::policies::run(&options).await,
             Case::Swap => cases::swap::run(&options).await,
+            Case::Replicas => cases::replicas::run(&options).await,
         }
         println!("{}", machine::load_average());
     });

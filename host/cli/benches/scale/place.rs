@@ -1,16 +1,58 @@
 //! Where a database lies, and what stands in it before the load: a policy, a plan, customers.
 
-use crate::{host::Host, modules, population::Population, wire::Wire};
+use crate::{
+    Kind, Options, cluster::Cluster, host::Host, machine::Process, modules, population::Population,
+    wire::Wire,
+};
 use serde_json::{Value, json};
 use std::{
     fs,
     path::{Path, PathBuf},
+    rc::Rc,
     sync::Arc,
 };
 use tokio::task::JoinSet;
 
 /// Connections that create customers.
 const MAKERS: usize = 64;
+
+/// Which database a host keeps its journal in.
+#[derive(Clone)]
+pub enum Database {
+    /// A file of its own.
+    Sqlite,
+    /// A server, at the settings it comes with: what it answers is on the disk.
+    Postgres(Rc<Cluster>),
+}
+
+impl Database {
+    /// Those that were asked for.
+    pub fn chosen(options: &Options) -> Vec<Self> {
+        let postgres = || Self::Postgres(Rc::new(Cluster::start_new()));
+        match options.database {
+            Kind::Sqlite => vec![Self::Sqlite],
+            Kind::Postgres => vec![postgres()],
+            Kind::Both => vec![Self::Sqlite, postgres()],
+        }
+    }
+
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Sqlite => "SQLite",
+            Self::Postgres(_) => "PostgreSQL",
+        }
+    }
+
+    /// CPU time of the database's own processes so far, in microseconds.
+    pub fn cpu_micros(&self) -> Option<u64> {
+        match self {
+            Self::Sqlite => None,
+            Self::Postgres(cluster) => {
+                Some(cluster.processes().into_iter().map(|id| Process(id).cpu_micros()).sum())
+            }
+        }
+    }
+}
 
 /// A data directory and the database that goes with it.
 pub struct Place {
@@ -21,32 +63,37 @@ pub struct Place {
 }
 
 impl Place {
-    /// An empty one with a SQLite file.
-    pub fn fresh() -> Self {
+    /// An empty one.
+    pub fn fresh(database: &Database) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Self { _folder: Some(folder), ..Self::at(PathBuf::new()) }.resolved()
+        let path = folder.path().to_owned();
+        let database_url = match database {
+            Database::Sqlite => file_in(&path),
+            Database::Postgres(cluster) => cluster.url(&cluster.create_database()),
+        };
+        Self { path, database_url, _folder: Some(folder) }
     }
 
-    /// One that stays, with a SQLite file.
-    pub fn kept(folder: &Path, name: &str) -> Self {
-        let path = folder.join(name);
-        fs::create_dir_all(&path).unwrap();
-        Self::at(path)
+    /// As [`Place::fresh`], but where runs keep their files, the one of this name if that is there.
+    pub fn named(database: &Database, keep: Option<&Path>, name: &str) -> Self {
+        match (database, keep) {
+            (Database::Sqlite, Some(folder)) => {
+                let path = folder.join(name);
+                fs::create_dir_all(&path).unwrap();
+                Self { database_url: file_in(&path), path, _folder: None }
+            }
+            _ => Self::fresh(database),
+        }
     }
 
-    /// A fresh one, or the kept one of this name when the run was told where to keep them.
-    pub fn named(keep: Option<&Path>, name: &str) -> Self {
-        keep.map_or_else(Self::fresh, |folder| Self::kept(folder, name))
-    }
-
-    fn at(path: PathBuf) -> Self {
-        let database_url = format!("sqlite://{}", path.join("proviso.db").display());
-        Self { path, database_url, _folder: None }
-    }
-
-    fn resolved(self) -> Self {
-        let path = self._folder.as_ref().map(|folder| folder.path().to_owned()).unwrap_or_default();
-        Self { _folder: self._folder, ..Self::at(path) }
+    /// A second host's folder, on the same database.
+    pub fn beside(&self) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self {
+            path: folder.path().to_owned(),
+            database_url: self.database_url.clone(),
+            _folder: Some(folder),
+        }
     }
 
     pub fn path(&self) -> &Path {
@@ -64,12 +111,18 @@ impl Place {
 
     /// A host on it that knows the standard policy and the plan `pro`.
     pub async fn serve_pro(&self, flags: &[&str]) -> Host {
+        // Built before a connection waits for it: the host closes those that say nothing for long.
+        let module = modules::STANDARD.as_slice();
         let host = self.serve(flags).await;
         let mut wire = host.wire().await;
-        wire.upload("standard", modules::STANDARD.as_slice()).await.yes();
+        wire.upload("standard", module).await.yes();
         put_plan(&mut wire, "pro", "standard").await;
         host
     }
+}
+
+fn file_in(folder: &Path) -> String {
+    format!("sqlite://{}", folder.join("proviso.db").display())
 }
 
 /// Settings of the standard policy: 50 rates, of which the charges use two, and more credits than any run uses.

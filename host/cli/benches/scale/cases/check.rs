@@ -4,7 +4,7 @@
 use crate::{
     Options,
     load::{Command, Latency, Load, Pace},
-    place::{self, Place},
+    place::{self, Database, Place},
     table::{Table, median, ms, number},
 };
 
@@ -26,7 +26,24 @@ impl Row {
 }
 
 pub async fn run(options: &Options) {
-    let place = Place::fresh();
+    let mut table = Table::new(&[
+        "",
+        "requests/s",
+        "p50 ms",
+        "p99 ms",
+        "p99.9 ms",
+        "p50, check / charge",
+        "p99, check / charge",
+    ]);
+    for database in Database::chosen(options) {
+        let rows = measure(&database, options).await;
+        add(&mut table, database.name(), &rows);
+    }
+    table.print();
+}
+
+async fn measure(database: &Database, options: &Options) -> [Row; 4] {
+    let place = Place::fresh(database);
     let host = place.serve_pro(&[]).await;
     let spread = place::customers(&host, "c", options.customers).await;
     let closed = Load::charges(&host, &spread, options.connections);
@@ -52,44 +69,32 @@ pub async fn run(options: &Options) {
         );
     }
     spread.verify(&mut host.wire().await).await;
-    print(&rows);
+    rows
 }
 
-fn print(rows: &[Row; 4]) {
-    let mut table = Table::new(&[
-        "",
-        "requests/s",
-        "p50 ms",
-        "p99 ms",
-        "p99.9 ms",
-        "p50, check / charge",
-        "p99, check / charge",
-    ]);
+fn add(table: &mut Table, database: &str, rows: &[Row; 4]) {
     let names = [
         "a charge alone, one connection",
         "a check alone, one connection",
-        "charges at half rate",
+        "charges at half of what saturates",
         "checks beside them",
     ];
     let mut charge = None;
     for (place, (row, name)) in rows.iter().zip(names).enumerate() {
         let latency = Latency::median(&row.latencies);
-        let to = |of: fn(&Latency) -> f64| match charge.as_ref() {
+        let ratio = |of: fn(&Latency) -> f64| match charge.as_ref() {
             Some(charge) if place % 2 == 1 => number(of(&latency) / of(charge), 2),
             _ => String::new(),
         };
-        let (p50, p99) = (to(|latency| latency.p50), to(|latency| latency.p99));
-        let per_second = number(median(row.per_second.iter().copied()), 0);
         table.row([
-            name.to_owned(),
-            per_second,
+            format!("{database}, {name}"),
+            number(median(row.per_second.iter().copied()), 0),
             ms(latency.p50),
             ms(latency.p99),
             ms(latency.p999),
-            p50,
-            p99,
+            ratio(|latency| latency.p50),
+            ratio(|latency| latency.p99),
         ]);
         charge = Some(latency);
     }
-    table.print();
 }

@@ -4,8 +4,8 @@ use crate::{
     Options,
     fill::{self, Size},
     host::Host,
-    load::{Command, Latency, Load, Pace},
-    place::Place,
+    load::{Command, Draw, Latency, Load, Pace},
+    place::{Database, Place},
     population::Population,
     table::{Table, median, ms, number},
 };
@@ -26,8 +26,10 @@ pub async fn run(options: &Options) {
         Size { customers, entries },
     ];
     let mut grown = Vec::new();
-    for size in sizes {
-        grown.push(Grown::open(options, size).await);
+    for database in Database::chosen(options) {
+        for size in sizes {
+            grown.push(Grown::open(options, &database, size).await);
+        }
     }
     for _ in 0..options.rounds {
         for grown in &mut grown {
@@ -43,6 +45,7 @@ pub async fn run(options: &Options) {
 
 /// A database of a size, and what was seen with it.
 struct Grown {
+    database: Database,
     size: Size,
     place: Place,
     fill_seconds: f64,
@@ -55,9 +58,12 @@ struct Grown {
 }
 
 impl Grown {
-    async fn open(options: &Options, size: Size) -> Self {
-        let place =
-            Place::named(options.keep.as_deref(), &format!("growth-{}-{}", size.customers, size.entries));
+    async fn open(options: &Options, database: &Database, size: Size) -> Self {
+        let place = Place::named(
+            database,
+            options.keep.as_deref(),
+            &format!("growth-{}-{}", size.customers, size.entries),
+        );
         let (filled, began) = (place.path().join("filled"), Instant::now());
         if !filled.exists() {
             assert!(
@@ -72,6 +78,7 @@ impl Grown {
             fs::write(filled, "").unwrap();
         }
         Self {
+            database: database.clone(),
             size,
             place,
             fill_seconds: began.elapsed().as_secs_f64(),
@@ -89,10 +96,7 @@ impl Grown {
         let began = Instant::now();
         let host = self.place.serve(&["--cached-customers", CACHED]).await;
         let body = serde_json::json!({"feature": "chat", "quantities": {"input_tokens": 1}});
-        let key = format!(
-            "first-{:?}",
-            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap()
-        );
+        let key = format!("{:016x}", Draw::seeded().next());
         let mut wire = host.wire().await;
         wire.post(&format!("/v1/customers/c{}/charges", self.size.customers - 1), &key, &body).await.yes();
         (host, began.elapsed().as_secs_f64() * 1e3)
@@ -102,9 +106,8 @@ impl Grown {
         let (host, start_ms) = self.start().await;
         self.start_ms.push(start_ms);
         self.idle_mb.push(host.process().footprint().resident_mb);
-        let mut wire = host.wire().await;
         for (count, latencies) in [(WARM, &mut self.warm), (self.size.customers, &mut self.any)] {
-            let population = Arc::new(Population::known(&mut wire, "c", count).await);
+            let population = Arc::new(Population::known(&mut host.wire().await, "c", count).await);
             let paced =
                 Load { pace: Pace::Open(CHARGES), ..Load::charges(&host, &population, options.connections) };
             // Each of the warm ones is loaded before it is measured.
@@ -112,7 +115,7 @@ impl Grown {
                 paced.run(2.0).await;
             }
             latencies.push(paced.run(options.seconds).await.latency());
-            population.verify(&mut wire).await;
+            population.verify(&mut host.wire().await).await;
         }
         host.stop().await;
     }
@@ -156,7 +159,7 @@ fn print(grown: &[Grown]) {
     for grown in grown {
         let (warm, any) = (Latency::median(&grown.warm), Latency::median(&grown.any));
         table.row([
-            format!("{} / {}", grown.size.customers, grown.size.entries),
+            format!("{}, {} / {}", grown.database.name(), grown.size.customers, grown.size.entries),
             number(grown.fill_seconds, 0),
             ms(warm.p50),
             ms(warm.p99),

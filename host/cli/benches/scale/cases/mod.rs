@@ -5,4 +5,5 @@ pub mod check;
 pub mod growth;
 pub mod latency;
 pub mod policies;
+pub mod replicas;
 pub mod swap;

@@ -4,10 +4,10 @@
 use crate::{
     Options,
     host::Host,
-    load::{Latency, Load},
+    load::{Draw, Latency, Load},
     machine::Footprint,
     modules,
-    place::{self, Place},
+    place::{self, Database, Place},
     population::{Population, USAGE},
     table::{Table, ms, number},
 };
@@ -23,7 +23,7 @@ const REGISTRARS: usize = 4;
 
 pub async fn run(options: &Options) {
     let count = options.count.unwrap_or(if options.long { MANY } else { FEW });
-    let place = Place::named(options.keep.as_deref(), &format!("policies-{count}"));
+    let place = Place::named(&Database::Sqlite, options.keep.as_deref(), &format!("policies-{count}"));
     let registered = place.path().join("registered");
     if !registered.exists() {
         register(&place, count).await;
@@ -67,6 +67,7 @@ pub async fn run(options: &Options) {
             print(&mut table, name, Some(latency), Some(per_second), host.process().footprint());
         }
     }
+    let mut wire = host.wire().await;
     one.verify(&mut wire).await;
     any.verify(&mut wire).await;
     table.print();
@@ -87,14 +88,12 @@ async fn rounds(options: &Options, load: &Load) -> (Latency, f64) {
 async fn decide_once(host: &Host, count: usize) -> Latency {
     let mut wire = host.wire().await;
     let body = format!("{{{USAGE}}}");
-    let mut micros = Vec::new();
+    let (mut micros, mut draw) = (Vec::new(), Draw::seeded());
     for number in 0..count {
         let path = format!("/v1/customers/p{number}/charges");
         let began = Instant::now();
-        let key = format!("once-{:?}", std::time::SystemTime::now());
-        wire.send("POST", &path, "application/json", Some(&key.replace(' ', "")), body.as_bytes())
-            .await
-            .yes();
+        let key = format!("{:016x}", draw.next());
+        wire.send("POST", &path, "application/json", Some(&key), body.as_bytes()).await.yes();
         micros.push(began.elapsed().as_micros() as u32);
     }
     Latency::of(micros)

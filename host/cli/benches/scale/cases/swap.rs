@@ -5,7 +5,7 @@ use crate::{
     Options,
     load::{Answers, Latency, Load},
     modules,
-    place::{self, Place},
+    place::{self, Database, Place},
     population::USAGE,
     table::{Table, median, ms, number},
     wire::Wire,
@@ -26,7 +26,7 @@ struct Swap {
 
 pub async fn run(options: &Options) {
     let count = options.count.unwrap_or(SWAPS);
-    let place = Place::fresh();
+    let place = Place::fresh(&Database::Sqlite);
     let host = place.serve_pro(&[]).await;
     let spread = place::customers(&host, "c", options.customers).await;
     place::customers(&host, "probe", 1).await;
