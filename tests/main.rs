@@ -10,6 +10,7 @@
 )]
 
 mod crash;
+mod events;
 mod hostile;
 mod main_job;
 mod modules;

@@ -1,15 +1,14 @@
 //! Configuration: flags, environment and a TOML file in, settings out. All three set the same things; flags win over the
 //! environment, the environment over the file. Nothing else of the binary reads the environment.
 
-use crate::{error::Error, secrets::Secret, span::Span};
+use crate::{database::Database, error::Error, secrets::Secret, span::Span};
 use clap::{Args, CommandFactory, Parser, ValueEnum};
 use serde::Deserialize;
 use std::{
     error::Error as _,
     fs,
-    num::NonZeroUsize,
+    num::{NonZeroU32, NonZeroUsize},
     path::{Path, PathBuf},
-    str::FromStr,
     time::Duration,
 };
 
@@ -18,7 +17,7 @@ const PREFIX: &str = "PROVISO_";
 /// The file that is read when it lies in the working directory.
 const FILE: &str = "proviso.toml";
 /// The database in the data directory.
-const DATABASE: &str = "proviso.db";
+const DATABASE_FILE: &str = "proviso.db";
 
 /// What one source sets.
 #[derive(Debug, Clone, Default, PartialEq, Args, Deserialize)]
@@ -28,9 +27,12 @@ pub struct Layer {
     /// Where to listen; port 0 takes a free one [default: 127.0.0.1:7070]
     #[arg(long, value_name = "HOST:PORT")]
     pub listen: Option<String>,
-    /// The database [default: sqlite://DATA_DIR/proviso.db]
+    /// The database: sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE [default: sqlite://DATA_DIR/proviso.db]
     #[arg(long, value_name = "URL")]
     pub database_url: Option<Database>,
+    /// Connections to a database server that may be open at once [default: 10]
+    #[arg(long, value_name = "COUNT")]
+    pub database_connections: Option<NonZeroU32>,
     /// Where the database, the compiled policies and their key lie [default: ./proviso-data]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
@@ -99,45 +101,15 @@ pub struct Place {
     pub data_dir: Option<PathBuf>,
 }
 
-/// A database that this version can use: a SQLite file.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Database(pub PathBuf);
-
-impl FromStr for Database {
-    type Err = String;
-
-    fn from_str(url: &str) -> Result<Self, String> {
-        let (scheme, rest) = url.split_once(':').unwrap_or(("", url));
-        let path = rest.strip_prefix("//").unwrap_or(rest);
-        match scheme {
-            "sqlite" if path.is_empty() || path.contains('?') || path == ":memory:" => Err(format!(
-                "{url:?} names no file: write sqlite://relative/file.db or sqlite:///absolute/file.db"
-            )),
-            "sqlite" => Ok(Self(path.into())),
-            "postgres" | "postgresql" => {
-                Err("PostgreSQL is not in this version yet: use sqlite://…, or leave it out".to_owned())
-            }
-            _ => Err("must begin with sqlite:// (or be left out)".to_owned()),
-        }
-    }
-}
-
-impl TryFrom<String> for Database {
-    type Error = String;
-
-    fn try_from(url: String) -> Result<Self, String> {
-        url.parse()
-    }
-}
-
 /// All settings, settled.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// Where to listen.
     pub listen: String,
-    /// The database file.
-    pub database: PathBuf,
+    /// The database.
+    pub database: Database,
+    /// Connections to it, if it is on a server.
+    pub database_connections: Option<NonZeroU32>,
     /// Where all other files lie.
     pub data_dir: PathBuf,
     /// The admin key that was given.
@@ -183,11 +155,13 @@ impl Place {
 impl From<Layer> for Settings {
     fn from(layer: Layer) -> Self {
         let data_dir = layer.data_dir.unwrap_or_else(|| "proviso-data".into());
-        let database = layer.database_url.map_or_else(|| data_dir.join(DATABASE), |database| database.0);
+        let in_data_dir = || Database::Sqlite(data_dir.join(DATABASE_FILE));
+        let database = layer.database_url.unwrap_or_else(in_data_dir);
         let default = proviso_engine::Options::default();
         Self {
             listen: layer.listen.unwrap_or_else(|| "127.0.0.1:7070".to_owned()),
             database,
+            database_connections: layer.database_connections,
             data_dir,
             admin_key: layer.admin_key,
             log: Log {
@@ -210,6 +184,7 @@ impl Layer {
         Self {
             listen: self.listen.or(below.listen),
             database_url: self.database_url.or(below.database_url),
+            database_connections: self.database_connections.or(below.database_connections),
             data_dir: self.data_dir.or(below.data_dir),
             admin_key: self.admin_key.or(below.admin_key),
             log_format: self.log_format.or(below.log_format),
@@ -319,22 +294,27 @@ mod tests {
 
     #[test]
     fn the_database_lies_in_the_data_directory_unless_named() {
-        for (flags, path) in [
-            (&[][..], Some("proviso-data/proviso.db")),
-            (&["--data-dir=/d"], Some("/d/proviso.db")),
-            (&["--data-dir=/d", "--database-url=sqlite:///a/b.db"], Some("/a/b.db")),
-            (&["--database-url=sqlite://b.db"], Some("b.db")),
-            (&["--database-url=sqlite:b.db"], Some("b.db")),
+        for (flags, shown) in [
+            (&[][..], Some("sqlite://proviso-data/proviso.db")),
+            (&["--data-dir=/d"], Some("sqlite:///d/proviso.db")),
+            (&["--data-dir=/d", "--database-url=sqlite:///a/b.db"], Some("sqlite:///a/b.db")),
+            (&["--database-url=sqlite://b.db"], Some("sqlite://b.db")),
+            (&["--database-url=sqlite:b.db"], Some("sqlite://b.db")),
+            (&["--database-url=postgres://u:secret@h:6/d"], Some("postgres://h:6/d")),
+            (&["--database-url=postgresql://u:secret@h:6/d"], Some("postgres://h:6/d")),
+            // Told when it is opened, without the password.
+            (&["--database-url=postgres://u:secret@h:port/d"], Some("postgres://")),
             (&["--database-url=sqlite://"], None),
             (&["--database-url=sqlite::memory:"], None),
             (&["--database-url=b.db"], None),
             (&["--database-url=mysql://host/db"], None),
         ] {
             let settings = settle(flags, &[], "");
-            assert_eq!(settings.ok().map(|settings| settings.database), path.map(PathBuf::from), "{flags:?}");
+            let found = settings.ok().map(|settings| settings.database.to_string());
+            assert_eq!(found.as_deref(), shown, "{flags:?}");
         }
-        let error = settle(&["--database-url=postgres://host/db"], &[], "").unwrap_err();
-        assert!(error.contains("not in this version yet"), "{error}");
+        let settings = settle(&["--database-url=postgres://u:secret@h/d"], &[], "").unwrap();
+        assert!(!format!("{settings:?}").contains("secret"));
     }
 
     #[test]
@@ -344,7 +324,7 @@ mod tests {
             (&[("PROVISO_LATE_WINDOW", "soon")], "", "PROVISO_LATE_WINDOW: \"soon\""),
             (&[("PROVISO_TEST_CLOCK", "perhaps")], "", "PROVISO_TEST_CLOCK: "),
             (&[("PROVISO_LOG_FORMAT", "xml")], "", "PROVISO_LOG_FORMAT: \"xml\" is not possible"),
-            (&[("PROVISO_DATABASE_URL", "postgres://h/d")], "", "PROVISO_DATABASE_URL: PostgreSQL is not"),
+            (&[("PROVISO_DATABASE_URL", "mysql://h/d")], "", "PROVISO_DATABASE_URL: must begin with"),
             (&[], "lissten = \"x\"", "unknown field `lissten`"),
             (&[], "late_window = 5", "late_window"),
         ] {

@@ -3,6 +3,7 @@
 
 mod clock;
 mod config;
+mod database;
 mod error;
 mod exit;
 mod machine;

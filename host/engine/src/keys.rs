@@ -44,11 +44,19 @@ impl Engine {
     }
 
     /// The key of a secret, if it works now.
-    #[must_use]
-    pub fn authenticate(&self, secret: &str) -> Option<Arc<ApiKey>> {
-        let catalog = self.shared.catalog.load();
-        let key = catalog.api_keys.get(&Digest::of(secret.as_bytes()).0)?;
-        key.is_live(self.clock().now()).then(|| key.clone())
+    ///
+    /// # Errors
+    /// The store's, which is asked when the secret is not known yet: another host may have made the key just now.
+    pub async fn authenticate(&self, secret: &str) -> Result<Option<Arc<ApiKey>>, EngineError> {
+        let hash = Digest::of(secret.as_bytes()).0;
+        let mut key = self.shared.catalog.load().api_keys.get(&hash).cloned();
+        if key.is_none() && self.shared.store.is_shared() {
+            // One at a time, so that those who guess secrets keep the store busy with one question at most.
+            let _one = self.guesses.lock().await;
+            self.shared.refresh_catalog().await?;
+            key = self.shared.catalog.load().api_keys.get(&hash).cloned();
+        }
+        Ok(key.filter(|key| key.is_live(self.clock().now())))
     }
 
     /// Stops a key from working.

@@ -11,7 +11,7 @@ mod flight;
 mod work;
 
 use crate::{
-    command::Reply,
+    command::{Command, Reply},
     decide::{Decider, Journal, Stop},
     error::EngineError,
     queue::{Job, Queue},
@@ -43,7 +43,8 @@ const DOUBTFUL_BATCHES: u32 = 64;
 pub(crate) async fn run(shared: Arc<Shared>, queue: Arc<Queue>) {
     let cache = Cache::new(shared.options.cached_customers_per_lane());
     let largest = shared.options.largest_batch.get();
-    let mut lane = Lane { shared, cache, recent: LruCache::new(RECENT_KEYS), doubt: 0, flight: None };
+    let recent = LruCache::new(RECENT_KEYS);
+    let mut lane = Lane { shared, cache, recent, doubt: 0, flight: None, later: Vec::new() };
     let (mut open, mut taken, mut more) = (Work::default(), Vec::new(), true);
     while more || lane.flight.is_some() {
         let room = largest.saturating_sub(open.jobs.len());
@@ -80,6 +81,8 @@ struct Lane {
     doubt: u32,
     /// The batch on its way.
     flight: Option<Flight>,
+    /// Jobs that are to be decided once it has landed.
+    later: Vec<Job>,
 }
 
 /// What the store was asked before a batch is decided.
@@ -87,6 +90,8 @@ struct Lane {
 struct Asked {
     /// The entries that answered keys of the batch before.
     keys: HashMap<(CustomerId, KeyHash), Seq>,
+    /// Customers whose state is as new as the question.
+    fresh: HashSet<CustomerId>,
     /// Customers whose journal does not fold.
     damaged: HashMap<CustomerId, FoldError>,
 }
@@ -105,12 +110,13 @@ impl Lane {
     /// Takes note of how the batch ended that was on its way.
     async fn land(&mut self, landed: Landed, open: &mut Work) {
         let Some(flight) = self.flight.take() else { return };
-        let mut again = match landed {
+        let mut jobs = match landed {
             Landed::Durable => {
                 for (key, entry) in flight.keys {
                     self.recent.put(key, entry.seq);
                 }
-                return;
+                let later = std::mem::take(&mut self.later);
+                return self.decide(later, open).await;
             }
             Landed::Conflict(jobs) => {
                 self.doubt = DOUBTFUL_BATCHES;
@@ -125,46 +131,68 @@ impl Lane {
         // What was decided meanwhile was built on it.
         let mut built = std::mem::take(open);
         open.attempts =
-            if again.is_empty() { built.attempts } else { built.attempts.max(flight.attempts + 1) };
-        again.extend(std::mem::take(&mut built.jobs).into_iter().map(|(job, _)| job));
+            if jobs.is_empty() { built.attempts } else { built.attempts.max(flight.attempts + 1) };
+        jobs.extend(std::mem::take(&mut built.jobs).into_iter().map(|(job, _)| job));
+        jobs.append(&mut self.later);
         for customer in flight.touched.into_iter().chain(built.into_touched()) {
             self.cache.remove(&customer);
         }
-        self.decide(again, open).await;
+        self.decide(jobs, open).await;
     }
 
-    /// Decides jobs into the open batch. Those that neither wrote anything nor saw anything that is not durable yet are
-    /// answered at once.
-    async fn decide(&mut self, jobs: Vec<Job>, open: &mut Work) {
-        let asked = match self.ask(&jobs, open).await {
-            Ok(asked) => asked,
-            Err(error) => return refuse(jobs, &error),
-        };
-        for job in jobs {
-            let customer = &job.request.customer;
-            let verdict = match (asked.damaged.get(customer), self.answered(&job, open, &asked)) {
-                (Some(error), _) => Err(EngineError::Damaged(customer.clone(), error.clone())).into(),
-                (None, Some(verdict)) => verdict,
-                (None, None) => self.decide_one(&job, open).await.into(),
+    /// Decides jobs into the open batch. Those that wrote nothing are answered at once, unless they saw something that is
+    /// not durable yet.
+    async fn decide(&mut self, mut jobs: Vec<Job>, open: &mut Work) {
+        let mut anew = false;
+        while !jobs.is_empty() {
+            let asked = match self.ask(&jobs, open, anew).await {
+                Ok(asked) => asked,
+                Err(error) => return refuse(jobs, &error),
             };
-            match verdict {
-                Verdict::Reply(reply) if !self.is_pending(customer, open) => drop(job.reply.send(reply)),
-                verdict => open.jobs.push((job, verdict)),
+            let mut unsure = Vec::new();
+            for job in jobs {
+                let customer = &job.request.customer;
+                let damaged = asked.damaged.get(customer);
+                let (verdict, wrote) = match (damaged, self.answered(&job, open, &asked)) {
+                    (Some(error), _) => {
+                        (Err(EngineError::Damaged(customer.clone(), error.clone())).into(), false)
+                    }
+                    (None, Some(verdict)) => (verdict, true),
+                    (None, None) => {
+                        let (reply, wrote) = self.decide_one(&job, open).await;
+                        (reply.into(), wrote)
+                    }
+                };
+                // A commit shows whether what it was decided on was up to date. What will not be committed must know.
+                let sure = wrote || !self.shared.store.is_shared() || open.touches(customer);
+                match verdict {
+                    _ if !sure && self.is_flying(customer) => self.later.push(job),
+                    Verdict::Reply(Err(_)) if !sure && !anew => unsure.push(job),
+                    _ if !sure && !asked.fresh.contains(customer) => unsure.push(job),
+                    Verdict::Reply(reply) if !open.touches(customer) && !self.is_flying(customer) => {
+                        drop(job.reply.send(reply));
+                    }
+                    verdict => open.jobs.push((job, verdict)),
+                }
             }
+            (jobs, anew) = (unsure, true);
         }
     }
 
-    /// Loads the states that the jobs need. In doubt, also what other hosts have written meanwhile for these customers
-    /// and under these keys.
-    async fn ask(&mut self, jobs: &[Job], open: &Work) -> Result<Asked, EngineError> {
+    /// Loads the states that the jobs need. In doubt, or anew, also what other hosts have written meanwhile for these
+    /// customers and under these keys, or into the catalog.
+    async fn ask(&mut self, jobs: &[Job], open: &Work, anew: bool) -> Result<Asked, EngineError> {
+        let doubt = anew || self.doubt > 0;
         let (mut states, mut keys, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
         for Job { request, key_hash, .. } in jobs {
             let customer = &request.customer;
-            if let Some(hash) = key_hash.filter(|_| self.doubt > 0) {
+            if let Some(hash) = key_hash.filter(|_| doubt) {
                 keys.push((customer.clone(), hash));
             }
+            let question = matches!(request.command, Command::Read | Command::Check(_));
+            let ask = doubt || question && self.shared.store.is_shared();
             match self.cache.touch(customer) {
-                Some(_) if self.doubt == 0 || self.is_pending(customer, open) => {}
+                Some(_) if !ask || open.touches(customer) || self.is_flying(customer) => {}
                 known => {
                     if seen.insert(customer) {
                         states.push((customer.clone(), known.unwrap_or(0)));
@@ -173,10 +201,10 @@ impl Lane {
             }
         }
         let store = &self.shared.store;
-        let (loaded, found) = tokio::try_join!(
-            async { if states.is_empty() { Ok(Vec::new()) } else { store.load(&states).await } },
-            async { if keys.is_empty() { Ok(Vec::new()) } else { store.find_keys(&keys).await } },
-        )?;
+        let load = async { if states.is_empty() { Ok(Vec::new()) } else { Ok(store.load(&states).await?) } };
+        let find = async { if keys.is_empty() { Ok(Vec::new()) } else { Ok(store.find_keys(&keys).await?) } };
+        let refresh = async { if anew { self.shared.refresh_catalog().await } else { Ok(()) } };
+        let (loaded, found, ()) = tokio::try_join!(load, find, refresh)?;
         let mut asked = Asked::default();
         for ((customer, known), rows) in states.into_iter().zip(loaded) {
             if known > 0 && !rows.tail.is_empty() {
@@ -184,8 +212,9 @@ impl Lane {
             }
             if let Err(error) = self.cache.take_in(&customer, rows) {
                 error!(%customer, %error, "a journal does not fold");
-                asked.damaged.insert(customer, error);
+                asked.damaged.insert(customer.clone(), error);
             }
+            asked.fresh.insert(customer);
         }
         asked.keys = keys.into_iter().zip(found).filter_map(|(key, seq)| Some((key, seq?))).collect();
         Ok(asked)
@@ -201,21 +230,23 @@ impl Lane {
         self.recent.get(&key).or_else(|| asked.keys.get(&key)).copied().map(Verdict::Stored)
     }
 
-    /// Whether something of the customer is not durable yet.
-    fn is_pending(&self, customer: &CustomerId, open: &Work) -> bool {
-        open.touches(customer) || self.flight.as_ref().is_some_and(|flight| flight.touched.contains(customer))
+    /// Whether the batch on its way holds something of the customer.
+    fn is_flying(&self, customer: &CustomerId) -> bool {
+        self.flight.as_ref().is_some_and(|flight| flight.touched.contains(customer))
     }
 
-    async fn decide_one(&mut self, job: &Job, open: &mut Work) -> Result<Reply, EngineError> {
+    /// Decides one job; says, too, whether that wrote anything.
+    async fn decide_one(&mut self, job: &Job, open: &mut Work) -> (Result<Reply, EngineError>, bool) {
         let request = &job.request;
+        let mut wrote = false;
         loop {
             let Some(cached) = self.cache.get_mut(&request.customer) else {
-                return Err(EngineError::Internal("a customer fell out of the cache".to_owned()));
+                let error = EngineError::Internal("a customer fell out of the cache".to_owned());
+                return (Err(error), wrote);
             };
             if open.is_broken(&request.customer) {
-                return Err(EngineError::Internal(
-                    "an earlier request of the batch broke the state".to_owned(),
-                ));
+                let error = "an earlier request of the batch broke the state".to_owned();
+                return (Err(EngineError::Internal(error)), wrote);
             }
             let mut journal = Journal::default();
             let (decided, revision) = {
@@ -231,17 +262,19 @@ impl Lane {
                 };
                 (decider.decide(&mut cached.state, request, &mut journal), catalog.revision)
             };
-            open.record(cached, job, journal, revision);
+            wrote |= open.record(cached, job, journal, revision);
             match decided {
-                Ok(reply) => return Ok(reply),
+                Ok(reply) => return (Ok(reply), wrote),
                 Err(Stop::Need(digest)) => {
-                    self.shared.load_module(digest).await?;
+                    if let Err(error) = self.shared.load_module(digest).await {
+                        return (Err(error), wrote);
+                    }
                 }
-                Err(Stop::Error(error)) => return Err(error),
+                Err(Stop::Error(error)) => return (Err(error), wrote),
                 Err(Stop::Defect(error)) => {
                     error!(%error, "a defect: dropping the customer's state");
                     open.mark_broken(&request.customer);
-                    return Err(error);
+                    return (Err(error), wrote);
                 }
             }
         }

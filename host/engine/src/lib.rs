@@ -44,7 +44,7 @@ use proviso_ledger::{
 use proviso_policy::Runtime;
 use proviso_store::{ReferenceChange, Store};
 use std::{
-    hash::{BuildHasher, RandomState},
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 use tokio::{
@@ -57,8 +57,9 @@ pub struct Engine {
     shared: Arc<Shared>,
     /// What waits for each lane.
     queues: Vec<Arc<Queue>>,
-    hasher: RandomState,
     lanes: Mutex<Vec<JoinHandle<()>>>,
+    /// Held while a secret that is not known is looked up.
+    guesses: tokio::sync::Mutex<()>,
     /// What runs beside the lanes.
     background: OnceLock<[AbortHandle; 2]>,
 }
@@ -83,8 +84,8 @@ impl Engine {
         let engine = Arc::new(Self {
             shared,
             queues,
-            hasher: RandomState::new(),
             lanes: Mutex::new(lanes),
+            guesses: tokio::sync::Mutex::default(),
             background: OnceLock::new(),
         });
         let sweeper = tokio::spawn(sweeper::run(Arc::downgrade(&engine), options.sweep_every));
@@ -170,6 +171,7 @@ impl Engine {
         once: Option<Once<'_, T>>,
         make: impl Fn(&Catalog, Timestamp) -> Result<(Vec<ReferenceChange>, T), EngineError>,
     ) -> Result<Changed<T>, EngineError> {
+        self.shared.refresh_catalog().await?;
         let _gate = self.shared.gate.write().await;
         // Another host may have changed it in between: its rows win, and this change is made anew on top of them.
         for _ in 0..8 {
@@ -204,7 +206,8 @@ impl Engine {
     }
 
     fn queue(&self, customer: &CustomerId) -> Result<&Queue, EngineError> {
-        let hash = self.hasher.hash_one(customer);
+        // The same lane on every host and after every start, so that a test can be replayed.
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(customer);
         let place = hash.checked_rem(self.queues.len() as u64).and_then(|place| usize::try_from(place).ok());
         let queue = place.and_then(|place| self.queues.get(place));
         queue.map(Arc::as_ref).ok_or_else(|| EngineError::Internal("an engine without lanes".to_owned()))

@@ -48,7 +48,7 @@ impl Default for Options {
             cached_customers: 100_000,
             late_window: Duration::from_secs(35 * 86_400),
             sweep_every: Duration::from_secs(1),
-            refresh_every: Duration::from_millis(250),
+            refresh_every: Duration::from_millis(100),
         }
     }
 }
@@ -130,9 +130,9 @@ impl Shared {
         }
     }
 
-    /// Reads the catalog anew if it has changed, so that later decisions run on the new one.
+    /// Reads the catalog anew if another host has changed it, so that later decisions run on the new one.
     pub async fn refresh_catalog(&self) -> Result<(), EngineError> {
-        if self.store.reference_revision().await? == self.catalog.load().revision {
+        if !self.store.is_shared() || self.store.reference_revision().await? == self.catalog.load().revision {
             return Ok(());
         }
         let _gate = self.gate.write().await;

@@ -33,6 +33,7 @@ impl Engine {
     /// # Errors
     /// An unknown version; settings that the policy refuses, or that it can't work on.
     pub async fn prepare_terms(&self, owner: Owner, input: TermsInput) -> Result<Terms, EngineError> {
+        self.shared.refresh_catalog().await?;
         let catalog = self.catalog();
         if !catalog.policies.contains_key(&input.policy) {
             return Err(EngineError::PolicyNotFound(input.policy));
@@ -47,16 +48,14 @@ impl Engine {
             EngineError::VersionNotFound(input.policy.clone(), input.version.unwrap_or_default())
         })?;
         let module = self.shared.load_module(version.digest).await?;
-        let settings = input.settings.to_string();
-        let prepared = tokio::task::spawn_blocking(move || module.prepare(&settings)).await;
-        let prepared = prepared.map_err(|error| EngineError::Internal(error.to_string()))?;
         let fault = |detail: String| {
             EngineError::SettingsInvalid(vec![proviso_ledger::decision::Problem {
                 pointer: String::new(),
                 detail,
             }])
         };
-        let prepared = match prepared {
+        // Bounded as a decision is, so it may run where decisions run.
+        let prepared = match module.prepare(&input.settings.to_string()) {
             Ok(decided) => decided.value.map_err(EngineError::SettingsInvalid)?,
             Err(error) => return Err(fault(format!("the policy failed on these settings: {error}"))),
         };

@@ -62,6 +62,9 @@ struct Flaky {
 
 #[async_trait::async_trait]
 impl Store for Flaky {
+    fn is_shared(&self) -> bool {
+        true
+    }
     async fn commit(&self, batch: Batch) -> Result<Commit, StoreError> {
         let lost = || StoreError::Unavailable { detail: "injected".to_owned() };
         let fault = self.seeded.below(6);

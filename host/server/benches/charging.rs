@@ -76,7 +76,7 @@ async fn run(case: Case) {
     }
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(proviso_server::serve(listener, server.router.clone(), pending()));
+    tokio::spawn(proviso_server::serve(listener, server.routes.clone(), pending()));
     let next = Arc::new(AtomicUsize::new(0));
     let started = Instant::now();
     let mut clients = JoinSet::new();

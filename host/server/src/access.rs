@@ -67,7 +67,7 @@ impl<S: Asks> FromRequestParts<Arc<App>> for Caller<S> {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
         let header = parts.headers.get(AUTHORIZATION).ok_or_else(Problem::no_key)?;
         let secret = header.to_str().ok().and_then(bearer).ok_or_else(Problem::no_key)?;
-        let key = app.engine.authenticate(secret).ok_or_else(Problem::bad_key)?;
+        let key = app.engine.authenticate(secret).await?.ok_or_else(Problem::bad_key)?;
         if !key.allows(S::SCOPE) {
             return Err(Problem::no_scope(S::SCOPE));
         }

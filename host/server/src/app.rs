@@ -7,7 +7,7 @@ use proviso_engine::{
     command::{Command, Idempotency, Outcome, Reply, Request},
 };
 use proviso_ledger::ids::CustomerId;
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 /// What the server needs of the binary, and how it behaves.
 #[derive(Clone)]
@@ -33,13 +33,15 @@ pub struct App {
     pub options: ServerOptions,
     pub metrics: Metrics,
     pub openapi: Bytes,
+    /// Whether the host is about to end: what is asked is answered, but it should be asked elsewhere.
+    pub draining: Arc<AtomicBool>,
 }
 
 impl App {
     pub fn new(engine: Arc<Engine>, options: ServerOptions, api: utoipa::openapi::OpenApi) -> Self {
         let metrics = Metrics::new(api.paths.paths.keys().cloned());
         let openapi = serde_json::to_vec(&api).unwrap_or_default().into();
-        Self { engine, options, metrics, openapi }
+        Self { engine, options, metrics, openapi, draining: Arc::default() }
     }
 
     /// Carries a command out that ends in an entry.

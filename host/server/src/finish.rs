@@ -77,8 +77,30 @@ pub fn panicked(panic: Box<dyn Any + Send>) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use super::{Any, panicked};
+    use super::{Any, RETRY_AFTER, Uri, panicked, written};
     use crate::problem::Problem;
+    use proviso_engine::{EngineError, StoreError};
+
+    /// What may work a moment later says so: with a code that never changes, and with how long to wait.
+    #[test]
+    fn what_may_be_tried_again_says_when() {
+        let unavailable = StoreError::Unavailable { detail: "secret".to_owned() };
+        for (problem, code) in [
+            (EngineError::Overloaded.into(), "overloaded"),
+            (EngineError::Contention.into(), "contention"),
+            (EngineError::ShuttingDown.into(), "shutting_down"),
+            (EngineError::Store(unavailable).into(), "storage_unavailable"),
+            (EngineError::Store(StoreError::DiskFull).into(), "storage_unavailable"),
+            (EngineError::Store(StoreError::Closed).into(), "storage_unavailable"),
+            (Problem::draining(), "draining"),
+        ] {
+            let response = written(&problem, &Uri::from_static("/v1/events"));
+            assert_eq!((response.status().as_u16(), problem.code()), (503, code));
+            assert_eq!(response.headers().get(RETRY_AFTER).unwrap(), "1", "{code}");
+        }
+        let response = written(&Problem::no_route(), &Uri::from_static("/"));
+        assert!(response.headers().get(RETRY_AFTER).is_none());
+    }
 
     #[test]
     fn a_panic_tells_nothing_of_itself() {

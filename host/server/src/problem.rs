@@ -150,6 +150,15 @@ impl Problem {
         Self(Arc::new(inner))
     }
 
+    /// The same, in a request that calls the field at `from` otherwise.
+    pub fn renamed(self, from: &str, to: &str) -> Self {
+        let mut inner = Arc::unwrap_or_clone(self.0);
+        for error in inner.errors.iter_mut().filter(|error| error.pointer == from) {
+            to.clone_into(&mut error.pointer);
+        }
+        Self(Arc::new(inner))
+    }
+
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
         self.0.status
@@ -349,6 +358,11 @@ impl Problem {
         Self::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", "the body came too slowly", detail)
     }
 
+    pub fn draining() -> Self {
+        let detail = "the host is about to end: what is asked now is answered, but ask another one";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "the host is about to end", detail)
+    }
+
     pub fn clock_goes_back(now: Timestamp) -> Self {
         let detail = format!("the test clock stands at {now} and only moves forward");
         Self::new(StatusCode::CONFLICT, "clock_goes_back", "the clock only moves forward", detail)
@@ -457,7 +471,12 @@ impl From<Rejection> for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable { .. } | StoreError::DiskFull | StoreError::Closed => {
+            StoreError::Unavailable { .. }
+            | StoreError::DiskFull
+            | StoreError::Refused { .. }
+            | StoreError::Unsupported { .. }
+            | StoreError::Standby
+            | StoreError::Closed => {
                 error!(%error, "the database can't be used");
                 Self::new(
                     StatusCode::SERVICE_UNAVAILABLE,

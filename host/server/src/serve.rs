@@ -1,21 +1,24 @@
-//! Connections: a listener and a router in; on shutdown nothing new is accepted, what was accepted is answered, and after
-//! a bounded time the rest is let go.
+//! Connections: a listener and the routes in; on shutdown `/readyz` says so first, then nothing new is accepted, what was
+//! accepted is answered, and after a bounded time the rest is let go.
 
-use axum::Router;
+use crate::Routes;
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
-use std::{io, time::Duration};
+use std::{io, sync::atomic::Ordering, time::Duration};
 use tokio::net::{TcpListener, TcpStream};
 use tracing::{debug, warn};
 
 /// How long a client may take to send a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long requests may take to end after shutdown began; orchestrators usually kill after 30 s.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
+/// How long requests are still accepted after shutdown began: a balancer that asks `/readyz`, or is told otherwise, sends
+/// its requests elsewhere by then, and none of them meets a closed port.
+const NOTICE: Duration = Duration::from_secs(1);
+/// How long requests may take to end after that; orchestrators usually kill after 30 s.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(24);
 /// Between the last connection accepted and the closing of idle ones: requests that are on their way arrive.
 const LINGER: Duration = Duration::from_millis(100);
 /// A pause after the listener failed, usually for want of file descriptors.
@@ -27,7 +30,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// None today; a listener that fails is tried again.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    routes: Routes,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let graceful = GracefulShutdown::new();
@@ -39,7 +42,7 @@ pub async fn serve(
             debug!(%error, "TCP_NODELAY can't be set");
         }
         let connection =
-            server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+            server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes.router.clone()));
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -47,19 +50,9 @@ pub async fn serve(
             }
         });
     };
-    tokio::pin!(shutdown);
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => connect(stream),
-                Err(error) => {
-                    warn!(%error, "no connection could be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            },
-            () = &mut shutdown => break,
-        }
-    }
+    accept(&listener, &connect, shutdown).await;
+    routes.draining.store(true, Ordering::Relaxed);
+    accept(&listener, &connect, tokio::time::sleep(NOTICE)).await;
     // The kernel has accepted these already: their clients may have sent requests.
     while let Ok(Ok((stream, _))) = tokio::time::timeout(Duration::ZERO, listener.accept()).await {
         connect(stream);
@@ -70,4 +63,21 @@ pub async fn serve(
         warn!(seconds = DRAIN_TIMEOUT.as_secs(), "some requests did not end in time");
     }
     Ok(())
+}
+
+/// Accepts connections until `end`.
+async fn accept(listener: &TcpListener, connect: impl Fn(TcpStream), end: impl Future<Output = ()>) {
+    tokio::pin!(end);
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => connect(stream),
+                Err(error) => {
+                    warn!(%error, "no connection could be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            () = &mut end => return,
+        }
+    }
 }

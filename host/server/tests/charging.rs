@@ -197,6 +197,8 @@ async fn a_batch_is_answered_in_order_and_each_on_its_own() {
     let server = Server::with_acme().await;
     server.put("/v1/customers/beta", &json!({"plan": "pro"})).await.expect(201);
     let item = |customer: &str, key: &str, tokens: Value| json!({"customer": customer, "idempotency_key": key, "feature": "chat", "quantities": {"input_tokens": tokens}});
+    let mut early = item("acme", "b7", json!(1));
+    early["occurred_at"] = json!("2027-01-01T00:00:00Z");
     let batch = json!([
         item("acme", "b1", json!(1_000)),
         item("nobody", "b2", json!(1_000)),
@@ -208,6 +210,7 @@ async fn a_batch_is_answered_in_order_and_each_on_its_own() {
         json!(["acme", "b9"]),
         json!(7),
         item("beta", "b6", json!("0.5")),
+        early,
     ]);
     let results = server.post("/v1/charges/batch", &batch).await.expect(200);
     let codes = |results: &Value| -> Vec<(u64, String)> {
@@ -226,11 +229,13 @@ async fn a_batch_is_answered_in_order_and_each_on_its_own() {
         (400, "invalid_request"),
         (400, "invalid_request"),
         (201, "0.0005"),
+        (400, "occurred_at_in_future"),
     ]
     .map(|(status, code)| (status, code.to_owned()))
     .into();
     assert_eq!(codes(&results), expected);
     assert_eq!(results[3]["body"]["errors"][0]["pointer"], "/3/quantities/input_tokens");
+    assert_eq!(results[10]["body"]["errors"][0]["pointer"], "/10/occurred_at");
     assert_eq!(results[0]["body"], results[5]["body"]);
     let again = server.post("/v1/charges/batch", &batch).await.expect(200);
     assert_eq!(codes(&again), expected);

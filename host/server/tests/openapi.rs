@@ -67,6 +67,44 @@ async fn the_document_is_whole() {
     assert!(names.iter().all(|name| !name.contains("Body") && !name.contains("Answer")), "{names:?}");
 }
 
+/// An event may come in three modes, and its data in names that are listed.
+#[tokio::test]
+async fn the_document_knows_the_modes_of_events() {
+    let server = Server::start().await;
+    let document = server.get("/openapi.json").await.expect(200);
+    let operation = &document["paths"]["/v1/events"]["post"];
+    let body = &operation["requestBody"]["content"];
+    let event = "#/components/schemas/CloudEvent";
+    for (media_type, place, schema) in [
+        ("application/cloudevents+json", "/schema/$ref", event),
+        ("application/cloudevents-batch+json", "/schema/items/$ref", event),
+        ("application/json", "/schema/$ref", "#/components/schemas/EventData"),
+    ] {
+        assert_eq!(body[media_type].pointer(place).unwrap(), schema, "{media_type}: {body}");
+    }
+    let schemas = &document["components"]["schemas"];
+    let mut required: Vec<_> =
+        schemas["CloudEvent"]["required"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    required.sort_unstable();
+    assert_eq!(required, ["data", "id", "source", "specversion", "subject", "type"]);
+    let data = &schemas["EventData"];
+    for name in ["quantities", "attributes", "entity", "gen_ai.usage.input_tokens", "enduser.id"] {
+        assert!(data["properties"][name]["description"].is_string(), "{name}: {data}");
+    }
+    // Its example is one.
+    for (number, example) in
+        [&schemas["CloudEvent"]["example"]["data"], &data["examples"][0]].into_iter().enumerate()
+    {
+        assert!(example.is_object(), "{schemas}");
+        let ask = server.ask("POST", "/v1/events").header("ce-specversion", "1.0").header("ce-source", "/s");
+        let ask =
+            ask.header("ce-id", &format!("{number}")).header("ce-type", "chat").header("ce-subject", "acme");
+        ask.json(example).send().await.refuses(404, "customer_not_found");
+    }
+    let parameters = operation["parameters"].as_array().unwrap();
+    assert!(parameters.iter().any(|one| one["name"] == "ce-subject" && one["in"] == "header"), "{operation}");
+}
+
 /// All routes of the contract that stand so far.
 #[tokio::test]
 async fn every_route_is_in_the_document() {
@@ -141,6 +179,7 @@ const ROUTES: &str = "
     POST /v1/customers/{customer}/reset
     POST /v1/customers/{customer}/terms
     POST /v1/customers/{customer}/terms/{terms}/end
+    POST /v1/events
     POST /v1/plans/{plan}/terms
     POST /v1/plans/{plan}/terms/{terms}/end
     POST /v1/policies/{policy}/versions

@@ -518,6 +518,14 @@ async fn hostile_fields_never_make_a_500() {
     let mut item = whole.clone();
     item["customer"] = json!("acme");
     item["idempotency_key"] = json!("k");
+    let data = json!({
+        "quantities": {"input_tokens": 1}, "attributes": {"model": "large", "gen_ai.system": "s"},
+        "entity": "user-7", "gen_ai.usage.output_tokens": 1, "user.id": "u"
+    });
+    let event = json!({
+        "specversion": "1.0", "id": "1", "source": "/s", "type": "chat", "subject": "acme",
+        "time": "2026-01-15T10:00:00Z", "datacontenttype": "application/json", "data": data, "extension": 1
+    });
     let grant = json!({
         "amount": "5", "credit": "credits", "category": "prepaid", "priority": 1,
         "effective_at": "2026-02-01T00:00:00Z", "expires_at": "2027-01-01T00:00:00Z", "features": ["chat"],
@@ -573,6 +581,8 @@ async fn hostile_fields_never_make_a_500() {
             &json!({"quantities": {"input_tokens": 1}, "attributes": {"model": "large"}}),
         ),
         ("POST", "/v1/charges/batch", &json!([item])),
+        ("POST", "/v1/events", &event),
+        ("POST", "/v1/events", &json!([event])),
         ("POST", "/v1/customers/acme/grants", &grant),
         ("POST", "/v1/customers/acme/adjustments", &json!({"amount": "1", "credit": "c", "reason": "r"})),
         ("POST", "/v1/customers/acme/terms", &terms),
@@ -588,7 +598,13 @@ async fn hostile_fields_never_make_a_500() {
             for value in &hostile {
                 let mut body = body.clone();
                 *body.pointer_mut(&place).unwrap() = value.clone();
-                let ask = server.ask(method, path).key(&format!("{answered}")).json(&body);
+                let media_type = match path {
+                    "/v1/events" if body.is_array() => "application/cloudevents-batch+json",
+                    "/v1/events" => "application/cloudevents+json",
+                    _ => "application/json",
+                };
+                let ask = server.ask(method, path).key(&format!("{answered}"));
+                let ask = ask.header("content-type", media_type).raw(body.to_string());
                 let answer = ask.send().await;
                 let shown = value.to_string().chars().take(40).collect::<String>();
                 assert!(answer.status < 500, "{method} {path} {place} {shown}: {}", answer.text());

@@ -46,7 +46,7 @@ async fn connections_are_kept_and_answers_come_in_order() {
     let server = Server::with_acme().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(proviso_server::serve(listener, server.router.clone(), pending()));
+    tokio::spawn(proviso_server::serve(listener, server.routes.clone(), pending()));
     let mut stream = TcpStream::connect(address).await.unwrap();
     for n in 3..6 {
         stream.write_all(charge(&format!("k{n}")).as_bytes()).await.unwrap();
@@ -72,7 +72,7 @@ async fn shutdown_answers_what_was_accepted_and_ends() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let serving = tokio::spawn(proviso_server::serve(listener, server.router.clone(), async {
+    let serving = tokio::spawn(proviso_server::serve(listener, server.routes.clone(), async {
         let _ = stopped.await;
     }));
     let mut idle = TcpStream::connect(address).await.unwrap();
@@ -85,7 +85,19 @@ async fn shutdown_answers_what_was_accepted_and_ends() {
     busy.write_all(first.as_bytes()).await.unwrap();
     let mut fresh = TcpStream::connect(address).await.unwrap();
     fresh.write_all(charge("fresh").as_bytes()).await.unwrap();
+    server.get("/readyz").await.expect(200);
     stop.send(()).unwrap();
+    // A balancer is told while the port still answers.
+    while server.get("/readyz").await.status == 200 {
+        tokio::task::yield_now().await;
+    }
+    let told = server.get("/readyz").await;
+    assert_eq!(told.header("retry-after"), Some("1"));
+    told.refuses(503, "draining");
+    server.get("/healthz").await.expect(200);
+    let mut late = TcpStream::connect(address).await.unwrap();
+    late.write_all(charge("late").as_bytes()).await.unwrap();
+    assert!(answer(&mut late).await.starts_with("HTTP/1.1 201 "));
     assert!(answer(&mut fresh).await.starts_with("HTTP/1.1 201 "));
     busy.write_all(second.as_bytes()).await.unwrap();
     assert!(answer(&mut busy).await.starts_with("HTTP/1.1 201 "));

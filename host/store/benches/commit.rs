@@ -2,8 +2,9 @@
 //!
 //! Each lane does what an engine does: it asks for the batch's keys, then commits. The latencies are the commits'.
 //! `cargo bench -p proviso-store` prints one line for each case; arguments (`-- batch customers lanes entries`, in this
-//! order, all of them) run a single one. A line's first case, one charge a transaction with nobody else waiting, is
-//! the reference to divide by: a disk shared with others changes all of them alike.
+//! order, all of them) run a single one. With the address of a PostgreSQL server first (`-- postgres://…`), each case
+//! runs in a new database of its own there, which is dropped afterwards. A line's first case, one charge a transaction
+//! with nobody else waiting, is the reference to divide by: a disk shared with others changes all of them alike.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,9 +17,11 @@ use proviso_ledger::{
     ids::{CustomerId, Digest},
     time::Timestamp,
 };
-use proviso_store::{Batch, Commit, NewEntry, SqliteOptions, SqliteStore, Store};
+use proviso_store::{
+    Batch, Commit, NewEntry, PostgresOptions, PostgresStore, SqliteOptions, SqliteStore, Store,
+};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgRow};
 use std::{
-    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -37,6 +40,11 @@ struct Case {
 
 fn main() {
     let numbers: Vec<usize> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
+    let server = std::env::args().find(|argument| PostgresOptions::is_meant_by(argument));
+    let run = async |case| match &server {
+        Some(server) => on_postgres(server, case).await,
+        None => on_sqlite(case).await,
+    };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     if let [batch, customers, lanes, entries] = *numbers {
         return runtime.block_on(run(Case { batch, customers, lanes, entries }));
@@ -102,14 +110,52 @@ impl Lane {
     }
 }
 
-async fn run(case: Case) {
+async fn on_sqlite(case: Case) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bench.db");
     let mut options = SqliteOptions::new(&path);
     if let Ok(index_after) = std::env::var("BENCH_INDEX_AFTER") {
         options.index_after = index_after.parse().unwrap();
     }
-    let store = Arc::new(SqliteStore::open(options).await.unwrap());
+    let line = run(Arc::new(SqliteStore::open(options).await.unwrap()), case).await;
+    println!("{line}, file {} MiB", std::fs::metadata(&path).map_or(0, |file| file.len()) >> 20);
+}
+
+async fn on_postgres(server: &str, case: Case) {
+    const DATABASE: &str = "proviso_bench";
+    let mut session = PgConnection::connect(server).await.unwrap();
+    let make = format!(
+        "DROP DATABASE IF EXISTS {DATABASE}; CREATE DATABASE {DATABASE} ENCODING 'UTF8' TEMPLATE template0"
+    );
+    for statement in make.split(';') {
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut session).await.unwrap();
+    }
+    let (address, query) =
+        server.split_once('?').map_or((server, String::new()), |(a, q)| (a, format!("?{q}")));
+    let address = format!("{}/{DATABASE}{query}", address.rsplit_once('/').unwrap().0);
+    let wal = "SELECT pg_current_wal_lsn() - '0/0'::pg_lsn";
+    let store = PostgresStore::open(PostgresOptions::new(&address).unwrap()).await.unwrap();
+    sqlx::raw_sql("CHECKPOINT").execute(&mut session).await.unwrap();
+    let before: PgRow = sqlx::raw_sql(wal).fetch_one(&mut session).await.unwrap();
+    let line = run(Arc::new(store), case).await;
+    let after: PgRow = sqlx::raw_sql(wal).fetch_one(&mut session).await.unwrap();
+    let bytes = |row: &PgRow| row.try_get_unchecked::<String, _>(0).unwrap().parse::<f64>().unwrap();
+    let mut inside = PgConnection::connect(&address).await.unwrap();
+    let sizes = "SELECT string_agg(format('%s %s+%s', relname, pg_table_size(oid) / $1, pg_indexes_size(oid) / $1), ', ') \
+                 FROM pg_class WHERE relname IN ('entries', 'idempotency')";
+    let entries = i64::try_from(case.entries).unwrap();
+    let sizes: String = sqlx::query_scalar(sizes).bind(entries).fetch_one(&mut inside).await.unwrap();
+    inside.close().await.unwrap();
+    let wal = (bytes(&after) - bytes(&before)) / case.entries as f64;
+    println!("{line}; bytes an entry: WAL {wal:.0}, table+index {sizes}");
+    sqlx::raw_sql(AssertSqlSafe(format!("DROP DATABASE {DATABASE} WITH (FORCE)")))
+        .execute(&mut session)
+        .await
+        .unwrap();
+}
+
+/// Returns what is common to the lines of all databases.
+async fn run(store: Arc<dyn Store>, case: Case) -> String {
     let body = Arc::new(format!("{{\"text\":\"{}\"}}", "x".repeat(BODY_BYTES - 11)));
     let started = Instant::now();
     let lanes: Vec<_> = (0..case.lanes)
@@ -136,15 +182,14 @@ async fn run(case: Case) {
         latencies.extend(lane.await.unwrap());
     }
     let elapsed = started.elapsed();
-    let log = bytes(&path, "-wal");
     let before_close = Instant::now();
     store.close().await;
     latencies.sort_unstable();
     let commits = latencies.len();
     let at = |per_mille: usize| latencies.get(commits * per_mille / 1000).copied().unwrap_or_default();
-    println!(
+    format!(
         "batch {:>3}, {:>5} customers, {:>3} lanes, {:>6} entries: {:>7.0} entries/s, commit p50 {:>7}, p99 {:>7}, \
-         p99.9 {:>7}, max {:>7}; log {} MiB, file {} MiB, close {}",
+         p99.9 {:>7}, max {:>7}; close {}",
         case.batch,
         case.customers,
         case.lanes,
@@ -154,15 +199,8 @@ async fn run(case: Case) {
         millis(at(990)),
         millis(at(999)),
         millis(latencies.last().copied().unwrap_or_default()),
-        log >> 20,
-        bytes(&path, "") >> 20,
         millis(before_close.elapsed()),
-    );
-}
-
-fn bytes(path: &Path, suffix: &str) -> u64 {
-    let path = format!("{}{suffix}", path.display());
-    std::fs::metadata(path).map_or(0, |file| file.len())
+    )
 }
 
 fn millis(duration: Duration) -> String {

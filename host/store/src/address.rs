@@ -1,6 +1,6 @@
 //! From an address such as `sqlite:///var/lib/proviso/proviso.db` to a store.
 
-use crate::{SqliteOptions, SqliteStore, Store, StoreError};
+use crate::{PostgresOptions, PostgresStore, SqliteOptions, SqliteStore, Store, StoreError};
 use std::{path::PathBuf, sync::Arc};
 
 /// What a process wants to do with a database.
@@ -12,12 +12,20 @@ pub enum Access {
     ReadOnly,
 }
 
-/// Opens the database at `sqlite://PATH`; the path may be relative (`sqlite://data/proviso.db`).
+/// Opens the database at `sqlite://PATH`, where the path may be relative (`sqlite://data/proviso.db`), or at
+/// `postgres://USER:PASSWORD@HOST:PORT/DATABASE`.
 ///
 /// # Errors
-/// [`StoreError::Address`] when the address names no database that this crate knows, else what
-/// [`SqliteStore::open`] and [`SqliteStore::open_read_only`] say.
+/// [`StoreError::Address`] when the address names no database that this crate knows, else what the `open` and
+/// `open_read_only` of [`SqliteStore`] and [`PostgresStore`] say.
 pub async fn open(address: &str, access: Access) -> Result<Arc<dyn Store>, StoreError> {
+    if PostgresOptions::is_meant_by(address) {
+        let options = PostgresOptions::new(address)?;
+        return Ok(match access {
+            Access::ReadWrite => Arc::new(PostgresStore::open(options).await?),
+            Access::ReadOnly => Arc::new(PostgresStore::open_read_only(options).await?),
+        });
+    }
     let options = SqliteOptions::new(sqlite_path(address)?);
     Ok(match access {
         Access::ReadWrite => Arc::new(SqliteStore::open(options).await?),
@@ -34,8 +42,10 @@ fn sqlite_path(address: &str) -> Result<PathBuf, StoreError> {
         }
         Some(("sqlite", path)) => Ok(path.into()),
         // The rest may hold a password.
-        Some((scheme, _)) => Err(refused(&format!("\"{scheme}://\" is not supported, only \"sqlite://\""))),
-        None => Err(refused("it must start with \"sqlite://\"")),
+        Some((scheme, _)) => {
+            Err(refused(&format!("\"{scheme}://\" is neither \"sqlite://\" nor \"postgres://\"")))
+        }
+        None => Err(refused("it must start with \"sqlite://\" or \"postgres://\"")),
     }
 }
 
@@ -50,7 +60,7 @@ mod tests {
             ("sqlite://data/p.db", Some("data/p.db")),
             ("sqlite://", None),
             ("sqlite://p.db?mode=ro", None),
-            ("postgres://user:secret@host/db", None),
+            ("mysql://user:secret@host/db", None),
             ("p.db", None),
         ] {
             let found = sqlite_path(address);

@@ -44,6 +44,21 @@ pub enum StoreError {
         /// The lock file.
         path: PathBuf,
     },
+    /// The database server turned this process away: a wrong password, an unknown database, no privilege, no TLS.
+    #[error("the database refused the connection: {detail}")]
+    Refused {
+        /// What the server said.
+        detail: String,
+    },
+    /// The database server is not one that this binary can use.
+    #[error("this database server can't be used: {detail}")]
+    Unsupported {
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The database server only reads: it is a standby, or was made read-only.
+    #[error("the database server takes no writes: it is a standby, or set to read only; name the primary")]
+    Standby,
     /// The store was opened only for reading.
     #[error("the database was opened only for reading")]
     ReadOnly,
@@ -62,6 +77,6 @@ impl StoreError {
     /// Whether the same call may succeed later without anyone changing a setting or the data.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::DiskFull)
+        matches!(self, Self::Unavailable { .. } | Self::DiskFull | Self::Standby)
     }
 }

@@ -4,8 +4,13 @@
 //! never looked at here, and nothing is decided here but conflicts.
 
 mod address;
+mod batch;
+mod columns;
 mod error;
+mod postgres;
+mod reference;
 mod rows;
+mod sql_error;
 mod sqlite;
 
 pub use address::{Access, open};
@@ -16,6 +21,7 @@ pub use rows::{
     StoredSnapshot,
 };
 
+pub use postgres::{PostgresOptions, PostgresStore};
 pub use sqlite::{SqliteOptions, SqliteStore};
 
 use proviso_ledger::{
@@ -27,6 +33,9 @@ use std::time::Duration;
 /// A database. Whatever a call answered [`Commit::Durable`] for, every later call sees.
 #[async_trait::async_trait]
 pub trait Store: Send + Sync + 'static {
+    /// Whether other processes may write to this database while it is open.
+    fn is_shared(&self) -> bool;
+
     /// What is needed to bring each customer's state from the entry that is known of it to its last one, in the order
     /// asked: for a known number above 0 the entries after it, and for 0, when nothing is known, the newest snapshot
     /// with the entries after that.

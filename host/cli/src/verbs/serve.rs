@@ -14,7 +14,7 @@ use clap::Args;
 use proviso_engine::{Clock, Engine, Options, catalog::Scope};
 use proviso_policy::{CacheDir, Limits, Runtime};
 use proviso_server::ServerOptions;
-use proviso_store::{SqliteOptions, SqliteStore};
+use proviso_store::Access;
 use std::{collections::BTreeSet, fs, path::PathBuf, sync::Arc};
 use tokio::{
     net::TcpListener,
@@ -78,7 +78,7 @@ async fn serve(settings: Settings, limits: Limits) -> Result<(), Error> {
     let listener = TcpListener::bind(&settings.listen).await.map_err(Error::system(listening))?;
     let address = listener.local_addr().map_err(Error::system("the address that was bound"))?;
     terminal::print(&format!("listening on http://{address}\n"))?;
-    info!(%address, database = %settings.database.display(), lanes = settings.lanes, "ready");
+    info!(%address, database = %settings.database, lanes = settings.lanes, "ready");
     proviso_server::serve(listener, router, signals.shutdown()).await.map_err(Error::system("serving"))?;
     engine.close().await;
     info!("everything that was accepted is answered and durable; bye");
@@ -89,13 +89,10 @@ async fn serve(settings: Settings, limits: Limits) -> Result<(), Error> {
 async fn start(settings: &Settings, limits: Limits) -> Result<Arc<Engine>, Error> {
     let data_dir = &settings.data_dir;
     fs::create_dir_all(data_dir).map_err(Error::file(data_dir))?;
-    if let Some(folder) = settings.database.parent() {
-        fs::create_dir_all(folder).map_err(Error::file(folder))?;
-    }
     let key = secrets::key_file(&data_dir.join("compiled.key"))?;
     let cache = CacheDir { path: data_dir.join("compiled"), key };
     let runtime = Runtime::new(limits, Some(cache), compile_worker::compiler()?)?;
-    let store = SqliteStore::open(SqliteOptions::new(&settings.database)).await?;
+    let store = settings.database.open(Access::ReadWrite, settings.database_connections).await?;
     let options = Options {
         lanes: settings.lanes,
         queue: settings.queue,
@@ -104,7 +101,7 @@ async fn start(settings: &Settings, limits: Limits) -> Result<Arc<Engine>, Error
         late_window: settings.late_window,
         ..Options::default()
     };
-    let engine = Engine::start(Arc::new(store), Arc::new(runtime), Clock::new(clock::now), options).await?;
+    let engine = Engine::start(store, Arc::new(runtime), Clock::new(clock::now), options).await?;
     ensure_admin(&engine, settings).await?;
     Ok(engine)
 }
@@ -117,7 +114,7 @@ async fn ensure_admin(engine: &Engine, settings: &Settings) -> Result<(), Error>
             warn!("the admin key is shorter than {SHORT_KEY} characters: it can be guessed");
         }
         add_admin(engine, key.reveal()).await?;
-        if !engine.authenticate(key.reveal()).is_some_and(|key| key.allows(Scope::Admin)) {
+        if !engine.authenticate(key.reveal()).await?.is_some_and(|key| key.allows(Scope::Admin)) {
             warn!("the admin key that was given was revoked, or has other scopes: it can't manage this host");
         }
     } else if !engine.catalog().api_keys.values().any(|key| key.is_live(now) && key.allows(Scope::Admin)) {

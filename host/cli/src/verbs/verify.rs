@@ -3,6 +3,7 @@
 
 use crate::{
     config::Place,
+    database::Database,
     error::Error,
     exit::Verdict,
     terminal::{self, Paint},
@@ -10,8 +11,8 @@ use crate::{
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use proviso_engine::Verification;
-use proviso_store::{SqliteOptions, SqliteStore, Store};
-use std::{fmt::Write as _, path::Path, time::Duration};
+use proviso_store::Access;
+use std::{fmt::Write as _, time::Duration};
 
 /// What `verify` takes.
 #[derive(Debug, Args)]
@@ -33,18 +34,15 @@ pub fn run(flags: Flags) -> Result<Verdict, Error> {
     Ok(Verdict::of(verification.differences.is_empty()))
 }
 
-/// Verifies a database file, with its progress on a terminal.
-pub async fn verify(path: &Path) -> Result<Verification, Error> {
-    if !path.exists() {
-        return Err(Error::Content { path: path.to_owned(), detail: "there is no database".to_owned() });
-    }
-    let store = SqliteStore::open_read_only(SqliteOptions::new(path)).await?;
+/// Verifies a database, with its progress on a terminal.
+pub async fn verify(database: &Database) -> Result<Verification, Error> {
+    let store = database.open(Access::ReadOnly, None).await?;
     let bar = ProgressBar::new_spinner();
     if let Ok(style) = ProgressStyle::with_template("{spinner} verifying: {msg}") {
         bar.set_style(style);
     }
     bar.enable_steady_tick(Duration::from_millis(100));
-    let verified = proviso_engine::verify(&store, |so_far| bar.set_message(counts(so_far))).await;
+    let verified = proviso_engine::verify(&*store, |so_far| bar.set_message(counts(so_far))).await;
     bar.finish_and_clear();
     store.close().await;
     Ok(verified?)

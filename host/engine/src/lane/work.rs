@@ -48,6 +48,8 @@ struct Touched {
     profile_changed: bool,
     swept: bool,
     broken: bool,
+    /// Whether there are entries of it, and not only a due time that is to be noted.
+    written: bool,
 }
 
 #[derive(Default)]
@@ -79,21 +81,22 @@ impl Work {
         self.jobs.is_empty() && self.entries.is_empty()
     }
 
-    /// Whether it holds something of the customer that is not durable yet.
+    /// Whether it holds entries of the customer, which are not durable yet.
     pub fn touches(&self, customer: &CustomerId) -> bool {
-        self.touched.contains_key(customer)
+        self.touched.get(customer).is_some_and(|touched| touched.written)
     }
 
-    /// Takes in the entries that a decision wrote.
-    pub fn record(&mut self, cached: &mut Cached, job: &Job, journal: Journal, revision: u64) {
+    /// Takes in the entries that a decision wrote; says whether there is anything.
+    pub fn record(&mut self, cached: &mut Cached, job: &Job, journal: Journal, revision: u64) -> bool {
         let swept = matches!(job.request.command, Command::Sweep);
         if journal.written.is_empty() && !swept {
-            return;
+            return false;
         }
         let customer = &job.request.customer;
         self.revision = Some(self.revision.map_or(revision, |oldest| oldest.min(revision)));
         let touched = self.touched.entry(customer.clone()).or_default();
         touched.swept |= swept;
+        touched.written |= !journal.written.is_empty();
         for Written { entry, body, hash } in journal.written {
             touched.profile_changed |= matches!(entry.event, Event::Configured(_) | Event::Closed {});
             cached.tail_bytes += body.len();
@@ -105,6 +108,7 @@ impl Work {
             let (seq, at) = (entry.seq, entry.at);
             self.entries.push(NewEntry { customer: customer.clone(), seq, at, key_hash, hash, body });
         }
+        true
     }
 
     pub fn mark_broken(&mut self, customer: &CustomerId) {

@@ -35,8 +35,8 @@ pub struct RequiredKey(pub IdempotencyKey);
 
 impl RequiredKey {
     /// See [`Key::with`].
-    pub fn with(self, request: &[&[u8]]) -> Option<Idempotency> {
-        Key(Some(self.0)).with(request)
+    pub fn with(self, request: &[&[u8]]) -> Idempotency {
+        (self.0, Engine::request_digest(request))
     }
 }
 

@@ -10,7 +10,7 @@ mod raw;
 
 pub use idempotency::{Key as IdempotencyHeader, RequiredKey};
 pub use json::{Json, MaybeJson, object, parse};
-pub use pairs::{Attributes, Quantities, is_name};
+pub use pairs::{Amount, Attributes, MOST as MOST_PAIRS, Quantities, Text, is_name};
 pub use path::{ApiKeyId, At, FeatureKey, PlanKey, PolicyKey, VersionNumber, path_text};
 pub use query::{Page, Paging, Query, cursor, cut};
-pub use raw::{is_of_type, read_body};
+pub use raw::{is_of_type, media_type, read_body};

@@ -9,7 +9,7 @@ use serde::{
 use std::{fmt, marker::PhantomData};
 
 /// The most entries of one map.
-const MOST: usize = 64;
+pub const MOST: usize = 64;
 /// The longest name.
 const LONGEST_NAME: usize = 128;
 /// The longest text of an attribute, in bytes.
@@ -61,7 +61,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Pairs<T> {
 }
 
 /// A quantity of zero or more.
-struct Amount(Quantity);
+pub struct Amount(pub Quantity);
 
 impl<'de> Deserialize<'de> for Amount {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -106,7 +106,7 @@ pub fn is_name(name: &str) -> bool {
 
 /// An attribute's value: a short text, or a whole number or truth value kept as text. Numbers with a fraction have no
 /// one spelling, so they are refused.
-struct Text(String);
+pub struct Text(pub String);
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

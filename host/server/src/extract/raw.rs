@@ -45,19 +45,22 @@ pub async fn read_body(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
     tokio::time::timeout(PATIENCE, read).await.unwrap_or_else(|_| Err(Problem::slow_body()))
 }
 
-/// Whether the body says it is of type `expected` (such as `application/json`); in UTF-8, if it says in what.
-pub fn is_of_type(headers: &HeaderMap, expected: &str) -> bool {
-    let Some(header) = headers.get(CONTENT_TYPE).and_then(|header| header.to_str().ok()) else {
-        return false;
-    };
-    let mut parts = header.split(';').map(str::trim);
-    let same = parts.next().is_some_and(|found| found.eq_ignore_ascii_case(expected));
-    same && parts.all(|parameter| match parameter.split_once('=') {
+/// The type that the body says it is of (such as `application/json`), when it is in UTF-8 or does not say in what.
+pub fn media_type(headers: &HeaderMap) -> Option<&str> {
+    let mut parts = headers.get(CONTENT_TYPE)?.to_str().ok()?.split(';').map(str::trim);
+    let found = parts.next()?;
+    let is_utf8 = parts.all(|parameter| match parameter.split_once('=') {
         Some((name, value)) if name.eq_ignore_ascii_case("charset") => {
             value.trim_matches('"').eq_ignore_ascii_case("utf-8")
         }
         _ => true,
-    })
+    });
+    is_utf8.then_some(found)
+}
+
+/// Whether the body says it is of type `expected`.
+pub fn is_of_type(headers: &HeaderMap, expected: &str) -> bool {
+    media_type(headers).is_some_and(|found| found.eq_ignore_ascii_case(expected))
 }
 
 #[cfg(test)]

@@ -1,16 +1,18 @@
 //! `POST /v1/customers/{customer}/charges`: a usage, rated by the policy in force and drawn at once.
 
-use super::usages::UsageBody;
+use super::{
+    charging::{self, Charging},
+    usages::UsageBody,
+};
 use crate::{
     access::{Customer, Usage},
     answers::Answer,
     app::App,
     extract::{Json, RequiredKey},
     problem::{Problem, ProblemBody},
-    render::{self, Charge},
+    render::Charge,
 };
 use axum::extract::State;
-use proviso_engine::command::Command;
 use std::sync::Arc;
 
 /// Charge a usage
@@ -39,7 +41,6 @@ pub async fn charge(
     body: Json<UsageBody>,
 ) -> Result<Answer, Problem> {
     let idempotency = key.with(&[b"charge", customer.id.as_str().as_bytes(), &body.bytes]);
-    let command = Command::Charge(Box::new(body.value.into()));
-    let outcome = app.record(customer.id.clone(), command, idempotency).await?;
-    render::answer(&customer.id, &outcome)
+    let usage = body.value.into();
+    charging::one(&app, Charging { customer: customer.id, idempotency, usage, time_at: "/occurred_at" }).await
 }

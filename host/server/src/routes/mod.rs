@@ -6,10 +6,12 @@ mod api_keys;
 mod balance;
 mod batch;
 mod charges;
+mod charging;
 mod check;
 mod customers;
 mod docs;
 pub mod entitlements;
+mod events;
 mod grants;
 mod ledger;
 mod operations;
@@ -41,6 +43,7 @@ pub fn all(test_clock: bool) -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(reservations::commit))
         .routes(routes!(reservations::release))
         .routes(routes!(batch::batch))
+        .routes(routes!(events::ingest))
         .routes(routes!(balance::get))
         .routes(routes!(entitlements::list))
         .routes(routes!(entitlements::get, entitlements::put, entitlements::delete))

@@ -11,7 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 use utoipa::ToSchema;
 
 /// How the server is.
@@ -43,11 +43,14 @@ pub async fn healthz() -> Result<Answer, Problem> {
     tag = "Operating",
     security(()),
     responses(
-        (status = 200, description = "The database answers", body = Health),
-        (status = 503, description = "It does not", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 200, description = "The database answers, and the host is not about to end", body = Health),
+        (status = 503, description = "It does not: storage_unavailable; or the host is about to end: draining", body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
 pub async fn readyz(State(app): State<Arc<App>>) -> Result<Answer, Problem> {
+    if app.draining.load(Ordering::Relaxed) {
+        return Err(Problem::draining());
+    }
     app.engine.ping().await?;
     Answer::ok(&Health { status: "ok" })
 }

@@ -109,7 +109,7 @@ pub async fn reserve(
     }
     let usage = UsageBody { feature, quantities, attributes, entity, occurred_at };
     let command = Command::Reserve(Box::new(usage.into()), Ttl(ttl));
-    let outcome = app.record(customer.id.clone(), command, idempotency).await?;
+    let outcome = app.record(customer.id.clone(), command, Some(idempotency)).await?;
     render::answer(&customer.id, &outcome)
 }
 

@@ -3,7 +3,6 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use axum::{
-    Router,
     body::{Body, Bytes},
     http::{HeaderMap, Request},
 };
@@ -11,7 +10,7 @@ use http_body_util::BodyExt as _;
 use proviso_engine::{Clock, Engine, Options, catalog::Scope};
 use proviso_ledger::time::Timestamp;
 use proviso_policy::{Compiler, Limits, Runtime};
-use proviso_server::{ServerOptions, router};
+use proviso_server::{Routes, ServerOptions, router};
 use proviso_store::{SqliteOptions, SqliteStore};
 use serde_json::{Value, json};
 use std::{
@@ -41,7 +40,7 @@ static RUNTIME: LazyLock<Arc<Runtime>> = LazyLock::new(|| {
 
 /// A server under test.
 pub struct Server {
-    pub router: Router,
+    pub routes: Routes,
     pub engine: Arc<Engine>,
     pub clock: Clock,
     _dir: tempfile::TempDir,
@@ -145,7 +144,7 @@ impl Ask<'_> {
             self.request = self.request.header("authorization", format!("Bearer {secret}"));
         }
         let request = self.request.body(self.body).unwrap();
-        let response = self.server.router.clone().oneshot(request).await.unwrap();
+        let response = self.server.routes.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         Answer { status: parts.status.as_u16(), headers: parts.headers, bytes }
@@ -175,8 +174,8 @@ impl Server {
             new_secret: Arc::new(move || format!("secret-{}", secrets.fetch_add(1, Ordering::Relaxed))),
             stopwatch: Arc::new(move || stopwatch.fetch_add(1_000, Ordering::Relaxed)),
         };
-        let router = router(engine.clone(), options);
-        Self { router, engine, clock, _dir: dir }
+        let routes = router(engine.clone(), options);
+        Self { routes, engine, clock, _dir: dir }
     }
 
     /// With a policy, a monthly plan `pro` (0.001 for an input token, 1,000 credits a month), and a customer `acme` on it.

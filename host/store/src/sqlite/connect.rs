@@ -1,5 +1,4 @@
-//! Opens connections, applies migrations, holds the lock that keeps a second writing process out, and turns sqlx's
-//! errors into ours.
+//! Opens connections, applies migrations, and holds the lock that keeps a second writing process out.
 
 use super::SqliteOptions;
 use crate::StoreError;
@@ -141,42 +140,3 @@ fn lock_path(path: &Path) -> PathBuf {
     name.push(".lock");
     name.into()
 }
-
-/// What was read does not make sense.
-pub fn broken(detail: impl std::fmt::Display) -> StoreError {
-    StoreError::Corrupt { detail: detail.to_string() }
-}
-
-impl From<sqlx::Error> for StoreError {
-    fn from(error: sqlx::Error) -> Self {
-        let detail = error.to_string();
-        match &error {
-            sqlx::Error::Database(database) => {
-                // The low byte of an extended result code is the primary one: https://sqlite.org/rescode.html
-                let code = database.code().and_then(|code| code.parse::<i32>().ok()).unwrap_or(0) & 0xff;
-                match code {
-                    SQLITE_READONLY => Self::ReadOnly,
-                    SQLITE_FULL => Self::DiskFull,
-                    SQLITE_CORRUPT | SQLITE_NOTADB | SQLITE_CONSTRAINT | SQLITE_MISMATCH => {
-                        Self::Corrupt { detail }
-                    }
-                    _ => Self::Unavailable { detail },
-                }
-            }
-            sqlx::Error::ColumnDecode { .. }
-            | sqlx::Error::Decode(_)
-            | sqlx::Error::ColumnNotFound(_)
-            | sqlx::Error::ColumnIndexOutOfBounds { .. }
-            | sqlx::Error::RowNotFound => Self::Corrupt { detail },
-            sqlx::Error::PoolClosed => Self::Closed,
-            _ => Self::Unavailable { detail },
-        }
-    }
-}
-
-const SQLITE_READONLY: i32 = 8;
-const SQLITE_CORRUPT: i32 = 11;
-const SQLITE_FULL: i32 = 13;
-const SQLITE_CONSTRAINT: i32 = 19;
-const SQLITE_MISMATCH: i32 = 20;
-const SQLITE_NOTADB: i32 = 26;

@@ -4,16 +4,17 @@
 //! durable. Nothing is executed here.
 
 use super::{
-    reads::{Known, integer},
+    reads::Known,
     script::Script,
     tail::{Appended, Place, Pos, View},
 };
-use crate::rows::{Batch, CustomerRow, KeyHash, NewEntry, NewKey, NewSnapshot};
-use proviso_ledger::{
-    ids::{CustomerId, Seq},
-    time::Timestamp,
+use crate::{
+    batch::{CustomerChanges, Demands},
+    columns::integer,
+    rows::{Batch, KeyHash, NewEntry, NewKey, NewSnapshot},
 };
-use std::collections::{BTreeMap, HashMap, HashSet};
+use proviso_ledger::ids::{CustomerId, Seq};
+use std::collections::{HashMap, HashSet};
 
 /// Batches that go together.
 #[derive(Debug, Default)]
@@ -23,8 +24,7 @@ pub struct Group {
     entries: Vec<NewEntry>,
     keys: Vec<NewKey>,
     snapshots: Vec<NewSnapshot>,
-    customers: BTreeMap<CustomerId, CustomerRow>,
-    due: BTreeMap<CustomerId, Option<Timestamp>>,
+    customers: CustomerChanges,
 }
 
 /// The bytes that a page holds of entries, for estimates.
@@ -39,16 +39,7 @@ impl Group {
         self.entries.extend(batch.entries);
         self.keys.extend(batch.keys);
         self.snapshots.extend(batch.snapshots);
-        for row in batch.customers {
-            self.due.remove(&row.customer);
-            self.customers.insert(row.customer.clone(), row);
-        }
-        for (customer, due_at) in batch.due {
-            match self.customers.get_mut(&customer) {
-                Some(row) => row.due_at = due_at,
-                None => drop(self.due.insert(customer, due_at)),
-            }
-        }
+        self.customers.add(batch.customers, batch.due);
         true
     }
 
@@ -57,32 +48,23 @@ impl Group {
         if known.key_exists {
             return None;
         }
-        let mut heads: HashMap<CustomerId, Seq> = HashMap::new();
-        let mut taken: HashSet<(CustomerId, KeyHash)> = HashSet::new();
-        let head = |heads: &HashMap<CustomerId, Seq>, customer: &CustomerId| {
-            let recent = heads.get(customer).or_else(|| self.heads.get(customer)).copied();
-            recent.or_else(|| view.head(customer)).or_else(|| known.heads.get(customer).copied()).unwrap_or(0)
+        let demands = Demands::of(batch)?;
+        let head = |customer: &CustomerId| {
+            let recent = self.heads.get(customer).copied().or_else(|| view.head(customer));
+            recent.or_else(|| known.heads.get(customer).copied()).unwrap_or(0)
         };
-        let mut take = |customer: &CustomerId, hash: KeyHash| {
-            let key = (customer.clone(), hash);
-            !self.taken.contains(&key) && view.key(customer, &hash).is_none() && taken.insert(key)
-        };
-        for NewEntry { customer, seq, key_hash, .. } in &batch.entries {
-            if head(&heads, customer).checked_add(1) != Some(*seq) {
-                return None;
-            }
-            heads.insert(customer.clone(), *seq);
-            if !key_hash.is_none_or(|hash| take(customer, hash)) {
-                return None;
-            }
+        if !demands.journals.iter().all(|(customer, demand)| demand.heads.contains(&head(customer))) {
+            return None;
         }
-        for NewKey { customer, key_hash, seq } in &batch.keys {
-            if !(1..=head(&heads, customer)).contains(seq) || !take(customer, *key_hash) {
-                return None;
-            }
-        }
-        let exists = |snapshot: &NewSnapshot| (1..=head(&heads, &snapshot.customer)).contains(&snapshot.seq);
-        batch.snapshots.iter().all(exists).then_some((heads, taken))
+        let taken: HashSet<_> =
+            demands.keys.keys().map(|(customer, hash)| ((*customer).clone(), *hash)).collect();
+        let is_new =
+            |key: &(CustomerId, KeyHash)| !self.taken.contains(key) && view.key(&key.0, &key.1).is_none();
+        let heads = demands
+            .journals
+            .into_iter()
+            .filter_map(|(customer, demand)| Some((customer.clone(), demand.last?)));
+        taken.iter().all(is_new).then(|| (heads.collect(), taken))
     }
 
     /// Adds everything to `script`, with positions from `last_pos` on. Returns what is appended then, and about how
@@ -102,7 +84,8 @@ impl Group {
         }));
         let bytes: usize = self.entries.iter().map(|entry| entry.body.len() + 128).sum();
         let states: usize = self.snapshots.iter().map(|snapshot| snapshot.state.len() + PAGE_BYTES).sum();
-        let pages = (bytes + states) / PAGE_BYTES + 2 * self.customers.len() + 2 * self.due.len() + 2;
+        let pages =
+            (bytes + states) / PAGE_BYTES + 2 * (self.customers.rows.len() + self.customers.due.len()) + 2;
 
         let entries = self.entries.into_iter().zip(last_pos + 1..).collect();
         script.rows(ENTRIES, 7, entries, |(entry, pos): (NewEntry, Pos), row| {
@@ -124,14 +107,14 @@ impl Group {
                 .bind(snapshot.at.0)
                 .bind(snapshot.state);
         });
-        script.rows(CUSTOMERS, 5, self.customers.into_values().collect(), |customer, row| {
+        script.rows(CUSTOMERS, 5, self.customers.rows.into_values().collect(), |customer, row| {
             row.bind(text(&customer.customer))
                 .bind(customer.created_at.0)
                 .bind(customer.due_at.map(|at| at.0))
                 .bind(customer.closed)
                 .bind(customer.profile);
         });
-        script.rows(DUE, 2, self.due.into_iter().collect(), |(customer, due_at), row| {
+        script.rows(DUE, 2, self.customers.due.into_iter().collect(), |(customer, due_at), row| {
             row.bind(text(&customer)).bind(due_at.map(|at| at.0));
         });
         (appended, pages)

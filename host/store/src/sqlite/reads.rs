@@ -3,12 +3,10 @@
 //! In come ids, out come rows. Each answer asks the [tail](super::tail) first and the tables second, never the other
 //! way round, so that an entry which moves from one to the other meanwhile is seen. Nothing is written here.
 
-use super::{
-    connect::broken,
-    tail::{Pos, Tail, View},
-};
+use super::tail::{Pos, Tail, View};
 use crate::{
     StoreError,
+    columns::{self, broken, customer_row, in_order, integer, key, seq, snapshot},
     rows::{Batch, CustomerRow, KeyHash, LoadedCustomer, StoredEntry, StoredSnapshot},
 };
 use proviso_ledger::{
@@ -267,24 +265,10 @@ impl Ask {
         let rows = query.fetch_all(pool).await?;
         let decode = |row: &SqliteRow| {
             let index = usize::try_from(row.try_get::<i64, _>(0)?).map_err(broken)?;
-            let at = Timestamp(row.try_get(2)?);
-            Ok((index, StoredEntry { seq: seq(row, 1)?, at, hash: bytes(row, 3)?, body: row.try_get(4)? }))
+            Ok((index, columns::entry(row, 1)?))
         };
         rows.iter().map(decode).collect()
     }
-}
-
-/// Sorts entries and makes sure that none is missing.
-fn in_order(customer: &CustomerId, entries: &mut [StoredEntry], first: Seq) -> Result<(), StoreError> {
-    entries.sort_unstable_by_key(|entry| entry.seq);
-    let mut expected = first;
-    for entry in entries {
-        if entry.seq != expected {
-            return Err(broken(format!("entry {expected} of {customer} is missing")));
-        }
-        expected = expected.saturating_add(1);
-    }
-    Ok(())
 }
 
 /// A JSON array of keys, whose characters need no escapes.
@@ -301,39 +285,4 @@ fn push(list: &mut String, item: std::fmt::Arguments<'_>) {
     }
     // Writing to a string does not fail.
     let _ = list.write_fmt(item);
-}
-
-/// A number as SQLite keeps it; larger ones than it can keep do not exist.
-pub fn integer(seq: Seq) -> i64 {
-    i64::try_from(seq).unwrap_or(i64::MAX)
-}
-
-pub fn seq(row: &SqliteRow, column: usize) -> Result<Seq, StoreError> {
-    Seq::try_from(row.try_get::<i64, _>(column)?).map_err(broken)
-}
-
-pub fn key(row: &SqliteRow, column: usize) -> Result<CustomerId, StoreError> {
-    row.try_get::<&str, _>(column)?.parse().map_err(broken)
-}
-
-pub fn bytes<const N: usize>(row: &SqliteRow, column: usize) -> Result<[u8; N], StoreError> {
-    row.try_get::<&[u8], _>(column)?.try_into().map_err(broken)
-}
-
-fn snapshot(row: &SqliteRow, from: usize) -> Result<StoredSnapshot, StoreError> {
-    Ok(StoredSnapshot {
-        seq: seq(row, from)?,
-        at: Timestamp(row.try_get(from + 1)?),
-        state: row.try_get(from + 2)?,
-    })
-}
-
-fn customer_row(row: &SqliteRow) -> Result<CustomerRow, StoreError> {
-    Ok(CustomerRow {
-        customer: key(row, 0)?,
-        created_at: Timestamp(row.try_get(1)?),
-        due_at: row.try_get::<Option<i64>, _>(2)?.map(Timestamp),
-        closed: row.try_get(3)?,
-        profile: row.try_get(4)?,
-    })
 }

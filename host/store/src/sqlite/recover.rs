@@ -1,11 +1,10 @@
 //! Brings the tail in memory to where the file is: at the start, and after a commit whose end is unknown.
 
-use super::{
-    connect::broken,
-    reads::{bytes, key, seq},
-    tail::{Appended, Place, Pos, Tail},
+use super::tail::{Appended, Place, Pos, Tail};
+use crate::{
+    StoreError,
+    columns::{broken, bytes, key, seq},
 };
-use crate::StoreError;
 use proviso_ledger::time::Timestamp;
 use sqlx::{Connection, Row, SqliteConnection, sqlite::SqliteRow};
 

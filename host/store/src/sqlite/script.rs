@@ -4,8 +4,7 @@
 //! `BEGIN` to `COMMIT`, is one text with one list of arguments. Rows come as `VALUES` of a few fixed lengths, filled up
 //! with rows of nulls that the statement passes over, so that few different texts exist and all stay prepared.
 
-use super::connect::broken;
-use crate::StoreError;
+use crate::{StoreError, columns::broken};
 use sqlx::{
     Arguments, AssertSqlSafe, Encode, Sqlite, SqliteConnection, Type,
     sqlite::{SqliteArguments, SqliteQueryResult},

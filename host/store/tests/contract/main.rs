@@ -4,12 +4,18 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
+#[path = "../../../../tests/support/cluster.rs"]
+mod cluster;
 mod crash;
+mod differential;
+mod lost;
 mod model;
+mod postgres;
 mod random;
 mod sqlite;
 mod suite;
 
+use postgres::PostgresDatabase;
 use proviso_store::{SqliteOptions, SqliteStore, Store, StoreError};
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -95,3 +101,4 @@ macro_rules! contract {
 
 contract!(on_sqlite, SqliteFile::calm());
 contract!(on_restless_sqlite, SqliteFile::restless());
+contract!(on_postgres, PostgresDatabase::fresh());

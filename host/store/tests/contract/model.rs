@@ -76,11 +76,11 @@ impl Model {
         (1..=self.head(customer)).contains(&seq)
     }
 
-    fn entries(&self, customer: &CustomerId) -> Vec<StoredEntry> {
+    pub fn entries(&self, customer: &CustomerId) -> Vec<StoredEntry> {
         self.journals.get(customer).into_iter().flatten().map(stored).collect()
     }
 
-    fn snapshot_before(&self, customer: &CustomerId, seq: Seq) -> Option<StoredSnapshot> {
+    pub fn snapshot_before(&self, customer: &CustomerId, seq: Seq) -> Option<StoredSnapshot> {
         let range = (customer.clone(), 0)..=(customer.clone(), seq);
         let (_, NewSnapshot { seq, at, state, .. }) = self.snapshots.range(range).next_back()?;
         Some(StoredSnapshot { seq: *seq, at: *at, state: state.clone() })
@@ -92,7 +92,7 @@ impl Model {
         LoadedCustomer { snapshot, tail: self.entries(customer).split_off(folded) }
     }
 
-    fn load_after(&self, customer: &CustomerId, known: Seq) -> LoadedCustomer {
+    pub fn load_after(&self, customer: &CustomerId, known: Seq) -> LoadedCustomer {
         match usize::try_from(known).unwrap() {
             0 => self.load(customer),
             known => LoadedCustomer { snapshot: None, tail: self.entries(customer).split_off(known) },

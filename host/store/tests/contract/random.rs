@@ -16,14 +16,14 @@ const CUSTOMERS: usize = 5;
 
 /// An entry for a customer, some steps away from the right number, under one of a few keys.
 #[derive(Debug, Clone)]
-struct Entry {
+pub struct Entry {
     customer: usize,
     off: i8,
     key: Option<u8>,
 }
 
 #[derive(Debug, Clone)]
-enum Step {
+pub enum Step {
     Commit {
         /// Whether it asks for the keys first, as an engine does.
         asks: bool,
@@ -39,7 +39,7 @@ enum Step {
     Reopen,
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub fn step() -> impl Strategy<Value = Step> {
     let who = 0..CUSTOMERS;
     // Mostly right, or else nothing would ever be written.
     let off = prop_oneof![30 => Just(0_i8), 1 => Just(1_i8), 1 => Just(-1_i8)];
@@ -70,7 +70,12 @@ fn name(index: usize) -> CustomerId {
     customer(["acme", "b", "b.c", "long-name-with-many-characters", "zoo"][index])
 }
 
-fn batch(model: &Model, step: &Step) -> Option<Batch> {
+pub fn everyone() -> Vec<CustomerId> {
+    (0..CUSTOMERS).map(name).collect()
+}
+
+/// What a step commits, as far as the model's journals go; none when it does something else.
+pub fn batch(model: &Model, step: &Step) -> Option<Batch> {
     let Step::Commit { entries, keys, snapshots, customers, due, .. } = step else { return None };
     let mut heads: Vec<u64> = (0..CUSTOMERS).map(|index| model.head(&name(index))).collect();
     let mut batch = Batch::default();
@@ -91,7 +96,7 @@ fn batch(model: &Model, step: &Step) -> Option<Batch> {
 }
 
 async fn walk(factory: &dyn Factory, steps: &[Step]) -> Result<(), TestCaseError> {
-    let everyone: Vec<_> = (0..CUSTOMERS).map(name).collect();
+    let everyone = everyone();
     let mut model = Model::default();
     let mut store = factory.open().await;
     for step in steps {

@@ -39,7 +39,7 @@ async fn a_newer_schema_is_refused() {
     let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
                  VALUES (9000, 'of the future', true, x'00', 0)";
     sqlx::query(newer).execute(&mut connection).await.unwrap();
-    let refused = StoreError::NewerSchema { found: 9000, known: 1 };
+    let refused = StoreError::NewerSchema { found: 9000, known: 2 };
     assert_eq!(file.try_open().await.map(drop), Err(refused.clone()));
     assert_eq!(SqliteStore::open_read_only(file.options.clone()).await.map(drop), Err(refused));
 }
@@ -55,7 +55,7 @@ async fn what_is_no_database_is_told() {
     std::fs::write(&empty.path, "").unwrap();
     assert_eq!(
         SqliteStore::open_read_only(empty).await.map(drop),
-        Err(StoreError::OlderSchema { found: 0, known: 1 })
+        Err(StoreError::OlderSchema { found: 0, known: 2 })
     );
 }
 

@@ -61,7 +61,8 @@ function schemaView(api, schema) {
   const whole = resolve(api, schema);
   const item = whole?.type === "array" ? whole.items : schema;
   const fields = fieldsOf(api, item);
-  const example = resolve(api, item)?.example;
+  const shown = resolve(api, item);
+  const example = shown?.example ?? shown?.examples?.[0];
   const box = element("div", {}, element("code", {}, typeText(api, schema)));
   if (fields.length > 0) {
     const rows = fields.map(({ name, field, required }) =>

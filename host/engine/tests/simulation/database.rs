@@ -1,0 +1,375 @@
+//! The database of a run: the contract suite's model with latency and faults. Each host reaches it through a connection
+//! of its own, which can be cut or paused.
+
+use crate::{dice::Dice, model::Model};
+use proviso_ledger::{
+    ids::{CustomerId, Digest, Seq},
+    time::Timestamp,
+};
+use proviso_store::{
+    Batch, Commit, CustomerRow, KeyHash, LoadedCustomer, Reference, ReferenceChange, Store, StoreError,
+    StoredEntry, StoredRequest, StoredSnapshot,
+};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::time::Instant;
+
+#[derive(Default)]
+struct Data {
+    model: Model,
+    reference: Reference,
+    modules: HashMap<Digest, Vec<u8>>,
+    requests: HashMap<KeyHash, StoredRequest>,
+    /// Until when a customer is left to a connection.
+    claims: HashMap<CustomerId, (u64, Instant)>,
+}
+
+/// What all hosts share.
+pub struct Database {
+    dice: Dice,
+    data: Mutex<Data>,
+    faulty: AtomicBool,
+    faults: AtomicU64,
+    connections: AtomicU64,
+    /// Until when every call fails, and until when calls are slow.
+    troubles: Mutex<(Instant, Instant)>,
+}
+
+impl Database {
+    pub fn new(dice: Dice) -> Self {
+        let now = Instant::now();
+        Self {
+            dice,
+            data: Mutex::default(),
+            faulty: AtomicBool::new(false),
+            faults: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
+            troubles: Mutex::new((now, now)),
+        }
+    }
+
+    pub fn allow_faults(&self, allowed: bool) {
+        self.faulty.store(allowed, Ordering::Relaxed);
+        if !allowed {
+            let now = Instant::now();
+            *self.troubles.lock().unwrap() = (now, now);
+        }
+    }
+
+    pub fn fail_for(&self, time: Duration) {
+        self.fault();
+        self.troubles.lock().unwrap().0 = Instant::now() + time;
+    }
+
+    pub fn slow_for(&self, time: Duration) {
+        self.fault();
+        self.troubles.lock().unwrap().1 = Instant::now() + time;
+    }
+
+    fn fault(&self) {
+        self.faults.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn faults(&self) -> u64 {
+        self.faults.load(Ordering::Relaxed)
+    }
+
+    /// Of every entry ever written, in the customers' order.
+    pub fn digest(&self) -> String {
+        let data = self.data();
+        let entries = data.model.journals.values().flatten();
+        let text: String =
+            entries.map(|entry| format!("{}{}{:?}", entry.customer, entry.at, entry.hash)).collect();
+        Digest::of(text.as_bytes()).to_string()
+    }
+
+    fn data(&self) -> MutexGuard<'_, Data> {
+        self.data.lock().unwrap()
+    }
+
+    fn throws(&self, one_in: u64) -> bool {
+        let fault = self.faulty.load(Ordering::Relaxed) && self.dice.one_in(one_in);
+        if fault {
+            self.fault();
+        }
+        fault
+    }
+}
+
+/// One host's way to the database.
+pub struct Connection {
+    database: Arc<Database>,
+    number: u64,
+    /// Cut for good: calls never return.
+    cut: AtomicBool,
+    paused_until: Mutex<Instant>,
+}
+
+fn lost() -> StoreError {
+    StoreError::Unavailable { detail: "the simulated connection is lost".to_owned() }
+}
+
+impl Connection {
+    pub fn new(database: Arc<Database>) -> Self {
+        let number = database.connections.fetch_add(1, Ordering::Relaxed);
+        Self { database, number, cut: AtomicBool::new(false), paused_until: Mutex::new(Instant::now()) }
+    }
+
+    pub fn cut(&self) {
+        self.database.fault();
+        self.cut.store(true, Ordering::Relaxed);
+    }
+
+    pub fn pause(&self, time: Duration) {
+        self.database.fault();
+        *self.paused_until.lock().unwrap() = Instant::now() + time;
+    }
+
+    /// The way there or back: takes time, and may not be survived.
+    async fn travel(&self) -> Result<(), StoreError> {
+        let (failing, slow) = *self.database.troubles.lock().unwrap();
+        let now = Instant::now();
+        let most = if now < slow { 300 } else { 4 };
+        tokio::time::sleep(self.database.dice.millis(0..most)).await;
+        let paused_until = *self.paused_until.lock().unwrap();
+        tokio::time::sleep_until(paused_until).await;
+        if self.cut.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+        if Instant::now() < failing || self.database.throws(60) { Err(lost()) } else { Ok(()) }
+    }
+
+    async fn ask<T>(&self, answer: impl FnOnce(&Data) -> T) -> Result<T, StoreError> {
+        self.travel().await?;
+        let answer = answer(&self.database.data());
+        self.travel().await?;
+        Ok(answer)
+    }
+
+    /// Does something to the data that may be done long after its connection was lost.
+    async fn change(
+        &self,
+        change: impl FnOnce(&mut Data) -> Commit + Send + 'static,
+    ) -> Result<Commit, StoreError> {
+        self.travel().await?;
+        if self.database.throws(30) {
+            let (database, delay) = (self.database.clone(), self.database.dice.millis(0..20_000));
+            tokio::spawn(async move {
+                tokio::time::sleep(delay).await;
+                change(&mut database.data())
+            });
+            return Err(lost());
+        }
+        let commit = change(&mut self.database.data());
+        self.travel().await?;
+        Ok(commit)
+    }
+}
+
+#[async_trait::async_trait]
+impl Store for Connection {
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    async fn load(&self, known: &[(CustomerId, Seq)]) -> Result<Vec<LoadedCustomer>, StoreError> {
+        self.ask(|data| known.iter().map(|(customer, seq)| data.model.load_after(customer, *seq)).collect())
+            .await
+    }
+
+    async fn find_keys(&self, keys: &[(CustomerId, KeyHash)]) -> Result<Vec<Option<Seq>>, StoreError> {
+        self.ask(|data| keys.iter().map(|key| data.model.keys.get(key).copied()).collect()).await
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<Commit, StoreError> {
+        if self.database.throws(40) {
+            return Ok(Commit::Conflict);
+        }
+        self.change(move |data| {
+            data.model.revision = data.reference.revision;
+            let written: Vec<_> = batch
+                .customers
+                .iter()
+                .map(|row| &row.customer)
+                .chain(batch.due.iter().map(|(c, _)| c))
+                .cloned()
+                .collect();
+            let commit = data.model.commit(&batch);
+            if commit == Commit::Durable {
+                data.claims.retain(|customer, _| !written.contains(customer));
+            }
+            commit
+        })
+        .await
+    }
+
+    async fn entries(
+        &self,
+        customer: &CustomerId,
+        after: Seq,
+        limit: u32,
+    ) -> Result<Vec<StoredEntry>, StoreError> {
+        let limit = usize::try_from(limit).unwrap();
+        self.ask(|data| {
+            data.model.entries(customer).into_iter().filter(|entry| entry.seq > after).take(limit).collect()
+        })
+        .await
+    }
+
+    async fn entries_before(
+        &self,
+        customer: &CustomerId,
+        before: Option<Seq>,
+        limit: u32,
+    ) -> Result<Vec<StoredEntry>, StoreError> {
+        let limit = usize::try_from(limit).unwrap();
+        self.ask(|data| {
+            let entries = data.model.entries(customer).into_iter().rev();
+            entries.filter(|entry| before.is_none_or(|before| entry.seq < before)).take(limit).collect()
+        })
+        .await
+    }
+
+    async fn seq_at(&self, customer: &CustomerId, at: Timestamp) -> Result<Seq, StoreError> {
+        self.ask(|data| {
+            let entries = data.model.entries(customer);
+            entries.iter().rev().find(|entry| entry.at <= at).map_or(0, |entry| entry.seq)
+        })
+        .await
+    }
+
+    async fn snapshot_before(
+        &self,
+        customer: &CustomerId,
+        seq: Seq,
+    ) -> Result<Option<StoredSnapshot>, StoreError> {
+        self.ask(|data| data.model.snapshot_before(customer, seq)).await
+    }
+
+    async fn customers(
+        &self,
+        after: Option<&CustomerId>,
+        limit: u32,
+    ) -> Result<Vec<CustomerRow>, StoreError> {
+        let limit = usize::try_from(limit).unwrap();
+        self.ask(|data| {
+            let rows = data.model.customers.values();
+            rows.filter(|row| after.is_none_or(|after| row.customer > *after)).take(limit).cloned().collect()
+        })
+        .await
+    }
+
+    async fn customer(&self, customer: &CustomerId) -> Result<Option<CustomerRow>, StoreError> {
+        self.ask(|data| data.model.customers.get(customer).cloned()).await
+    }
+
+    async fn due(&self, at: Timestamp, limit: u32, claim: Duration) -> Result<Vec<CustomerId>, StoreError> {
+        self.travel().await?;
+        let due = {
+            let mut data = self.database.data();
+            let now = Instant::now();
+            let free = |claims: &HashMap<CustomerId, (u64, Instant)>, customer: &CustomerId| {
+                claims.get(customer).is_none_or(|(by, until)| *by == self.number || *until <= now)
+            };
+            let rows = data.model.customers.values();
+            let mut due: Vec<_> = rows
+                .filter(|row| {
+                    row.due_at.is_some_and(|due_at| due_at <= at) && free(&data.claims, &row.customer)
+                })
+                .map(|row| (row.due_at, row.customer.clone()))
+                .collect();
+            due.sort();
+            due.truncate(usize::try_from(limit).unwrap());
+            let due: Vec<_> = due.into_iter().map(|(_, customer)| customer).collect();
+            data.claims.extend(due.iter().map(|customer| (customer.clone(), (self.number, now + claim))));
+            due
+        };
+        self.travel().await?;
+        Ok(due)
+    }
+
+    async fn reference(&self) -> Result<Reference, StoreError> {
+        self.ask(|data| data.reference.clone()).await
+    }
+
+    async fn reference_revision(&self) -> Result<u64, StoreError> {
+        self.ask(|data| data.reference.revision).await
+    }
+
+    async fn change_reference(
+        &self,
+        changes: Vec<ReferenceChange>,
+        request: Option<StoredRequest>,
+    ) -> Result<Commit, StoreError> {
+        self.change(move |data| {
+            if request.as_ref().is_some_and(|request| data.requests.contains_key(&request.key_hash)) {
+                return Commit::Conflict;
+            }
+            let mut next = data.reference.clone();
+            let mut modules = Vec::new();
+            for change in changes {
+                if !apply(&mut next, &mut modules, change) {
+                    return Commit::Conflict;
+                }
+            }
+            next.revision += 1;
+            data.reference = next;
+            data.modules.extend(modules);
+            data.requests.extend(request.map(|request| (request.key_hash, request)));
+            Commit::Durable
+        })
+        .await
+    }
+
+    async fn module(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        self.ask(|data| data.modules.get(digest).cloned()).await
+    }
+
+    async fn request(&self, key_hash: KeyHash) -> Result<Option<StoredRequest>, StoreError> {
+        self.ask(|data| data.requests.get(&key_hash).cloned()).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.ask(|_| ()).await
+    }
+
+    async fn close(&self) {}
+}
+
+/// The changes that a run makes; false when one meets a row that it must not.
+fn apply(reference: &mut Reference, modules: &mut Vec<(Digest, Vec<u8>)>, change: ReferenceChange) -> bool {
+    match change {
+        ReferenceChange::PutPlan(row) => {
+            reference.plans.retain(|plan| plan.plan != row.plan);
+            reference.plans.push(row);
+        }
+        ReferenceChange::AddPlanTerms(row) => {
+            if reference.plan_terms.iter().any(|terms| (&terms.plan, terms.number) == (&row.plan, row.number))
+            {
+                return false;
+            }
+            reference.plan_terms.push(row);
+        }
+        ReferenceChange::PutPolicy(row) => {
+            reference.policies.retain(|policy| policy.policy != row.policy);
+            reference.policies.push(row);
+        }
+        ReferenceChange::PutModule { digest, bytes } => modules.push((digest, bytes)),
+        ReferenceChange::AddPolicyVersion(row) => reference.policy_versions.push(row),
+        other => panic!("no run makes this change: {other:?}"),
+    }
+    true
+}
+
+impl Database {
+    /// Journals as they are, for the checks.
+    pub fn model(&self) -> Model {
+        self.data().model.clone()
+    }
+}

@@ -1,0 +1,275 @@
+//! The `data` of an event: quantities, attributes and entity in the API's own words, OpenTelemetry's names beside them or
+//! among the attributes. The event's own words win over OpenTelemetry's; two of those that contradict each other in a
+//! quantity are refused.
+
+use super::otel::{self, Meaning, NAMES, Name};
+use crate::{
+    extract::{Amount, Attributes, MOST_PAIRS, Quantities, Text, is_name},
+    problem::FieldError,
+    routes::usages::UsageBody,
+};
+use proviso_ledger::{credits::Quantity, ids::Key, pairs, time::Timestamp};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeSeed, Error, IgnoredAny, MapAccess, Visitor},
+};
+use serde_json::json;
+use std::{borrow::Cow, fmt};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        ObjectBuilder, Ref, RefOr, Schema,
+        schema::{AdditionalProperties, Type},
+    },
+};
+
+const UNKNOWN: &str = "unknown field, expected quantities, attributes, entity or a name of OpenTelemetry's";
+
+/// The data of an event.
+#[derive(Debug, Default)]
+pub struct Data {
+    quantities: Option<Quantities>,
+    attributes: Vec<(String, String)>,
+    entity: Option<Key>,
+    said: Vec<Said>,
+}
+
+/// What one of OpenTelemetry's names said.
+#[derive(Debug)]
+struct Said {
+    /// Its row among the names.
+    row: usize,
+    /// The object that it stood in, as a JSON pointer into the data.
+    within: &'static str,
+    value: Value,
+}
+
+/// A value, and what it is one of.
+#[derive(Debug)]
+pub enum Value {
+    /// How much of a quantity.
+    Quantity(&'static str, Quantity),
+    /// The text of an attribute.
+    Attribute(&'static str, String),
+    /// Who used it.
+    Entity(Key),
+    /// Null, as some exporters write what they don't know.
+    Nothing,
+}
+
+impl Data {
+    /// The usage that it describes.
+    pub fn usage(self, feature: Key, occurred_at: Option<Timestamp>) -> Result<UsageBody, FieldError> {
+        let Self { quantities, mut attributes, mut entity, mut said } = self;
+        if quantities.is_none() && !said.iter().any(|one| matches!(one.value, Value::Quantity(..))) {
+            let detail = "must be given, empty or not, unless an OpenTelemetry name says how much was used";
+            return Err(FieldError::new("/data/quantities", detail));
+        }
+        let mut quantities = quantities.unwrap_or_default().0;
+        let own = quantities.len();
+        said.sort_by_key(|one| (one.row, one.within));
+        for Said { row, within, value } in said {
+            match value {
+                Value::Quantity(name, amount) => {
+                    match quantities.iter().enumerate().find(|(_, (known, _))| known == name) {
+                        None => quantities.push((name.to_owned(), amount)),
+                        Some((place, (_, known))) if place < own || *known == amount => {}
+                        Some(_) => return Err(contradiction(row, within, name)),
+                    }
+                }
+                Value::Attribute(name, text) => {
+                    if !attributes.iter().any(|(known, _)| known == name) {
+                        attributes.push((name.to_owned(), text));
+                    }
+                }
+                Value::Entity(key) => entity = entity.or(Some(key)),
+                Value::Nothing => {}
+            }
+        }
+        let quantities = Quantities(sorted("/data/quantities", quantities)?);
+        let attributes = Attributes(sorted("/data/attributes", attributes)?);
+        Ok(UsageBody { feature, quantities, attributes, entity, occurred_at })
+    }
+}
+
+#[cold]
+fn contradiction(row: usize, within: &str, quantity: &str) -> FieldError {
+    let name = NAMES.get(row).map_or("", |(name, _)| name);
+    let detail = format!("says another amount of {quantity} than another name of it does");
+    FieldError::new(format!("/data{within}/{name}"), detail)
+}
+
+fn sorted<T>(pointer: &str, mut map: Vec<(String, T)>) -> Result<Vec<(String, T)>, FieldError> {
+    if map.len() > MOST_PAIRS {
+        return Err(FieldError::new(pointer, format!("more than {MOST_PAIRS} entries")));
+    }
+    match pairs::sort(&mut map) {
+        Ok(()) => Ok(map),
+        Err(name) => Err(FieldError::new(pointer, format!("{name:?} stands there twice"))),
+    }
+}
+
+impl<'de> Deserialize<'de> for Data {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+        impl<'de> Visitor<'de> for Read {
+            type Value = Data;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Data, A::Error> {
+                let mut data = Data::default();
+                let (mut attributes, mut entity) = (None, None);
+                while let Some(name) = other_name(&mut map, "", &mut data.said)? {
+                    let again = match name.as_str() {
+                        "quantities" => data.quantities.replace(map.next_value()?).is_some(),
+                        "attributes" => attributes.replace(map.next_value::<Bag>()?).is_some(),
+                        "entity" => entity.replace(map.next_value()?).is_some(),
+                        _ => map.next_value_seed(Refuse(UNKNOWN))?,
+                    };
+                    if again {
+                        return Err(A::Error::custom(format_args!("{name:?} stands there twice")));
+                    }
+                }
+                let Bag { own, said } = attributes.unwrap_or_default();
+                data.attributes = own;
+                data.entity = entity.flatten();
+                data.said.extend(said);
+                Ok(data)
+            }
+        }
+        deserializer.deserialize_map(Read)
+    }
+}
+
+/// Attributes with OpenTelemetry's names among them.
+#[derive(Default)]
+struct Bag {
+    own: Vec<(String, String)>,
+    said: Vec<Said>,
+}
+
+impl<'de> Deserialize<'de> for Bag {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+        impl<'de> Visitor<'de> for Read {
+            type Value = Bag;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Bag, A::Error> {
+                let mut bag = Bag::default();
+                while let Some(name) = other_name(&mut map, "/attributes", &mut bag.said)? {
+                    if is_name(&name) {
+                        bag.own.push((name, map.next_value::<Text>()?.0));
+                    } else {
+                        let detail = "a name must be 1 to 128 characters of A-Z a-z 0-9 _ . : -";
+                        map.next_value_seed(Refuse(detail))?;
+                    }
+                }
+                Ok(bag)
+            }
+        }
+        deserializer.deserialize_map(Read)
+    }
+}
+
+/// Reads on to the next name that is none of OpenTelemetry's, whose value is then to be read.
+fn other_name<'de, A: MapAccess<'de>>(
+    map: &mut A,
+    within: &'static str,
+    said: &mut Vec<Said>,
+) -> Result<Option<String>, A::Error> {
+    while let Some(name) = map.next_key::<String>()? {
+        match otel::name(&name) {
+            Name::Known(row, meaning) => {
+                let value = map.next_value_seed(meaning)?;
+                said.push(Said { row, within, value });
+            }
+            Name::Ignored => drop(map.next_value::<IgnoredAny>()?),
+            Name::UnknownUsage => {
+                map.next_value_seed(Refuse("usage that is not understood: say it in quantities"))?;
+            }
+            Name::Other => return Ok(Some(name)),
+        }
+    }
+    Ok(None)
+}
+
+impl<'de> DeserializeSeed<'de> for Meaning {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        let value = match self {
+            Self::Quantity(name) => {
+                Option::deserialize(deserializer)?.map(|Amount(amount)| Value::Quantity(name, amount))
+            }
+            Self::Attribute(name) => {
+                Option::deserialize(deserializer)?.map(|Text(text)| Value::Attribute(name, text))
+            }
+            Self::Entity => Option::deserialize(deserializer)?.map(Value::Entity),
+        };
+        Ok(value.unwrap_or(Value::Nothing))
+    }
+}
+
+/// Refuses a value for its name: in the place of the value, so that the problem points there.
+struct Refuse(&'static str);
+
+impl<'de> DeserializeSeed<'de> for Refuse {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, _: D) -> Result<bool, D::Error> {
+        Err(D::Error::custom(self.0))
+    }
+}
+
+impl PartialSchema for Data {
+    fn schema() -> RefOr<Schema> {
+        let map = |of: &str, text: &str| {
+            let of = AdditionalProperties::RefOr(Ref::from_schema_name(of).into());
+            ObjectBuilder::new()
+                .schema_type(Type::Object)
+                .additional_properties(Some(of))
+                .description(Some(text))
+        };
+        let own = ObjectBuilder::new()
+            .schema_type(Type::Object)
+            .description(Some("What was used, in the words of a charge, in OpenTelemetry's, or in both."))
+            .property("quantities", map("Quantity", "How much of what; at most 64."))
+            .property(
+                "attributes",
+                map("Attribute", "What else is known; OpenTelemetry's names may stand here, too."),
+            )
+            .property("entity", described("Key", "The user, team or agent under the customer who used it."))
+            .examples([json!({
+                "gen_ai.request.model": "large",
+                "gen_ai.usage.input_tokens": 1200,
+                "gen_ai.usage.output_tokens": 300,
+                "user.id": "user-7"
+            })]);
+        let all = NAMES.iter().fold(own, |object, (name, meaning)| {
+            let (of, text) = match meaning {
+                Meaning::Quantity(quantity) => ("Quantity", format!("The quantity {quantity}.")),
+                Meaning::Attribute(attribute) => ("Attribute", format!("The attribute {attribute}.")),
+                Meaning::Entity => ("Key", "The entity.".to_owned()),
+            };
+            object.property(*name, described(of, &text))
+        });
+        all.into()
+    }
+}
+
+fn described(schema: &str, text: &str) -> Ref {
+    Ref::builder().ref_location_from_schema_name(schema).description(Some(text)).build()
+}
+
+impl ToSchema for Data {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("EventData")
+    }
+}

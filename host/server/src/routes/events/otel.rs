@@ -1,0 +1,117 @@
+//! The names of OpenTelemetry's semantic conventions for generative AI, and what each becomes of a usage. The conventions
+//! are in development: older names stay here beside the newer ones.
+
+/// What a name says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meaning {
+    /// How much of this quantity.
+    Quantity(&'static str),
+    /// The text of this attribute.
+    Attribute(&'static str),
+    /// Who under the customer used it.
+    Entity,
+}
+
+use Meaning::{Attribute, Entity, Quantity};
+
+/// The names that are understood. Where two say the same thing, the first one that is there is taken. The table of
+/// `docs/events.md` is this one.
+pub const NAMES: [(&str, Meaning); 16] = [
+    ("gen_ai.usage.input_tokens", Quantity("input_tokens")),
+    ("gen_ai.usage.prompt_tokens", Quantity("input_tokens")),
+    ("gen_ai.usage.output_tokens", Quantity("output_tokens")),
+    ("gen_ai.usage.completion_tokens", Quantity("output_tokens")),
+    ("gen_ai.usage.cache_read.input_tokens", Quantity("cache_read_input_tokens")),
+    ("gen_ai.usage.cache_write.input_tokens", Quantity("cache_creation_input_tokens")),
+    ("gen_ai.usage.cache_creation.input_tokens", Quantity("cache_creation_input_tokens")),
+    ("gen_ai.usage.reasoning.output_tokens", Quantity("reasoning_output_tokens")),
+    ("gen_ai.request.model", Attribute("model")),
+    ("gen_ai.response.model", Attribute("response_model")),
+    ("gen_ai.provider.name", Attribute("provider")),
+    ("gen_ai.system", Attribute("provider")),
+    ("gen_ai.operation.name", Attribute("operation")),
+    ("gen_ai.agent.name", Attribute("agent")),
+    ("user.id", Entity),
+    ("enduser.id", Entity),
+];
+
+/// Where names that carry usage stand: one that nobody knows must not be passed over.
+const USAGE: &str = "gen_ai.usage.";
+
+/// Other names that instrumentations put on the spans of generative AI: they say nothing of a usage.
+const IGNORED: [&str; 10] = [
+    "gen_ai.",
+    "openai.",
+    "aws.bedrock.",
+    "azure.ai.",
+    "mcp.",
+    "user.",
+    "enduser.",
+    "server.address",
+    "server.port",
+    "error.type",
+];
+
+/// What a name in `data` is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Name {
+    /// One of [`NAMES`]: its row and its meaning.
+    Known(usize, Meaning),
+    /// OpenTelemetry's, and of no matter here.
+    Ignored,
+    /// OpenTelemetry's, with usage in it that nobody here understands.
+    UnknownUsage,
+    /// None of OpenTelemetry's.
+    Other,
+}
+
+/// Looks a name up.
+pub fn name(text: &str) -> Name {
+    let rows = NAMES.iter().enumerate();
+    let known =
+        rows.filter(|(_, (known, _))| *known == text).map(|(row, (_, meaning))| (row, *meaning)).next();
+    let begins = |with: &str| if with.ends_with('.') { text.starts_with(with) } else { text == with };
+    match known {
+        Some((row, meaning)) => Name::Known(row, meaning),
+        None if text.starts_with(USAGE) => Name::UnknownUsage,
+        None if IGNORED.iter().any(|with| begins(with)) => Name::Ignored,
+        None => Name::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_told_apart() {
+        for (text, expected) in [
+            ("gen_ai.usage.input_tokens", Name::Known(0, Quantity("input_tokens"))),
+            ("enduser.id", Name::Known(15, Entity)),
+            ("gen_ai.usage.video_seconds", Name::UnknownUsage),
+            ("gen_ai.response.finish_reasons", Name::Ignored),
+            ("server.address", Name::Ignored),
+            ("server.addresses", Name::Other),
+            ("gen_ai", Name::Other),
+            ("region", Name::Other),
+        ] {
+            assert_eq!(name(text), expected, "{text}");
+        }
+    }
+
+    /// The page repeats the table row by row.
+    #[test]
+    fn the_page_has_the_same_table() {
+        let page = include_str!("../../../../../docs/events.md");
+        let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
+        let expected: Vec<String> = NAMES
+            .iter()
+            .map(|(name, meaning)| match meaning {
+                Quantity(quantity) => format!("| `{name}` | quantity `{quantity}` |"),
+                Attribute(attribute) => format!("| `{name}` | attribute `{attribute}` |"),
+                Entity => format!("| `{name}` | `entity` |"),
+            })
+            .collect();
+        assert_eq!(rows, expected);
+    }
+}

@@ -1,0 +1,127 @@
+//! Rows of either database in, the crate's own rows out. What a column must not hold is reported as corrupt.
+
+use crate::{
+    StoreError,
+    rows::{CustomerRow, KeyHash, StoredEntry, StoredRequest, StoredSnapshot},
+};
+use proviso_ledger::{
+    ids::{CustomerId, Seq},
+    time::Timestamp,
+};
+use sqlx::{Row, postgres::PgRow, sqlite::SqliteRow};
+
+/// A row whose columns are read by position.
+pub trait Columns {
+    fn integer(&self, column: usize) -> Result<i64, StoreError>;
+    fn optional(&self, column: usize) -> Result<Option<i64>, StoreError>;
+    fn flag(&self, column: usize) -> Result<bool, StoreError>;
+    fn text(&self, column: usize) -> Result<&str, StoreError>;
+    fn blob(&self, column: usize) -> Result<&[u8], StoreError>;
+}
+
+macro_rules! columns {
+    ($row:ty) => {
+        impl Columns for $row {
+            fn integer(&self, column: usize) -> Result<i64, StoreError> {
+                Ok(self.try_get(column)?)
+            }
+
+            fn optional(&self, column: usize) -> Result<Option<i64>, StoreError> {
+                Ok(self.try_get(column)?)
+            }
+
+            fn flag(&self, column: usize) -> Result<bool, StoreError> {
+                Ok(self.try_get(column)?)
+            }
+
+            fn text(&self, column: usize) -> Result<&str, StoreError> {
+                Ok(self.try_get(column)?)
+            }
+
+            fn blob(&self, column: usize) -> Result<&[u8], StoreError> {
+                Ok(self.try_get(column)?)
+            }
+        }
+    };
+}
+
+columns!(SqliteRow);
+columns!(PgRow);
+
+/// What was read does not make sense.
+pub fn broken(detail: impl std::fmt::Display) -> StoreError {
+    StoreError::Corrupt { detail: detail.to_string() }
+}
+
+/// A number as a database keeps it; larger ones than it can keep do not exist.
+pub fn integer(seq: Seq) -> i64 {
+    i64::try_from(seq).unwrap_or(i64::MAX)
+}
+
+/// Any other type of whole numbers.
+pub fn number<T: TryFrom<i64, Error: std::fmt::Display>>(
+    row: &impl Columns,
+    column: usize,
+) -> Result<T, StoreError> {
+    T::try_from(row.integer(column)?).map_err(broken)
+}
+
+pub fn seq(row: &impl Columns, column: usize) -> Result<Seq, StoreError> {
+    number(row, column)
+}
+
+pub fn key(row: &impl Columns, column: usize) -> Result<CustomerId, StoreError> {
+    row.text(column)?.parse().map_err(broken)
+}
+
+pub fn bytes<const N: usize>(row: &impl Columns, column: usize) -> Result<[u8; N], StoreError> {
+    row.blob(column)?.try_into().map_err(broken)
+}
+
+/// `seq, at, hash, body`, from a column on.
+pub fn entry(row: &impl Columns, from: usize) -> Result<StoredEntry, StoreError> {
+    let at = Timestamp(row.integer(from + 1)?);
+    let body = row.text(from + 3)?.to_owned();
+    Ok(StoredEntry { seq: seq(row, from)?, at, hash: bytes(row, from + 2)?, body })
+}
+
+/// `seq, at, state`, from a column on.
+pub fn snapshot(row: &impl Columns, from: usize) -> Result<StoredSnapshot, StoreError> {
+    let at = Timestamp(row.integer(from + 1)?);
+    Ok(StoredSnapshot { seq: seq(row, from)?, at, state: row.text(from + 2)?.to_owned() })
+}
+
+/// `customer_id, created_at, due_at, closed, profile`.
+pub fn customer_row(row: &impl Columns) -> Result<CustomerRow, StoreError> {
+    Ok(CustomerRow {
+        customer: key(row, 0)?,
+        created_at: Timestamp(row.integer(1)?),
+        due_at: row.optional(2)?.map(Timestamp),
+        closed: row.flag(3)?,
+        profile: row.text(4)?.to_owned(),
+    })
+}
+
+/// `request_hash, at, status, body`.
+pub fn request(row: &impl Columns, key_hash: KeyHash) -> Result<StoredRequest, StoreError> {
+    Ok(StoredRequest {
+        key_hash,
+        request_hash: bytes(row, 0)?,
+        at: Timestamp(row.integer(1)?),
+        status: number(row, 2)?,
+        body: row.text(3)?.to_owned(),
+    })
+}
+
+/// Sorts entries and makes sure that none is missing.
+pub fn in_order(customer: &CustomerId, entries: &mut [StoredEntry], first: Seq) -> Result<(), StoreError> {
+    entries.sort_unstable_by_key(|entry| entry.seq);
+    let mut expected = first;
+    for entry in entries {
+        if entry.seq != expected {
+            return Err(broken(format!("entry {expected} of {customer} is missing")));
+        }
+        expected = expected.saturating_add(1);
+    }
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! Every question to the journal and its caches. In come ids, out come rows; nothing is written here.
+//!
+//! Lists of ids go in as arrays, and each id is looked up for itself (`LATERAL`): no statement joins two customers'
+//! rows.
+
+use super::pool::Pool;
+use crate::{
+    StoreError,
+    columns::{self, Columns, broken, customer_row, in_order, integer, seq, snapshot},
+    rows::{CustomerRow, KeyHash, LoadedCustomer, StoredEntry, StoredSnapshot},
+};
+use proviso_ledger::{
+    ids::{CustomerId, Seq},
+    time::Timestamp,
+};
+use sqlx::postgres::PgRow;
+
+/// Snapshots (without a hash) and entries in one answer, so that both are as of one moment.
+const LOAD: &str = "\
+WITH wanted AS MATERIALIZED ( \
+  SELECT w.index, w.customer_id, greatest(w.seq, s.seq) AS known, s.seq, s.at, s.state \
+  FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS w (customer_id, seq, index) \
+  LEFT JOIN LATERAL (SELECT seq, at, state FROM snapshots \
+    WHERE customer_id = w.customer_id AND w.seq = 0 ORDER BY snapshots.seq DESC LIMIT 1) AS s ON true) \
+SELECT index, seq, at, NULL::bytea, state FROM wanted WHERE seq IS NOT NULL \
+UNION ALL \
+SELECT w.index, e.seq, e.at, e.hash, e.body FROM wanted AS w CROSS JOIN LATERAL ( \
+  SELECT seq, at, hash, body FROM entries \
+  WHERE customer_id = w.customer_id AND entries.seq > w.known ORDER BY entries.seq) AS e";
+
+pub async fn load(pool: &Pool, known: &[(CustomerId, Seq)]) -> Result<Vec<LoadedCustomer>, StoreError> {
+    let mut loaded = vec![LoadedCustomer::default(); known.len()];
+    if known.is_empty() {
+        return Ok(loaded);
+    }
+    let customers: Vec<_> = known.iter().map(|(customer, _)| customer.as_str()).collect();
+    let seqs: Vec<_> = known.iter().map(|(_, seq)| integer(*seq)).collect();
+    for row in pool.fetch(|| sqlx::query(LOAD).bind(&customers).bind(&seqs)).await? {
+        let slot = asked(&mut loaded, &row)?;
+        match sqlx::Row::try_get_raw(&row, 3).is_ok_and(|hash| sqlx::ValueRef::is_null(&hash)) {
+            true => {
+                let (seq, at, state) = (seq(&row, 1)?, Timestamp(row.integer(2)?), row.text(4)?.to_owned());
+                slot.snapshot = Some(StoredSnapshot { seq, at, state });
+            }
+            false => slot.tail.push(columns::entry(&row, 1)?),
+        }
+    }
+    for ((customer, seq), loaded) in known.iter().zip(&mut loaded) {
+        let first = loaded.snapshot.as_ref().map_or(*seq, |snapshot| snapshot.seq).saturating_add(1);
+        in_order(customer, &mut loaded.tail, first)?;
+    }
+    Ok(loaded)
+}
+
+/// What a row is about, by its first column, which counts from 1.
+fn asked<'a, T>(slots: &'a mut [T], row: &PgRow) -> Result<&'a mut T, StoreError> {
+    let index: usize = columns::number(row, 0)?;
+    let slot = index.checked_sub(1).and_then(|index| slots.get_mut(index));
+    slot.ok_or_else(|| broken("an answer to what was not asked"))
+}
+
+pub async fn find_keys(pool: &Pool, keys: &[(CustomerId, KeyHash)]) -> Result<Vec<Option<Seq>>, StoreError> {
+    let sql = "SELECT w.index, i.seq \
+               FROM unnest($1::text[], $2::bytea[]) WITH ORDINALITY AS w (customer_id, key_hash, index) \
+               CROSS JOIN LATERAL (SELECT seq FROM idempotency \
+                 WHERE customer_id = w.customer_id AND key_hash = w.key_hash LIMIT 1) AS i";
+    let mut found = vec![None; keys.len()];
+    if keys.is_empty() {
+        return Ok(found);
+    }
+    let customers: Vec<_> = keys.iter().map(|(customer, _)| customer.as_str()).collect();
+    let hashes: Vec<_> = keys.iter().map(|(_, hash)| hash.as_slice()).collect();
+    for row in pool.fetch(|| sqlx::query(sql).bind(&customers).bind(&hashes)).await? {
+        *asked(&mut found, &row)? = Some(seq(&row, 1)?);
+    }
+    Ok(found)
+}
+
+pub async fn entries(
+    pool: &Pool,
+    customer: &CustomerId,
+    after: Seq,
+    limit: u32,
+) -> Result<Vec<StoredEntry>, StoreError> {
+    let sql = "SELECT seq, at, hash, body FROM entries WHERE customer_id = $1 AND seq > $2 \
+               ORDER BY seq LIMIT $3";
+    let query = || sqlx::query(sql).bind(customer.as_str()).bind(integer(after)).bind(i64::from(limit));
+    let mut entries = decode(&pool.fetch(query).await?)?;
+    in_order(customer, &mut entries, after.saturating_add(1))?;
+    Ok(entries)
+}
+
+pub async fn entries_before(
+    pool: &Pool,
+    customer: &CustomerId,
+    before: Option<Seq>,
+    limit: u32,
+) -> Result<Vec<StoredEntry>, StoreError> {
+    let sql = "SELECT seq, at, hash, body FROM entries WHERE customer_id = $1 AND seq < $2 \
+               ORDER BY seq DESC LIMIT $3";
+    let before = before.map_or(i64::MAX, integer);
+    let query = || sqlx::query(sql).bind(customer.as_str()).bind(before).bind(i64::from(limit));
+    decode(&pool.fetch(query).await?)
+}
+
+fn decode(rows: &[PgRow]) -> Result<Vec<StoredEntry>, StoreError> {
+    rows.iter().map(|row| columns::entry(row, 0)).collect()
+}
+
+pub async fn seq_at(pool: &Pool, customer: &CustomerId, at: Timestamp) -> Result<Seq, StoreError> {
+    // A binary search: numbers have no gaps and times never go backwards. The answer lies in low..=high.
+    let sql = "WITH RECURSIVE search (low, high) AS ( \
+                 SELECT 0::bigint, coalesce((SELECT seq FROM entries WHERE customer_id = $1 \
+                                             ORDER BY seq DESC LIMIT 1), 0) \
+                 UNION ALL \
+                 SELECT CASE WHEN e.at <= $2 THEN e.seq ELSE low END, \
+                        CASE WHEN e.at <= $2 THEN high ELSE e.seq - 1 END \
+                 FROM search CROSS JOIN LATERAL (SELECT seq, at FROM entries \
+                   WHERE customer_id = $1 AND seq = (low + high + 1) / 2 LIMIT 1) AS e \
+                 WHERE low < high) \
+               SELECT low FROM search WHERE low = high";
+    let found = pool.fetch(|| sqlx::query(sql).bind(customer.as_str()).bind(at.0)).await?;
+    seq(found.first().ok_or_else(|| broken(format!("the journal of {customer} has a gap")))?, 0)
+}
+
+pub async fn snapshot_before(
+    pool: &Pool,
+    customer: &CustomerId,
+    seq: Seq,
+) -> Result<Option<StoredSnapshot>, StoreError> {
+    let sql = "SELECT seq, at, state FROM snapshots WHERE customer_id = $1 AND seq <= $2 \
+               ORDER BY seq DESC LIMIT 1";
+    let rows = pool.fetch(|| sqlx::query(sql).bind(customer.as_str()).bind(integer(seq))).await?;
+    rows.first().map(|row| snapshot(row, 0)).transpose()
+}
+
+pub async fn customers(
+    pool: &Pool,
+    after: Option<&CustomerId>,
+    limit: u32,
+) -> Result<Vec<CustomerRow>, StoreError> {
+    let sql = "SELECT customer_id, created_at, due_at, closed, profile FROM customers \
+               WHERE customer_id > $1 ORDER BY customer_id LIMIT $2";
+    // Every key is above the empty text.
+    let after = after.map_or("", CustomerId::as_str);
+    let rows = pool.fetch(|| sqlx::query(sql).bind(after).bind(i64::from(limit))).await?;
+    rows.iter().map(customer_row).collect()
+}
+
+pub async fn customer(pool: &Pool, customer: &CustomerId) -> Result<Option<CustomerRow>, StoreError> {
+    let sql = "SELECT customer_id, created_at, due_at, closed, profile FROM customers WHERE customer_id = $1";
+    let rows = pool.fetch(|| sqlx::query(sql).bind(customer.as_str())).await?;
+    rows.first().map(customer_row).transpose()
+}

@@ -1,0 +1,56 @@
+//! What the databases report in, this crate's errors out. Nothing of sqlx is seen beyond this crate.
+
+use crate::StoreError;
+use sqlx::{error::DatabaseError, postgres::PgDatabaseError};
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let detail = error.to_string();
+        match &error {
+            sqlx::Error::Database(database) => match database.try_downcast_ref::<PgDatabaseError>() {
+                Some(postgres) => of_postgres(postgres),
+                None => of_sqlite(&**database, detail),
+            },
+            sqlx::Error::ColumnDecode { .. }
+            | sqlx::Error::Decode(_)
+            | sqlx::Error::ColumnNotFound(_)
+            | sqlx::Error::ColumnIndexOutOfBounds { .. }
+            | sqlx::Error::RowNotFound => Self::Corrupt { detail },
+            sqlx::Error::Tls(_) | sqlx::Error::Configuration(_) => Self::Refused { detail },
+            sqlx::Error::PoolClosed => Self::Closed,
+            _ => Self::Unavailable { detail },
+        }
+    }
+}
+
+/// By the primary result code, the low byte of an extended one: <https://sqlite.org/rescode.html>.
+fn of_sqlite(error: &dyn DatabaseError, detail: String) -> StoreError {
+    const READONLY: i32 = 8;
+    const CORRUPT: i32 = 11;
+    const FULL: i32 = 13;
+    const CONSTRAINT: i32 = 19;
+    const MISMATCH: i32 = 20;
+    const NOTADB: i32 = 26;
+    match error.code().and_then(|code| code.parse::<i32>().ok()).unwrap_or(0) & 0xff {
+        READONLY => StoreError::ReadOnly,
+        FULL => StoreError::DiskFull,
+        CORRUPT | NOTADB | CONSTRAINT | MISMATCH => StoreError::Corrupt { detail },
+        _ => StoreError::Unavailable { detail },
+    }
+}
+
+/// By SQLSTATE: <https://www.postgresql.org/docs/current/errcodes-appendix.html>. Its first two characters are the class.
+fn of_postgres(error: &PgDatabaseError) -> StoreError {
+    let (code, detail) = (error.code(), format!("{} ({})", error.message(), error.code()));
+    match (code.get(..2), code) {
+        // The disk; and nothing else of the class, which is about connections and memory.
+        (_, "53100") => StoreError::DiskFull,
+        // Read-only transactions: a server that was made a standby, or a session that only reads.
+        (_, "25006") => StoreError::Standby,
+        // Authorization, an unknown database, a missing privilege.
+        (Some("28" | "3D"), _) | (_, "42501") => StoreError::Refused { detail },
+        // Data that does not fit, violated constraints, unknown tables and columns, damaged pages and indexes.
+        (Some("22" | "23" | "42"), _) | (_, "XX001" | "XX002") => StoreError::Corrupt { detail },
+        _ => StoreError::Unavailable { detail },
+    }
+}
