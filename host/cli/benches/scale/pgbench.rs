@@ -17,8 +17,6 @@ create table ledger (
     charged_at timestamptz not null default now(),
     unique (account, idempotency_key)
 );
-insert into account select n, 1000000000000000 from generate_series(1, 10000) n;
-vacuum analyze;
 ";
 const SCRIPT: &str = r#"
 \set account random(1, :accounts)
@@ -35,7 +33,7 @@ const SOUND: &str = "select (select sum(1000000000000000 - balance) from account
 /// Threads of the load generator.
 const THREADS: &str = "2";
 
-/// A database with 10,000 accounts.
+/// A database with accounts.
 pub struct Pgbench {
     cluster: Rc<Cluster>,
     database: String,
@@ -43,9 +41,11 @@ pub struct Pgbench {
 }
 
 impl Pgbench {
-    pub fn new(cluster: &Rc<Cluster>) -> Self {
+    pub fn new(cluster: &Rc<Cluster>, accounts: usize) -> Self {
         let database = cluster.create_database();
-        for statement in SCHEMA.split_inclusive(';').filter(|statement| !statement.trim().is_empty()) {
+        let fill =
+            format!("insert into account select n, 1000000000000000 from generate_series(1, {accounts}) n");
+        for statement in [SCHEMA, &fill, "vacuum analyze"] {
             cluster.sql(&database, statement);
         }
         let folder = tempfile::tempdir().unwrap();

@@ -56,7 +56,7 @@ async fn enter(database: &Database, places: &[Place; 2], options: &Options, rows
     let adjusted = place::customers(&ours.host, "a", options.customers).await;
     let pgbench = match database {
         Database::Sqlite => None,
-        Database::Postgres(cluster) => Some(Rc::new(Pgbench::new(cluster))),
+        Database::Postgres(cluster) => Some(Rc::new(Pgbench::new(cluster, options.customers))),
     };
 
     let row = |name: String, host: &Rc<Host>, load: Load| Contender::new(name, database, &[host], load);

@@ -18,7 +18,7 @@ const SWAPS: usize = 10;
 
 /// When a swap began and how long its steps took, in microseconds.
 struct Swap {
-    began: u32,
+    began: f64,
     upload: f64,
     bind: f64,
     first_decision: f64,
@@ -41,6 +41,7 @@ pub async fn run(options: &Options) {
         "in all ms",
         "p99 before ms",
         "p99 meanwhile ms",
+        "p99 while binding ms",
         "most before ms",
         "most meanwhile ms",
         "requests meanwhile",
@@ -61,7 +62,8 @@ pub async fn run(options: &Options) {
                 swaps
             })
             .await;
-        let during = meanwhile(&answers, &swaps);
+        let during = within(&answers, swaps.iter().map(|swap| (swap.began, swap.ended())));
+        let binding = within(&answers, swaps.iter().map(|swap| (swap.began + swap.upload, swap.ended())));
         let step = |of: fn(&Swap) -> f64| ms(median(swaps.iter().map(of)));
         table.row([
             format!("{policy}, {count} times"),
@@ -72,6 +74,7 @@ pub async fn run(options: &Options) {
             step(Swap::micros),
             ms(before.p99),
             ms(during.p99),
+            ms(binding.p99),
             ms(before.most),
             ms(during.most),
             answers.timed.len().to_string(),
@@ -113,7 +116,7 @@ impl Swap {
         }
         let micros = |time: std::time::Duration| time.as_secs_f64() * 1e6;
         Self {
-            began: (began - origin).as_micros() as u32,
+            began: micros(began - origin),
             upload: micros(uploaded),
             bind: micros(bound - uploaded),
             first_decision: micros(began.elapsed() - bound),
@@ -123,14 +126,17 @@ impl Swap {
     fn micros(&self) -> f64 {
         self.upload + self.bind + self.first_decision
     }
+
+    fn ended(&self) -> f64 {
+        self.began + self.micros()
+    }
 }
 
-/// How long those took that were answered during a swap.
-fn meanwhile(answers: &Answers, swaps: &[Swap]) -> Latency {
-    let during = |at: u32| {
-        swaps.iter().any(|swap| (0.0..=swap.micros()).contains(&(f64::from(at) - f64::from(swap.began))))
-    };
-    Latency::of(answers.timed.iter().filter(|timed| during(timed.at)).map(|timed| timed.took).collect())
+/// How long those took that were answered within some spans of time, in microseconds since the load began.
+fn within(answers: &Answers, spans: impl Iterator<Item = (f64, f64)>) -> Latency {
+    let spans: Vec<_> = spans.collect();
+    let is_within = |at: u32| spans.iter().any(|(from, to)| (*from..=*to).contains(&f64::from(at)));
+    Latency::of(answers.timed.iter().filter(|timed| is_within(timed.at)).map(|timed| timed.took).collect())
 }
 
 /// Four policies, each with settings under which the charges cost the same.
