@@ -41,6 +41,8 @@ struct Round {
     database_cpu: Option<f64>,
     /// For each 1,000 charges.
     conflicts: Option<f64>,
+    /// Requests that were sent in vain, for each 1,000 charges.
+    in_vain: Option<f64>,
 }
 
 impl Contender {
@@ -75,11 +77,15 @@ impl Contender {
     async fn measure(&self, options: &Options, seconds: f64) -> Round {
         let database_before = self.database.cpu_micros();
         let (host_before, conflicts_before) = (self.host_cpu_micros(), self.conflicts().await);
-        let (per_second, charges, latency) = match &self.work {
-            Work::Alone(pgbench, accounts) => pgbench.run(*accounts, options.connections, seconds).await,
+        let (per_second, charges, latency, in_vain) = match &self.work {
+            Work::Alone(pgbench, accounts) => {
+                let (per_second, charges, latency) =
+                    pgbench.run(*accounts, options.connections, seconds).await;
+                (per_second, charges, latency, None)
+            }
             Work::Hosts(_, load) => {
                 let answers = load.run(seconds).await;
-                (answers.per_second(), answers.count(), answers.latency())
+                (answers.per_second(), answers.count(), answers.latency(), Some(answers.attempts() as u64))
             }
         };
         let each = |before: Option<u64>, after: Option<u64>| Some((after? - before?) as f64 / charges as f64);
@@ -89,6 +95,7 @@ impl Contender {
             host_cpu: each(host_before, self.host_cpu_micros()),
             database_cpu: each(database_before, self.database.cpu_micros()),
             conflicts: each(conflicts_before, self.conflicts().await).map(|each| each * 1e3),
+            in_vain: each(Some(0), in_vain).map(|each| each * 1e3),
         }
     }
 
@@ -153,6 +160,7 @@ fn print(contenders: &[Contender]) {
         "host CPU µs/charge",
         "database CPU µs/charge",
         "conflicts/1000 charges",
+        "503s/1000 charges",
     ]);
     for contender in contenders {
         let ours = contender.ours.and_then(|place| contenders.get(place)).map(Contender::per_second);
@@ -171,6 +179,7 @@ fn print(contenders: &[Contender]) {
             or_none(contender.median(|round| round.host_cpu), 1),
             or_none(contender.median(|round| round.database_cpu), 1),
             or_none(contender.median(|round| round.conflicts), 2),
+            or_none(contender.median(|round| round.in_vain), 2),
         ]);
     }
     table.print();

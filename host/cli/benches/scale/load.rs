@@ -23,6 +23,9 @@ use tokio::{sync::Semaphore, task::JoinSet};
 /// Seconds that outlast whatever a load runs beside.
 const LONG: f64 = 3_600.0;
 
+/// Before a request is sent again.
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// What is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command {
@@ -64,6 +67,8 @@ pub struct Load {
     pub connections: usize,
     pub pace: Pace,
     pub route: Route,
+    /// Whether a request that two hosts quarrel over is sent again, with the same key. Otherwise it ends the benchmark.
+    pub persistent: bool,
 }
 
 /// An answer.
@@ -73,6 +78,8 @@ pub struct Timed {
     pub at: u32,
     /// How long it took, in microseconds.
     pub took: u32,
+    /// How often it was sent before.
+    pub attempts: u32,
 }
 
 /// All answers of a load.
@@ -94,6 +101,7 @@ impl Load {
             connections,
             pace: Pace::Closed,
             route: Route::Any,
+            persistent: false,
         }
     }
 
@@ -175,19 +183,29 @@ impl Run {
         let (mut timed, mut request) = (Vec::new(), Request::default());
         while let Some(due) = self.turn().await {
             request.compose(&self.load, place, &mut draw);
-            let path = request.path.as_str();
-            let answer = wire
-                .send("POST", path, "application/json", Some(&request.key), request.body.as_bytes())
-                .await
-                .yes();
-            request.check(self.load.command, answer.body);
-            let took = due.elapsed().as_micros() as u32;
-            timed.push(Timed { at: self.began.elapsed().as_micros() as u32, took });
+            let attempts = self.send(&mut wire, &request).await;
+            let at = self.began.elapsed().as_micros() as u32;
+            timed.push(Timed { at, took: due.elapsed().as_micros() as u32, attempts });
             if self.load.command != Command::Check && self.load.command != Command::Adjust {
                 request.customers.iter().for_each(|number| self.load.population.charged(*number));
             }
         }
         timed
+    }
+
+    /// Sends a request until it is answered; returns how often it was sent in vain.
+    async fn send(&self, wire: &mut Wire, request: &Request) -> u32 {
+        for attempts in 0.. {
+            let (key, body) = (Some(request.key.as_str()), request.body.as_bytes());
+            let answer = wire.send("POST", &request.path, "application/json", key, body).await;
+            if self.load.persistent && answer.status == 503 && answer.json()["code"] == "contention" {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+            request.check(self.load.command, answer.yes().body);
+            return attempts;
+        }
+        unreachable!("attempts don't end")
     }
 
     /// Waits for the next request's time; none when the run is over.
@@ -315,6 +333,11 @@ impl Answers {
     /// Charges, checks or whatever was sent.
     pub fn count(&self) -> usize {
         self.timed.len() * self.each
+    }
+
+    /// Requests that were sent in vain.
+    pub fn attempts(&self) -> usize {
+        self.timed.iter().map(|timed| timed.attempts as usize).sum()
     }
 
     pub fn latency(&self) -> Latency {

@@ -60,7 +60,7 @@ pub struct Options {
     /// Where filled SQLite files are kept for the next run, instead of in a temporary folder
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
-    /// Policies, swaps or whatever else the case counts; each case has its own default
+    /// Policies, swaps or entries, whatever the case counts; each has its own default
     #[arg(long)]
     count: Option<usize>,
     /// Cargo says so

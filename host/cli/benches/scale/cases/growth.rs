@@ -18,8 +18,15 @@ const CACHED: &str = "10000";
 /// Customers of the rows in which every state is in memory.
 const WARM: usize = 1_000;
 
+/// Entries of the larger databases, unless said otherwise.
+const FEW: usize = 1_000_000;
+const MANY: usize = 10_000_000;
+/// Entries of a customer in the largest one.
+const ENTRIES_EACH: usize = 10;
+
 pub async fn run(options: &Options) {
-    let [customers, entries] = if options.long { [1_000_000, 10_000_000] } else { [100_000, 1_000_000] };
+    let entries = options.count.unwrap_or(if options.long { MANY } else { FEW });
+    let customers = entries / ENTRIES_EACH;
     let sizes = [
         Size { customers: WARM, entries: 10_000 },
         Size { customers: WARM, entries },

@@ -21,7 +21,7 @@ pub async fn run(options: &Options) {
 
     let both = vec![first.address.clone(), second.address.clone()];
     let one = |population| Load::charges(&first, population, options.connections);
-    let two = |population, route| Load { hosts: both.clone(), route, ..one(population) };
+    let two = |population, route| Load { hosts: both.clone(), route, persistent: true, ..one(population) };
     let hosts = [&first, &second];
     let many = format!("{} customers", options.customers);
     let contenders = vec![
