@@ -3,6 +3,7 @@
 
 use crate::{
     Options,
+    host::Host,
     load::{Command, Latency, Load, Pace},
     place::{self, Database, Place},
     table::{Table, median, ms, number},
@@ -35,32 +36,54 @@ pub async fn run(options: &Options) {
         "p50, check / charge",
         "p99, check / charge",
     ]);
+    let mut contests = Vec::new();
     for database in Database::chosen(options) {
-        let rows = measure(&database, options).await;
-        add(&mut table, database.name(), &rows);
+        contests.push(Contest::start(database, options).await);
+    }
+    for _ in 0..options.rounds {
+        for contest in &mut contests {
+            contest.round(options).await;
+        }
+    }
+    for contest in contests {
+        contest.closed.population.verify(&mut contest.host.wire().await).await;
+        add(&mut table, contest.database.name(), &contest.rows);
     }
     table.print();
 }
 
-async fn measure(database: &Database, options: &Options) -> [Row; 4] {
-    let place = Place::fresh(database);
-    let host = place.serve_pro(&[]).await;
-    let spread = place::customers(&host, "c", options.customers).await;
-    let closed = Load::charges(&host, &spread, options.connections);
-    closed.run(1.0).await;
-    let idle_charges = Load { connections: 1, ..closed.clone() };
-    let idle_checks = Load { command: Command::Check, ..idle_charges.clone() };
-    let checks = Load {
-        command: Command::Check,
-        connections: options.connections.div_ceil(4),
-        pace: Pace::Open(CHECKS),
-        ..closed.clone()
-    };
-    let mut rows: [Row; 4] = Default::default();
-    for _ in 0..options.rounds {
+/// Charges and checks on one of the databases.
+struct Contest {
+    database: Database,
+    closed: Load,
+    rows: [Row; 4],
+    host: Host,
+    _place: Place,
+}
+
+impl Contest {
+    async fn start(database: Database, options: &Options) -> Self {
+        let place = Place::fresh(&database);
+        let host = place.serve_pro(&[]).await;
+        let spread = place::customers(&host, "c", options.customers).await;
+        let closed = Load::charges(&host, &spread, options.connections);
+        closed.run(1.0).await;
+        Self { database, closed, rows: Default::default(), host, _place: place }
+    }
+
+    async fn round(&mut self, options: &Options) {
+        let closed = &self.closed;
         let half = closed.run(options.seconds).await.per_second() / 2.0;
+        let idle_charges = Load { connections: 1, ..closed.clone() };
+        let idle_checks = Load { command: Command::Check, ..idle_charges.clone() };
         let charges = Load { pace: Pace::Open(half), ..closed.clone() };
-        let [idle_charge, idle_check, busy_charge, busy_check] = &mut rows;
+        let checks = Load {
+            command: Command::Check,
+            connections: options.connections.div_ceil(4),
+            pace: Pace::Open(CHECKS),
+            ..closed.clone()
+        };
+        let [idle_charge, idle_check, busy_charge, busy_check] = &mut self.rows;
         idle_charge.measure(&idle_charges, options.seconds).await;
         idle_check.measure(&idle_checks, options.seconds).await;
         tokio::join!(
@@ -68,8 +91,6 @@ async fn measure(database: &Database, options: &Options) -> [Row; 4] {
             busy_check.measure(&checks, options.seconds),
         );
     }
-    spread.verify(&mut host.wire().await).await;
-    rows
 }
 
 fn add(table: &mut Table, database: &str, rows: &[Row; 4]) {

@@ -61,8 +61,9 @@ pub async fn run(options: &Options) {
     let one = Arc::new(Population::known(&mut wire, "one", 1_000).await);
     let any = Arc::new(Population::known(&mut wire, "p", count).await);
     for connections in [1, options.connections] {
-        for (name, population) in [("one policy for all", &one), ("a random one for each charge", &any)] {
-            let (latency, per_second) = rounds(options, &Load::charges(&host, population, connections)).await;
+        let loads = [&one, &any].map(|population| Load::charges(&host, population, connections));
+        let names = ["one policy for all", "a random one for each charge"];
+        for (name, (latency, per_second)) in names.iter().zip(rounds(options, &loads).await) {
             let name = format!("{name}, {connections} connections");
             print(&mut table, name, Some(latency), Some(per_second), host.process().footprint());
         }
@@ -73,15 +74,22 @@ pub async fn run(options: &Options) {
     table.print();
 }
 
-async fn rounds(options: &Options, load: &Load) -> (Latency, f64) {
-    let (mut latencies, mut per_second) = (Vec::new(), Vec::new());
-    load.run(1.0).await;
-    for _ in 0..options.rounds {
-        let answers = load.run(options.seconds).await;
-        latencies.push(answers.latency());
-        per_second.push(answers.per_second());
+/// Latency and charges a second of some loads that take turns.
+async fn rounds(options: &Options, loads: &[Load; 2]) -> [(Latency, f64); 2] {
+    let mut seen = [const { Vec::new() }; 2];
+    for load in loads {
+        load.run(1.0).await;
     }
-    (Latency::median(&latencies), crate::table::median(per_second))
+    for _ in 0..options.rounds {
+        for (load, seen) in loads.iter().zip(&mut seen) {
+            let answers = load.run(options.seconds).await;
+            seen.push((answers.latency(), answers.per_second()));
+        }
+    }
+    seen.map(|seen| {
+        let (latencies, per_second): (Vec<_>, Vec<_>) = seen.into_iter().unzip();
+        (Latency::median(&latencies), crate::table::median(per_second))
+    })
 }
 
 /// One charge of each policy, one after another: each is loaded from the cache of compiled code.

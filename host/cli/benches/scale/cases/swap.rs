@@ -3,6 +3,7 @@
 
 use crate::{
     Options,
+    host::Host,
     load::{Answers, Latency, Load},
     modules,
     place::{self, Database, Place},
@@ -13,8 +14,8 @@ use crate::{
 use serde_json::{Value, json};
 use std::time::Instant;
 
-/// Swaps to each policy, unless said otherwise.
-const SWAPS: usize = 10;
+/// Swaps to each policy in each round, unless said otherwise.
+const SWAPS: usize = 5;
 
 /// When a swap began and how long its steps took, in microseconds.
 struct Swap {
@@ -24,14 +25,82 @@ struct Swap {
     first_decision: f64,
 }
 
+/// A policy, and what was seen while its versions were swapped in.
+struct Row {
+    policy: &'static str,
+    settings: Value,
+    module: Vec<u8>,
+    swaps: Vec<Swap>,
+    before: Vec<Latency>,
+    meanwhile: Vec<Latency>,
+    binding: Vec<Latency>,
+    requests: usize,
+}
+
+impl Row {
+    fn new((policy, settings): (&'static str, Value)) -> Self {
+        let module = modules::shipped(policy);
+        let (swaps, before, meanwhile, binding) = Default::default();
+        Self { policy, settings, module, swaps, before, meanwhile, binding, requests: 0 }
+    }
+
+    async fn round(&mut self, host: &Host, load: &Load, count: usize, seconds: f64) {
+        self.before.push(load.run(seconds).await.latency());
+        let (mut wire, mut probe) = (host.wire().await, host.wire().await);
+        let Self { policy, settings, module, swaps, .. } = &*self;
+        let (made, answers) = load
+            .run_beside(async {
+                let (mut made, began) = (Vec::new(), Instant::now());
+                for number in swaps.len()..swaps.len() + count {
+                    let module = modules::distinct(module, &format!("{policy} {number}"));
+                    made.push(Swap::make(&mut wire, &mut probe, began, policy, settings, &module).await);
+                }
+                made
+            })
+            .await;
+        self.meanwhile.push(within(&answers, made.iter().map(|swap| (swap.began, swap.ended()))));
+        self.binding.push(within(&answers, made.iter().map(|swap| (swap.began + swap.upload, swap.ended()))));
+        self.requests += answers.timed.len();
+        self.swaps.extend(made);
+    }
+
+    fn cells(&self) -> [String; 13] {
+        let step = |of: fn(&Swap) -> f64| ms(median(self.swaps.iter().map(of)));
+        let [before, meanwhile, binding] =
+            [&self.before, &self.meanwhile, &self.binding].map(|latencies| Latency::median(latencies));
+        [
+            format!("{}, {} times", self.policy, self.swaps.len()),
+            number(self.module.len() as f64 / 1024.0, 1),
+            step(|swap| swap.upload),
+            step(|swap| swap.bind),
+            step(|swap| swap.first_decision),
+            step(Swap::micros),
+            ms(before.p99),
+            ms(meanwhile.p99),
+            ms(binding.p99),
+            ms(before.most),
+            ms(meanwhile.most),
+            self.requests.to_string(),
+            // One that fails ends the benchmark.
+            "0".to_owned(),
+        ]
+    }
+}
+
 pub async fn run(options: &Options) {
-    let count = options.count.unwrap_or(SWAPS);
+    let mut rows: Vec<Row> = policies().into_iter().map(Row::new).collect();
     let place = Place::fresh(&Database::Sqlite);
     let host = place.serve_pro(&[]).await;
     let spread = place::customers(&host, "c", options.customers).await;
     place::customers(&host, "probe", 1).await;
     let load = Load::charges(&host, &spread, options.connections);
     load.run(1.0).await;
+    for _ in 0..options.rounds {
+        for row in &mut rows {
+            row.round(&host, &load, options.count.unwrap_or(SWAPS), options.seconds).await;
+        }
+    }
+    spread.verify(&mut host.wire().await).await;
     let mut table = Table::new(&[
         "swaps under full load",
         "KiB",
@@ -47,42 +116,7 @@ pub async fn run(options: &Options) {
         "requests meanwhile",
         "failed",
     ]);
-    for (policy, settings) in policies() {
-        let module = modules::shipped(policy);
-        let before = load.run(options.seconds).await.latency();
-        let mut wire = host.wire().await;
-        let mut probe = host.wire().await;
-        let (swaps, answers) = load
-            .run_beside(async {
-                let (mut swaps, began) = (Vec::new(), Instant::now());
-                for number in 0..count {
-                    let module = modules::distinct(&module, &format!("{policy} {number}"));
-                    swaps.push(Swap::make(&mut wire, &mut probe, began, policy, &settings, &module).await);
-                }
-                swaps
-            })
-            .await;
-        let during = within(&answers, swaps.iter().map(|swap| (swap.began, swap.ended())));
-        let binding = within(&answers, swaps.iter().map(|swap| (swap.began + swap.upload, swap.ended())));
-        let step = |of: fn(&Swap) -> f64| ms(median(swaps.iter().map(of)));
-        table.row([
-            format!("{policy}, {count} times"),
-            number(module.len() as f64 / 1024.0, 1),
-            step(|swap| swap.upload),
-            step(|swap| swap.bind),
-            step(|swap| swap.first_decision),
-            step(Swap::micros),
-            ms(before.p99),
-            ms(during.p99),
-            ms(binding.p99),
-            ms(before.most),
-            ms(during.most),
-            answers.timed.len().to_string(),
-            // One that fails ends the benchmark.
-            "0".to_owned(),
-        ]);
-    }
-    spread.verify(&mut host.wire().await).await;
+    rows.iter().for_each(|row| table.row(row.cells()));
     table.print();
 }
 
