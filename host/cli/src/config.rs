@@ -51,6 +51,9 @@ pub struct Layer {
     /// Requests that may wait in one lane before more are turned away [default: 4096]
     #[arg(long, value_name = "COUNT")]
     pub queue: Option<NonZeroUsize>,
+    /// The most requests of a lane that wait for one transaction: benchmarks set it to 1 [default: 512]
+    #[arg(long, value_name = "COUNT", hide = true)]
+    pub largest_batch: Option<NonZeroUsize>,
     /// Customers whose state is kept in memory [default: 100000]
     #[arg(long, value_name = "COUNT")]
     pub cached_customers: Option<NonZeroUsize>,
@@ -117,6 +120,8 @@ pub struct Settings {
     pub lanes: NonZeroUsize,
     /// Requests that may wait in one lane.
     pub queue: usize,
+    /// The most requests of a lane that wait for one transaction.
+    pub largest_batch: NonZeroUsize,
     /// Customers kept in memory.
     pub cached_customers: usize,
     /// How late usage may be reported.
@@ -165,6 +170,7 @@ impl From<Layer> for Settings {
             },
             lanes: layer.lanes.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(default.lanes),
             queue: layer.queue.map_or(default.queue, NonZeroUsize::get),
+            largest_batch: layer.largest_batch.unwrap_or(default.largest_batch),
             cached_customers: layer.cached_customers.map_or(default.cached_customers, NonZeroUsize::get),
             late_window: layer.late_window.map_or(default.late_window, |span| span.0),
             test_clock: layer.test_clock.unwrap_or(false),
@@ -185,6 +191,7 @@ impl Layer {
             log_level: self.log_level.or(below.log_level),
             lanes: self.lanes.or(below.lanes),
             queue: self.queue.or(below.queue),
+            largest_batch: self.largest_batch.or(below.largest_batch),
             cached_customers: self.cached_customers.or(below.cached_customers),
             late_window: self.late_window.or(below.late_window),
             test_clock: self.test_clock.or(below.test_clock),

@@ -34,8 +34,6 @@ use tracing::error;
 pub(crate) use work::key_hash;
 use work::{Verdict, Work};
 
-/// The most requests that wait for one transaction.
-const LARGEST_BATCH: usize = 512;
 /// Keys of late that a lane remembers, for clients that repeat a request soon.
 const RECENT_KEYS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(32_767);
 /// Batches before which a lane asks the store what it does not know, after a conflict or news of other hosts.
@@ -44,11 +42,12 @@ const DOUBTFUL_BATCHES: u32 = 64;
 /// Runs until the queue is closed and what waited is answered.
 pub(crate) async fn run(shared: Arc<Shared>, queue: Arc<Queue>) {
     let cache = Cache::new(shared.options.cached_customers_per_lane());
+    let largest = shared.options.largest_batch.get();
     let recent = LruCache::new(RECENT_KEYS);
     let mut lane = Lane { shared, cache, recent, doubt: 0, flight: None, later: Vec::new() };
     let (mut open, mut taken, mut more) = (Work::default(), Vec::new(), true);
     while more || lane.flight.is_some() {
-        let room = LARGEST_BATCH.saturating_sub(open.jobs.len());
+        let room = largest.saturating_sub(open.jobs.len());
         tokio::select! {
             biased;
             landed = landing(&mut lane.flight), if lane.flight.is_some() => lane.land(landed, &mut open).await,

@@ -26,6 +26,8 @@ pub struct Options {
     pub lanes: NonZeroUsize,
     /// Requests that may wait in one lane before more are turned away.
     pub queue: usize,
+    /// The most requests of a lane that wait for one transaction.
+    pub largest_batch: NonZeroUsize,
     /// Customers whose state is kept in memory.
     pub cached_customers: usize,
     /// How late a usage may be reported.
@@ -42,6 +44,7 @@ impl Default for Options {
         Self {
             lanes: NonZeroUsize::MIN,
             queue: 4_096,
+            largest_batch: NonZeroUsize::MIN.saturating_add(511),
             cached_customers: 100_000,
             late_window: Duration::from_secs(35 * 86_400),
             sweep_every: Duration::from_secs(1),

@@ -96,6 +96,7 @@ async fn start(settings: &Settings, limits: Limits) -> Result<Arc<Engine>, Error
     let options = Options {
         lanes: settings.lanes,
         queue: settings.queue,
+        largest_batch: settings.largest_batch,
         cached_customers: settings.cached_customers,
         late_window: settings.late_window,
         ..Options::default()

@@ -1,0 +1,155 @@
+//! Fills a database quickly: through the engine in this process, many requests at once. What it writes is what a host would
+//! have written, entry for entry.
+
+use crate::{modules, place};
+use proviso_engine::{
+    Clock, Engine, Options, PlanChange, TermsInput,
+    command::{Command, ProfileChange, Request, UsageRequest},
+};
+use proviso_ledger::{
+    credits::Quantity,
+    customer::Profile,
+    decision::Usage,
+    ids::{Digest, Key},
+    period::{Interval, IntervalUnit},
+    terms::{Mode, OnFault},
+    time::{Timestamp, Zone},
+};
+use proviso_policy::{Compiler, Limits, Runtime};
+use proviso_store::Access;
+use std::{
+    num::NonZeroUsize,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
+use tokio::task::JoinSet;
+
+/// Requests at once.
+const AT_ONCE: usize = 2_048;
+
+/// How much there should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    pub customers: usize,
+    /// Entries of all customers' journals together, give or take a customer's worth.
+    pub entries: usize,
+}
+
+/// Fills an empty database with customers `c0`, `c1`, … whose entries lie mixed, as those of real customers do.
+pub fn fill(database_url: &str, size: Size) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let engine = start(database_url, size.customers).await;
+        each(&engine, size.customers, |number| Request {
+            customer: key(&format!("c{number}")),
+            command: Command::Configure(Box::new(profile())),
+            idempotency: None,
+        })
+        .await;
+        // A customer begins with more than one entry: the first period's opening, too.
+        let left = size.entries.saturating_sub(usize::try_from(engine.totals().entries()).unwrap());
+        each(&engine, left, move |number| {
+            let idempotency = Some((format!("fill-{number}").parse().unwrap(), Digest::of(b"fill")));
+            Request {
+                customer: key(&format!("c{}", number % size.customers)),
+                command: charge(),
+                idempotency,
+            }
+        })
+        .await;
+        engine.close().await;
+    });
+}
+
+async fn start(database_url: &str, customers: usize) -> Arc<Engine> {
+    let store = proviso_store::open(database_url, Access::ReadWrite).await.expect("the database opens");
+    let limits = Limits { instances: 32, ..Limits::default() };
+    let runtime = Runtime::new(limits, None, Compiler::InProcess).expect("the sandbox starts");
+    let options = Options {
+        lanes: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+        cached_customers: customers.max(1_000),
+        ..Options::default()
+    };
+    let engine =
+        Engine::start(store, Arc::new(runtime), Clock::new(now), options).await.expect("the engine starts");
+    engine
+        .upload(key("standard"), modules::STANDARD.clone(), || 0)
+        .await
+        .expect("the standard policy is admitted");
+    engine.put_plan(key("pro"), plan()).await.expect("the plan is put");
+    engine
+}
+
+/// Makes so many requests, many at once.
+async fn each(engine: &Arc<Engine>, count: usize, make: impl Fn(usize) -> Request + Copy + Send + 'static) {
+    let next = Arc::new(AtomicUsize::new(0));
+    let mut tasks = JoinSet::new();
+    for _ in 0..AT_ONCE {
+        let (engine, next) = (engine.clone(), next.clone());
+        tasks.spawn(async move {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= count {
+                    return;
+                }
+                engine.execute(make(number)).await.expect("the engine does as it is told");
+            }
+        });
+    }
+    tasks.join_all().await;
+}
+
+fn key(text: &str) -> Key {
+    text.parse().unwrap()
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    Timestamp(i64::try_from(since.as_micros()).unwrap())
+}
+
+fn plan() -> PlanChange {
+    PlanChange {
+        name: "Pro".to_owned(),
+        interval: Some(Interval { unit: IntervalUnit::Month, count: 1 }),
+        entitlements: Default::default(),
+        terms: Some(TermsInput {
+            policy: key("standard"),
+            version: None,
+            settings: place::settings(),
+            effective_at: None,
+            ends_at: None,
+            mode: Mode::Active,
+            on_fault: OnFault::Deny,
+        }),
+    }
+}
+
+fn profile() -> ProfileChange {
+    let profile = Profile {
+        name: "someone".to_owned(),
+        plan: Some(key("pro")),
+        interval: None,
+        time_zone: Zone::utc(),
+        anchor: Timestamp(0),
+        attributes: Vec::new(),
+        stripe_customer: None,
+    };
+    ProfileChange { profile, anchor: None }
+}
+
+/// The charge of [`crate::population::USAGE`].
+fn charge() -> Command {
+    let quantity = |name: &str, count: i64| (name.to_owned(), Quantity(count * 1_000_000));
+    let usage = Usage {
+        feature: key("chat"),
+        quantities: vec![quantity("input_tokens", 1_200), quantity("output_tokens", 300)],
+        attributes: vec![("model".to_owned(), "large".to_owned())],
+        entity: Some(key("user-7")),
+        occurred_at: Timestamp(0),
+    };
+    Command::Charge(Box::new(UsageRequest { usage, has_time: false }))
+}
