@@ -64,6 +64,21 @@ impl Fleet {
         *slot.host.lock().await = Some(started);
     }
 
+    /// The last of what each host has logged, for whoever has to find out what went wrong.
+    pub fn last_words(&self) -> String {
+        let mut words = String::new();
+        for (host, slot) in self.slots.iter().enumerate() {
+            let log = std::fs::read(slot.setup.data.path().join("stderr.log")).unwrap_or_default();
+            let log = String::from_utf8_lossy(&log);
+            let lines: Vec<_> = log.lines().rev().take(10).collect();
+            words.push_str(&format!(
+                "\nhost {host}: {}",
+                lines.into_iter().rev().collect::<Vec<_>>().join("\n  ")
+            ));
+        }
+        words
+    }
+
     async fn take(&self, host: usize) -> Host {
         self.slots[host].host.lock().await.take().expect("the host runs")
     }

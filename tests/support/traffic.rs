@@ -319,7 +319,7 @@ impl Sender {
                     "no answer in time".to_owned()
                 }
             };
-            assert!(Instant::now() < deadline, "{path} {key}: {failure}");
+            assert!(Instant::now() < deadline, "{path} {key}: {failure}{}", self.fleet.last_words());
             self.connections[host] = None;
             host = (host + 1) % self.fleet.len();
             tokio::time::sleep(PAUSE).await;
