@@ -39,25 +39,38 @@ const RECENT_KEYS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(32_767);
 /// Batches before which a lane asks the store what it does not know, after a conflict or news of other hosts.
 const DOUBTFUL_BATCHES: u32 = 64;
 
+/// How often a request is decided again when other hosts were there first.
+const MOST_ATTEMPTS: u32 = 16;
+
+/// Runs a lane, and a new one in its place should it end in a defect: all that it knows it can read again.
+pub(crate) async fn keep(shared: Arc<Shared>, queue: Arc<Queue>) {
+    while let Err(error) = tokio::spawn(run(shared.clone(), queue.clone())).await {
+        error!(%error, "a lane ended in a defect; its requests are not answered, and a new one goes on");
+    }
+}
+
 /// Runs until the queue is closed and what waited is answered.
-pub(crate) async fn run(shared: Arc<Shared>, queue: Arc<Queue>) {
-    let cache = Cache::new(shared.options.cached_customers_per_lane());
-    let largest = shared.options.largest_batch.get();
-    let recent = LruCache::new(RECENT_KEYS);
-    let mut lane = Lane { shared, cache, recent, doubt: 0, flight: None, later: Vec::new() };
+async fn run(shared: Arc<Shared>, queue: Arc<Queue>) {
+    let mut lane = Lane::new(shared);
     let (mut open, mut taken, mut more) = (Work::default(), Vec::new(), true);
     while more || lane.flight.is_some() {
-        let room = largest.saturating_sub(open.jobs.len());
+        let room = lane.largest.saturating_sub(open.jobs.len());
+        // In doubt nothing is decided ahead: whoever does has its next batch ready before others have had their turn.
+        let may_take = more && room > 0 && (lane.flight.is_none() || lane.doubt == 0);
         tokio::select! {
             biased;
             landed = landing(&mut lane.flight), if lane.flight.is_some() => lane.land(landed, &mut open).await,
-            some = queue.take(room, &mut taken), if more && room > 0 => {
+            some = queue.take(room, lane.most_customers, &mut taken), if may_take => {
                 more = some;
                 lane.decide(std::mem::take(&mut taken), &mut open).await;
             }
         }
-        if lane.flight.is_none() && !open.is_empty() {
-            lane.launch(std::mem::take(&mut open));
+        while lane.flight.is_none() && !(open.is_empty() && lane.later.is_empty()) {
+            let again = lane.postponed();
+            lane.decide(again, &mut open).await;
+            if !open.is_empty() {
+                lane.launch(std::mem::take(&mut open));
+            }
         }
     }
 }
@@ -81,8 +94,13 @@ struct Lane {
     doubt: u32,
     /// The batch on its way.
     flight: Option<Flight>,
-    /// Jobs that are to be decided once it has landed.
+    /// Jobs that are to be decided once it has landed, the first ones first.
     later: Vec<Job>,
+    /// The most jobs of a batch.
+    largest: usize,
+    /// The most customers of a batch: fewer after each conflict, since each may be the one that another host writes, and
+    /// more after each success.
+    most_customers: usize,
 }
 
 /// What the store was asked before a batch is decided.
@@ -99,47 +117,76 @@ struct Asked {
 }
 
 impl Lane {
+    fn new(shared: Arc<Shared>) -> Self {
+        let cache = Cache::new(shared.options.cached_customers_per_lane());
+        let largest = shared.options.largest_batch.get();
+        Self {
+            shared,
+            cache,
+            recent: LruCache::new(RECENT_KEYS),
+            doubt: 0,
+            flight: None,
+            later: Vec::new(),
+            largest,
+            most_customers: largest,
+        }
+    }
+
     /// Sends a batch on its way.
     fn launch(&mut self, mut work: Work) {
         self.doubt = self.doubt.saturating_sub(1);
         let batch = work.batch(&mut self.cache);
         let (jobs, keys) = (std::mem::take(&mut work.jobs), std::mem::take(&mut work.keys));
-        let task = tokio::spawn(flight::fly(self.shared.clone(), batch, jobs, work.attempts));
-        let attempts = work.attempts;
-        self.flight = Some(Flight { task, touched: work.into_touched().collect(), keys, attempts });
+        let task = tokio::spawn(flight::fly(self.shared.clone(), batch, jobs));
+        self.flight = Some(Flight { task, touched: work.into_touched().collect(), keys });
     }
 
     /// Takes note of how the batch ended that was on its way.
     async fn land(&mut self, landed: Landed, open: &mut Work) {
         let Some(flight) = self.flight.take() else { return };
-        let mut jobs = match landed {
+        let mut again = match landed {
             Landed::Durable => {
+                self.most_customers = self.most_customers.saturating_mul(2).min(self.largest);
                 for (key, entry) in flight.keys {
                     self.recent.put(key, entry.seq);
                 }
-                let later = std::mem::take(&mut self.later);
-                return self.decide(later, open).await;
+                return;
             }
-            Landed::Conflict(jobs) => {
+            Landed::Conflict(mut jobs) => {
                 self.doubt = DOUBTFUL_BATCHES;
+                self.most_customers = (flight.touched.len() / 2).max(1);
                 // Perhaps it was the catalog that had changed. If this fails, so will the commit.
                 if let Err(error) = self.shared.refresh_catalog().await {
                     error!(%error, "the catalog can't be read");
                 }
+                jobs.iter_mut().for_each(|job| job.attempts += 1);
+                let (tired, jobs) = jobs.into_iter().partition(|job| job.attempts >= MOST_ATTEMPTS);
+                refuse::<Vec<Job>>(tired, &EngineError::Contention);
                 jobs
             }
             Landed::Failed => Vec::new(),
         };
         // What was decided meanwhile was built on it.
         let mut built = std::mem::take(open);
-        open.attempts =
-            if jobs.is_empty() { built.attempts } else { built.attempts.max(flight.attempts + 1) };
-        jobs.extend(std::mem::take(&mut built.jobs).into_iter().map(|(job, _)| job));
-        jobs.append(&mut self.later);
+        again.extend(std::mem::take(&mut built.jobs).into_iter().map(|(job, _)| job));
+        again.append(&mut self.later);
+        self.later = again;
         for customer in flight.touched.into_iter().chain(built.into_touched()) {
             self.cache.remove(&customer);
         }
-        self.decide(jobs, open).await;
+    }
+
+    /// Of the jobs that are to be decided once more, those of as many customers as a batch may have.
+    fn postponed(&mut self) -> Vec<Job> {
+        let mut customers: HashSet<CustomerId> = HashSet::new();
+        let most = self.most_customers;
+        let mut fits = |job: &Job| {
+            let customer = &job.request.customer;
+            customers.contains(customer) || customers.len() < most && customers.insert(customer.clone())
+        };
+        let (now, later) = std::mem::take(&mut self.later).into_iter().partition(|job| fits(job));
+        self.later = later;
+        now
     }
 
     /// Decides jobs into the open batch. Those that wrote nothing are answered at once, unless they saw something that is

@@ -82,7 +82,7 @@ impl Engine {
         let queue = options.queue.max(1);
         let queues: Vec<_> = (0..options.lanes.get()).map(|_| Arc::new(Queue::new(queue))).collect();
         let lanes =
-            queues.iter().map(|queue| tokio::spawn(lane::run(shared.clone(), queue.clone()))).collect();
+            queues.iter().map(|queue| tokio::spawn(lane::keep(shared.clone(), queue.clone()))).collect();
         let engine = Arc::new(Self {
             shared,
             queues,
@@ -103,7 +103,7 @@ impl Engine {
     pub async fn execute(&self, request: Request) -> Result<Reply, EngineError> {
         let (reply, answer) = oneshot::channel();
         let key_hash = request.idempotency.as_ref().map(|(key, _)| lane::key_hash(key));
-        self.queue(&request.customer)?.push(Job { request, key_hash, reply })?;
+        self.queue(&request.customer)?.push(Job { request, key_hash, attempts: 0, reply })?;
         answer.await.map_err(|_| EngineError::Internal("a lane dropped a request".to_owned()))?
     }
 

@@ -21,6 +21,8 @@ pub(crate) struct Job {
     pub request: Request,
     /// Of the request's idempotency key.
     pub key_hash: Option<KeyHash>,
+    /// How often it was decided in vain, since another host was first.
+    pub attempts: u32,
     pub reply: oneshot::Sender<Result<Reply, EngineError>>,
 }
 
@@ -71,14 +73,14 @@ impl Queue {
         Ok(())
     }
 
-    /// Moves up to `most` jobs to `taken`, once there are any; false when none will ever come. Nothing is lost when the
+    /// Moves up to `most` jobs of up to `customers` customers to `taken`, once there are any; false when none will ever come. Nothing is lost when the
     /// future is dropped.
-    pub async fn take(&self, most: usize, taken: &mut Vec<Job>) -> bool {
+    pub async fn take(&self, most: usize, customers: usize, taken: &mut Vec<Job>) -> bool {
         loop {
             {
                 let mut waiting = self.lock();
                 if waiting.count > 0 {
-                    waiting.take(most, taken);
+                    waiting.take(most, customers, taken);
                     return true;
                 }
                 if waiting.closed {
@@ -101,10 +103,11 @@ impl Queue {
 }
 
 impl Waiting {
-    fn take(&mut self, most: usize, taken: &mut Vec<Job>) {
+    fn take(&mut self, most: usize, customers: usize, taken: &mut Vec<Job>) {
         let mut room = most;
+        let mut turns: VecDeque<_> = self.turns.drain(..customers.min(self.turns.len())).collect();
         while room > 0
-            && let Some(customer) = self.turns.pop_front()
+            && let Some(customer) = turns.pop_front()
         {
             let Some(jobs) = self.jobs.get_mut(&customer) else { continue };
             let count = jobs.len().min(TURN).min(room);
@@ -113,9 +116,10 @@ impl Waiting {
             if jobs.is_empty() {
                 self.jobs.remove(&customer);
             } else {
-                self.turns.push_back(customer);
+                turns.push_back(customer);
             }
         }
+        self.turns.append(&mut turns);
     }
 }
 
@@ -127,7 +131,7 @@ mod tests {
     fn job(customer: &str) -> Job {
         let request =
             Request { customer: customer.parse().unwrap(), command: Command::Read, idempotency: None };
-        Job { request, key_hash: None, reply: oneshot::channel().0 }
+        Job { request, key_hash: None, attempts: 0, reply: oneshot::channel().0 }
     }
 
     fn flood(queue: &Queue, customer: &str) -> usize {
@@ -136,7 +140,7 @@ mod tests {
 
     async fn take(queue: &Queue, most: usize) -> Vec<String> {
         let mut taken = Vec::new();
-        assert!(queue.take(most, &mut taken).await);
+        assert!(queue.take(most, usize::MAX, &mut taken).await);
         taken.into_iter().map(|job| job.request.customer.to_string()).collect()
     }
 
@@ -164,7 +168,7 @@ mod tests {
         }
         let mut taken = Vec::new();
         while taken.len() < 100 {
-            assert!(queue.take(7, &mut taken).await);
+            assert!(queue.take(7, 1, &mut taken).await);
         }
         for parity in [0, 1] {
             let numbers = taken.iter().filter_map(|job| Some(job.key_hash?[0])).filter(|n| n % 2 == parity);
@@ -179,7 +183,7 @@ mod tests {
         queue.close();
         assert!(matches!(queue.push(job("a")), Err(EngineError::ShuttingDown)));
         assert_eq!(take(&queue, 9).await, ["a"]);
-        assert!(!queue.take(9, &mut Vec::new()).await);
+        assert!(!queue.take(9, 9, &mut Vec::new()).await);
     }
 
     #[tokio::test]

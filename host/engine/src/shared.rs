@@ -166,10 +166,13 @@ impl Shared {
         if let Some(module) = self.runtime.loaded(&digest) {
             return Ok(module);
         }
-        let bytes = self.store.module(&digest).await?;
-        let runtime = self.runtime.clone();
+        let (runtime, store) = (self.runtime.clone(), self.store.clone());
+        let here = tokio::runtime::Handle::current();
         let loaded = tokio::task::spawn_blocking(move || {
-            runtime.load(digest, || bytes.ok_or_else(|| format!("module {digest} is not in the store")))
+            runtime.load(digest, || match here.block_on(store.module(&digest)) {
+                Ok(bytes) => bytes.ok_or_else(|| format!("module {digest} is not in the store")),
+                Err(error) => Err(error.to_string()),
+            })
         });
         match loaded.await {
             Ok(Ok(module)) => Ok(module),

@@ -12,8 +12,9 @@ use std::{io, sync::atomic::Ordering, time::Duration};
 use tokio::net::{TcpListener, TcpStream};
 use tracing::{debug, warn};
 
-/// How long a client may take to send a request's head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may take to send a request's head, also the next one on a connection that it keeps: longer than
+/// balancers keep theirs, usually 60 s, so that none is closed while a request is on its way.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long requests are still accepted after shutdown began: a balancer that asks `/readyz`, or is told otherwise, sends
 /// its requests elsewhere by then, and none of them meets a closed port.
 const NOTICE: Duration = Duration::from_secs(1);

@@ -12,6 +12,8 @@ pub const NAME: &str = "compile-worker";
 const CPU_SECONDS: u64 = 20;
 /// Address space for one module.
 const MEMORY_BYTES: u64 = 2 << 30;
+/// How much compiling gives way to the host.
+const NICENESS: i32 = 10;
 /// Longer than the CPU time, for machines that are busy.
 const WALL_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -35,6 +37,8 @@ pub fn compiler() -> Result<Compiler, Error> {
 
 /// Compiles.
 pub fn run() -> Result<Verdict, Error> {
+    // Requests that are being answered come first. Where this is not allowed, they share.
+    let _ = rustix::process::nice(NICENESS);
     proviso_policy::compile_worker(io::stdin().lock(), io::stdout().lock())
         .map_err(Error::system("compiling a module"))?;
     Ok(Verdict::Fine)

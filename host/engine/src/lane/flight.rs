@@ -18,9 +18,6 @@ use std::{collections::HashSet, sync::Arc};
 use tokio::task::JoinHandle;
 use tracing::{debug, error};
 
-/// How often jobs are decided again when other hosts were there first.
-const MOST_ATTEMPTS: u32 = 8;
-
 /// A commit under way.
 pub(crate) struct Flight {
     /// Ends when the jobs are answered, or are handed back.
@@ -29,8 +26,6 @@ pub(crate) struct Flight {
     pub touched: HashSet<CustomerId>,
     /// The entries that answer its jobs' keys.
     pub keys: Keys,
-    /// How often its jobs were decided before.
-    pub attempts: u32,
 }
 
 /// How a flight ended.
@@ -44,12 +39,7 @@ pub(crate) enum Landed {
 }
 
 /// Commits and answers.
-pub(crate) async fn fly(
-    shared: Arc<Shared>,
-    batch: Batch,
-    jobs: Vec<(Job, Verdict)>,
-    attempts: u32,
-) -> Landed {
+pub(crate) async fn fly(shared: Arc<Shared>, batch: Batch, jobs: Vec<(Job, Verdict)>) -> Landed {
     let entries = batch.entries.len() as u64;
     let committed = if batch.is_empty() { Ok(Commit::Durable) } else { shared.store.commit(batch).await };
     match committed {
@@ -58,15 +48,10 @@ pub(crate) async fn fly(
             answer(&shared, jobs).await;
             Landed::Durable
         }
-        Ok(Commit::Conflict) if attempts + 1 < MOST_ATTEMPTS => {
-            shared.totals.conflicted();
-            debug!(attempts, jobs = jobs.len(), "another host was first: deciding again");
-            Landed::Conflict(jobs.into_iter().map(|(job, _)| job).collect())
-        }
         Ok(Commit::Conflict) => {
             shared.totals.conflicted();
-            refuse(jobs.into_iter().map(|(job, _)| job), &EngineError::Contention);
-            Landed::Failed
+            debug!(jobs = jobs.len(), "another host was first: deciding again");
+            Landed::Conflict(jobs.into_iter().map(|(job, _)| job).collect())
         }
         Err(error) => {
             let error = EngineError::Store(error);
@@ -105,7 +90,7 @@ pub(crate) fn replay(entry: &Arc<Entry>, request: &Request) -> Result<Reply, Eng
 }
 
 /// The same error for all.
-pub(crate) fn refuse(jobs: impl IntoIterator<Item = Job>, error: &EngineError) {
+pub(crate) fn refuse<J: IntoIterator<Item = Job>>(jobs: J, error: &EngineError) {
     for job in jobs {
         let _ = job.reply.send(Err(match error {
             EngineError::Store(error) => EngineError::Store(error.clone()),

@@ -52,8 +52,6 @@ pub(crate) struct Work {
     pub jobs: Vec<(Job, Verdict)>,
     /// The entries that answer the jobs' keys.
     pub keys: Keys,
-    /// How often these jobs were decided before.
-    pub attempts: u32,
     entries: Vec<NewEntry>,
     touched: BTreeMap<CustomerId, Touched>,
     /// The oldest catalog that any of it was decided with.
