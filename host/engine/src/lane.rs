@@ -40,7 +40,7 @@ const RECENT_KEYS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(32_767);
 const DOUBTFUL_BATCHES: u32 = 64;
 
 /// How often a request is decided again when other hosts were there first.
-const MOST_ATTEMPTS: u32 = 16;
+const MOST_ATTEMPTS: u32 = 40;
 
 /// Runs a lane, and a new one in its place should it end in a defect: all that it knows it can read again.
 pub(crate) async fn keep(shared: Arc<Shared>, queue: Arc<Queue>) {
