@@ -64,10 +64,10 @@ mod tests {
     #[test]
     fn limits_shrink_to_what_the_machine_allows() {
         for (files, maps, modules, warnings) in [
-            (None, None, 2_000, 0),
-            (Some(1 << 20), Some(65_530), 2_000, 0),
-            (Some(1_024), Some(65_530), 2_000, 1),
-            (Some(1 << 20), Some(8_000), 1_216, 1),
+            (None, None, 1_200, 0),
+            (Some(1 << 20), Some(65_530), 1_200, 0),
+            (Some(1_024), Some(65_530), 1_200, 1),
+            (Some(1 << 20), Some(7_000), 882, 1),
             (Some(1 << 20), Some(0), 64, 1),
         ] {
             let (limits, said) = Machine { files, maps }.fit(Limits::default());
