@@ -9,6 +9,7 @@
     reason = "a test that can't go on should stop where it stands, and may be told by the environment how long to run"
 )]
 
+mod archive;
 mod events;
 mod faults;
 mod harness;
