@@ -29,7 +29,7 @@ use dice::Dice;
 use proviso_engine::{Clock, Engine, Options};
 use proviso_ledger::time::Timestamp;
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     num::NonZeroUsize,
     rc::Rc,
     sync::{Arc, LazyLock, Mutex},
@@ -55,6 +55,8 @@ pub struct World {
     pub database: Arc<Database>,
     pub hosts: RefCell<Vec<Rc<Host>>>,
     pub books: RefCell<Books>,
+    /// Whether the clients are.
+    done: Cell<bool>,
     began: Instant,
 }
 
@@ -100,9 +102,9 @@ impl World {
         ended.engine.close().await;
     }
 
-    /// One fault after another, until the clients are done.
+    /// One fault after another, each to its end, until the clients are done.
     async fn disturb(&self) {
-        loop {
+        while !self.done.get() {
             tokio::time::sleep(self.dice.millis(10..400)).await;
             let place = self.dice.index(HOSTS);
             match self.dice.below(8) {
@@ -132,6 +134,7 @@ fn run(seed: u64) -> String {
             database,
             hosts: RefCell::default(),
             books: RefCell::default(),
+            done: Cell::default(),
             began: Instant::now(),
         });
         for skew in skews {
@@ -151,7 +154,8 @@ fn run(seed: u64) -> String {
         for client in clients {
             client.await.unwrap();
         }
-        storm.abort();
+        world.done.set(true);
+        storm.await.unwrap();
         world.database.allow_faults(false);
         // What lost its connection long ago may still be written.
         tokio::time::sleep(Duration::from_secs(60)).await;
