@@ -206,8 +206,8 @@ impl Lane {
                     drop(job.reply.send(Err(error)));
                     continue;
                 }
-                let (verdict, sure) = match self.answered(&job, open, &asked) {
-                    Some(verdict) => (verdict, true),
+                let (verdict, wrote, sure) = match self.answered(&job, open, &asked) {
+                    Some(verdict) => (verdict, false, true),
                     None => {
                         let (reply, wrote) = self.decide_one(&job, open).await;
                         // A commit shows whether what it was decided on was up to date, and the key new. What will not
@@ -217,13 +217,15 @@ impl Lane {
                             wrote || is_fresh || open.touches(customer) || !self.shared.store.is_shared();
                         let knows_key = job.key_hash.is_none() || asked.all_keys;
                         let will_be_proved = matches!(reply, Ok(Reply::Entry(_)));
-                        (Verdict::Reply(reply), will_be_proved || knows_key && is_current)
+                        (Verdict::Reply(reply), wrote, will_be_proved || knows_key && is_current)
                     }
                 };
                 match verdict {
                     _ if !sure && self.is_flying(customer) => self.later.push(job),
                     _ if !sure => unsure.push(job),
-                    Verdict::Reply(reply) if !open.touches(customer) && !self.is_flying(customer) => {
+                    Verdict::Reply(reply)
+                        if !wrote && !open.touches(customer) && !self.is_flying(customer) =>
+                    {
                         drop(job.reply.send(reply));
                     }
                     verdict => open.jobs.push((job, verdict)),

@@ -18,7 +18,7 @@ use proviso_engine::{
 use proviso_ledger::{
     credits::Quantity, entitlement::Entitlement, ids::ReservationId, journal::Event, terms::Owner,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use support::{Host, charge, input, key, reserve, settings, summary, time};
 use tokio::task::JoinSet;
 
@@ -128,6 +128,22 @@ async fn what_is_due_is_the_same_early_or_late() {
             "2026-04-15T10:00:00Z reset scheduled 4",
         ]
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_that_finds_nothing_due_puts_the_due_time_right() {
+    let host = Host::start().await.with_plan().await;
+    host.customer("acme", Some("pro")).await;
+    let held = host.entry("acme", reserve(100, 60), Some("hold")).await.unwrap();
+    let release = Command::Release(ReservationId { entry: held.entry.seq, index: 0 });
+    host.entry("acme", release, Some("release")).await.unwrap();
+    host.at("2026-01-15T10:05:00Z");
+    host.engine.sweep().await.unwrap();
+    host.engine.close().await;
+    let (dir, now) = (host.dir.clone(), host.clock.now());
+    drop(host);
+    let due = support::open(dir.path()).await.due(now, 10, Duration::from_secs(60)).await;
+    assert_eq!(due, Ok(vec![]), "the next sweep would find it again");
 }
 
 #[tokio::test(flavor = "multi_thread")]
