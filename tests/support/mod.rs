@@ -1,6 +1,7 @@
 //! The harness: starts the real binary on a free port with a folder of its own, and talks to it as a client would.
 //! Nothing here knows the host's insides.
 
+pub mod binary;
 pub mod cluster;
 pub mod disk;
 pub mod fleet;
@@ -9,6 +10,7 @@ pub mod random;
 pub mod recount;
 pub mod traffic;
 
+pub use binary::{BINARY, STANDARD, policy, repository};
 use http_body_util::{BodyExt, Full};
 use hyper::{
     Method, Request, Response,
@@ -32,35 +34,6 @@ use tokio::{
 
 /// The first admin key of every host under test.
 pub const ADMIN_KEY: &str = "admin-key-of-the-tests";
-
-/// The repository.
-#[must_use]
-pub fn repository() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
-}
-
-/// The binary, as Cargo built it for these tests.
-pub const BINARY: &str = env!("CARGO_BIN_EXE_proviso");
-
-/// A policy of the repository, built by the binary.
-#[must_use]
-pub fn policy(name: &str) -> Vec<u8> {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("policy.wasm");
-    let built = Command::new(BINARY)
-        .args(["policy", "build"])
-        .arg(repository().join("policies").join(name))
-        .arg("-o")
-        .arg(&file)
-        .stdout(Stdio::null())
-        .status()
-        .expect("the binary runs");
-    assert!(built.success(), "policy {name} does not build");
-    std::fs::read(file).unwrap()
-}
-
-/// The standard policy.
-pub static STANDARD: LazyLock<Vec<u8>> = LazyLock::new(|| policy("standard"));
 
 /// How a host is started: with which data, on which database.
 #[derive(Clone)]

@@ -1,7 +1,7 @@
 //! Which database is meant: an address in, a store out. An address may hold a password, so it is never shown whole.
 
 use crate::error::Error;
-use proviso_store::{Access, PostgresOptions, PostgresStore, SqliteOptions, SqliteStore, Store};
+use proviso_store::{Access, PostgresOptions, SqliteOptions, Store};
 use serde::Deserialize;
 use std::{fmt, fs, num::NonZeroU32, path::PathBuf, str::FromStr, sync::Arc};
 
@@ -22,27 +22,24 @@ impl Database {
         access: Access,
         connections: Option<NonZeroU32>,
     ) -> Result<Arc<dyn Store>, Error> {
-        match (self, access) {
-            (Self::Sqlite(path), Access::ReadWrite) => {
-                if let Some(folder) = path.parent() {
-                    fs::create_dir_all(folder).map_err(Error::file(folder))?;
+        match self {
+            Self::Sqlite(path) => {
+                match (access, path.parent()) {
+                    (Access::ReadWrite, Some(folder)) => {
+                        fs::create_dir_all(folder).map_err(Error::file(folder))?;
+                    }
+                    (Access::ReadOnly, _) if !path.exists() => {
+                        let detail = "there is no database".to_owned();
+                        return Err(Error::Content { path: path.clone(), detail });
+                    }
+                    _ => {}
                 }
-                Ok(Arc::new(SqliteStore::open(SqliteOptions::new(path)).await?))
+                Ok(SqliteOptions::new(path).open(access).await?)
             }
-            (Self::Sqlite(path), Access::ReadOnly) => {
-                if !path.exists() {
-                    let detail = "there is no database".to_owned();
-                    return Err(Error::Content { path: path.clone(), detail });
-                }
-                Ok(Arc::new(SqliteStore::open_read_only(SqliteOptions::new(path)).await?))
-            }
-            (Self::Postgres(address), access) => {
+            Self::Postgres(address) => {
                 let mut options = PostgresOptions::new(address)?;
                 options.max_connections = connections.map_or(options.max_connections, NonZeroU32::get);
-                Ok(match access {
-                    Access::ReadWrite => Arc::new(PostgresStore::open(options).await?),
-                    Access::ReadOnly => Arc::new(PostgresStore::open_read_only(options).await?),
-                })
+                Ok(options.open(access).await?)
             }
         }
     }

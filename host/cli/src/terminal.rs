@@ -2,7 +2,11 @@
 
 use crate::{config, error::Error};
 use clap::builder::styling::{AnsiColor, Effects, Style};
-use std::io::{self, IsTerminal, Write};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::{
+    io::{self, IsTerminal, Write},
+    time::Duration,
+};
 
 /// Writes a text to stdout as it is. A reader that has gone away is no error: `proviso … | head` is fine.
 pub fn print(text: &str) -> Result<(), Error> {
@@ -19,6 +23,16 @@ pub fn print(text: &str) -> Result<(), Error> {
 pub fn note(line: &str) {
     // Nobody is left to tell when this fails.
     let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// What is being done and how far it is, on a terminal's stderr until it is finished and cleared.
+pub fn spinner(doing: &str) -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template(&format!("{{spinner}} {doing}: {{msg}}")) {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
 }
 
 /// Colours, or none.

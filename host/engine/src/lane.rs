@@ -38,7 +38,6 @@ use work::{Verdict, Work};
 const RECENT_KEYS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(32_767);
 /// Batches before which a lane asks the store what it does not know, after a conflict or news of other hosts.
 const DOUBTFUL_BATCHES: u32 = 64;
-
 /// How often a request is decided again when other hosts were there first.
 const MOST_ATTEMPTS: u32 = 40;
 
@@ -160,8 +159,9 @@ impl Lane {
                     error!(%error, "the catalog can't be read");
                 }
                 jobs.iter_mut().for_each(|job| job.attempts += 1);
-                let (tired, jobs) = jobs.into_iter().partition(|job| job.attempts >= MOST_ATTEMPTS);
-                refuse::<Vec<Job>>(tired, &EngineError::Contention);
+                let (tired, jobs): (Vec<_>, Vec<_>) =
+                    jobs.into_iter().partition(|job| job.attempts >= MOST_ATTEMPTS);
+                refuse(tired, &EngineError::Contention);
                 jobs
             }
             Landed::Failed => Vec::new(),

@@ -73,8 +73,8 @@ impl Queue {
         Ok(())
     }
 
-    /// Moves up to `most` jobs of up to `customers` customers to `taken`, once there are any; false when none will ever come. Nothing is lost when the
-    /// future is dropped.
+    /// Moves up to `most` jobs of up to `customers` customers to `taken`, once there are any; false when none will ever
+    /// come. Nothing is lost when the future is dropped.
     pub async fn take(&self, most: usize, customers: usize, taken: &mut Vec<Job>) -> bool {
         loop {
             {

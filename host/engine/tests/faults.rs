@@ -36,27 +36,14 @@ use std::{
     },
     time::Duration,
 };
-use support::{Host, START, charge, key, reserve, time};
+use support::{Host, START, charge, dice::Dice, key, reserve, time};
 use tokio::task::JoinSet;
-
-/// A small generator: the same seed, the same numbers (SplitMix64, Steele et al. 2014).
-struct Seeded(AtomicU64);
-
-impl Seeded {
-    fn below(&self, bound: u64) -> u64 {
-        let mut z =
-            self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed).wrapping_add(0x9e37_79b9_7f4a_7c15);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-}
 
 /// A store whose commits fail at random: before they are written, after they are written, or as if another host had
 /// been first.
 struct Flaky {
     inner: Arc<dyn Store>,
-    seeded: Arc<Seeded>,
+    dice: Arc<Dice>,
     faults: AtomicU64,
 }
 
@@ -67,7 +54,7 @@ impl Store for Flaky {
     }
     async fn commit(&self, batch: Batch) -> Result<Commit, StoreError> {
         let lost = || StoreError::Unavailable { detail: "injected".to_owned() };
-        let fault = self.seeded.below(6);
+        let fault = self.dice.below(6);
         self.faults.fetch_add(u64::from(fault < 3), Ordering::Relaxed);
         match fault {
             0 => Err(lost()),
@@ -176,10 +163,10 @@ async fn insist(engine: &Engine, customer: &str, command: &Command, name: &str) 
 }
 
 /// Drives engines from several clients, each with its own keys, some keys used by two clients at once.
-async fn drive(engines: &[Arc<Engine>], seeded: &Arc<Seeded>) -> HashMap<String, Seq> {
+async fn drive(engines: &[Arc<Engine>], dice: &Arc<Dice>) -> HashMap<String, Seq> {
     let mut clients = JoinSet::new();
     for client in 0..8_u64 {
-        let (engines, seeded) = (engines.to_vec(), seeded.clone());
+        let (engines, dice) = (engines.to_vec(), dice.clone());
         clients.spawn(async move {
             let mut answered = Vec::new();
             for number in 0..40_u64 {
@@ -188,7 +175,7 @@ async fn drive(engines: &[Arc<Engine>], seeded: &Arc<Seeded>) -> HashMap<String,
                 let name = format!("k-{}-{number}", client / 2);
                 let tokens = i64::try_from(number % 13 + 1).unwrap();
                 let command = if number % 7 == 6 { reserve(tokens, 3_600) } else { charge(tokens) };
-                let engine = &engines[usize::try_from(seeded.below(engines.len() as u64)).unwrap()];
+                let engine = &engines[usize::try_from(dice.below(engines.len() as u64)).unwrap()];
                 answered.push((name.clone(), insist(engine, &customer, &command, &name).await));
             }
             answered
@@ -247,17 +234,17 @@ async fn commits_that_fail_or_get_lost_charge_once() {
         eprintln!("seed {seed}");
         let host = prepared(START).await;
         host.engine.close().await;
-        let seeded = Arc::new(Seeded(AtomicU64::new(seed)));
+        let dice = Arc::new(Dice::new(seed));
         let dir = host.dir.clone();
         drop(host);
         let mut flaky = None;
         let host = Host::start_with(dir, START, |inner| {
-            let store = Arc::new(Flaky { inner, seeded: seeded.clone(), faults: AtomicU64::new(0) });
+            let store = Arc::new(Flaky { inner, dice: dice.clone(), faults: AtomicU64::new(0) });
             flaky = Some(store.clone());
             store
         })
         .await;
-        let answered = drive(std::slice::from_ref(&host.engine), &seeded).await;
+        let answered = drive(std::slice::from_ref(&host.engine), &dice).await;
         assert!(flaky.unwrap().faults.load(Ordering::Relaxed) > 10, "the store hardly failed");
         check(&host, &host.engine, &answered).await;
         verified(host).await;
@@ -288,8 +275,8 @@ async fn hosts_that_share_a_database_charge_once() {
         };
         let clock = Clock::new(move || ahead);
         let other = Engine::start(shared.unwrap(), support::runtime(), clock, options).await.unwrap();
-        let seeded = Arc::new(Seeded(AtomicU64::new(seed)));
-        let answered = drive(&[host.engine.clone(), other.clone()], &seeded).await;
+        let dice = Arc::new(Dice::new(seed));
+        let answered = drive(&[host.engine.clone(), other.clone()], &dice).await;
         check(&host, &other, &answered).await;
         verified(host).await;
     }

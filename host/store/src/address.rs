@@ -20,17 +20,36 @@ pub enum Access {
 /// `open_read_only` of [`SqliteStore`] and [`PostgresStore`] say.
 pub async fn open(address: &str, access: Access) -> Result<Arc<dyn Store>, StoreError> {
     if PostgresOptions::is_meant_by(address) {
-        let options = PostgresOptions::new(address)?;
-        return Ok(match access {
-            Access::ReadWrite => Arc::new(PostgresStore::open(options).await?),
-            Access::ReadOnly => Arc::new(PostgresStore::open_read_only(options).await?),
-        });
+        PostgresOptions::new(address)?.open(access).await
+    } else {
+        SqliteOptions::new(sqlite_path(address)?).open(access).await
     }
-    let options = SqliteOptions::new(sqlite_path(address)?);
-    Ok(match access {
-        Access::ReadWrite => Arc::new(SqliteStore::open(options).await?),
-        Access::ReadOnly => Arc::new(SqliteStore::open_read_only(options).await?),
-    })
+}
+
+impl SqliteOptions {
+    /// Opens the file.
+    ///
+    /// # Errors
+    /// What [`SqliteStore::open`] and [`SqliteStore::open_read_only`] say.
+    pub async fn open(self, access: Access) -> Result<Arc<dyn Store>, StoreError> {
+        Ok(match access {
+            Access::ReadWrite => Arc::new(SqliteStore::open(self).await?),
+            Access::ReadOnly => Arc::new(SqliteStore::open_read_only(self).await?),
+        })
+    }
+}
+
+impl PostgresOptions {
+    /// Opens the database.
+    ///
+    /// # Errors
+    /// What [`PostgresStore::open`] and [`PostgresStore::open_read_only`] say.
+    pub async fn open(self, access: Access) -> Result<Arc<dyn Store>, StoreError> {
+        Ok(match access {
+            Access::ReadWrite => Arc::new(PostgresStore::open(self).await?),
+            Access::ReadOnly => Arc::new(PostgresStore::open_read_only(self).await?),
+        })
+    }
 }
 
 fn sqlite_path(address: &str) -> Result<PathBuf, StoreError> {

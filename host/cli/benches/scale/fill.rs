@@ -1,7 +1,7 @@
 //! Fills a database quickly: through the engine in this process, many requests at once. What it writes is what a host would
 //! have written, entry for entry.
 
-use crate::{modules, place};
+use crate::{binary, place};
 use proviso_engine::{
     Clock, Engine, Options, PlanChange, TermsInput,
     command::{Command, ProfileChange, Request, UsageRequest},
@@ -76,7 +76,7 @@ async fn start(database_url: &str, customers: usize) -> Arc<Engine> {
     let engine =
         Engine::start(store, Arc::new(runtime), Clock::new(now), options).await.expect("the engine starts");
     engine
-        .upload(key("standard"), modules::STANDARD.clone(), || 0)
+        .upload(key("standard"), binary::STANDARD.clone(), || 0)
         .await
         .expect("the standard policy is admitted");
     engine.put_plan(key("pro"), plan()).await.expect("the plan is put");

@@ -1,6 +1,7 @@
 //! A host: the release binary in a process of its own, on a free port.
 
 use crate::{
+    binary::BINARY,
     machine::Process,
     wire::{ADMIN_KEY, Wire},
 };
@@ -9,9 +10,6 @@ use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::{Child, Command},
 };
-
-/// The binary, as Cargo built it for these benchmarks.
-pub const BINARY: &str = env!("CARGO_BIN_EXE_proviso");
 
 /// A running host; it is killed when it is dropped.
 pub struct Host {

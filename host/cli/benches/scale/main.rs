@@ -16,6 +16,8 @@
     reason = "a benchmark measures time and may stop where it stands"
 )]
 
+#[path = "../../../../tests/support/binary.rs"]
+mod binary;
 mod cases;
 #[path = "../../../../tests/support/cluster.rs"]
 mod cluster;

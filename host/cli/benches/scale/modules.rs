@@ -1,30 +1,4 @@
-//! Policy modules: the shipped ones as the binary builds them, and as many different ones as a case needs.
-
-use crate::host::BINARY;
-use std::{
-    path::Path,
-    process::{Command, Stdio},
-    sync::LazyLock,
-};
-
-/// The standard policy.
-pub static STANDARD: LazyLock<Vec<u8>> = LazyLock::new(|| shipped("standard"));
-
-/// A policy of the repository.
-pub fn shipped(name: &str) -> Vec<u8> {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("policy.wasm");
-    let built = Command::new(BINARY)
-        .args(["policy", "build"])
-        .arg(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../policies")).join(name))
-        .arg("-o")
-        .arg(&file)
-        .stdout(Stdio::null())
-        .status()
-        .expect("the binary runs");
-    assert!(built.success(), "policy {name} does not build");
-    std::fs::read(file).unwrap()
-}
+//! As many different policy modules as a case needs.
 
 /// The same module with other bytes: a custom section with a text, which nothing reads.
 pub fn distinct(module: &[u8], text: &str) -> Vec<u8> {

@@ -1,8 +1,8 @@
 //! Where a database lies, and what stands in it before the load: a policy, a plan, customers.
 
 use crate::{
-    Kind, Options, cluster::Cluster, host::Host, machine::Process, modules, population::Population,
-    wire::Wire,
+    Kind, Options, binary, cluster::Cluster, host::Host, load::Load, machine::Process,
+    population::Population, wire::Wire,
 };
 use serde_json::{Value, json};
 use std::{
@@ -112,12 +112,36 @@ impl Place {
     /// A host on it that knows the standard policy and the plan `pro`.
     pub async fn serve_pro(&self, flags: &[&str]) -> Host {
         // Built before a connection waits for it: the host closes those that say nothing for long.
-        let module = modules::STANDARD.as_slice();
+        let module = binary::STANDARD.as_slice();
         let host = self.serve(flags).await;
         let mut wire = host.wire().await;
         wire.upload("standard", module).await.yes();
         put_plan(&mut wire, "pro", "standard").await;
         host
+    }
+}
+
+/// A host with customers on one of the databases, warm, and the load that saturates it.
+pub struct Stage {
+    pub database: Database,
+    pub saturating: Load,
+    host: Host,
+    _place: Place,
+}
+
+impl Stage {
+    pub async fn start(database: Database, options: &Options) -> Self {
+        let place = Place::fresh(&database);
+        let host = place.serve_pro(&[]).await;
+        let spread = customers(&host, "c", options.customers).await;
+        let saturating = Load::charges(&host, &spread, options.connections);
+        saturating.run(1.0).await;
+        Self { database, saturating, host, _place: place }
+    }
+
+    /// Ends with words when a customer did not use exactly what was answered.
+    pub async fn verify(&self) {
+        self.saturating.population.verify(&mut self.host.wire().await).await;
     }
 }
 

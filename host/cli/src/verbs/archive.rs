@@ -10,10 +10,8 @@ use crate::{
     terminal::{self, Paint},
 };
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use proviso_engine::Archived;
 use proviso_store::Access;
-use std::time::Duration;
 
 /// What `archive` takes.
 #[derive(Debug, Args)]
@@ -35,11 +33,7 @@ pub fn run(flags: Flags) -> Result<Verdict, Error> {
         .map_err(Error::system("starting threads"))?;
     let archived = runtime.block_on(async {
         let store = settings.database.open(Access::ReadWrite, settings.database_connections).await?;
-        let bar = ProgressBar::new_spinner();
-        if let Ok(style) = ProgressStyle::with_template("{spinner} archiving: {msg}") {
-            bar.set_style(style);
-        }
-        bar.enable_steady_tick(Duration::from_millis(100));
+        let bar = terminal::spinner("archiving");
         let archived =
             proviso_engine::archive(&*store, before, |so_far| bar.set_message(counts(so_far))).await;
         bar.finish_and_clear();

@@ -9,10 +9,9 @@ use crate::{
     terminal::{self, Paint},
 };
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use proviso_engine::Verification;
 use proviso_store::Access;
-use std::{fmt::Write as _, time::Duration};
+use std::fmt::Write as _;
 
 /// What `verify` takes.
 #[derive(Debug, Args)]
@@ -37,11 +36,7 @@ pub fn run(flags: Flags) -> Result<Verdict, Error> {
 /// Verifies a database, with its progress on a terminal.
 pub async fn verify(database: &Database) -> Result<Verification, Error> {
     let store = database.open(Access::ReadOnly, None).await?;
-    let bar = ProgressBar::new_spinner();
-    if let Ok(style) = ProgressStyle::with_template("{spinner} verifying: {msg}") {
-        bar.set_style(style);
-    }
-    bar.enable_steady_tick(Duration::from_millis(100));
+    let bar = terminal::spinner("verifying");
     let verified = proviso_engine::verify(&*store, |so_far| bar.set_message(counts(so_far))).await;
     bar.finish_and_clear();
     store.close().await;

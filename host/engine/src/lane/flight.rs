@@ -90,7 +90,7 @@ pub(crate) fn replay(entry: &Arc<Entry>, request: &Request) -> Result<Reply, Eng
 }
 
 /// The same error for all.
-pub(crate) fn refuse<J: IntoIterator<Item = Job>>(jobs: J, error: &EngineError) {
+pub(crate) fn refuse(jobs: impl IntoIterator<Item = Job>, error: &EngineError) {
     for job in jobs {
         let _ = job.reply.send(Err(match error {
             EngineError::Store(error) => EngineError::Store(error.clone()),

@@ -1,7 +1,7 @@
 //! The database of a run: the contract suite's model with latency and faults. Each host reaches it through a connection
 //! of its own, which can be cut or paused.
 
-use crate::{dice::Dice, model::Model};
+use crate::{model::Model, support::dice::Dice};
 use proviso_ledger::{
     ids::{CustomerId, Digest, Seq},
     time::Timestamp,

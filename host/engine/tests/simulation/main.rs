@@ -16,7 +16,6 @@
 
 mod clients;
 mod database;
-mod dice;
 #[path = "../../../store/tests/contract/model.rs"]
 #[allow(dead_code, reason = "the contract suite uses the rest")]
 mod model;
@@ -25,7 +24,6 @@ mod support;
 
 use clients::Books;
 use database::{Connection, Database};
-use dice::Dice;
 use proviso_engine::{Clock, Engine, Options};
 use proviso_ledger::time::Timestamp;
 use std::{
@@ -35,7 +33,7 @@ use std::{
     sync::{Arc, LazyLock, Mutex},
     time::Duration,
 };
-use support::{START, time};
+use support::{START, dice::Dice, time};
 use tokio::{task::LocalSet, time::Instant};
 
 const HOSTS: usize = 3;

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod dice;
+
 use proviso_engine::{
     Clock, Engine, EngineError, Options, PlanChange, TermsInput,
     command::{Command, Outcome, ProfileChange, Reply, Request, Ttl, UsageRequest},

@@ -3,9 +3,8 @@
 
 use crate::{
     Options,
-    host::Host,
     load::{Command, Latency, Load, Pace},
-    place::{self, Database, Place},
+    place::{Database, Stage},
     table::{Table, median, ms, number},
 };
 
@@ -38,7 +37,7 @@ pub async fn run(options: &Options) {
     ]);
     let mut contests = Vec::new();
     for database in Database::chosen(options) {
-        contests.push(Contest::start(database, options).await);
+        contests.push(Contest { stage: Stage::start(database, options).await, rows: Default::default() });
     }
     for _ in 0..options.rounds {
         for contest in &mut contests {
@@ -46,33 +45,21 @@ pub async fn run(options: &Options) {
         }
     }
     for contest in contests {
-        contest.closed.population.verify(&mut contest.host.wire().await).await;
-        add(&mut table, contest.database.name(), &contest.rows);
+        contest.stage.verify().await;
+        add(&mut table, contest.stage.database.name(), &contest.rows);
     }
     table.print();
 }
 
 /// Charges and checks on one of the databases.
 struct Contest {
-    database: Database,
-    closed: Load,
+    stage: Stage,
     rows: [Row; 4],
-    host: Host,
-    _place: Place,
 }
 
 impl Contest {
-    async fn start(database: Database, options: &Options) -> Self {
-        let place = Place::fresh(&database);
-        let host = place.serve_pro(&[]).await;
-        let spread = place::customers(&host, "c", options.customers).await;
-        let closed = Load::charges(&host, &spread, options.connections);
-        closed.run(1.0).await;
-        Self { database, closed, rows: Default::default(), host, _place: place }
-    }
-
     async fn round(&mut self, options: &Options) {
-        let closed = &self.closed;
+        let closed = &self.stage.saturating;
         let half = closed.run(options.seconds).await.per_second() / 2.0;
         let idle_charges = Load { connections: 1, ..closed.clone() };
         let idle_checks = Load { command: Command::Check, ..idle_charges.clone() };

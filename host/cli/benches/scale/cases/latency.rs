@@ -2,35 +2,22 @@
 
 use crate::{
     Options,
-    host::Host,
     load::{Latency, Load, Pace},
-    place::{self, Database, Place},
+    place::{Database, Stage},
     table::{Table, median, ms, number},
 };
 
-/// A host on one of the databases, and what was seen of it.
+/// What was seen of a host on one of the databases.
 struct Row {
-    database: Database,
-    closed: Load,
+    stage: Stage,
     saturated: Vec<f64>,
     latencies: Vec<Latency>,
-    host: Host,
-    _place: Place,
 }
 
 impl Row {
-    async fn start(database: Database, options: &Options) -> Self {
-        let place = Place::fresh(&database);
-        let host = place.serve_pro(&[]).await;
-        let spread = place::customers(&host, "c", options.customers).await;
-        let closed = Load::charges(&host, &spread, options.connections);
-        closed.run(1.0).await;
-        Self { database, closed, saturated: Vec::new(), latencies: Vec::new(), host, _place: place }
-    }
-
     async fn round(&mut self, options: &Options) {
-        let per_second = self.closed.run(options.seconds).await.per_second();
-        let open = Load { pace: Pace::Open(per_second / 2.0), ..self.closed.clone() };
+        let per_second = self.stage.saturating.run(options.seconds).await.per_second();
+        let open = Load { pace: Pace::Open(per_second / 2.0), ..self.stage.saturating.clone() };
         self.latencies.push(open.run(options.seconds).await.latency());
         self.saturated.push(per_second);
     }
@@ -39,7 +26,8 @@ impl Row {
 pub async fn run(options: &Options) {
     let mut rows = Vec::new();
     for database in Database::chosen(options) {
-        rows.push(Row::start(database, options).await);
+        let stage = Stage::start(database, options).await;
+        rows.push(Row { stage, saturated: Vec::new(), latencies: Vec::new() });
     }
     for _ in 0..options.rounds {
         for row in &mut rows {
@@ -56,10 +44,10 @@ pub async fn run(options: &Options) {
         "most ms",
     ]);
     for row in rows {
-        row.closed.population.verify(&mut row.host.wire().await).await;
+        row.stage.verify().await;
         let (saturated, latency) = (median(row.saturated), Latency::median(&row.latencies));
         table.row([
-            format!("{}, {} customers", row.database.name(), options.customers),
+            format!("{}, {} customers", row.stage.database.name(), options.customers),
             number(saturated, 0),
             number(saturated / 2.0, 0),
             ms(latency.p50),

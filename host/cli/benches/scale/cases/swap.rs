@@ -2,7 +2,7 @@
 //! request may fail, and none should notice.
 
 use crate::{
-    Options,
+    Options, binary,
     host::Host,
     load::{Answers, Latency, Load},
     modules,
@@ -39,7 +39,7 @@ struct Row {
 
 impl Row {
     fn new((policy, settings): (&'static str, Value)) -> Self {
-        let module = modules::shipped(policy);
+        let module = binary::policy(policy);
         let (swaps, before, meanwhile, binding) = Default::default();
         Self { policy, settings, module, swaps, before, meanwhile, binding, requests: 0 }
     }
