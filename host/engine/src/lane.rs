@@ -18,7 +18,8 @@ use crate::{
     shared::Shared,
 };
 use cache::Cache;
-use flight::{Flight, Landed, refuse, replay};
+pub(crate) use flight::replay;
+use flight::{Flight, Landed, refuse};
 use lru::LruCache;
 use proviso_ledger::{
     error::FoldError,
@@ -281,7 +282,8 @@ impl Lane {
         let key = (job.request.customer.clone(), job.key_hash?);
         let pending = open.keys.get(&key).or_else(|| self.flight.as_ref()?.keys.get(&key));
         if let Some(entry) = pending {
-            return Some(Verdict::Reply(replay(entry, &job.request)));
+            let outcome = replay(entry, job.request.idempotency.as_ref());
+            return Some(Verdict::Reply(outcome.map(Reply::Entry)));
         }
         self.recent.get(&key).or_else(|| asked.keys.get(&key)).copied().map(Verdict::Stored)
     }

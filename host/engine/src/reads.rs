@@ -6,6 +6,7 @@ use crate::{
     command::{Idempotency, Outcome},
     decide::{Decider, Stop},
     error::EngineError,
+    lane,
 };
 use proviso_ledger::{
     credits::{Credits, Quantity},
@@ -115,17 +116,13 @@ impl Engine {
     pub async fn answered(
         &self,
         customer: &CustomerId,
-        (key, request): &Idempotency,
+        idempotency: &Idempotency,
     ) -> Result<Option<Outcome>, EngineError> {
-        let lookup = [(customer.clone(), crate::lane::key_hash(key))];
+        let lookup = [(customer.clone(), lane::key_hash(&idempotency.0))];
         let found = self.shared.store.find_keys(&lookup).await?;
         let Some(seq) = found.first().copied().flatten() else { return Ok(None) };
         let entry = self.shared.entry(customer, seq).await?;
-        if entry.request.as_ref() == Some(request) {
-            Ok(Some(Outcome { entry, replayed: true }))
-        } else {
-            Err(EngineError::IdempotencyKeyReused)
-        }
+        lane::replay(&entry, Some(idempotency)).map(Some)
     }
 
     /// A page of customers by key.

@@ -3,7 +3,7 @@
 
 use super::work::{Keys, Verdict};
 use crate::{
-    command::{Outcome, Reply, Request},
+    command::{Idempotency, Outcome, Reply},
     error::EngineError,
     queue::Job,
     shared::Shared,
@@ -76,14 +76,14 @@ async fn answer(shared: &Shared, jobs: Vec<(Job, Verdict)>) {
 
 async fn answer_again(shared: &Shared, job: Job, seq: Seq) {
     let entry = shared.entry(&job.request.customer, seq).await;
-    let _ = job.reply.send(entry.and_then(|entry| replay(&entry, &job.request)));
+    let outcome = entry.and_then(|entry| replay(&entry, job.request.idempotency.as_ref()));
+    let _ = job.reply.send(outcome.map(Reply::Entry));
 }
 
 /// The entry as the answer to a request with the key that it answered before.
-pub(crate) fn replay(entry: &Arc<Entry>, request: &Request) -> Result<Reply, EngineError> {
-    let same = request.idempotency.as_ref().map(|(_, digest)| digest) == entry.request.as_ref();
-    if same {
-        Ok(Reply::Entry(Outcome { entry: entry.clone(), replayed: true }))
+pub(crate) fn replay(entry: &Arc<Entry>, asked: Option<&Idempotency>) -> Result<Outcome, EngineError> {
+    if asked.map(|(_, request)| request) == entry.request.as_ref() {
+        Ok(Outcome { entry: entry.clone(), replayed: true })
     } else {
         Err(EngineError::IdempotencyKeyReused)
     }
