@@ -30,15 +30,22 @@ use std::{
     collections::{HashMap, HashSet},
     num::NonZeroUsize,
     sync::Arc,
+    time::Duration,
 };
+use tokio::time::Instant;
 use tracing::error;
 pub(crate) use work::key_hash;
 use work::{Verdict, Work};
 
 /// Keys of late that a lane remembers, for clients that repeat a request soon.
 const RECENT_KEYS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(32_767);
-/// Batches before which a lane asks the store what it does not know, after a conflict or news of other hosts.
+/// Batches before which a lane asks the store what it does not know, after a conflict, news of other hosts or a repeat.
 const DOUBTFUL_BATCHES: u32 = 64;
+/// Batches for which a lane believes that another host writes its customers as fast as it does, after losing to it or
+/// seeing its entries.
+const RIVAL_BATCHES: u32 = 8;
+/// The longest that a lane stands back for another host.
+const LONGEST_TURN: Duration = Duration::from_millis(20);
 /// How often a request is decided again when other hosts were there first.
 const MOST_ATTEMPTS: u32 = 40;
 
@@ -59,14 +66,23 @@ async fn run(shared: Arc<Shared>, queue: Arc<Queue>) {
         let may_take = more && room > 0 && (lane.flight.is_none() || lane.doubt == 0);
         tokio::select! {
             biased;
-            landed = landing(&mut lane.flight), if lane.flight.is_some() => lane.land(landed, &mut open).await,
+            landed = landing(&mut lane.flight), if lane.flight.is_some() => {
+                if let Some(turn) = lane.land(landed, &mut open).await {
+                    tokio::time::sleep(turn).await;
+                }
+            }
             some = queue.take(room, lane.most_customers, &mut taken), if may_take => {
                 more = some;
                 lane.decide(std::mem::take(&mut taken), &mut open).await;
             }
         }
         while lane.flight.is_none() && !(open.is_empty() && lane.later.is_empty()) {
-            let again = lane.postponed();
+            let mut again = lane.postponed();
+            // What came while the last batch was decided goes along: a commit costs the same for many as for one.
+            if lane.doubt == 0 {
+                let room = lane.largest.saturating_sub(open.jobs.len() + again.len());
+                queue.take_waiting(room, lane.most_customers, &mut again);
+            }
             lane.decide(again, &mut open).await;
             if !open.is_empty() {
                 lane.launch(std::mem::take(&mut open));
@@ -90,12 +106,18 @@ struct Lane {
     cache: Cache,
     /// The entries that answered the newest keys.
     recent: LruCache<(CustomerId, KeyHash), Seq>,
-    /// The batches before which the store is still to be asked.
+    /// The batches before which the store is still to be asked for news of the customers.
     doubt: u32,
+    /// The batches before which it is still to be asked for all keys, since clients repeat old ones.
+    repeats: u32,
     /// The batch on its way.
     flight: Option<Flight>,
     /// Jobs that are to be decided once it has landed, the first ones first.
     later: Vec<Job>,
+    /// The batches for which another host is believed to be after the same customers.
+    rivals: u32,
+    /// When the last batch was begun.
+    turn: Instant,
     /// The most jobs of a batch.
     largest: usize,
     /// The most customers of a batch: fewer after each conflict, since each may be the one that another host writes, and
@@ -125,8 +147,11 @@ impl Lane {
             cache,
             recent: LruCache::new(RECENT_KEYS),
             doubt: 0,
+            repeats: 0,
             flight: None,
             later: Vec::new(),
+            rivals: 0,
+            turn: Instant::now(),
             largest,
             most_customers: largest,
         }
@@ -135,24 +160,31 @@ impl Lane {
     /// Sends a batch on its way.
     fn launch(&mut self, mut work: Work) {
         self.doubt = self.doubt.saturating_sub(1);
+        self.repeats = self.repeats.saturating_sub(1);
         let batch = work.batch(&mut self.cache);
         let (jobs, keys) = (std::mem::take(&mut work.jobs), std::mem::take(&mut work.keys));
         let task = tokio::spawn(flight::fly(self.shared.clone(), batch, jobs));
         self.flight = Some(Flight { task, touched: work.into_touched().collect(), keys });
     }
 
-    /// Takes note of how the batch ended that was on its way.
-    async fn land(&mut self, landed: Landed, open: &mut Work) {
-        let Some(flight) = self.flight.take() else { return };
+    /// Takes note of how the batch ended that was on its way. Returns how long to stand back now: where two hosts are
+    /// after the same customers, whoever has won a turn leaves the next one to the other, which needs about as long. Else
+    /// each would decide all of its requests in vain every other time.
+    async fn land(&mut self, landed: Landed, open: &mut Work) -> Option<Duration> {
+        let flight = self.flight.take()?;
         let mut again = match landed {
             Landed::Durable => {
                 self.most_customers = self.most_customers.saturating_mul(2).min(self.largest);
                 for (key, entry) in flight.keys {
                     self.recent.put(key, entry.seq);
                 }
-                return;
+                self.rivals = self.rivals.saturating_sub(1);
+                return (self.rivals > 0).then(|| self.turn.elapsed().min(LONGEST_TURN));
             }
             Landed::Conflict(mut jobs) => {
+                if self.doubt > 0 {
+                    self.rivals = RIVAL_BATCHES;
+                }
                 self.doubt = DOUBTFUL_BATCHES;
                 self.most_customers = (flight.touched.len() / 2).max(1);
                 // Perhaps it was the catalog that had changed. If this fails, so will the commit.
@@ -175,6 +207,7 @@ impl Lane {
         for customer in flight.touched.into_iter().chain(built.into_touched()) {
             self.cache.remove(&customer);
         }
+        None
     }
 
     /// Of the jobs that are to be decided once more, those of as many customers as a batch may have.
@@ -193,6 +226,9 @@ impl Lane {
     /// Decides jobs into the open batch. Those that wrote nothing are answered at once, unless they saw something that is
     /// not durable yet.
     async fn decide(&mut self, mut jobs: Vec<Job>, open: &mut Work) {
+        if open.is_empty() {
+            self.turn = Instant::now();
+        }
         let mut anew = false;
         while !jobs.is_empty() {
             let asked = match self.ask(&jobs, open, anew).await {
@@ -237,13 +273,13 @@ impl Lane {
     }
 
     /// Loads the states that the jobs need. In doubt, or anew, also what other hosts have written meanwhile for these
-    /// customers and under these keys, or into the catalog.
+    /// customers, or into the catalog; and the entries of keys, where some turned out to be old.
     async fn ask(&mut self, jobs: &[Job], open: &Work, anew: bool) -> Result<Asked, EngineError> {
-        let doubt = anew || self.doubt > 0;
+        let (doubt, all_keys) = (anew || self.doubt > 0, anew || self.repeats > 0);
         let (mut states, mut keys, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
-        for Job { request, key_hash, .. } in jobs {
+        for Job { request, key_hash, attempts, .. } in jobs {
             let customer = &request.customer;
-            if let Some(hash) = key_hash.filter(|_| doubt) {
+            if let Some(hash) = key_hash.filter(|_| all_keys || *attempts > 0) {
                 keys.push((customer.clone(), hash));
             }
             let question = matches!(request.command, Command::Read | Command::Check(_));
@@ -262,10 +298,13 @@ impl Lane {
         let find = async { if keys.is_empty() { Ok(Vec::new()) } else { Ok(store.find_keys(&keys).await?) } };
         let refresh = async { if anew { self.shared.refresh_catalog().await } else { Ok(()) } };
         let (loaded, found, ()) = tokio::try_join!(load, find, refresh)?;
-        let mut asked = Asked { all_keys: doubt, ..Asked::default() };
+        let mut asked = Asked { all_keys, ..Asked::default() };
         for ((customer, known), rows) in states.into_iter().zip(loaded) {
             if known > 0 && !rows.tail.is_empty() {
                 self.doubt = DOUBTFUL_BATCHES;
+                if self.rivals > 0 {
+                    self.rivals = RIVAL_BATCHES;
+                }
             }
             if let Err(error) = self.cache.take_in(&customer, rows) {
                 error!(%customer, %error, "a journal does not fold");
@@ -274,6 +313,9 @@ impl Lane {
             asked.fresh.insert(customer);
         }
         asked.keys = keys.into_iter().zip(found).filter_map(|(key, seq)| Some((key, seq?))).collect();
+        if !asked.keys.is_empty() {
+            self.repeats = DOUBTFUL_BATCHES;
+        }
         Ok(asked)
     }
 

@@ -91,6 +91,11 @@ impl Queue {
         }
     }
 
+    /// As [`Queue::take`], but of those that wait already.
+    pub fn take_waiting(&self, most: usize, customers: usize, taken: &mut Vec<Job>) {
+        self.lock().take(most, customers, taken);
+    }
+
     /// Takes no further jobs; those that wait can still be taken.
     pub fn close(&self) {
         self.lock().closed = true;

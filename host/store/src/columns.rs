@@ -48,6 +48,29 @@ macro_rules! columns {
 columns!(SqliteRow);
 columns!(PgRow);
 
+/// What the writer of a SQLite file reads for itself.
+impl Columns for rusqlite::Row<'_> {
+    fn integer(&self, column: usize) -> Result<i64, StoreError> {
+        Ok(self.get(column)?)
+    }
+
+    fn optional(&self, column: usize) -> Result<Option<i64>, StoreError> {
+        Ok(self.get(column)?)
+    }
+
+    fn flag(&self, column: usize) -> Result<bool, StoreError> {
+        Ok(self.get(column)?)
+    }
+
+    fn text(&self, column: usize) -> Result<&str, StoreError> {
+        self.get_ref(column)?.as_str().map_err(broken)
+    }
+
+    fn blob(&self, column: usize) -> Result<&[u8], StoreError> {
+        self.get_ref(column)?.as_blob().map_err(broken)
+    }
+}
+
 /// What was read does not make sense.
 pub fn broken(detail: impl std::fmt::Display) -> StoreError {
     StoreError::Corrupt { detail: detail.to_string() }

@@ -1,7 +1,7 @@
-//! What the databases report in, this crate's errors out. Nothing of sqlx is seen beyond this crate.
+//! What the databases report in, this crate's errors out. Nothing of sqlx or rusqlite is seen beyond this crate.
 
 use crate::StoreError;
-use sqlx::{error::DatabaseError, postgres::PgDatabaseError};
+use sqlx::postgres::PgDatabaseError;
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
@@ -9,7 +9,10 @@ impl From<sqlx::Error> for StoreError {
         match &error {
             sqlx::Error::Database(database) => match database.try_downcast_ref::<PgDatabaseError>() {
                 Some(postgres) => of_postgres(postgres),
-                None => of_sqlite(&**database, detail),
+                None => {
+                    let code = database.code().and_then(|code| code.parse().ok()).unwrap_or(0);
+                    of_sqlite(code, detail)
+                }
             },
             sqlx::Error::ColumnDecode { .. }
             | sqlx::Error::Decode(_)
@@ -23,15 +26,26 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        let detail = error.to_string();
+        match error {
+            rusqlite::Error::SqliteFailure(failure, _) => of_sqlite(failure.extended_code, detail),
+            // What is left is about values and columns that are not what they must be.
+            _ => Self::Corrupt { detail },
+        }
+    }
+}
+
 /// By the primary result code, the low byte of an extended one: <https://sqlite.org/rescode.html>.
-fn of_sqlite(error: &dyn DatabaseError, detail: String) -> StoreError {
+fn of_sqlite(code: i32, detail: String) -> StoreError {
     const READONLY: i32 = 8;
     const CORRUPT: i32 = 11;
     const FULL: i32 = 13;
     const CONSTRAINT: i32 = 19;
     const MISMATCH: i32 = 20;
     const NOTADB: i32 = 26;
-    match error.code().and_then(|code| code.parse::<i32>().ok()).unwrap_or(0) & 0xff {
+    match code & 0xff {
         READONLY => StoreError::ReadOnly,
         FULL => StoreError::DiskFull,
         CORRUPT | NOTADB | CONSTRAINT | MISMATCH => StoreError::Corrupt { detail },

@@ -14,6 +14,7 @@ use std::rc::Rc;
 /// Seconds before the first round, in which caches fill.
 const WARM_UP: f64 = 1.0;
 const CONFLICTS: &str = "proviso_commit_conflicts_total";
+const COMMITS: &str = "proviso_commits_total";
 
 /// Who is measured.
 pub struct Contender {
@@ -39,6 +40,8 @@ struct Round {
     latency: Latency,
     host_cpu: Option<f64>,
     database_cpu: Option<f64>,
+    /// Charges that one commit made durable.
+    batch: Option<f64>,
     /// For each 1,000 charges.
     conflicts: Option<f64>,
     /// Requests that were sent in vain, for each 1,000 charges.
@@ -76,7 +79,8 @@ impl Contender {
 
     async fn measure(&self, options: &Options, seconds: f64) -> Round {
         let database_before = self.database.cpu_micros();
-        let (host_before, conflicts_before) = (self.host_cpu_micros(), self.conflicts().await);
+        let host_before = self.host_cpu_micros();
+        let (commits_before, conflicts_before) = (self.counted(COMMITS).await, self.counted(CONFLICTS).await);
         let (per_second, charges, latency, in_vain) = match &self.work {
             Work::Alone(pgbench, accounts) => {
                 let (per_second, charges, latency) =
@@ -94,7 +98,8 @@ impl Contender {
             latency,
             host_cpu: each(host_before, self.host_cpu_micros()),
             database_cpu: each(database_before, self.database.cpu_micros()),
-            conflicts: each(conflicts_before, self.conflicts().await).map(|each| each * 1e3),
+            batch: each(commits_before, self.counted(COMMITS).await).map(f64::recip),
+            conflicts: each(conflicts_before, self.counted(CONFLICTS).await).map(|each| each * 1e3),
             in_vain: each(Some(0), in_vain).map(|each| each * 1e3),
         }
     }
@@ -106,13 +111,13 @@ impl Contender {
         }
     }
 
-    async fn conflicts(&self) -> Option<u64> {
+    async fn counted(&self, counter: &str) -> Option<u64> {
         let Work::Hosts(hosts, _) = &self.work else { return None };
-        let mut conflicts = 0;
+        let mut count = 0;
         for host in hosts {
-            conflicts += host.counter(CONFLICTS).await;
+            count += host.counter(counter).await;
         }
-        Some(conflicts)
+        Some(count)
     }
 
     async fn verify(&self) {
@@ -132,18 +137,19 @@ impl Contender {
     }
 }
 
-/// Measures all, verifies what they charged, and prints the table.
+/// Measures those that were asked for, verifies what they charged, and prints the table.
 pub async fn run(mut contenders: Vec<Contender>, options: &Options) {
-    for contender in &contenders {
+    let is_wanted = |name: &str| options.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
+    for contender in contenders.iter().filter(|one| is_wanted(&one.name)) {
         contender.measure(options, WARM_UP).await;
     }
     for _ in 0..options.rounds {
-        for contender in &mut contenders {
+        for contender in contenders.iter_mut().filter(|one| is_wanted(&one.name)) {
             let round = contender.measure(options, options.seconds).await;
             contender.rounds.push(round);
         }
     }
-    for contender in &contenders {
+    for contender in contenders.iter().filter(|one| is_wanted(&one.name)) {
         contender.verify().await;
     }
     print(&contenders);
@@ -159,11 +165,14 @@ fn print(contenders: &[Contender]) {
         "p99.9 ms",
         "host CPU µs/charge",
         "database CPU µs/charge",
+        "charges/commit",
         "conflicts/1000 charges",
         "503s/1000 charges",
     ]);
-    for contender in contenders {
-        let ours = contender.ours.and_then(|place| contenders.get(place)).map(Contender::per_second);
+    for contender in contenders.iter().filter(|one| !one.rounds.is_empty()) {
+        let measured = |one: &&Contender| !one.rounds.is_empty();
+        let ours = contender.ours.and_then(|place| contenders.get(place)).filter(measured);
+        let ours = ours.map(Contender::per_second);
         let latency = |figure: fn(&Latency) -> f64| {
             ms(median(contender.rounds.iter().map(|round| figure(&round.latency))))
         };
@@ -178,6 +187,7 @@ fn print(contenders: &[Contender]) {
             latency(|latency| latency.p999),
             or_none(contender.median(|round| round.host_cpu), 1),
             or_none(contender.median(|round| round.database_cpu), 1),
+            or_none(contender.median(|round| round.batch), 1),
             or_none(contender.median(|round| round.conflicts), 2),
             or_none(contender.median(|round| round.in_vain), 2),
         ]);

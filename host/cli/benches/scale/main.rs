@@ -59,6 +59,9 @@ pub struct Options {
     /// Customers that a spread load is spread over
     #[arg(long, default_value_t = 10_000)]
     customers: usize,
+    /// Of a case that compares rows, only those whose name contains this
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
     /// Where filled SQLite files are kept for the next run, instead of in a temporary folder
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,

@@ -28,7 +28,11 @@ pub enum Database {
 impl Database {
     /// Those that were asked for.
     pub fn chosen(options: &Options) -> Vec<Self> {
-        let postgres = || Self::Postgres(Rc::new(Cluster::start_new()));
+        let postgres = || {
+            let cluster = Cluster::start_new();
+            cluster.settle();
+            Self::Postgres(Rc::new(cluster))
+        };
         match options.database {
             Kind::Sqlite => vec![Self::Sqlite],
             Kind::Postgres => vec![postgres()],

@@ -4,7 +4,10 @@
 //! whose answer is lost is sent once more: if the first one was written, the second conflicts, and what is stored tells
 //! whose entries stand there.
 
-use super::pool::{Lease, PgQuery, Pool, unavailable};
+use super::{
+    heads::Heads,
+    pool::{Lease, PgQuery, Pool, unavailable},
+};
 use crate::{
     StoreError,
     batch::{CustomerChanges, Demand, Demands},
@@ -15,8 +18,8 @@ use proviso_ledger::ids::{CustomerId, Seq};
 use sqlx::postgres::PgRow;
 
 /// The statement begins with the check. `$1..$5` are the entries, `$6..$8` the idempotency keys, `$9..$11` between which
-/// numbers the last entry of each customer must be, `$12` is the revision. An entry's number is checked here too, not
-/// only by the primary key, so that a host that comes late finds out without an error in the server's log.
+/// numbers the last entry of each customer must be, `$12` is the revision. The customers whose last entry this process
+/// wrote itself are left out of the check, which takes as long as writing an entry does: see [`super::heads`].
 macro_rules! statement {
     ($more:literal) => {
         concat!(
@@ -69,12 +72,18 @@ pub async fn commit(pool: &Pool, mut batch: Batch) -> Result<Commit, StoreError>
     changes.add(std::mem::take(&mut batch.customers), std::mem::take(&mut batch.due));
     let Some(rows) = Rows::of(&batch, &changes) else { return Ok(Commit::Conflict) };
     let mut lease = pool.lease().await?;
-    let first = lease.fetch(rows.statement()).await;
+    let first = lease.fetch(rows.statement(Some(&pool.heads))).await;
     if !lease.is_lost() {
-        return verdict(first);
+        let commit = verdict(first)?;
+        match commit {
+            Commit::Durable => pool.heads.learn(rows.heads()),
+            // Found out without an error in the server's log the next time.
+            Commit::Conflict => pool.heads.forget(),
+        }
+        return Ok(commit);
     }
     lease.renew().await?;
-    match verdict(lease.fetch(rows.statement()).await)? {
+    match verdict(lease.fetch(rows.statement(None)).await)? {
         Commit::Durable => Ok(Commit::Durable),
         Commit::Conflict if rows.are_stored(&mut lease).await? => Ok(Commit::Durable),
         // Most likely another host was quicker, but the first attempt may still be under way.
@@ -130,8 +139,17 @@ impl<'a> Rows<'a> {
         Some(Self { revision: batch.revision.map(integer), journals, entries, keys, snapshots, changes })
     }
 
-    fn statement(&self) -> PgQuery<'static> {
-        let Self { revision, journals, entries, keys, snapshots, changes } = self;
+    /// The last entry of each customer that has new ones.
+    fn heads(&self) -> impl Iterator<Item = (&'a CustomerId, Seq)> {
+        self.journals.iter().filter_map(|(customer, demand)| Some((*customer, demand.last?)))
+    }
+
+    fn statement(&self, known: Option<&Heads>) -> PgQuery<'static> {
+        let Self { revision, entries, keys, snapshots, changes, .. } = self;
+        let mut journals = self.journals.clone();
+        if let Some(known) = known {
+            known.leave_out_known(&mut journals);
+        }
         let more = !(snapshots.is_empty() && changes.rows.is_empty() && changes.due.is_empty());
         let query = sqlx::query(if more { EVERYTHING } else { ENTRIES })
             .bind(column(entries, |entry| entry.customer.as_str()))
@@ -142,9 +160,9 @@ impl<'a> Rows<'a> {
             .bind(column(keys, |((customer, _), _)| customer.as_str()))
             .bind(column(keys, |((_, key_hash), _)| key_hash.as_slice()))
             .bind(column(keys, |(_, seq)| integer(*seq)))
-            .bind(column(journals, |(customer, _)| customer.as_str()))
-            .bind(column(journals, |(_, demand)| integer(*demand.heads.start())))
-            .bind(column(journals, |(_, demand)| integer(*demand.heads.end())))
+            .bind(column(&journals, |(customer, _)| customer.as_str()))
+            .bind(column(&journals, |(_, demand)| integer(*demand.heads.start())))
+            .bind(column(&journals, |(_, demand)| integer(*demand.heads.end())))
             .bind(revision);
         if !more {
             return query;

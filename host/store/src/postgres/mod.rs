@@ -6,6 +6,7 @@
 mod archive;
 mod claims;
 mod commit;
+mod heads;
 mod migrate;
 mod pool;
 mod reads;

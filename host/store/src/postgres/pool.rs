@@ -5,7 +5,10 @@
 //! query sent again, and whoever can't have that must say so. A connection whose last word is unknown, also because
 //! nobody waited for it, is never used again.
 
-use super::server::{Server, survives};
+use super::{
+    heads::Heads,
+    server::{Server, survives},
+};
 use crate::StoreError;
 use sqlx::{
     PgConnection, Postgres,
@@ -34,12 +37,14 @@ pub struct Pool {
     permits: Semaphore,
     /// The last one used is used first, so that few stay warm rather than many lukewarm.
     idle: Mutex<Vec<PgConnection>>,
+    /// What is known of the journals; forgotten whenever a connection is made.
+    pub heads: Heads,
 }
 
 impl Pool {
     pub fn new(server: Server, first: PgConnection) -> Self {
         let permits = Semaphore::new(usize::try_from(server.options.max_connections.max(1)).unwrap_or(1));
-        Self { server, permits, idle: Mutex::new(vec![first]) }
+        Self { server, permits, idle: Mutex::new(vec![first]), heads: Heads::default() }
     }
 
     /// A connection to oneself, as soon as one is free.
@@ -52,7 +57,7 @@ impl Pool {
         let idle = self.idle().pop();
         let mut lease = Lease { connection: idle, in_transaction: false, pool: self, _permit: permit };
         if lease.is_lost() {
-            lease.connection = Some(self.server.connect(patience).await?);
+            lease.connect().await?;
         }
         Ok(lease)
     }
@@ -108,7 +113,14 @@ impl Lease<'_> {
     pub async fn renew(&mut self) -> Result<(), StoreError> {
         self.pool.idle().clear();
         self.in_transaction = false;
-        self.connection = Some(self.pool.server.connect(self.pool.server.options.acquire_timeout).await?);
+        self.connect().await
+    }
+
+    async fn connect(&mut self) -> Result<(), StoreError> {
+        let server = &self.pool.server;
+        let connection = server.connect(server.options.acquire_timeout).await?;
+        self.pool.heads.forget();
+        self.connection = Some(connection);
         Ok(())
     }
 

@@ -6,12 +6,15 @@
 
 use super::connect::close;
 use crate::StoreError;
-use sqlx::{Row, SqliteConnection};
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use rusqlite::Connection;
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
 };
-use tokio::{sync::Notify, task::JoinHandle};
 
 /// What the writer may have to do itself: few enough pages to cost about as much as a large commit.
 const FEW_PAGES: i64 = 512;
@@ -30,26 +33,28 @@ struct Log {
 #[derive(Debug)]
 pub struct Checkpointer {
     shared: Arc<Shared>,
-    task: JoinHandle<()>,
+    thread: JoinHandle<()>,
     every_pages: usize,
     pages: usize,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
-    due: Notify,
+    due: AtomicBool,
     closing: AtomicBool,
     rest_wanted: AtomicBool,
 }
 
 impl Checkpointer {
-    /// Starts the task on its own connection. It checkpoints each `every_pages` pages and lets the log start over at
+    /// Starts a thread with its own connection. It checkpoints each `every_pages` pages and lets the log start over at
     /// four times as many.
-    pub fn start(connection: SqliteConnection, every_pages: usize) -> Self {
+    pub fn start(connection: Connection, every_pages: usize) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let restart_at = i64::try_from(every_pages.saturating_mul(4)).unwrap_or(i64::MAX);
-        let task = tokio::spawn(work(connection, Arc::clone(&shared), restart_at));
-        Self { shared, task, every_pages, pages: 0 }
+        let of_thread = shared.clone();
+        let work = move || work(connection, &of_thread, restart_at);
+        let thread = thread::Builder::new().name("sqlite-checkpoint".to_owned()).spawn(work)?;
+        Ok(Self { shared, thread, every_pages, pages: 0 })
     }
 
     /// Notes about how many pages a commit wrote.
@@ -57,28 +62,29 @@ impl Checkpointer {
         self.pages += pages;
         if self.pages >= self.every_pages {
             self.pages = 0;
-            self.shared.due.notify_one();
+            self.shared.due.store(true, Ordering::Release);
+            self.thread.thread().unpark();
         }
     }
 
     /// Does the rest of a checkpoint on the writer's own connection, if that is wanted.
-    pub async fn finish(&self, connection: &mut SqliteConnection) {
+    pub fn finish(&self, connection: &Connection) {
         if !self.shared.rest_wanted.swap(false, Ordering::AcqRel) {
             return;
         }
-        if let Err(error) = checkpoint(connection, PASSIVE).await {
+        if let Err(error) = checkpoint(connection, PASSIVE) {
             tracing::warn!(%error, "finishing a checkpoint failed");
         }
     }
 
-    /// Waits for the task's end, then empties the log.
-    pub async fn close(self, connection: &mut SqliteConnection) {
+    /// Waits for the thread's end, then empties the log.
+    pub fn close(self, connection: &Connection) {
         self.shared.closing.store(true, Ordering::Release);
-        self.shared.due.notify_one();
-        if self.task.await.is_err() {
+        self.thread.thread().unpark();
+        if self.thread.join().is_err() {
             tracing::warn!("the checkpointer had ended");
         }
-        if let Err(error) = checkpoint(connection, TRUNCATE).await {
+        if let Err(error) = checkpoint(connection, TRUNCATE) {
             tracing::warn!(%error, "the last checkpoint failed; the next start makes up for it");
         }
     }
@@ -87,32 +93,40 @@ impl Checkpointer {
 const PASSIVE: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 const TRUNCATE: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 
-async fn work(mut connection: SqliteConnection, shared: Arc<Shared>, restart_at: i64) {
-    loop {
-        shared.due.notified().await;
-        for round in 1..=ROUNDS {
-            if shared.closing.load(Ordering::Acquire) {
-                return close(connection).await;
+fn work(connection: Connection, shared: &Shared, restart_at: i64) {
+    while !shared.closing.load(Ordering::Acquire) {
+        if shared.due.swap(false, Ordering::AcqRel) {
+            move_pages(&connection, shared, restart_at);
+        } else {
+            thread::park();
+        }
+    }
+    close(connection);
+}
+
+fn move_pages(connection: &Connection, shared: &Shared, restart_at: i64) {
+    for round in 1..=ROUNDS {
+        if shared.closing.load(Ordering::Acquire) {
+            return;
+        }
+        let log = match checkpoint(connection, PASSIVE) {
+            Ok(log) => log,
+            Err(error) => {
+                tracing::warn!(%error, "a checkpoint failed; the log grows until one succeeds");
+                return;
             }
-            let log = match checkpoint(&mut connection, PASSIVE).await {
-                Ok(log) => log,
-                Err(error) => {
-                    tracing::warn!(%error, "a checkpoint failed; the log grows until one succeeds");
-                    break;
-                }
-            };
-            if log.pages < restart_at {
-                break;
-            }
-            if log.pages - log.done <= FEW_PAGES || round == ROUNDS {
-                shared.rest_wanted.store(true, Ordering::Release);
-                break;
-            }
+        };
+        if log.pages < restart_at {
+            return;
+        }
+        if log.pages - log.done <= FEW_PAGES || round == ROUNDS {
+            shared.rest_wanted.store(true, Ordering::Release);
+            return;
         }
     }
 }
 
-async fn checkpoint(connection: &mut SqliteConnection, pragma: &'static str) -> Result<Log, StoreError> {
-    let row = sqlx::query(pragma).fetch_one(connection).await?;
-    Ok(Log { pages: row.try_get(1)?, done: row.try_get(2)? })
+fn checkpoint(connection: &Connection, pragma: &'static str) -> Result<Log, StoreError> {
+    let read = |row: &rusqlite::Row<'_>| Ok(Log { pages: row.get(1)?, done: row.get(2)? });
+    Ok(connection.query_row(pragma, [], read)?)
 }

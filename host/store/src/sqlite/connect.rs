@@ -2,8 +2,9 @@
 
 use super::SqliteOptions;
 use crate::StoreError;
+use rusqlite::{Connection, OpenFlags};
 use sqlx::{
-    ConnectOptions, Connection, SqliteConnection, SqlitePool,
+    ConnectOptions, SqliteConnection, SqlitePool,
     migrate::{MigrateError, Migrator},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -17,7 +18,13 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
 
 /// A commit checkpoints by itself only when the WAL has this many pages: the checkpointer should have been there
 /// long before.
-const FALLBACK_CHECKPOINT_PAGES: &str = "65536";
+const FALLBACK_CHECKPOINT_PAGES: u32 = 65_536;
+
+/// How long to wait for others of this process.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A connection is used by one thread at a time, which Rust sees to.
+const UNSHARED: OpenFlags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
 
 /// Rows that a connection's thread may be ahead of the reader.
 const ROW_BUFFER: usize = 256;
@@ -25,31 +32,51 @@ const ROW_BUFFER: usize = 256;
 fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
-        .busy_timeout(Duration::from_secs(5))
+        .busy_timeout(BUSY_TIMEOUT)
         .foreign_keys(true)
         .row_buffer_size(ROW_BUFFER)
         .disable_statement_logging()
 }
 
-/// The connection that writes. Creates the file when there is none.
-pub async fn writer(options_of: &SqliteOptions) -> Result<SqliteConnection, StoreError> {
-    let mut options = options(&options_of.path)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .pragma("wal_autocheckpoint", FALLBACK_CHECKPOINT_PAGES)
-        // Appends and sorted merges touch neighbours only, and at each commit SQLite walks all pages it has cached.
-        .pragma("cache_size", "-8192")
-        .statement_cache_capacity(256);
-    if let Some(pages) = options_of.max_pages {
-        options = options.pragma("max_page_count", pages.to_string());
+/// The connection that brings the schema up. Creates the file when there is none.
+pub async fn migrator(path: &Path) -> Result<SqliteConnection, StoreError> {
+    let options = options(path).create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
+    Ok(options.synchronous(SqliteSynchronous::Full).connect().await?)
+}
+
+/// The connection that writes. It is rusqlite's, used from one thread: sqlx hands each statement to a thread of the
+/// connection and back, and in batches of 32 that made it half as fast (docs/benchmarks.md).
+pub fn writer(options: &SqliteOptions) -> Result<Connection, StoreError> {
+    let connection = open(&options.path)?;
+    // Appends and sorted merges touch neighbours only; what is looked up is spread over the index.
+    connection.pragma_update(None, "cache_size", -8192)?;
+    connection.pragma_update(None, "wal_autocheckpoint", FALLBACK_CHECKPOINT_PAGES)?;
+    if let Some(pages) = options.max_pages {
+        connection.pragma_update(None, "max_page_count", pages)?;
     }
-    Ok(options.connect().await?)
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
 }
 
 /// The connection that checkpoints: it writes to the database file, never to the journal.
-pub async fn checkpointer(path: &Path) -> Result<SqliteConnection, StoreError> {
-    Ok(options(path).synchronous(SqliteSynchronous::Full).connect().await?)
+pub fn checkpointer(path: &Path) -> Result<Connection, StoreError> {
+    open(path)
+}
+
+/// A connection that reads what is not indexed yet.
+pub fn reader(path: &Path) -> Result<Connection, StoreError> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | UNSHARED)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    Ok(connection)
+}
+
+fn open(path: &Path) -> Result<Connection, StoreError> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | UNSHARED)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    // Once the schema is up, the file is in WAL mode for good.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    Ok(connection)
 }
 
 /// Connections that read.
@@ -104,8 +131,8 @@ async fn schema(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
 }
 
 /// Closes a connection; what is durable stays so, hence an error is only worth a line in the log.
-pub async fn close(connection: SqliteConnection) {
-    if let Err(error) = connection.close().await {
+pub fn close(connection: Connection) {
+    if let Err((_, error)) = connection.close() {
         tracing::warn!(%error, "closing a database connection failed");
     }
 }

@@ -1,19 +1,18 @@
-//! The batches that share one transaction: decides which of them conflict, and writes the others down as a script.
+//! The batches that share one transaction: decides which of them conflict, and writes the others.
 //!
-//! In come batches with what is known of the tables, out come statements and what the tail takes in once they are
-//! durable. Nothing is executed here.
+//! In come batches and an open transaction, out goes what the tail takes in once that is durable. What was appended
+//! lately is looked up in the tail, the rest in the index tables, on the connection that writes: its pages are in that
+//! connection's cache, and whoever read them elsewhere would have to read them again after each commit.
 
-use super::{
-    reads::Known,
-    script::Script,
-    tail::{Appended, Place, Pos, View},
-};
+use super::tail::{Appended, Place, Pos, View};
 use crate::{
+    StoreError,
     batch::{CustomerChanges, Demands},
-    columns::integer,
+    columns::{broken, integer},
     rows::{Batch, KeyHash, NewEntry, NewKey, NewSnapshot},
 };
 use proviso_ledger::ids::{CustomerId, Seq};
+use rusqlite::Connection;
 use std::collections::{HashMap, HashSet};
 
 /// Batches that go together.
@@ -32,120 +31,116 @@ const PAGE_BYTES: usize = 4096;
 
 impl Group {
     /// Takes a batch in, unless it conflicts with the journal or with a batch that was taken in before.
-    pub fn admit(&mut self, view: &View, known: &Known, batch: Batch) -> bool {
-        let Some((heads, taken)) = self.check(view, known, &batch) else { return false };
+    pub fn admit(
+        &mut self,
+        view: &View,
+        transaction: &Connection,
+        batch: Batch,
+    ) -> Result<bool, StoreError> {
+        let Some((heads, taken)) = self.check(view, transaction, &batch)? else { return Ok(false) };
         self.heads.extend(heads);
         self.taken.extend(taken);
         self.entries.extend(batch.entries);
         self.keys.extend(batch.keys);
         self.snapshots.extend(batch.snapshots);
         self.customers.add(batch.customers, batch.due);
-        true
+        Ok(true)
     }
 
     /// The heads and keys that the batch adds, none when it conflicts.
-    fn check(&self, view: &View, known: &Known, batch: &Batch) -> Option<Additions> {
-        if known.key_exists {
-            return None;
+    fn check(
+        &self,
+        view: &View,
+        transaction: &Connection,
+        batch: &Batch,
+    ) -> Result<Option<Additions>, StoreError> {
+        let Some(demands) = Demands::of(batch) else { return Ok(None) };
+        for (customer, demand) in &demands.journals {
+            let head = match self.heads.get(*customer).copied().or_else(|| view.head(customer)) {
+                Some(head) => head,
+                None => stored_head(transaction, customer)?,
+            };
+            if !demand.heads.contains(&head) {
+                return Ok(None);
+            }
         }
-        let demands = Demands::of(batch)?;
-        let head = |customer: &CustomerId| {
-            let recent = self.heads.get(customer).copied().or_else(|| view.head(customer));
-            recent.or_else(|| known.heads.get(customer).copied()).unwrap_or(0)
-        };
-        if !demands.journals.iter().all(|(customer, demand)| demand.heads.contains(&head(customer))) {
-            return None;
+        let mut taken = HashSet::with_capacity(demands.keys.len());
+        for (customer, hash) in demands.keys.into_keys() {
+            let facts = view.facts(customer, Some(&hash));
+            let key = (customer.clone(), hash);
+            if facts.has_key
+                || self.taken.contains(&key)
+                || !facts.is_whole && is_stored(transaction, customer, &hash)?
+            {
+                return Ok(None);
+            }
+            taken.insert(key);
         }
-        let taken: HashSet<_> =
-            demands.keys.keys().map(|(customer, hash)| ((*customer).clone(), *hash)).collect();
-        let is_new =
-            |key: &(CustomerId, KeyHash)| !self.taken.contains(key) && view.key(&key.0, &key.1).is_none();
-        let heads = demands
-            .journals
-            .into_iter()
-            .filter_map(|(customer, demand)| Some((customer.clone(), demand.last?)));
-        taken.iter().all(is_new).then(|| (heads.collect(), taken))
+        let heads = demands.journals.into_iter();
+        let heads = heads.filter_map(|(customer, demand)| Some((customer.clone(), demand.last?))).collect();
+        Ok(Some((heads, taken)))
     }
 
-    /// Adds everything to `script`, with positions from `last_pos` on. Returns what is appended then, and about how
-    /// many pages are written.
-    pub fn write(self, script: &mut Script, last_pos: Pos) -> (Vec<Appended>, usize) {
-        let entries = self.entries.iter().zip(last_pos + 1..).map(|(entry, pos)| Appended::Entry {
-            customer: entry.customer.clone(),
-            place: Place { seq: entry.seq, at: entry.at, pos },
-            key_hash: entry.key_hash,
-        });
-        let mut appended: Vec<_> = entries.collect();
-        let first_key = (last_pos + 1..).nth(appended.len()).unwrap_or(Pos::MAX);
-        appended.extend(self.keys.iter().map(|key| Appended::Key {
-            customer: key.customer.clone(),
-            key_hash: key.key_hash,
-            seq: key.seq,
-        }));
-        let bytes: usize = self.entries.iter().map(|entry| entry.body.len() + 128).sum();
-        let states: usize = self.snapshots.iter().map(|snapshot| snapshot.state.len() + PAGE_BYTES).sum();
-        let pages =
-            (bytes + states) / PAGE_BYTES + 2 * (self.customers.rows.len() + self.customers.due.len()) + 2;
-
-        let entries = self.entries.into_iter().zip(last_pos + 1..).collect();
-        script.rows(ENTRIES, 7, entries, |(entry, pos): (NewEntry, Pos), row| {
-            row.bind(pos)
-                .bind(text(&entry.customer))
-                .bind(integer(entry.seq))
-                .bind(entry.at.0)
-                .bind(entry.key_hash.map(|hash| hash.to_vec()))
-                .bind(entry.hash.to_vec())
-                .bind(entry.body);
-        });
-        let keys = self.keys.into_iter().zip(first_key..).collect();
-        script.rows(FURTHER_KEYS, 4, keys, |(key, pos): (NewKey, Pos), row| {
-            row.bind(pos).bind(text(&key.customer)).bind(key.key_hash.to_vec()).bind(integer(key.seq));
-        });
-        script.rows(SNAPSHOTS, 4, self.snapshots, |snapshot, row| {
-            row.bind(text(&snapshot.customer))
-                .bind(integer(snapshot.seq))
-                .bind(snapshot.at.0)
-                .bind(snapshot.state);
-        });
-        script.rows(CUSTOMERS, 5, self.customers.rows.into_values().collect(), |customer, row| {
-            row.bind(text(&customer.customer))
-                .bind(customer.created_at.0)
-                .bind(customer.due_at.map(|at| at.0))
-                .bind(customer.closed)
-                .bind(customer.profile);
-        });
-        script.rows(DUE, 2, self.customers.due.into_iter().collect(), |(customer, due_at), row| {
-            row.bind(text(&customer)).bind(due_at.map(|at| at.0));
-        });
-        (appended, pages)
+    /// Writes everything, with positions from `last_pos` on. Returns what is appended then, and about how many pages are
+    /// written.
+    pub fn write(&self, transaction: &Connection, last_pos: Pos) -> rusqlite::Result<(Vec<Appended>, usize)> {
+        let mut appended = Vec::with_capacity(self.entries.len() + self.keys.len());
+        let mut positions = last_pos + 1..;
+        let mut next = || positions.next().unwrap_or(Pos::MAX);
+        let mut bytes = 0;
+        let mut insert = transaction.prepare_cached(ENTRIES)?;
+        for NewEntry { customer, seq, at, key_hash, hash, body } in &self.entries {
+            let pos = next();
+            insert.execute((pos, customer.as_str(), integer(*seq), at.0, key_hash, hash, body))?;
+            bytes += body.len() + 128;
+            let place = Place { seq: *seq, at: *at, pos };
+            appended.push(Appended::Entry { customer: customer.clone(), place, key_hash: *key_hash });
+        }
+        let mut insert = transaction.prepare_cached(FURTHER_KEYS)?;
+        for NewKey { customer, key_hash, seq } in &self.keys {
+            insert.execute((next(), customer.as_str(), key_hash, integer(*seq)))?;
+            appended.push(Appended::Key { customer: customer.clone(), key_hash: *key_hash, seq: *seq });
+        }
+        let mut insert = transaction.prepare_cached(SNAPSHOTS)?;
+        for NewSnapshot { customer, seq, at, state } in &self.snapshots {
+            insert.execute((customer.as_str(), integer(*seq), at.0, state))?;
+            bytes += state.len() + PAGE_BYTES;
+        }
+        let mut insert = transaction.prepare_cached(CUSTOMERS)?;
+        for row in self.customers.rows.values() {
+            let due_at = row.due_at.map(|at| at.0);
+            insert.execute((row.customer.as_str(), row.created_at.0, due_at, row.closed, &row.profile))?;
+        }
+        let mut update = transaction.prepare_cached(DUE)?;
+        for (customer, due_at) in &self.customers.due {
+            update.execute((customer.as_str(), due_at.map(|at| at.0)))?;
+        }
+        let rows = self.customers.rows.len() + self.customers.due.len();
+        Ok((appended, bytes / PAGE_BYTES + 2 * rows + 2))
     }
 }
 
 type Additions = (HashMap<CustomerId, Seq>, HashSet<(CustomerId, KeyHash)>);
 
-fn text(customer: &CustomerId) -> String {
-    customer.as_str().to_owned()
+/// The last entry in the index.
+fn stored_head(connection: &Connection, customer: &CustomerId) -> Result<Seq, StoreError> {
+    let found: Pos = connection.prepare_cached(HEAD)?.query_row([customer.as_str()], |row| row.get(0))?;
+    Seq::try_from(found).map_err(broken)
 }
 
-const ENTRIES: (&str, &str) = (
-    "INSERT INTO entries (pos, customer_id, seq, at, key_hash, hash, body) SELECT * FROM",
-    "WHERE column1 IS NOT NULL",
-);
-const FURTHER_KEYS: (&str, &str) =
-    ("INSERT INTO further_keys (pos, customer_id, key_hash, seq) SELECT * FROM", "WHERE column1 IS NOT NULL");
-const SNAPSHOTS: (&str, &str) = (
-    "INSERT INTO snapshots (customer_id, seq, at, state) SELECT * FROM",
-    "WHERE column1 IS NOT NULL ON CONFLICT DO UPDATE SET at = excluded.at, state = excluded.state",
-);
-const CUSTOMERS: (&str, &str) = (
-    "INSERT INTO customers (customer_id, created_at, due_at, closed, profile) SELECT * FROM",
-    "WHERE column1 IS NOT NULL ON CONFLICT DO UPDATE SET \
-     created_at = excluded.created_at, due_at = excluded.due_at, closed = excluded.closed, profile = excluded.profile",
-);
-// An UPDATE with a FROM may scan all customers; this looks each one up.
-const DUE: (&str, &str) = (
-    "INSERT INTO customers (customer_id, created_at, due_at, closed, profile) \
-     SELECT c.customer_id, c.created_at, changed.column2, c.closed, c.profile FROM",
-    "AS changed CROSS JOIN customers AS c ON c.customer_id = changed.column1 WHERE changed.column1 IS NOT NULL \
-     ON CONFLICT DO UPDATE SET due_at = excluded.due_at",
-);
+fn is_stored(connection: &Connection, customer: &CustomerId, hash: &KeyHash) -> rusqlite::Result<bool> {
+    connection.prepare_cached(KEY)?.exists((customer.as_str(), hash))
+}
+
+const HEAD: &str = "SELECT coalesce(max(seq), 0) FROM entry_index WHERE customer_id = ?1";
+const KEY: &str = "SELECT 1 FROM idempotency WHERE customer_id = ?1 AND key_hash = ?2";
+const ENTRIES: &str = "INSERT INTO entries (pos, customer_id, seq, at, key_hash, hash, body) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+const FURTHER_KEYS: &str =
+    "INSERT INTO further_keys (pos, customer_id, key_hash, seq) VALUES (?1, ?2, ?3, ?4)";
+const SNAPSHOTS: &str = "INSERT INTO snapshots (customer_id, seq, at, state) VALUES (?1, ?2, ?3, ?4) \
+     ON CONFLICT DO UPDATE SET at = excluded.at, state = excluded.state";
+const CUSTOMERS: &str = "INSERT INTO customers (customer_id, created_at, due_at, closed, profile) \
+     VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET created_at = excluded.created_at, \
+     due_at = excluded.due_at, closed = excluded.closed, profile = excluded.profile";
+const DUE: &str = "UPDATE customers SET due_at = ?2 WHERE customer_id = ?1";

@@ -1,15 +1,13 @@
 //! Writes a frozen generation of the tail to the index tables, sorted and in slices beside later commits.
 //!
-//! In comes a generation, out go rows for [scripts](super::script). Rows of neighbouring customers share pages, which
-//! is the whole point: one by one, each entry would dirty a page of its own in both tables. Writing a row twice is
-//! harmless, so a crash within a run only means that the run is made again.
+//! In comes a generation, out go rows in transactions of others. Rows of neighbouring customers share pages, which is the
+//! whole point: one by one, each entry would dirty a page of its own in both tables. Writing a row twice is harmless, so
+//! a crash within a run only means that the run is made again.
 
-use super::{
-    script::Script,
-    tail::{Generation, Pos},
-};
+use super::tail::{Generation, Pos};
 use crate::rows::KeyHash;
 use proviso_ledger::ids::{CustomerId, Seq};
+use rusqlite::Connection;
 
 /// A slice below this is put off, since each slice dirties pages at its ends that it shares with its neighbours.
 const SMALLEST_SLICE: usize = 16;
@@ -27,7 +25,7 @@ pub struct Run {
     up_to: Pos,
 }
 
-/// What a script writes of a run.
+/// What a transaction writes of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slice {
     rows: usize,
@@ -59,27 +57,27 @@ impl Run {
         (self.entries.len() + self.keys.len()).saturating_sub(self.written)
     }
 
-    /// Adds to `script` what is due after `appended` more entries: three rows for each, so that a run of two rows an
-    /// entry ends well before the next generation is full.
-    pub fn add_slice(&mut self, script: &mut Script, appended: usize) -> Slice {
+    /// Writes what is due after `appended` more entries: three rows for each, so that a run of two rows an entry ends well
+    /// before the next generation is full.
+    pub fn write_slice(&mut self, transaction: &Connection, appended: usize) -> rusqlite::Result<Slice> {
         self.owed += appended * 3;
         let rows = if self.owed < SMALLEST_SLICE { 0 } else { self.owed.min(self.left()) };
-        let entries: Vec<_> = self.entries.iter().skip(self.written).take(rows).cloned().collect();
-        let keys_from = self.written.saturating_sub(self.entries.len());
-        let keys: Vec<_> = self.keys.iter().skip(keys_from).take(rows - entries.len()).cloned().collect();
-        let into_index = ("INSERT OR IGNORE INTO entry_index SELECT * FROM", "WHERE column1 IS NOT NULL");
-        script.rows(into_index, 3, entries, |(customer, seq, pos), row| {
-            row.bind(customer.as_str().to_owned()).bind(seq.cast_signed()).bind(pos);
-        });
-        let into_keys = ("INSERT OR IGNORE INTO idempotency SELECT * FROM", "WHERE column1 IS NOT NULL");
-        script.rows(into_keys, 3, keys, |(customer, key_hash, seq), row| {
-            row.bind(customer.as_str().to_owned()).bind(key_hash.to_vec()).bind(seq.cast_signed());
-        });
-        if rows == self.left() {
-            script.statement("UPDATE progress SET indexed_pos = ?").bind(self.up_to);
-            script.statement("DELETE FROM further_keys WHERE pos <= ?").bind(self.up_to);
+        let entries = self.entries.iter().skip(self.written).take(rows);
+        let keys = self.keys.iter().skip(self.written.saturating_sub(self.entries.len()));
+        let keys = keys.take(rows - entries.len());
+        let mut insert = transaction.prepare_cached("INSERT OR IGNORE INTO entry_index VALUES (?1, ?2, ?3)")?;
+        for (customer, seq, pos) in entries {
+            insert.execute((customer.as_str(), seq.cast_signed(), pos))?;
         }
-        Slice { rows }
+        let mut insert = transaction.prepare_cached("INSERT OR IGNORE INTO idempotency VALUES (?1, ?2, ?3)")?;
+        for (customer, key_hash, seq) in keys {
+            insert.execute((customer.as_str(), key_hash, seq.cast_signed()))?;
+        }
+        if rows == self.left() {
+            transaction.execute("UPDATE progress SET indexed_pos = ?1", [self.up_to])?;
+            transaction.execute("DELETE FROM further_keys WHERE pos <= ?1", [self.up_to])?;
+        }
+        Ok(Slice { rows })
     }
 
     /// Notes that a slice is durable. True when the run is complete.

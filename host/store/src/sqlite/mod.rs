@@ -1,9 +1,9 @@
 //! The journal in one SQLite file.
 //!
-//! Writing: `commit` looks a batch up ([`reads`]) and hands it to the [`writer`], which decides what conflicts
-//! ([`group`]), appends what does not in one transaction ([`script`]), and keeps the newest part of the journal's index
-//! in memory ([`tail`]) until it is written to the tables in sorted runs ([`merge`]). Reading asks that memory and then
-//! the tables. After a crash the memory is rebuilt from the file ([`recover`]).
+//! Writing: `commit` hands a batch to the [`writer`], a thread of its own, which decides what conflicts, appends what
+//! does not in one transaction ([`group`]), and keeps the newest part of the journal's index in memory ([`tail`]) until it
+//! is written to the tables in sorted runs ([`merge`]). Reading ([`reads`]) asks that memory and then the tables. After a
+//! crash the memory is rebuilt from the file ([`recover`]).
 
 mod checkpoint;
 mod connect;
@@ -12,7 +12,6 @@ mod merge;
 mod reads;
 mod recover;
 mod reference;
-mod script;
 mod tail;
 mod writer;
 
@@ -23,7 +22,6 @@ use crate::{
         StoredRequest, StoredSnapshot,
     },
 };
-use checkpoint::Checkpointer;
 use connect::Lock;
 use proviso_ledger::{
     ids::{CustomerId, Digest, Seq},
@@ -70,6 +68,14 @@ pub struct SqliteStore {
     jobs: Option<mpsc::Sender<Job>>,
 }
 
+/// Runs what reads a file, on a thread that may wait for it.
+async fn in_background<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let ended = tokio::task::spawn_blocking(work).await;
+    ended.unwrap_or_else(|error| Err(StoreError::Unavailable { detail: error.to_string() }))
+}
+
 impl SqliteStore {
     /// Opens a database to read and write, creates it where there is none, and applies migrations. Needs a tokio
     /// runtime, in which its tasks run until it is closed or dropped.
@@ -79,16 +85,14 @@ impl SqliteStore {
     /// it, and whatever the file system has to say.
     pub async fn open(options: SqliteOptions) -> Result<Self, StoreError> {
         let lock = Lock::take(&options.path).await?;
-        let mut connection = connect::writer(&options).await?;
+        let mut connection = connect::migrator(&options.path).await?;
         connect::migrate(&mut connection).await?;
+        sqlx::Connection::close(connection).await?;
         let tail = Arc::new(Tail::new());
-        let last_pos = recover::catch_up(&mut connection, &tail, 0).await?;
-        let reads = Reads { pool: connect::readers(&options).await?, tail };
-        let checkpoints = connect::checkpointer(&options.path).await?;
-        let checkpointer = Checkpointer::start(checkpoints, options.checkpoint_pages);
+        let reads = Reads { pool: connect::readers(&options).await?, tail: tail.clone() };
+        let writer = in_background(move || Writer::open(options, tail, lock)).await?;
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let writer = Writer::new(options, connection, reads.clone(), last_pos, checkpointer, lock).await?;
-        tokio::spawn(writer.run(queue));
+        writer.start(queue)?;
         Ok(Self { reads, jobs: Some(jobs) })
     }
 
@@ -101,10 +105,10 @@ impl SqliteStore {
     pub async fn open_read_only(options: SqliteOptions) -> Result<Self, StoreError> {
         let pool = connect::readers(&options).await?;
         let tail = Arc::new(Tail::new());
-        let mut connection = pool.acquire().await?;
-        connect::check_schema(&mut connection).await?;
-        recover::catch_up(&mut connection, &tail, 0).await?;
-        drop(connection);
+        connect::check_schema(&mut *pool.acquire().await?).await?;
+        let filled = tail.clone();
+        let fill = move || recover::catch_up(&mut connect::reader(&options.path)?, &filled, 0);
+        in_background(fill).await?;
         Ok(Self { reads: Reads { pool, tail }, jobs: None })
     }
 
@@ -137,9 +141,7 @@ impl Store for SqliteStore {
         if batch.is_empty() {
             return Ok(Commit::Durable);
         }
-        // Here and not in the writer, so that it goes on beside the commit before.
-        let known = self.reads.known(&batch).await?;
-        self.ask(|reply| Job::Commit(CommitJob { batch, known, reply })).await
+        self.ask(|reply| Job::Commit(CommitJob { batch, reply })).await
     }
 
     async fn entries(
@@ -225,15 +227,13 @@ impl Store for SqliteStore {
     }
 
     async fn close(&self) {
+        self.reads.pool.close().await;
         let (done, closed) = oneshot::channel();
-        match &self.jobs {
-            // An error either way means that it is closed already.
-            Some(jobs) => {
-                if jobs.send(Job::Close(done)).await.is_ok() {
-                    let _ = closed.await;
-                }
-            }
-            None => self.reads.pool.close().await,
+        // An error either way means that it is closed already.
+        if let Some(jobs) = &self.jobs
+            && jobs.send(Job::Close(done)).await.is_ok()
+        {
+            let _ = closed.await;
         }
     }
 }

@@ -7,35 +7,20 @@ use super::tail::{Pos, Tail, View};
 use crate::{
     StoreError,
     columns::{self, broken, customer_row, in_order, integer, key, seq, snapshot},
-    rows::{Batch, CustomerRow, KeyHash, LoadedCustomer, StoredEntry, StoredSnapshot},
+    rows::{CustomerRow, KeyHash, LoadedCustomer, StoredEntry, StoredSnapshot},
 };
 use proviso_ledger::{
     ids::{CustomerId, Seq},
     time::Timestamp,
 };
 use sqlx::{Row, SqlitePool, sqlite::SqliteRow};
-use std::{
-    collections::{HashMap, HashSet},
-    ops::RangeInclusive,
-    sync::Arc,
-};
+use std::{ops::RangeInclusive, sync::Arc};
 
 /// Reads through a pool of connections and a tail.
 #[derive(Debug, Clone)]
 pub struct Reads {
     pub pool: SqlitePool,
     pub tail: Arc<Tail>,
-}
-
-/// What the tables say about a batch before it is decided.
-#[derive(Debug, Clone, Default)]
-pub struct Known {
-    /// The view's epoch; in another one this knowledge is out of date.
-    pub epoch: u64,
-    /// Last entries of those customers that the view did not know, 0 for new ones.
-    pub heads: HashMap<CustomerId, Seq>,
-    /// Whether one of the batch's keys exists.
-    pub key_exists: bool,
 }
 
 impl Reads {
@@ -102,49 +87,6 @@ impl Reads {
             *slot.ok_or_else(|| broken("a key that was not asked for"))? = Some(seq(&row, 1)?);
         }
         Ok(found)
-    }
-
-    /// What must be known of the tables to decide whether a batch conflicts.
-    pub async fn known(&self, batch: &Batch) -> Result<Known, StoreError> {
-        let view = self.tail.view();
-        let mut known = Known { epoch: view.epoch, ..Known::default() };
-        let own = batch.entries.iter().filter_map(|entry| Some((&entry.customer, entry.key_hash?)));
-        let further = batch.keys.iter().map(|key| (&key.customer, key.key_hash));
-        let mut keys = Vec::new();
-        for (customer, hash) in own.chain(further) {
-            if view.key(customer, &hash).is_some() {
-                known.key_exists = true;
-                return Ok(known);
-            }
-            if !view.is_whole(customer) {
-                keys.push((customer, hash));
-            }
-        }
-        let customers = (batch.entries.iter().map(|entry| &entry.customer))
-            .chain(batch.keys.iter().map(|key| &key.customer))
-            .chain(batch.snapshots.iter().map(|snapshot| &snapshot.customer));
-        let unseen: HashSet<_> = customers.filter(|customer| view.head(customer).is_none()).collect();
-        if keys.is_empty() && unseen.is_empty() {
-            return Ok(known);
-        }
-        let unseen: Vec<_> = unseen.into_iter().collect();
-        let sql = "SELECT -1, EXISTS (SELECT 1 FROM json_each(?1) AS wanted CROSS JOIN idempotency AS i \
-                   ON i.customer_id = wanted.value AND i.key_hash = substr(?2, wanted.key * 16 + 1, 16)) \
-                   UNION ALL SELECT wanted.key, \
-                   coalesce((SELECT max(seq) FROM entry_index WHERE customer_id = wanted.value), 0) \
-                   FROM json_each(?3) AS wanted";
-        let query = sqlx::query(sql)
-            .bind(json_keys(keys.iter().map(|(customer, _)| *customer)))
-            .bind(keys.iter().flat_map(|(_, hash)| *hash).collect::<Vec<u8>>())
-            .bind(json_keys(unseen.iter().copied()));
-        for row in query.fetch_all(&self.pool).await? {
-            let index: i64 = row.try_get(0)?;
-            match usize::try_from(index).ok().and_then(|index| unseen.get(index)) {
-                Some(customer) => drop(known.heads.insert((*customer).clone(), seq(&row, 1)?)),
-                None => known.key_exists = row.try_get::<i64, _>(1)? != 0,
-            }
-        }
-        Ok(known)
     }
 
     pub async fn entries(

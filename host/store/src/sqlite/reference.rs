@@ -2,12 +2,16 @@
 
 use crate::{
     StoreError,
-    columns::{self, integer},
+    columns::{self, broken, integer},
     reference::{self, MODULE, REQUEST, REVISION, Statement, TABLES, Value},
     rows::{Commit, KeyHash, Reference, ReferenceChange, StoredRequest},
 };
 use proviso_ledger::ids::Digest;
-use sqlx::{Connection, SqliteConnection, SqlitePool, error::ErrorKind};
+use rusqlite::{
+    Connection, OptionalExtension, ToSql, TransactionBehavior, ffi::SQLITE_CONSTRAINT_FOREIGNKEY,
+    types::ToSqlOutput,
+};
+use sqlx::SqlitePool;
 
 /// What was written after a revision but the modules' bytes, in one read snapshot.
 pub async fn read(pool: &SqlitePool, since: u64) -> Result<Reference, StoreError> {
@@ -34,44 +38,62 @@ pub async fn request(pool: &SqlitePool, key_hash: KeyHash) -> Result<Option<Stor
     row.map(|row| columns::request(&row, key_hash)).transpose()
 }
 
+/// The revision, as the writer sees it.
+pub fn written_revision(connection: &Connection) -> Result<u64, StoreError> {
+    connection.query_row_and_then(REVISION, [], |row| columns::number(row, 0))
+}
+
 /// Makes all changes and keeps the request, or does nothing.
-pub async fn change(
-    connection: &mut SqliteConnection,
+pub fn change(
+    connection: &mut Connection,
     base: Option<u64>,
     changes: Vec<ReferenceChange>,
     request: Option<StoredRequest>,
 ) -> Result<Commit, StoreError> {
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    let counted = sqlx::query_scalar(reference::COUNT_CHANGE).bind(base.map(integer));
-    let Some(revision) = counted.fetch_optional(&mut *transaction).await? else {
-        transaction.rollback().await?;
-        return Ok(Commit::Conflict);
-    };
+    // Dropping it undoes what it did.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let counted =
+        transaction.query_row(reference::COUNT_CHANGE, [base.map(integer)], |row| row.get::<_, i64>(0));
+    let Some(revision) = counted.optional()? else { return Ok(Commit::Conflict) };
     let changes = changes.into_iter().map(|change| reference::change(change, revision));
-    let statements = changes.chain(request.map(reference::keep));
-    for statement in statements {
-        if !apply(&mut transaction, statement).await? {
-            transaction.rollback().await?;
+    for statement in changes.chain(request.map(reference::keep)) {
+        if !apply(&transaction, statement)? {
             return Ok(Commit::Conflict);
         }
     }
-    transaction.commit().await?;
+    transaction.commit()?;
     Ok(Commit::Durable)
 }
 
 /// True when the statement found what it must find and missed what it must miss.
-async fn apply(connection: &mut SqliteConnection, statement: Statement) -> Result<bool, StoreError> {
+fn apply(connection: &Connection, statement: Statement) -> Result<bool, StoreError> {
     let Statement { sql, values, must_write } = statement;
-    let query = values.into_iter().fold(sqlx::query(sql), |query, value| match value {
-        Value::Text(value) => query.bind(value),
-        Value::Blob(value) => query.bind(value),
-        Value::Integer(value) => query.bind(value),
-        Value::Flag(value) => query.bind(value),
-    });
-    match query.execute(connection).await {
-        Ok(done) => Ok(!must_write || done.rows_affected() == 1),
+    let mut prepared = connection.prepare_cached(sql)?;
+    // SQLite takes `$2` for a name and counts parameters as they come.
+    for place in 1..=prepared.parameter_count() {
+        let number = prepared.parameter_name(place).and_then(|name| name.strip_prefix('$')?.parse::<usize>().ok());
+        let value = number.and_then(|number| values.get(number.checked_sub(1)?));
+        prepared.raw_bind_parameter(place, value.ok_or_else(|| broken("a parameter without a value"))?)?;
+    }
+    match prepared.raw_execute() {
+        Ok(written) => Ok(!must_write || written == 1),
         // The plan, policy or module that it belongs to is missing.
-        Err(sqlx::Error::Database(error)) if error.kind() == ErrorKind::ForeignKeyViolation => Ok(false),
+        Err(rusqlite::Error::SqliteFailure(error, _))
+            if error.extended_code == SQLITE_CONSTRAINT_FOREIGNKEY =>
+        {
+            Ok(false)
+        }
         Err(error) => Err(error.into()),
+    }
+}
+
+impl ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        match self {
+            Self::Text(value) => value.to_sql(),
+            Self::Blob(value) => value.to_sql(),
+            Self::Integer(value) => value.to_sql(),
+            Self::Flag(value) => value.to_sql(),
+        }
     }
 }

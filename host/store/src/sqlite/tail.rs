@@ -112,11 +112,20 @@ impl Generation {
     }
 }
 
+/// What a [`View`] knows of a customer.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Facts {
+    /// The customer's last entry, if it is in there.
+    pub head: Option<Seq>,
+    /// Whether all that this customer ever wrote is in there.
+    pub is_whole: bool,
+    /// Whether the key is in there.
+    pub has_key: bool,
+}
+
 /// Both generations as of one moment. What became durable before it was taken and is not in here is in the tables.
 #[derive(Debug, Clone)]
 pub struct View {
-    /// How many generations were dropped before. While it stays the same, nothing that a view held left memory.
-    pub epoch: u64,
     active: Arc<Generation>,
     frozen: Option<Arc<Generation>>,
 }
@@ -146,6 +155,22 @@ impl View {
     pub fn is_whole(&self, customer: &CustomerId) -> bool {
         let first = |recent: &Recent| recent.places.first().map(|place| place.seq);
         self.generations().find_map(|generation| generation.with(customer, first)) == Some(1)
+    }
+
+    /// What is known here of a customer and, where one is given, a key of it.
+    pub fn facts(&self, customer: &CustomerId, key_hash: Option<&KeyHash>) -> Facts {
+        let mut facts = Facts::default();
+        for generation in self.generations() {
+            generation.with(customer, |recent| {
+                if let (Some(first), Some(last)) = (recent.places.first(), recent.places.last()) {
+                    facts.is_whole |= first.seq == 1;
+                    facts.head = Some(last.seq);
+                }
+                facts.has_key |= key_hash.is_some_and(|hash| recent.keys.contains_key(hash));
+                Some(())
+            });
+        }
+        facts
     }
 
     /// The entry that answered a key.
@@ -184,7 +209,7 @@ pub struct Tail(RwLock<View>);
 
 impl Tail {
     pub fn new() -> Self {
-        Self(RwLock::new(View { epoch: 0, active: Arc::new(Generation::new()), frozen: None }))
+        Self(RwLock::new(View { active: Arc::new(Generation::new()), frozen: None }))
     }
 
     /// Both generations as they are now.
@@ -207,8 +232,6 @@ impl Tail {
 
     /// Lets go of the frozen generation, which is durable in the tables. The caller drops it where that may take time.
     pub fn drop_frozen(&self) -> Option<Arc<Generation>> {
-        let mut view = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        view.epoch += 1;
-        view.frozen.take()
+        self.0.write().unwrap_or_else(PoisonError::into_inner).frozen.take()
     }
 }

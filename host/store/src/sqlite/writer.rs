@@ -1,4 +1,4 @@
-//! The one task that writes, with the one connection that writes.
+//! The one thread that writes, with the one connection that writes.
 //!
 //! In come batches, out go answers. Whatever waits when a commit begins goes into one transaction, because a sync to
 //! disk costs the same for one batch as for many; then the tail takes it in, and only then the callers are answered. So
@@ -10,21 +10,21 @@ use super::{
     connect::{self, Lock},
     group::Group,
     merge::{Run, Slice},
-    reads::{Known, Reads},
     recover::catch_up,
     reference,
-    script::Script,
-    tail::{Appended, Pos},
+    tail::{Appended, Pos, Tail},
 };
 use crate::{
     StoreError,
     rows::{Batch, Commit, ReferenceChange, StoredRequest},
 };
-use sqlx::SqliteConnection;
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::{JoinHandle, spawn_blocking},
+use rusqlite::{Connection, TransactionBehavior};
+use std::{
+    io,
+    sync::Arc,
+    thread::{self, JoinHandle},
 };
+use tokio::sync::{mpsc, oneshot};
 
 /// A transaction takes in no further batch when it holds this many rows or bytes.
 const FULL_ROWS: usize = 1024;
@@ -36,7 +36,6 @@ pub type Reply = oneshot::Sender<Result<Commit, StoreError>>;
 #[derive(Debug)]
 pub struct CommitJob {
     pub batch: Batch,
-    pub known: Known,
     pub reply: Reply,
 }
 
@@ -62,13 +61,13 @@ enum Merge {
     Writing(Run),
 }
 
-/// The task's state.
+/// The thread's state.
 #[derive(Debug)]
 pub struct Writer {
     options: SqliteOptions,
     /// None after an error, until a new connection has seen where the file stands.
-    connection: Option<SqliteConnection>,
-    reads: Reads,
+    connection: Option<Connection>,
+    tail: Arc<Tail>,
     last_pos: Pos,
     /// Of the reference data; no other process changes it.
     revision: u64,
@@ -78,43 +77,45 @@ pub struct Writer {
     _lock: Lock,
 }
 
+/// What a transaction wrote.
+struct Written {
+    appended: Vec<Appended>,
+    pages: usize,
+    slice: Option<Slice>,
+}
+
 impl Writer {
-    pub async fn new(
-        options: SqliteOptions,
-        connection: SqliteConnection,
-        reads: Reads,
-        last_pos: Pos,
-        checkpointer: Checkpointer,
-        lock: Lock,
-    ) -> Result<Self, StoreError> {
-        let connection = Some(connection);
-        let revision = reference::revision(&reads.pool).await?;
-        Ok(Self {
-            options,
-            connection,
-            reads,
-            last_pos,
-            revision,
-            merge: Merge::Idle,
-            checkpointer,
-            _lock: lock,
-        })
+    /// Opens a file whose schema is up to date, and brings the tail to where it stands.
+    pub fn open(options: SqliteOptions, tail: Arc<Tail>, lock: Lock) -> Result<Self, StoreError> {
+        let mut connection = connect::writer(&options)?;
+        let last_pos = catch_up(&mut connection, &tail, 0)?;
+        let revision = reference::written_revision(&connection)?;
+        let checkpoints = connect::checkpointer(&options.path)?;
+        let checkpointer =
+            Checkpointer::start(checkpoints, options.checkpoint_pages).map_err(no_thread)?;
+        let (connection, merge) = (Some(connection), Merge::Idle);
+        Ok(Self { options, connection, tail, last_pos, revision, merge, checkpointer, _lock: lock })
     }
 
-    /// Works until it is told to close or nobody is left to tell it anything.
-    pub async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
-        let mut next = jobs.recv().await;
+    /// Starts the thread. It ends when it is told to close or nobody is left to tell it anything.
+    pub fn start(self, jobs: mpsc::Receiver<Job>) -> Result<(), StoreError> {
+        let thread = thread::Builder::new().name("sqlite-writer".to_owned());
+        thread.spawn(move || self.run(jobs)).map(drop).map_err(no_thread)
+    }
+
+    fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+        let mut next = jobs.blocking_recv();
         let mut closed = None;
         while let Some(job) = next.take() {
             match job {
                 Job::Commit(first) => {
                     let group;
                     (group, next) = gather(first, &mut jobs);
-                    self.commit(group).await;
+                    self.commit(group);
                 }
                 Job::Reference { base, changes, request, reply } => {
                     // A caller who no longer waits needs no answer, here and below.
-                    let _ = reply.send(self.change_reference(base, changes, request).await);
+                    let _ = reply.send(self.change_reference(base, changes, request));
                 }
                 Job::Close(done) => {
                     closed = Some(done);
@@ -122,158 +123,196 @@ impl Writer {
                 }
             }
             if next.is_none() {
-                next = jobs.recv().await;
+                next = jobs.blocking_recv();
             }
         }
         jobs.close();
-        self.close().await;
+        self.close();
         if let Some(done) = closed {
             let _ = done.send(());
         }
     }
 
-    async fn commit(&mut self, jobs: Vec<CommitJob>) {
-        let view = self.reads.tail.view();
-        let mut group = Group::default();
+    fn commit(&mut self, jobs: Vec<CommitJob>) {
         let mut waiting = Vec::with_capacity(jobs.len());
-        for CommitJob { batch, known, reply } in jobs {
+        let mut batches = Vec::with_capacity(jobs.len());
+        for CommitJob { batch, reply } in jobs {
             if batch.revision.is_some_and(|revision| revision != self.revision) {
                 drop(reply.send(Ok(Commit::Conflict)));
-                continue;
-            }
-            // Entries may have moved from memory to the tables since the batch was looked up: look again.
-            let known = if known.epoch == view.epoch { Ok(known) } else { self.reads.known(&batch).await };
-            match known.map(|known| group.admit(&view, &known, batch)) {
-                Ok(true) => waiting.push(reply),
-                Ok(false) => drop(reply.send(Ok(Commit::Conflict))),
-                Err(error) => drop(reply.send(Err(error))),
+            } else {
+                waiting.push(reply);
+                batches.push(batch);
             }
         }
-        if waiting.is_empty() {
-            return;
+        match self.write(batches) {
+            Ok(commits) => {
+                for (reply, commit) in waiting.into_iter().zip(commits) {
+                    drop(reply.send(Ok(commit)));
+                }
+            }
+            Err(error) => waiting.into_iter().for_each(|reply| drop(reply.send(Err(error.clone())))),
         }
-        let outcome = self.write(group).await.map(|()| Commit::Durable);
-        waiting.into_iter().for_each(|reply| drop(reply.send(outcome.clone())));
     }
 
-    async fn write(&mut self, group: Group) -> Result<(), StoreError> {
-        let mut connection = self.connection().await?;
-        self.checkpointer.finish(&mut connection).await;
-        let mut script = Script::begin();
-        let (appended, pages) = group.write(&mut script, self.last_pos);
-        let slice = self.add_slice(&mut script, appended.len()).await;
-        let last_pos = (self.last_pos..).nth(appended.len()).unwrap_or(Pos::MAX);
-        if let Err(error) = script.commit(&mut connection).await {
-            connect::close(connection).await;
-            return self.after_failure(error, &appended, last_pos).await;
+    /// Commits those of the batches that do not conflict, and says which.
+    fn write(&mut self, batches: Vec<Batch>) -> Result<Vec<Commit>, StoreError> {
+        if batches.is_empty() {
+            return Ok(Vec::new());
         }
-        self.connection = Some(connection);
-        self.last_pos = last_pos;
-        self.reads.tail.add(&appended);
+        let mut connection = self.connection()?;
+        self.checkpointer.finish(&connection);
+        let mut commits = Vec::with_capacity(batches.len());
+        let (mut group, mut appends) = (Group::default(), 0);
+        let written = (|| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let view = self.tail.view();
+            for batch in batches {
+                let rows = batch.entries.len() + batch.keys.len();
+                let admitted = group.admit(&view, &transaction, batch)?;
+                appends += if admitted { rows } else { 0 };
+                commits.push(if admitted { Commit::Durable } else { Commit::Conflict });
+            }
+            if !commits.contains(&Commit::Durable) {
+                return Ok(None);
+            }
+            let (appended, pages) = group.write(&transaction, self.last_pos)?;
+            let slice = self.write_slice(&transaction, appended.len())?;
+            transaction.commit()?;
+            Ok(Some(Written { appended, pages, slice }))
+        })();
+        match written {
+            Ok(None) => self.connection = Some(connection),
+            Ok(Some(written)) => {
+                self.connection = Some(connection);
+                self.take_in(written);
+            }
+            Err(error) => {
+                connect::close(connection);
+                self.after_failure(error, appends)?;
+            }
+        }
+        Ok(commits)
+    }
+
+    /// Takes note of what is durable.
+    fn take_in(&mut self, Written { appended, pages, slice }: Written) {
+        self.last_pos = end_of(self.last_pos, appended.len());
+        self.tail.add(&appended);
         self.checkpointer.wrote(pages + slice.map_or(0, Slice::rows));
         if let (Some(slice), Merge::Writing(run)) = (slice, &mut self.merge)
             && run.advance(slice)
         {
             self.end_run();
         }
-        Ok(())
     }
 
     /// A commit that failed may be durable all the same (or may not be). The file knows.
-    async fn after_failure(
-        &mut self,
-        error: StoreError,
-        appended: &[Appended],
-        last_pos: Pos,
-    ) -> Result<(), StoreError> {
+    fn after_failure(&mut self, error: StoreError, appended: usize) -> Result<(), StoreError> {
         tracing::error!(%error, "a commit failed");
-        let connection = self.connection().await.map_err(|_| error.clone())?;
+        let last_pos = end_of(self.last_pos, appended);
+        let connection = self.connection().map_err(|_| error.clone())?;
         self.connection = Some(connection);
-        if !appended.is_empty() && self.last_pos == last_pos { Ok(()) } else { Err(error) }
+        if appended > 0 && self.last_pos == last_pos { Ok(()) } else { Err(error) }
     }
 
     /// The connection, which the caller puts back when all went well; a new one after an error.
-    async fn connection(&mut self) -> Result<SqliteConnection, StoreError> {
+    fn connection(&mut self) -> Result<Connection, StoreError> {
         if let Some(connection) = self.connection.take() {
             return Ok(connection);
         }
-        let mut connection = connect::writer(&self.options).await?;
-        self.last_pos = catch_up(&mut connection, &self.reads.tail, self.last_pos).await?;
+        let mut connection = connect::writer(&self.options)?;
+        self.last_pos = catch_up(&mut connection, &self.tail, self.last_pos)?;
         Ok(connection)
     }
 
-    async fn add_slice(&mut self, script: &mut Script, appended: usize) -> Option<Slice> {
-        if let Merge::Sorting(task, up_to) = &mut self.merge
-            && task.is_finished()
-        {
-            let (sorted, up_to) = (task.await, *up_to);
-            self.merge = match sorted {
+    fn write_slice(
+        &mut self,
+        transaction: &Connection,
+        appended: usize,
+    ) -> rusqlite::Result<Option<Slice>> {
+        self.merge = match std::mem::replace(&mut self.merge, Merge::Idle) {
+            Merge::Sorting(thread, up_to) if thread.is_finished() => match thread.join() {
                 Ok(run) => Merge::Writing(run),
-                Err(error) => {
-                    tracing::error!(%error, "sorting the journal's tail failed; it is sorted again");
+                Err(_) => {
+                    tracing::error!("sorting the journal's tail failed; it is sorted again");
                     self.sort(up_to)
                 }
-            };
-        }
-        match &mut self.merge {
-            Merge::Writing(run) => Some(run.add_slice(script, appended)),
-            Merge::Sorting(..) => None,
-            Merge::Idle => {
-                let full = self.reads.tail.view().active().len() >= self.options.index_after;
-                if full {
-                    self.reads.tail.freeze();
-                    self.merge = self.sort(self.last_pos);
-                }
-                None
+            },
+            Merge::Idle if self.tail.view().active().len() >= self.options.index_after => {
+                self.tail.freeze();
+                self.sort(self.last_pos)
             }
+            unchanged => unchanged,
+        };
+        match &mut self.merge {
+            Merge::Writing(run) => run.write_slice(transaction, appended).map(Some),
+            Merge::Sorting(..) | Merge::Idle => Ok(None),
         }
     }
 
     fn sort(&self, up_to: Pos) -> Merge {
-        match self.reads.tail.view().frozen() {
-            Some(frozen) => Merge::Sorting(spawn_blocking(move || Run::sort(&frozen, up_to)), up_to),
-            None => Merge::Idle,
+        let Some(frozen) = self.tail.view().frozen() else { return Merge::Idle };
+        match beside("sqlite-sort", move || Run::sort(&frozen, up_to)) {
+            Ok(thread) => Merge::Sorting(thread, up_to),
+            Err(error) => {
+                tracing::error!(%error, "no thread to sort the journal's tail with; it is tried again");
+                Merge::Idle
+            }
         }
     }
 
     fn end_run(&mut self) {
         let run = std::mem::replace(&mut self.merge, Merge::Idle);
-        let frozen = self.reads.tail.drop_frozen();
+        let frozen = self.tail.drop_frozen();
         // Freeing that many keys takes longer than a commit may wait.
-        drop(spawn_blocking(move || drop((run, frozen))));
+        let _ = beside("sqlite-free", move || drop((run, frozen)));
     }
 
-    async fn change_reference(
+    fn change_reference(
         &mut self,
         base: Option<u64>,
         changes: Vec<ReferenceChange>,
         request: Option<StoredRequest>,
     ) -> Result<Commit, StoreError> {
-        let mut connection = self.connection().await?;
-        let outcome = reference::change(&mut connection, base, changes, request).await;
-        match outcome {
-            Ok(_) => self.connection = Some(connection),
-            Err(_) => connect::close(connection).await,
+        let mut connection = self.connection()?;
+        let outcome = reference::change(&mut connection, base, changes, request);
+        if outcome.is_err() {
+            connect::close(connection);
+            connection = self.connection()?;
         }
         // Asked for, since a change that failed may have been made all the same.
-        self.revision = reference::revision(&self.reads.pool).await?;
+        self.revision = reference::written_revision(&connection)?;
+        self.connection = Some(connection);
         outcome
     }
 
-    async fn close(self) {
-        self.reads.pool.close().await;
+    fn close(self) {
         let connection = match self.connection {
             Some(connection) => Ok(connection),
-            None => connect::writer(&self.options).await,
+            None => connect::writer(&self.options),
         };
         match connection {
-            Ok(mut connection) => {
-                self.checkpointer.close(&mut connection).await;
-                connect::close(connection).await;
+            Ok(connection) => {
+                self.checkpointer.close(&connection);
+                connect::close(connection);
             }
             Err(error) => tracing::warn!(%error, "closing without a last checkpoint"),
         }
     }
+}
+
+/// The last position once so many more rows are appended.
+fn end_of(last_pos: Pos, appended: usize) -> Pos {
+    (last_pos..).nth(appended).unwrap_or(Pos::MAX)
+}
+
+/// Runs what would hold up commits.
+fn beside<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> io::Result<JoinHandle<T>> {
+    thread::Builder::new().name(name.to_owned()).spawn(work)
+}
+
+fn no_thread(error: io::Error) -> StoreError {
+    StoreError::Unavailable { detail: format!("no thread could be started: {error}") }
 }
 
 /// Everything that waits, up to what one transaction should hold; and the job after it, if one was taken out.
@@ -317,12 +356,8 @@ mod tests {
     /// A writer as `open` makes it, but not running.
     async fn writer(options: &SqliteOptions) -> Writer {
         SqliteStore::open(options.clone()).await.unwrap().close().await;
-        let mut connection = connect::writer(options).await.unwrap();
-        let reads = SqliteStore::open_read_only(options.clone()).await.unwrap().reads;
-        let last_pos = catch_up(&mut connection, &reads.tail, 0).await.unwrap();
-        let checkpointer = Checkpointer::start(connect::checkpointer(&options.path).await.unwrap(), 1000);
         let lock = Lock::take(&options.path).await.unwrap();
-        Writer::new(options.clone(), connection, reads, last_pos, checkpointer, lock).await.unwrap()
+        Writer::open(options.clone(), Arc::new(Tail::new()), lock).unwrap()
     }
 
     #[tokio::test]
@@ -332,19 +367,20 @@ mod tests {
         let failure = StoreError::Unavailable { detail: "no answer".to_owned() };
         for (seq, reached_the_file) in [(1, true), (2, false)] {
             let mut group = Group::default();
-            assert!(group.admit(&writer.reads.tail.view(), &Known::default(), batch(seq)));
-            let mut script = Script::begin();
-            let (appended, _) = group.write(&mut script, writer.last_pos);
-            let mut connection = writer.connection().await.unwrap();
+            let mut connection = writer.connection().unwrap();
+            let transaction = connection.transaction().unwrap();
+            assert!(group.admit(&writer.tail.view(), &transaction, batch(seq)).unwrap());
+            group.write(&transaction, writer.last_pos).unwrap();
             if reached_the_file {
-                script.commit(&mut connection).await.unwrap();
+                transaction.commit().unwrap();
+            } else {
+                transaction.rollback().unwrap();
             }
-            connect::close(connection).await;
-            let last_pos = writer.last_pos + 1;
-            let outcome = writer.after_failure(failure.clone(), &appended, last_pos).await;
+            connect::close(connection);
+            let outcome = writer.after_failure(failure.clone(), 1);
             assert_eq!(outcome, if reached_the_file { Ok(()) } else { Err(failure.clone()) });
-            assert_eq!(writer.reads.head(&"acme".parse().unwrap()).await, Ok(1));
+            assert_eq!(writer.tail.view().head(&"acme".parse().unwrap()), Some(1));
         }
-        writer.close().await;
+        writer.close();
     }
 }

@@ -240,6 +240,20 @@ async fn sessions_that_end_while_nobody_looks_are_not_noticed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_has_forgotten_entries_is_not_written_on() {
+    let database = PostgresDatabase::fresh();
+    let store = database.open().await;
+    for seq in 1..=3 {
+        assert_eq!(store.commit(one("acme", seq)).await, Ok(Commit::Durable));
+    }
+    // As a standby that was promoted before it had all.
+    database.kill_sessions();
+    database.sql("delete from entries where seq = 3");
+    assert_eq!(store.commit(one("acme", 4)).await, Ok(Commit::Conflict));
+    assert_eq!(store.load(&[(customer("acme"), 1)]).await.unwrap()[0].tail.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_was_away_is_waited_for() {
     let cluster = Cluster::start_new();
     let database = PostgresDatabase::on(&cluster);
