@@ -41,9 +41,9 @@ use work::{Verdict, Work};
 const RECENT_KEYS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(32_767);
 /// Batches before which a lane asks the store what it does not know, after a conflict, news of other hosts or a repeat.
 const DOUBTFUL_BATCHES: u32 = 64;
-/// Batches for which a lane believes that another host writes its customers as fast as it does, after losing to it or
-/// seeing its entries.
-const RIVAL_BATCHES: u32 = 8;
+/// Batches for which a lane believes that another host writes a customer as fast as it does, after losing to it twice
+/// in a row.
+const RIVAL_BATCHES: u32 = 32;
 /// The longest that a lane stands back for another host.
 const LONGEST_TURN: Duration = Duration::from_millis(20);
 /// How often a request is decided again when other hosts were there first.
@@ -62,8 +62,8 @@ async fn run(shared: Arc<Shared>, queue: Arc<Queue>) {
     let (mut open, mut taken, mut more) = (Work::default(), Vec::new(), true);
     while more || lane.flight.is_some() {
         let room = lane.largest.saturating_sub(open.jobs.len());
-        // In doubt nothing is decided ahead: whoever does has its next batch ready before others have had their turn.
-        let may_take = more && room > 0 && (lane.flight.is_none() || lane.doubt == 0);
+        // Beside a rival nothing is decided ahead: whoever does has its next batch ready before the other has had its turn.
+        let may_take = more && room > 0 && (lane.flight.is_none() || lane.rivals == 0);
         tokio::select! {
             biased;
             landed = landing(&mut lane.flight), if lane.flight.is_some() => {
@@ -79,10 +79,8 @@ async fn run(shared: Arc<Shared>, queue: Arc<Queue>) {
         while lane.flight.is_none() && !(open.is_empty() && lane.later.is_empty()) {
             let mut again = lane.postponed();
             // What came while the last batch was decided goes along: a commit costs the same for many as for one.
-            if lane.doubt == 0 {
-                let room = lane.largest.saturating_sub(open.jobs.len() + again.len());
-                queue.take_waiting(room, lane.most_customers, &mut again);
-            }
+            let room = lane.largest.saturating_sub(open.jobs.len() + again.len());
+            queue.take_waiting(room, lane.most_customers, &mut again);
             lane.decide(again, &mut open).await;
             if !open.is_empty() {
                 lane.launch(std::mem::take(&mut open));
@@ -182,9 +180,6 @@ impl Lane {
                 return (self.rivals > 0).then(|| self.turn.elapsed().min(LONGEST_TURN));
             }
             Landed::Conflict(mut jobs) => {
-                if self.doubt > 0 {
-                    self.rivals = RIVAL_BATCHES;
-                }
                 self.doubt = DOUBTFUL_BATCHES;
                 self.most_customers = (flight.touched.len() / 2).max(1);
                 // Perhaps it was the catalog that had changed. If this fails, so will the commit.
@@ -192,6 +187,9 @@ impl Lane {
                     error!(%error, "the catalog can't be read");
                 }
                 jobs.iter_mut().for_each(|job| job.attempts += 1);
+                if jobs.iter().any(|job| job.attempts > 1) {
+                    self.rivals = RIVAL_BATCHES;
+                }
                 let (tired, jobs): (Vec<_>, Vec<_>) =
                     jobs.into_iter().partition(|job| job.attempts >= MOST_ATTEMPTS);
                 refuse(tired, &EngineError::Contention);
@@ -302,9 +300,6 @@ impl Lane {
         for ((customer, known), rows) in states.into_iter().zip(loaded) {
             if known > 0 && !rows.tail.is_empty() {
                 self.doubt = DOUBTFUL_BATCHES;
-                if self.rivals > 0 {
-                    self.rivals = RIVAL_BATCHES;
-                }
             }
             if let Err(error) = self.cache.take_in(&customer, rows) {
                 error!(%customer, %error, "a journal does not fold");
