@@ -36,22 +36,26 @@ impl Machine {
     /// Limits that fit here, and what people should know of it.
     pub fn fit(self, mut limits: Limits) -> (Limits, Vec<String>) {
         let mut warnings = Vec::new();
+        let mut bound = |room: u64, why: String| {
+            let wanted = u64::try_from(limits.loaded_modules).unwrap_or(u64::MAX);
+            if room < wanted {
+                let modules = room.max(FEW_MODULES);
+                limits.loaded_modules = usize::try_from(modules).unwrap_or(limits.loaded_modules);
+                warnings.push(format!("{why}: {modules} policy modules are kept loaded instead of {wanted}"));
+            }
+        };
+        if let Some(files) = self.files {
+            bound(files.saturating_sub(FEW_FILES), format!("only {files} files may be open at once"));
+        }
+        if let Some(maps) = self.maps {
+            let instances = u64::from(limits.instances) * MAPS_OF_INSTANCE;
+            let room = maps.saturating_sub(OTHER_MAPS).saturating_sub(instances) / MAPS_OF_MODULE;
+            bound(room, format!("vm.max_map_count is {maps}"));
+        }
         if let Some(files) = self.files.filter(|files| *files < FEW_FILES) {
             warnings.push(format!(
                 "only {files} files may be open at once, which bounds connections; raise the hard limit (ulimit -Hn)"
             ));
-        }
-        if let Some(maps) = self.maps {
-            let instances = u64::from(limits.instances) * MAPS_OF_INSTANCE;
-            let wanted = u64::try_from(limits.loaded_modules).unwrap_or(u64::MAX);
-            let room = maps.saturating_sub(OTHER_MAPS).saturating_sub(instances) / MAPS_OF_MODULE;
-            if room < wanted {
-                let modules = room.max(FEW_MODULES);
-                limits.loaded_modules = usize::try_from(modules).unwrap_or(limits.loaded_modules);
-                warnings.push(format!(
-                    "vm.max_map_count is {maps}: {modules} policy modules are kept loaded instead of {wanted}"
-                ));
-            }
         }
         (limits, warnings)
     }
@@ -64,9 +68,10 @@ mod tests {
     #[test]
     fn limits_shrink_to_what_the_machine_allows() {
         for (files, maps, modules, warnings) in [
-            (None, None, 1_200, 0),
-            (Some(1 << 20), Some(65_530), 1_200, 0),
-            (Some(1_024), Some(65_530), 1_200, 1),
+            (None, None, 8_000, 0),
+            (Some(1 << 20), Some(65_530), 8_000, 0),
+            (Some(1_024), Some(65_530), 64, 2),
+            (Some(5_096), Some(65_530), 1_000, 1),
             (Some(1 << 20), Some(7_000), 882, 1),
             (Some(1 << 20), Some(0), 64, 1),
         ] {

@@ -47,31 +47,39 @@ impl Cache {
 
     /// The code of a module, if it was kept and is what was written.
     pub(crate) fn get(&self, digest: &Digest) -> Option<Artifact> {
-        let bytes = fs::read(self.file(digest)).ok()?;
-        let (mac, code) = bytes.split_at_checked(MAC_BYTES)?;
+        let path = self.file(digest);
+        let bytes = fs::read(&path).ok()?;
+        let (code, mac) = bytes.split_at_checked(bytes.len().checked_sub(MAC_BYTES)?)?;
         if self.mac(digest, code)?.verify_slice(mac).is_err() {
             tracing::warn!(%digest, "compiled policy in the cache is not what was written; compiling again");
             return None;
         }
-        Some(Artifact::vouch_for(code.to_vec()))
+        Some(Artifact::Kept(path))
     }
 
-    /// Keeps the code of a module. A cache that can't be written costs a compilation later, nothing else.
-    pub(crate) fn put(&self, digest: &Digest, artifact: &Artifact) {
-        if let Err(error) = self.write(digest, artifact.bytes()) {
-            tracing::warn!(%digest, %error, "compiled policy could not be kept");
+    /// Keeps the code of a module and returns it as it is kept. A cache that can't be written costs memory, and a
+    /// compilation later, nothing else.
+    pub(crate) fn put(&self, digest: &Digest, code: Vec<u8>) -> Artifact {
+        match self.write(digest, &code) {
+            Ok(path) => Artifact::Kept(path),
+            Err(error) => {
+                tracing::warn!(%digest, %error, "compiled policy could not be kept");
+                Artifact::Made(code)
+            }
         }
     }
 
-    fn write(&self, digest: &Digest, code: &[u8]) -> io::Result<()> {
+    fn write(&self, digest: &Digest, code: &[u8]) -> io::Result<PathBuf> {
         let mac = self.mac(digest, code).ok_or_else(|| io::Error::other("no key"))?.finalize().into_bytes();
-        let mut bytes = mac.to_vec();
-        bytes.extend_from_slice(code);
         let nth = self.written.fetch_add(1, Ordering::Relaxed);
         let draft = self.dir.path.join(format!("{}.{nth}.draft", std::process::id()));
-        fs::write(&draft, bytes)?;
-        // Readers see the old file or the new one. What a crash tears does not verify.
-        fs::rename(&draft, self.file(digest)).inspect_err(|_| remove(&draft))
+        // The code first, since it is loaded from the file's start.
+        fs::write(&draft, [code, &mac].concat())?;
+        // Readers see the old file or the new one, and whoever has mapped the old one keeps it. What a crash tears does
+        // not verify.
+        let path = self.file(digest);
+        fs::rename(&draft, &path).inspect_err(|_| remove(&draft))?;
+        Ok(path)
     }
 
     /// Forgets a file that verified and yet could not be loaded.

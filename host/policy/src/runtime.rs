@@ -10,6 +10,7 @@ use crate::{
     limits::Limits,
     module::Module,
     sandbox::Sandbox,
+    trusted::Artifact,
 };
 use lru::LruCache;
 use proviso_ledger::ids::Digest;
@@ -67,15 +68,14 @@ impl Runtime {
     /// What is wrong with the module, and where.
     pub fn admit(&self, bytes: &[u8]) -> Result<Admitted, Rejection> {
         let shape = inspect(bytes, &self.sandbox.limits)?;
-        let artifact = self.compiler.compile(&self.sandbox.engine, bytes)?;
-        let digest = Digest::of(bytes);
-        let module = Arc::new(Module::new(Arc::clone(&self.sandbox), digest, &artifact)?);
-        conformance::check(&module)?;
-        if let Some(cache) = &self.cache {
-            cache.put(&digest, &artifact);
-        }
+        let code = self.compiler.compile(&self.sandbox.engine, bytes)?;
+        let (digest, code_bytes) = (Digest::of(bytes), code.len());
+        // Not kept before it has passed.
+        let artifact = Artifact::Made(code);
+        conformance::check(&self.module(digest, &artifact)?)?;
+        let module = Arc::new(self.module(digest, &self.keep(digest, artifact))?);
         *self.place(digest).write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&module));
-        Ok(Admitted { module, shape, code_bytes: artifact.bytes().len() })
+        Ok(Admitted { module, shape, code_bytes })
     }
 
     /// The module, if it is loaded. Never blocks for long.
@@ -115,8 +115,7 @@ impl Runtime {
     fn load_kept(&self, digest: Digest) -> Option<Module> {
         let cache = self.cache.as_ref()?;
         let artifact = cache.get(&digest)?;
-        let module = Module::new(Arc::clone(&self.sandbox), digest, &artifact);
-        module.inspect_err(|_| cache.forget(&digest)).ok()
+        self.module(digest, &artifact).inspect_err(|_| cache.forget(&digest)).ok()
     }
 
     fn load_fetched(&self, digest: Digest, bytes: Vec<u8>) -> Result<Module, PolicyError> {
@@ -125,12 +124,20 @@ impl Runtime {
             return Err(PolicyError::DigestMismatch { expected: digest, found });
         }
         inspect(&bytes, &self.sandbox.limits)?;
-        let artifact = self.compiler.compile(&self.sandbox.engine, &bytes)?;
-        let module = Module::new(Arc::clone(&self.sandbox), digest, &artifact)?;
-        if let Some(cache) = &self.cache {
-            cache.put(&digest, &artifact);
+        let code = self.compiler.compile(&self.sandbox.engine, &bytes)?;
+        Ok(self.module(digest, &self.keep(digest, Artifact::Made(code)))?)
+    }
+
+    /// The same code, on disk if it can be.
+    fn keep(&self, digest: Digest, artifact: Artifact) -> Artifact {
+        match (&self.cache, artifact) {
+            (Some(cache), Artifact::Made(code)) => cache.put(&digest, code),
+            (_, artifact) => artifact,
         }
-        Ok(module)
+    }
+
+    fn module(&self, digest: Digest, artifact: &Artifact) -> Result<Module, Rejection> {
+        Module::new(Arc::clone(&self.sandbox), digest, artifact)
     }
 
     fn place(&self, digest: Digest) -> Place {

@@ -34,6 +34,9 @@ pub(crate) fn code_config(limits: &Limits) -> Config {
         // Memory is filled by copying, not by mapping a file: a slot then serves any module without a system call, and
         // a loaded module holds no file descriptor and fewer maps.
         .memory_init_cow(false)
+        // Traps name their functions without either, and each was a part of what a loaded module takes.
+        .generate_address_map(false)
+        .native_unwind_info(false)
         .max_wasm_stack(limits.stack_bytes);
     config
 }

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use crate::sandbox::Guest;
-use std::marker::PhantomData;
+use std::{marker::PhantomData, path::PathBuf};
 use wasmtime::{
     AsContextMut, Engine, Result, Store,
     component::{
@@ -10,24 +10,28 @@ use wasmtime::{
     },
 };
 
-/// Native code that this process's own compiler made: it came from the compiler itself, or from the cache after its
-/// MAC was verified. Building one from other bytes would be a lie; only `compile` and `cache` do it.
-pub(crate) struct Artifact(Vec<u8>);
+/// Native code that this process's own compiler made. Building one from anything else would be a lie; only `compile` and
+/// `cache` do it.
+pub(crate) enum Artifact {
+    /// As it came from the compiler.
+    Made(Vec<u8>),
+    /// In a file of the cache, whose MAC was verified or which this process has just written.
+    Kept(PathBuf),
+}
 
 impl Artifact {
-    pub(crate) fn vouch_for(bytes: Vec<u8>) -> Self {
-        Self(bytes)
-    }
-
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    /// Loads the code. The bytes are those that were vouched for, in memory: no file can change under them.
+    /// Loads the code. A file is mapped, so of its pages those are resident that are used, a fifth or so.
     pub(crate) fn load(&self, engine: &Engine) -> Result<Component> {
-        // SAFETY: `deserialize` asks that the bytes are what `precompile_component` returned, unmodified. That is what
-        // an `Artifact` stands for. Code of another version or configuration is refused by wasmtime itself.
-        unsafe { Component::deserialize(engine, &self.0) }
+        // SAFETY: both ask that the bytes are what `precompile_component` returned, unmodified. That is what an `Artifact`
+        // stands for. Code of another version or configuration is refused by wasmtime itself. A file must also stay as it
+        // is while it is mapped: the cache never writes into one, it replaces it, and whoever else may write to the
+        // cache's directory may also read the key that authenticates it.
+        unsafe {
+            match self {
+                Self::Made(bytes) => Component::deserialize(engine, bytes),
+                Self::Kept(path) => Component::deserialize_file(engine, path),
+            }
+        }
     }
 }
 

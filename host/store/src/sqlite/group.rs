@@ -31,12 +31,7 @@ const PAGE_BYTES: usize = 4096;
 
 impl Group {
     /// Takes a batch in, unless it conflicts with the journal or with a batch that was taken in before.
-    pub fn admit(
-        &mut self,
-        view: &View,
-        transaction: &Connection,
-        batch: Batch,
-    ) -> Result<bool, StoreError> {
+    pub fn admit(&mut self, view: &View, transaction: &Connection, batch: Batch) -> Result<bool, StoreError> {
         let Some((heads, taken)) = self.check(view, transaction, &batch)? else { return Ok(false) };
         self.heads.extend(heads);
         self.taken.extend(taken);

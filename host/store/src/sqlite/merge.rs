@@ -65,11 +65,13 @@ impl Run {
         let entries = self.entries.iter().skip(self.written).take(rows);
         let keys = self.keys.iter().skip(self.written.saturating_sub(self.entries.len()));
         let keys = keys.take(rows - entries.len());
-        let mut insert = transaction.prepare_cached("INSERT OR IGNORE INTO entry_index VALUES (?1, ?2, ?3)")?;
+        let mut insert =
+            transaction.prepare_cached("INSERT OR IGNORE INTO entry_index VALUES (?1, ?2, ?3)")?;
         for (customer, seq, pos) in entries {
             insert.execute((customer.as_str(), seq.cast_signed(), pos))?;
         }
-        let mut insert = transaction.prepare_cached("INSERT OR IGNORE INTO idempotency VALUES (?1, ?2, ?3)")?;
+        let mut insert =
+            transaction.prepare_cached("INSERT OR IGNORE INTO idempotency VALUES (?1, ?2, ?3)")?;
         for (customer, key_hash, seq) in keys {
             insert.execute((customer.as_str(), key_hash, seq.cast_signed()))?;
         }

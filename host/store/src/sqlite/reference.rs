@@ -71,7 +71,8 @@ fn apply(connection: &Connection, statement: Statement) -> Result<bool, StoreErr
     let mut prepared = connection.prepare_cached(sql)?;
     // SQLite takes `$2` for a name and counts parameters as they come.
     for place in 1..=prepared.parameter_count() {
-        let number = prepared.parameter_name(place).and_then(|name| name.strip_prefix('$')?.parse::<usize>().ok());
+        let number =
+            prepared.parameter_name(place).and_then(|name| name.strip_prefix('$')?.parse::<usize>().ok());
         let value = number.and_then(|number| values.get(number.checked_sub(1)?));
         prepared.raw_bind_parameter(place, value.ok_or_else(|| broken("a parameter without a value"))?)?;
     }

@@ -91,8 +91,7 @@ impl Writer {
         let last_pos = catch_up(&mut connection, &tail, 0)?;
         let revision = reference::written_revision(&connection)?;
         let checkpoints = connect::checkpointer(&options.path)?;
-        let checkpointer =
-            Checkpointer::start(checkpoints, options.checkpoint_pages).map_err(no_thread)?;
+        let checkpointer = Checkpointer::start(checkpoints, options.checkpoint_pages).map_err(no_thread)?;
         let (connection, merge) = (Some(connection), Merge::Idle);
         Ok(Self { options, connection, tail, last_pos, revision, merge, checkpointer, _lock: lock })
     }
@@ -225,11 +224,7 @@ impl Writer {
         Ok(connection)
     }
 
-    fn write_slice(
-        &mut self,
-        transaction: &Connection,
-        appended: usize,
-    ) -> rusqlite::Result<Option<Slice>> {
+    fn write_slice(&mut self, transaction: &Connection, appended: usize) -> rusqlite::Result<Option<Slice>> {
         self.merge = match std::mem::replace(&mut self.merge, Merge::Idle) {
             Merge::Sorting(thread, up_to) if thread.is_finished() => match thread.join() {
                 Ok(run) => Merge::Writing(run),
@@ -307,7 +302,10 @@ fn end_of(last_pos: Pos, appended: usize) -> Pos {
 }
 
 /// Runs what would hold up commits.
-fn beside<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> io::Result<JoinHandle<T>> {
+fn beside<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<JoinHandle<T>> {
     thread::Builder::new().name(name.to_owned()).spawn(work)
 }
 
