@@ -41,9 +41,12 @@ use work::{Verdict, Work};
 const RECENT_KEYS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(32_767);
 /// Batches before which a lane asks the store what it does not know, after a conflict, news of other hosts or a repeat.
 const DOUBTFUL_BATCHES: u32 = 64;
-/// Batches for which a lane believes that another host writes a customer as fast as it does, after losing to it twice
-/// in a row.
+/// Batches for which a lane takes turns with another host that writes a customer as fast as it does.
 const RIVAL_BATCHES: u32 = 32;
+/// Batches of a hot customer in a row after which a lane stands back once: a rival may be waiting, which only it knows.
+const LONGEST_RUN: u32 = 32;
+/// Requests for each customer of a batch that make it a hot one's.
+const HOT: usize = 8;
 /// The longest that a lane stands back for another host.
 const LONGEST_TURN: Duration = Duration::from_millis(20);
 /// How often a request is decided again when other hosts were there first.
@@ -114,6 +117,8 @@ struct Lane {
     later: Vec<Job>,
     /// The batches for which another host is believed to be after the same customers.
     rivals: u32,
+    /// The batches of a hot customer since the lane last stood back.
+    run: u32,
     /// When the last batch was begun.
     turn: Instant,
     /// The most jobs of a batch.
@@ -149,6 +154,7 @@ impl Lane {
             flight: None,
             later: Vec::new(),
             rivals: 0,
+            run: 0,
             turn: Instant::now(),
             largest,
             most_customers: largest,
@@ -162,12 +168,14 @@ impl Lane {
         let batch = work.batch(&mut self.cache);
         let (jobs, keys) = (std::mem::take(&mut work.jobs), std::mem::take(&mut work.keys));
         let task = tokio::spawn(flight::fly(self.shared.clone(), batch, jobs));
-        self.flight = Some(Flight { task, touched: work.into_touched().collect(), keys });
+        let touched: HashSet<_> = work.into_touched().collect();
+        let is_hot = keys.len() >= touched.len().saturating_mul(HOT);
+        self.flight = Some(Flight { task, touched, is_hot, keys });
     }
 
     /// Takes note of how the batch ended that was on its way. Returns how long to stand back now: where two hosts are
-    /// after the same customers, whoever has won a turn leaves the next one to the other, which needs about as long. Else
-    /// each would decide all of its requests in vain every other time.
+    /// after the same customer, whoever has won a turn leaves the next one to the other, which needs about as long. Else
+    /// each would decide all of its requests in vain every other time, or one of them for ever.
     async fn land(&mut self, landed: Landed, open: &mut Work) -> Option<Duration> {
         let flight = self.flight.take()?;
         let mut again = match landed {
@@ -177,7 +185,12 @@ impl Lane {
                     self.recent.put(key, entry.seq);
                 }
                 self.rivals = self.rivals.saturating_sub(1);
-                return (self.rivals > 0).then(|| self.turn.elapsed().min(LONGEST_TURN));
+                self.run = if flight.is_hot && self.shared.store.is_shared() { self.run + 1 } else { 0 };
+                if self.rivals == 0 && self.run < LONGEST_RUN {
+                    return None;
+                }
+                self.run = 0;
+                return Some(self.turn.elapsed().min(LONGEST_TURN));
             }
             Landed::Conflict(mut jobs) => {
                 self.doubt = DOUBTFUL_BATCHES;
@@ -187,7 +200,8 @@ impl Lane {
                     error!(%error, "the catalog can't be read");
                 }
                 jobs.iter_mut().for_each(|job| job.attempts += 1);
-                if jobs.iter().any(|job| job.attempts > 1) {
+                let is_lost_again = flight.is_hot || jobs.iter().any(|job| job.attempts > 1);
+                if is_lost_again && self.shared.store.is_shared() {
                     self.rivals = RIVAL_BATCHES;
                 }
                 let (tired, jobs): (Vec<_>, Vec<_>) =

@@ -24,6 +24,8 @@ pub(crate) struct Flight {
     pub task: JoinHandle<Landed>,
     /// The customers of whom it holds something that is not durable yet.
     pub touched: HashSet<CustomerId>,
+    /// Whether it holds many requests for few customers.
+    pub is_hot: bool,
     /// The entries that answer its jobs' keys.
     pub keys: Keys,
 }

@@ -249,6 +249,7 @@ async fn a_server_that_has_forgotten_entries_is_not_written_on() {
     // As a standby that was promoted before it had all.
     database.kill_sessions();
     database.sql("delete from entries where seq = 3");
+    assert_eq!(store.ping().await, Ok(()));
     assert_eq!(store.commit(one("acme", 4)).await, Ok(Commit::Conflict));
     assert_eq!(store.load(&[(customer("acme"), 1)]).await.unwrap()[0].tail.len(), 1);
 }
