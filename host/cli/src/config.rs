@@ -152,6 +152,13 @@ impl Place {
     }
 }
 
+/// A lane for every two cores: HTTP, hashes and commits take as much of them as decisions do, and fewer lanes make larger
+/// commits.
+fn lanes_of_this_machine() -> Option<NonZeroUsize> {
+    let cores = std::thread::available_parallelism().ok()?;
+    NonZeroUsize::new(cores.get().div_ceil(2))
+}
+
 impl From<Layer> for Settings {
     fn from(layer: Layer) -> Self {
         let data_dir = layer.data_dir.unwrap_or_else(|| "proviso-data".into());
@@ -168,7 +175,7 @@ impl From<Layer> for Settings {
                 format: layer.log_format.unwrap_or_default(),
                 level: layer.log_level.unwrap_or_else(|| "info".to_owned()),
             },
-            lanes: layer.lanes.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(default.lanes),
+            lanes: layer.lanes.or_else(lanes_of_this_machine).unwrap_or(default.lanes),
             queue: layer.queue.map_or(default.queue, NonZeroUsize::get),
             largest_batch: layer.largest_batch.unwrap_or(default.largest_batch),
             cached_customers: layer.cached_customers.map_or(default.cached_customers, NonZeroUsize::get),

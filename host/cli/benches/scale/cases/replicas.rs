@@ -16,8 +16,13 @@ pub async fn run(options: &Options) {
     let beside = place.beside();
     let first = Rc::new(place.serve_pro(&[]).await);
     let second = Rc::new(beside.serve(&[]).await);
-    let spread = place::customers(&first, "c", options.customers).await;
-    let hot = place::customers(&first, "hot", 1).await;
+    // Each row has customers of its own: what one row has left in a host's memory must not slow the next.
+    let customers = async |prefix, count| place::customers(&first, prefix, count).await;
+    let spread = customers("one", options.customers).await;
+    let kept = customers("kept", options.customers).await;
+    let any = customers("any", options.customers).await;
+    let hot = customers("hot", 1).await;
+    let hot_at_both = customers("hot-at-both", 1).await;
 
     let both = vec![first.address.clone(), second.address.clone()];
     let one = |population| Load::charges(&first, population, options.connections);
@@ -30,16 +35,21 @@ pub async fn run(options: &Options) {
             format!("two hosts, each customer kept to one, {many}"),
             database,
             &hosts,
-            two(&spread, Route::Kept),
+            two(&kept, Route::Kept),
         ),
         Contender::new(
             format!("two hosts, any customer at any, {many}"),
             database,
             &hosts,
-            two(&spread, Route::Any),
+            two(&any, Route::Any),
         ),
         Contender::new("one host, one hot customer", database, &hosts[..1], one(&hot)),
-        Contender::new("two hosts, one hot customer at both", database, &hosts, two(&hot, Route::Any)),
+        Contender::new(
+            "two hosts, one hot customer at both",
+            database,
+            &hosts,
+            two(&hot_at_both, Route::Any),
+        ),
     ];
     contest::run(contenders, options).await;
 }
