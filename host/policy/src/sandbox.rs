@@ -32,7 +32,7 @@ pub(crate) fn code_config(limits: &Limits) -> Config {
         // Data structures that only concurrent components need cost every call 0.5 to 0.9 µs.
         .concurrency_support(false)
         // Memory is filled by copying, not by mapping a file: a slot then serves any module without a system call, and
-        // a loaded module holds no file descriptor and fewer maps.
+        // a loaded module holds fewer maps.
         .memory_init_cow(false)
         // Traps name their functions without either, and each was a part of what a loaded module takes.
         .generate_address_map(false)

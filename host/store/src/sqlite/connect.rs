@@ -45,7 +45,7 @@ pub async fn migrator(path: &Path) -> Result<SqliteConnection, StoreError> {
 }
 
 /// The connection that writes. It is rusqlite's, used from one thread: sqlx hands each statement to a thread of the
-/// connection and back, and in batches of 32 that made it half as fast (docs/benchmarks.md).
+/// connection and back, and in batches of 32 two thirds of the entries a second were left (`cargo bench -p proviso-store`).
 pub fn writer(options: &SqliteOptions) -> Result<Connection, StoreError> {
     let connection = open(&options.path)?;
     // Appends and sorted merges touch neighbours only; what is looked up is spread over the index.
