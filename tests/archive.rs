@@ -1,7 +1,7 @@
 //! Old entries that were archived beside a running host: nobody is answered anything else, and `verify` reads them too.
 
-use crate::support::{BINARY, Client, Setup, cluster::shared, verify_database};
-use serde_json::{Value, json};
+use crate::support::{BINARY, Setup, cluster::shared, verify_database};
+use serde_json::json;
 use std::process::{Command, Output};
 
 const CHARGES: usize = 900;
@@ -11,18 +11,6 @@ fn archive(database_url: &str) -> Output {
         .args(["archive", "--older-than", "0s", "--database-url", database_url])
         .output()
         .expect("the binary runs")
-}
-
-/// Everything that a reader may ask about the past.
-async fn seen(client: &mut Client) -> Vec<Value> {
-    let mut seen = Vec::new();
-    for path in ["ledger?limit=1000", "balance", "usage?group_by=feature"] {
-        let mut answer = client.get(&format!("/v1/customers/acme/{path}")).await.expect(200);
-        // A balance is as of now.
-        answer.as_object_mut().unwrap().remove("at");
-        seen.push(answer);
-    }
-    seen
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -38,7 +26,7 @@ async fn what_is_archived_is_answered_as_before() {
     };
     let batch = json!((0..CHARGES).map(charge).collect::<Vec<_>>());
     let charged = client.post("/v1/charges/batch", batch.clone()).await.expect(200);
-    let before = seen(&mut client).await;
+    let before = client.seen("acme").await;
 
     let output = archive(&url);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -47,12 +35,12 @@ async fn what_is_archived_is_answered_as_before() {
     assert!((256..=CHARGES + 2).contains(&moved), "{said}");
     assert!(archive(&url).status.success(), "once more finds nothing to do");
 
-    assert_eq!(seen(&mut client).await, before);
+    assert_eq!(client.seen("acme").await, before);
     // A host that remembers nothing answers alike, and goes on where the journal ends.
     assert!(host.terminate().await.success());
     let host = Setup::on(&url).start().await;
     let mut client = host.client().await;
-    assert_eq!(seen(&mut client).await, before);
+    assert_eq!(client.seen("acme").await, before);
     let again = client.post("/v1/charges/batch", batch).await.expect(200);
     for (again, first) in again.as_array().unwrap().iter().zip(charged.as_array().unwrap()) {
         assert_eq!((&again["body"], &again["replayed"]), (&first["body"], &json!(true)));

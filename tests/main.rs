@@ -10,6 +10,7 @@
 )]
 
 mod archive;
+mod copy;
 mod events;
 mod faults;
 mod harness;

@@ -312,6 +312,18 @@ impl Client {
         self.put(&format!("/v1/customers/{customer}"), body).await.expect(201);
     }
 
+    /// Everything that a reader may ask about a customer's past.
+    pub async fn seen(&mut self, customer: &str) -> Vec<Value> {
+        let mut seen = Vec::new();
+        for path in ["ledger?limit=1000", "balance", "usage?group_by=feature"] {
+            let mut answer = self.get(&format!("/v1/customers/{customer}/{path}")).await.expect(200);
+            // A balance is as of now.
+            answer.as_object_mut().unwrap().remove("at");
+            seen.push(answer);
+        }
+        seen
+    }
+
     /// A charge of chat input tokens.
     pub async fn charge(&mut self, customer: &str, key: &str, tokens: u64) -> Answer {
         let body = serde_json::json!({"feature": "chat", "quantities": {"input_tokens": tokens}});

@@ -45,7 +45,7 @@ pub struct Layer {
     /// What is logged: error, warn, info, debug, trace, or directives such as info,proviso_engine=debug [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,
-    /// Lanes that decide side by side; a customer's requests all go through one [default: one for each core]
+    /// Lanes that decide side by side; a customer's requests all go through one [default: one for every two cores]
     #[arg(long, value_name = "COUNT")]
     pub lanes: Option<NonZeroUsize>,
     /// Requests that may wait in one lane before more are turned away [default: 4096]

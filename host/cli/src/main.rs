@@ -38,6 +38,8 @@ enum Verb {
     Verify(verbs::verify::Flags),
     /// Move old journal entries of a PostgreSQL database out of the way of new ones; every answer stays the same
     Archive(verbs::archive::Flags),
+    /// Copy a database into an empty one of either kind, as when a file becomes too small; end the hosts before
+    Copy(verbs::copy::Flags),
     /// Start a host, charge a real LLM trace through it, swap a contract meanwhile, and report
     Demo(verbs::demo::Flags),
     /// Compile one module from stdin, under limits; the server starts this
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         Verb::Policy(verb) => verbs::policy::run(verb),
         Verb::Verify(flags) => verbs::verify::run(flags),
         Verb::Archive(flags) => verbs::archive::run(flags),
+        Verb::Copy(flags) => verbs::copy::run(flags),
         Verb::Demo(flags) => verbs::demo::run(flags),
         Verb::CompileWorker => verbs::compile_worker::run(),
     };

@@ -282,6 +282,10 @@ impl Lane {
             }
             (jobs, anew) = (unsure, true);
         }
+        // A batch does so when it leaves; reads leave none. Beside one, its states must not fall out.
+        if open.is_empty() && self.flight.is_none() {
+            self.cache.trim();
+        }
     }
 
     /// Loads the states that the jobs need. In doubt, or anew, also what other hosts have written meanwhile for these
@@ -387,5 +391,39 @@ impl Lane {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{catalog::Catalog, clock::Clock, command::Request, shared::Options};
+    use proviso_ledger::time::Timestamp;
+    use proviso_policy::{Compiler, Limits, Runtime};
+    use proviso_store::{SqliteOptions, SqliteStore};
+    use tokio::sync::oneshot;
+
+    fn read(customer: usize) -> Job {
+        let customer = format!("c{customer}").parse().unwrap();
+        let request = Request { customer, command: Command::Read, idempotency: None };
+        Job { request, key_hash: None, attempts: 0, reply: oneshot::channel().0 }
+    }
+
+    #[tokio::test]
+    async fn reads_alone_fill_no_more_than_the_cache() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(SqliteOptions::new(folder.path().join("proviso.db"))).await.unwrap();
+        let limits = Limits { instances: 1, ..Limits::default() };
+        let runtime = Runtime::new(limits, None, Compiler::InProcess).unwrap();
+        let options = Options { cached_customers: 1, ..Options::default() };
+        let clock = Clock::new(|| Timestamp(0));
+        let shared = Shared::new(Arc::new(store), Arc::new(runtime), clock, options, Catalog::default());
+        let mut lane = Lane::new(Arc::new(shared));
+        let mut open = Work::default();
+        for first in (0..3 * cache::SMALLEST).step_by(512) {
+            lane.decide((first..first + 512).map(read).collect(), &mut open).await;
+            assert!(open.is_empty());
+        }
+        assert_eq!(lane.cache.len(), cache::SMALLEST);
     }
 }

@@ -72,6 +72,14 @@ impl Store for Flaky {
     async fn find_keys(&self, keys: &[(CustomerId, KeyHash)]) -> Result<Vec<Option<Seq>>, StoreError> {
         self.inner.find_keys(keys).await
     }
+    async fn keys(
+        &self,
+        customer: &CustomerId,
+        after: Option<KeyHash>,
+        limit: u32,
+    ) -> Result<Vec<(KeyHash, Seq)>, StoreError> {
+        self.inner.keys(customer, after, limit).await
+    }
     async fn entries(
         &self,
         customer: &CustomerId,
@@ -130,6 +138,9 @@ impl Store for Flaky {
     }
     async fn request(&self, key_hash: KeyHash) -> Result<Option<StoredRequest>, StoreError> {
         self.inner.request(key_hash).await
+    }
+    async fn requests(&self, after: Option<KeyHash>, limit: u32) -> Result<Vec<StoredRequest>, StoreError> {
+        self.inner.requests(after, limit).await
     }
     async fn ping(&self) -> Result<(), StoreError> {
         self.inner.ping().await

@@ -491,6 +491,7 @@ impl From<StoreError> for Problem {
             | StoreError::Locked { .. }
             | StoreError::ReadOnly
             | StoreError::NoArchive
+            | StoreError::NotEmpty { .. }
             | StoreError::Address { .. } => Self::internal(error.to_string()),
         }
     }

@@ -81,6 +81,11 @@ pub fn integer(seq: Seq) -> i64 {
     i64::try_from(seq).unwrap_or(i64::MAX)
 }
 
+/// What all keys above `after` are above: every key is above no bytes.
+pub fn above(after: Option<&KeyHash>) -> &[u8] {
+    after.map_or(&[], |key| key)
+}
+
 /// Any other type of whole numbers.
 pub fn number<T: TryFrom<i64, Error: std::fmt::Display>>(
     row: &impl Columns,
@@ -125,15 +130,20 @@ pub fn customer_row(row: &impl Columns) -> Result<CustomerRow, StoreError> {
     })
 }
 
-/// `request_hash, at, status, body`.
-pub fn request(row: &impl Columns, key_hash: KeyHash) -> Result<StoredRequest, StoreError> {
+/// `key_hash, request_hash, at, status, body`.
+pub fn request(row: &impl Columns) -> Result<StoredRequest, StoreError> {
     Ok(StoredRequest {
-        key_hash,
-        request_hash: bytes(row, 0)?,
-        at: Timestamp(row.integer(1)?),
-        status: number(row, 2)?,
-        body: row.text(3)?.to_owned(),
+        key_hash: bytes(row, 0)?,
+        request_hash: bytes(row, 1)?,
+        at: Timestamp(row.integer(2)?),
+        status: number(row, 3)?,
+        body: row.text(4)?.to_owned(),
     })
+}
+
+/// `key_hash, seq`.
+pub fn answered_key(row: &impl Columns) -> Result<(KeyHash, Seq), StoreError> {
+    Ok((bytes(row, 0)?, seq(row, 1)?))
 }
 
 /// Sorts entries and makes sure that none is missing.

@@ -65,6 +65,12 @@ pub enum StoreError {
     /// This kind of database has no archive, and needs none.
     #[error("this database keeps all entries where they are: there is nothing to archive")]
     NoArchive,
+    /// A copy must begin with nothing, or it could not be told from what was there.
+    #[error("the database to copy to is not empty: it holds {found}; name a new one")]
+    NotEmpty {
+        /// What was found there.
+        found: &'static str,
+    },
     /// The store was closed.
     #[error("the store is closed")]
     Closed,

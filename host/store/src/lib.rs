@@ -6,6 +6,7 @@
 mod address;
 mod batch;
 mod columns;
+mod copy;
 mod error;
 mod postgres;
 mod reference;
@@ -14,6 +15,7 @@ mod sql_error;
 mod sqlite;
 
 pub use address::{Access, open};
+pub use copy::{Copied, copy};
 pub use error::StoreError;
 pub use rows::{
     ApiKeyRow, Batch, Commit, CustomerRow, KeyHash, LoadedCustomer, NewEntry, NewKey, NewSnapshot, PlanRow,
@@ -43,6 +45,14 @@ pub trait Store: Send + Sync + 'static {
 
     /// The entry that answered each key, in the order asked.
     async fn find_keys(&self, keys: &[(CustomerId, KeyHash)]) -> Result<Vec<Option<Seq>>, StoreError>;
+
+    /// Up to `limit` of a customer's keys above `after`, in order, with the entry that answered each.
+    async fn keys(
+        &self,
+        customer: &CustomerId,
+        after: Option<KeyHash>,
+        limit: u32,
+    ) -> Result<Vec<(KeyHash, Seq)>, StoreError>;
 
     /// Writes a batch, or nothing of it. A [`Commit::Conflict`] when an entry's number is not the next of its
     /// customer, when a key exists already, when a key or snapshot is of an entry that does not exist, or when the
@@ -117,6 +127,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// The management request that came with this key.
     async fn request(&self, key_hash: KeyHash) -> Result<Option<StoredRequest>, StoreError>;
+
+    /// Up to `limit` management requests with keys above `after`, in order.
+    async fn requests(&self, after: Option<KeyHash>, limit: u32) -> Result<Vec<StoredRequest>, StoreError>;
 
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), StoreError>;

@@ -18,7 +18,9 @@ pub const REVISION: &str = "SELECT reference_revision FROM progress WHERE id = 1
 pub const COUNT_CHANGE: &str = "UPDATE progress SET reference_revision = reference_revision + 1 \
      WHERE id = 1 AND coalesce(reference_revision = $1, true) RETURNING reference_revision";
 pub const MODULE: &str = "SELECT bytes FROM modules WHERE digest = $1";
-pub const REQUEST: &str = "SELECT request_hash, at, status, body FROM requests WHERE key_hash = $1";
+pub const REQUEST: &str = "SELECT key_hash, request_hash, at, status, body FROM requests WHERE key_hash = $1";
+pub const REQUESTS: &str = "SELECT key_hash, request_hash, at, status, body FROM requests \
+     WHERE key_hash > $1 ORDER BY key_hash LIMIT $2";
 
 /// What [`decode`] wants to see, in this order: of each table the rows that were written after revision `$1`.
 pub const TABLES: [&str; 5] = [

@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod compile_worker;
+pub mod copy;
 pub mod demo;
 pub mod policy;
 pub mod serve;

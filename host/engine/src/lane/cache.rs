@@ -26,7 +26,7 @@ pub(crate) struct Cached {
 }
 
 /// The fewest states that are kept: a batch on its way and the next one, each after being put together once.
-const SMALLEST: usize = 4096;
+pub(super) const SMALLEST: usize = 4096;
 
 pub(crate) struct Cache {
     states: LruCache<CustomerId, Cached>,
@@ -45,8 +45,15 @@ impl Cache {
         self.states.get(customer).map(|cached| cached.state.seq)
     }
 
+    /// A state, which is marked as used now.
     pub fn get_mut(&mut self, customer: &CustomerId) -> Option<&mut Cached> {
-        self.states.peek_mut(customer)
+        self.states.get_mut(customer)
+    }
+
+    /// How many states there are.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.states.len()
     }
 
     pub fn remove(&mut self, customer: &CustomerId) {
@@ -69,7 +76,7 @@ impl Cache {
         Ok(())
     }
 
-    /// Lets go of the least recently used, and of those that nobody knows.
+    /// Lets go of the least recently used.
     pub fn trim(&mut self) {
         while self.states.len() > self.capacity {
             self.states.pop_lru();

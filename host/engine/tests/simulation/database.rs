@@ -187,6 +187,15 @@ impl Store for Connection {
         self.ask(|data| keys.iter().map(|key| data.model.keys.get(key).copied()).collect()).await
     }
 
+    async fn keys(
+        &self,
+        customer: &CustomerId,
+        after: Option<KeyHash>,
+        limit: u32,
+    ) -> Result<Vec<(KeyHash, Seq)>, StoreError> {
+        self.ask(|data| data.model.keys_after(customer, after, usize::try_from(limit).unwrap())).await
+    }
+
     async fn commit(&self, batch: Batch) -> Result<Commit, StoreError> {
         if self.database.throws(40) {
             return Ok(Commit::Conflict);
@@ -338,6 +347,17 @@ impl Store for Connection {
 
     async fn request(&self, key_hash: KeyHash) -> Result<Option<StoredRequest>, StoreError> {
         self.ask(|data| data.requests.get(&key_hash).cloned()).await
+    }
+
+    async fn requests(&self, after: Option<KeyHash>, limit: u32) -> Result<Vec<StoredRequest>, StoreError> {
+        self.ask(|data| {
+            let mut requests: Vec<_> = data.requests.values().cloned().collect();
+            requests.retain(|request| after.is_none_or(|after| request.key_hash > after));
+            requests.sort_unstable_by_key(|request| request.key_hash);
+            requests.truncate(usize::try_from(limit).unwrap());
+            requests
+        })
+        .await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -87,6 +87,15 @@ impl Store for PostgresStore {
         reads::find_keys(&self.pool, keys).await
     }
 
+    async fn keys(
+        &self,
+        customer: &CustomerId,
+        after: Option<KeyHash>,
+        limit: u32,
+    ) -> Result<Vec<(KeyHash, Seq)>, StoreError> {
+        reads::keys(&self.pool, customer, after, limit).await
+    }
+
     async fn commit(&self, batch: Batch) -> Result<Commit, StoreError> {
         self.claims()?;
         if batch.is_empty() {
@@ -173,6 +182,10 @@ impl Store for PostgresStore {
 
     async fn request(&self, key_hash: KeyHash) -> Result<Option<StoredRequest>, StoreError> {
         reference::request(&self.pool, key_hash).await
+    }
+
+    async fn requests(&self, after: Option<KeyHash>, limit: u32) -> Result<Vec<StoredRequest>, StoreError> {
+        reference::requests(&self.pool, after, limit).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

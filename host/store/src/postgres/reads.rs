@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     StoreError,
-    columns::{self, Columns, broken, customer_row, in_order, integer, seq, snapshot},
+    columns::{self, Columns, above, answered_key, broken, customer_row, in_order, integer, seq, snapshot},
     rows::{CustomerRow, KeyHash, LoadedCustomer, StoredEntry, StoredSnapshot},
 };
 use proviso_ledger::{
@@ -123,6 +123,19 @@ pub async fn find_keys(pool: &Pool, keys: &[(CustomerId, KeyHash)]) -> Result<Ve
         *asked(&mut found, &row)? = Some(seq(&row, 1)?);
     }
     Ok(found)
+}
+
+pub async fn keys(
+    pool: &Pool,
+    customer: &CustomerId,
+    after: Option<KeyHash>,
+    limit: u32,
+) -> Result<Vec<(KeyHash, Seq)>, StoreError> {
+    let sql = "SELECT key_hash, seq FROM idempotency WHERE customer_id = $1 AND key_hash > $2 \
+               ORDER BY key_hash LIMIT $3";
+    let after = above(after.as_ref());
+    let query = || sqlx::query(sql).bind(customer.as_str()).bind(after).bind(i64::from(limit));
+    pool.fetch(query).await?.iter().map(answered_key).collect()
 }
 
 pub async fn entries(

@@ -3,8 +3,8 @@
 use super::pool::{Lease, PgQuery, Pool};
 use crate::{
     StoreError,
-    columns::{self, Columns, integer},
-    reference::{self, COUNT_CHANGE, MODULE, REQUEST, REVISION, Statement, TABLES, Value},
+    columns::{self, Columns, above, integer},
+    reference::{self, COUNT_CHANGE, MODULE, REQUEST, REQUESTS, REVISION, Statement, TABLES, Value},
     rows::{Commit, KeyHash, Reference, ReferenceChange, StoredRequest},
 };
 use proviso_ledger::ids::Digest;
@@ -39,7 +39,16 @@ pub async fn module(pool: &Pool, digest: &Digest) -> Result<Option<Vec<u8>>, Sto
 
 pub async fn request(pool: &Pool, key_hash: KeyHash) -> Result<Option<StoredRequest>, StoreError> {
     let rows = pool.fetch(|| sqlx::query(REQUEST).bind(key_hash)).await?;
-    rows.first().map(|row| columns::request(row, key_hash)).transpose()
+    rows.first().map(columns::request).transpose()
+}
+
+pub async fn requests(
+    pool: &Pool,
+    after: Option<KeyHash>,
+    limit: u32,
+) -> Result<Vec<StoredRequest>, StoreError> {
+    let query = || sqlx::query(REQUESTS).bind(above(after.as_ref())).bind(i64::from(limit));
+    pool.fetch(query).await?.iter().map(columns::request).collect()
 }
 
 /// Makes all changes and keeps the request, or does nothing.

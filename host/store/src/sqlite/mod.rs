@@ -134,6 +134,15 @@ impl Store for SqliteStore {
         self.reads.find_keys(keys).await
     }
 
+    async fn keys(
+        &self,
+        customer: &CustomerId,
+        after: Option<KeyHash>,
+        limit: u32,
+    ) -> Result<Vec<(KeyHash, Seq)>, StoreError> {
+        self.reads.keys(customer, after, limit).await
+    }
+
     async fn commit(&self, batch: Batch) -> Result<Commit, StoreError> {
         if self.jobs.is_none() {
             return Err(StoreError::ReadOnly);
@@ -220,6 +229,10 @@ impl Store for SqliteStore {
 
     async fn request(&self, key_hash: KeyHash) -> Result<Option<StoredRequest>, StoreError> {
         reference::request(&self.reads.pool, key_hash).await
+    }
+
+    async fn requests(&self, after: Option<KeyHash>, limit: u32) -> Result<Vec<StoredRequest>, StoreError> {
+        reference::requests(&self.reads.pool, after, limit).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

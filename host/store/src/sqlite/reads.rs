@@ -6,7 +6,7 @@
 use super::tail::{Pos, Tail, View};
 use crate::{
     StoreError,
-    columns::{self, broken, customer_row, in_order, integer, key, seq, snapshot},
+    columns::{self, above, answered_key, broken, customer_row, in_order, integer, key, seq, snapshot},
     rows::{CustomerRow, KeyHash, LoadedCustomer, StoredEntry, StoredSnapshot},
 };
 use proviso_ledger::{
@@ -87,6 +87,26 @@ impl Reads {
             *slot.ok_or_else(|| broken("a key that was not asked for"))? = Some(seq(&row, 1)?);
         }
         Ok(found)
+    }
+
+    pub async fn keys(
+        &self,
+        customer: &CustomerId,
+        after: Option<KeyHash>,
+        limit: u32,
+    ) -> Result<Vec<(KeyHash, Seq)>, StoreError> {
+        let recent = self.tail.view().keys(customer);
+        let sql = "SELECT key_hash, seq FROM idempotency WHERE customer_id = ?1 AND key_hash > ?2 \
+                   ORDER BY key_hash LIMIT ?3";
+        let query = sqlx::query(sql).bind(customer.as_str()).bind(above(after.as_ref())).bind(limit);
+        let mut keys =
+            query.fetch_all(&self.pool).await?.iter().map(answered_key).collect::<Result<Vec<_>, _>>()?;
+        keys.extend(recent.into_iter().filter(|(key, _)| after.is_none_or(|after| *key > after)));
+        keys.sort_unstable();
+        // What is on its way from the tail to the table is in both.
+        keys.dedup();
+        keys.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(keys)
     }
 
     pub async fn entries(

@@ -2,8 +2,8 @@
 
 use crate::{
     StoreError,
-    columns::{self, broken, integer},
-    reference::{self, MODULE, REQUEST, REVISION, Statement, TABLES, Value},
+    columns::{self, above, broken, integer},
+    reference::{self, MODULE, REQUEST, REQUESTS, REVISION, Statement, TABLES, Value},
     rows::{Commit, KeyHash, Reference, ReferenceChange, StoredRequest},
 };
 use proviso_ledger::ids::Digest;
@@ -35,7 +35,16 @@ pub async fn module(pool: &SqlitePool, digest: &Digest) -> Result<Option<Vec<u8>
 
 pub async fn request(pool: &SqlitePool, key_hash: KeyHash) -> Result<Option<StoredRequest>, StoreError> {
     let row = sqlx::query(REQUEST).bind(key_hash.as_slice()).fetch_optional(pool).await?;
-    row.map(|row| columns::request(&row, key_hash)).transpose()
+    row.as_ref().map(columns::request).transpose()
+}
+
+pub async fn requests(
+    pool: &SqlitePool,
+    after: Option<KeyHash>,
+    limit: u32,
+) -> Result<Vec<StoredRequest>, StoreError> {
+    let query = sqlx::query(REQUESTS).bind(above(after.as_ref())).bind(limit);
+    query.fetch_all(pool).await?.iter().map(columns::request).collect()
 }
 
 /// The revision, as the writer sees it.

@@ -179,6 +179,18 @@ impl View {
         self.generations().rev().find_map(|generation| generation.with(customer, find))
     }
 
+    /// All keys of a customer in here, in no order.
+    pub fn keys(&self, customer: &CustomerId) -> Vec<(KeyHash, Seq)> {
+        let mut found = Vec::new();
+        for generation in self.generations() {
+            generation.with(customer, |recent| {
+                found.extend(recent.keys.iter().map(|(key_hash, seq)| (*key_hash, *seq)));
+                Some(())
+            });
+        }
+        found
+    }
+
     /// The entries in here that lie in `range`, in order.
     pub fn places(&self, customer: &CustomerId, range: &RangeInclusive<Seq>) -> Vec<Place> {
         let mut found = Vec::new();

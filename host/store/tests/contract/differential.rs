@@ -1,8 +1,9 @@
-//! The same random steps on both databases: every answer and everything that is stored in the end must be equal.
+//! The same random steps on both databases: every answer and everything that is stored in the end must be equal, and so
+//! must be what copies of it hold.
 
 use crate::{
     Factory, SqliteFile,
-    model::{CLAIM, Model, customer, key, time},
+    model::{CLAIM, Model, customer, key, row, time},
     postgres::PostgresDatabase,
     random::{Step, batch, everyone, step},
 };
@@ -12,8 +13,8 @@ use proptest::{
 };
 use proviso_ledger::{ids::Digest, time::Timestamp};
 use proviso_store::{
-    ApiKeyRow, Commit, PlanRow, PlanTermsRow, PolicyRow, PolicyVersionRow, ReferenceChange, Store,
-    StoredRequest,
+    ApiKeyRow, Batch, Commit, Copied, PlanRow, PlanTermsRow, PolicyRow, PolicyVersionRow, Reference,
+    ReferenceChange, Store, StoreError, StoredRequest, copy,
 };
 
 const SEEDS: u8 = 16;
@@ -106,44 +107,89 @@ async fn walk(acts: &[Act]) -> Result<(), TestCaseError> {
             }
         }
     }
-    compare(&model, &*stores[0], &*stores[1]).await
+    compare(&model, &*stores[0], &*stores[1]).await?;
+    copy_there_and_back(&model, &*stores[0]).await
+}
+
+/// The same answers from two stores.
+macro_rules! same {
+    ($one:ident, $other:ident, $($question:tt)*) => {
+        prop_assert_eq!($one.$($question)*.await.unwrap(), $other.$($question)*.await.unwrap())
+    };
 }
 
 /// Asks both for everything. The model only knows what there is to ask for.
 async fn compare(model: &Model, one: &dyn Store, other: &dyn Store) -> Result<(), TestCaseError> {
-    macro_rules! same {
-        ($($question:tt)*) => {
-            prop_assert_eq!(one.$($question)*.await.unwrap(), other.$($question)*.await.unwrap())
-        };
+    compare_copy(model, one, other).await?;
+    for name in &everyone() {
+        for seq in 0..=model.head(name) + 1 {
+            same!(one, other, snapshot_before(name, seq));
+        }
     }
+    for at in 0..10 {
+        same!(one, other, due(Timestamp(at), 1000, CLAIM));
+    }
+    same!(one, other, reference_revision());
+    for number in 0..12 {
+        same!(one, other, module(&Digest::of(&[number])));
+    }
+    Ok(())
+}
+
+/// Asks both for everything that a copy must have: not who has claimed what, how often something was changed, saved
+/// states that newer ones have replaced, or modules that no version runs.
+async fn compare_copy(model: &Model, one: &dyn Store, other: &dyn Store) -> Result<(), TestCaseError> {
     let everyone = everyone();
     for back in [u64::MAX, 3, 0] {
         let known = |name: &_| (Clone::clone(name), model.head(name).saturating_sub(back));
         let known: Vec<_> = everyone.iter().map(known).collect();
-        same!(load(&known));
+        same!(one, other, load(&known));
     }
     let keys: Vec<_> = (0..=u8::MAX).map(|number| key(&number.to_string())).collect();
     let keys: Vec<_> = everyone.iter().flat_map(|name| keys.iter().map(|key| (name.clone(), *key))).collect();
-    same!(find_keys(&keys));
+    same!(one, other, find_keys(&keys));
     for name in &everyone {
-        same!(entries(name, 0, 10_000));
-        same!(entries_before(name, None, 10_000));
-        same!(customer(name));
+        same!(one, other, keys(name, None, 10_000));
+        same!(one, other, keys(name, Some(key("7")), 3));
+        same!(one, other, entries(name, 0, 10_000));
+        same!(one, other, entries_before(name, None, 10_000));
+        same!(one, other, customer(name));
         for seq in 0..=model.head(name) + 1 {
-            same!(snapshot_before(name, seq));
-            same!(seq_at(name, Timestamp(time(seq).0 + 5)));
+            same!(one, other, seq_at(name, Timestamp(time(seq).0 + 5)));
         }
     }
-    same!(customers(None, 1000));
-    for at in 0..10 {
-        same!(due(Timestamp(at), 1000, CLAIM));
+    same!(one, other, customers(None, 1000));
+    let [this, that] = [one.reference(0).await.unwrap(), other.reference(0).await.unwrap()];
+    for version in &this.policy_versions {
+        same!(one, other, module(&version.digest));
     }
-    same!(reference(0));
-    same!(reference_revision());
+    prop_assert_eq!(Reference { revision: 0, ..this }, Reference { revision: 0, ..that });
+    same!(one, other, requests(None, 1000));
+    same!(one, other, requests(Some(key("7")), 3));
     for number in 0..12 {
-        same!(module(&Digest::of(&[number])));
-        same!(request(key(&number.to_string())));
+        same!(one, other, request(key(&number.to_string())));
     }
+    Ok(())
+}
+
+/// From a file to a server, some of whose old entries are archived, and back to a file.
+async fn copy_there_and_back(model: &Model, one: &dyn Store) -> Result<(), TestCaseError> {
+    let rows = everyone().iter().map(|name| row(name, Some(7))).collect();
+    // Whoever has a journal is listed, as engines see to.
+    prop_assert_eq!(one.commit(Batch { customers: rows, ..Batch::default() }).await, Ok(Commit::Durable));
+    let (database, file) = (PostgresDatabase::fresh(), SqliteFile::restless());
+    let (server, back) = (database.open().await, file.open().await);
+    let copied = copy(one, &*server, |_| ()).await;
+    let entries = everyone().iter().map(|name| model.head(name)).sum();
+    prop_assert_eq!(&copied, &Ok(Copied { customers: everyone().len() as u64, entries }));
+    compare_copy(model, one, &*server).await?;
+    for name in everyone() {
+        server.archive(&name, model.head(&name) / 2).await.unwrap();
+    }
+    prop_assert_eq!(copy(&*server, &*back, |_| ()).await, copied);
+    compare_copy(model, one, &*back).await?;
+    let refused = copy(one, &*back, |_| ()).await;
+    prop_assert!(matches!(refused, Err(StoreError::NotEmpty { .. })), "{:?}", refused);
     Ok(())
 }
 

@@ -80,6 +80,19 @@ impl Model {
         self.journals.get(customer).into_iter().flatten().map(stored).collect()
     }
 
+    pub fn keys_after(
+        &self,
+        customer: &CustomerId,
+        after: Option<KeyHash>,
+        limit: usize,
+    ) -> Vec<(KeyHash, Seq)> {
+        let own = self
+            .keys
+            .iter()
+            .filter(|((of, key), _)| of == customer && after.is_none_or(|after| *key > after));
+        own.map(|((_, key), seq)| (*key, *seq)).take(limit).collect()
+    }
+
     pub fn snapshot_before(&self, customer: &CustomerId, seq: Seq) -> Option<StoredSnapshot> {
         let range = (customer.clone(), 0)..=(customer.clone(), seq);
         let (_, NewSnapshot { seq, at, state, .. }) = self.snapshots.range(range).next_back()?;
@@ -155,6 +168,15 @@ impl Model {
         for seq in [0, 1, head / 2, head, Seq::MAX] {
             let found = store.snapshot_before(customer, seq).await.unwrap();
             assert_eq!(found, self.snapshot_before(customer, seq), "snapshot of {customer} before {seq}");
+        }
+        let middle = self.keys_after(customer, None, 2).last().map(|(key, _)| *key);
+        for (after, limit) in [(None, 1000), (None, 2), (middle, 1000), (Some([0xff; 16]), 5)] {
+            let found = store.keys(customer, after, limit as u32).await.unwrap();
+            assert_eq!(
+                found,
+                self.keys_after(customer, after, limit),
+                "{limit} keys of {customer} after {after:?}"
+            );
         }
         let found = store.customer(customer).await.unwrap();
         assert_eq!(found.as_ref(), self.customers.get(customer), "customer {customer}");

@@ -1,0 +1,52 @@
+//! `proviso copy`: a database and the address of an empty one in; everything that is in the first is in both then.
+
+use crate::{
+    config::Place,
+    database::Database,
+    error::Error,
+    exit::Verdict,
+    terminal::{self, Paint},
+};
+use clap::Args;
+use proviso_store::{Access, Copied};
+
+/// What `copy` takes.
+#[derive(Debug, Args)]
+pub struct Flags {
+    /// The database to copy to: sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE; made ready if it is new
+    #[arg(long, value_name = "URL")]
+    to: Database,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Copies.
+pub fn run(flags: Flags) -> Result<Verdict, Error> {
+    let settings = flags.place.settle()?;
+    let (database, connections) = (&settings.database, settings.database_connections);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::system("starting threads"))?;
+    let copied = runtime.block_on(async {
+        // Only looked at first, or a file that is not there would be made.
+        database.open(Access::ReadOnly, connections).await?.close().await;
+        // Then a file stays locked for as long as it is read, so that no host writes what would be left behind.
+        let from = database.open(Access::ReadWrite, connections).await?;
+        let to = flags.to.open(Access::ReadWrite, connections).await?;
+        let bar = terminal::spinner("copying");
+        let copied = proviso_store::copy(&*from, &*to, |so_far| bar.set_message(counts(so_far))).await;
+        bar.finish_and_clear();
+        from.close().await;
+        to.close().await;
+        Ok::<_, Error>(copied?)
+    })?;
+    let done = Paint::for_stdout().good("copied");
+    terminal::print(&format!("{done} {} from {database} to {}\n", counts(&copied), flags.to))?;
+    Ok(Verdict::Fine)
+}
+
+fn counts(copied: &Copied) -> String {
+    let Copied { customers, entries } = copied;
+    format!("{} entries of {}", terminal::count(*entries), terminal::plural(*customers, "customer"))
+}
