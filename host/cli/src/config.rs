@@ -57,6 +57,10 @@ pub struct Layer {
     /// Customers whose state is kept in memory [default: 100000]
     #[arg(long, value_name = "COUNT")]
     pub cached_customers: Option<NonZeroUsize>,
+    /// Policy modules that are kept loaded, of about 0.6 MB each; any other one is loaded again in a millisecond or two
+    /// [default: 1200]
+    #[arg(long, value_name = "COUNT")]
+    pub loaded_policies: Option<NonZeroUsize>,
     /// How late usage may be reported, such as 35d or 12h [default: 35d]
     #[arg(long, value_name = "SPAN")]
     pub late_window: Option<Span>,
@@ -124,6 +128,8 @@ pub struct Settings {
     pub largest_batch: NonZeroUsize,
     /// Customers kept in memory.
     pub cached_customers: usize,
+    /// Policy modules kept loaded, where the machine allows so many.
+    pub loaded_policies: usize,
     /// How late usage may be reported.
     pub late_window: Duration,
     /// Whether the clock can be moved.
@@ -179,6 +185,9 @@ impl From<Layer> for Settings {
             queue: layer.queue.map_or(default.queue, NonZeroUsize::get),
             largest_batch: layer.largest_batch.unwrap_or(default.largest_batch),
             cached_customers: layer.cached_customers.map_or(default.cached_customers, NonZeroUsize::get),
+            loaded_policies: layer
+                .loaded_policies
+                .map_or(proviso_policy::Limits::default().loaded_modules, NonZeroUsize::get),
             late_window: layer.late_window.map_or(default.late_window, |span| span.0),
             test_clock: layer.test_clock.unwrap_or(false),
         }
@@ -200,6 +209,7 @@ impl Layer {
             queue: self.queue.or(below.queue),
             largest_batch: self.largest_batch.or(below.largest_batch),
             cached_customers: self.cached_customers.or(below.cached_customers),
+            loaded_policies: self.loaded_policies.or(below.loaded_policies),
             late_window: self.late_window.or(below.late_window),
             test_clock: self.test_clock.or(below.test_clock),
         }

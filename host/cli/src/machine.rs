@@ -75,7 +75,8 @@ mod tests {
             (Some(1 << 20), Some(7_000), 882, 1),
             (Some(1 << 20), Some(0), 64, 1),
         ] {
-            let (limits, said) = Machine { files, maps }.fit(Limits::default());
+            let (limits, said) =
+                Machine { files, maps }.fit(Limits { loaded_modules: 8_000, ..Limits::default() });
             assert_eq!(
                 (limits.loaded_modules, said.len()),
                 (modules, warnings),

@@ -3,6 +3,7 @@
 use crate::{Engine, error::EngineError};
 use proviso_ledger::{
     ids::{Key, TermsId},
+    json::JsonText,
     terms::{Mode, OnFault, Owner, PolicyRef, Terms, TermsKey},
     time::Timestamp,
 };
@@ -54,8 +55,9 @@ impl Engine {
                 detail,
             }])
         };
+        let settings = JsonText::from(&input.settings);
         // Bounded as a decision is, so it may run where decisions run.
-        let prepared = match module.prepare(&input.settings.to_string()) {
+        let prepared = match module.prepare(settings.as_str()) {
             Ok(decided) => decided.value.map_err(EngineError::SettingsInvalid)?,
             Err(error) => return Err(fault(format!("the policy failed on these settings: {error}"))),
         };
@@ -66,7 +68,7 @@ impl Engine {
                 version: version.version,
                 digest: version.digest,
             },
-            settings: input.settings,
+            settings,
             prepared,
             needs: version.manifest.needs,
             effective_at: input.effective_at.unwrap_or(Timestamp(i64::MIN)),

@@ -5,6 +5,7 @@ use crate::{
     credits::{Credits, Price, Quantity},
     grant::{Category, CostBasis, CreditType},
     ids::{CustomerId, GrantId, Key},
+    json::JsonText,
     time::{Moment, Timestamp},
 };
 use serde::{Deserialize, Serialize};
@@ -351,7 +352,7 @@ pub struct Manifest {
     /// One sentence.
     pub summary: String,
     /// JSON Schema of its settings.
-    pub settings_schema: serde_json::Value,
+    pub settings_schema: JsonText,
     /// What of the context it reads.
     pub needs: Needs,
 }

@@ -22,6 +22,7 @@ pub mod grant;
 pub mod grants;
 pub mod ids;
 pub mod journal;
+pub mod json;
 pub mod pairs;
 pub mod period;
 pub mod reservation;

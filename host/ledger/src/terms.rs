@@ -3,6 +3,7 @@
 use crate::{
     decision::{Needs, Prepared},
     ids::{Digest, Key, TermsId},
+    json::JsonText,
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -104,7 +105,7 @@ pub struct Terms {
     /// The policy that decides.
     pub policy: PolicyRef,
     /// The settings as they were given.
-    pub settings: serde_json::Value,
+    pub settings: JsonText,
     /// What the policy made of the settings.
     pub prepared: Prepared,
     /// What of the context the policy reads.

@@ -43,7 +43,8 @@ pub struct Flags {
 pub fn run(flags: Flags) -> Result<Verdict, Error> {
     let settings = Settings::of_process(flags.config, flags.layer)?;
     telemetry::start(&settings.log)?;
-    let (limits, warnings) = Machine::prepare().fit(Limits::default());
+    let limits = Limits { loaded_modules: settings.loaded_policies, ..Limits::default() };
+    let (limits, warnings) = Machine::prepare().fit(limits);
     for warning in warnings {
         warn!("{warning}");
     }

@@ -18,6 +18,7 @@ use proviso_ledger::{
     grant::{Category, CostBasis, Grant},
     ids::{GrantId, TermsId},
     journal::{Entry, Event, ResetReason},
+    json::JsonText,
     period::Interval,
     state::{CustomerState, Draft},
     terms::{self, Mode, OnFault, Owner, Terms, TermsKey},
@@ -309,7 +310,7 @@ impl World {
         let terms = Terms {
             key: TermsKey { owner: Owner::Customer, id: TermsId { entry: 0, index: 0 } },
             policy: policy(),
-            settings: serde_json::json!({ "price": 0.1, "tiers": [1, null, "x"] }),
+            settings: JsonText::from(&serde_json::json!({ "price": 0.1, "tiers": [1, null, "x"] })),
             prepared: Prepared { form: vec![0, 255], counters: self.counters.clone() },
             needs: Needs::default(),
             effective_at: words.time("from").unwrap_or(self.now),

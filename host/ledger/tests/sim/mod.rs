@@ -19,6 +19,7 @@ use proviso_ledger::{
     grant::{Category, CostBasis, Grant},
     ids::{GrantId, ReservationId, TermsId},
     journal::{Event, ResetReason},
+    json::JsonText,
     period::{Interval, IntervalUnit},
     state::{CustomerState, Draft},
     terms::{Mode, OnFault, Owner, Terms, TermsKey},
@@ -451,7 +452,9 @@ fn terms(at: Timestamp, from: i64, to: Option<i64>) -> Terms {
     Terms {
         key: TermsKey { owner: Owner::Customer, id: TermsId { entry: 0, index: 0 } },
         policy: policy(),
-        settings: serde_json::json!({ "price": f64::from_bits(0x3fb9_9999_9999_999a + from.unsigned_abs()), "deep": [{ "a": null }] }),
+        settings: JsonText::from(
+            &serde_json::json!({ "price": f64::from_bits(0x3fb9_9999_9999_999a + from.unsigned_abs()), "deep": [{ "a": null }] }),
+        ),
         prepared: Prepared { form: from.to_le_bytes().to_vec(), counters: Vec::new() },
         needs: Needs::default(),
         effective_at: at.plus_micros(from * Timestamp::SECOND),

@@ -7,6 +7,7 @@ use proviso_ledger::{
     credits::{Credits, Price, sum},
     decision::{self, Measure, Needs, Scope, SettleMethod, Window},
     grant::{Category, CostBasis},
+    json::JsonText,
 };
 use wasmtime::component::{ComponentType, Lift};
 
@@ -51,7 +52,7 @@ impl Manifest {
             name: self.name,
             version: check::text("version", self.version, NAME_BYTES)?,
             summary: check::text("summary", self.summary, TEXT_BYTES)?,
-            settings_schema: schema,
+            settings_schema: JsonText::from(&schema),
             needs,
         })
     }

@@ -13,6 +13,7 @@ use axum::extract::State;
 use proviso_engine::{Changed, EngineError, Once, TermsInput, command::Command};
 use proviso_ledger::{
     ids::{Digest, Key, TermsId},
+    json::JsonText,
     terms::{Mode, OnFault, Owner, Terms as LedgerTerms, TermsKey, in_force},
     time::Timestamp,
 };
@@ -101,7 +102,7 @@ pub struct Terms<'a> {
     digest: Digest,
     /// The settings as they were given.
     #[schema(value_type = Object)]
-    settings: &'a Value,
+    settings: &'a JsonText,
     /// From when.
     #[schema(value_type = schema::Time)]
     effective_at: Timestamp,

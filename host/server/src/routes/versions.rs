@@ -17,10 +17,10 @@ use proviso_engine::{EngineError, catalog::Version};
 use proviso_ledger::{
     decision::{Manifest, Needs},
     ids::{Digest, Key},
+    json::JsonText,
     time::Timestamp,
 };
 use serde::Serialize;
-use serde_json::Value;
 use std::sync::Arc;
 use utoipa::ToSchema;
 
@@ -63,7 +63,7 @@ pub struct ManifestAnswer<'a> {
     summary: &'a str,
     /// JSON Schema of its settings.
     #[schema(value_type = Object)]
-    settings_schema: &'a Value,
+    settings_schema: &'a JsonText,
     /// What of the context it reads: `balances`, `grants`, `customer_attributes`.
     #[schema(value_type = Object)]
     needs: Needs,

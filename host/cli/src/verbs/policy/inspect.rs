@@ -8,7 +8,7 @@ use crate::{
     terminal::{self, Paint, bytes, count},
 };
 use clap::Args;
-use proviso_ledger::{decision::Manifest, ids::Digest};
+use proviso_ledger::{decision::Manifest, ids::Digest, json::JsonText};
 use proviso_policy::{Rejection, Shape};
 use serde_json::{Value, json};
 use std::{fmt::Write as _, path::PathBuf};
@@ -193,7 +193,8 @@ fn listed(names: &[String]) -> String {
 }
 
 /// The names of the settings, as the schema gives them.
-fn settings(schema: &Value) -> String {
+fn settings(schema: &JsonText) -> String {
+    let schema: Value = serde_json::from_str(schema.as_str()).unwrap_or_default();
     let names = schema.get("properties").and_then(Value::as_object);
     let names: Vec<String> = names.map(|names| names.keys().cloned().collect()).unwrap_or_default();
     format!("{} (the schema: --json)", listed(&names))
