@@ -57,8 +57,8 @@ pub struct Layer {
     /// Customers whose state is kept in memory [default: 100000]
     #[arg(long, value_name = "COUNT")]
     pub cached_customers: Option<NonZeroUsize>,
-    /// Policy modules that are kept loaded, of about 0.6 MB each; any other one is loaded again in a millisecond or two
-    /// [default: 1200]
+    /// Policy modules that are kept loaded, of about 0.45 MB each; any other one is loaded again in a millisecond or two
+    /// [default: 800]
     #[arg(long, value_name = "COUNT")]
     pub loaded_policies: Option<NonZeroUsize>,
     /// How late usage may be reported, such as 35d or 12h [default: 35d]

@@ -81,7 +81,7 @@ impl Default for Limits {
             },
             instances: 128,
             resident_bytes: 256 << 10,
-            loaded_modules: 1_200,
+            loaded_modules: 800,
         }
     }
 }
