@@ -25,6 +25,11 @@ pub fn note(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
+/// How many entries of how many customers.
+pub fn journals(entries: u64, customers: u64) -> String {
+    format!("{} entries of {}", count(entries), plural(customers, "customer"))
+}
+
 /// What is being done and how far it is, on a terminal's stderr until it is finished and cleared.
 pub fn spinner(doing: &str) -> ProgressBar {
     let bar = ProgressBar::new_spinner();

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 use serde_json::{Value, value::RawValue};
 
-/// A JSON value as its shortest text, with an object's names in order. A tree of fifty rates takes twenty times as much
-/// memory, and a host keeps the terms of every plan.
+/// A JSON value as its shortest text, with an object's names in order. A tree of many small objects takes several times
+/// as much memory, and a host keeps the terms of every plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JsonText(Box<str>);
 

@@ -20,7 +20,7 @@ pub(crate) enum Artifact {
 }
 
 impl Artifact {
-    /// Loads the code. A file is mapped, so of its pages those are resident that are used, a fifth or so.
+    /// Loads the code. A file is mapped: its pages are the page cache's, which the system can take back.
     pub(crate) fn load(&self, engine: &Engine) -> Result<Component> {
         // SAFETY: both ask that the bytes are what `precompile_component` returned, unmodified. That is what an `Artifact`
         // stands for. Code of another version or configuration is refused by wasmtime itself. A file must also stay as it

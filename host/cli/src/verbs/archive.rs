@@ -27,11 +27,7 @@ pub struct Flags {
 pub fn run(flags: Flags) -> Result<Verdict, Error> {
     let settings = flags.place.settle()?;
     let before = clock::now().plus_micros(-flags.older_than.micros());
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(Error::system("starting threads"))?;
-    let archived = runtime.block_on(async {
+    let archived = super::on_this_thread(async {
         let store = settings.database.open(Access::ReadWrite, settings.database_connections).await?;
         let bar = terminal::spinner("archiving");
         let archived =
@@ -45,6 +41,5 @@ pub fn run(flags: Flags) -> Result<Verdict, Error> {
 }
 
 fn counts(archived: &Archived) -> String {
-    let Archived { customers, entries } = archived;
-    format!("{} entries of {}", terminal::count(*entries), terminal::plural(*customers, "customer"))
+    terminal::journals(archived.entries, archived.customers)
 }

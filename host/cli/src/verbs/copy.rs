@@ -24,11 +24,7 @@ pub struct Flags {
 pub fn run(flags: Flags) -> Result<Verdict, Error> {
     let settings = flags.place.settle()?;
     let (database, connections) = (&settings.database, settings.database_connections);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(Error::system("starting threads"))?;
-    let copied = runtime.block_on(async {
+    let copied = super::on_this_thread(async {
         // Only looked at first, or a file that is not there would be made.
         database.open(Access::ReadOnly, connections).await?.close().await;
         // Then a file stays locked for as long as it is read, so that no host writes what would be left behind.
@@ -47,6 +43,5 @@ pub fn run(flags: Flags) -> Result<Verdict, Error> {
 }
 
 fn counts(copied: &Copied) -> String {
-    let Copied { customers, entries } = copied;
-    format!("{} entries of {}", terminal::count(*entries), terminal::plural(*customers, "customer"))
+    terminal::journals(copied.entries, copied.customers)
 }

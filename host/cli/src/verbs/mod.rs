@@ -7,3 +7,14 @@ pub mod demo;
 pub mod policy;
 pub mod serve;
 pub mod verify;
+
+use crate::error::Error;
+
+/// Runs what needs no further thread.
+fn on_this_thread<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::system("starting threads"))?
+        .block_on(work)
+}

@@ -61,11 +61,10 @@ impl Group {
         }
         let mut taken = HashSet::with_capacity(demands.keys.len());
         for (customer, hash) in demands.keys.into_keys() {
-            let facts = view.facts(customer, Some(&hash));
             let key = (customer.clone(), hash);
-            if facts.has_key
+            if view.key(customer, &hash).is_some()
                 || self.taken.contains(&key)
-                || !facts.is_whole && is_stored(transaction, customer, &hash)?
+                || !view.is_whole(customer) && is_stored(transaction, customer, &hash)?
             {
                 return Ok(None);
             }

@@ -112,17 +112,6 @@ impl Generation {
     }
 }
 
-/// What a [`View`] knows of a customer.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Facts {
-    /// The customer's last entry, if it is in there.
-    pub head: Option<Seq>,
-    /// Whether all that this customer ever wrote is in there.
-    pub is_whole: bool,
-    /// Whether the key is in there.
-    pub has_key: bool,
-}
-
 /// Both generations as of one moment. What became durable before it was taken and is not in here is in the tables.
 #[derive(Debug, Clone)]
 pub struct View {
@@ -155,22 +144,6 @@ impl View {
     pub fn is_whole(&self, customer: &CustomerId) -> bool {
         let first = |recent: &Recent| recent.places.first().map(|place| place.seq);
         self.generations().find_map(|generation| generation.with(customer, first)) == Some(1)
-    }
-
-    /// What is known here of a customer and, where one is given, a key of it.
-    pub fn facts(&self, customer: &CustomerId, key_hash: Option<&KeyHash>) -> Facts {
-        let mut facts = Facts::default();
-        for generation in self.generations() {
-            generation.with(customer, |recent| {
-                if let (Some(first), Some(last)) = (recent.places.first(), recent.places.last()) {
-                    facts.is_whole |= first.seq == 1;
-                    facts.head = Some(last.seq);
-                }
-                facts.has_key |= key_hash.is_some_and(|hash| recent.keys.contains_key(hash));
-                Some(())
-            });
-        }
-        facts
     }
 
     /// The entry that answered a key.
