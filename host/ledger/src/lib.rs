@@ -1,33 +1,12 @@
-//! The pure core of Proviso: exact credits, grants, burn-down, reservations, periods, counters, the journal and its
-//! fold.
+//! The pure core of Proviso: grants, burn-down, reservations, periods, counters, the journal and its fold. It reads no clock,
+//! draws no random number, waits for nothing, and knows no SQL, HTTP or Wasm: the same arguments always give the same bytes.
 //!
-//! In come a customer's [`CustomerState`](state::CustomerState), a command and what a policy decided; out come an
-//! entry for the journal or a refusal. Nothing here reads a clock, draws a random number, waits, or knows of SQL, HTTP
-//! or Wasm: `now` is an argument, and the same arguments always give the same bytes.
+//! Layers, each of which knows only those before it: [`model`] (values and what policies answer), [`journal`] (entries as they
+//! are stored), [`state`] (what is known of a customer), [`rules`] (a command and a decision become a draft or a refusal),
+//! [`fold`] (a draft becomes an entry, an entry changes the state).
 
-mod base64_bytes;
-pub mod charge;
-pub mod context;
-pub mod counters;
-pub mod credits;
-pub mod customer;
-pub mod decimal;
-pub mod decision;
-pub mod draw;
-pub mod due;
-pub mod entitlement;
-pub mod error;
 pub mod fold;
-pub mod grant;
-pub mod grants;
-pub mod ids;
 pub mod journal;
-pub mod json;
-pub mod pairs;
-pub mod period;
-pub mod reservation;
-pub mod reset;
+pub mod model;
+pub mod rules;
 pub mod state;
-pub mod terms;
-pub mod time;
-pub mod transfer;

@@ -1,10 +1,10 @@
 //! Grants: immutable allocations of credits, and the order in which charges burn them down.
 
-use crate::{
-    credits::Credits,
+use super::{
     ids::{GrantId, Key},
     time::Timestamp,
 };
+use proviso_amounts::{Credits, Money};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 
@@ -66,17 +66,7 @@ impl Category {
     }
 }
 
-/// Real money: a non-negative decimal string and an ISO 4217 code.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CostBasis {
-    /// Such as `"99.9"`; up to six places.
-    pub amount: Credits,
-    /// Such as `"EUR"`.
-    pub currency: String,
-}
-
-/// An allocation of credits. Nothing in it changes; `remaining` in [`crate::state::GrantState`] does.
+/// An allocation of credits. Nothing in it changes; what is left of it does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
     /// Its id.
@@ -94,14 +84,17 @@ pub struct Grant {
     /// When its rest expires, after `effective_at`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
+    /// The number of the period with which its rest expires, wherever that period's end is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_with_period: Option<u32>,
     /// The features that may draw on it; empty means all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<Key>,
     /// What the customer paid for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cost_basis: Option<CostBasis>,
+    pub cost_basis: Option<Money>,
     /// The caller's own data.
-    #[serde(with = "crate::pairs", default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(with = "super::pairs", default, skip_serializing_if = "Vec::is_empty")]
     pub metadata: Vec<(String, String)>,
 }
 
@@ -109,7 +102,13 @@ impl Grant {
     /// Whether the customer paid for it.
     #[must_use]
     pub fn is_paid(&self) -> bool {
-        self.cost_basis.as_ref().is_some_and(|basis| basis.amount > Credits::ZERO)
+        self.cost_basis.is_some_and(|basis| !basis.is_zero())
+    }
+
+    /// Whether the customer bought it.
+    #[must_use]
+    pub fn is_purchase(&self) -> bool {
+        self.is_paid() || matches!(self.category, Category::Prepaid | Category::TopUp)
     }
 
     /// Whether `feature` may draw on it; a cost of no feature (a fee, an adjustment) draws on unscoped grants only.
@@ -118,20 +117,21 @@ impl Grant {
         self.features.is_empty() || feature.is_some_and(|feature| self.features.contains(feature))
     }
 
-    /// The burn-down order: lower priority number, then earlier expiry (none last), then zero cost basis before paid,
-    /// then narrower scope, then earlier effective, then earlier created, then id (an id tells when it was created).
+    /// The burn-down order of grants that end at these times: lower priority number, then earlier end (none last), then
+    /// zero cost basis before paid, then narrower scope, then earlier effective, then earlier created, then id (an id tells
+    /// when it was created).
     #[must_use]
-    pub fn burn_down_order(&self, other: &Self) -> Ordering {
-        let key = |grant: &Self| {
+    pub fn burn_down_order(&self, ends_at: Option<Timestamp>, other: &Self, other_ends_at: Option<Timestamp>) -> Ordering {
+        let key = |grant: &Self, ends_at: Option<Timestamp>| {
             (
                 grant.priority,
-                grant.expires_at.map_or((1, 0), |expiry| (0, expiry.0)),
+                ends_at.map_or((1, 0), |end| (0, end.0)),
                 grant.is_paid(),
                 if grant.features.is_empty() { usize::MAX } else { grant.features.len() },
                 grant.effective_at,
                 grant.id,
             )
         };
-        key(self).cmp(&key(other))
+        key(self, ends_at).cmp(&key(other, other_ends_at))
     }
 }

@@ -1,9 +1,9 @@
 //! Billing periods: `anchor + n × interval` in the customer's zone, clamped at month ends from the anchor, never
-//! drifting (31 Jan, 28 Feb, 31 Mar); and the day and month windows that counters use.
+//! drifting (31 Jan, 28 Feb, 31 Mar).
 
-use crate::time::{Timestamp, Zone};
-use jiff::{Span, Unit};
-use serde::{Deserialize, Serialize};
+use super::time::{Timestamp, Zone};
+use jiff::Span;
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
 /// The unit of an interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,15 +24,50 @@ pub enum IntervalUnit {
 }
 
 /// How long a period is: `count` units.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Interval {
-    /// The unit.
-    pub unit: IntervalUnit,
-    /// How many, 1 to 1,000.
-    pub count: u16,
+    unit: IntervalUnit,
+    count: u16,
+}
+
+/// A count of units outside 1 to 1,000.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an interval has 1 to 1000 units")]
+pub struct IntervalError;
+
+impl<'de> Deserialize<'de> for Interval {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Parts {
+            unit: IntervalUnit,
+            count: u16,
+        }
+        let Parts { unit, count } = Parts::deserialize(deserializer)?;
+        Self::new(unit, count).map_err(D::Error::custom)
+    }
 }
 
 impl Interval {
+    /// An interval of `count` units.
+    ///
+    /// # Errors
+    /// A count outside 1 to 1,000.
+    pub fn new(unit: IntervalUnit, count: u16) -> Result<Self, IntervalError> {
+        if (1..=1_000).contains(&count) { Ok(Self { unit, count }) } else { Err(IntervalError) }
+    }
+
+    /// The unit.
+    #[must_use]
+    pub const fn unit(self) -> IntervalUnit {
+        self.unit
+    }
+
+    /// How many units.
+    #[must_use]
+    pub const fn count(self) -> u16 {
+        self.count
+    }
+
     fn span(self, n: i64) -> Option<Span> {
         let n = n.checked_mul(i64::from(self.count))?;
         let span = Span::new();
@@ -47,8 +82,17 @@ impl Interval {
         .ok()
     }
 
+    /// One interval of local calendar time after `at`.
+    ///
+    /// Returns none beyond the calendar's end.
+    #[must_use]
+    pub fn after(self, at: Timestamp, zone: &Zone) -> Option<Timestamp> {
+        let moved = zone.zoned(at).checked_add(self.span(1)?).ok()?;
+        Timestamp::checked(moved.timestamp().as_microsecond())
+    }
+
     /// Seconds that an interval never falls short of.
-    fn least_seconds(self) -> i64 {
+    pub(crate) fn least_seconds(self) -> i64 {
         let unit = match self.unit {
             IntervalUnit::Hour => 3_600,
             IntervalUnit::Day => 82_800,
@@ -57,7 +101,7 @@ impl Interval {
             IntervalUnit::Quarter => 7_686_000,
             IntervalUnit::Year => 31_532_400,
         };
-        unit * i64::from(self.count.max(1))
+        unit * i64::from(self.count)
     }
 }
 
@@ -88,6 +132,27 @@ impl Schedule {
     /// Returns none beyond the calendar's end.
     #[must_use]
     pub fn next_after(&self, at: Timestamp) -> Option<Timestamp> {
+        self.boundary(self.index_after(at)?).filter(|boundary| *boundary > at)
+    }
+
+    /// The boundary that is `n` boundaries after the first one after `at`.
+    ///
+    /// Returns none beyond the calendar's end.
+    #[must_use]
+    pub fn nth_after(&self, at: Timestamp, n: u32) -> Option<Timestamp> {
+        self.boundary(self.index_after(at)?.checked_add(i64::from(n))?).filter(|boundary| *boundary > at)
+    }
+
+    /// The last boundary at or before `at`.
+    ///
+    /// Returns none before the calendar's beginning.
+    #[must_use]
+    pub fn last_at(&self, at: Timestamp) -> Option<Timestamp> {
+        self.boundary(self.index_after(at)?.checked_sub(1)?).filter(|boundary| *boundary <= at)
+    }
+
+    /// The smallest n with `boundary(n) > at`.
+    fn index_after(&self, at: Timestamp) -> Option<i64> {
         let elapsed_seconds = at.0.checked_sub(self.anchor.0)?.div_euclid(Timestamp::SECOND);
         // No interval is shorter than `least_seconds`, so these bounds enclose the answer.
         // One more on each side, for zones that once skipped a whole day.
@@ -103,20 +168,8 @@ impl Schedule {
                 _ => high = middle,
             }
         }
-        // An interval of zero units, which nothing should let in, must not make a period that ends as it begins.
-        self.boundary(high).filter(|boundary| *boundary > at)
+        Some(high)
     }
-}
-
-/// The local calendar window of a counter that holds `at`: its start.
-#[must_use]
-pub fn window_start(zone: &Zone, at: Timestamp, unit: Unit) -> Timestamp {
-    let local = zone.zoned(at);
-    let start = match unit {
-        Unit::Month => local.first_of_month().and_then(|day| day.start_of_day()),
-        _ => local.start_of_day(),
-    };
-    start.map_or(at, |start| Timestamp(start.timestamp().as_microsecond()))
 }
 
 #[cfg(test)]
@@ -127,7 +180,7 @@ mod tests {
     fn schedule(anchor: &str, unit: IntervalUnit, count: u16, zone: &str) -> Schedule {
         Schedule {
             anchor: anchor.parse().unwrap(),
-            interval: Interval { unit, count },
+            interval: Interval::new(unit, count).unwrap(),
             zone: zone.parse().unwrap(),
         }
     }
@@ -198,8 +251,8 @@ mod tests {
                 "{anchor} {zone} {at}"
             );
         }
-        let never = schedule("2026-01-01T00:00:00Z", IntervalUnit::Day, 0, "UTC");
-        assert_eq!(never.next_after("2026-01-02T00:00:00Z".parse().unwrap()), None);
+        assert_eq!(Interval::new(IntervalUnit::Day, 0), Err(IntervalError));
+        assert_eq!(Interval::new(IntervalUnit::Day, 1_001), Err(IntervalError));
         let last = schedule("2026-01-01T00:00:00Z", IntervalUnit::Year, 1_000, "UTC");
         assert_eq!(last.next_after("9500-01-01T00:00:00Z".parse().unwrap()), None);
     }
@@ -213,12 +266,15 @@ mod tests {
             use IntervalUnit::*;
             let schedule = Schedule {
                 anchor: Timestamp(anchor * 1_000_000),
-                interval: Interval { unit: [Hour, Day, Week, Month, Quarter, Year][unit], count },
+                interval: Interval::new([Hour, Day, Week, Month, Quarter, Year][unit], count).unwrap(),
                 zone: ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"][zone].parse().unwrap(),
             };
             let at = Timestamp(at * 1_000_000);
             let next = schedule.next_after(at).unwrap();
             prop_assert!(next > at);
+            let last = schedule.last_at(at).unwrap();
+            prop_assert!(last <= at && schedule.next_after(last) == Some(next));
+            prop_assert_eq!(schedule.nth_after(at, 1), schedule.next_after(next));
             // No other boundary lies between: walk back from `next` by the count of whole intervals around it.
             let near = (next.0 - schedule.anchor.0) / (schedule.interval.least_seconds() * 1_000_000);
             for n in near - 60..=near + 2 {

@@ -1,10 +1,10 @@
 //! Terms: which policy, with which settings, decides for a plan or a customer, and when.
 
-use crate::{
-    decision::{Needs, Prepared},
+use super::{
+    answers::{Needs, Prepared},
     ids::{Digest, Key, TermsId},
     json::JsonText,
-    time::Timestamp,
+    time::{Timestamp, Zone},
 };
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
@@ -72,13 +72,13 @@ impl fmt::Display for TermsKey {
 }
 
 impl std::str::FromStr for TermsKey {
-    type Err = crate::ids::NameError;
+    type Err = super::ids::NameError;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (owner, id) = text.rsplit_once('/').ok_or(crate::ids::NameError::Id)?;
+        let (owner, id) = text.rsplit_once('/').ok_or(super::ids::NameError::Id)?;
         let owner = match owner.split_once('/') {
             Some(("plan", plan)) => Owner::Plan(plan.parse()?),
             None if owner == "customer" => Owner::Customer,
-            _ => return Err(crate::ids::NameError::Id),
+            _ => return Err(super::ids::NameError::Id),
         };
         Ok(Self { owner, id: id.parse()? })
     }
@@ -95,6 +95,19 @@ impl<'de> Deserialize<'de> for TermsKey {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
     }
+}
+
+/// A contract that terms belong to. Its start and end stay through amendments.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Contract {
+    /// The caller's name for it.
+    pub id: String,
+    /// When it began.
+    pub start: Timestamp,
+    /// When it ends, exclusive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<Timestamp>,
 }
 
 /// Terms as they were agreed. Only `ends_at` may change, and only forward in time.
@@ -119,11 +132,35 @@ pub struct Terms {
     pub mode: Mode,
     /// What decides when the policy faults.
     pub on_fault: OnFault,
+    /// The contract that they belong to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contract: Option<Contract>,
+    /// The zone in which they are read; without it, the customer's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<Zone>,
+    /// The caller's remark.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// When they were bound.
     pub created_at: Timestamp,
 }
 
 impl Terms {
+    /// The digest of what decides: the module and the settings, with the zone and the contract in which they are read.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let mut text = format!("proviso terms 1\n{}\n{}\n", self.policy.digest, self.settings.as_str());
+        if let Some(zone) = &self.time_zone {
+            text.push_str(zone.name());
+        }
+        text.push('\n');
+        if let Some(Contract { id, start, end }) = &self.contract {
+            // The id comes last: it may hold anything.
+            text.push_str(&format!("{start} {} {id}", end.map_or_else(|| "-".to_owned(), |end| end.to_string())));
+        }
+        Digest::of(text.as_bytes())
+    }
+
     /// Whether `at` lies in `effective_at..ends_at`.
     #[must_use]
     pub fn covers(&self, at: Timestamp) -> bool {
@@ -138,6 +175,12 @@ pub fn in_force(terms: &[Arc<Terms>], at: Timestamp) -> Option<&Arc<Terms>> {
         .iter()
         .filter(|terms| terms.mode == Mode::Active && terms.covers(at))
         .max_by_key(|terms| (terms.effective_at, terms.key.id))
+}
+
+/// The active terms in force just before `at`.
+#[must_use]
+pub fn in_force_before(terms: &[Arc<Terms>], at: Timestamp) -> Option<&Arc<Terms>> {
+    in_force(terms, at.plus_micros(-1))
 }
 
 /// The shadows in force at `at`.

@@ -217,6 +217,42 @@ impl FromStr for Digest {
 }
 text_serde!(Digest);
 
+/// A digest in its shortest text, as the journal keeps it: 43 characters of base64.
+pub(crate) mod short_digest {
+    use super::Digest;
+    use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(crate) fn serialize<S: Serializer>(digest: &Digest, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD_NO_PAD.encode(digest.0))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        let bytes = STANDARD_NO_PAD.decode(text.as_bytes()).map_err(D::Error::custom)?;
+        bytes.try_into().map(Digest).map_err(|_| D::Error::custom("a digest has 32 bytes"))
+    }
+
+    pub(crate) mod option {
+        use super::Digest;
+        use serde::{Deserialize, Deserializer, Serializer};
+
+        #[allow(clippy::ref_option)] // serde's signature.
+        pub(crate) fn serialize<S: Serializer>(digest: &Option<Digest>, serializer: S) -> Result<S::Ok, S::Error> {
+            match digest {
+                Some(digest) => super::serialize(digest, serializer),
+                None => serializer.serialize_none(),
+            }
+        }
+
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Digest>, D::Error> {
+            #[derive(Deserialize)]
+            struct Short(#[serde(with = "super")] Digest);
+            Ok(Option::<Short>::deserialize(deserializer)?.map(|short| short.0))
+        }
+    }
+}
+
 /// Lower-case hexadecimal.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {

@@ -108,6 +108,20 @@ impl Zone {
         }
     }
 
+    /// The days since 1970-01-01 of the local date at `at`.
+    #[must_use]
+    pub fn day(&self, at: Timestamp) -> i64 {
+        let offset = i64::from(self.0.to_offset(at.instant()).seconds());
+        (at.0.div_euclid(Timestamp::SECOND) + offset).div_euclid(86_400)
+    }
+
+    /// The months since January of year 0 of the local date at `at`.
+    #[must_use]
+    pub fn month(&self, at: Timestamp) -> i64 {
+        let local = self.zoned(at);
+        i64::from(local.year()) * 12 + i64::from(local.month()) - 1
+    }
+
     pub(crate) fn zoned(&self, at: Timestamp) -> ZonedDateTime {
         at.instant().to_zoned_datetime(self.0.clone())
     }

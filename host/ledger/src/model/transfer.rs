@@ -1,10 +1,10 @@
 //! Double entry: every movement takes an amount from one book of a customer and puts it into another.
 
-use crate::{
-    credits::Credits,
+use super::{
     grant::CreditType,
     ids::{GrantId, NameError, ReservationId},
 };
+use proviso_amounts::Credits;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use std::{fmt, str::FromStr};
 
@@ -84,4 +84,12 @@ pub struct Transfer {
     pub to: Book,
     /// How much; above zero.
     pub amount: Credits,
+}
+
+impl Transfer {
+    /// A movement.
+    #[must_use]
+    pub fn new(credit: &CreditType, from: Book, to: Book, amount: Credits) -> Self {
+        Self { credit: credit.clone(), from, to, amount }
+    }
 }

@@ -1,6 +1,6 @@
 //! Entitlements: what a customer may use, from the plan or from an override of the customer, and which of them said so.
 
-use crate::{ids::Key, time::Timestamp};
+use super::{ids::Key, time::Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// What a feature is entitled to.

@@ -1,0 +1,163 @@
+//! Usage totals that policies declare: what they add up, for whom, and over which windows of time.
+
+use super::{
+    ids::Key,
+    time::{Timestamp, Zone},
+    usage::Usage,
+};
+use proviso_amounts::{Decimal, Quantity};
+use serde::{Deserialize, Serialize};
+
+/// What a counter adds up.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Measure {
+    /// Costs in credits.
+    Cost,
+    /// A quantity, by name.
+    Quantity(String),
+}
+
+/// Whose total a counter is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// One total for the customer.
+    Customer,
+    /// One for each entity.
+    Entity,
+    /// One for each value of an attribute of the usage.
+    Attribute(String),
+}
+
+/// When a counter starts again at zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Window {
+    /// With each period.
+    Period,
+    /// At local midnight.
+    Day,
+    /// At local midnight of the first of a month.
+    Month,
+    /// The current clock hour of UTC and the n - 1 before it, n from 1 to 744.
+    Hours(u16),
+    /// Never.
+    Lifetime,
+}
+
+/// A usage total that the host keeps for a policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counter {
+    /// The policy's name for it; not part of what it counts.
+    pub name: String,
+    /// What it adds up.
+    pub measure: Measure,
+    /// Only these features; empty means all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<Key>,
+    /// Whose total it is.
+    pub scope: Scope,
+    /// When it starts again.
+    pub window: Window,
+}
+
+/// What a counter counts. Counters of different terms that count the same share one total.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct CounterKey {
+    /// What it adds up.
+    pub measure: Measure,
+    /// Only these features, sorted; empty means all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<Key>,
+    /// Whose total it is.
+    pub scope: Scope,
+    /// When it starts again.
+    pub window: Window,
+    /// The IANA name of the zone of its windows, where the terms name one. Without it they follow the customer's zone: windows
+    /// are named by local dates, so that a change of zone carries the running ones along.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+}
+
+/// A window's name within its counter: the period's number, the days since 1970 of a local date, the months since year 0 of a
+/// local month, the hours since 1970, or 0.
+pub type WindowId = i64;
+
+/// A total: what was used, and what open reservations hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Counted {
+    /// Used.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub used: Decimal,
+    /// Held.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub held: Decimal,
+}
+
+fn is_zero(amount: &Decimal) -> bool {
+    amount.is_zero()
+}
+
+impl Counter {
+    /// What it counts, for terms that name `zone` or none.
+    #[must_use]
+    pub fn key(&self, zone: Option<&Zone>) -> CounterKey {
+        let mut features = self.features.clone();
+        features.sort();
+        features.dedup();
+        let zone = match self.window {
+            Window::Day | Window::Month => zone.map(|zone| zone.name().to_owned()),
+            Window::Period | Window::Hours(_) | Window::Lifetime => None,
+        };
+        CounterKey { measure: self.measure.clone(), features, scope: self.scope.clone(), window: self.window, zone }
+    }
+
+    /// Whether it counts usages of a feature.
+    #[must_use]
+    pub fn counts(&self, feature: &Key) -> bool {
+        self.features.is_empty() || self.features.contains(feature)
+    }
+
+    /// What a usage of this cost adds.
+    #[must_use]
+    pub fn amount(&self, usage: &Usage, cost: Decimal) -> Decimal {
+        match &self.measure {
+            Measure::Cost => cost,
+            Measure::Quantity(name) => Quantity::decimal(usage.quantity(name)),
+        }
+    }
+
+    /// Whose total a usage belongs to; none when the usage names no such subject.
+    #[must_use]
+    pub fn subject<'a>(&self, usage: &'a Usage) -> Option<&'a str> {
+        match &self.scope {
+            Scope::Customer => Some(""),
+            Scope::Entity => usage.entity.as_ref().map(Key::as_str),
+            Scope::Attribute(name) => usage.attribute(name),
+        }
+    }
+}
+
+impl Window {
+    /// The window that holds `at`, in the period of that number and in `zone`.
+    #[must_use]
+    pub fn id(self, at: Timestamp, period: u32, zone: &Zone) -> WindowId {
+        match self {
+            Self::Period => i64::from(period),
+            Self::Day => zone.day(at),
+            Self::Month => zone.month(at),
+            Self::Hours(_) => at.0.div_euclid(3600 * Timestamp::SECOND),
+            Self::Lifetime => 0,
+        }
+    }
+
+    /// The windows whose totals add up to the value in window `id`.
+    #[must_use]
+    pub fn span(self, id: WindowId) -> std::ops::RangeInclusive<WindowId> {
+        match self {
+            Self::Hours(hours) => id.saturating_sub(i64::from(hours.max(1)) - 1)..=id,
+            _ => id..=id,
+        }
+    }
+}

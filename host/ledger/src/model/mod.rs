@@ -1,0 +1,19 @@
+//! Values that all layers share: names, times, grants, terms, usages, and what policies are shown and answer.
+
+pub mod answers;
+mod base64_bytes;
+pub mod counter;
+pub mod customer;
+pub mod entitlement;
+pub mod grant;
+pub mod ids;
+pub mod json;
+pub mod pairs;
+pub mod period;
+pub mod terms;
+pub mod time;
+pub mod transfer;
+pub mod usage;
+pub mod view;
+
+pub use proviso_amounts as amounts;
