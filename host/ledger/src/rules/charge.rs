@@ -1,13 +1,20 @@
 //! Charges: a usage, rated, is drawn at once. And the refusal that all kinds of charging share.
 
+use super::{
+    draw::{Obligation, Unfunded, Use},
+    rejection::Denied,
+};
 use crate::{
-    decision::{Counter, Overage, Rating, Refusal, Usage},
-    draw::Unfunded,
-    error::Denied,
     journal::{Charged, DecisionRecord, Event, Intent, Rated, Refused},
+    model::{
+        answers::{Overage, Rating, Refusal, RefusalKind, SettleFrom},
+        counter::Counter,
+        grant::CreditType,
+        time::{Timestamp, Zone},
+        transfer::Book,
+        usage::Usage,
+    },
     state::{CustomerState, Draft},
-    time::Timestamp,
-    transfer::Book,
 };
 
 /// What a policy decided about a usage.
@@ -19,8 +26,10 @@ pub struct Decision {
     pub rating: Rating,
     /// What happens beyond what is available; none when it was not asked, because enough is there.
     pub overage: Option<Overage>,
-    /// The counters that the terms in force declare.
-    pub counters: Vec<Counter>,
+    /// The counters that the terms in force and their shadows declare, each with the zone that its terms name.
+    pub counters: Vec<(Counter, Option<Zone>)>,
+    /// What pays outstanding overage.
+    pub settle_from: SettleFrom,
 }
 
 impl CustomerState {
@@ -30,15 +39,25 @@ impl CustomerState {
     /// [`Denied::Refused`] when credits are missing, else see [`Denied`].
     pub fn charge(&self, at: Timestamp, usage: Usage, decision: Decision) -> Result<Draft, Denied> {
         self.require_open()?;
-        let Decision { record, rating, overage, counters } = decision;
-        let funding = match self.fund(at, Some(&usage.feature), &rating, rating.cost, overage.as_ref()) {
+        let Decision { record, rating, overage, counters, settle_from } = decision;
+        let using = self.using(&rating.credit, &usage, at);
+        let funding = match self.fund(
+            using,
+            &rating,
+            rating.cost,
+            overage.as_ref(),
+            Obligation::AsAllowed,
+            settle_from,
+        ) {
             Ok(funding) => funding,
             Err(unfunded) => return Err(self.unfunded(at, Intent::Charge, usage, rating, record, unfunded)),
         };
-        let counts = self.counts(&counters, &usage, rating.cost, at);
+        let counts = self.counts(&counters, &usage, rating.cost);
         let credit = rating.credit.clone();
         let transfers = funding.transfers(&credit, Book::Spent);
-        let charged = Charged { usage, rated: rated(rating), decision: record, top_up: funding.top_up() };
+        let late = self.late(&usage);
+        let charged =
+            Charged { usage, late, rated: rated(rating), decision: record, top_up: funding.top_up() };
         Ok(Draft { counts, ..Draft::moving(Event::Charged(Box::new(charged)), credit, transfers) })
     }
 
@@ -49,18 +68,22 @@ impl CustomerState {
         at: Timestamp,
         intent: Intent,
         usage: Usage,
+        credit: CreditType,
         refusal: Refusal,
         decision: Option<DecisionRecord>,
     ) -> Refused {
-        let credit = self.main_credit();
         Refused {
             intent,
+            late: self.late(&usage),
+            invalid: refusal.kind == RefusalKind::Invalid,
             code: refusal.code,
             detail: refusal.detail,
             rated: None,
-            available: self.available(&credit, Some(&usage.feature), at),
+            available: self.available_to(self.using(&credit, &usage, at)),
+            credit,
             retry_at: refusal.retry_at,
             offers: Vec::new(),
+            suggestions: refusal.suggestions,
             decision,
             usage,
         }
@@ -69,7 +92,7 @@ impl CustomerState {
     /// The draft that puts a refusal into the journal.
     #[must_use]
     pub fn refused(&self, refused: Refused) -> Draft {
-        let credit = refused.rated.as_ref().map_or_else(|| self.main_credit(), |rated| rated.credit.clone());
+        let credit = refused.credit.clone();
         Draft::moving(Event::Refused(Box::new(refused)), credit, Vec::new())
     }
 
@@ -84,31 +107,33 @@ impl CustomerState {
     ) -> Denied {
         match unfunded {
             Unfunded::Invalid(detail) => Denied::InvalidDecision(detail),
-            Unfunded::Refused(refusal, offers) => Denied::Refused(Box::new(Refused {
-                intent,
-                code: refusal.code,
-                detail: refusal.detail,
-                available: self.available(&rating.credit, Some(&usage.feature), at),
-                rated: Some(rated(rating)),
-                retry_at: refusal.retry_at,
-                offers,
-                decision: Some(decision),
-                usage,
-            })),
+            Unfunded::Refused(refusal, offers) => {
+                let refused =
+                    self.refuse(at, intent, usage, rating.credit.clone(), *refusal, Some(decision));
+                Denied::Refused(Box::new(Refused { rated: Some(rated(rating)), offers, ..refused }))
+            }
         }
     }
 
-    /// The credit type to show where a policy named none: the only one, or `credits`.
+    /// What a usage draws on. Before the customer existed there was nothing to draw: that counts as its first instant.
+    pub(crate) fn using<'a>(&self, credit: &'a CreditType, usage: &'a Usage, now: Timestamp) -> Use<'a> {
+        Use { credit, feature: Some(&usage.feature), occurred_at: self.time_of(usage).min(now), now, barred: &[] }
+    }
+
+    /// When a usage counts as having occurred: not before the customer existed.
     #[must_use]
-    pub fn main_credit(&self) -> crate::grant::CreditType {
-        let mut credits = self.accounts.keys();
-        match (credits.next(), credits.next()) {
-            (Some(only), None) => only.clone(),
-            _ => crate::grant::default_credit(),
-        }
+    pub fn time_of(&self, usage: &Usage) -> Timestamp {
+        usage.occurred_at.max(self.created_at)
+    }
+
+    /// The number of the period that a usage occurred in, when that has ended.
+    #[must_use]
+    pub fn late(&self, usage: &Usage) -> Option<u32> {
+        self.period_at(self.time_of(usage)).filter(|found| found.is_past).map(|found| found.period.number)
     }
 }
 
 pub(crate) fn rated(rating: Rating) -> Rated {
-    Rated { credit: rating.credit, cost: rating.cost, lines: rating.lines }
+    let lines = rating.lines.into_iter().map(Into::into).collect();
+    Rated { credit: rating.credit, cost: rating.cost, lines }
 }

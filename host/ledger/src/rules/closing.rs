@@ -1,65 +1,59 @@
-//! Resets: a period closes and the next one opens, as the policy decides and as far as the ledger's rules allow.
+//! The end of a period, as the policy decides and as far as the ledger's rules allow.
 
+use super::{
+    rejection::{Denied, Rejection},
+    scratch::{Scratch, check_amount},
+};
 use crate::{
-    credits::Credits,
-    decision::{NewGrant, ResetOutcome, Rollover, SettleMethod, Settlement},
-    draw::LARGEST_AMOUNT,
-    error::{Denied, Rejection},
-    grant::{Category, CreditType, Grant},
-    ids::GrantId,
-    journal::{DecisionRecord, Event, Reset, ResetReason, Rolled},
-    state::{CustomerState, Draft, GrantStatus, Period},
-    time::Timestamp,
-    transfer::{Book, Transfer},
+    journal::{CloseReason, DecisionRecord, Event, Given, Period, PeriodClosed, Rolled},
+    model::{
+        amounts::{Credits, Decimal, Money, Rounding},
+        answers::{CloseOutcome, Fee, FeeMethod, Rollover},
+        grant::{Category, Grant},
+        ids::GrantId,
+        time::Timestamp,
+        transfer::Book,
+        view::Expiry,
+    },
+    state::{CustomerState, Draft, GrantStatus},
 };
 
 impl CustomerState {
-    /// The period that a reset at `at` opens; none for a customer without a profile.
-    #[must_use]
-    pub fn next_period(&self, at: Timestamp) -> Option<Period> {
-        let profile = self.profile.as_ref()?;
-        Some(Period {
-            number: self.period.as_ref().map_or(0, |period| period.number).saturating_add(1),
-            start: at,
-            end: profile.schedule().and_then(|schedule| schedule.next_after(at)),
-        })
-    }
-
-    /// The entry that closes the current period, if any, and opens `opened`.
+    /// The entry that ends the running period at `at`.
     ///
     /// # Errors
-    /// [`Denied::InvalidDecision`] when the outcome breaks a rule: rolls over more than remains, names unknown grants,
-    /// issues or settles out of range. [`Denied::Rejected`] for a closed customer.
-    pub fn reset(
+    /// [`Denied::InvalidDecision`] when the outcome breaks a rule: carries over more than remains or is held, names unknown
+    /// grants, settles out of range. [`Denied::Rejected`] when no period runs.
+    pub fn close_period(
         &self,
         at: Timestamp,
-        reason: ResetReason,
-        opened: Period,
+        reason: CloseReason,
         decision: Option<DecisionRecord>,
-        outcome: ResetOutcome,
+        outcome: CloseOutcome,
     ) -> Result<Draft, Denied> {
-        self.require_open()?;
-        let mut reset = Reset {
+        let running = self.period.as_ref().ok_or(Rejection::NoPeriod)?;
+        let period = Period { end: Some(at), ..running.clone() };
+        let mut closed = PeriodClosed {
             reason,
-            closed: self.period.clone(),
-            opened,
+            period,
+            retried: false,
             decision,
             grants: Vec::new(),
             rolled: Vec::new(),
             expired: Vec::new(),
             fees: Vec::new(),
             settled: Vec::new(),
+            given: Vec::new(),
             notes: Vec::new(),
         };
-        let main_credit =
-            outcome.issue.first().map_or_else(|| self.main_credit(), |grant| grant.credit.clone());
-        let mut plan = Plan { scratch: self.clone(), transfers: Vec::new(), at };
-        let carried = plan.carry_out(&mut reset, outcome);
-        carried.map_err(Denied::InvalidDecision)?;
-        Ok(Draft::moving(Event::Reset(Box::new(reset)), main_credit, plan.transfers))
+        let credit = self.main_credit();
+        let mut scratch = Scratch::new(self, at);
+        carry_out(&mut scratch, &mut closed, outcome).map_err(Denied::InvalidDecision)?;
+        closed.grants = scratch.grants;
+        Ok(Draft::moving(Event::PeriodClosed(Box::new(closed)), credit, scratch.transfers))
     }
 
-    /// Checks that an early reset makes sense.
+    /// Checks that an early end of the period makes sense.
     ///
     /// # Errors
     /// A closed customer, or one without a period.
@@ -69,146 +63,115 @@ impl CustomerState {
     }
 }
 
-/// A reset being worked out: each step moves credits on a scratch copy, so that the next one sees what is left.
-struct Plan {
-    scratch: CustomerState,
-    transfers: Vec<Transfer>,
-    at: Timestamp,
+fn carry_out(scratch: &mut Scratch, closed: &mut PeriodClosed, outcome: CloseOutcome) -> Result<(), String> {
+    for rollover in &outcome.roll_over {
+        roll_over(scratch, closed, rollover)?;
+    }
+    for id in outcome.expire {
+        scratch.expire(id)?;
+        closed.expired.push(id);
+    }
+    expire_with_period(scratch, closed)?;
+    closed.given = given(&scratch.state, closed);
+    let carried: Vec<GrantId> = scratch.grants.iter().map(|grant| grant.id).collect();
+    for fee in outcome.fees {
+        pay(scratch, &fee, &carried)?;
+        closed.fees.push(fee.into());
+    }
+    for settlement in outcome.settle {
+        closed.settled.extend(scratch.settle(settlement)?);
+    }
+    closed.notes = outcome.notes;
+    Ok(())
 }
 
-impl Plan {
-    fn carry_out(&mut self, reset: &mut Reset, outcome: ResetOutcome) -> Result<(), String> {
-        for rollover in &outcome.roll_over {
-            self.roll_over(reset, rollover)?;
-        }
-        for id in outcome.expire {
-            self.expire(reset, id)?;
-        }
-        for fee in outcome.fees {
-            check_amount("a fee", fee.amount)?;
-            let (draws, missing) = self.scratch.draw(&fee.credit, None, fee.amount, &[], self.at);
-            for draw in draws {
-                self.step(&fee.credit, Book::Grant(draw.grant), Book::Spent, draw.amount)?;
-            }
-            self.step(&fee.credit, Book::Overage, Book::Spent, missing)?;
-            reset.fees.push(fee);
-        }
-        for grant in outcome.issue {
-            self.issue(reset, grant)?;
-        }
-        for settlement in outcome.settle {
-            self.settle(&settlement)?;
-            reset.settled.push(settlement);
-        }
-        reset.notes = outcome.notes;
-        Ok(())
+fn roll_over(scratch: &mut Scratch, closed: &mut PeriodClosed, rollover: &Rollover) -> Result<(), String> {
+    let Rollover { grant, amount, held_share, held_limit, priority, expires } = *rollover;
+    let older = scratch.live(grant)?;
+    let held = scratch.state.grant(grant).map_or(Credits::ZERO, |state| state.held);
+    if held_share.is_negative() || held_share > Decimal::ONE {
+        return Err(format!("a share of {held_share} of what is held is not between 0 and 1"));
     }
+    if held_limit > held {
+        return Err(format!("a rollover of {held_limit} of the {held} that are held of {grant}"));
+    }
+    if closed.rolled.iter().any(|rolled| rolled.from == grant) {
+        return Err(format!("{grant} is carried over twice"));
+    }
+    let follows = held_limit.is_positive() && held_share.is_positive();
+    if !follows {
+        check_amount("a rollover", amount)?;
+    } else if amount.is_negative() {
+        return Err(format!("a rollover of {amount} is negative"));
+    }
+    let Expiry { at: expires_at, with_period } = expires;
+    if expires_at.is_some_and(|expiry| expiry <= scratch.at) {
+        return Err(format!("a rollover of {grant} that has expired already"));
+    }
+    let moved = if follows { amount.saturating_add(held_limit) } else { amount };
+    let newer = Grant {
+        id: scratch.next_id()?,
+        amount,
+        category: Category::Rollover,
+        priority,
+        effective_at: scratch.at,
+        expires_at,
+        expires_with_period: with_period
+            .map(|n| closed.period.number.saturating_add(1).saturating_add(n)),
+        cost_basis: older.cost_basis.map(|basis| share(basis, moved, older.amount)),
+        ..older
+    };
+    let (to, credit) = (newer.id, newer.credit.clone());
+    if follows { scratch.add_unchecked(newer) } else { scratch.add(newer)? }
+    scratch.step(&credit, Book::Grant(grant), Book::Grant(to), amount)?;
+    closed.rolled.push(Rolled { from: grant, to, held_share, held_limit });
+    Ok(())
+}
 
-    fn step(&mut self, credit: &CreditType, from: Book, to: Book, amount: Credits) -> Result<(), String> {
-        if amount.is_zero() {
-            return Ok(());
+/// The part of a cost basis that belongs to a part of a grant, to the minor unit.
+fn share(basis: Money, part: Credits, whole: Credits) -> Money {
+    basis.share(part.min(whole), whole, Rounding::HalfEven).unwrap_or(basis)
+}
+
+fn expire_with_period(scratch: &mut Scratch, closed: &mut PeriodClosed) -> Result<(), String> {
+    let ends = |number: u32| number <= closed.period.number;
+    let ending: Vec<GrantId> = scratch
+        .state
+        .grants
+        .iter()
+        .filter(|state| state.status == GrantStatus::Live && state.grant.expires_with_period.is_some_and(ends))
+        .map(|state| state.grant.id)
+        .collect();
+    for id in ending {
+        scratch.expire(id)?;
+        closed.expired.push(id);
+    }
+    Ok(())
+}
+
+fn pay(scratch: &mut Scratch, fee: &Fee, carried: &[GrantId]) -> Result<(), String> {
+    check_amount("a fee", fee.amount)?;
+    match fee.method {
+        FeeMethod::Drawn => scratch.draw(&fee.credit, fee.amount, carried),
+        FeeMethod::Invoiced => {
+            scratch.step(&fee.credit, Book::Overage, Book::Spent, fee.amount)?;
+            scratch.step(&fee.credit, Book::Issued, Book::Overage, fee.amount)
         }
-        let transfer = CustomerState::transfer(credit, from, to, amount);
-        self.scratch.move_credits(&transfer)?;
-        self.transfers.push(transfer);
-        Ok(())
-    }
-
-    fn live(&self, id: GrantId) -> Result<Grant, String> {
-        match self.scratch.grant(id) {
-            Some(state) if state.status == GrantStatus::Live => Ok((*state.grant).clone()),
-            _ => Err(format!("{id} is no live grant")),
-        }
-    }
-
-    fn roll_over(&mut self, reset: &mut Reset, rollover: &Rollover) -> Result<(), String> {
-        check_amount("a rollover", rollover.amount)?;
-        let older = self.live(rollover.grant)?;
-        let newer = Grant {
-            id: self.next_id(reset)?,
-            amount: rollover.amount,
-            category: Category::Rollover,
-            priority: rollover.priority,
-            effective_at: self.at,
-            expires_at: rollover.expires_at,
-            ..older
-        };
-        self.add(reset, newer.clone())?;
-        self.step(&newer.credit, Book::Grant(rollover.grant), Book::Grant(newer.id), rollover.amount)?;
-        reset.rolled.push(Rolled { from: rollover.grant, to: newer.id });
-        Ok(())
-    }
-
-    fn expire(&mut self, reset: &mut Reset, id: GrantId) -> Result<(), String> {
-        let credit = self.live(id)?.credit;
-        let remaining = self.scratch.grant(id).map_or(Credits::ZERO, |state| state.remaining);
-        if let Some(state) = self.scratch.grants.iter_mut().find(|state| state.grant.id == id) {
-            state.status = GrantStatus::Expired;
-        }
-        self.step(&credit, Book::Grant(id), Book::Expired, remaining)?;
-        reset.expired.push(id);
-        Ok(())
-    }
-
-    fn issue(&mut self, reset: &mut Reset, new: NewGrant) -> Result<(), String> {
-        check_amount("an issue", new.amount)?;
-        let grant = Grant {
-            id: self.next_id(reset)?,
-            credit: new.credit,
-            amount: new.amount,
-            category: new.category,
-            priority: new.priority,
-            effective_at: new.effective_at.unwrap_or(self.at).max(self.at),
-            expires_at: new.expires_at,
-            features: new.features,
-            cost_basis: new.cost_basis,
-            metadata: Vec::new(),
-        };
-        self.add(reset, grant.clone())?;
-        self.step(&grant.credit, Book::Issued, Book::Grant(grant.id), grant.amount)
-    }
-
-    fn settle(&mut self, settlement: &Settlement) -> Result<(), String> {
-        let Settlement { credit, amount, method } = settlement;
-        check_amount("a settlement", *amount)?;
-        let outstanding = self.scratch.settleable(credit);
-        if *amount > outstanding {
-            return Err(format!("a settlement of {amount} for an overage of {outstanding}"));
-        }
-        match method {
-            SettleMethod::Invoice | SettleMethod::Waive => {
-                self.step(credit, Book::Issued, Book::Overage, *amount)
-            }
-            SettleMethod::Deduct => {
-                let (draws, missing) = self.scratch.draw(credit, None, *amount, &[], self.at);
-                if !missing.is_zero() {
-                    return Err(format!("{missing} of {amount} can't be deducted: no grant has them"));
-                }
-                for draw in draws {
-                    self.step(credit, Book::Grant(draw.grant), Book::Overage, draw.amount)?;
-                }
-                Ok(())
-            }
-        }
-    }
-
-    fn next_id(&self, reset: &Reset) -> Result<GrantId, String> {
-        let index = u32::try_from(reset.grants.len()).map_err(|_| "too many grants".to_owned())?;
-        Ok(GrantId { index, ..self.scratch.next_grant() })
-    }
-
-    fn add(&mut self, reset: &mut Reset, grant: Grant) -> Result<(), String> {
-        self.scratch.check_grant(&grant).map_err(|rejection| rejection.to_string())?;
-        self.scratch.add_grant(&grant);
-        reset.grants.push(grant);
-        Ok(())
     }
 }
 
-fn check_amount(what: &str, amount: Credits) -> Result<(), String> {
-    if amount > Credits::ZERO && amount <= LARGEST_AMOUNT {
-        Ok(())
-    } else {
-        Err(format!("{what} of {amount} is not above 0 and at most {LARGEST_AMOUNT}"))
+/// What the closing period's plan allowances gave: all that did not expire.
+fn given(state: &CustomerState, closed: &PeriodClosed) -> Vec<Given> {
+    let mut sums: Vec<Given> = Vec::new();
+    for allowance in state.grants.iter().filter(|state| state.allowance_of == Some(closed.period.number)) {
+        let rolled = closed.rolled.iter().filter(|rolled| rolled.from == allowance.grant.id);
+        let moved = rolled.filter_map(|rolled| state.grant(rolled.to)).map(|to| to.remaining);
+        let amount = Credits::checked_sum([allowance.spent, allowance.held].into_iter().chain(moved));
+        let amount = amount.unwrap_or(Credits::LARGEST);
+        match sums.iter_mut().find(|given| given.credit == allowance.grant.credit) {
+            Some(given) => given.amount = given.amount.saturating_add(amount),
+            None => sums.push(Given { credit: allowance.grant.credit.clone(), amount }),
+        }
     }
+    sums
 }

@@ -1,84 +1,247 @@
 //! What of a customer's state a policy is shown.
 
+use super::{draw::Use, opening::NextPeriod};
 use crate::{
-    decision::{Context, GrantView, PeriodView, Usage},
-    state::{CustomerState, GrantState, GrantStatus, Period},
-    terms::Terms,
-    time::{Timestamp, Zone},
+    journal::{Balance, CloseReason, Period},
+    model::{
+        amounts::Credits,
+        ids::ReservationId,
+        terms::Terms,
+        time::{Timestamp, Zone},
+        usage::{Purpose, Usage},
+        view::{
+            BalanceView, Closing, Context, ContractView, EntityView, Expiry, GrantView, Opening, PeriodView,
+            UsageView,
+        },
+    },
+    state::{CustomerState, GrantState, GrantStatus},
 };
 
-/// How much a policy is shown.
+/// A usage that a policy is asked about.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Asked<'a> {
+    /// The usage.
+    pub usage: &'a Usage,
+    /// The reservation whose actual usage it is.
+    pub commits: Option<ReservationId>,
+    /// What it is for.
+    pub purpose: Purpose,
+}
+
+/// How much a policy is shown of a usage's surroundings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum View {
+pub enum Detail {
     /// For `rate`: what its manifest needs.
     Rate,
     /// For `overage`: the balances, too.
     Overage,
-    /// For `reset`: balances and grants, too.
-    Reset,
+}
+
+impl Terms {
+    /// The zone in which they are read.
+    #[must_use]
+    pub fn zone(&self, state: &CustomerState) -> Zone {
+        self.time_zone.clone().unwrap_or_else(|| state.zone())
+    }
 }
 
 impl CustomerState {
-    /// The context of a decision by `terms` at `at`.
+    /// A usage as a policy with these terms sees it.
     #[must_use]
-    pub fn context(&self, terms: &Terms, usage: Option<&Usage>, at: Timestamp, view: View) -> Context {
-        let zone = self.zone();
+    pub fn usage_view<'a>(&self, terms: &Terms, asked: Asked<'a>, at: Timestamp) -> UsageView<'a> {
+        let zone = terms.zone(self);
+        let time = self.time_of(asked.usage);
+        let found = self.period_at(time);
+        let entities = asked.usage.entity.iter();
+        UsageView {
+            usage: asked.usage,
+            entities: entities.map(|id| EntityView { id: id.clone(), attributes: Vec::new() }).collect(),
+            occurred_at: zone.moment(asked.usage.occurred_at),
+            purpose: asked.purpose,
+            late: found.as_ref().is_some_and(|found| found.is_past),
+            period: found.map_or_else(|| self.period_view(&zone, at), |found| view_of_period(found.period, &zone)),
+        }
+    }
+
+    /// The context of a decision about a usage by `terms` at `at`.
+    #[must_use]
+    pub fn usage_context(&self, terms: &Terms, asked: Asked<'_>, at: Timestamp, detail: Detail) -> Context {
+        let usage = asked.usage;
+        let counters = self.counter_values(&terms.prepared.counters, terms.time_zone.as_ref(), usage);
+        let mut context = self.base_context(terms, at);
+        context.counters = counters;
+        if let Some(found) = self.period_at(self.time_of(usage)).filter(|found| found.is_past) {
+            context.plan = found.plan.cloned();
+        }
+        if terms.needs.balances || detail == Detail::Overage {
+            let views = self.accounts.keys().map(|credit| {
+                let available = self.available_to(self.using(credit, usage, at));
+                self.balance_view(self.balance(credit, at), available)
+            });
+            context.balances = views.collect();
+            if let Some(id) = asked.commits {
+                self.count_own_hold(&mut context.balances, id);
+            }
+        }
+        if terms.needs.grants {
+            let time = self.time_of(usage);
+            let shown = self.grants.iter().filter(|grant| grant.is_usable(at) || grant.was_usable(time));
+            context.grants = shown.map(|grant| self.grant_view(grant)).collect();
+        }
+        context
+    }
+
+    /// A commit may take what its own reservation holds.
+    fn count_own_hold(&self, balances: &mut [BalanceView], id: ReservationId) {
+        let Some(reservation) = self.reservations.get(&id) else { return };
+        let own = balances.iter_mut().find(|balance| balance.credit == reservation.credit);
+        if let Some(balance) = own {
+            let held = reservation.held();
+            balance.available = balance.available.saturating_add(held.saturating_sub(reservation.overage));
+            balance.reserved = balance.reserved.saturating_sub(held);
+            balance.held_overage = balance.held_overage.saturating_sub(reservation.overage);
+        }
+    }
+
+    /// What the end of the running period is called with.
+    ///
+    /// Returns none without a running period.
+    #[must_use]
+    pub fn closing_view(&self, terms: &Terms, at: Timestamp, reason: CloseReason) -> Option<(Closing, Context)> {
+        let zone = terms.zone(self);
+        let running = self.period.as_ref()?;
+        let period = view_of_period(&Period { end: Some(at), ..running.clone() }, &zone);
+        let mut context = self.period_context(terms, at, running.number, Timestamp(at.0.saturating_sub(1)));
+        context.period = period;
+        Some((Closing { period, reason: reason.as_str() }, context))
+    }
+
+    /// What the beginning of a period is called with.
+    #[must_use]
+    pub fn opening_view(&self, terms: &Terms, at: Timestamp, next: &NextPeriod) -> (Opening, Context) {
+        let zone = terms.zone(self);
+        let period = view_of_period(&next.period, &zone);
+        let closed = next.period.number.saturating_sub(1);
+        let mut context = self.period_context(terms, at, closed, Timestamp(at.0.saturating_sub(1)));
+        context.period = period;
+        let opening = Opening {
+            period,
+            reason: next.reason.as_str(),
+            cycle_start: zone.moment(next.cycle.cycle.start),
+            cycle_end: next.cycle.cycle.end.map(|end| zone.moment(end)),
+            allowance: next.allowance.as_str(),
+            given: next.cycle.given.clone(),
+        };
+        (opening, context)
+    }
+
+    fn period_context(&self, terms: &Terms, at: Timestamp, counted: u32, counted_at: Timestamp) -> Context {
+        let counters = &terms.prepared.counters;
+        Context {
+            balances: self
+                .accounts
+                .keys()
+                .map(|credit| {
+                    let balance = self.balance(credit, at);
+                    let available = balance.available;
+                    self.balance_view(balance, available)
+                })
+                .collect(),
+            grants: self.grants.iter().filter(|grant| grant.is_usable(at)).map(|grant| self.grant_view(grant)).collect(),
+            counters: self.customer_counter_values(counters, terms.time_zone.as_ref(), counted, counted_at),
+            ..self.base_context(terms, at)
+        }
+    }
+
+    fn base_context(&self, terms: &Terms, at: Timestamp) -> Context {
+        let zone = terms.zone(self);
         let profile = self.profile.as_ref();
-        let balances = terms.needs.balances || view != View::Rate;
-        let grants = terms.needs.grants || view == View::Reset;
         Context {
             customer: self.customer.clone(),
-            plan: profile.and_then(|profile| profile.plan.clone()),
+            plan: self.plan().cloned(),
             attributes: profile
                 .filter(|_| terms.needs.customer_attributes)
                 .map(|profile| profile.attributes.clone())
                 .unwrap_or_default(),
             now: zone.moment(at),
-            period: self.period_view(&zone),
+            period: self.period_view(&zone, at),
             terms_effective_at: zone.moment(terms.effective_at),
-            balances: if balances { self.balances(at) } else { Vec::new() },
-            grants: if grants {
-                self.grants.iter().filter(|grant| grant.is_usable(at)).map(view_of).collect()
-            } else {
-                Vec::new()
-            },
-            counters: self.counter_values(&terms.prepared.counters, usage, at),
+            contract: terms.contract.as_ref().map(|contract| ContractView {
+                id: contract.id.clone(),
+                start: zone.moment(contract.start),
+                end: contract.end.map(|end| zone.moment(end)),
+            }),
+            time_zone: zone.name().to_owned(),
+            balances: Vec::new(),
+            grants: Vec::new(),
+            counters: Vec::new(),
         }
     }
 
-    fn period_view(&self, zone: &Zone) -> PeriodView {
+    /// The running period; of a customer without one, what has run since the last.
+    fn period_view(&self, zone: &Zone, at: Timestamp) -> PeriodView {
         match &self.period {
-            Some(period) => period.view(zone),
-            None => PeriodView { number: 1, start: zone.moment(self.created_at), end: None },
+            Some(period) => view_of_period(period, zone),
+            None => {
+                let start = self.past.last().and_then(|past| past.period.end).unwrap_or(self.created_at);
+                PeriodView { number: self.periods.max(1), start: zone.moment(start.min(at)), end: None }
+            }
         }
     }
-}
 
-impl Period {
-    /// The period in the customer's local calendar.
+    fn balance_view(&self, balance: Balance, available: Credits) -> BalanceView {
+        BalanceView {
+            restricted: balance.available.saturating_sub(available).max(Credits::ZERO),
+            available,
+            credit: balance.credit,
+            granted: balance.granted,
+            used: balance.used,
+            reserved: balance.reserved,
+            overage: balance.overage,
+            held_overage: balance.held_overage,
+        }
+    }
+
+    fn grant_view(&self, state: &GrantState) -> GrantView {
+        let grant = &state.grant;
+        let running = self.period.as_ref().map_or(self.periods + 1, |period| period.number);
+        GrantView {
+            id: grant.id,
+            credit: grant.credit.clone(),
+            category: grant.category,
+            priority: grant.priority,
+            amount: grant.amount,
+            remaining: if state.status == GrantStatus::Live { state.remaining } else { state.left_then() },
+            held: state.held,
+            effective_at: grant.effective_at,
+            expires: Expiry {
+                at: grant.expires_at,
+                with_period: grant.expires_with_period.map(|number| number.saturating_sub(running)),
+            },
+            features: grant.features.clone(),
+            cost_basis: grant.cost_basis,
+        }
+    }
+
+    /// The balance of a credit type as a usage of `feature` sees it: what it may draw, and what only others may.
     #[must_use]
-    pub fn view(&self, zone: &Zone) -> PeriodView {
-        PeriodView {
-            number: self.number,
-            start: zone.moment(self.start),
-            end: self.end.map(|end| zone.moment(end)),
-        }
+    pub fn balance_for(
+        &self,
+        credit: &crate::model::grant::CreditType,
+        feature: &crate::model::ids::Key,
+        at: Timestamp,
+    ) -> BalanceView {
+        let using = Use { feature: Some(feature), ..Use::general(credit, at) };
+        let available = self.available_to(using);
+        self.balance_view(self.balance(credit, at), available)
     }
 }
 
-fn view_of(state: &GrantState) -> GrantView {
-    debug_assert_eq!(state.status, GrantStatus::Live);
-    let grant = &state.grant;
-    GrantView {
-        id: grant.id,
-        credit: grant.credit.clone(),
-        category: grant.category,
-        priority: grant.priority,
-        amount: grant.amount,
-        remaining: state.remaining,
-        effective_at: grant.effective_at,
-        expires_at: grant.expires_at,
-        features: grant.features.clone(),
-        paid: grant.is_paid(),
+/// A period in a local calendar.
+fn view_of_period(period: &Period, zone: &Zone) -> PeriodView {
+    PeriodView {
+        number: period.number,
+        start: zone.moment(period.start),
+        end: period.end.map(|end| zone.moment(end)),
     }
 }

@@ -1,77 +1,41 @@
 //! What a customer is: its profile, its closing, its terms and entitlement overrides.
 
+use super::rejection::Rejection;
 use crate::{
-    entitlement::Override,
-    error::Rejection,
-    ids::{Key, TermsId},
     journal::{Configured, Event},
-    period::{Interval, Schedule},
-    state::{CustomerState, Draft, Period},
-    terms::{Owner, Terms, TermsKey},
-    time::{Timestamp, Zone},
+    model::{
+        customer::Profile,
+        entitlement::Override,
+        ids::{Key, TermsId},
+        terms::{Owner, Terms, TermsKey},
+        time::Timestamp,
+    },
+    state::{CustomerState, Draft},
 };
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// The most live grants, reservations, terms or overrides that one customer has.
 pub const MOST_LIVE: usize = 10_000;
 
-/// A customer as the caller describes it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Profile {
-    /// For people.
-    pub name: String,
-    /// The plan.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub plan: Option<Key>,
-    /// The plan's interval, as it was when the plan was taken.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub interval: Option<Interval>,
-    /// The zone in which periods and days are counted.
-    pub time_zone: Zone,
-    /// From where periods are counted.
-    pub anchor: Timestamp,
-    /// The caller's data, which policies may read.
-    #[serde(with = "crate::pairs", default, skip_serializing_if = "Vec::is_empty")]
-    pub attributes: Vec<(String, String)>,
-    /// The customer's id at Stripe.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stripe_customer: Option<String>,
-}
-
-impl Profile {
-    /// The rule of its periods; none without an interval.
-    #[must_use]
-    pub fn schedule(&self) -> Option<Schedule> {
-        self.interval.map(|interval| Schedule { anchor: self.anchor, interval, zone: self.time_zone.clone() })
-    }
-}
-
 impl CustomerState {
-    /// The entry that creates or changes the customer.
+    /// The entry that creates or changes the customer. A change of zone or anchor moves the running period's end.
     ///
-    /// A change of plan leaves the period alone: a reset must follow. A change of zone or anchor moves its end.
+    /// A change of plan needs the running period to be closed before and one to be opened after.
     ///
     /// # Errors
     /// [`Rejection::CustomerClosed`].
     pub fn configure(&self, at: Timestamp, profile: Profile) -> Result<Draft, Rejection> {
         self.require_open()?;
-        let same_plan = self.profile.as_ref().is_some_and(|before| before.plan == profile.plan);
-        let period = match (&self.period, profile.schedule()) {
-            (Some(period), Some(schedule)) if same_plan => {
-                Some(Period { end: schedule.next_after(at), ..period.clone() })
-            }
-            (Some(period), None) if same_plan => Some(Period { end: None, ..period.clone() }),
-            (period, _) => period.clone(),
-        };
-        Ok(Draft::new(Event::Configured(Configured { profile, period })))
+        let schedule = profile.schedule();
+        let period_end = self.period.as_ref().and(schedule).and_then(|schedule| schedule.next_after(at));
+        Ok(Draft::new(Event::Configured(Configured { profile, period_end })))
     }
 
-    /// The entry that closes the customer.
+    /// The entry that closes the customer. A running period must be closed before.
     ///
     /// # Errors
     /// [`Rejection::CustomerClosed`].
-    pub fn close(&self) -> Result<Draft, Rejection> {
+    pub fn close_customer(&self) -> Result<Draft, Rejection> {
         self.require_open()?;
         Ok(Draft::new(Event::Closed {}))
     }
@@ -82,9 +46,7 @@ impl CustomerState {
     /// [`Rejection::CustomerClosed`]; an end that is not after the start; too many terms.
     pub fn bind_terms(&self, at: Timestamp, mut terms: Terms) -> Result<Draft, Rejection> {
         self.require_open()?;
-        if terms.effective_at < at {
-            terms.effective_at = at;
-        }
+        terms.effective_at = terms.effective_at.max(at);
         if terms.ends_at.is_some_and(|end| end <= terms.effective_at) {
             return Err(Rejection::NotLater("ends_at", terms.effective_at));
         }

@@ -1,12 +1,15 @@
-//! What time itself brings: expiries and resets. Each is due at an instant of its own and yields the same entry
-//! whether it is found late or on time, by a request or by the sweeper.
+//! What time itself brings: expiries, and the ends and beginnings of periods. Each is due at an instant of its own and yields
+//! the same entry whether it is found late or on time, by a request or by the sweeper.
 
+use super::rejection::Rejection;
 use crate::{
-    ids::ReservationId,
-    journal::Event,
+    journal::{Event, OpenReason},
+    model::{
+        ids::ReservationId,
+        time::Timestamp,
+        transfer::{Book, Transfer},
+    },
     state::{CustomerState, Draft, GrantStatus},
-    time::Timestamp,
-    transfer::Book,
 };
 
 /// Something that is due.
@@ -14,15 +17,17 @@ use crate::{
 pub enum Due {
     /// A reservation's hold ends.
     ReservationExpiry(ReservationId),
-    /// The period ends; a policy decides what that does.
+    /// The period ends; the terms in force until then decide what that does.
     PeriodEnd,
     /// One or more grants' time runs out.
     GrantExpiry,
+    /// A period begins, for this reason; the terms in force from then on decide what that does.
+    PeriodStart(OpenReason),
 }
 
 impl CustomerState {
-    /// What is due next, and when. At one instant reservations expire first, so that the reset sees what they give
-    /// back; the reset comes before the expiry of grants, so that it may roll them over.
+    /// What is due next, and when. At one instant reservations expire first, so that the end of the period sees what they give
+    /// back; that comes before the expiry of grants, so that it may carry them over; the next period begins last.
     #[must_use]
     pub fn next_due(&self) -> Option<(Timestamp, Due)> {
         let reservation = self
@@ -32,8 +37,20 @@ impl CustomerState {
             .map(|(id, reservation)| (reservation.expires_at, Due::ReservationExpiry(*id)));
         let period = self.next_reset_at().filter(|_| !self.closed).map(|end| (end, Due::PeriodEnd));
         let grant = self.next_grant_expiry().map(|expiry| (expiry, Due::GrantExpiry));
+        let start = self.next_period_start();
         // `min_by_key` keeps the first of equals.
-        [reservation, period, grant].into_iter().flatten().min_by_key(|(at, _)| *at)
+        [reservation, period, grant, start].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    /// A customer with a plan is never without a period for long: the next begins where the last ended.
+    fn next_period_start(&self) -> Option<(Timestamp, Due)> {
+        if self.closed || self.period.is_some() || self.plan().is_none() {
+            return None;
+        }
+        match self.past.last().and_then(|past| past.period.end) {
+            Some(end) => Some((end, Due::PeriodStart(OpenReason::Scheduled))),
+            None => Some((self.created_at, Due::PeriodStart(OpenReason::Started))),
+        }
     }
 
     fn next_grant_expiry(&self) -> Option<Timestamp> {
@@ -45,7 +62,7 @@ impl CustomerState {
     ///
     /// # Errors
     /// A reservation that is closed.
-    pub fn expire_reservation(&self, id: ReservationId) -> Result<Draft, crate::error::Rejection> {
+    pub fn expire_reservation(&self, id: ReservationId) -> Result<Draft, Rejection> {
         self.close_reservation(id, Event::ReservationExpired { reservation: id })
     }
 
@@ -64,12 +81,8 @@ impl CustomerState {
             grants.push(id);
             credit.get_or_insert_with(|| state.grant.credit.clone());
             if !state.remaining.is_zero() {
-                transfers.push(Self::transfer(
-                    &state.grant.credit,
-                    Book::Grant(id),
-                    Book::Expired,
-                    state.remaining,
-                ));
+                let transfer = Transfer::new(&state.grant.credit, Book::Grant(id), Book::Expired, state.remaining);
+                transfers.push(transfer);
             }
         }
         Draft { transfers, credit, ..Draft::new(Event::GrantsExpired { grants }) }

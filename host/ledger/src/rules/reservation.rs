@@ -1,19 +1,27 @@
-//! Reservations: credits are set aside for a usage to come; then exactly one of commit, release and expiry wins.
+//! Reservations: credits are set aside for a usage to come; then exactly one of commit, release and expiry wins. A commit
+//! reports work that was done, so it always bills.
 
-use crate::{
+use super::{
     charge::{Decision, rated},
-    credits::Credits,
-    decision::Usage,
-    error::{Denied, Rejection},
-    ids::ReservationId,
-    journal::{Committed, Draw, Event, Intent, Reserved},
+    customer::MOST_LIVE,
+    draw::Obligation,
+    rejection::{Denied, Rejection},
+};
+use crate::{
+    journal::{Committed, Draw, Event, Intent, Reserved, Shape},
+    model::{
+        amounts::Credits,
+        ids::ReservationId,
+        time::Timestamp,
+        transfer::{Book, Transfer},
+        usage::Usage,
+    },
     state::{CustomerState, Draft, GrantStatus, ReservationState},
-    time::Timestamp,
-    transfer::{Book, Transfer},
 };
 
 impl CustomerState {
-    /// The entry that sets a usage's cost aside until `expires_at`.
+    /// The entry that sets a usage's cost aside until `expires_at`. `reduced_from` has the quantities that were asked for, when
+    /// the usage was reduced to what is allowed.
     ///
     /// # Errors
     /// [`Denied::Refused`] when credits are missing; an expiry that is not ahead, too many reservations; else see
@@ -22,6 +30,7 @@ impl CustomerState {
         &self,
         at: Timestamp,
         usage: Usage,
+        reduced_from: Option<Shape>,
         decision: Decision,
         expires_at: Timestamp,
     ) -> Result<Draft, Denied> {
@@ -29,20 +38,37 @@ impl CustomerState {
         if expires_at <= at {
             return Err(Rejection::NotLater("expires_at", at).into());
         }
-        if self.reservations.len() >= crate::customer::MOST_LIVE {
+        if self.reservations.len() >= MOST_LIVE {
             return Err(Rejection::TooMany(self.reservations.len(), "reservations").into());
         }
-        let Decision { record, rating, overage, counters: _ } = decision;
-        let funding = match self.fund(at, Some(&usage.feature), &rating, rating.cost, overage.as_ref()) {
+        let Decision { record, rating, overage, counters, settle_from } = decision;
+        let using = self.using(&rating.credit, &usage, at);
+        let funding = match self.fund(
+            using,
+            &rating,
+            rating.cost,
+            overage.as_ref(),
+            Obligation::AsAllowed,
+            settle_from,
+        ) {
             Ok(funding) => funding,
             Err(unfunded) => return Err(self.unfunded(at, Intent::Reserve, usage, rating, record, unfunded)),
         };
         let id = ReservationId { entry: self.seq + 1, index: 0 };
+        let counts = self.counts(&counters, &usage, rating.cost);
         let credit = rating.credit.clone();
         let transfers = funding.transfers(&credit, Book::Reserved(id));
-        let reserved =
-            Reserved { usage, rated: rated(rating), decision: record, expires_at, top_up: funding.top_up() };
-        Ok(Draft::moving(Event::Reserved(Box::new(reserved)), credit, transfers))
+        let late = self.late(&usage);
+        let reserved = Reserved {
+            usage,
+            late,
+            reduced_from,
+            rated: rated(rating),
+            decision: record,
+            expires_at,
+            top_up: funding.top_up(),
+        };
+        Ok(Draft { counts, ..Draft::moving(Event::Reserved(Box::new(reserved)), credit, transfers) })
     }
 
     /// An open reservation.
@@ -72,55 +98,65 @@ impl CustomerState {
         at: Timestamp,
     ) -> Result<Credits, Rejection> {
         let reservation = self.open_reservation(id)?;
-        let above = Credits(cost.0.saturating_sub(reservation.held().0).max(0));
-        Ok(self.shortfall(&reservation.credit, Some(&usage.feature), above, at))
+        let above = cost.saturating_sub(reservation.held()).max(Credits::ZERO);
+        Ok(self.shortfall(self.using(&reservation.credit, usage, at), above))
     }
 
-    /// The entry that charges the actual usage: out of the hold as far as it goes, the rest as a normal charge; what
-    /// the hold has left goes back.
+    /// By how much the cost of a new usage exceeds what is available to it.
+    #[must_use]
+    pub fn charge_shortfall(
+        &self,
+        usage: &Usage,
+        credit: &crate::model::grant::CreditType,
+        cost: Credits,
+        at: Timestamp,
+    ) -> Credits {
+        self.shortfall(self.using(credit, usage, at), cost)
+    }
+
+    /// The entry that charges the actual usage: out of the hold as far as it goes, then of what is available, the rest as the
+    /// policy's answer funds it and else as overage. What the hold has left goes back.
     ///
     /// # Errors
-    /// [`Denied::Refused`] when credits are missing above the hold (the reservation stays open), else see [`Denied`].
-    pub fn commit(
-        &self,
-        at: Timestamp,
-        id: ReservationId,
-        usage: Usage,
-        decision: Decision,
-    ) -> Result<Draft, Denied> {
+    /// [`Denied::InvalidDecision`] for a rating that can't be carried out; a reservation that is closed, or never was.
+    pub fn commit(&self, at: Timestamp, id: ReservationId, usage: Usage, decision: Decision) -> Result<Draft, Denied> {
         let reservation = self.open_reservation(id)?;
-        let Decision { record, rating, overage, counters } = decision;
+        let Decision { record, rating, overage, counters, settle_from } = decision;
         if rating.credit != reservation.credit {
             let detail =
                 format!("the commit is rated in {}, the hold is in {}", rating.credit, reservation.credit);
             return Err(Denied::InvalidDecision(detail));
         }
-        let above = Credits(rating.cost.0.saturating_sub(reservation.held().0).max(0));
-        let funding = match self.fund(at, Some(&usage.feature), &rating, above, overage.as_ref()) {
-            Ok(funding) => funding,
-            Err(unfunded) => {
-                return Err(self.unfunded(at, Intent::Commit(id), usage, rating, record, unfunded));
-            }
-        };
-        let counts = self.counts(&counters, &usage, rating.cost, at);
+        let above = rating.cost.saturating_sub(reservation.held()).max(Credits::ZERO);
+        let using = self.using(&rating.credit, &usage, at);
+        let funding =
+            match self.fund(using, &rating, above, overage.as_ref(), Obligation::Billed, settle_from) {
+                Ok(funding) => funding,
+                Err(unfunded) => {
+                    return Err(self.unfunded(at, Intent::Commit(id), usage, rating, record, unfunded));
+                }
+            };
+        let counts = self.counts(&counters, &usage, rating.cost);
         let credit = rating.credit.clone();
         let (taken, taken_overage, rest) = take(reservation, rating.cost);
-        let spent = Credits(taken.iter().map(|draw| draw.amount.0).sum::<i64>() + taken_overage.0);
+        let spent = taken.iter().fold(taken_overage, |sum, draw| sum.saturating_add(draw.amount));
         let mut transfers = Vec::with_capacity(2);
         if !spent.is_zero() {
-            transfers.push(Self::transfer(&credit, Book::Reserved(id), Book::Spent, spent));
+            transfers.push(Transfer::new(&credit, Book::Reserved(id), Book::Spent, spent));
         }
         let returned = rest.held();
         transfers.extend(self.give_back(id, &rest));
         transfers.extend(funding.transfers(&credit, Book::Spent));
         let committed = Committed {
             reservation: id,
+            late: self.late(&usage),
             usage,
             rated: rated(rating),
             decision: record,
             taken,
             taken_overage,
             returned,
+            exceeded: funding.exceeded,
             top_up: funding.top_up(),
         };
         Ok(Draft { counts, ..Draft::moving(Event::Committed(Box::new(committed)), credit, transfers) })
@@ -134,26 +170,68 @@ impl CustomerState {
         self.close_reservation(id, Event::Released { reservation: id })
     }
 
+    /// The entry that moves the end of a hold.
+    ///
+    /// # Errors
+    /// A reservation that is closed, or never was; an end that is not ahead.
+    pub fn extend_reservation(
+        &self,
+        at: Timestamp,
+        id: ReservationId,
+        expires_at: Timestamp,
+    ) -> Result<Draft, Rejection> {
+        let reservation = self.open_reservation(id)?;
+        if expires_at <= at {
+            return Err(Rejection::NotLater("expires_at", at));
+        }
+        let credit = reservation.credit.clone();
+        Ok(Draft::moving(Event::ReservationExtended { reservation: id, expires_at }, credit, Vec::new()))
+    }
+
     pub(crate) fn close_reservation(&self, id: ReservationId, event: Event) -> Result<Draft, Rejection> {
         let reservation = self.open_reservation(id)?;
         Ok(Draft::moving(event, reservation.credit.clone(), self.give_back(id, reservation)))
     }
 
-    /// The movements that empty a hold. What goes back to a grant that is expired or voided follows its credits there.
+    /// The movements that empty a hold. What goes back to a grant that has ended goes where it would have gone had it not been
+    /// held: on into what was carried over of the grant, else it expires or is voided with it.
     fn give_back(&self, id: ReservationId, reservation: &ReservationState) -> Vec<Transfer> {
         let mut transfers = Vec::with_capacity(reservation.holds.len());
         let credit = &reservation.credit;
+        // Limits of what is carried on change with each step, so a copy takes them in.
+        let mut scratch: Option<Self> = None;
         for (grant, amount) in reservation.holds.iter().filter(|(_, amount)| !amount.is_zero()) {
-            transfers.push(Self::transfer(credit, Book::Reserved(id), Book::Grant(*grant), *amount));
-            let onward = match self.grant(*grant).map(|grant| grant.status) {
-                Some(GrantStatus::Expired) => Book::Expired,
-                Some(GrantStatus::Voided) => Book::Voided,
-                Some(GrantStatus::Live) | None => continue,
+            let back = Transfer::new(credit, Book::Reserved(id), Book::Grant(*grant), *amount);
+            if self.grant(*grant).is_none_or(|state| state.status == GrantStatus::Live) {
+                transfers.push(back);
+                continue;
+            }
+            let scratch = scratch.get_or_insert_with(|| self.clone());
+            let mut step = |transfer: Transfer, scratch: &mut Self| {
+                // A step that can't be made is found when the draft is sealed.
+                let _ = scratch.move_credits(&transfer);
+                transfers.push(transfer);
             };
-            transfers.push(Self::transfer(credit, Book::Grant(*grant), onward, *amount));
+            let (mut at, mut left) = (*grant, *amount);
+            let mut flow = scratch.grant(at).and_then(|state| scratch.flow(state, left));
+            step(back, scratch);
+            // Each step leads to a younger grant, so this ends.
+            while let Some(state) = scratch.grant(at).filter(|state| state.status != GrantStatus::Live) {
+                let end = if state.status == GrantStatus::Voided { Book::Voided } else { Book::Expired };
+                let next = flow.take().filter(|flow| flow.forward.is_positive());
+                let forward = next.map_or(Credits::ZERO, |flow| flow.forward);
+                let ends = left.saturating_sub(forward);
+                if ends.is_positive() {
+                    step(Transfer::new(credit, Book::Grant(at), end, ends), scratch);
+                }
+                let Some(next) = next else { break };
+                let further = scratch.grant(next.to).and_then(|state| scratch.flow(state, forward));
+                step(Transfer::new(credit, Book::Grant(at), Book::Grant(next.to), forward), scratch);
+                (at, left, flow) = (next.to, forward, further);
+            }
         }
         if !reservation.overage.is_zero() {
-            transfers.push(Self::transfer(credit, Book::Reserved(id), Book::Overage, reservation.overage));
+            transfers.push(Transfer::new(credit, Book::Reserved(id), Book::Overage, reservation.overage));
         }
         transfers
     }
@@ -162,17 +240,17 @@ impl CustomerState {
 /// Takes up to `cost` out of a hold, grants first and in the order they were drawn; returns what is left of it, too.
 fn take(reservation: &ReservationState, cost: Credits) -> (Vec<Draw>, Credits, ReservationState) {
     let mut rest = reservation.clone();
-    let mut left = cost.0;
+    let mut left = cost;
     let mut taken = Vec::with_capacity(rest.holds.len());
     for (grant, hold) in &mut rest.holds {
-        let amount = left.min(hold.0);
-        if amount > 0 {
-            left -= amount;
-            hold.0 -= amount;
-            taken.push(Draw { grant: *grant, amount: Credits(amount) });
+        let amount = left.min(*hold);
+        if amount.is_positive() {
+            left = left.saturating_sub(amount);
+            *hold = hold.saturating_sub(amount);
+            taken.push(Draw { grant: *grant, amount });
         }
     }
-    let overage = left.min(rest.overage.0);
-    rest.overage.0 -= overage;
-    (taken, Credits(overage), rest)
+    let overage = left.min(rest.overage);
+    rest.overage = rest.overage.saturating_sub(overage);
+    (taken, overage, rest)
 }

@@ -1,59 +1,37 @@
 //! A customer's state: a fold over the journal. A saved one is a cache; its presence affects cost, never meaning.
 
+pub mod balance;
+pub mod counters;
+pub mod grants;
+pub mod history;
+pub(crate) mod moves;
+
+pub use counters::Counters;
+pub use grants::{GrantState, GrantStatus, Incoming, Onward};
+pub use history::{Meanwhile, Missed, PastPeriod};
+
 use crate::{
-    counters::{Count, Totals},
-    credits::{self, Credits},
-    customer::Profile,
-    decision::{Balance, Usage},
-    entitlement::Override,
-    grant::{CreditType, Grant},
-    ids::{CustomerId, GrantId, IdempotencyKey, ReservationId, Seq},
-    journal::{self, ChainHash, Event},
-    terms::{Terms, TermsKey},
-    time::{Timestamp, Zone},
-    transfer::{Book, Transfer},
+    journal::{self, ChainHash, Count, Cycle, Event, Given, Period},
+    model::{
+        amounts::Credits,
+        customer::Profile,
+        entitlement::Override,
+        grant::CreditType,
+        ids::{CustomerId, Digest, IdempotencyKey, Key, ReservationId, Seq},
+        terms::{Terms, TermsKey},
+        time::{Timestamp, Zone},
+        transfer::Transfer,
+        usage::Usage,
+    },
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 
-/// One billing period.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Period {
-    /// 1 for the first.
-    pub number: u32,
-    /// Its start.
-    pub start: Timestamp,
-    /// Its end, exclusive; none when it never ends by itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub end: Option<Timestamp>,
-}
+/// The format of saved states. One of another format is ignored and folded anew, so any change here needs a new number.
+pub const FORMAT: u32 = 1;
 
-/// Whether a grant may still be drawn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum GrantStatus {
-    /// It may (once it is effective).
-    Live,
-    /// Its time ran out; what reservations give back expires.
-    Expired,
-    /// It was voided; what reservations give back is voided.
-    Voided,
-}
-
-/// A grant and where its credits are. `amount` is not the sum of these once credits rolled over, expired or were voided.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GrantState {
-    /// The grant.
-    pub grant: Arc<Grant>,
-    /// Neither spent nor held.
-    pub remaining: Credits,
-    /// Held by reservations.
-    pub held: Credits,
-    /// Spent.
-    pub spent: Credits,
-    /// Whether it may still be drawn.
-    pub status: GrantStatus,
-}
+/// How far back usage may be reported: what ended before is closed for good and forgotten. 35 days, in microseconds.
+pub const LATE_WINDOW: i64 = 35 * 86_400 * Timestamp::SECOND;
 
 /// An open reservation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,9 +43,12 @@ pub struct ReservationState {
     /// The credit type held.
     pub credit: CreditType,
     /// What is held of which grant.
-    pub holds: Vec<(GrantId, Credits)>,
+    pub holds: Vec<(crate::model::ids::GrantId, Credits)>,
     /// What is held beyond all grants.
     pub overage: Credits,
+    /// What is held in counters.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub counts: Vec<Count>,
     /// When the hold ends by itself.
     pub expires_at: Timestamp,
 }
@@ -114,10 +95,22 @@ pub struct CustomerState {
     pub reservations: BTreeMap<ReservationId, ReservationState>,
     /// The other books, by credit type.
     pub accounts: BTreeMap<CreditType, Account>,
-    /// The current period.
+    /// The running period.
     pub period: Option<Period>,
+    /// The number of the last period that began; 0 before the first.
+    pub periods: u32,
+    /// The cycle of the last period that began.
+    pub cycle: Option<Cycle>,
+    /// When a new cycle was last begun on request: what was given before does not count.
+    pub fresh_since: Option<Timestamp>,
+    /// The whole plan allowances of the running period, before what was given in the cycle was taken off.
+    pub whole: Vec<Given>,
+    /// Periods that ended within the late window or the cycle, oldest first.
+    pub past: Vec<PastPeriod>,
+    /// Ends and beginnings of periods that a fault left undone.
+    pub missed: Vec<Missed>,
     /// Usage totals by what they count.
-    pub counters: BTreeMap<String, Totals>,
+    pub counters: Counters,
 }
 
 /// An entry in the making: what will happen, before it is numbered, balanced and chained.
@@ -131,31 +124,28 @@ pub struct Draft {
     pub counts: Vec<Count>,
     /// The credit type whose balance the entry records.
     pub credit: Option<CreditType>,
-    /// The caller's key and the hash of its request.
-    pub idempotency: Option<(IdempotencyKey, crate::ids::Digest)>,
+    /// Who asked, under which key.
+    pub origin: Origin,
+}
+
+/// Who asked for an entry, and how a repeat is known.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Origin {
+    /// The caller's idempotency key and the hash of its request.
+    pub idempotency: Option<(IdempotencyKey, Digest)>,
+    /// The id of the API key.
+    pub by: Option<Key>,
 }
 
 impl Draft {
     /// An event that moves nothing.
     #[must_use]
     pub fn new(event: Event) -> Self {
-        Self { event, transfers: Vec::new(), counts: Vec::new(), credit: None, idempotency: None }
+        Self { event, transfers: Vec::new(), counts: Vec::new(), credit: None, origin: Origin::default() }
     }
 
     pub(crate) fn moving(event: Event, credit: CreditType, transfers: Vec<Transfer>) -> Self {
-        Self { event, transfers, counts: Vec::new(), credit: Some(credit), idempotency: None }
-    }
-}
-
-impl GrantState {
-    /// Whether it may be drawn at `at`.
-    #[must_use]
-    pub fn is_usable(&self, at: Timestamp) -> bool {
-        self.status == GrantStatus::Live && self.grant.effective_at <= at
-    }
-
-    pub(crate) fn is_exhausted(&self) -> bool {
-        self.remaining.is_zero() && self.held.is_zero()
+        Self { transfers, credit: Some(credit), ..Self::new(event) }
     }
 }
 
@@ -178,7 +168,13 @@ impl CustomerState {
             reservations: BTreeMap::new(),
             accounts: BTreeMap::new(),
             period: None,
-            counters: BTreeMap::new(),
+            periods: 0,
+            cycle: None,
+            fresh_since: None,
+            whole: Vec::new(),
+            past: Vec::new(),
+            missed: Vec::new(),
+            counters: Counters::default(),
         }
     }
 
@@ -188,92 +184,16 @@ impl CustomerState {
         self.profile.as_ref().map(|profile| profile.time_zone.clone()).unwrap_or_default()
     }
 
-    /// A grant that still matters.
+    /// The customer's plan.
     #[must_use]
-    pub fn grant(&self, id: GrantId) -> Option<&GrantState> {
-        self.grants.iter().find(|grant| grant.grant.id == id)
+    pub fn plan(&self) -> Option<&Key> {
+        self.profile.as_ref().and_then(|profile| profile.plan.as_ref())
     }
 
-    /// The balance of one credit type at `at`, over the grants that are usable then.
-    #[must_use]
-    pub fn balance(&self, credit: &CreditType, at: Timestamp) -> Balance {
-        let (mut granted, mut used, mut available) = (0_i64, 0_i64, 0_i64);
-        for grant in &self.grants {
-            // A grant that ran out of time still shows what reservations hold of it.
-            if &grant.grant.credit != credit || grant.grant.effective_at > at {
-                continue;
-            }
-            granted = granted
-                .saturating_add(grant.remaining.0)
-                .saturating_add(grant.held.0)
-                .saturating_add(grant.spent.0);
-            used = used.saturating_add(grant.spent.0);
-            available = available.saturating_add(grant.remaining.0);
-        }
-        let reserved = self
-            .reservations
-            .values()
-            .filter(|reservation| &reservation.credit == credit)
-            .fold(0_i64, |sum, reservation| sum.saturating_add(reservation.held().0));
-        Balance {
-            credit: credit.clone(),
-            granted: Credits(granted),
-            used: Credits(used),
-            reserved: Credits(reserved),
-            available: Credits(available),
-            overage: self.settleable(credit),
-        }
-    }
-
-    /// The overage that may be settled: what reservations hold of it is not spent yet and may still come back.
-    pub(crate) fn settleable(&self, credit: &CreditType) -> Credits {
-        let drawn = self.accounts.get(credit).map_or(0, |account| account.overage.0);
-        let of_credit = self.reservations.values().filter(|reservation| &reservation.credit == credit);
-        Credits(of_credit.fold(drawn, |left, reservation| left.saturating_sub(reservation.overage.0)))
-    }
-
-    /// The balances of all credit types that the customer ever held, by name.
-    #[must_use]
-    pub fn balances(&self, at: Timestamp) -> Vec<Balance> {
-        self.accounts.keys().map(|credit| self.balance(credit, at)).collect()
-    }
-
-    /// When the current period ends.
+    /// When the running period ends.
     #[must_use]
     pub fn next_reset_at(&self) -> Option<Timestamp> {
         self.period.as_ref().and_then(|period| period.end)
-    }
-
-    /// Checks that the books of each credit type balance:
-    /// issued + overage = remaining + reserved + spent + expired + voided.
-    ///
-    /// # Errors
-    /// The credit type that does not, with both sides in microcredits.
-    pub fn check_books(&self) -> Result<(), (CreditType, String)> {
-        for (credit, account) in &self.accounts {
-            let wide = |amount: Credits| i128::from(amount.0);
-            let mut right = wide(account.spent) + wide(account.expired) + wide(account.voided);
-            right += self
-                .grants
-                .iter()
-                .filter(|g| &g.grant.credit == credit)
-                .map(|g| wide(g.remaining))
-                .sum::<i128>();
-            let held = self.reservations.values().filter(|r| &r.credit == credit);
-            right += held.map(|reservation| wide(reservation.held())).sum::<i128>();
-            let left = wide(account.issued) + wide(account.overage);
-            if left != right {
-                return Err((
-                    credit.clone(),
-                    format!("issued + overage = {left}, the other books = {right}"),
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    pub(crate) fn transfer(credit: &CreditType, from: Book, to: Book, amount: Credits) -> Transfer {
-        Transfer { credit: credit.clone(), from, to, amount }
     }
 }
 
@@ -281,7 +201,6 @@ impl ReservationState {
     /// All that it holds.
     #[must_use]
     pub fn held(&self) -> Credits {
-        credits::sum(self.holds.iter().map(|(_, amount)| *amount).chain([self.overage]))
-            .unwrap_or(Credits::ZERO)
+        self.holds.iter().fold(self.overage, |sum, (_, amount)| sum.saturating_add(*amount))
     }
 }

@@ -1,0 +1,408 @@
+//! What an entry says has happened. These types are what is stored: a change of them is a change of the journal's format.
+
+use super::record::{DecisionRecord, Draw, Fee, Given, Line, Offer, Settlement, Shape};
+use crate::model::{
+    amounts::{Credits, Decimal},
+    answers::{Allowance, Suggestion},
+    counter::{CounterKey, WindowId},
+    customer::Profile,
+    entitlement::Override,
+    grant::{CreditType, Grant},
+    ids::{GrantId, Key, ReservationId, TermsId},
+    terms::Terms,
+    time::Timestamp,
+    usage::Usage,
+};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// The customer was created or changed.
+    Configured(Configured),
+    /// The customer was closed.
+    Closed {},
+    /// Terms were bound to the customer.
+    TermsBound(Arc<Terms>),
+    /// The customer's terms were given an end.
+    TermsEnded {
+        /// Which.
+        id: TermsId,
+        /// Their end, exclusive.
+        ends_at: Timestamp,
+    },
+    /// An entitlement of the customer was set apart from the plan.
+    OverrideSet(Override),
+    /// A feature's overrides were taken back.
+    OverrideRemoved {
+        /// The feature.
+        feature: Key,
+    },
+    /// Credits were granted.
+    Granted(Grant),
+    /// What a grant had left was voided.
+    Voided {
+        /// Which.
+        grant: GrantId,
+    },
+    /// A balance was corrected.
+    Adjusted(Adjusted),
+    /// A usage was charged.
+    Charged(Box<Charged>),
+    /// A charge, reservation or commit was refused.
+    Refused(Box<Refused>),
+    /// Credits were set aside for a usage to come.
+    Reserved(Box<Reserved>),
+    /// A reservation's time was moved.
+    ReservationExtended {
+        /// Which.
+        reservation: ReservationId,
+        /// When the hold ends by itself.
+        expires_at: Timestamp,
+    },
+    /// A reservation's actual usage was charged.
+    Committed(Box<Committed>),
+    /// A reservation was given back.
+    Released {
+        /// Which.
+        reservation: ReservationId,
+    },
+    /// A reservation's time ran out.
+    ReservationExpired {
+        /// Which.
+        reservation: ReservationId,
+    },
+    /// Grants' time ran out.
+    GrantsExpired {
+        /// Which.
+        grants: Vec<GrantId>,
+    },
+    /// A period ended.
+    PeriodClosed(Box<PeriodClosed>),
+    /// A period began.
+    PeriodOpened(Box<PeriodOpened>),
+}
+
+/// The customer as configured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Configured {
+    /// The new profile.
+    pub profile: Profile,
+    /// When the running period ends under it; none when no period runs or it does not end by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub period_end: Option<Timestamp>,
+}
+
+/// A correction: credits given (as a grant) or taken.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Adjusted {
+    /// The credit type.
+    pub credit: CreditType,
+    /// Above zero: given. Below: taken.
+    pub amount: Credits,
+    /// Why.
+    pub reason: String,
+    /// The grant that carries what was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<Grant>,
+}
+
+/// What an entry adds to a counter; a reservation's is held until it ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Count {
+    /// What is counted.
+    #[serde(flatten)]
+    pub counter: CounterKey,
+    /// Whose total: an entity, an attribute's value, or empty for the customer.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub subject: String,
+    /// The window that it is counted in.
+    #[serde(rename = "in")]
+    pub window_id: WindowId,
+    /// How much.
+    pub add: Decimal,
+}
+
+/// What a usage was rated at.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rated {
+    /// The credit type.
+    pub credit: CreditType,
+    /// The cost.
+    pub cost: Credits,
+    /// The explanation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lines: Vec<Line>,
+}
+
+/// A usage was charged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Charged {
+    /// What was used.
+    pub usage: Usage,
+    /// The number of the period that it occurred in, when that had ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late: Option<u32>,
+    /// What it cost.
+    pub rated: Rated,
+    /// Who decided.
+    pub decision: DecisionRecord,
+    /// A grant issued on the spot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top_up: Option<Grant>,
+}
+
+/// What was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Intent {
+    /// A charge.
+    Charge,
+    /// A reservation.
+    Reserve,
+    /// A commit of this reservation, which stays open.
+    Commit(ReservationId),
+}
+
+/// A charge, reservation or commit was refused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Refused {
+    /// What was asked.
+    pub intent: Intent,
+    /// For which usage.
+    pub usage: Usage,
+    /// The number of the period that it occurred in, when that had ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late: Option<u32>,
+    /// Whether such a usage has no price at all, so that more credits don't help.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub invalid: bool,
+    /// `insufficient_credits`, `purchase_required`, `policy_denied`, `policy_fault` or a code of the policy.
+    pub code: String,
+    /// For people.
+    pub detail: String,
+    /// The credit type concerned.
+    pub credit: CreditType,
+    /// What it would have cost, when that was known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rated: Option<Rated>,
+    /// What was available to it.
+    pub available: Credits,
+    /// The earliest time at which asking again can help.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<Timestamp>,
+    /// What may be bought to go on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub offers: Vec<Offer>,
+    /// What to change.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suggestions: Vec<Suggestion>,
+    /// Who decided; none when no policy was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<DecisionRecord>,
+}
+
+/// Credits were set aside.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reserved {
+    /// What is expected to be used.
+    pub usage: Usage,
+    /// The number of the period that it occurred in, when that had ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late: Option<u32>,
+    /// The quantities that were asked for, when the policy allowed less than those.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reduced_from: Option<Shape>,
+    /// What that would cost: what is held.
+    pub rated: Rated,
+    /// Who decided; the commit is rated by the same terms.
+    pub decision: DecisionRecord,
+    /// When the hold ends by itself.
+    pub expires_at: Timestamp,
+    /// A grant issued on the spot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top_up: Option<Grant>,
+}
+
+/// A reservation's actual usage was charged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Committed {
+    /// Which reservation.
+    pub reservation: ReservationId,
+    /// What was used.
+    pub usage: Usage,
+    /// The number of the period that it occurred in, when that had ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late: Option<u32>,
+    /// What it cost.
+    pub rated: Rated,
+    /// Who decided.
+    pub decision: DecisionRecord,
+    /// Which of the held credits were spent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taken: Vec<Draw>,
+    /// What was spent of the overage that was held.
+    #[serde(default, skip_serializing_if = "super::record::no_credits")]
+    pub taken_overage: Credits,
+    /// What of the hold went back.
+    pub returned: Credits,
+    /// What became overage although the terms would not have allowed it to new usage.
+    #[serde(default, skip_serializing_if = "super::record::no_credits")]
+    pub exceeded: Credits,
+    /// A grant issued on the spot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top_up: Option<Grant>,
+}
+
+/// One billing period.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Period {
+    /// 1 for the first.
+    pub number: u32,
+    /// Its start.
+    pub start: Timestamp,
+    /// Its end, exclusive; none when it does not end by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<Timestamp>,
+}
+
+/// Why a period ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CloseReason {
+    /// It ran to its end.
+    Scheduled,
+    /// It was asked for.
+    Early,
+    /// The customer changed plans.
+    PlanChanged,
+    /// The customer's plan was taken away.
+    PlanEnded,
+    /// The customer was closed.
+    Closed,
+}
+
+/// A period ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PeriodClosed {
+    /// Why.
+    pub reason: CloseReason,
+    /// The period, with its actual end.
+    pub period: Period,
+    /// Whether this makes good what a fault left undone when the period ended.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retried: bool,
+    /// Who decided; none when no terms were in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<DecisionRecord>,
+    /// Grants that carry credits over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grants: Vec<Grant>,
+    /// Which of them carry on credits of which older grants.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rolled: Vec<Rolled>,
+    /// Grants whose rest expired.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expired: Vec<GrantId>,
+    /// Costs that the end brought.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fees: Vec<Fee>,
+    /// Overage that was taken off.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settled: Vec<Settlement>,
+    /// What the period's plan allowances gave: used, held, or carried over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given: Vec<Given>,
+    /// Lines for people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+/// A rollover's origin, and what of later returns follows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rolled {
+    /// The older grant.
+    pub from: GrantId,
+    /// The grant that carries its credits on.
+    pub to: GrantId,
+    /// Which part of what reservations give back of it follows.
+    #[serde(default, skip_serializing_if = "super::record::nothing")]
+    pub held_share: Decimal,
+    /// At most how much of that.
+    #[serde(default, skip_serializing_if = "super::record::no_credits")]
+    pub held_limit: Credits,
+}
+
+/// Why a period began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OpenReason {
+    /// The customer's first on any plan.
+    Started,
+    /// The one before it ran to its end.
+    Scheduled,
+    /// It was asked for.
+    Early,
+    /// The customer changed plans, or took one again.
+    PlanChanged,
+}
+
+/// The nominal time in which plan allowances are given once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cycle {
+    /// Its start.
+    pub start: Timestamp,
+    /// Its end, exclusive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<Timestamp>,
+}
+
+/// A period began.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PeriodOpened {
+    /// Why.
+    pub reason: OpenReason,
+    /// The period.
+    pub period: Period,
+    /// The cycle that it belongs to.
+    pub cycle: Cycle,
+    /// Whether this makes good what a fault left undone when the period began.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retried: bool,
+    /// What was asked for with a change of plan.
+    #[serde(default)]
+    pub allowance: Allowance,
+    /// Who decided; none when no terms were in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<DecisionRecord>,
+    /// Grants that began.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grants: Vec<Grant>,
+    /// The whole plan allowances, before what was given in the cycle was taken off.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub whole: Vec<Given>,
+    /// Where credits go that reservations give back of this cycle's earlier allowances.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub carried: Vec<Carried>,
+    /// Overage that was taken off.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settled: Vec<Settlement>,
+    /// Lines for people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+/// An allowance that takes what reservations give back of the allowances before it in the cycle, as it would have been
+/// larger had that not been held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Carried {
+    /// The grant.
+    pub to: GrantId,
+    /// How much of what comes back expires first: it was used beyond the allowance.
+    #[serde(default, skip_serializing_if = "super::record::no_credits")]
+    pub skip: Credits,
+    /// How much it takes after that.
+    pub limit: Credits,
+}

@@ -1,0 +1,79 @@
+//! Counting: what a usage adds to counters, and the values that a policy is shown.
+
+use crate::{
+    journal::Count,
+    model::{
+        amounts::Credits,
+        counter::{Counted, Counter, Scope},
+        time::{Timestamp, Zone},
+        usage::Usage,
+    },
+    state::CustomerState,
+};
+
+impl CustomerState {
+    /// The values of `counters` in the windows that hold a usage's time.
+    #[must_use]
+    pub fn counter_values(&self, counters: &[Counter], zone: Option<&Zone>, usage: &Usage) -> Vec<Counted> {
+        if counters.is_empty() {
+            return Vec::new();
+        }
+        let at = self.time_of(usage);
+        let period = self.period_at(at).map_or(self.periods, |found| found.period.number);
+        let local = zone.cloned().unwrap_or_else(|| self.zone());
+        let value = |counter: &Counter| {
+            let subject = counter.subject(usage)?;
+            Some(self.counters.value(&counter.key(zone), counter.window.id(at, period, &local), subject))
+        };
+        counters.iter().map(|counter| value(counter).unwrap_or_default()).collect()
+    }
+
+    /// The customer's own values of `counters` in the windows that hold `at` in the period of that number: for the end and the
+    /// beginning of periods. Those of entities and attributes are zero.
+    #[must_use]
+    pub fn customer_counter_values(
+        &self,
+        counters: &[Counter],
+        zone: Option<&Zone>,
+        period: u32,
+        at: Timestamp,
+    ) -> Vec<Counted> {
+        let local = zone.cloned().unwrap_or_else(|| self.zone());
+        let value = |counter: &Counter| match counter.scope {
+            Scope::Customer => self.counters.value(&counter.key(zone), counter.window.id(at, period, &local), ""),
+            Scope::Entity | Scope::Attribute(_) => Counted::default(),
+        };
+        counters.iter().map(value).collect()
+    }
+
+    /// What a usage of this cost adds to `counters`, in the windows of the time when it occurred.
+    pub(crate) fn counts(
+        &self,
+        counters: &[(Counter, Option<Zone>)],
+        usage: &Usage,
+        cost: Credits,
+    ) -> Vec<Count> {
+        if counters.is_empty() {
+            return Vec::new();
+        }
+        let at = self.time_of(usage);
+        let period = self.period_at(at).map_or(self.periods, |found| found.period.number);
+        let mut counts: Vec<Count> = Vec::with_capacity(counters.len());
+        for (counter, zone) in counters {
+            if !counter.counts(&usage.feature) {
+                continue;
+            }
+            let add = counter.amount(usage, cost.decimal());
+            let (Some(subject), false) = (counter.subject(usage), add.is_zero()) else { continue };
+            let key = counter.key(zone.as_ref());
+            // Terms and shadows that count the same share one total.
+            if counts.iter().any(|count| count.counter == key) {
+                continue;
+            }
+            let local = zone.clone().unwrap_or_else(|| self.zone());
+            let window_id = counter.window.id(at, period, &local);
+            counts.push(Count { counter: key, subject: subject.to_owned(), window_id, add });
+        }
+        counts
+    }
+}

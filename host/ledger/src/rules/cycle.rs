@@ -1,0 +1,109 @@
+//! Cycles: the nominal time in which plan allowances are given once, wherever plan, anchor and zone move the periods.
+
+use crate::{
+    journal::{Cycle, Given, OpenReason},
+    model::{
+        amounts::{Credits, Decimal, Rounding},
+        customer::Profile,
+        grant::CreditType,
+        period::Schedule,
+        time::Timestamp,
+    },
+    state::{CustomerState, GrantStatus},
+};
+
+/// The cycle of a period that begins, and what counts as given in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CycleAt {
+    /// The cycle.
+    pub cycle: Cycle,
+    /// What plan allowances gave in it: used, held, or carried over.
+    pub given: Vec<(CreditType, Credits)>,
+    /// The part of `given` that open reservations hold and that goes nowhere else when it comes back.
+    pub held: Vec<(CreditType, Credits)>,
+    /// From when periods count.
+    pub since: Timestamp,
+}
+
+impl CustomerState {
+    /// The cycle of a period that begins at `at`, by the profile as it is.
+    ///
+    /// A cycle runs for one interval, from boundary to boundary. One that has begun is not cut short by a moved anchor: until an
+    /// interval has passed since its beginning, it goes on.
+    #[must_use]
+    pub fn cycle_at(&self, at: Timestamp, reason: OpenReason) -> CycleAt {
+        let schedule = self.profile.as_ref().and_then(Profile::schedule);
+        let cycle = match (reason, schedule) {
+            (OpenReason::Early, schedule) => {
+                Cycle { start: at, end: schedule.and_then(|schedule| schedule.next_after(at)) }
+            }
+            (_, None) => Cycle { start: self.cycle.as_ref().map_or(at, |cycle| cycle.start), end: None },
+            (_, Some(schedule)) => self.scheduled_cycle(at, &schedule),
+        };
+        let since = cycle.start.max(self.fresh_since.unwrap_or(cycle.start));
+        CycleAt { given: self.given_since(since), held: self.held_since(since), cycle, since }
+    }
+
+    fn scheduled_cycle(&self, at: Timestamp, schedule: &Schedule) -> Cycle {
+        let start = schedule.last_at(at).unwrap_or(at);
+        let running_end = |cycle: &Cycle| {
+            let end = schedule.interval.after(cycle.start, &schedule.zone)?;
+            // Clock changes may move a boundary by hours, which cuts nothing short.
+            let slack = (3 * 3_600).min(schedule.interval.least_seconds() / 8) * Timestamp::SECOND;
+            (end > at.plus_micros(slack)).then_some(end)
+        };
+        match &self.cycle {
+            Some(cycle) if cycle.start < start => match running_end(cycle) {
+                Some(end) => Cycle { start: cycle.start, end: Some(end) },
+                None => Cycle { start, end: schedule.next_after(at) },
+            },
+            _ => Cycle { start, end: schedule.next_after(at) },
+        }
+    }
+
+    /// What reservations hold of ended plan allowances of periods that began at `since` or later, and that goes nowhere yet.
+    fn held_since(&self, since: Timestamp) -> Vec<(CreditType, Credits)> {
+        let mut sums: Vec<(CreditType, Credits)> = Vec::new();
+        for state in self.grants.iter().filter(|state| self.is_carried(state, since)) {
+            match sums.iter_mut().find(|(credit, _)| credit == &state.grant.credit) {
+                Some((_, sum)) => *sum = sum.saturating_add(state.held),
+                None => sums.push((state.grant.credit.clone(), state.held)),
+            }
+        }
+        sums
+    }
+
+    /// Whether what comes back to a grant belongs to the next allowance of the cycle.
+    pub(crate) fn is_carried(&self, state: &crate::state::GrantState, since: Timestamp) -> bool {
+        let of_cycle = |number: u32| {
+            self.past.iter().any(|past| past.period.number == number && past.period.start >= since)
+        };
+        state.status == GrantStatus::Expired
+            && !state.held.is_zero()
+            && state.onward.is_none()
+            && state.allowance_of.is_some_and(of_cycle)
+    }
+
+    /// What the cycle's past periods were entitled to, in proportion to their part of it.
+    pub(crate) fn entitled(&self, cycle: &CycleAt, credit: &CreditType) -> Credits {
+        let Some(end) = cycle.cycle.end else { return Credits::ZERO };
+        let length = end.0.saturating_sub(cycle.cycle.start.0).max(1);
+        let mut sum = Credits::ZERO;
+        for past in self.past.iter().filter(|past| past.period.start >= cycle.since) {
+            let ran = past.period.end.map_or(0, |end| end.0.saturating_sub(past.period.start.0));
+            for Given { credit: of, amount } in &past.whole {
+                if of == credit {
+                    sum = sum.saturating_add(part(*amount, ran, length));
+                }
+            }
+        }
+        sum
+    }
+}
+
+/// `amount × time / whole`, rounded down.
+pub(crate) fn part(amount: Credits, time: i64, whole: i64) -> Credits {
+    let time = Credits::new(Decimal::from_units(i128::from(time.max(0))));
+    let whole = Credits::new(Decimal::from_units(i128::from(whole.max(1))));
+    amount.mul_div(time, whole, Rounding::Down).unwrap_or(amount)
+}

@@ -1,0 +1,15 @@
+//! What a command and a decision come to: a draft of an entry, or the reason why not. Nothing here changes a state.
+
+pub mod charge;
+pub mod closing;
+pub mod context;
+pub mod counting;
+pub mod customer;
+pub mod cycle;
+pub mod draw;
+pub mod due;
+pub mod grants;
+pub mod opening;
+pub mod rejection;
+pub mod reservation;
+mod scratch;

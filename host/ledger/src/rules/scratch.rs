@@ -1,0 +1,120 @@
+//! The end or the beginning of a period being worked out: each step moves credits on a copy, so that the next one sees what
+//! is left.
+
+use super::draw::{Use, draw_transfers};
+use crate::{
+    journal::Settlement,
+    model::{
+        amounts::Credits,
+        answers::{self, SettleMethod},
+        grant::{CreditType, Grant},
+        ids::GrantId,
+        time::Timestamp,
+        transfer::{Book, Transfer},
+    },
+    state::{CustomerState, GrantStatus},
+};
+
+pub(super) struct Scratch {
+    pub state: CustomerState,
+    pub transfers: Vec<Transfer>,
+    pub at: Timestamp,
+    /// Grants that this entry makes, in order.
+    pub grants: Vec<Grant>,
+}
+
+impl Scratch {
+    pub fn new(state: &CustomerState, at: Timestamp) -> Self {
+        Self { state: state.clone(), transfers: Vec::new(), at, grants: Vec::new() }
+    }
+
+    pub fn step(&mut self, credit: &CreditType, from: Book, to: Book, amount: Credits) -> Result<(), String> {
+        if amount.is_zero() {
+            return Ok(());
+        }
+        self.carry_out(Transfer::new(credit, from, to, amount))
+    }
+
+    pub fn carry_out(&mut self, transfer: Transfer) -> Result<(), String> {
+        self.state.move_credits(&transfer)?;
+        self.transfers.push(transfer);
+        Ok(())
+    }
+
+    pub fn live(&self, id: GrantId) -> Result<Grant, String> {
+        match self.state.grant(id) {
+            Some(state) if state.status == GrantStatus::Live => Ok((*state.grant).clone()),
+            _ => Err(format!("{id} is no live grant")),
+        }
+    }
+
+    pub fn next_id(&self) -> Result<GrantId, String> {
+        let index = u32::try_from(self.grants.len()).map_err(|_| "too many grants".to_owned())?;
+        Ok(GrantId { index, ..self.state.next_grant() })
+    }
+
+    /// Adds a grant without its credits.
+    pub fn add(&mut self, grant: Grant) -> Result<(), String> {
+        self.state.check_grant(&grant, self.at).map_err(|rejection| rejection.to_string())?;
+        self.add_unchecked(grant);
+        Ok(())
+    }
+
+    /// Adds a grant that may begin with nothing.
+    pub fn add_unchecked(&mut self, grant: Grant) {
+        self.state.add_grant(&grant);
+        self.grants.push(grant);
+    }
+
+    pub fn expire(&mut self, id: GrantId) -> Result<(), String> {
+        let credit = self.live(id)?.credit;
+        let remaining = self.state.grant(id).map_or(Credits::ZERO, |state| state.remaining);
+        self.step(&credit, Book::Grant(id), Book::Expired, remaining)?;
+        self.state.end_grant(id, GrantStatus::Expired, self.at)
+    }
+
+    /// Draws a cost of no feature, not from `barred` grants; what they don't cover becomes overage.
+    pub fn draw(&mut self, credit: &CreditType, amount: Credits, barred: &[GrantId]) -> Result<(), String> {
+        let using = Use { barred, ..Use::general(credit, self.at) };
+        let (draws, missing) = self.state.draw(using, amount, &[]);
+        let transfers: Vec<Transfer> = draw_transfers(credit, &draws, Book::Spent).collect();
+        transfers.into_iter().try_for_each(|transfer| self.carry_out(transfer))?;
+        self.step(credit, Book::Overage, Book::Spent, missing)
+    }
+
+    pub fn settle(&mut self, settlement: answers::Settlement) -> Result<Option<Settlement>, String> {
+        let answers::Settlement { credit, amount, method } = settlement;
+        let outstanding = self.state.outstanding(&credit);
+        let wanted = match amount {
+            Some(amount) => {
+                check_amount("a settlement", amount)?;
+                if amount > outstanding {
+                    return Err(format!("a settlement of {amount} for an overage of {outstanding}"));
+                }
+                amount
+            }
+            None => outstanding,
+        };
+        let settled = match method {
+            SettleMethod::Invoice | SettleMethod::Waive => {
+                self.step(&credit, Book::Issued, Book::Overage, wanted)?;
+                wanted
+            }
+            SettleMethod::Deduct => {
+                let (draws, missing) = self.state.draw(Use::general(&credit, self.at), wanted, &[]);
+                let transfers: Vec<Transfer> = draw_transfers(&credit, &draws, Book::Overage).collect();
+                transfers.into_iter().try_for_each(|transfer| self.carry_out(transfer))?;
+                wanted.saturating_sub(missing)
+            }
+        };
+        Ok(settled.is_positive().then_some(Settlement { credit, amount: settled, method }))
+    }
+}
+
+pub(super) fn check_amount(what: &str, amount: Credits) -> Result<(), String> {
+    if amount > Credits::ZERO && amount.is_acceptable() {
+        Ok(())
+    } else {
+        Err(format!("{what} of {amount} is not above 0 and at most {}", Credits::LARGEST))
+    }
+}

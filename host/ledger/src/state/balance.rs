@@ -1,0 +1,101 @@
+//! Balances of one customer, and whether its books agree.
+
+use super::{CustomerState, GrantStatus};
+use crate::{
+    journal::Balance,
+    model::{
+        amounts::Credits,
+        grant::{CreditType, default_credit},
+        ids::Key,
+        time::Timestamp,
+    },
+};
+
+impl CustomerState {
+    /// The balance of one credit type at `at`, over the grants that are usable then.
+    #[must_use]
+    pub fn balance(&self, credit: &CreditType, at: Timestamp) -> Balance {
+        let [mut granted, mut used, mut available] = [Credits::ZERO; 3];
+        for grant in &self.grants {
+            // A grant that ended still shows while reservations hold some of it.
+            let shows = grant.status == GrantStatus::Live || !grant.held.is_zero();
+            if !shows || &grant.grant.credit != credit || grant.grant.effective_at > at {
+                continue;
+            }
+            for part in [grant.remaining, grant.held, grant.spent] {
+                granted = granted.saturating_add(part);
+            }
+            used = used.saturating_add(grant.spent);
+            available = available.saturating_add(grant.remaining);
+        }
+        let of_credit = self.reservations.values().filter(|reservation| &reservation.credit == credit);
+        let (reserved, held_overage) =
+            of_credit.fold((Credits::ZERO, Credits::ZERO), |(reserved, overage), reservation| {
+                (reserved.saturating_add(reservation.held()), overage.saturating_add(reservation.overage))
+            });
+        let drawn = self.accounts.get(credit).map_or(Credits::ZERO, |account| account.overage);
+        Balance {
+            credit: credit.clone(),
+            granted,
+            used,
+            reserved,
+            available,
+            overage: drawn.saturating_sub(held_overage),
+            held_overage,
+        }
+    }
+
+    /// The overage that may be settled: what reservations hold of it is not spent yet and may still come back.
+    pub(crate) fn outstanding(&self, credit: &CreditType) -> Credits {
+        let drawn = self.accounts.get(credit).map_or(Credits::ZERO, |account| account.overage);
+        let of_credit = self.reservations.values().filter(|reservation| &reservation.credit == credit);
+        of_credit.fold(drawn, |left, reservation| left.saturating_sub(reservation.overage))
+    }
+
+    /// The balances of all credit types that the customer ever held, by name.
+    #[must_use]
+    pub fn balances(&self, at: Timestamp) -> Vec<Balance> {
+        self.accounts.keys().map(|credit| self.balance(credit, at)).collect()
+    }
+
+    /// What `feature` may draw of `credit` at `at` without overage (none: a cost of no feature).
+    #[must_use]
+    pub fn available(&self, credit: &CreditType, feature: Option<&Key>, at: Timestamp) -> Credits {
+        let drawable = self.grants.iter().filter(|grant| {
+            grant.is_usable(at) && &grant.grant.credit == credit && grant.grant.covers(feature)
+        });
+        drawable.fold(Credits::ZERO, |sum, grant| sum.saturating_add(grant.remaining))
+    }
+
+    /// The credit type to show where a policy named none: the only one, or `credits`.
+    #[must_use]
+    pub fn main_credit(&self) -> CreditType {
+        let mut credits = self.accounts.keys();
+        match (credits.next(), credits.next()) {
+            (Some(only), None) => only.clone(),
+            _ => default_credit(),
+        }
+    }
+
+    /// Checks that the books of each credit type balance:
+    /// issued + overage = remaining + reserved + spent + expired + voided.
+    ///
+    /// # Errors
+    /// The credit type that does not, with both sides.
+    pub fn check_books(&self) -> Result<(), (CreditType, String)> {
+        for (credit, account) in &self.accounts {
+            let remaining = self.grants.iter().filter(|g| &g.grant.credit == credit).map(|g| g.remaining);
+            let held = self.reservations.values().filter(|r| &r.credit == credit).map(|r| r.held());
+            let right = Credits::checked_sum(
+                [account.spent, account.expired, account.voided].into_iter().chain(remaining).chain(held),
+            );
+            let left = account.issued.checked_add(account.overage);
+            if left.is_none() || left != right {
+                let side = |side: Option<Credits>| side.map_or_else(|| "out of range".to_owned(), |sum| sum.to_string());
+                let detail = format!("issued + overage = {}, the other books = {}", side(left), side(right));
+                return Err((credit.clone(), detail));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,137 @@
+//! The totals of counters, by what they count and by window, for as long as usage of that window may be reported.
+
+use super::LATE_WINDOW;
+use crate::{
+    journal::Count,
+    model::{
+        counter::{Counted, CounterKey, Window, WindowId},
+        time::Timestamp,
+    },
+};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::collections::BTreeMap;
+
+/// Totals by subject: an entity, an attribute's value, or empty for the customer.
+type Subjects = BTreeMap<String, Counted>;
+
+/// All totals of a customer.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Counters(BTreeMap<CounterKey, BTreeMap<WindowId, Subjects>>);
+
+/// Which part of a total a count changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    Used,
+    Held,
+}
+
+impl Counters {
+    /// A total in the window `id`.
+    #[must_use]
+    pub fn value(&self, key: &CounterKey, id: WindowId, subject: &str) -> Counted {
+        let Some(windows) = self.0.get(key) else { return Counted::default() };
+        windows
+            .range(key.window.span(id))
+            .filter_map(|(_, subjects)| subjects.get(subject))
+            .fold(Counted::default(), |sum, one| Counted {
+                used: sum.used.saturating_add(one.used),
+                held: sum.held.saturating_add(one.held),
+            })
+    }
+
+    /// Adds a count, or takes it back.
+    pub(crate) fn change(&mut self, count: &Count, part: Part, back: bool) -> Result<(), String> {
+        let windows = match self.0.get_mut(&count.counter) {
+            Some(windows) => windows,
+            None => self.0.entry(count.counter.clone()).or_default(),
+        };
+        let subjects = windows.entry(count.window_id).or_default();
+        let total = match subjects.get_mut(&count.subject) {
+            Some(total) => total,
+            None => subjects.entry(count.subject.clone()).or_default(),
+        };
+        let amount = match part {
+            Part::Used => &mut total.used,
+            Part::Held => &mut total.held,
+        };
+        let sum = if back { amount.checked_sub(count.add) } else { amount.checked_add(count.add) };
+        *amount = sum.ok_or_else(|| format!("a counter overflows by {}", count.add))?;
+        if *total == Counted::default() {
+            subjects.remove(&count.subject);
+        }
+        Ok(())
+    }
+
+    /// Whether adding these keeps every total in range.
+    pub(crate) fn fits(&self, counts: &[Count]) -> bool {
+        counts.iter().all(|count| {
+            let Counted { used, held } = self.value(&count.counter, count.window_id, &count.subject);
+            used.checked_add(held).and_then(|sum| sum.checked_add(count.add)).is_some()
+        })
+    }
+
+    /// Forgets windows that ended before usage of them could still be reported; of periods, those before `first_period`.
+    pub(crate) fn forget(&mut self, at: Timestamp, first_period: u32) {
+        const DAY: i64 = 86_400 * Timestamp::SECOND;
+        let oldest = at.0.saturating_sub(LATE_WINDOW);
+        self.0.retain(|key, windows| {
+            let first = match key.window {
+                Window::Period => i64::from(first_period),
+                // A day of slack, for zones.
+                Window::Day => (oldest - DAY).div_euclid(DAY),
+                Window::Month => {
+                    let utc = crate::model::time::Zone::utc();
+                    utc.month(Timestamp(oldest.saturating_sub(DAY)))
+                }
+                Window::Hours(hours) => oldest.div_euclid(3600 * Timestamp::SECOND) - i64::from(hours),
+                Window::Lifetime => WindowId::MIN,
+            };
+            if windows.first_key_value().is_some_and(|(id, _)| *id < first) {
+                // Held parts stay: their reservations will take them back.
+                windows.retain(|id, subjects| *id >= first || subjects.values().any(|total| !total.held.is_zero()));
+            }
+            !windows.is_empty()
+        });
+    }
+
+    /// How many totals there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.values().flat_map(BTreeMap::values).map(BTreeMap::len).sum()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All totals: what is counted, in which window, for whom.
+    pub fn iter(&self) -> impl Iterator<Item = (&CounterKey, WindowId, &str, Counted)> {
+        self.0.iter().flat_map(|(key, windows)| {
+            windows.iter().flat_map(move |(id, subjects)| {
+                subjects.iter().map(move |(subject, total)| (key, *id, subject.as_str(), *total))
+            })
+        })
+    }
+}
+
+/// One counter as it is saved: JSON objects have no structured keys.
+#[derive(Serialize, Deserialize)]
+struct Saved<K, W> {
+    counter: K,
+    windows: W,
+}
+
+impl Serialize for Counters {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|(counter, windows)| Saved { counter, windows }))
+    }
+}
+
+impl<'de> Deserialize<'de> for Counters {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let saved: Vec<Saved<CounterKey, BTreeMap<WindowId, Subjects>>> = Vec::deserialize(deserializer)?;
+        Ok(Self(saved.into_iter().map(|Saved { counter, windows }| (counter, windows)).collect()))
+    }
+}

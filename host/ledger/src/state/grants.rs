@@ -1,0 +1,139 @@
+//! Where a grant's credits are, when it ends, and where credits go that come back after that.
+
+use super::CustomerState;
+use crate::model::{
+    amounts::{Credits, Decimal},
+    grant::Grant,
+    ids::GrantId,
+    time::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Whether a grant may still be drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GrantStatus {
+    /// It may (once it is effective).
+    Live,
+    /// Its time ran out; what reservations give back goes on or expires.
+    Expired,
+    /// It was voided; what reservations give back is voided.
+    Voided,
+}
+
+/// A grant and where its credits are. `amount` is not the sum of these once credits rolled over or were voided.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantState {
+    /// The grant.
+    pub grant: Arc<Grant>,
+    /// Neither spent nor held.
+    pub remaining: Credits,
+    /// Held by reservations.
+    pub held: Credits,
+    /// Spent.
+    pub spent: Credits,
+    /// What of it expired. Usage that occurred while it was live may still draw it.
+    pub expired: Credits,
+    /// Whether it may still be drawn.
+    pub status: GrantStatus,
+    /// Since when its credits may be used: of a rollover, since when the grant could that they came from.
+    pub usable_since: Timestamp,
+    /// When its time runs out, as anchor and zone are now.
+    pub ends_at: Option<Timestamp>,
+    /// When it stopped being live.
+    pub ended_at: Option<Timestamp>,
+    /// The number of the period whose plan allowance it is.
+    pub allowance_of: Option<u32>,
+    /// Where credits go that come back after its end.
+    pub onward: Option<Onward>,
+    /// What it takes of credits that come back to the allowances before it.
+    pub incoming: Option<Incoming>,
+}
+
+/// Where credits go that reservations give back to a grant that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Onward {
+    /// To this grant.
+    pub to: GrantId,
+    /// This part (0 to 1) of each amount, rounded down.
+    pub share: Decimal,
+    /// Still at most this much; none means without a limit of its own.
+    pub limit: Option<Credits>,
+}
+
+/// What an allowance takes of credits that come back to earlier allowances of its cycle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incoming {
+    /// So much expires first.
+    pub skip: Credits,
+    /// So much it takes after that.
+    pub limit: Credits,
+}
+
+impl GrantState {
+    /// Whether it may be drawn at `at` by new usage.
+    #[must_use]
+    pub fn is_usable(&self, at: Timestamp) -> bool {
+        self.status == GrantStatus::Live && self.grant.effective_at <= at
+    }
+
+    /// Whether a usage that occurred at `at` could have drawn it, or the grant that its credits came from.
+    #[must_use]
+    pub fn was_usable(&self, at: Timestamp) -> bool {
+        self.usable_since <= at && self.status != GrantStatus::Voided && self.ended_at.is_none_or(|end| at < end)
+    }
+
+    /// What a usage that occurred while it was live may draw of it.
+    #[must_use]
+    pub fn left_then(&self) -> Credits {
+        match self.status {
+            GrantStatus::Live => self.remaining,
+            GrantStatus::Expired => self.expired,
+            GrantStatus::Voided => Credits::ZERO,
+        }
+    }
+
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.remaining.is_zero() && self.held.is_zero()
+    }
+}
+
+impl CustomerState {
+    /// A grant that still matters.
+    #[must_use]
+    pub fn grant(&self, id: GrantId) -> Option<&GrantState> {
+        self.grants.iter().find(|grant| grant.grant.id == id)
+    }
+
+    /// When a grant's time runs out: at its instant or with the end of its period, whichever comes first.
+    pub(crate) fn grant_end(&self, grant: &Grant) -> Option<Timestamp> {
+        let with_period = grant.expires_with_period.and_then(|number| self.period_end(number));
+        [grant.expires_at, with_period].into_iter().flatten().min()
+    }
+
+    /// When a period ends, as anchor and zone are now; none when it does not end by itself, or no plan runs.
+    #[must_use]
+    pub fn period_end(&self, number: u32) -> Option<Timestamp> {
+        let period = self.period.as_ref()?;
+        let end = period.end?;
+        match number.checked_sub(period.number) {
+            None => self.past.iter().find(|past| past.period.number == number).and_then(|past| past.period.end),
+            Some(0) => Some(end),
+            Some(after) => self.profile.as_ref()?.schedule()?.nth_after(end, after - 1),
+        }
+    }
+
+    /// The number of the period in which a grant becomes usable that is effective at `at`: the running one, or the one that
+    /// will hold that instant; without one, the next that begins.
+    #[must_use]
+    pub fn period_number_at(&self, at: Timestamp) -> u32 {
+        let Some(period) = &self.period else { return self.periods + 1 };
+        let Some(end) = period.end.filter(|end| at >= *end) else { return period.number };
+        let schedule = self.profile.as_ref().and_then(crate::model::customer::Profile::schedule);
+        let Some(schedule) = schedule else { return period.number };
+        // Few boundaries lie between: a grant that becomes usable in a thousand periods counts as one that does so in the last.
+        let ahead = (0..1_000).take_while(|n| schedule.nth_after(end, *n).is_some_and(|boundary| boundary <= at)).count();
+        period.number.saturating_add(1).saturating_add(u32::try_from(ahead).unwrap_or(0))
+    }
+}

@@ -1,0 +1,109 @@
+//! Periods that have ended: what late usage, changes of plan and repeated tries need to know of them.
+
+use super::CustomerState;
+use crate::{
+    journal::{CloseReason, Given, OpenReason, Period},
+    model::{
+        amounts::Credits,
+        answers::Allowance,
+        grant::CreditType,
+        ids::{GrantId, Key},
+        time::Timestamp,
+    },
+};
+use serde::{Deserialize, Serialize};
+
+/// A period that has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PastPeriod {
+    /// The period, with its actual end.
+    pub period: Period,
+    /// The plan that it was on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Key>,
+    /// What its plan allowances gave: used, held, or carried over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given: Vec<Given>,
+    /// The whole plan allowances of its plan, for a whole cycle.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub whole: Vec<Given>,
+}
+
+/// An end or a beginning of a period that a fault left undone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Missed {
+    /// The number of the period.
+    pub number: u32,
+    /// What is to be made good.
+    pub what: MissedCall,
+    /// What was drawn since the period began, until its grants are there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub meanwhile: Vec<Meanwhile>,
+}
+
+/// Which call of a policy failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MissedCall {
+    /// `close`, for this reason.
+    Close(CloseReason),
+    /// `open`, for this reason and with this allowance asked for.
+    Open(OpenReason, Allowance),
+}
+
+/// Credits that were drawn while a period lacked its grants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meanwhile {
+    /// The grant that gave them; none for overage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<GrantId>,
+    /// The credit type.
+    pub credit: CreditType,
+    /// The feature that was used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feature: Option<Key>,
+    /// How much.
+    pub amount: Credits,
+}
+
+/// The period that an instant lies in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeriodAt<'a> {
+    /// The period.
+    pub period: &'a Period,
+    /// The plan that it was on.
+    pub plan: Option<&'a Key>,
+    /// Whether it has ended.
+    pub is_past: bool,
+}
+
+impl CustomerState {
+    /// The period that an instant lies in: of one that lies between two, the later; none when no period ran since.
+    #[must_use]
+    pub fn period_at(&self, at: Timestamp) -> Option<PeriodAt<'_>> {
+        let running = self.period.as_ref().filter(|period| period.start <= at);
+        if let Some(period) = running {
+            return Some(PeriodAt { period, plan: self.plan(), is_past: false });
+        }
+        let past = self.past.iter().find(|past| past.period.end.is_none_or(|end| at < end));
+        match (past, &self.period) {
+            (Some(past), _) => Some(PeriodAt { period: &past.period, plan: past.plan.as_ref(), is_past: true }),
+            (None, Some(period)) => Some(PeriodAt { period, plan: self.plan(), is_past: false }),
+            (None, None) => None,
+        }
+    }
+
+    /// What plan allowances gave in the periods that began at `since` or later.
+    #[must_use]
+    pub fn given_since(&self, since: Timestamp) -> Vec<(CreditType, Credits)> {
+        let mut sums: Vec<(CreditType, Credits)> = Vec::new();
+        let periods = self.past.iter().filter(|past| past.period.start >= since);
+        for given in periods.flat_map(|past| &past.given) {
+            match sums.iter_mut().find(|(credit, _)| credit == &given.credit) {
+                Some((_, sum)) => *sum = sum.saturating_add(given.amount),
+                None => sums.push((given.credit.clone(), given.amount)),
+            }
+        }
+        sums
+    }
+}
