@@ -1,9 +1,7 @@
 //! What each event changes beside the movements of credits: before them, what they need; after them, what they leave.
 
 use crate::{
-    journal::{
-        Committed, Entry, Event, OpenReason, PeriodClosed, PeriodOpened, Reserved,
-    },
+    journal::{Committed, Entry, Event, OpenReason, PeriodClosed, PeriodOpened, Reserved},
     model::{
         amounts::{Credits, Decimal},
         ids::ReservationId,
@@ -11,7 +9,8 @@ use crate::{
     },
     rules::opening::is_allowance,
     state::{
-        CustomerState, GrantStatus, Incoming, LATE_WINDOW, Meanwhile, Missed, Onward, PastPeriod, ReservationState,
+        CustomerState, GrantStatus, Incoming, LATE_WINDOW, Meanwhile, Missed, Onward, PastPeriod,
+        ReservationState,
         counters::Part,
         history::MissedCall,
         moves::{less, more, take_hold},
@@ -106,7 +105,8 @@ impl CustomerState {
         let since = if opened.reason == OpenReason::Early { opened.period.start } else { since };
         if opened.retried {
             let number = opened.period.number;
-            self.missed.retain(|missed| missed.number != number || !matches!(missed.what, MissedCall::Open(..)));
+            self.missed
+                .retain(|missed| missed.number != number || !matches!(missed.what, MissedCall::Open(..)));
         } else {
             self.period = Some(opened.period.clone());
             self.periods = opened.period.number;
@@ -144,7 +144,10 @@ impl CustomerState {
 
     fn end_period(&mut self, at: Timestamp, closed: &PeriodClosed) -> Result<(), String> {
         for grant in &closed.expired {
-            self.end_grant(*grant, GrantStatus::Expired, at)?;
+            // What ended in time and is only made good now keeps its end.
+            if self.grant_mut(*grant)?.status == GrantStatus::Live {
+                self.end_grant(*grant, GrantStatus::Expired, at)?;
+            }
         }
         for rolled in &closed.rolled {
             let older = self.grant_mut(rolled.from)?;
@@ -156,9 +159,23 @@ impl CustomerState {
             let newer = self.grant_mut(rolled.to)?;
             newer.usable_since = newer.usable_since.min(since);
         }
+        if closed.retried {
+            let number = closed.period.number;
+            if let Some(past) = self.past.iter_mut().find(|past| past.period.number == number) {
+                past.given.clone_from(&closed.given);
+            }
+            self.missed
+                .retain(|missed| missed.number != number || !matches!(missed.what, MissedCall::Close(_)));
+            return Ok(());
+        }
         let whole = std::mem::take(&mut self.whole);
         let plan = self.plan().cloned();
-        self.past.push(PastPeriod { period: closed.period.clone(), plan, given: closed.given.clone(), whole });
+        self.past.push(PastPeriod {
+            period: closed.period.clone(),
+            plan,
+            given: closed.given.clone(),
+            whole,
+        });
         self.period = None;
         if closed.decision.as_ref().is_some_and(|decision| decision.is_unmade()) {
             let what = MissedCall::Close(closed.reason);
@@ -172,9 +189,8 @@ impl CustomerState {
     fn forget_past(&mut self, at: Timestamp) {
         let oldest = Timestamp(at.0.saturating_sub(LATE_WINDOW));
         let cycle = self.cycle.as_ref().map_or(at, |cycle| cycle.start);
-        self.past.retain(|past| {
-            past.period.end.is_none_or(|end| end >= oldest) || past.period.start >= cycle
-        });
+        self.past
+            .retain(|past| past.period.end.is_none_or(|end| end >= oldest) || past.period.start >= cycle);
         let kept = |number: u32, past: &[PastPeriod]| past.iter().any(|past| past.period.number == number);
         let past = std::mem::take(&mut self.past);
         self.missed.retain(|missed| kept(missed.number, &past) || missed.number >= self.periods);
@@ -189,8 +205,7 @@ impl CustomerState {
             grant.held = less(grant.held, draw.amount)?;
             grant.spent = more(grant.spent, draw.amount)?;
         }
-        let reservation =
-            self.reservations.get_mut(&committed.reservation).ok_or("no such reservation")?;
+        let reservation = self.reservations.get_mut(&committed.reservation).ok_or("no such reservation")?;
         for draw in &committed.taken {
             take_hold(reservation, draw.grant, draw.amount)?;
         }
@@ -230,13 +245,16 @@ impl CustomerState {
     fn note_meanwhile(&mut self, entry: &Entry) {
         let Some((usage, rated)) = entry.charged_usage() else { return };
         let running = self.periods;
-        let open = |missed: &&mut Missed| missed.number == running && matches!(missed.what, MissedCall::Open(..));
+        let open =
+            |missed: &&mut Missed| missed.number == running && matches!(missed.what, MissedCall::Open(..));
         let Some(missed) = self.missed.iter_mut().find(open) else { return };
         let grants = entry.draws().into_iter().map(|draw| (Some(draw.grant), draw.amount));
         let overage = Some((None, entry.overage())).filter(|(_, amount)| amount.is_positive());
         for (grant, amount) in grants.chain(overage) {
             let same = missed.meanwhile.iter_mut().find(|one| {
-                one.grant == grant && one.credit == rated.credit && one.feature.as_ref() == Some(&usage.feature)
+                one.grant == grant
+                    && one.credit == rated.credit
+                    && one.feature.as_ref() == Some(&usage.feature)
             });
             match same {
                 Some(one) => one.amount = one.amount.saturating_add(amount),
@@ -263,7 +281,8 @@ impl CustomerState {
             .filter(|state| !state.held.is_zero())
             .filter_map(|state| state.onward.map(|onward| onward.to))
             .collect();
-        let meanwhile: Vec<_> = self.missed.iter().flat_map(|missed| &missed.meanwhile).filter_map(|one| one.grant).collect();
+        let meanwhile: Vec<_> =
+            self.missed.iter().flat_map(|missed| &missed.meanwhile).filter_map(|one| one.grant).collect();
         self.grants.retain(|state| {
             let id = state.grant.id;
             let needed = !state.is_exhausted() || awaited.contains(&id) || meanwhile.contains(&id);

@@ -50,7 +50,11 @@ pub struct Entry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<IdempotencyKey>,
     /// SHA-256 of the request that the key came with.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::model::ids::short_digest::option")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "crate::model::ids::short_digest::option"
+    )]
     pub request: Option<Digest>,
     /// The id of the API key that asked; none for what time itself brings.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -326,7 +326,13 @@ impl Refusal {
     /// A denial with nothing to suggest.
     #[must_use]
     pub fn denied(code: &str, detail: String) -> Self {
-        Self { kind: RefusalKind::Denied, code: code.to_owned(), detail, retry_at: None, suggestions: Vec::new() }
+        Self {
+            kind: RefusalKind::Denied,
+            code: code.to_owned(),
+            detail,
+            retry_at: None,
+            suggestions: Vec::new(),
+        }
     }
 }
 

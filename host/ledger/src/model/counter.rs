@@ -110,7 +110,13 @@ impl Counter {
             Window::Day | Window::Month => zone.map(|zone| zone.name().to_owned()),
             Window::Period | Window::Hours(_) | Window::Lifetime => None,
         };
-        CounterKey { measure: self.measure.clone(), features, scope: self.scope.clone(), window: self.window, zone }
+        CounterKey {
+            measure: self.measure.clone(),
+            features,
+            scope: self.scope.clone(),
+            window: self.window,
+            zone,
+        }
     }
 
     /// Whether it counts usages of a feature.

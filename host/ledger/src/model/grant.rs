@@ -121,7 +121,12 @@ impl Grant {
     /// zero cost basis before paid, then narrower scope, then earlier effective, then earlier created, then id (an id tells
     /// when it was created).
     #[must_use]
-    pub fn burn_down_order(&self, ends_at: Option<Timestamp>, other: &Self, other_ends_at: Option<Timestamp>) -> Ordering {
+    pub fn burn_down_order(
+        &self,
+        ends_at: Option<Timestamp>,
+        other: &Self,
+        other_ends_at: Option<Timestamp>,
+    ) -> Ordering {
         let key = |grant: &Self, ends_at: Option<Timestamp>| {
             (
                 grant.priority,

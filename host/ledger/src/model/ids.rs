@@ -238,14 +238,19 @@ pub(crate) mod short_digest {
         use serde::{Deserialize, Deserializer, Serializer};
 
         #[allow(clippy::ref_option)] // serde's signature.
-        pub(crate) fn serialize<S: Serializer>(digest: &Option<Digest>, serializer: S) -> Result<S::Ok, S::Error> {
+        pub(crate) fn serialize<S: Serializer>(
+            digest: &Option<Digest>,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
             match digest {
                 Some(digest) => super::serialize(digest, serializer),
                 None => serializer.serialize_none(),
             }
         }
 
-        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Digest>, D::Error> {
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+            deserializer: D,
+        ) -> Result<Option<Digest>, D::Error> {
             #[derive(Deserialize)]
             struct Short(#[serde(with = "super")] Digest);
             Ok(Option::<Short>::deserialize(deserializer)?.map(|short| short.0))

@@ -117,6 +117,9 @@ pub struct Terms {
     pub key: TermsKey,
     /// The policy that decides.
     pub policy: PolicyRef,
+    /// What decides, in one digest: the module, the settings, and the zone and the contract in which they are read.
+    #[serde(with = "super::ids::short_digest")]
+    pub digest: Digest,
     /// The settings as they were given.
     pub settings: JsonText,
     /// What the policy made of the settings.
@@ -145,22 +148,142 @@ pub struct Terms {
     pub created_at: Timestamp,
 }
 
-impl Terms {
-    /// The digest of what decides: the module and the settings, with the zone and the contract in which they are read.
-    #[must_use]
-    pub fn digest(&self) -> Digest {
-        let mut text = format!("proviso terms 1\n{}\n{}\n", self.policy.digest, self.settings.as_str());
-        if let Some(zone) = &self.time_zone {
-            text.push_str(zone.name());
-        }
-        text.push('\n');
-        if let Some(Contract { id, start, end }) = &self.contract {
-            // The id comes last: it may hold anything.
-            text.push_str(&format!("{start} {} {id}", end.map_or_else(|| "-".to_owned(), |end| end.to_string())));
-        }
-        Digest::of(text.as_bytes())
-    }
+/// Terms to be bound: what the caller named and what the policy made of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TermsDraft {
+    /// The policy that decides.
+    pub policy: PolicyRef,
+    /// The settings as they were given.
+    pub settings: JsonText,
+    /// What the policy made of the settings.
+    pub prepared: Prepared,
+    /// What of the context the policy reads.
+    pub needs: Needs,
+    /// From when; none means now, and so does a time in the past.
+    pub effective_at: Option<Timestamp>,
+    /// Until when, exclusive.
+    pub ends_at: Option<Timestamp>,
+    /// Whether they decide.
+    pub mode: Mode,
+    /// What decides when the policy faults.
+    pub on_fault: OnFault,
+    /// The contract that they belong to.
+    pub contract: Option<ContractDraft>,
+    /// The zone in which they are read; without it, the customer's.
+    pub time_zone: Option<Zone>,
+    /// The caller's remark.
+    pub note: Option<String>,
+}
 
+/// A contract as terms name it. One that terms of the same owner name already keeps its start and end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContractDraft {
+    /// The caller's name for it.
+    pub id: String,
+    /// When it began; none means when the first of its terms take effect.
+    #[serde(default)]
+    pub start: Option<Timestamp>,
+    /// When it ends, exclusive.
+    #[serde(default)]
+    pub end: Option<Timestamp>,
+}
+
+/// Why terms can't be bound.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TermsError {
+    /// They would end before they begin.
+    #[error("ends_at must be later than {0}")]
+    EndsBeforeStart(Timestamp),
+    /// A contract's start and end stay through amendments.
+    #[error("contract {id} runs from {start}: its start and end can't change")]
+    ContractFixed {
+        /// The contract.
+        id: String,
+        /// Its start.
+        start: Timestamp,
+    },
+    /// A contract would end before it begins.
+    #[error("a contract must end later than it starts, at {0}")]
+    ContractEnds(Timestamp),
+}
+
+impl TermsDraft {
+    /// The terms as they are bound at `at`, beside others of the same owner.
+    ///
+    /// # Errors
+    /// See [`TermsError`].
+    pub fn bind(self, key: TermsKey, at: Timestamp, others: &[Arc<Terms>]) -> Result<Terms, TermsError> {
+        let effective_at = self.effective_at.map_or(at, |from| from.max(at));
+        if self.ends_at.is_some_and(|end| end <= effective_at) {
+            return Err(TermsError::EndsBeforeStart(effective_at));
+        }
+        let contract = match self.contract {
+            Some(draft) => Some(draft.resolve(effective_at, others)?),
+            None => None,
+        };
+        let digest = digest(&self.policy, &self.settings, self.time_zone.as_ref(), contract.as_ref());
+        Ok(Terms {
+            key,
+            digest,
+            policy: self.policy,
+            settings: self.settings,
+            prepared: self.prepared,
+            needs: self.needs,
+            effective_at,
+            ends_at: self.ends_at,
+            mode: self.mode,
+            on_fault: self.on_fault,
+            contract,
+            time_zone: self.time_zone,
+            note: self.note,
+            created_at: at,
+        })
+    }
+}
+
+fn digest(
+    policy: &PolicyRef,
+    settings: &JsonText,
+    zone: Option<&Zone>,
+    contract: Option<&Contract>,
+) -> Digest {
+    let mut text = format!("proviso terms 1\n{}\n{}\n", policy.digest, settings.as_str());
+    if let Some(zone) = zone {
+        text.push_str(zone.name());
+    }
+    text.push('\n');
+    if let Some(Contract { id, start, end }) = contract {
+        // The id comes last: it may hold anything.
+        let end = end.map_or_else(|| "-".to_owned(), |end| end.to_string());
+        text.push_str(&format!("{start} {end} {id}"));
+    }
+    Digest::of(text.as_bytes())
+}
+
+impl ContractDraft {
+    fn resolve(self, effective_at: Timestamp, others: &[Arc<Terms>]) -> Result<Contract, TermsError> {
+        let Self { id, start, end } = self;
+        let known =
+            others.iter().filter_map(|terms| terms.contract.as_ref()).find(|contract| contract.id == id);
+        if let Some(known) = known {
+            let differs =
+                start.is_some_and(|start| start != known.start) || (end.is_some() && end != known.end);
+            return if differs {
+                Err(TermsError::ContractFixed { id, start: known.start })
+            } else {
+                Ok(known.clone())
+            };
+        }
+        let start = start.unwrap_or(effective_at);
+        if end.is_some_and(|end| end <= start) {
+            return Err(TermsError::ContractEnds(start));
+        }
+        Ok(Contract { id, start, end })
+    }
+}
+
+impl Terms {
     /// Whether `at` lies in `effective_at..ends_at`.
     #[must_use]
     pub fn covers(&self, at: Timestamp) -> bool {

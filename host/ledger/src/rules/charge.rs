@@ -108,8 +108,7 @@ impl CustomerState {
         match unfunded {
             Unfunded::Invalid(detail) => Denied::InvalidDecision(detail),
             Unfunded::Refused(refusal, offers) => {
-                let refused =
-                    self.refuse(at, intent, usage, rating.credit.clone(), *refusal, Some(decision));
+                let refused = self.refuse(at, intent, usage, rating.credit.clone(), *refusal, Some(decision));
                 Denied::Refused(Box::new(Refused { rated: Some(rated(rating)), offers, ..refused }))
             }
         }
@@ -117,7 +116,13 @@ impl CustomerState {
 
     /// What a usage draws on. Before the customer existed there was nothing to draw: that counts as its first instant.
     pub(crate) fn using<'a>(&self, credit: &'a CreditType, usage: &'a Usage, now: Timestamp) -> Use<'a> {
-        Use { credit, feature: Some(&usage.feature), occurred_at: self.time_of(usage).min(now), now, barred: &[] }
+        Use {
+            credit,
+            feature: Some(&usage.feature),
+            occurred_at: self.time_of(usage).min(now),
+            now,
+            barred: &[],
+        }
     }
 
     /// When a usage counts as having occurred: not before the customer existed.

@@ -116,13 +116,16 @@ fn roll_over(scratch: &mut Scratch, closed: &mut PeriodClosed, rollover: &Rollov
         priority,
         effective_at: scratch.at,
         expires_at,
-        expires_with_period: with_period
-            .map(|n| closed.period.number.saturating_add(1).saturating_add(n)),
+        expires_with_period: with_period.map(|n| closed.period.number.saturating_add(1).saturating_add(n)),
         cost_basis: older.cost_basis.map(|basis| share(basis, moved, older.amount)),
         ..older
     };
     let (to, credit) = (newer.id, newer.credit.clone());
-    if follows { scratch.add_unchecked(newer) } else { scratch.add(newer)? }
+    if follows {
+        scratch.add_unchecked(newer)
+    } else {
+        scratch.add(newer)?
+    }
     scratch.step(&credit, Book::Grant(grant), Book::Grant(to), amount)?;
     closed.rolled.push(Rolled { from: grant, to, held_share, held_limit });
     Ok(())
@@ -139,7 +142,9 @@ fn expire_with_period(scratch: &mut Scratch, closed: &mut PeriodClosed) -> Resul
         .state
         .grants
         .iter()
-        .filter(|state| state.status == GrantStatus::Live && state.grant.expires_with_period.is_some_and(ends))
+        .filter(|state| {
+            state.status == GrantStatus::Live && state.grant.expires_with_period.is_some_and(ends)
+        })
         .map(|state| state.grant.id)
         .collect();
     for id in ending {

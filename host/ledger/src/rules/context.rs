@@ -59,7 +59,8 @@ impl CustomerState {
             occurred_at: zone.moment(asked.usage.occurred_at),
             purpose: asked.purpose,
             late: found.as_ref().is_some_and(|found| found.is_past),
-            period: found.map_or_else(|| self.period_view(&zone, at), |found| view_of_period(found.period, &zone)),
+            period: found
+                .map_or_else(|| self.period_view(&zone, at), |found| view_of_period(found.period, &zone)),
         }
     }
 
@@ -107,7 +108,12 @@ impl CustomerState {
     ///
     /// Returns none without a running period.
     #[must_use]
-    pub fn closing_view(&self, terms: &Terms, at: Timestamp, reason: CloseReason) -> Option<(Closing, Context)> {
+    pub fn closing_view(
+        &self,
+        terms: &Terms,
+        at: Timestamp,
+        reason: CloseReason,
+    ) -> Option<(Closing, Context)> {
         let zone = terms.zone(self);
         let running = self.period.as_ref()?;
         let period = view_of_period(&Period { end: Some(at), ..running.clone() }, &zone);
@@ -147,7 +153,12 @@ impl CustomerState {
                     self.balance_view(balance, available)
                 })
                 .collect(),
-            grants: self.grants.iter().filter(|grant| grant.is_usable(at)).map(|grant| self.grant_view(grant)).collect(),
+            grants: self
+                .grants
+                .iter()
+                .filter(|grant| grant.is_usable(at))
+                .map(|grant| self.grant_view(grant))
+                .collect(),
             counters: self.customer_counter_values(counters, terms.time_zone.as_ref(), counted, counted_at),
             ..self.base_context(terms, at)
         }

@@ -40,7 +40,9 @@ impl CustomerState {
     ) -> Vec<Counted> {
         let local = zone.cloned().unwrap_or_else(|| self.zone());
         let value = |counter: &Counter| match counter.scope {
-            Scope::Customer => self.counters.value(&counter.key(zone), counter.window.id(at, period, &local), ""),
+            Scope::Customer => {
+                self.counters.value(&counter.key(zone), counter.window.id(at, period, &local), "")
+            }
             Scope::Entity | Scope::Attribute(_) => Counted::default(),
         };
         counters.iter().map(value).collect()

@@ -7,7 +7,7 @@ use crate::{
         customer::Profile,
         entitlement::Override,
         ids::{Key, TermsId},
-        terms::{Owner, Terms, TermsKey},
+        terms::{Owner, TermsDraft, TermsKey},
         time::Timestamp,
     },
     state::{CustomerState, Draft},
@@ -44,18 +44,13 @@ impl CustomerState {
     ///
     /// # Errors
     /// [`Rejection::CustomerClosed`]; an end that is not after the start; too many terms.
-    pub fn bind_terms(&self, at: Timestamp, mut terms: Terms) -> Result<Draft, Rejection> {
+    pub fn bind_terms(&self, at: Timestamp, draft: TermsDraft) -> Result<Draft, Rejection> {
         self.require_open()?;
-        terms.effective_at = terms.effective_at.max(at);
-        if terms.ends_at.is_some_and(|end| end <= terms.effective_at) {
-            return Err(Rejection::NotLater("ends_at", terms.effective_at));
-        }
         if self.terms.len() >= MOST_LIVE {
             return Err(Rejection::TooMany(self.terms.len(), "terms"));
         }
-        terms.key = TermsKey { owner: Owner::Customer, id: TermsId { entry: self.seq + 1, index: 0 } };
-        terms.created_at = at;
-        Ok(Draft::new(Event::TermsBound(Arc::new(terms))))
+        let key = TermsKey { owner: Owner::Customer, id: TermsId { entry: self.seq + 1, index: 0 } };
+        Ok(Draft::new(Event::TermsBound(Arc::new(draft.bind(key, at, &self.terms)?))))
     }
 
     /// The entry that gives the customer's terms an end.

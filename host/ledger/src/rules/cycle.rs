@@ -103,7 +103,6 @@ impl CustomerState {
 
 /// `amount × time / whole`, rounded down.
 pub(crate) fn part(amount: Credits, time: i64, whole: i64) -> Credits {
-    let time = Credits::new(Decimal::from_units(i128::from(time.max(0))));
-    let whole = Credits::new(Decimal::from_units(i128::from(whole.max(1))));
-    amount.mul_div(time, whole, Rounding::Down).unwrap_or(amount)
+    let units = |time: i64| Decimal::from_units(i128::from(time));
+    amount.mul_div(units(time.max(0)), units(whole.max(1)), Rounding::Down).unwrap_or(amount)
 }

@@ -87,7 +87,9 @@ impl CustomerState {
         };
         let then = self.grants.iter().filter(fits).filter(move |grant| grant.was_usable(using.occurred_at));
         let since = self.grants.iter().filter(fits).filter(move |grant| {
-            using.occurred_at < using.now && grant.is_usable(using.now) && !grant.was_usable(using.occurred_at)
+            using.occurred_at < using.now
+                && grant.is_usable(using.now)
+                && !grant.was_usable(using.occurred_at)
         });
         let then = then.map(|grant| (grant, grant.left_then()));
         then.chain(since.map(|grant| (grant, grant.remaining))).filter(|(_, amount)| amount.is_positive())
@@ -95,7 +97,12 @@ impl CustomerState {
 
     /// Draws `cost` in the policy's order first and in burn-down order then. Returns the draws, each with whether it takes
     /// what expired, and what they leave.
-    pub(crate) fn draw(&self, using: Use<'_>, cost: Credits, first: &[GrantId]) -> (Vec<(Draw, bool)>, Credits) {
+    pub(crate) fn draw(
+        &self,
+        using: Use<'_>,
+        cost: Credits,
+        first: &[GrantId],
+    ) -> (Vec<(Draw, bool)>, Credits) {
         let mut left = cost;
         let mut draws = Vec::with_capacity(1);
         let preferred = first.iter().filter_map(|id| self.drawable(using).find(|(g, _)| g.grant.id == *id));
@@ -158,7 +165,8 @@ impl CustomerState {
                 refused(refusal, offers.iter().cloned().map(Offer::from).collect())
             }
             Some(Overage::Allow(limit)) => {
-                let drawn = self.accounts.get(&rating.credit).map_or(Credits::ZERO, |account| account.overage);
+                let drawn =
+                    self.accounts.get(&rating.credit).map_or(Credits::ZERO, |account| account.overage);
                 if drawn.saturating_add(shortfall) > *limit {
                     let detail = format!(
                         "{shortfall} credits are missing; with the outstanding overage of {drawn} that is over the \
@@ -169,8 +177,9 @@ impl CustomerState {
                 Ok(Beyond::Overage)
             }
             Some(Overage::TopUp(top_up)) => {
-                let grant =
-                    self.top_up_grant(using.now, &rating.credit, shortfall, top_up).map_err(Unfunded::Invalid)?;
+                let grant = self
+                    .top_up_grant(using.now, &rating.credit, shortfall, top_up)
+                    .map_err(Unfunded::Invalid)?;
                 let rest = grant.amount.saturating_sub(shortfall);
                 let settles = match settle_from {
                     SettleFrom::Purchases => rest.min(self.outstanding(&rating.credit)),

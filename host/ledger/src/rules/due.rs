@@ -81,7 +81,8 @@ impl CustomerState {
             grants.push(id);
             credit.get_or_insert_with(|| state.grant.credit.clone());
             if !state.remaining.is_zero() {
-                let transfer = Transfer::new(&state.grant.credit, Book::Grant(id), Book::Expired, state.remaining);
+                let transfer =
+                    Transfer::new(&state.grant.credit, Book::Grant(id), Book::Expired, state.remaining);
                 transfers.push(transfer);
             }
         }

@@ -83,7 +83,8 @@ impl CustomerState {
             metadata: request.metadata,
         };
         self.check_grant(&grant, at)?;
-        let mut transfers = vec![Transfer::new(&grant.credit, Book::Issued, Book::Grant(grant.id), grant.amount)];
+        let mut transfers =
+            vec![Transfer::new(&grant.credit, Book::Issued, Book::Grant(grant.id), grant.amount)];
         let pays = grant.is_purchase() && grant.features.is_empty() && grant.effective_at <= at;
         if pays && terms.settle_from == SettleFrom::Purchases {
             let owed = self.outstanding(&grant.credit).min(grant.amount);

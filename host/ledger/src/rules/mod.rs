@@ -12,4 +12,5 @@ pub mod grants;
 pub mod opening;
 pub mod rejection;
 pub mod reservation;
+pub mod retry;
 mod scratch;

@@ -69,35 +69,23 @@ impl CustomerState {
             None if self.accounts.is_empty() => default_credit(),
             None => self.main_credit(),
         };
-        let NextPeriod { period, reason, cycle, allowance } = next;
-        let mut opened = PeriodOpened {
-            reason,
-            period,
-            cycle: cycle.cycle.clone(),
-            retried: false,
-            allowance,
-            decision,
-            grants: Vec::new(),
-            whole: Vec::new(),
-            carried: Vec::new(),
-            settled: Vec::new(),
-            notes: Vec::new(),
-        };
+        let (mut opened, cycle) = PeriodOpened::begin(next, decision);
         let mut scratch = Scratch::new(self, at);
-        carry_out(&mut scratch, &mut opened, cycle, outcome).map_err(Denied::InvalidDecision)?;
+        // The ends of grants are counted from the period that begins.
+        scratch.state.period = Some(opened.period.clone());
+        begin_grants(&mut scratch, &mut opened, cycle, outcome).map_err(Denied::InvalidDecision)?;
         opened.grants = scratch.grants;
         Ok(Draft::moving(Event::PeriodOpened(Box::new(opened)), main_credit, scratch.transfers))
     }
 }
 
-fn carry_out(
+/// Carries out what a period begins with.
+pub(super) fn begin_grants(
     scratch: &mut Scratch,
     opened: &mut PeriodOpened,
     mut cycle: CycleAt,
     outcome: OpenOutcome,
 ) -> Result<(), String> {
-    // The ends of grants are counted from the period that begins.
-    scratch.state.period = Some(opened.period.clone());
     for new in outcome.issue {
         issue(scratch, opened, &mut cycle, new)?;
     }
@@ -135,7 +123,8 @@ fn issue(
     if amount.is_zero() && limit.is_zero() {
         return Ok(());
     }
-    let effective_at = new.effective_at.unwrap_or(scratch.at).max(scratch.at);
+    // One that is made good begins when it should have.
+    let effective_at = new.effective_at.map_or(opened.period.start, |from| from.max(opened.period.start));
     let Expiry { at: expires_at, with_period } = new.expires;
     let grant = Grant {
         id: scratch.next_id()?,
@@ -170,7 +159,9 @@ pub(crate) const fn is_allowance(category: Category) -> bool {
 /// they come back: as much as the allowance would have been larger.
 fn reduce(cycle: &mut CycleAt, credit: &CreditType, amount: Credits, free: Credits) -> Reduced {
     let of = |list: &mut Vec<(CreditType, Credits)>| {
-        list.iter_mut().find(|(other, _)| other == credit).map(|(_, sum)| std::mem::replace(sum, Credits::ZERO))
+        list.iter_mut()
+            .find(|(other, _)| other == credit)
+            .map(|(_, sum)| std::mem::replace(sum, Credits::ZERO))
     };
     let given = of(&mut cycle.given).unwrap_or_default();
     let counted = given.above(free);

@@ -5,6 +5,7 @@ use crate::{
     model::{
         amounts::Credits,
         ids::{GrantId, ReservationId},
+        terms::TermsError,
         time::Timestamp,
     },
 };
@@ -33,6 +34,9 @@ pub enum Rejection {
     /// The terms ended before.
     #[error("these terms ended at {0}")]
     TermsEnded(Timestamp),
+    /// Terms can't be bound.
+    #[error(transparent)]
+    Terms(#[from] TermsError),
     /// A time that must lie ahead does not.
     #[error("{0} must be later than {1}")]
     NotLater(&'static str, Timestamp),
@@ -54,6 +58,9 @@ pub enum Rejection {
     /// Nothing of that period is left to be made good.
     #[error("period {0} has nothing that a fault left undone")]
     NothingMissed(u32),
+    /// What a fault left undone of a period fails again.
+    #[error("the terms in force still fail for period {0}")]
+    StillFails(u32),
     /// The customer has no plan, so there is no period to close.
     #[error("the customer has no plan with an interval, so there is no period to reset")]
     NoPeriod,

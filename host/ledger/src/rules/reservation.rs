@@ -119,7 +119,13 @@ impl CustomerState {
     ///
     /// # Errors
     /// [`Denied::InvalidDecision`] for a rating that can't be carried out; a reservation that is closed, or never was.
-    pub fn commit(&self, at: Timestamp, id: ReservationId, usage: Usage, decision: Decision) -> Result<Draft, Denied> {
+    pub fn commit(
+        &self,
+        at: Timestamp,
+        id: ReservationId,
+        usage: Usage,
+        decision: Decision,
+    ) -> Result<Draft, Denied> {
         let reservation = self.open_reservation(id)?;
         let Decision { record, rating, overage, counters, settle_from } = decision;
         if rating.credit != reservation.credit {

@@ -91,7 +91,9 @@ impl CustomerState {
             );
             let left = account.issued.checked_add(account.overage);
             if left.is_none() || left != right {
-                let side = |side: Option<Credits>| side.map_or_else(|| "out of range".to_owned(), |sum| sum.to_string());
+                let side = |side: Option<Credits>| {
+                    side.map_or_else(|| "out of range".to_owned(), |sum| sum.to_string())
+                };
                 let detail = format!("issued + overage = {}, the other books = {}", side(left), side(right));
                 return Err((credit.clone(), detail));
             }

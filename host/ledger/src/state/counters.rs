@@ -30,13 +30,13 @@ impl Counters {
     #[must_use]
     pub fn value(&self, key: &CounterKey, id: WindowId, subject: &str) -> Counted {
         let Some(windows) = self.0.get(key) else { return Counted::default() };
-        windows
-            .range(key.window.span(id))
-            .filter_map(|(_, subjects)| subjects.get(subject))
-            .fold(Counted::default(), |sum, one| Counted {
+        windows.range(key.window.span(id)).filter_map(|(_, subjects)| subjects.get(subject)).fold(
+            Counted::default(),
+            |sum, one| Counted {
                 used: sum.used.saturating_add(one.used),
                 held: sum.held.saturating_add(one.held),
-            })
+            },
+        )
     }
 
     /// Adds a count, or takes it back.
@@ -88,7 +88,9 @@ impl Counters {
             };
             if windows.first_key_value().is_some_and(|(id, _)| *id < first) {
                 // Held parts stay: their reservations will take them back.
-                windows.retain(|id, subjects| *id >= first || subjects.values().any(|total| !total.held.is_zero()));
+                windows.retain(|id, subjects| {
+                    *id >= first || subjects.values().any(|total| !total.held.is_zero())
+                });
             }
             !windows.is_empty()
         });

@@ -81,7 +81,9 @@ impl GrantState {
     /// Whether a usage that occurred at `at` could have drawn it, or the grant that its credits came from.
     #[must_use]
     pub fn was_usable(&self, at: Timestamp) -> bool {
-        self.usable_since <= at && self.status != GrantStatus::Voided && self.ended_at.is_none_or(|end| at < end)
+        self.usable_since <= at
+            && self.status != GrantStatus::Voided
+            && self.ended_at.is_none_or(|end| at < end)
     }
 
     /// What a usage that occurred while it was live may draw of it.
@@ -118,7 +120,9 @@ impl CustomerState {
         let period = self.period.as_ref()?;
         let end = period.end?;
         match number.checked_sub(period.number) {
-            None => self.past.iter().find(|past| past.period.number == number).and_then(|past| past.period.end),
+            None => {
+                self.past.iter().find(|past| past.period.number == number).and_then(|past| past.period.end)
+            }
             Some(0) => Some(end),
             Some(after) => self.profile.as_ref()?.schedule()?.nth_after(end, after - 1),
         }
@@ -133,7 +137,9 @@ impl CustomerState {
         let schedule = self.profile.as_ref().and_then(crate::model::customer::Profile::schedule);
         let Some(schedule) = schedule else { return period.number };
         // Few boundaries lie between: a grant that becomes usable in a thousand periods counts as one that does so in the last.
-        let ahead = (0..1_000).take_while(|n| schedule.nth_after(end, *n).is_some_and(|boundary| boundary <= at)).count();
+        let ahead = (0..1_000)
+            .take_while(|n| schedule.nth_after(end, *n).is_some_and(|boundary| boundary <= at))
+            .count();
         period.number.saturating_add(1).saturating_add(u32::try_from(ahead).unwrap_or(0))
     }
 }

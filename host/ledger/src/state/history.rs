@@ -87,7 +87,9 @@ impl CustomerState {
         }
         let past = self.past.iter().find(|past| past.period.end.is_none_or(|end| at < end));
         match (past, &self.period) {
-            (Some(past), _) => Some(PeriodAt { period: &past.period, plan: past.plan.as_ref(), is_past: true }),
+            (Some(past), _) => {
+                Some(PeriodAt { period: &past.period, plan: past.plan.as_ref(), is_past: true })
+            }
             (None, Some(period)) => Some(PeriodAt { period, plan: self.plan(), is_past: false }),
             (None, None) => None,
         }

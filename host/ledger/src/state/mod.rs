@@ -8,7 +8,7 @@ pub(crate) mod moves;
 
 pub use counters::Counters;
 pub use grants::{GrantState, GrantStatus, Incoming, Onward};
-pub use history::{Meanwhile, Missed, PastPeriod};
+pub use history::{Meanwhile, Missed, MissedCall, PastPeriod, PeriodAt};
 
 use crate::{
     journal::{self, ChainHash, Count, Cycle, Event, Given, Period},

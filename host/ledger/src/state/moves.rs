@@ -67,7 +67,8 @@ impl CustomerState {
 
     /// Puts the ends of grants right that follow a period, after anchor, zone, interval or period changed.
     pub(crate) fn refresh_ends(&mut self) {
-        let ends: Vec<Option<Timestamp>> = self.grants.iter().map(|state| self.grant_end(&state.grant)).collect();
+        let ends: Vec<Option<Timestamp>> =
+            self.grants.iter().map(|state| self.grant_end(&state.grant)).collect();
         let mut moved = false;
         for (state, end) in self.grants.iter_mut().zip(ends) {
             // What has ended stays ended.
@@ -85,7 +86,12 @@ impl CustomerState {
         self.grants.iter_mut().find(|grant| grant.grant.id == id).ok_or_else(|| format!("no grant {id}"))
     }
 
-    pub(crate) fn end_grant(&mut self, id: GrantId, status: GrantStatus, at: Timestamp) -> Result<(), String> {
+    pub(crate) fn end_grant(
+        &mut self,
+        id: GrantId,
+        status: GrantStatus,
+        at: Timestamp,
+    ) -> Result<(), String> {
         let grant = self.grant_mut(id)?;
         grant.status = status;
         grant.ended_at = Some(at);
@@ -219,11 +225,14 @@ impl CustomerState {
 
     /// Counts what came back to an ended grant against the limits of where it goes on to, and against what its period gave.
     fn note_return(&mut self, id: GrantId, transfer: &Transfer) -> Result<(), String> {
-        let Some(grant) = self.grant(id).filter(|grant| grant.status == GrantStatus::Expired) else { return Ok(()) };
+        let Some(grant) = self.grant(id).filter(|grant| grant.status == GrantStatus::Expired) else {
+            return Ok(());
+        };
         let allowance_of = grant.allowance_of;
         let mut kept = Credits::ZERO;
         if let Some(flow) = self.flow(grant, transfer.amount) {
-            if let Some(limit) = self.grant_mut(id)?.onward.as_mut().and_then(|onward| onward.limit.as_mut()) {
+            if let Some(limit) = self.grant_mut(id)?.onward.as_mut().and_then(|onward| onward.limit.as_mut())
+            {
                 *limit = less(*limit, flow.shared)?;
             }
             let target = self.grant_mut(flow.to)?;
@@ -251,7 +260,9 @@ impl CustomerState {
 
     /// Whether no running total leaves its range; all else that a transfer needs is given by how drafts are made.
     pub(crate) fn totals_fit(&self, transfers: &[Transfer]) -> bool {
-        let Some(moved) = Credits::checked_sum(transfers.iter().map(|transfer| transfer.amount)) else { return false };
+        let Some(moved) = Credits::checked_sum(transfers.iter().map(|transfer| transfer.amount)) else {
+            return false;
+        };
         transfers.iter().all(|transfer| {
             let account = self.accounts.get(&transfer.credit).copied().unwrap_or_default();
             [account.issued, account.spent, account.expired, account.voided, account.overage]
@@ -262,7 +273,11 @@ impl CustomerState {
 }
 
 /// Takes an amount out of a hold.
-pub(crate) fn take_hold(reservation: &mut ReservationState, grant: GrantId, amount: Credits) -> Result<(), String> {
+pub(crate) fn take_hold(
+    reservation: &mut ReservationState,
+    grant: GrantId,
+    amount: Credits,
+) -> Result<(), String> {
     let mut left = amount;
     for (held, hold) in &mut reservation.holds {
         if *held == grant {

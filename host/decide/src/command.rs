@@ -1,0 +1,239 @@
+//! What can be asked of a customer, and what comes back.
+
+use proviso_ledger::{
+    journal::{Entry, Line, Offer},
+    model::{
+        amounts::{Credits, Quantity},
+        answers::{Allowance, Suggestion},
+        entitlement::Override,
+        grant::CreditType,
+        ids::{CustomerId, Digest, GrantId, IdempotencyKey, Key, ReservationId, TermsId},
+        terms::{PolicyRef, TermsDraft},
+        time::{Timestamp, Zone},
+        view::BalanceView,
+    },
+    rules::grants::GrantRequest,
+    state::{CustomerState, Origin},
+};
+use std::sync::Arc;
+
+/// An idempotency key with the digest of the request it came with.
+pub type Idempotency = (IdempotencyKey, Digest);
+
+/// A request for one customer.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// For whom.
+    pub customer: CustomerId,
+    /// What.
+    pub command: Command,
+    /// Who asks, under which key.
+    pub origin: Origin,
+}
+
+/// What is asked. `Check`, `Read` and `Sweep` write nothing of their own; what is due by time is written first in any case.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// Create or change the customer.
+    Configure(Box<CustomerChange>),
+    /// Close the customer.
+    Close,
+    /// Bind terms to the customer.
+    BindTerms(Box<TermsDraft>),
+    /// Give the customer's terms an end: now, when none is given.
+    EndTerms(TermsId, Option<Timestamp>),
+    /// Set an entitlement apart from the plan.
+    SetOverride(Override),
+    /// Take a feature's overrides back.
+    RemoveOverride(Key),
+    /// Grant credits.
+    Grant(Box<GrantRequest>),
+    /// Void what a grant has left.
+    Void(GrantId),
+    /// Correct a balance.
+    Adjust {
+        /// The credit type.
+        credit: CreditType,
+        /// Above zero gives, below takes.
+        amount: Credits,
+        /// Why.
+        reason: String,
+    },
+    /// End the period now and begin the next.
+    Reset {
+        /// Whether periods are counted from now on.
+        anchor_now: bool,
+    },
+    /// Make good what a fault left undone when this period began or ended.
+    RetryPeriod(u32),
+    /// Charge a usage.
+    Charge(Box<UsageRequest>),
+    /// What a charge would do.
+    Check(Box<UsageRequest>),
+    /// Set credits aside.
+    Reserve(Box<UsageRequest>, Ttl),
+    /// Charge a reservation's actual usage.
+    Commit(ReservationId, Box<ActualUsage>),
+    /// Give a reservation back.
+    Release(ReservationId),
+    /// Move a reservation's end to so much from now.
+    Extend(ReservationId, Ttl),
+    /// The state as it is now.
+    Read,
+    /// What is due, as the sweeper found it.
+    Sweep,
+}
+
+/// How long a reservation holds, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ttl(u32);
+
+impl Ttl {
+    /// What a reservation without one gets.
+    pub const DEFAULT: Self = Self(900);
+    /// The longest.
+    pub const LONGEST: u32 = 86_400;
+
+    /// So many seconds.
+    ///
+    /// Returns none outside 1 to 86,400.
+    #[must_use]
+    pub fn new(seconds: u32) -> Option<Self> {
+        (1..=Self::LONGEST).contains(&seconds).then_some(Self(seconds))
+    }
+
+    /// When it ends that begins at `at`.
+    #[must_use]
+    pub fn after(self, at: Timestamp) -> Timestamp {
+        at.plus_micros(i64::from(self.0) * Timestamp::SECOND)
+    }
+}
+
+/// A usage as a caller reports it.
+#[derive(Debug, Clone)]
+pub struct UsageRequest {
+    /// The feature that was used.
+    pub feature: Key,
+    /// How much of what, sorted by name; names are unique.
+    pub quantities: Vec<(String, Quantity)>,
+    /// What else is known of it, sorted by name; names are unique.
+    pub attributes: Vec<(String, String)>,
+    /// The user, team or agent under the customer who used it.
+    pub entity: Option<Key>,
+    /// When it was used; none means now.
+    pub occurred_at: Option<Timestamp>,
+}
+
+/// What a reservation came to: the rest is as it was reserved.
+#[derive(Debug, Clone)]
+pub struct ActualUsage {
+    /// The actual quantities, sorted by name.
+    pub quantities: Vec<(String, Quantity)>,
+    /// Attributes that replace those of the reservation, when given.
+    pub attributes: Option<Vec<(String, String)>>,
+}
+
+/// What a change does to a field.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Change<T> {
+    /// It stays as it is.
+    #[default]
+    Keep,
+    /// It becomes empty, or what it defaults to.
+    Clear,
+    /// It becomes this.
+    Set(T),
+}
+
+impl<T> Change<T> {
+    /// The field after the change.
+    #[must_use]
+    pub fn apply(self, before: Option<T>) -> Option<T> {
+        match self {
+            Self::Keep => before,
+            Self::Clear => None,
+            Self::Set(value) => Some(value),
+        }
+    }
+}
+
+/// How a customer is created or changed.
+#[derive(Debug, Clone, Default)]
+pub struct CustomerChange {
+    /// For people; defaults to the customer's key.
+    pub name: Change<String>,
+    /// The plan.
+    pub plan: Change<Key>,
+    /// The zone in which periods and days are counted; defaults to UTC.
+    pub time_zone: Change<Zone>,
+    /// From where periods are counted; defaults to when the customer was created.
+    pub anchor: Change<Timestamp>,
+    /// The caller's data, which policies may read, sorted by name.
+    pub attributes: Change<Vec<(String, String)>>,
+    /// The customer's ids elsewhere, sorted by name.
+    pub external_ids: Change<Vec<(String, String)>>,
+    /// With another plan: how its allowance is reduced by what was given in the cycle.
+    pub allowance: Allowance,
+    /// The tag that the profile must have for the change to be made.
+    pub expected: Option<Digest>,
+}
+
+/// What comes back.
+#[derive(Debug, Clone)]
+pub enum Reply {
+    /// The entry that carries the request out, or records its refusal.
+    Entry(Outcome),
+    /// What a charge would do.
+    Check(Box<CheckOutcome>),
+    /// The state.
+    State(Arc<CustomerState>),
+    /// The customer as configured.
+    Configured {
+        /// The state.
+        state: Arc<CustomerState>,
+        /// Whether the customer is new.
+        created: bool,
+    },
+}
+
+/// A durable outcome.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The entry.
+    pub entry: Arc<Entry>,
+    /// Whether it was there already, for an earlier request with the same key.
+    pub replayed: bool,
+}
+
+/// What a charge would do now.
+#[derive(Debug, Clone)]
+pub struct CheckOutcome {
+    /// Whether it would be charged.
+    pub allowed: bool,
+    /// `ok`, or the code of the refusal.
+    pub reason: String,
+    /// For people.
+    pub detail: String,
+    /// The cost, when it could be rated.
+    pub cost: Option<Credits>,
+    /// The credit type.
+    pub credit: CreditType,
+    /// The explanation of the cost.
+    pub lines: Vec<Line>,
+    /// What may be bought to go on.
+    pub offers: Vec<Offer>,
+    /// What to change.
+    pub suggestions: Vec<Suggestion>,
+    /// The earliest time at which asking again can help.
+    pub retry_at: Option<Timestamp>,
+    /// The balance as the feature sees it.
+    pub balance: BalanceView,
+    /// When the period ends.
+    pub next_reset_at: Option<Timestamp>,
+    /// The number of the ended period that the usage occurred in.
+    pub late: Option<u32>,
+    /// Who decided.
+    pub policy: Option<PolicyRef>,
+    /// Whether a fault put other terms, or none, in the place of those in force.
+    pub degraded: bool,
+}

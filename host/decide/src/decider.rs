@@ -1,0 +1,267 @@
+//! One request, decided in memory: what is due first, then the command, with policies asked in between.
+
+use crate::{
+    DecideError, Journal,
+    catalog::{Plan, Plans},
+    command::{Command, Outcome, Reply, Request, UsageRequest},
+    policy::Policies,
+};
+use proviso_ledger::{
+    journal::CloseReason,
+    model::{
+        answers::Allowance,
+        entitlement::{self, Entitlement, Source},
+        ids::{Digest, Key},
+        terms::{self, OnFault, Owner, Terms, TermsKey},
+        time::Timestamp,
+        usage::Usage,
+    },
+    rules::{due::Due, grants::GrantTerms, rejection::Denied},
+    state::{CustomerState, Draft},
+};
+use std::sync::Arc;
+
+/// How far ahead of the host's clock a usage may lie: 5 minutes, in microseconds.
+const AHEAD: i64 = 300 * Timestamp::SECOND;
+
+/// What a request needs to be decided.
+pub struct Decider<'a> {
+    /// The plans and their terms, as of the instant of the decision.
+    pub plans: &'a dyn Plans,
+    /// The policies.
+    pub policies: Policies<'a>,
+    /// The host's clock.
+    pub now: Timestamp,
+    /// How old a usage may be, in microseconds; at most [`proviso_ledger::state::LATE_WINDOW`].
+    pub late_window: i64,
+}
+
+/// Why a request is not decided yet, or at all.
+#[derive(Debug)]
+pub enum Stop {
+    /// This module must be loaded first.
+    Need(Digest),
+    /// It can't be carried out.
+    Error(DecideError),
+    /// The state was left in pieces by a defect: drop it.
+    Defect(DecideError),
+}
+
+impl<E: Into<DecideError>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+impl Decider<'_> {
+    /// Decides one request. Entries for what was due stay valid when the request itself is refused.
+    ///
+    /// # Errors
+    /// See [`Stop`].
+    pub fn decide(
+        &self,
+        state: &mut CustomerState,
+        request: &Request,
+        journal: &mut Journal,
+    ) -> Result<Reply, Stop> {
+        let exists = state.profile.is_some();
+        if !exists && !matches!(request.command, Command::Configure(_)) {
+            return Err(DecideError::CustomerNotFound(state.customer.clone()).into());
+        }
+        self.catch_up(state, journal)?;
+        let at = self.now.max(state.at);
+        match &request.command {
+            Command::Read | Command::Sweep => Ok(Reply::State(Arc::new(state.clone()))),
+            Command::Check(usage) => self.check(state, usage, at),
+            Command::Configure(change) => self.configure(state, change, &request.origin, at, journal),
+            Command::Reset { anchor_now } => self.reset(state, *anchor_now, &request.origin, at, journal),
+            Command::Close => self.close_customer(state, &request.origin, at, journal),
+            Command::RetryPeriod(number) => self.retry(state, *number, &request.origin, at, journal),
+            command => {
+                let mut draft = self.draft(state, command, at)?;
+                draft.origin.clone_from(&request.origin);
+                let entry = journal.seal(state, at, draft)?;
+                Ok(Reply::Entry(Outcome { entry, replayed: false }))
+            }
+        }
+    }
+
+    /// Writes all that is due by now, each at its own instant.
+    fn catch_up(&self, state: &mut CustomerState, journal: &mut Journal) -> Result<(), Stop> {
+        while let Some((due_at, due)) = state.next_due() {
+            if due_at > self.now.max(state.at) {
+                break;
+            }
+            let at = due_at.max(state.at);
+            let draft = match due {
+                Due::ReservationExpiry(id) => state.expire_reservation(id)?,
+                Due::GrantExpiry => state.expire_grants(at),
+                Due::PeriodEnd => self.close_period(state, at, CloseReason::Scheduled)?,
+                Due::PeriodStart(reason) => self.open_period(state, at, reason, Allowance::Carry)?,
+            };
+            journal.seal(state, at, draft)?;
+        }
+        self.make_good(state, journal)
+    }
+
+    /// The draft of a command that is one entry.
+    fn draft(&self, state: &CustomerState, command: &Command, at: Timestamp) -> Result<Draft, Stop> {
+        Ok(match command {
+            Command::Charge(usage) => {
+                let usage = self.usage(state, usage, at)?;
+                self.charge(state, usage, at)?
+            }
+            Command::Reserve(usage, ttl) => {
+                let usage = self.usage(state, usage, at)?;
+                self.reserve(state, usage, at, ttl.after(at))?
+            }
+            Command::Commit(id, actual) => {
+                let mut usage = state.open_reservation(*id)?.usage.clone();
+                usage.quantities.clone_from(&actual.quantities);
+                if let Some(attributes) = &actual.attributes {
+                    usage.attributes.clone_from(attributes);
+                }
+                self.commit(state, *id, usage, at)?
+            }
+            Command::Release(id) => state.release(*id)?,
+            Command::Extend(id, ttl) => state.extend_reservation(at, *id, ttl.after(at))?,
+            Command::Grant(grant) => state.give(at, (**grant).clone(), &self.grant_terms(state, at))?,
+            Command::Void(id) => state.void(*id)?,
+            Command::Adjust { credit, amount, reason } => {
+                state.adjust(at, credit.clone(), *amount, reason.clone())?
+            }
+            Command::BindTerms(terms) => state.bind_terms(at, (**terms).clone())?,
+            Command::EndTerms(id, ends_at) => state.end_terms(at, *id, ends_at.unwrap_or(at))?,
+            Command::SetOverride(exception) => state.set_override(exception.clone())?,
+            Command::RemoveOverride(feature) => state.remove_override(feature.clone()),
+            Command::Configure(_)
+            | Command::Close
+            | Command::Reset { .. }
+            | Command::RetryPeriod(_)
+            | Command::Check(_)
+            | Command::Read
+            | Command::Sweep => {
+                return Err(DecideError::Internal("a command without a draft".to_owned()).into());
+            }
+        })
+    }
+
+    /// The usage with its time checked or set, if the customer may use the feature at all.
+    pub(crate) fn usage(
+        &self,
+        state: &CustomerState,
+        request: &UsageRequest,
+        at: Timestamp,
+    ) -> Result<Usage, Stop> {
+        let occurred_at = match request.occurred_at {
+            None => at,
+            Some(time) if time.0.saturating_sub(AHEAD) > at.0 => {
+                return Err(DecideError::OccurredInFuture(at).into());
+            }
+            Some(time) if time.0 < at.0.saturating_sub(self.late_window) => {
+                return Err(DecideError::OccurredTooOld(at.plus_micros(-self.late_window)).into());
+            }
+            Some(time) => time,
+        };
+        let of_plan = state.plan().and_then(|plan| self.plans.plan(plan));
+        let of_plan = of_plan.and_then(|plan| plan.entitlements.get(&request.feature));
+        let source = match entitlement::evaluate(&request.feature, at, &state.overrides, of_plan) {
+            (source, Some(Entitlement::Boolean { value: false })) => source,
+            _ => {
+                return Ok(Usage {
+                    feature: request.feature.clone(),
+                    quantities: request.quantities.clone(),
+                    attributes: request.attributes.clone(),
+                    entity: request.entity.clone(),
+                    occurred_at,
+                });
+            }
+        };
+        let by = if source == Source::Override { "override" } else { "plan" };
+        Err(DecideError::NotEntitled(request.feature.clone(), by).into())
+    }
+
+    /// The plan of that name.
+    pub(crate) fn known_plan(&self, plan: &Key) -> Result<&Plan, Stop> {
+        self.plans.plan(plan).ok_or_else(|| DecideError::PlanNotFound(plan.clone()).into())
+    }
+
+    /// The terms in force at `at` of a customer on `plan`: its own win over the plan's.
+    pub(crate) fn terms_at(
+        &self,
+        state: &CustomerState,
+        plan: Option<&Key>,
+        at: Timestamp,
+    ) -> Option<Arc<Terms>> {
+        let own = terms::in_force(&state.terms, at);
+        own.or_else(|| terms::in_force(self.plan_terms(plan), at)).cloned()
+    }
+
+    /// The terms that decide about a usage: those in force when it occurred, or else those of now.
+    pub(crate) fn terms_for(
+        &self,
+        state: &CustomerState,
+        usage: &Usage,
+        at: Timestamp,
+    ) -> Result<Arc<Terms>, Stop> {
+        let time = state.time_of(usage).min(at);
+        let plan = state.period_at(time).map_or_else(|| state.plan(), |found| found.plan);
+        self.terms_at(state, plan, time)
+            .or_else(|| self.terms_at(state, state.plan(), at))
+            .ok_or_else(|| DecideError::NoTermsInForce.into())
+    }
+
+    pub(crate) fn plan_terms(&self, plan: Option<&Key>) -> &[Arc<Terms>] {
+        plan.map_or(&[], |plan| self.plans.terms_of(plan))
+    }
+
+    pub(crate) fn terms_by_key(&self, state: &CustomerState, key: &TermsKey) -> Result<Arc<Terms>, Stop> {
+        let all = match &key.owner {
+            Owner::Customer => state.terms.as_slice(),
+            Owner::Plan(plan) => self.plans.terms_of(plan),
+        };
+        let found = all.iter().find(|terms| terms.key == *key).cloned();
+        found.ok_or_else(|| DecideError::TermsGone(key.clone()).into())
+    }
+
+    /// What decides when `terms` fail at `at` for a customer on `plan`.
+    pub(crate) fn fallback(
+        &self,
+        state: &CustomerState,
+        plan: Option<&Key>,
+        terms: &Terms,
+        at: Timestamp,
+    ) -> Option<Arc<Terms>> {
+        let of_plan =
+            || terms::in_force(self.plan_terms(plan), at).filter(|other| other.key != terms.key).cloned();
+        match (terms.on_fault, &terms.key.owner) {
+            (OnFault::Deny, _) => None,
+            (OnFault::Plan, _) => of_plan(),
+            (OnFault::LastGood, Owner::Customer) => {
+                terms::before(&state.terms, terms).cloned().or_else(of_plan)
+            }
+            (OnFault::LastGood, Owner::Plan(plan)) => {
+                terms::before(self.plans.terms_of(plan), terms).cloned()
+            }
+        }
+    }
+
+    fn grant_terms(&self, state: &CustomerState, at: Timestamp) -> GrantTerms {
+        let terms = self.terms_at(state, state.plan(), at);
+        terms.map_or_else(GrantTerms::default, |terms| GrantTerms {
+            settle_from: terms.prepared.settle_overage_from,
+            period_categories: terms.prepared.period_categories.clone(),
+        })
+    }
+}
+
+/// A denial where none is to be expected.
+pub(crate) fn unexpected(denied: Denied) -> Stop {
+    match denied {
+        Denied::Rejected(rejection) => rejection.into(),
+        Denied::InvalidDecision(detail) => DecideError::Internal(detail).into(),
+        Denied::Refused(refused) => {
+            DecideError::Internal(format!("unexpected refusal: {}", refused.code)).into()
+        }
+    }
+}

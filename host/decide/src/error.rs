@@ -1,0 +1,48 @@
+//! Why a command is not carried out as given. Nothing is written then.
+
+use proviso_ledger::{
+    model::{
+        ids::{CustomerId, Key},
+        terms::TermsKey,
+        time::Timestamp,
+    },
+    rules::rejection::Rejection,
+};
+
+/// One reason.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum DecideError {
+    /// Nobody knows this customer.
+    #[error("there is no customer {0}")]
+    CustomerNotFound(CustomerId),
+    /// Nobody knows this plan.
+    #[error("there is no plan {0}")]
+    PlanNotFound(Key),
+    /// Neither the plan nor an override knows this feature.
+    #[error("neither the plan nor an override knows feature {0}")]
+    FeatureNotFound(Key),
+    /// No terms are in force, so nothing can be rated.
+    #[error("no terms are in force for this customer: bind a policy to it or to its plan")]
+    NoTermsInForce,
+    /// The customer is not entitled to the feature.
+    #[error("{0} is switched off for this customer by its {1}")]
+    NotEntitled(Key, &'static str),
+    /// A usage lies too far ahead.
+    #[error("occurred_at is over 5 minutes ahead of {0}")]
+    OccurredInFuture(Timestamp),
+    /// A usage lies too far back.
+    #[error("occurred_at is before {0}, when the window for late usage begins")]
+    OccurredTooOld(Timestamp),
+    /// The customer is not as the caller expects it to be.
+    #[error("the customer was changed meanwhile")]
+    ChangedMeanwhile,
+    /// The ledger can't carry the command out as given.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// Terms that an open reservation names are not there.
+    #[error("terms {0} are gone")]
+    TermsGone(TermsKey),
+    /// A defect of the host.
+    #[error("internal error: {0}")]
+    Internal(String),
+}

@@ -1,0 +1,18 @@
+//! How a command becomes entries by asking policies: pure, so that the server, `policy test`, simulation, replay and backtest
+//! share it. It knows the catalog's plans and a trait for policies; it waits for nothing and reads no clock. A policy that is not
+//! loaded yet is asked for, and the request is decided again once it is there.
+
+pub mod access;
+pub mod catalog;
+pub mod command;
+mod decider;
+mod error;
+mod journal;
+mod periods;
+pub mod policy;
+mod profile;
+mod rating;
+
+pub use decider::{Decider, Stop};
+pub use error::DecideError;
+pub use journal::{Journal, Written};

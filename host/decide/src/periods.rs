@@ -1,0 +1,309 @@
+//! The end and the beginning of periods. The terms in force just before an end close the period, those in force from the
+//! beginning open the next. A policy that fails can't hold a period open: what `on_fault` names decides instead, or else
+//! nothing is carried over or issued, the entry says so, and it is made good once terms work again.
+
+use crate::{
+    Decider, Journal, Stop,
+    decider::unexpected,
+    policy::{Decided, Failure, Lookup, Policy},
+};
+use proviso_ledger::{
+    journal::{CloseReason, DecisionRecord, FaultRecord, OpenReason, ShadowRecord},
+    model::{
+        amounts::Credits,
+        answers::{Allowance, CloseOutcome, OpenOutcome},
+        ids::Key,
+        terms::{self, Terms},
+        time::Timestamp,
+    },
+    rules::{
+        opening::NextPeriod,
+        rejection::{Denied, Rejection},
+    },
+    state::{CustomerState, Draft, MissedCall},
+};
+use std::sync::Arc;
+
+/// The most shadows that run beside one decision.
+pub(crate) const MOST_SHADOWS: usize = 4;
+
+/// One call of a policy and what the ledger makes of the answer.
+trait Turn {
+    type Outcome: Default;
+
+    /// Asks.
+    fn ask(&self, policy: &dyn Policy, terms: &Terms) -> Result<Decided<Self::Outcome>, Failure>;
+
+    /// Makes the entry.
+    fn make(&self, decision: Option<DecisionRecord>, outcome: Self::Outcome) -> Result<Draft, Denied>;
+
+    /// The credits that an outcome moves or issues, to compare shadows by.
+    fn weight(outcome: &Self::Outcome) -> Credits;
+}
+
+struct Close<'a> {
+    state: &'a CustomerState,
+    at: Timestamp,
+    reason: CloseReason,
+    retries: Option<u32>,
+}
+
+struct Open<'a> {
+    state: &'a CustomerState,
+    at: Timestamp,
+    next: NextPeriod,
+    retries: bool,
+}
+
+impl Turn for Close<'_> {
+    type Outcome = CloseOutcome;
+
+    fn ask(&self, policy: &dyn Policy, terms: &Terms) -> Result<Decided<CloseOutcome>, Failure> {
+        let nothing =
+            || Failure { code: "internal", detail: "no period runs".to_owned(), fuel: 0, log: Vec::new() };
+        let view = match self.retries {
+            Some(number) => {
+                let (before, _, reason) = self.state.before_missed_close(number).map_err(|_| nothing())?;
+                let end = before.period.as_ref().and_then(|period| period.end).unwrap_or(self.at);
+                before.closing_view(terms, end, reason)
+            }
+            None => self.state.closing_view(terms, self.at, self.reason),
+        };
+        let (closing, context) = view.ok_or_else(nothing)?;
+        policy.close(&closing, &context, &terms.prepared.form)
+    }
+
+    fn make(&self, decision: Option<DecisionRecord>, outcome: CloseOutcome) -> Result<Draft, Denied> {
+        match self.retries {
+            Some(number) => self.state.retry_close(self.at, number, decision, outcome),
+            None => self.state.close_period(self.at, self.reason, decision, outcome),
+        }
+    }
+
+    fn weight(outcome: &CloseOutcome) -> Credits {
+        outcome.roll_over.iter().fold(Credits::ZERO, |sum, rollover| sum.saturating_add(rollover.amount))
+    }
+}
+
+impl Turn for Open<'_> {
+    type Outcome = OpenOutcome;
+
+    fn ask(&self, policy: &dyn Policy, terms: &Terms) -> Result<Decided<OpenOutcome>, Failure> {
+        let (opening, context) = self.state.opening_view(terms, self.at, &self.next);
+        policy.open(&opening, &context, &terms.prepared.form)
+    }
+
+    fn make(&self, decision: Option<DecisionRecord>, outcome: OpenOutcome) -> Result<Draft, Denied> {
+        if self.retries {
+            self.state.retry_open(self.at, self.next.period.number, decision, outcome)
+        } else {
+            self.state.open_period(self.at, self.next.clone(), decision, outcome)
+        }
+    }
+
+    fn weight(outcome: &OpenOutcome) -> Credits {
+        outcome.issue.iter().fold(Credits::ZERO, |sum, grant| sum.saturating_add(grant.amount))
+    }
+}
+
+/// How an attempt by one policy ended.
+enum Attempt {
+    Draft(Box<Draft>),
+    Failed(FaultRecord, u64, Vec<String>),
+}
+
+impl Decider<'_> {
+    /// The entry that ends the running period.
+    pub(crate) fn close_period(
+        &self,
+        state: &CustomerState,
+        at: Timestamp,
+        reason: CloseReason,
+    ) -> Result<Draft, Stop> {
+        let just_before = at.plus_micros(-1);
+        self.turn(state, state.plan(), just_before, &Close { state, at, reason, retries: None })
+    }
+
+    /// The entry that begins the next period.
+    pub(crate) fn open_period(
+        &self,
+        state: &CustomerState,
+        at: Timestamp,
+        reason: OpenReason,
+        allowance: Allowance,
+    ) -> Result<Draft, Stop> {
+        let next = state.next_period(at, reason, allowance).ok_or(Rejection::NoPeriod)?;
+        self.turn(state, state.plan(), at, &Open { state, at, next, retries: false })
+    }
+
+    /// The entry that makes the end or the beginning of a period good that a fault left undone: by the terms of then, or by
+    /// those in force now if they were bound since.
+    pub(crate) fn retry_period(
+        &self,
+        state: &CustomerState,
+        number: u32,
+        at: Timestamp,
+    ) -> Result<Draft, Stop> {
+        let missed = state.missed_of(number).ok_or(Rejection::NothingMissed(number))?;
+        match missed.what {
+            MissedCall::Close(reason) => {
+                self.turn(state, state.plan(), at, &Close { state, at, reason, retries: Some(number) })
+            }
+            MissedCall::Open(..) => {
+                let next = state.missed_open(number)?;
+                self.turn(state, state.plan(), at, &Open { state, at, next, retries: true })
+            }
+        }
+    }
+
+    /// Makes good what a fault left undone, where terms were bound since that may do better.
+    pub(crate) fn make_good(&self, state: &mut CustomerState, journal: &mut Journal) -> Result<(), Stop> {
+        let at = self.now.max(state.at);
+        for missed in state.missed.clone() {
+            let since = match state.past.iter().find(|past| past.period.number == missed.number) {
+                Some(past) if matches!(missed.what, MissedCall::Close(_)) => past.period.end,
+                _ => state.period.as_ref().map(|period| period.start),
+            };
+            let bound_since = self
+                .terms_at(state, state.plan(), at)
+                .is_some_and(|terms| since.is_some_and(|since| terms.effective_at > since));
+            if !bound_since || state.closed {
+                continue;
+            }
+            match self.retry_period(state, missed.number, at) {
+                Ok(draft) if is_made(&draft) => {
+                    journal.seal(state, at, draft)?;
+                }
+                // They do no better; or what was missed is past making good.
+                Ok(_) | Err(Stop::Error(_)) => {}
+                Err(stop) => return Err(stop),
+            }
+        }
+        Ok(())
+    }
+
+    fn turn<T: Turn>(
+        &self,
+        state: &CustomerState,
+        plan: Option<&Key>,
+        terms_at: Timestamp,
+        turn: &T,
+    ) -> Result<Draft, Stop> {
+        let Some(terms) = self.terms_at(state, plan, terms_at) else {
+            return turn.make(None, T::Outcome::default()).map_err(unexpected);
+        };
+        let shadows = self.turn_shadows(state, plan, terms_at, turn)?;
+        let (fault, fuel, log) = match self.attempt_turn(&terms, None, &shadows, turn)? {
+            Attempt::Draft(draft) => return Ok(*draft),
+            Attempt::Failed(fault, fuel, log) => (fault, fuel, log),
+        };
+        if let Some(other) = self.fallback(state, plan, &terms, terms_at)
+            && let Attempt::Draft(draft) = self.attempt_turn(&other, Some(&fault), &shadows, turn)?
+        {
+            return Ok(*draft);
+        }
+        let record = DecisionRecord { fault: Some(fault), ..record(&terms, fuel, log, shadows) };
+        turn.make(Some(record), T::Outcome::default()).map_err(unexpected)
+    }
+
+    fn attempt_turn<T: Turn>(
+        &self,
+        terms: &Arc<Terms>,
+        fault: Option<&FaultRecord>,
+        shadows: &[ShadowRecord],
+        turn: &T,
+    ) -> Result<Attempt, Stop> {
+        let failed = |failure: Failure| {
+            let Failure { code, detail, fuel, log } = failure;
+            Attempt::Failed(fault_record(terms, code, detail), fuel, log)
+        };
+        let policy = match self.policy(terms)? {
+            Ok(policy) => policy,
+            Err(failure) => return Ok(failed(failure)),
+        };
+        let decided = match turn.ask(&*policy, terms) {
+            Ok(decided) => decided,
+            Err(failure) => return Ok(failed(failure)),
+        };
+        let Decided { value, fuel, log } = decided;
+        let record =
+            DecisionRecord { fault: fault.cloned(), ..record(terms, fuel, log.clone(), shadows.to_vec()) };
+        match turn.make(Some(record), value) {
+            Ok(draft) => Ok(Attempt::Draft(Box::new(draft))),
+            Err(Denied::InvalidDecision(detail)) => {
+                Ok(failed(Failure { code: "invalid_output", detail, fuel, log }))
+            }
+            Err(denied) => Err(unexpected(denied)),
+        }
+    }
+
+    /// What shadows would have done.
+    fn turn_shadows<T: Turn>(
+        &self,
+        state: &CustomerState,
+        plan: Option<&Key>,
+        at: Timestamp,
+        turn: &T,
+    ) -> Result<Vec<ShadowRecord>, Stop> {
+        let in_force = terms::shadows(&state.terms, at).chain(terms::shadows(self.plan_terms(plan), at));
+        let mut records = Vec::new();
+        for terms in in_force.take(MOST_SHADOWS) {
+            let decided = match self.policy(terms)? {
+                Ok(policy) => turn.ask(&*policy, terms),
+                Err(failure) => Err(failure),
+            };
+            records.push(match decided {
+                Ok(decided) => shadow(terms, Some(T::weight(&decided.value)), None, decided.fuel),
+                Err(failure) => shadow(terms, None, Some(failure.code.to_owned()), failure.fuel),
+            });
+        }
+        Ok(records)
+    }
+
+    /// The policy of terms, or why it can't be asked.
+    pub(crate) fn policy(&self, terms: &Terms) -> Result<Result<Arc<dyn Policy>, Failure>, Stop> {
+        match (self.policies)(&terms.policy.digest) {
+            Lookup::Ready(policy) => Ok(Ok(policy)),
+            Lookup::NotLoaded => Err(Stop::Need(terms.policy.digest)),
+            Lookup::Unavailable(detail) => {
+                Ok(Err(Failure { code: "module_unavailable", detail, fuel: 0, log: Vec::new() }))
+            }
+        }
+    }
+}
+
+/// Whether an entry makes good what it tried to.
+pub(crate) fn is_made(draft: &Draft) -> bool {
+    use proviso_ledger::journal::Event;
+    let decision = match &draft.event {
+        Event::PeriodClosed(closed) => closed.decision.as_ref(),
+        Event::PeriodOpened(opened) => opened.decision.as_ref(),
+        _ => None,
+    };
+    decision.is_some_and(|decision| !decision.is_unmade())
+}
+
+pub(crate) fn record(
+    terms: &Terms,
+    fuel: u64,
+    log: Vec<String>,
+    shadows: Vec<ShadowRecord>,
+) -> DecisionRecord {
+    DecisionRecord {
+        terms: terms.key.clone(),
+        digest: terms.digest,
+        policy: terms.policy.clone(),
+        fuel,
+        log,
+        fault: None,
+        shadows,
+    }
+}
+
+pub(crate) fn fault_record(terms: &Terms, code: &str, detail: String) -> FaultRecord {
+    FaultRecord { terms: terms.key.clone(), code: code.to_owned(), detail }
+}
+
+pub(crate) fn shadow(terms: &Terms, cost: Option<Credits>, code: Option<String>, fuel: u64) -> ShadowRecord {
+    ShadowRecord { terms: terms.key.clone(), cost, code, fuel }
+}

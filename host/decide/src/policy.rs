@@ -1,0 +1,94 @@
+//! What a policy is to those who ask it. The policy crate implements it with wasmtime.
+
+use proviso_ledger::model::{
+    amounts::Credits,
+    answers::{CloseOutcome, Manifest, OpenOutcome, Overage, Prepared, Rating, Refusal, SettingsProblem},
+    ids::Digest,
+    view::{Closing, Context, Opening, UsageView},
+};
+use std::sync::Arc;
+
+/// What a call came to, and what it took.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decided<T> {
+    /// The result.
+    pub value: T,
+    /// Fuel burnt: the same for the same arguments, always.
+    pub fuel: u64,
+    /// What the policy logged.
+    pub log: Vec<String>,
+}
+
+/// A call that ended without a result that the host accepts.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
+pub struct Failure {
+    /// A stable name of the cause, such as `out_of_fuel`.
+    pub code: &'static str,
+    /// For people.
+    pub detail: String,
+    /// Fuel burnt until then.
+    pub fuel: u64,
+    /// What the policy logged until then.
+    pub log: Vec<String>,
+}
+
+/// A call's result or its failure.
+pub type Answer<T> = Result<Decided<T>, Failure>;
+
+/// A policy, ready to be asked. `form` is what [`Policy::prepare`] made of the settings.
+pub trait Policy: Send + Sync {
+    /// What the policy says of itself.
+    fn manifest(&self) -> &Manifest;
+
+    /// Checks settings (JSON text) and turns them into the policy's own form, or says what is wrong with them.
+    ///
+    /// # Errors
+    /// A failure of the policy.
+    fn prepare(&self, settings: &str) -> Answer<Result<Prepared, Vec<SettingsProblem>>>;
+
+    /// What a usage costs, or why it may not happen.
+    ///
+    /// # Errors
+    /// A failure of the policy.
+    fn rate(&self, usage: &UsageView<'_>, context: &Context, form: &[u8]) -> Answer<Result<Rating, Refusal>>;
+
+    /// What happens when the cost exceeds what is available by `shortfall`.
+    ///
+    /// # Errors
+    /// A failure of the policy.
+    fn overage(
+        &self,
+        usage: &UsageView<'_>,
+        rating: &Rating,
+        shortfall: Credits,
+        context: &Context,
+        form: &[u8],
+    ) -> Answer<Overage>;
+
+    /// What the end of a period does.
+    ///
+    /// # Errors
+    /// A failure of the policy.
+    fn close(&self, closing: &Closing, context: &Context, form: &[u8]) -> Answer<CloseOutcome>;
+
+    /// What the beginning of a period does.
+    ///
+    /// # Errors
+    /// A failure of the policy.
+    fn open(&self, opening: &Opening, context: &Context, form: &[u8]) -> Answer<OpenOutcome>;
+}
+
+/// Whether a policy can be asked.
+#[derive(Clone)]
+pub enum Lookup {
+    /// It can.
+    Ready(Arc<dyn Policy>),
+    /// Once it is loaded.
+    NotLoaded,
+    /// It can't be loaded, for this reason: a failure like others.
+    Unavailable(String),
+}
+
+/// Gives policies by the digest of their module.
+pub type Policies<'a> = &'a dyn Fn(&Digest) -> Lookup;

@@ -1,0 +1,196 @@
+//! Commands that are several entries: a customer created, changed, closed, or begun anew. All or nothing: when a policy is not
+//! loaded yet, the whole is decided again.
+
+use crate::{
+    DecideError, Decider, Journal, Stop,
+    command::{CustomerChange, Outcome, Reply},
+    periods::is_made,
+};
+use proviso_ledger::{
+    journal::{CloseReason, OpenReason},
+    model::{
+        answers::Allowance,
+        customer::Profile,
+        ids::Digest,
+        time::{Timestamp, Zone},
+    },
+    rules::rejection::Rejection,
+    state::{CustomerState, Draft, Origin},
+};
+use std::sync::Arc;
+
+/// Names a profile, so that a change can say what it expects.
+#[must_use]
+pub fn tag(profile: &Profile) -> Digest {
+    // A profile always has a JSON form; were it not so, no tag would fit.
+    Digest::of(serde_json::to_string(profile).unwrap_or_default().as_bytes())
+}
+
+/// Entries in the making on a copy of the state.
+struct Steps<'a> {
+    next: CustomerState,
+    made: Journal,
+    at: Timestamp,
+    origin: &'a Origin,
+}
+
+impl<'a> Steps<'a> {
+    fn new(state: &CustomerState, at: Timestamp, origin: &'a Origin) -> Self {
+        Self { next: state.clone(), made: Journal::default(), at, origin }
+    }
+
+    /// An entry that leads to the one that answers.
+    fn step(&mut self, mut draft: Draft) -> Result<(), Stop> {
+        draft.origin.by.clone_from(&self.origin.by);
+        self.made.seal(&mut self.next, self.at, draft).map(drop)
+    }
+
+    /// The entry that answers the request.
+    fn last(&mut self, mut draft: Draft) -> Result<(), Stop> {
+        draft.origin.clone_from(self.origin);
+        self.made.seal(&mut self.next, self.at, draft).map(drop)
+    }
+
+    /// Takes the entries over, and answers with the last of them.
+    fn finish(mut self, state: &mut CustomerState, journal: &mut Journal) -> Result<Reply, Stop> {
+        let last = self.made.written.last().map(|written| written.entry.clone());
+        let entry = last.ok_or_else(|| DecideError::Internal("a command without an entry".to_owned()))?;
+        *state = self.next;
+        journal.written.append(&mut self.made.written);
+        Ok(Reply::Entry(Outcome { entry, replayed: false }))
+    }
+}
+
+impl Decider<'_> {
+    /// Creates or changes the customer. Another plan ends the running period by the old terms and begins one by the new.
+    pub(crate) fn configure(
+        &self,
+        state: &mut CustomerState,
+        change: &CustomerChange,
+        origin: &Origin,
+        at: Timestamp,
+        journal: &mut Journal,
+    ) -> Result<Reply, Stop> {
+        let before = state.profile.clone();
+        if let Some(expected) = change.expected
+            && before.as_ref().map(tag) != Some(expected)
+        {
+            return Err(DecideError::ChangedMeanwhile.into());
+        }
+        let profile = self.changed(state, change, at)?;
+        if before.as_ref() != Some(&profile) {
+            let mut steps = Steps::new(state, at, origin);
+            let plan_changed = before.as_ref().is_some_and(|before| before.plan != profile.plan);
+            if plan_changed && steps.next.period.is_some() {
+                let reason =
+                    if profile.plan.is_some() { CloseReason::PlanChanged } else { CloseReason::PlanEnded };
+                let draft = self.close_period(&steps.next, at, reason)?;
+                steps.step(draft)?;
+            }
+            let opens = profile.plan.is_some() && steps.next.period.is_none();
+            let draft = steps.next.configure(at, profile)?;
+            if opens {
+                steps.step(draft)?;
+                let reason =
+                    if steps.next.periods == 0 { OpenReason::Started } else { OpenReason::PlanChanged };
+                let draft = self.open_period(&steps.next, at, reason, change.allowance)?;
+                steps.last(draft)?;
+            } else {
+                steps.last(draft)?;
+            }
+            steps.finish(state, journal)?;
+        }
+        Ok(Reply::Configured { state: Arc::new(state.clone()), created: before.is_none() })
+    }
+
+    fn changed(
+        &self,
+        state: &CustomerState,
+        change: &CustomerChange,
+        at: Timestamp,
+    ) -> Result<Profile, Stop> {
+        let before = state.profile.as_ref();
+        let CustomerChange { name, plan, time_zone, anchor, attributes, external_ids, .. } = change.clone();
+        let plan = plan.apply(before.and_then(|before| before.plan.clone()));
+        let interval = match &plan {
+            Some(plan) => self.known_plan(plan)?.interval,
+            None => None,
+        };
+        let created_at = if before.is_some() { state.created_at } else { at };
+        Ok(Profile {
+            name: name
+                .apply(before.map(|before| before.name.clone()))
+                .unwrap_or_else(|| state.customer.to_string()),
+            plan,
+            interval,
+            time_zone: time_zone
+                .apply(before.map(|before| before.time_zone.clone()))
+                .unwrap_or_else(Zone::utc),
+            anchor: anchor.apply(before.map(|before| before.anchor)).unwrap_or(created_at),
+            attributes: attributes.apply(before.map(|before| before.attributes.clone())).unwrap_or_default(),
+            external_ids: external_ids
+                .apply(before.map(|before| before.external_ids.clone()))
+                .unwrap_or_default(),
+        })
+    }
+
+    /// Ends the running period now and begins the next, a new cycle.
+    pub(crate) fn reset(
+        &self,
+        state: &mut CustomerState,
+        anchor_now: bool,
+        origin: &Origin,
+        at: Timestamp,
+        journal: &mut Journal,
+    ) -> Result<Reply, Stop> {
+        state.check_early_reset()?;
+        let mut steps = Steps::new(state, at, origin);
+        let draft = self.close_period(&steps.next, at, CloseReason::Early)?;
+        steps.step(draft)?;
+        let anchored = steps.next.profile.clone().filter(|_| anchor_now);
+        if let Some(profile) = anchored {
+            let draft = steps.next.configure(at, Profile { anchor: at, ..profile })?;
+            steps.step(draft)?;
+        }
+        let draft = self.open_period(&steps.next, at, OpenReason::Early, Allowance::Full)?;
+        steps.last(draft)?;
+        steps.finish(state, journal)
+    }
+
+    /// Closes the customer, after the running period by its terms.
+    pub(crate) fn close_customer(
+        &self,
+        state: &mut CustomerState,
+        origin: &Origin,
+        at: Timestamp,
+        journal: &mut Journal,
+    ) -> Result<Reply, Stop> {
+        state.require_open()?;
+        let mut steps = Steps::new(state, at, origin);
+        if steps.next.period.is_some() {
+            let draft = self.close_period(&steps.next, at, CloseReason::Closed)?;
+            steps.step(draft)?;
+        }
+        let draft = steps.next.close_customer()?;
+        steps.last(draft)?;
+        steps.finish(state, journal)
+    }
+
+    /// Makes good what a fault left undone of a period.
+    pub(crate) fn retry(
+        &self,
+        state: &mut CustomerState,
+        number: u32,
+        origin: &Origin,
+        at: Timestamp,
+        journal: &mut Journal,
+    ) -> Result<Reply, Stop> {
+        let mut steps = Steps::new(state, at, origin);
+        let draft = self.retry_period(&steps.next, number, at)?;
+        if !is_made(&draft) {
+            return Err(Rejection::StillFails(number).into());
+        }
+        steps.last(draft)?;
+        steps.finish(state, journal)
+    }
+}

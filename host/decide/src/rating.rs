@@ -1,0 +1,373 @@
+//! A usage, rated by the policy in force when it occurred: the fallback when it fails, the shadows beside it, the question
+//! about overage when credits run short, and less when that is what is allowed.
+
+use crate::{
+    DecideError, Decider, Stop,
+    command::{CheckOutcome, Reply, UsageRequest},
+    periods::{MOST_SHADOWS, fault_record, record, shadow},
+    policy::{Answer, Failure, Policy},
+};
+use proviso_ledger::{
+    journal::{DecisionRecord, Event, FaultRecord, Intent, Rated, ShadowRecord, Shape},
+    model::{
+        amounts::{Credits, Price, Quantity},
+        answers::{Line, Overage, Rating, Refusal, RefusalKind, Suggestion},
+        counter::Counter,
+        grant::{CreditType, default_credit},
+        ids::ReservationId,
+        terms::{self, Terms},
+        time::{Timestamp, Zone},
+        usage::{Purpose, Usage},
+        view::Context,
+    },
+    rules::{
+        charge::Decision,
+        context::{Asked, Detail},
+        rejection::Denied,
+    },
+    state::{CustomerState, Draft},
+};
+use std::sync::Arc;
+
+/// A usage on its way to a draft.
+struct Question<'a> {
+    state: &'a CustomerState,
+    usage: Usage,
+    intent: Intent,
+    at: Timestamp,
+}
+
+/// How an attempt by one policy ended.
+enum Attempt {
+    Draft(Box<Draft>),
+    Failed(Failure),
+}
+
+/// Makes the entry of a usage (with what was asked for before it was reduced) and a decision.
+type Make<'a> = &'a dyn Fn(Usage, Option<Shape>, Decision) -> Result<Draft, Denied>;
+
+/// What a policy answered about a usage.
+struct Rates {
+    rating: Rating,
+    overage: Option<Overage>,
+    fuel: u64,
+    log: Vec<String>,
+}
+
+/// The shadows beside a decision, and the counters that they need from now on.
+#[derive(Clone, Default)]
+struct Shadows {
+    records: Vec<ShadowRecord>,
+    counters: Vec<(Counter, Option<Zone>)>,
+}
+
+impl Decider<'_> {
+    pub(crate) fn charge(&self, state: &CustomerState, usage: Usage, at: Timestamp) -> Result<Draft, Stop> {
+        let terms = self.terms_for(state, &usage, at)?;
+        let question = Question { state, usage, intent: Intent::Charge, at };
+        self.answer(&question, &terms, &|usage, _, decision| state.charge(at, usage, decision))
+    }
+
+    pub(crate) fn reserve(
+        &self,
+        state: &CustomerState,
+        usage: Usage,
+        at: Timestamp,
+        expires_at: Timestamp,
+    ) -> Result<Draft, Stop> {
+        let terms = self.terms_for(state, &usage, at)?;
+        let question = Question { state, usage, intent: Intent::Reserve, at };
+        self.answer(&question, &terms, &|usage, reduced_from, decision| {
+            state.reserve(at, usage, reduced_from, decision, expires_at)
+        })
+    }
+
+    /// A commit is rated by the terms that rated the reservation, whatever is in force now.
+    pub(crate) fn commit(
+        &self,
+        state: &CustomerState,
+        id: ReservationId,
+        usage: Usage,
+        at: Timestamp,
+    ) -> Result<Draft, Stop> {
+        let terms = self.terms_by_key(state, &state.open_reservation(id)?.terms)?;
+        let question = Question { state, usage, intent: Intent::Commit(id), at };
+        self.answer(&question, &terms, &|usage, _, decision| state.commit(at, id, usage, decision))
+    }
+
+    pub(crate) fn check(
+        &self,
+        state: &CustomerState,
+        request: &UsageRequest,
+        at: Timestamp,
+    ) -> Result<Reply, Stop> {
+        let usage = self.usage(state, request, at)?;
+        let draft = self.charge(state, usage, at)?;
+        let next_reset_at = state.next_reset_at();
+        let outcome =
+            |rated: Option<Rated>, credit: CreditType, decision: Option<DecisionRecord>| CheckOutcome {
+                allowed: true,
+                reason: "ok".to_owned(),
+                detail: String::new(),
+                cost: rated.as_ref().map(|rated| rated.cost),
+                lines: rated.map(|rated| rated.lines).unwrap_or_default(),
+                offers: Vec::new(),
+                suggestions: Vec::new(),
+                retry_at: None,
+                balance: state.balance_for(&credit, &request.feature, at),
+                credit,
+                next_reset_at,
+                late: None,
+                degraded: decision.as_ref().is_some_and(DecisionRecord::is_degraded),
+                policy: decision.map(|decision| decision.policy),
+            };
+        let outcome = match draft.event {
+            Event::Charged(charged) => CheckOutcome {
+                late: charged.late,
+                ..outcome(Some(charged.rated.clone()), charged.rated.credit, Some(charged.decision))
+            },
+            Event::Refused(refused) => CheckOutcome {
+                allowed: false,
+                reason: refused.code,
+                detail: refused.detail,
+                offers: refused.offers,
+                suggestions: refused.suggestions,
+                retry_at: refused.retry_at,
+                late: refused.late,
+                ..outcome(refused.rated, refused.credit, refused.decision)
+            },
+            _ => return Err(DecideError::Internal("a check that is no charge".to_owned()).into()),
+        };
+        Ok(Reply::Check(Box::new(outcome)))
+    }
+
+    fn answer(&self, question: &Question<'_>, terms: &Arc<Terms>, make: Make<'_>) -> Result<Draft, Stop> {
+        let shadows = self.shadows(question, terms)?;
+        let failure = match self.attempt(question, terms, None, &shadows, make)? {
+            Attempt::Draft(draft) => return Ok(*draft),
+            Attempt::Failed(failure) => failure,
+        };
+        let Failure { code, detail, fuel, log } = failure;
+        let fault = fault_record(terms, code, detail);
+        let time = question.state.time_of(&question.usage).min(question.at);
+        let plan = question.state.period_at(time).map_or_else(|| question.state.plan(), |found| found.plan);
+        if let Some(other) = self.fallback(question.state, plan, terms, time)
+            && let Attempt::Draft(draft) = self.attempt(question, &other, Some(&fault), &shadows, make)?
+        {
+            return Ok(*draft);
+        }
+        let refusal = Refusal::denied("policy_fault", format!("the policy in force failed: {}", fault.code));
+        let record = DecisionRecord { fault: Some(fault), ..record(terms, fuel, log, shadows.records) };
+        Ok(question.refuse(terms, refusal, record))
+    }
+
+    fn attempt(
+        &self,
+        question: &Question<'_>,
+        terms: &Arc<Terms>,
+        fault: Option<&FaultRecord>,
+        shadows: &Shadows,
+        make: Make<'_>,
+    ) -> Result<Attempt, Stop> {
+        let policy = match self.policy(terms)? {
+            Ok(policy) => policy,
+            Err(failure) => return Ok(Attempt::Failed(failure)),
+        };
+        let record = |fuel, log| DecisionRecord {
+            fault: fault.cloned(),
+            ..record(terms, fuel, log, shadows.records.clone())
+        };
+        let rates = match question.ask(&*policy, terms, &question.usage)? {
+            Ok(Ok(rates)) => rates,
+            Ok(Err((refusal, fuel, log))) => {
+                return Ok(Attempt::Draft(Box::new(question.refuse(terms, refusal, record(fuel, log)))));
+            }
+            Err(failure) => return Ok(Attempt::Failed(failure)),
+        };
+        let (usage, reduced_from, rates) = match question.reduce(&*policy, terms, rates)? {
+            Ok(reduced) => reduced,
+            Err(failure) => return Ok(Attempt::Failed(failure)),
+        };
+        let Rates { rating, overage, fuel, log } = rates;
+        let mut counters: Vec<(Counter, Option<Zone>)> = terms
+            .prepared
+            .counters
+            .iter()
+            .map(|counter| (counter.clone(), terms.time_zone.clone()))
+            .collect();
+        counters.extend_from_slice(&shadows.counters);
+        let decision = Decision {
+            record: record(fuel, log.clone()),
+            rating,
+            overage: overage.clone(),
+            counters,
+            settle_from: terms.prepared.settle_overage_from,
+        };
+        match make(usage, reduced_from, decision) {
+            Ok(draft) => Ok(Attempt::Draft(Box::new(draft))),
+            Err(Denied::Refused(mut refused)) => {
+                if let Some(Overage::Reduce(quantities)) = overage {
+                    refused.suggestions.push(Suggestion {
+                        detail: "a smaller amount would be allowed".to_owned(),
+                        attributes: Vec::new(),
+                        quantities,
+                    });
+                }
+                Ok(Attempt::Draft(Box::new(question.state.refused(*refused))))
+            }
+            Err(Denied::Rejected(rejection)) => Err(rejection.into()),
+            Err(Denied::InvalidDecision(detail)) => {
+                Ok(Attempt::Failed(Failure { code: "invalid_output", detail, fuel, log }))
+            }
+        }
+    }
+
+    /// Runs the shadows in force: what they would cost, and the counters they need from now on.
+    fn shadows(&self, question: &Question<'_>, decides: &Terms) -> Result<Shadows, Stop> {
+        let Question { state, usage, at, .. } = question;
+        let mut shadows = Shadows::default();
+        let plan_terms = self.plan_terms(state.plan());
+        let in_force = terms::shadows(&state.terms, *at).chain(terms::shadows(plan_terms, *at));
+        for terms in in_force.filter(|terms| terms.key != decides.key).take(MOST_SHADOWS) {
+            let asked = question.asked(usage);
+            let view = state.usage_view(terms, asked, *at);
+            let context = state.usage_context(terms, asked, *at, Detail::Rate);
+            let rated = match self.policy(terms)? {
+                Ok(policy) => policy.rate(&view, &context, &terms.prepared.form),
+                Err(failure) => Err(failure),
+            };
+            shadows.records.push(match rated {
+                Ok(decided) => match decided.value {
+                    Ok(rating) => shadow(terms, Some(rating.cost), None, decided.fuel),
+                    Err(refusal) => shadow(terms, None, Some(refusal.code), decided.fuel),
+                },
+                Err(failure) => shadow(terms, None, Some(failure.code.to_owned()), failure.fuel),
+            });
+            let counters = terms.prepared.counters.iter();
+            shadows.counters.extend(counters.map(|counter| (counter.clone(), terms.time_zone.clone())));
+        }
+        Ok(shadows)
+    }
+}
+
+/// A refusal with the fuel that it took and what was logged.
+type Refused = (Refusal, u64, Vec<String>);
+
+impl Question<'_> {
+    fn asked<'u>(&self, usage: &'u Usage) -> Asked<'u> {
+        let (purpose, commits) = match self.intent {
+            Intent::Charge => (Purpose::Charge, None),
+            Intent::Reserve => (Purpose::Reserve, None),
+            Intent::Commit(id) => (Purpose::Commit, Some(id)),
+        };
+        Asked { usage, commits, purpose }
+    }
+
+    /// What the policy says of a usage: `rate`, and `overage` when credits run short.
+    fn ask(
+        &self,
+        policy: &dyn Policy,
+        terms: &Terms,
+        usage: &Usage,
+    ) -> Result<Result<Result<Rates, Refused>, Failure>, Stop> {
+        let (state, at, form) = (self.state, self.at, &terms.prepared.form);
+        let asked = self.asked(usage);
+        let view = state.usage_view(terms, asked, at);
+        let context = state.usage_context(terms, asked, at, Detail::Rate);
+        let rated: Answer<Result<Rating, Refusal>> = policy.rate(&view, &context, form);
+        let (rating, mut fuel, mut log) = match rated {
+            Ok(decided) => match decided.value {
+                Ok(rating) => (rating, decided.fuel, decided.log),
+                Err(refusal) => match self.hold_in_place_of(&refusal)? {
+                    Some(rating) => (rating, decided.fuel, decided.log),
+                    None => return Ok(Ok(Err((refusal, decided.fuel, decided.log)))),
+                },
+            },
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let shortfall = self.shortfall(usage, &rating)?;
+        let mut overage = None;
+        if !shortfall.is_zero() {
+            let context: Context = if terms.needs.balances {
+                context
+            } else {
+                state.usage_context(terms, asked, at, Detail::Overage)
+            };
+            match policy.overage(&view, &rating, shortfall, &context, form) {
+                Ok(decided) => {
+                    fuel += decided.fuel;
+                    log.extend(decided.log);
+                    overage = Some(decided.value);
+                }
+                Err(failure) => return Ok(Err(failure)),
+            }
+        }
+        Ok(Ok(Ok(Rates { rating, overage, fuel, log })))
+    }
+
+    /// A commit can't be denied: what the reservation holds is billed then. A usage that has no price at all is the caller's
+    /// mistake, to be reported again.
+    fn hold_in_place_of(&self, refusal: &Refusal) -> Result<Option<Rating>, Stop> {
+        let (Intent::Commit(id), RefusalKind::Denied) = (self.intent, refusal.kind) else { return Ok(None) };
+        let reservation = self.state.open_reservation(id)?;
+        let cost = reservation.held();
+        let line = Line {
+            label: "as reserved".to_owned(),
+            quantity: Quantity::ONE,
+            unit_cost: Price::new(cost.decimal()),
+            cost,
+        };
+        let credit = reservation.credit.clone();
+        Ok(Some(Rating { credit, cost, lines: vec![line], draw_order: Vec::new() }))
+    }
+
+    /// Where the policy allows a reservation of less, what that comes to.
+    #[allow(clippy::type_complexity)] // The usage, what was asked for, and what was answered.
+    fn reduce(
+        &self,
+        policy: &dyn Policy,
+        terms: &Terms,
+        rates: Rates,
+    ) -> Result<Result<(Usage, Option<Shape>, Rates), Failure>, Stop> {
+        let (Some(Overage::Reduce(quantities)), Intent::Reserve) = (&rates.overage, self.intent) else {
+            return Ok(Ok((self.usage.clone(), None, rates)));
+        };
+        let reduced = Usage { quantities: quantities.clone(), ..self.usage.clone() };
+        match self.ask(policy, terms, &reduced)? {
+            Ok(Ok(less)) => {
+                let (fuel, mut log) = (rates.fuel + less.fuel, rates.log);
+                log.extend(less.log.clone());
+                let shape = Shape(self.usage.quantities.clone());
+                Ok(Ok((reduced, Some(shape), Rates { fuel, log, ..less })))
+            }
+            Ok(Err((refusal, fuel, log))) => {
+                let detail = format!("the reduced usage is refused: {}", refusal.code);
+                Ok(Err(Failure { code: "invalid_output", detail, fuel: rates.fuel + fuel, log }))
+            }
+            Err(failure) => Ok(Err(Failure { fuel: rates.fuel + failure.fuel, ..failure })),
+        }
+    }
+
+    fn shortfall(&self, usage: &Usage, rating: &Rating) -> Result<Credits, Stop> {
+        Ok(match self.intent {
+            Intent::Commit(id) => self.state.commit_shortfall(id, usage, rating.cost, self.at)?,
+            Intent::Charge | Intent::Reserve => {
+                self.state.charge_shortfall(usage, &rating.credit, rating.cost, self.at)
+            }
+        })
+    }
+
+    /// The entry of a refusal that names no cost.
+    fn refuse(&self, terms: &Terms, refusal: Refusal, record: DecisionRecord) -> Draft {
+        let state = self.state;
+        let credit = match self.intent {
+            Intent::Commit(id) => state.reservations.get(&id).map(|reservation| reservation.credit.clone()),
+            Intent::Charge | Intent::Reserve => terms.prepared.credit_of(&self.usage.feature).cloned(),
+        };
+        let credit = credit.unwrap_or_else(|| {
+            if state.accounts.is_empty() { default_credit() } else { state.main_credit() }
+        });
+        let refused = state.refuse(self.at, self.intent, self.usage.clone(), credit, refusal, Some(record));
+        state.refused(refused)
+    }
+}
