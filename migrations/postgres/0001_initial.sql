@@ -98,11 +98,10 @@ CREATE TABLE api_keys (
     body        text  NOT NULL
 );
 
--- Management requests and their answers, by the hash of their idempotency key.
+-- What management requests came to, as JSON text, by the hash of their idempotency key.
 CREATE TABLE requests (
     key_hash     bytea  NOT NULL PRIMARY KEY CHECK (octet_length(key_hash) = 16),
     request_hash bytea  NOT NULL CHECK (octet_length(request_hash) = 32),
     at           bigint NOT NULL,
-    status       bigint NOT NULL,
-    body         text   NOT NULL
+    answer       text   NOT NULL
 );

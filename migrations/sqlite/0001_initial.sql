@@ -108,11 +108,10 @@ CREATE TABLE api_keys (
     body        TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Management requests and their answers, by the hash of their idempotency key.
+-- What management requests came to, as JSON text, by the hash of their idempotency key.
 CREATE TABLE requests (
     key_hash     BLOB    NOT NULL PRIMARY KEY,
     request_hash BLOB    NOT NULL,
     at           INTEGER NOT NULL,
-    status       INTEGER NOT NULL,
-    body         TEXT    NOT NULL
+    answer       TEXT    NOT NULL
 ) STRICT, WITHOUT ROWID;

@@ -1,5 +1,4 @@
-//! Archiving: old entries are moved out of the way of new ones. In goes a time, out comes how many were moved; what
-//! anyone is answered stays what it was.
+//! Archiving: old entries are moved out of the way of new ones. What anyone is answered stays what it was.
 
 use crate::error::EngineError;
 use proviso_ledger::{

@@ -1,9 +1,12 @@
 //! Plans and the terms that are bound to them.
 
 use crate::{
-    Changed, Engine, Once,
     catalog::{Catalog, Plan},
+    changes::{Changed, json},
+    command::Idempotency,
+    engine::Engine,
     error::EngineError,
+    shared::Shared,
     terms::TermsInput,
 };
 use proviso_ledger::{
@@ -36,38 +39,8 @@ impl Engine {
     /// # Errors
     /// An interval that would change; those of [`Engine::prepare_terms`].
     pub async fn put_plan(&self, plan: Key, change: PlanChange) -> Result<(Arc<Plan>, bool), EngineError> {
-        let prepared = match change.terms {
-            Some(input) => Some(self.prepare_terms(Owner::Plan(plan.clone()), input).await?),
-            None => None,
-        };
-        self.change(|catalog, now| {
-            let before = catalog.plans.get(&plan);
-            if before.is_some_and(|before| before.interval != change.interval) {
-                return Err(EngineError::PlanIntervalFixed);
-            }
-            let after = Plan {
-                plan: plan.clone(),
-                name: change.name.clone(),
-                interval: change.interval,
-                entitlements: change.entitlements.clone(),
-                created_at: before.map_or(now, |before| before.created_at),
-            };
-            let mut changes = Vec::new();
-            if before.is_none_or(|before| **before != after) {
-                changes.push(ReferenceChange::PutPlan(PlanRow { plan: plan.clone(), body: json(&after)? }));
-            }
-            if let Some(prepared) = &prepared {
-                let in_force = terms::in_force(catalog.terms_of(Some(&plan)), now);
-                let same = |other: &Arc<Terms>| {
-                    other.policy == prepared.policy && other.settings == prepared.settings
-                };
-                if !in_force.is_some_and(same) {
-                    changes.push(add_terms(catalog, &plan, prepared.clone(), now)?.0);
-                }
-            }
-            Ok((changes, (Arc::new(after), before.is_none())))
-        })
-        .await
+        let shared = self.shared.clone();
+        self.changes.run(async move { shared.put_plan(plan, change).await }).await
     }
 
     /// Binds terms to a plan: they decide for all its customers from the next decision on, or from when they say.
@@ -78,14 +51,77 @@ impl Engine {
         &self,
         plan: Key,
         input: TermsInput,
-        once: Option<Once<'_, Arc<Terms>>>,
+        idempotency: Option<Idempotency>,
     ) -> Result<Changed<Arc<Terms>>, EngineError> {
-        // What answered a repeat may not be there to be prepared again.
-        if let Some(stored) = self.answered_change(once.as_ref()).await? {
-            return Ok(Changed::Replayed(stored));
+        let shared = self.shared.clone();
+        self.changes.run(async move { shared.bind_plan_terms(plan, input, idempotency.as_ref()).await }).await
+    }
+
+    /// Gives a plan's terms an end; `None` means now.
+    ///
+    /// # Errors
+    /// Unknown terms; terms that ended before; an end in the past.
+    pub async fn end_plan_terms(
+        &self,
+        plan: Key,
+        id: TermsId,
+        ends_at: Option<Timestamp>,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Changed<Arc<Terms>>, EngineError> {
+        let shared = self.shared.clone();
+        self.changes
+            .run(async move { shared.end_plan_terms(plan, id, ends_at, idempotency.as_ref()).await })
+            .await
+    }
+}
+
+impl Shared {
+    async fn put_plan(&self, plan: Key, change: PlanChange) -> Result<(Arc<Plan>, bool), EngineError> {
+        let PlanChange { name, interval, entitlements, terms } = change;
+        let prepared = match terms {
+            Some(input) => Some(self.prepare_terms(Owner::Plan(plan.clone()), input).await?),
+            None => None,
+        };
+        self.change(|catalog, now| {
+            let before = catalog.plans.get(&plan);
+            if before.is_some_and(|before| before.interval != interval) {
+                return Err(EngineError::PlanIntervalFixed);
+            }
+            let after = Plan {
+                plan: plan.clone(),
+                name: name.clone(),
+                interval,
+                entitlements: entitlements.clone(),
+                created_at: before.map_or(now, |before| before.created_at),
+            };
+            let mut changes = Vec::new();
+            if before.is_none_or(|before| **before != after) {
+                changes.push(ReferenceChange::PutPlan(PlanRow { plan: plan.clone(), body: json(&after)? }));
+            }
+            if let Some(prepared) = &prepared
+                && !is_in_force(catalog, &plan, prepared, now)
+            {
+                changes.push(add_terms(catalog, &plan, prepared.clone(), now)?.0);
+            }
+            Ok((changes, (Arc::new(after), before.is_none())))
+        })
+        .await
+    }
+
+    async fn bind_plan_terms(
+        &self,
+        plan: Key,
+        input: TermsInput,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<Changed<Arc<Terms>>, EngineError> {
+        // A repeat is answered even if what it named can't be prepared any more.
+        if let Some(idempotency) = idempotency
+            && let Some(value) = self.answered_change(idempotency).await?
+        {
+            return Ok(Changed { value, replayed: true });
         }
         let prepared = self.prepare_terms(Owner::Plan(plan.clone()), input).await?;
-        self.change_once(once, |catalog, now| {
+        self.change_once(idempotency, |catalog, now| {
             if !catalog.plans.contains_key(&plan) {
                 return Err(EngineError::PlanNotFound(plan.clone()));
             }
@@ -95,18 +131,14 @@ impl Engine {
         .await
     }
 
-    /// Gives a plan's terms an end: now, when none is given.
-    ///
-    /// # Errors
-    /// Unknown terms; terms that ended before; an end in the past.
-    pub async fn end_plan_terms(
+    async fn end_plan_terms(
         &self,
         plan: Key,
         id: TermsId,
         ends_at: Option<Timestamp>,
-        once: Option<Once<'_, Arc<Terms>>>,
+        idempotency: Option<&Idempotency>,
     ) -> Result<Changed<Arc<Terms>>, EngineError> {
-        self.change_once(once, |catalog, now| {
+        self.change_once(idempotency, |catalog, now| {
             let terms = catalog.terms_of(Some(&plan)).iter().find(|terms| terms.key.id == id);
             let mut terms = (**terms.ok_or(EngineError::TermsNotFound)?).clone();
             let end = ends_at.unwrap_or(now);
@@ -120,6 +152,12 @@ impl Engine {
         })
         .await
     }
+}
+
+/// Whether the plan's terms in force are these already.
+fn is_in_force(catalog: &Catalog, plan: &Key, terms: &Terms, now: Timestamp) -> bool {
+    terms::in_force(catalog.terms_of(Some(plan)), now)
+        .is_some_and(|other| other.policy == terms.policy && other.settings == terms.settings)
 }
 
 fn add_terms(
@@ -137,8 +175,4 @@ fn add_terms(
     }
     let row = PlanTermsRow { plan: plan.clone(), number, body: json(&terms)? };
     Ok((ReferenceChange::AddPlanTerms(row), Arc::new(terms)))
-}
-
-pub(crate) fn json<T: serde::Serialize>(value: &T) -> Result<String, EngineError> {
-    serde_json::to_string(value).map_err(|error| EngineError::Internal(error.to_string()))
 }

@@ -2,11 +2,11 @@
 //! entitlements.
 
 use crate::{
-    Engine,
     command::{Idempotency, Outcome},
     decide::{Decider, Stop},
+    engine::Engine,
     error::EngineError,
-    lane,
+    idempotency::{key_hash, replay},
 };
 use proviso_ledger::{
     credits::{Credits, Quantity},
@@ -28,7 +28,7 @@ const PAGE: u32 = 1_000;
 pub struct LedgerPage {
     /// Entries with their chained hash in hexadecimal.
     pub entries: Vec<(Entry, String)>,
-    /// Where the next page begins; none on the last.
+    /// Where the next page begins; `None` on the last.
     pub next_before: Option<Seq>,
 }
 
@@ -118,11 +118,11 @@ impl Engine {
         customer: &CustomerId,
         idempotency: &Idempotency,
     ) -> Result<Option<Outcome>, EngineError> {
-        let lookup = [(customer.clone(), lane::key_hash(&idempotency.0))];
+        let lookup = [(customer.clone(), key_hash(&idempotency.0))];
         let found = self.shared.store.find_keys(&lookup).await?;
         let Some(seq) = found.first().copied().flatten() else { return Ok(None) };
         let entry = self.shared.entry(customer, seq).await?;
-        lane::replay(&entry, Some(idempotency)).map(Some)
+        replay(&entry, Some(idempotency)).map(Some)
     }
 
     /// A page of customers by key.

@@ -1,6 +1,6 @@
 //! What all lanes and use cases share: the store, the policies, the catalog and the clock.
 
-use crate::{catalog::Catalog, clock::Clock, error::EngineError};
+use crate::{catalog::Catalog, clock::Clock, error::EngineError, health::WriteHealth, stats::EngineStats};
 use arc_swap::ArcSwap;
 use proviso_ledger::{
     error::FoldError,
@@ -13,7 +13,7 @@ use std::{
     num::NonZeroUsize,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -34,8 +34,8 @@ pub struct Options {
     pub late_window: Duration,
     /// How often the sweeper looks for what is due.
     pub sweep_every: Duration,
-    /// How often it is looked for changes that other hosts made to plans, policies and API keys. A charge notices them in
-    /// any case.
+    /// How often the store is asked for changes that other hosts made to plans, policies and API keys. A charge notices
+    /// them in any case.
     pub refresh_every: Duration,
 }
 
@@ -72,43 +72,10 @@ pub(crate) struct Shared {
     /// Held for reading while a request is decided, for writing while the catalog changes: so each decision's time and
     /// its terms belong together.
     pub gate: RwLock<()>,
-    pub totals: Totals,
-}
-
-/// Counts since the start.
-#[derive(Debug, Default)]
-pub struct Totals {
-    entries: AtomicU64,
-    batches: AtomicU64,
-    conflicts: AtomicU64,
-}
-
-impl Totals {
-    /// Counts a durable batch.
-    pub(crate) fn committed(&self, entries: u64) {
-        self.entries.fetch_add(entries, Ordering::Relaxed);
-        self.batches.fetch_add(u64::from(entries > 0), Ordering::Relaxed);
-    }
-
-    /// Counts a batch that has to be decided again.
-    pub(crate) fn conflicted(&self) {
-        self.conflicts.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Durable entries.
-    pub fn entries(&self) -> u64 {
-        self.entries.load(Ordering::Relaxed)
-    }
-
-    /// Transactions that made them durable.
-    pub fn batches(&self) -> u64 {
-        self.batches.load(Ordering::Relaxed)
-    }
-
-    /// Batches that were decided again, since another host had written one of their customers or the catalog had changed.
-    pub fn conflicts(&self) -> u64 {
-        self.conflicts.load(Ordering::Relaxed)
-    }
+    pub stats: EngineStats,
+    pub writes: WriteHealth,
+    /// Whether a change of this host may be durable that is not in `catalog`.
+    catalog_is_uncertain: AtomicBool,
 }
 
 impl Shared {
@@ -126,25 +93,64 @@ impl Shared {
             options,
             catalog: ArcSwap::from_pointee(catalog),
             gate: RwLock::new(()),
-            totals: Totals::default(),
+            stats: EngineStats::default(),
+            writes: WriteHealth::default(),
+            catalog_is_uncertain: AtomicBool::new(false),
         }
     }
 
-    /// Reads the catalog anew if another host has changed it, so that later decisions run on the new one.
+    /// Reads the catalog again if the stored one may be newer: other hosts change it, or a change of this one had an
+    /// uncertain outcome.
     pub async fn refresh_catalog(&self) -> Result<(), EngineError> {
-        if !self.store.is_shared() || self.store.reference_revision().await? == self.catalog.load().revision {
+        if self.store.is_shared() || self.is_catalog_uncertain() {
+            self.reread_catalog().await
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Reads the catalog again if the stored one is newer, whoever changed it: what a conflict asks for, on every store.
+    pub async fn reread_catalog(&self) -> Result<(), EngineError> {
+        if !self.is_catalog_uncertain()
+            && self.store.reference_revision().await? == self.catalog.load().revision
+        {
             return Ok(());
         }
         let _gate = self.gate.write().await;
         self.read_catalog().await
     }
 
-    /// Reads what is new in the catalog, while the gate is held for writing.
+    /// Reads what is new in the catalog. The gate must be held for writing.
     pub async fn read_catalog(&self) -> Result<(), EngineError> {
         let known = self.catalog.load_full();
-        let catalog = known.updated(self.store.reference(known.revision).await?)?;
-        self.catalog.store(Arc::new(catalog));
+        self.put_catalog(known.updated(self.store.reference(known.revision).await?)?);
         Ok(())
+    }
+
+    /// Puts a catalog in force that is what is stored. The gate must be held for writing.
+    pub fn put_catalog(&self, catalog: Catalog) {
+        self.catalog.store(Arc::new(catalog));
+        self.catalog_is_uncertain.store(false, Ordering::Release);
+    }
+
+    /// To be called before a change is handed to the store: it may become durable without this host learning so.
+    pub fn mark_catalog_uncertain(&self) {
+        self.catalog_is_uncertain.store(true, Ordering::Release);
+    }
+
+    fn is_catalog_uncertain(&self) -> bool {
+        self.catalog_is_uncertain.load(Ordering::Acquire)
+    }
+
+    /// Takes note of a write that became durable.
+    pub fn write_succeeded(&self) {
+        self.writes.succeeded();
+    }
+
+    /// Takes note of a write that failed, or that other writers prevented at each attempt.
+    pub fn write_failed(&self) {
+        self.writes.failed();
+        self.stats.write_failed();
     }
 
     /// One entry of a journal, which must be there.

@@ -1,6 +1,6 @@
 //! Terms, made from what a caller names: the version must exist, its policy must take the settings.
 
-use crate::{Engine, error::EngineError};
+use crate::{engine::Engine, error::EngineError, shared::Shared};
 use proviso_ledger::{
     ids::{Key, TermsId},
     json::JsonText,
@@ -13,11 +13,11 @@ use proviso_ledger::{
 pub struct TermsInput {
     /// The policy.
     pub policy: Key,
-    /// Its version; none means the newest.
+    /// Its version; `None` means the newest.
     pub version: Option<u32>,
     /// The settings.
     pub settings: serde_json::Value,
-    /// From when; none means now.
+    /// From when; `None` means now.
     pub effective_at: Option<Timestamp>,
     /// Until when, exclusive.
     pub ends_at: Option<Timestamp>,
@@ -34,8 +34,14 @@ impl Engine {
     /// # Errors
     /// An unknown version; settings that the policy refuses, or that it can't work on.
     pub async fn prepare_terms(&self, owner: Owner, input: TermsInput) -> Result<Terms, EngineError> {
-        self.shared.refresh_catalog().await?;
-        let catalog = self.catalog();
+        self.shared.prepare_terms(owner, input).await
+    }
+}
+
+impl Shared {
+    pub(crate) async fn prepare_terms(&self, owner: Owner, input: TermsInput) -> Result<Terms, EngineError> {
+        self.refresh_catalog().await?;
+        let catalog = self.catalog.load_full();
         if !catalog.policies.contains_key(&input.policy) {
             return Err(EngineError::PolicyNotFound(input.policy));
         }
@@ -48,7 +54,7 @@ impl Engine {
         let version = version.ok_or_else(|| {
             EngineError::VersionNotFound(input.policy.clone(), input.version.unwrap_or_default())
         })?;
-        let module = self.shared.load_module(version.digest).await?;
+        let module = self.load_module(version.digest).await?;
         let fault = |detail: String| {
             EngineError::SettingsInvalid(vec![proviso_ledger::decision::Problem {
                 pointer: String::new(),

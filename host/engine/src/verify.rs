@@ -1,6 +1,6 @@
 //! Verification: every balance, transfer and hash is computed anew from the journal and compared with what is stored.
 
-use crate::{catalog::Catalog, error::EngineError};
+use crate::{catalog::Catalog, error::EngineError, idempotency::key_hash};
 use proviso_ledger::{
     ids::{CustomerId, Seq},
     journal::ChainHash,
@@ -89,7 +89,7 @@ async fn verify_customer(
                 differ(format!("entry {} is stored under another time than it says", stored.seq));
             }
             if let Some(key) = &entry.key {
-                keys.push(((customer.clone(), crate::lane::key_hash(key)), entry.seq));
+                keys.push(((customer.clone(), key_hash(key)), entry.seq));
             }
             verification.entries += 1;
             if let Some(snapshot) = newest.as_ref().filter(|snapshot| snapshot.seq == entry.seq) {

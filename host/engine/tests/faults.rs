@@ -25,7 +25,7 @@ use proviso_ledger::{
 };
 use proviso_store::{
     Batch, Commit, CustomerRow, KeyHash, LoadedCustomer, Reference, ReferenceChange, Store, StoreError,
-    StoredEntry, StoredRequest, StoredSnapshot,
+    StoredAnswer, StoredEntry, StoredSnapshot,
 };
 use std::{
     collections::HashMap,
@@ -129,17 +129,17 @@ impl Store for Flaky {
         &self,
         base: Option<u64>,
         changes: Vec<ReferenceChange>,
-        request: Option<StoredRequest>,
+        request: Option<StoredAnswer>,
     ) -> Result<Commit, StoreError> {
         self.inner.change_reference(base, changes, request).await
     }
     async fn module(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
         self.inner.module(digest).await
     }
-    async fn request(&self, key_hash: KeyHash) -> Result<Option<StoredRequest>, StoreError> {
+    async fn request(&self, key_hash: KeyHash) -> Result<Option<StoredAnswer>, StoreError> {
         self.inner.request(key_hash).await
     }
-    async fn requests(&self, after: Option<KeyHash>, limit: u32) -> Result<Vec<StoredRequest>, StoreError> {
+    async fn requests(&self, after: Option<KeyHash>, limit: u32) -> Result<Vec<StoredAnswer>, StoreError> {
         self.inner.requests(after, limit).await
     }
     async fn ping(&self) -> Result<(), StoreError> {

@@ -1,7 +1,7 @@
 //! Counts of requests, in Prometheus' text format. Counting takes a few atomic additions; nothing is kept for a request.
 
 use axum::http::{Method, StatusCode};
-use proviso_engine::Totals;
+use proviso_engine::EngineStats;
 use std::{
     collections::HashMap,
     fmt::Write as _,
@@ -68,7 +68,7 @@ impl Metrics {
     }
 
     /// All counters as text, with the engine's.
-    pub fn render(&self, totals: &Totals) -> String {
+    pub fn render(&self, stats: &EngineStats) -> String {
         let mut text = String::with_capacity(16 << 10);
         let mut single = |name: &str, kind: &str, help: &str, value: u64| {
             // Writing to a string can't fail.
@@ -78,12 +78,17 @@ impl Metrics {
             "proviso_journal_entries_total",
             "counter",
             "Entries made durable since the start.",
-            totals.entries(),
+            stats.entries(),
         );
-        single("proviso_commits_total", "counter", "Transactions that made them durable.", totals.batches());
+        single("proviso_commits_total", "counter", "Transactions that made them durable.", stats.batches());
         let help =
             "Batches that were decided again, since another host or a change of the catalog came first.";
-        single("proviso_commit_conflicts_total", "counter", help, totals.conflicts());
+        single("proviso_commit_conflicts_total", "counter", help, stats.conflicts());
+        let help =
+            "Batches and changes that were given up: the database failed, or others were always first.";
+        single("proviso_write_failures_total", "counter", help, stats.write_failures());
+        let help = "Customers for whom what is due could not be written; each is tried again later.";
+        single("proviso_sweep_failures_total", "counter", help, stats.sweep_failures());
         let in_flight = self.in_flight.load(Ordering::Relaxed);
         single("proviso_http_requests_in_flight", "gauge", "Requests that are being answered.", in_flight);
         let mut requests = String::from(
@@ -165,7 +170,7 @@ mod tests {
         {
             metrics.begin().end(route, &Method::POST, StatusCode::from_u16(status).unwrap(), micros);
         }
-        let text = metrics.render(&Totals::default());
+        let text = metrics.render(&EngineStats::default());
         for line in [
             "proviso_journal_entries_total 0",
             "proviso_commits_total 0",

@@ -2,7 +2,7 @@
 
 use crate::{
     StoreError,
-    rows::{CustomerRow, KeyHash, StoredEntry, StoredRequest, StoredSnapshot},
+    rows::{CustomerRow, KeyHash, StoredAnswer, StoredEntry, StoredSnapshot},
 };
 use proviso_ledger::{
     ids::{CustomerId, Seq},
@@ -130,14 +130,13 @@ pub fn customer_row(row: &impl Columns) -> Result<CustomerRow, StoreError> {
     })
 }
 
-/// `key_hash, request_hash, at, status, body`.
-pub fn request(row: &impl Columns) -> Result<StoredRequest, StoreError> {
-    Ok(StoredRequest {
+/// `key_hash, request_hash, at, answer`.
+pub fn request(row: &impl Columns) -> Result<StoredAnswer, StoreError> {
+    Ok(StoredAnswer {
         key_hash: bytes(row, 0)?,
         request_hash: bytes(row, 1)?,
         at: Timestamp(row.integer(2)?),
-        status: number(row, 3)?,
-        body: row.text(4)?.to_owned(),
+        answer: row.text(3)?.to_owned(),
     })
 }
 

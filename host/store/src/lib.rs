@@ -19,7 +19,7 @@ pub use copy::{Copied, copy};
 pub use error::StoreError;
 pub use rows::{
     ApiKeyRow, Batch, Commit, CustomerRow, KeyHash, LoadedCustomer, NewEntry, NewKey, NewSnapshot, PlanRow,
-    PlanTermsRow, PolicyRow, PolicyVersionRow, Reference, ReferenceChange, StoredEntry, StoredRequest,
+    PlanTermsRow, PolicyRow, PolicyVersionRow, Reference, ReferenceChange, StoredAnswer, StoredEntry,
     StoredSnapshot,
 };
 
@@ -119,17 +119,17 @@ pub trait Store: Send + Sync + 'static {
         &self,
         base: Option<u64>,
         changes: Vec<ReferenceChange>,
-        request: Option<StoredRequest>,
+        request: Option<StoredAnswer>,
     ) -> Result<Commit, StoreError>;
 
     /// A module's bytes.
     async fn module(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError>;
 
     /// The management request that came with this key.
-    async fn request(&self, key_hash: KeyHash) -> Result<Option<StoredRequest>, StoreError>;
+    async fn request(&self, key_hash: KeyHash) -> Result<Option<StoredAnswer>, StoreError>;
 
     /// Up to `limit` management requests with keys above `after`, in order.
-    async fn requests(&self, after: Option<KeyHash>, limit: u32) -> Result<Vec<StoredRequest>, StoreError>;
+    async fn requests(&self, after: Option<KeyHash>, limit: u32) -> Result<Vec<StoredAnswer>, StoreError>;
 
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), StoreError>;

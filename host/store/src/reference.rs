@@ -7,7 +7,7 @@ use crate::{
     columns::{Columns, bytes, key, number},
     rows::{
         ApiKeyRow, PlanRow, PlanTermsRow, PolicyRow, PolicyVersionRow, Reference, ReferenceChange,
-        StoredRequest,
+        StoredAnswer,
     },
 };
 use proviso_ledger::ids::Digest;
@@ -18,8 +18,8 @@ pub const REVISION: &str = "SELECT reference_revision FROM progress WHERE id = 1
 pub const COUNT_CHANGE: &str = "UPDATE progress SET reference_revision = reference_revision + 1 \
      WHERE id = 1 AND coalesce(reference_revision = $1, true) RETURNING reference_revision";
 pub const MODULE: &str = "SELECT bytes FROM modules WHERE digest = $1";
-pub const REQUEST: &str = "SELECT key_hash, request_hash, at, status, body FROM requests WHERE key_hash = $1";
-pub const REQUESTS: &str = "SELECT key_hash, request_hash, at, status, body FROM requests \
+pub const REQUEST: &str = "SELECT key_hash, request_hash, at, answer FROM requests WHERE key_hash = $1";
+pub const REQUESTS: &str = "SELECT key_hash, request_hash, at, answer FROM requests \
      WHERE key_hash > $1 ORDER BY key_hash LIMIT $2";
 
 /// What [`decode`] wants to see, in this order: of each table the rows that were written after revision `$1`.
@@ -147,16 +147,15 @@ fn version(row: PolicyVersionRow, written: Value) -> Vec<Value> {
 }
 
 /// Keeps a management request and its answer.
-pub fn keep(request: StoredRequest) -> Statement {
+pub fn keep(request: StoredAnswer) -> Statement {
     Statement {
-        sql: "INSERT INTO requests (key_hash, request_hash, at, status, body) VALUES ($1, $2, $3, $4, $5) \
+        sql: "INSERT INTO requests (key_hash, request_hash, at, answer) VALUES ($1, $2, $3, $4) \
               ON CONFLICT DO NOTHING",
         values: vec![
             Value::Blob(request.key_hash.to_vec()),
             Value::Blob(request.request_hash.to_vec()),
             Value::Integer(request.at.0),
-            Value::Integer(request.status.into()),
-            Value::Text(request.body),
+            Value::Text(request.answer),
         ],
         must_write: true,
     }

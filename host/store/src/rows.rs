@@ -240,17 +240,15 @@ pub enum ReferenceChange {
     SetApiKey(ApiKeyRow),
 }
 
-/// A management request and what was answered, so that a repeat is answered alike.
+/// What a management request came to, so that a repeat is answered alike.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredRequest {
+pub struct StoredAnswer {
     /// The idempotency key.
     pub key_hash: KeyHash,
     /// SHA-256 of the request, to tell a repeat from another request under the same key.
     pub request_hash: [u8; 32],
     /// When it was answered.
     pub at: Timestamp,
-    /// The HTTP status.
-    pub status: u16,
-    /// The answer.
-    pub body: String,
+    /// What it came to: JSON, which the store does not look into.
+    pub answer: String,
 }

@@ -50,7 +50,7 @@ pub fn fill(database_url: &str, size: Size) {
         })
         .await;
         // A customer begins with more than one entry: the first period's opening, too.
-        let left = size.entries.saturating_sub(usize::try_from(engine.totals().entries()).unwrap());
+        let left = size.entries.saturating_sub(usize::try_from(engine.stats().entries()).unwrap());
         each(&engine, left, move |number| {
             let idempotency = Some((format!("fill-{number}").parse().unwrap(), Digest::of(b"fill")));
             Request {

@@ -11,7 +11,7 @@ use crate::{
     secrets, telemetry, terminal,
 };
 use clap::Args;
-use proviso_engine::{Clock, Engine, Options, catalog::Scope};
+use proviso_engine::{Clock, Engine, NewApiKey, Options, catalog::Scope};
 use proviso_policy::{CacheDir, Limits, Runtime};
 use proviso_server::ServerOptions;
 use proviso_store::Access;
@@ -128,8 +128,8 @@ async fn ensure_admin(engine: &Engine, settings: &Settings) -> Result<(), Error>
 }
 
 async fn add_admin(engine: &Engine, secret: &str) -> Result<(), Error> {
-    let scopes = BTreeSet::from([Scope::Admin]);
-    engine.add_api_key(secret, "first admin key".to_owned(), scopes, None, None, None).await?;
+    let (name, scopes) = ("first admin key".to_owned(), BTreeSet::from([Scope::Admin]));
+    engine.add_api_key(secret, NewApiKey { name, scopes, customer: None, expires_at: None }, None).await?;
     Ok(())
 }
 

@@ -12,23 +12,23 @@ use proviso_store::{LoadedCustomer, StoredSnapshot};
 use std::num::NonZeroUsize;
 
 /// A state and what the store already has of it.
-pub(crate) struct Cached {
+pub(super) struct Cached {
     /// The state, with all entries of the batch under way folded in.
     pub state: CustomerState,
-    /// The entry that the newest stored snapshot holds; 0 when there is none.
+    /// The last entry that the newest stored snapshot holds; 0 when there is none.
     pub snapshot_seq: Seq,
     /// The bytes of the entries after it.
-    pub tail_bytes: usize,
+    pub bytes_since_snapshot: usize,
     /// The size of the newest snapshot.
     pub snapshot_bytes: usize,
-    /// A lower bound of the next due time that the store has; the outer none when it is not known.
+    /// A lower bound of the next due time that the store has; the outer `None` when it is not known.
     pub stored_due: Option<Option<Timestamp>>,
 }
 
-/// The fewest states that are kept: a batch on its way and the next one, each after being put together once.
+/// The fewest states that are kept: those of a commit in flight and of the open batch.
 pub(super) const SMALLEST: usize = 4096;
 
-pub(crate) struct Cache {
+pub(super) struct Cache {
     states: LruCache<CustomerId, Cached>,
     capacity: usize,
 }
@@ -70,7 +70,7 @@ impl Cache {
         };
         for entry in loaded.tail {
             cached.state.fold(entry.seq, &entry.body, &entry.hash)?;
-            cached.tail_bytes += entry.body.len();
+            cached.bytes_since_snapshot += entry.body.len();
         }
         self.states.push(customer.clone(), cached);
         Ok(())
@@ -96,6 +96,6 @@ impl Cached {
                     .map_err(|error| FoldError::Unreadable { seq, detail: error.to_string() })?
             }
         };
-        Ok(Self { state, snapshot_seq, tail_bytes: 0, snapshot_bytes, stored_due: None })
+        Ok(Self { state, snapshot_seq, bytes_since_snapshot: 0, snapshot_bytes, stored_due: None })
     }
 }

@@ -2,13 +2,13 @@
 //! until they are answered. Their books are kept apart from the journals, which are compared with them at the end.
 
 use crate::{
-    CLIENTS, HOSTS, Host, World,
+    CLIENTS, Host, World,
     database::Connection,
-    support::{self, input, key, reserve, settings},
+    support::{self, hang_up_after, input, key, reserve, settings},
 };
 use proviso_engine::{
-    Changed, EngineError, Once, StoreError,
-    catalog::{Catalog, Policy, Version},
+    EngineError, NewApiKey, PlanChange, StoreError,
+    catalog::{Catalog, Policy, Scope, Version},
     command::{ActualUsage, Command, Reply, Request},
 };
 use proviso_ledger::{
@@ -29,6 +29,9 @@ use std::{
 
 const CUSTOMERS: u64 = 5;
 const REQUESTS: u64 = 24;
+/// A policy whose versions are deleted, one in each round of whoever administers.
+const SPARE: &str = "spare";
+const ROUNDS: u64 = 6;
 /// How long a client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(4);
 
@@ -59,16 +62,19 @@ pub fn may_retry(error: &EngineError) -> bool {
 
 impl World {
     fn some_host(&self) -> Rc<Host> {
-        self.hosts.borrow()[self.dice.index(HOSTS)].clone()
+        let hosts = self.hosts.borrow();
+        hosts[self.dice.index(hosts.len())].clone()
     }
 
-    /// Sends through one host after another until there is an answer that no retry can change.
+    /// Sends through one host after another until there is an answer that no retry can change, and hangs up now and then.
     async fn insist<T>(&self, send: impl AsyncFn(&Host) -> Result<T, EngineError>) -> Result<T, EngineError> {
         for _ in 0..500 {
             let host = self.some_host();
-            match tokio::time::timeout(PATIENCE, send(&host)).await {
-                Ok(Err(error)) if may_retry(&error) => {}
-                Ok(answer) => return answer,
+            let polls = if self.dice.one_in(3) { 1 + self.dice.below(16) } else { u64::MAX };
+            match tokio::time::timeout(PATIENCE, hang_up_after(polls, send(&host))).await {
+                Ok(Some(Err(error))) if may_retry(&error) => {}
+                Ok(Some(answer)) => return answer,
+                Ok(None) => self.hang_ups.set(self.hang_ups.get() + 1),
                 Err(_) => {}
             }
             tokio::time::sleep(self.dice.millis(1..200)).await;
@@ -97,16 +103,15 @@ impl World {
     }
 }
 
-/// A policy, a plan on it, and customers on the plan.
-pub async fn prepare(world: &World) {
-    let engine = &world.hosts.borrow()[0].engine.clone();
+/// The policies, before any host is started.
+pub async fn install(world: &World) {
     let store = Connection::new(world.database.clone());
     assert_eq!(store.change_reference(None, POLICY.clone(), None).await, Ok(Commit::Durable));
-    let host = support::Host {
-        engine: engine.clone(),
-        clock: engine.clock().clone(),
-        dir: Arc::new(tempfile::tempdir().unwrap()),
-    };
+}
+
+/// A plan on a policy, and customers on the plan.
+pub async fn prepare(world: &World) {
+    let host = world.first_host();
     host.put_plan(settings("0.001", "1000")).await;
     world.books.borrow_mut().terms_answered = 1;
     for number in 0..CUSTOMERS {
@@ -130,18 +135,29 @@ pub static POLICY: LazyLock<Vec<ReferenceChange>> = LazyLock::new(|| {
         created_at: Timestamp(0),
         deleted: false,
     };
-    vec![
+    let mut changes = vec![
         ReferenceChange::PutPolicy(PolicyRow { policy: policy.clone(), body: json(&kept) }),
         ReferenceChange::PutModule { digest, bytes },
-        ReferenceChange::AddPolicyVersion(PolicyVersionRow {
-            policy,
-            version: 1,
-            digest,
-            deleted: false,
-            body: json(&version),
-        }),
-    ]
+        added(&version),
+    ];
+    let spare = Policy { policy: key(SPARE), ..kept };
+    changes.push(ReferenceChange::PutPolicy(PolicyRow { policy: key(SPARE), body: json(&spare) }));
+    changes.extend((1..=ROUNDS).map(|round| {
+        let number = u32::try_from(round).unwrap();
+        added(&Version { policy: key(SPARE), version: number, ..version.clone() })
+    }));
+    changes
 });
+
+fn added(version: &Version) -> ReferenceChange {
+    ReferenceChange::AddPolicyVersion(PolicyVersionRow {
+        policy: version.policy.clone(),
+        version: version.version,
+        digest: version.digest,
+        deleted: false,
+        body: json(version),
+    })
+}
 
 fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap()
@@ -186,22 +202,96 @@ pub async fn manage(world: Rc<World>) {
         let text: IdempotencyKey = format!("terms-{round}").parse().unwrap();
         let bound = world
             .insist(async |host: &Host| {
-                let once = Once {
-                    key: text.clone(),
-                    request: Digest::of(text.as_str().as_bytes()),
-                    render: &|terms: &Arc<terms::Terms>| (201, terms.key.id.entry.to_string()),
-                };
+                let once = (text.clone(), Digest::of(text.as_str().as_bytes()));
                 let input = input(settings(&format!("0.00{round}"), "1000"));
                 host.engine.bind_plan_terms(key("pro"), input, Some(once)).await
             })
             .await;
-        let number = match bound.unwrap() {
-            Changed::Made(terms) => terms.key.id.entry,
-            Changed::Replayed(stored) => stored.body.parse().unwrap(),
-        };
+        let number = bound.unwrap().value.key.id.entry;
         assert_eq!(number, round, "terms are bound once");
         world.books.borrow_mut().terms_answered = number;
     }
+}
+
+/// Whoever makes all other changes meanwhile: none is made in part, and none twice.
+pub async fn administer(world: Rc<World>) {
+    let once = |what: &str, round: u64| -> (IdempotencyKey, Digest) {
+        let text = format!("{what}-{round}");
+        (text.parse().unwrap(), Digest::of(text.as_bytes()))
+    };
+    for round in 1..=ROUNDS {
+        tokio::time::sleep(world.dice.millis(50..400)).await;
+        let change = PlanChange {
+            name: format!("as of round {round}"),
+            interval: None,
+            entitlements: BTreeMap::default(),
+            terms: None,
+        };
+        let side = key("side");
+        world
+            .insist(async |host: &Host| host.engine.put_plan(side.clone(), change.clone()).await)
+            .await
+            .unwrap();
+        let terms = input(settings("0.001", &round.to_string()));
+        let bind = once("bind", round);
+        let bound = world
+            .insist(async |host: &Host| {
+                host.engine.bind_plan_terms(side.clone(), terms.clone(), Some(bind.clone())).await
+            })
+            .await
+            .unwrap();
+        let id = bound.value.key.id;
+        assert_eq!(id.entry, round, "terms are bound once");
+        let end = once("end", round);
+        let ended = world
+            .insist(async |host: &Host| {
+                host.engine.end_plan_terms(side.clone(), id, None, Some(end.clone())).await
+            })
+            .await
+            .unwrap();
+        assert_eq!(ended.value.key.id, id);
+        let policy = key(&format!("policy-{round}"));
+        world
+            .insist(async |host: &Host| host.engine.put_policy(policy.clone(), "later".to_owned()).await)
+            .await
+            .unwrap();
+        let number = u32::try_from(round).unwrap();
+        match world.insist(async |host: &Host| host.engine.delete_version(key(SPARE), number).await).await {
+            // It was deleted when the client had hung up.
+            Ok(()) | Err(EngineError::VersionNotFound(..)) => {}
+            Err(error) => panic!("{error}"),
+        }
+        let (new, make) = (new_api_key(round), once("api key", round));
+        let added = world
+            .insist(async |host: &Host| {
+                // A secret is drawn anew whenever it is asked for one.
+                let secret = format!("secret {round} {}", world.dice.below(u64::MAX));
+                host.engine.add_api_key(&secret, new.clone(), Some(make.clone())).await
+            })
+            .await
+            .unwrap();
+        let id = &added.value.id;
+        assert_eq!(id.as_str(), format!("key_{round}"), "a key is made once");
+        world.insist(async |host: &Host| host.engine.revoke_api_key(id.clone()).await).await.unwrap();
+    }
+}
+
+fn new_api_key(round: u64) -> NewApiKey {
+    let (name, scopes) = (format!("key {round}"), BTreeSet::from([Scope::Read]));
+    NewApiKey { name, scopes, customer: None, expires_at: None }
+}
+
+/// What whoever administers was answered is in force, on every host.
+fn check_catalog(catalog: &Catalog, stored: u64) {
+    assert_eq!(catalog.revision, stored);
+    assert_eq!(catalog.plans[&key("side")].name, format!("as of round {ROUNDS}"));
+    let terms = catalog.terms_of(Some(&key("side")));
+    assert_eq!(terms.len() as u64, ROUNDS);
+    assert!(terms.iter().all(|terms| terms.ends_at.is_some()));
+    assert!((1..=ROUNDS).all(|round| catalog.policies.contains_key(&key(&format!("policy-{round}")))));
+    assert!(catalog.versions[&key(SPARE)].iter().all(|version| version.deleted));
+    assert_eq!(catalog.api_keys.len() as u64, ROUNDS);
+    assert!(catalog.api_keys.values().all(|key| key.revoked_at.is_some()));
 }
 
 /// Compares journals, states and books.
@@ -211,6 +301,9 @@ pub async fn check(world: &World) {
         let store = Connection::new(world.database.clone());
         let reference = store.reference(0).await.unwrap();
         let catalog = Catalog::default().updated(reference).unwrap();
+        for host in &hosts {
+            check_catalog(&host.engine.catalog(), catalog.revision);
+        }
         let verification = proviso_engine::verify(&store, |_| {}).await.unwrap();
         assert_eq!(verification.differences, []);
         catalog.terms_of(Some(&key("pro"))).to_vec()

@@ -8,10 +8,10 @@ use proviso_ledger::{
 };
 use proviso_store::{
     Batch, Commit, CustomerRow, KeyHash, LoadedCustomer, Reference, ReferenceChange, Store, StoreError,
-    StoredEntry, StoredRequest, StoredSnapshot,
+    StoredAnswer, StoredEntry, StoredSnapshot,
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -25,7 +25,7 @@ struct Data {
     model: Model,
     reference: Reference,
     modules: HashMap<Digest, Vec<u8>>,
-    requests: HashMap<KeyHash, StoredRequest>,
+    requests: HashMap<KeyHash, StoredAnswer>,
     /// Until when a customer is left to a connection.
     claims: HashMap<CustomerId, (u64, Instant)>,
 }
@@ -33,7 +33,12 @@ struct Data {
 /// What all hosts share.
 pub struct Database {
     dice: Dice,
+    is_shared: bool,
     data: Mutex<Data>,
+    /// Customers whose journals can't be read.
+    damaged: Mutex<HashSet<CustomerId>>,
+    /// Whether there is no space left to write to.
+    full: AtomicBool,
     faulty: AtomicBool,
     faults: AtomicU64,
     connections: AtomicU64,
@@ -42,16 +47,32 @@ pub struct Database {
 }
 
 impl Database {
-    pub fn new(dice: Dice) -> Self {
+    pub fn new(dice: Dice, is_shared: bool) -> Self {
         let now = Instant::now();
         Self {
             dice,
+            is_shared,
             data: Mutex::default(),
+            damaged: Mutex::default(),
+            full: AtomicBool::new(false),
             faulty: AtomicBool::new(false),
             faults: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             troubles: Mutex::new((now, now)),
         }
+    }
+
+    /// Whether several hosts may use it at once.
+    pub fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
+    pub fn damage(&self, customers: HashSet<CustomerId>) {
+        *self.damaged.lock().unwrap() = customers;
+    }
+
+    pub fn fill(&self, full: bool) {
+        self.full.store(full, Ordering::Relaxed);
     }
 
     pub fn allow_faults(&self, allowed: bool) {
@@ -158,7 +179,17 @@ impl Connection {
         change: impl FnOnce(&mut Data) -> Commit + Send + 'static,
     ) -> Result<Commit, StoreError> {
         self.travel().await?;
+        if self.database.full.load(Ordering::Relaxed) {
+            return Err(StoreError::DiskFull);
+        }
         if self.database.throws(30) {
+            if !self.database.is_shared {
+                // Whatever became of it is settled before its only host goes on.
+                if self.database.dice.one_in(2) {
+                    change(&mut self.database.data());
+                }
+                return Err(lost());
+            }
             let (database, delay) = (self.database.clone(), self.database.dice.millis(0..20_000));
             tokio::spawn(async move {
                 tokio::time::sleep(delay).await;
@@ -175,12 +206,18 @@ impl Connection {
 #[async_trait::async_trait]
 impl Store for Connection {
     fn is_shared(&self) -> bool {
-        true
+        self.database.is_shared
     }
 
     async fn load(&self, known: &[(CustomerId, Seq)]) -> Result<Vec<LoadedCustomer>, StoreError> {
-        self.ask(|data| known.iter().map(|(customer, seq)| data.model.load_after(customer, *seq)).collect())
-            .await
+        let load = |data: &Data, customer: &CustomerId, seq: Seq| {
+            let mut loaded = data.model.load_after(customer, seq);
+            if self.database.damaged.lock().unwrap().contains(customer) {
+                loaded.tail.iter_mut().for_each(|entry| entry.body.clear());
+            }
+            loaded
+        };
+        self.ask(|data| known.iter().map(|(customer, seq)| load(data, customer, *seq)).collect()).await
     }
 
     async fn find_keys(&self, keys: &[(CustomerId, KeyHash)]) -> Result<Vec<Option<Seq>>, StoreError> {
@@ -316,7 +353,7 @@ impl Store for Connection {
         &self,
         base: Option<u64>,
         changes: Vec<ReferenceChange>,
-        request: Option<StoredRequest>,
+        request: Option<StoredAnswer>,
     ) -> Result<Commit, StoreError> {
         self.change(move |data| {
             if base.is_some_and(|base| base != data.reference.revision) {
@@ -345,11 +382,11 @@ impl Store for Connection {
         self.ask(|data| data.modules.get(digest).cloned()).await
     }
 
-    async fn request(&self, key_hash: KeyHash) -> Result<Option<StoredRequest>, StoreError> {
+    async fn request(&self, key_hash: KeyHash) -> Result<Option<StoredAnswer>, StoreError> {
         self.ask(|data| data.requests.get(&key_hash).cloned()).await
     }
 
-    async fn requests(&self, after: Option<KeyHash>, limit: u32) -> Result<Vec<StoredRequest>, StoreError> {
+    async fn requests(&self, after: Option<KeyHash>, limit: u32) -> Result<Vec<StoredAnswer>, StoreError> {
         self.ask(|data| {
             let mut requests: Vec<_> = data.requests.values().cloned().collect();
             requests.retain(|request| after.is_none_or(|after| request.key_hash > after));
@@ -387,7 +424,21 @@ fn apply(reference: &mut Reference, modules: &mut Vec<(Digest, Vec<u8>)>, change
         }
         ReferenceChange::PutModule { digest, bytes } => modules.push((digest, bytes)),
         ReferenceChange::AddPolicyVersion(row) => reference.policy_versions.push(row),
-        other => panic!("no run makes this change: {other:?}"),
+        ReferenceChange::AddApiKey(row) => reference.api_keys.push(row),
+        ReferenceChange::SetPlanTerms(row) => {
+            let mut all = reference.plan_terms.iter_mut();
+            let found = all.find(|terms| (&terms.plan, terms.number) == (&row.plan, row.number));
+            return found.map(|found| *found = row).is_some();
+        }
+        ReferenceChange::SetPolicyVersion(row) => {
+            let mut all = reference.policy_versions.iter_mut();
+            let found = all.find(|known| (&known.policy, known.version) == (&row.policy, row.version));
+            return found.map(|found| *found = row).is_some();
+        }
+        ReferenceChange::SetApiKey(row) => {
+            let found = reference.api_keys.iter_mut().find(|known| known.id == row.id);
+            return found.map(|found| *found = row).is_some();
+        }
     }
     true
 }

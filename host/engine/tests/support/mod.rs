@@ -27,6 +27,7 @@ use std::{
     num::NonZeroUsize,
     path::Path,
     sync::{Arc, LazyLock},
+    task::Poll,
     time::Duration,
 };
 
@@ -242,6 +243,19 @@ pub fn grant(credits: &str) -> Grant {
         cost_basis: None,
         metadata: Vec::new(),
     }
+}
+
+/// Drops `work` after so many polls unless it is done by then, as a server does when its client hangs up.
+pub async fn hang_up_after<T>(polls: u64, work: impl Future<Output = T>) -> Option<T> {
+    let (mut work, mut left) = (Box::pin(work), polls);
+    std::future::poll_fn(move |context| match work.as_mut().poll(context) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => {
+            left = left.saturating_sub(1);
+            if left == 0 { Poll::Ready(None) } else { Poll::Pending }
+        }
+    })
+    .await
 }
 
 /// What an entry is, in a word and its cost.

@@ -11,7 +11,7 @@ use crate::{
 };
 use axum::extract::State;
 use proviso_engine::{
-    Changed, Once,
+    NewApiKey,
     catalog::{ApiKey, Scope},
 };
 use proviso_ledger::{
@@ -98,16 +98,12 @@ pub async fn create(
     if scopes.is_empty() {
         return Err(Problem::invalid(vec![FieldError::new("/scopes", "must name at least one scope")]));
     }
-    // What is kept for a repeat holds no secret.
-    let render =
-        |key: &Arc<ApiKey>| (201, serde_json::to_string(&ApiKeyAnswer::new(key, None)).unwrap_or_default());
-    let once = idempotency.map(|(key, request)| Once { key, request, render: &render });
     let secret = (app.options.new_secret)();
-    let added = app.engine.add_api_key(&secret, name, scopes, customer, expires_at, once).await?;
-    match added {
-        Changed::Made(key) => Answer::put(true, &ApiKeyAnswer::new(&key, Some(&secret))),
-        Changed::Replayed(stored) => Ok(Answer::again(stored.status, stored.body)),
-    }
+    let key = NewApiKey { name, scopes, customer, expires_at };
+    let added = app.engine.add_api_key(&secret, key, idempotency).await?;
+    // Of a repeat the secret was drawn anew, and is nobody's.
+    let shown = (!added.replayed).then_some(secret.as_str());
+    Ok(Answer::put(true, &ApiKeyAnswer::new(&added.value, shown))?.replayed(added.replayed))
 }
 
 /// List API keys

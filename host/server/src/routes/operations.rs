@@ -43,15 +43,15 @@ pub async fn healthz() -> Result<Answer, Problem> {
     tag = "Operating",
     security(()),
     responses(
-        (status = 200, description = "The database answers, and the host is not about to end", body = Health),
-        (status = 503, description = "It does not: storage_unavailable; or the host is about to end: draining", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 200, description = "The database answers, what is written becomes durable, and the host is not about to end", body = Health),
+        (status = 503, description = "The database does not answer, or no write has succeeded for 10 s: storage_unavailable; or the host is about to end: draining", body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
 pub async fn readyz(State(app): State<Arc<App>>) -> Result<Answer, Problem> {
     if app.draining.load(Ordering::Relaxed) {
         return Err(Problem::draining());
     }
-    app.engine.ping().await?;
+    app.engine.check_ready().await?;
     Answer::ok(&Health { status: "ok" })
 }
 
@@ -65,6 +65,6 @@ pub async fn readyz(State(app): State<Arc<App>>) -> Result<Answer, Problem> {
     responses((status = 200, description = "Prometheus' text format", body = String, content_type = "text/plain")),
 )]
 pub async fn metrics(State(app): State<Arc<App>>) -> Response {
-    let text = app.metrics.render(app.engine.totals());
+    let text = app.metrics.render(app.engine.stats());
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }

@@ -10,7 +10,7 @@ use crate::{
     schema,
 };
 use axum::extract::State;
-use proviso_engine::{Changed, EngineError, Once, TermsInput, command::Command};
+use proviso_engine::{EngineError, TermsInput, command::Command};
 use proviso_ledger::{
     ids::{Digest, Key, TermsId},
     json::JsonText,
@@ -169,13 +169,9 @@ pub async fn bind_to_plan(
     body: Json<TermsBody>,
 ) -> Result<Answer, Problem> {
     let idempotency = key.with(&[b"plan terms", plan.0.as_str().as_bytes(), &body.bytes]);
-    let render = |terms: &Arc<LedgerTerms>| (201, text(&Terms::new(terms)));
-    let once = idempotency.map(|(key, request)| Once { key, request, render: &render });
-    let bound = app.engine.bind_plan_terms(plan.0, body.value.read(), once).await;
-    match bound.map_err(|error| explained(error, ""))? {
-        Changed::Made(terms) => Answer::put(true, &Terms::new(&terms)),
-        Changed::Replayed(stored) => Ok(Answer::again(stored.status, stored.body)),
-    }
+    let bound = app.engine.bind_plan_terms(plan.0, body.value.read(), idempotency).await;
+    let bound = bound.map_err(|error| explained(error, ""))?;
+    Ok(Answer::put(true, &Terms::new(&bound.value))?.replayed(bound.replayed))
 }
 
 /// Bind terms to a customer
@@ -244,12 +240,8 @@ pub async fn end_of_plan(
 ) -> Result<Answer, Problem> {
     let path = [plan.0.as_str(), &id.to_string()].join("/");
     let idempotency = key.with(&[b"end plan terms", path.as_bytes(), &body.bytes]);
-    let render = |terms: &Arc<LedgerTerms>| (200, text(&ended(terms)));
-    let once = idempotency.map(|(key, request)| Once { key, request, render: &render });
-    match app.engine.end_plan_terms(plan.0, id, body.value.ends_at, once).await? {
-        Changed::Made(terms) => Answer::ok(&ended(&terms)),
-        Changed::Replayed(stored) => Ok(Answer::again(stored.status, stored.body)),
-    }
+    let terms = app.engine.end_plan_terms(plan.0, id, body.value.ends_at, idempotency).await?;
+    Ok(Answer::ok(&ended(&terms.value))?.replayed(terms.replayed))
 }
 
 /// End terms of a customer
@@ -399,9 +391,4 @@ fn one(app: &App, all: &[Arc<LedgerTerms>], id: TermsId) -> Result<Answer, Probl
 
 fn ended(terms: &LedgerTerms) -> TermsEnded {
     TermsEnded { id: terms.key.id, ends_at: terms.ends_at.unwrap_or(terms.effective_at) }
-}
-
-/// JSON text of an answer that is kept; what is answered can always be written.
-fn text(answer: &impl Serialize) -> String {
-    serde_json::to_string(answer).unwrap_or_default()
 }

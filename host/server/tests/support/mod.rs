@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderMap, Request},
 };
 use http_body_util::BodyExt as _;
-use proviso_engine::{Clock, Engine, Options, catalog::Scope};
+use proviso_engine::{Clock, Engine, NewApiKey, Options, catalog::Scope};
 use proviso_ledger::time::Timestamp;
 use proviso_policy::{Compiler, Limits, Runtime};
 use proviso_server::{Routes, ServerOptions, router};
@@ -164,8 +164,9 @@ impl Server {
         };
         let engine =
             Engine::start(Arc::new(store), RUNTIME.clone(), clock.clone(), options).await.expect("it starts");
-        let scopes = [Scope::Admin].into();
-        engine.add_api_key(ADMIN, "first".to_owned(), scopes, None, None, None).await.unwrap();
+        let (name, scopes) = ("first".to_owned(), [Scope::Admin].into());
+        let key = NewApiKey { name, scopes, customer: None, expires_at: None };
+        engine.add_api_key(ADMIN, key, None).await.unwrap();
         let secrets = AtomicU64::new(0);
         let stopwatch = AtomicU64::new(0);
         let options = ServerOptions {

@@ -18,8 +18,8 @@ pub use server::PostgresOptions;
 use crate::{
     Store, StoreError,
     rows::{
-        Batch, Commit, CustomerRow, KeyHash, LoadedCustomer, Reference, ReferenceChange, StoredEntry,
-        StoredRequest, StoredSnapshot,
+        Batch, Commit, CustomerRow, KeyHash, LoadedCustomer, Reference, ReferenceChange, StoredAnswer,
+        StoredEntry, StoredSnapshot,
     },
 };
 use claims::Claims;
@@ -170,7 +170,7 @@ impl Store for PostgresStore {
         &self,
         base: Option<u64>,
         changes: Vec<ReferenceChange>,
-        request: Option<StoredRequest>,
+        request: Option<StoredAnswer>,
     ) -> Result<Commit, StoreError> {
         self.claims()?;
         reference::change(&self.pool, base, changes, request).await
@@ -180,11 +180,11 @@ impl Store for PostgresStore {
         reference::module(&self.pool, digest).await
     }
 
-    async fn request(&self, key_hash: KeyHash) -> Result<Option<StoredRequest>, StoreError> {
+    async fn request(&self, key_hash: KeyHash) -> Result<Option<StoredAnswer>, StoreError> {
         reference::request(&self.pool, key_hash).await
     }
 
-    async fn requests(&self, after: Option<KeyHash>, limit: u32) -> Result<Vec<StoredRequest>, StoreError> {
+    async fn requests(&self, after: Option<KeyHash>, limit: u32) -> Result<Vec<StoredAnswer>, StoreError> {
         reference::requests(&self.pool, after, limit).await
     }
 

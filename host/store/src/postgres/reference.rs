@@ -5,7 +5,7 @@ use crate::{
     StoreError,
     columns::{self, Columns, above, integer},
     reference::{self, COUNT_CHANGE, MODULE, REQUEST, REQUESTS, REVISION, Statement, TABLES, Value},
-    rows::{Commit, KeyHash, Reference, ReferenceChange, StoredRequest},
+    rows::{Commit, KeyHash, Reference, ReferenceChange, StoredAnswer},
 };
 use proviso_ledger::ids::Digest;
 use sqlx::{error::ErrorKind, postgres::PgRow};
@@ -37,7 +37,7 @@ pub async fn module(pool: &Pool, digest: &Digest) -> Result<Option<Vec<u8>>, Sto
     rows.first().map(|row| Ok(row.blob(0)?.to_vec())).transpose()
 }
 
-pub async fn request(pool: &Pool, key_hash: KeyHash) -> Result<Option<StoredRequest>, StoreError> {
+pub async fn request(pool: &Pool, key_hash: KeyHash) -> Result<Option<StoredAnswer>, StoreError> {
     let rows = pool.fetch(|| sqlx::query(REQUEST).bind(key_hash)).await?;
     rows.first().map(columns::request).transpose()
 }
@@ -46,7 +46,7 @@ pub async fn requests(
     pool: &Pool,
     after: Option<KeyHash>,
     limit: u32,
-) -> Result<Vec<StoredRequest>, StoreError> {
+) -> Result<Vec<StoredAnswer>, StoreError> {
     let query = || sqlx::query(REQUESTS).bind(above(after.as_ref())).bind(i64::from(limit));
     pool.fetch(query).await?.iter().map(columns::request).collect()
 }
@@ -56,7 +56,7 @@ pub async fn change(
     pool: &Pool,
     base: Option<u64>,
     changes: Vec<ReferenceChange>,
-    request: Option<StoredRequest>,
+    request: Option<StoredAnswer>,
 ) -> Result<Commit, StoreError> {
     let mut lease = pool.lease().await?;
     lease.begin("BEGIN").await?;

@@ -18,8 +18,8 @@ mod writer;
 use crate::{
     Store, StoreError,
     rows::{
-        Batch, Commit, CustomerRow, KeyHash, LoadedCustomer, Reference, ReferenceChange, StoredEntry,
-        StoredRequest, StoredSnapshot,
+        Batch, Commit, CustomerRow, KeyHash, LoadedCustomer, Reference, ReferenceChange, StoredAnswer,
+        StoredEntry, StoredSnapshot,
     },
 };
 use connect::Lock;
@@ -218,7 +218,7 @@ impl Store for SqliteStore {
         &self,
         base: Option<u64>,
         changes: Vec<ReferenceChange>,
-        request: Option<StoredRequest>,
+        request: Option<StoredAnswer>,
     ) -> Result<Commit, StoreError> {
         self.ask(|reply| Job::Reference { base, changes, request, reply }).await
     }
@@ -227,11 +227,11 @@ impl Store for SqliteStore {
         reference::module(&self.reads.pool, digest).await
     }
 
-    async fn request(&self, key_hash: KeyHash) -> Result<Option<StoredRequest>, StoreError> {
+    async fn request(&self, key_hash: KeyHash) -> Result<Option<StoredAnswer>, StoreError> {
         reference::request(&self.reads.pool, key_hash).await
     }
 
-    async fn requests(&self, after: Option<KeyHash>, limit: u32) -> Result<Vec<StoredRequest>, StoreError> {
+    async fn requests(&self, after: Option<KeyHash>, limit: u32) -> Result<Vec<StoredAnswer>, StoreError> {
         reference::requests(&self.reads.pool, after, limit).await
     }
 

@@ -4,7 +4,7 @@ use crate::{
     StoreError,
     columns::{self, above, broken, integer},
     reference::{self, MODULE, REQUEST, REQUESTS, REVISION, Statement, TABLES, Value},
-    rows::{Commit, KeyHash, Reference, ReferenceChange, StoredRequest},
+    rows::{Commit, KeyHash, Reference, ReferenceChange, StoredAnswer},
 };
 use proviso_ledger::ids::Digest;
 use rusqlite::{
@@ -33,7 +33,7 @@ pub async fn module(pool: &SqlitePool, digest: &Digest) -> Result<Option<Vec<u8>
     Ok(sqlx::query_scalar(MODULE).bind(digest.0.as_slice()).fetch_optional(pool).await?)
 }
 
-pub async fn request(pool: &SqlitePool, key_hash: KeyHash) -> Result<Option<StoredRequest>, StoreError> {
+pub async fn request(pool: &SqlitePool, key_hash: KeyHash) -> Result<Option<StoredAnswer>, StoreError> {
     let row = sqlx::query(REQUEST).bind(key_hash.as_slice()).fetch_optional(pool).await?;
     row.as_ref().map(columns::request).transpose()
 }
@@ -42,7 +42,7 @@ pub async fn requests(
     pool: &SqlitePool,
     after: Option<KeyHash>,
     limit: u32,
-) -> Result<Vec<StoredRequest>, StoreError> {
+) -> Result<Vec<StoredAnswer>, StoreError> {
     let query = sqlx::query(REQUESTS).bind(above(after.as_ref())).bind(limit);
     query.fetch_all(pool).await?.iter().map(columns::request).collect()
 }
@@ -57,7 +57,7 @@ pub fn change(
     connection: &mut Connection,
     base: Option<u64>,
     changes: Vec<ReferenceChange>,
-    request: Option<StoredRequest>,
+    request: Option<StoredAnswer>,
 ) -> Result<Commit, StoreError> {
     // Dropping it undoes what it did.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     StoreError,
-    rows::{Batch, Commit, ReferenceChange, StoredRequest},
+    rows::{Batch, Commit, ReferenceChange, StoredAnswer},
 };
 use rusqlite::{Connection, TransactionBehavior};
 use std::{
@@ -46,7 +46,7 @@ pub enum Job {
     Reference {
         base: Option<u64>,
         changes: Vec<ReferenceChange>,
-        request: Option<StoredRequest>,
+        request: Option<StoredAnswer>,
         reply: Reply,
     },
     Close(oneshot::Sender<()>),
@@ -267,7 +267,7 @@ impl Writer {
         &mut self,
         base: Option<u64>,
         changes: Vec<ReferenceChange>,
-        request: Option<StoredRequest>,
+        request: Option<StoredAnswer>,
     ) -> Result<Commit, StoreError> {
         let mut connection = self.connection()?;
         let outcome = reference::change(&mut connection, base, changes, request);

@@ -14,7 +14,7 @@ use proptest::{
 use proviso_ledger::{ids::Digest, time::Timestamp};
 use proviso_store::{
     ApiKeyRow, Batch, Commit, Copied, PlanRow, PlanTermsRow, PolicyRow, PolicyVersionRow, Reference,
-    ReferenceChange, Store, StoreError, StoredRequest, copy,
+    ReferenceChange, Store, StoreError, StoredAnswer, copy,
 };
 
 const SEEDS: u8 = 16;
@@ -65,13 +65,12 @@ fn change() -> impl Strategy<Value = ReferenceChange> {
     })
 }
 
-fn request(name: u8) -> StoredRequest {
-    StoredRequest {
+fn request(name: u8) -> StoredAnswer {
+    StoredAnswer {
         key_hash: key(&name.to_string()),
         request_hash: Digest::of(&[name]).0,
         at: time(name.into()),
-        status: 200 + u16::from(name),
-        body: "{}".to_owned(),
+        answer: format!("[{name}]"),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
 use proviso_ledger::{ids::Digest, time::Timestamp};
 use proviso_store::{
     ApiKeyRow, Batch, Commit, LoadedCustomer, NewKey, PlanRow, PlanTermsRow, PolicyRow, PolicyVersionRow,
-    Reference, ReferenceChange, Store, StoreError, StoredRequest,
+    Reference, ReferenceChange, Store, StoreError, StoredAnswer,
 };
 use std::sync::Arc;
 
@@ -381,12 +381,11 @@ pub async fn reference_data_is_read_since_a_revision(factory: &dyn Factory) {
 
 pub async fn a_request_is_kept_with_its_changes(factory: &dyn Factory) {
     let store = factory.open().await;
-    let request = |name: &str, status| StoredRequest {
+    let request = |name: &str, number: u16| StoredAnswer {
         key_hash: key(name),
         request_hash: Digest::of(name.as_bytes()).0,
         at: time(1),
-        status,
-        body: "{\"answer\":true}".to_owned(),
+        answer: format!("{{\"answer\":{number}}}"),
     };
     let put = |name: &str| vec![ReferenceChange::PutPlan(plan(name, "1"))];
     let change = |changes, request| store.change_reference(None, changes, Some(request));

@@ -1,5 +1,5 @@
-//! A batch in the making: jobs with what they came to, and the rows that this becomes. In come decisions, out goes what
-//! the store is to commit; until it has, nobody is answered.
+//! The batch that is being decided: jobs with their answers, and the rows that the store is to commit. Nobody is answered
+//! before it has.
 
 use super::cache::{Cache, Cached};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     queue::Job,
 };
 use proviso_ledger::{
-    ids::{CustomerId, Digest, IdempotencyKey, Seq},
+    ids::{CustomerId, Seq},
     journal::{Entry, Event},
     time::Timestamp,
 };
@@ -23,16 +23,16 @@ use tracing::warn;
 /// A snapshot is due after this many entries...
 const SNAPSHOT_EVERY: Seq = 256;
 /// ...once the entries after the last one outweigh it by this much, so that large states are not written too often.
-const SNAPSHOT_TAIL_FACTOR: usize = 4;
+const SNAPSHOT_FACTOR: usize = 4;
 
 /// Entries by the keys that they answer.
-pub(crate) type Keys = HashMap<(CustomerId, KeyHash), Arc<Entry>>;
+pub(super) type Keys = HashMap<(CustomerId, KeyHash), Arc<Entry>>;
 
-/// What a job came to.
-pub(crate) enum Verdict {
-    /// A reply, good once the batch is durable.
+/// What a job is answered with once the batch is durable.
+pub(super) enum Answer {
+    /// This reply.
     Reply(Result<Reply, EngineError>),
-    /// This entry, stored before, answered the same key.
+    /// The entry with this number, which was stored for the same key before.
     Stored(Seq),
 }
 
@@ -47,9 +47,9 @@ struct Touched {
 }
 
 #[derive(Default)]
-pub(crate) struct Work {
+pub(super) struct OpenBatch {
     /// Jobs that are answered once the batch is durable.
-    pub jobs: Vec<(Job, Verdict)>,
+    pub jobs: Vec<(Job, Answer)>,
     /// The entries that answer the jobs' keys.
     pub keys: Keys,
     entries: Vec<NewEntry>,
@@ -58,17 +58,7 @@ pub(crate) struct Work {
     revision: Option<u64>,
 }
 
-/// The first 16 bytes of the key's SHA-256.
-pub(crate) fn key_hash(key: &IdempotencyKey) -> KeyHash {
-    let digest = Digest::of(key.as_str().as_bytes()).0;
-    let mut hash = KeyHash::default();
-    for (to, from) in hash.iter_mut().zip(digest) {
-        *to = from;
-    }
-    hash
-}
-
-impl Work {
+impl OpenBatch {
     pub fn is_empty(&self) -> bool {
         self.jobs.is_empty() && self.entries.is_empty()
     }
@@ -91,7 +81,7 @@ impl Work {
         touched.written |= !journal.written.is_empty();
         for Written { entry, body, hash } in journal.written {
             touched.profile_changed |= matches!(entry.event, Event::Configured(_) | Event::Closed {});
-            cached.tail_bytes += body.len();
+            cached.bytes_since_snapshot += body.len();
             // Entries for what was due come without the request's key.
             let key_hash = entry.key.as_ref().and(job.key_hash);
             if let Some(key_hash) = key_hash {
@@ -112,7 +102,7 @@ impl Work {
     }
 
     /// What to commit: the entries, and with them snapshots and rows that follow from the states.
-    pub fn batch(&mut self, cache: &mut Cache) -> Batch {
+    pub fn rows(&mut self, cache: &mut Cache) -> Batch {
         let mut batch =
             Batch { entries: std::mem::take(&mut self.entries), revision: self.revision, ..Batch::default() };
         for (customer, touched) in &self.touched {
@@ -136,7 +126,7 @@ impl Work {
     }
 
     /// The customers whose states hold what is not durable yet.
-    pub fn into_touched(self) -> impl Iterator<Item = CustomerId> {
+    pub fn into_customers(self) -> impl Iterator<Item = CustomerId> {
         self.touched.into_keys()
     }
 }
@@ -172,13 +162,13 @@ fn snapshot(cached: &mut Cached) -> Option<NewSnapshot> {
     let state = &cached.state;
     let entries = state.seq.saturating_sub(cached.snapshot_seq);
     if entries < SNAPSHOT_EVERY
-        || cached.tail_bytes < cached.snapshot_bytes.saturating_mul(SNAPSHOT_TAIL_FACTOR)
+        || cached.bytes_since_snapshot < cached.snapshot_bytes.saturating_mul(SNAPSHOT_FACTOR)
     {
         return None;
     }
     let text = serde_json::to_string(state).ok()?;
     cached.snapshot_seq = state.seq;
     cached.snapshot_bytes = text.len();
-    cached.tail_bytes = 0;
+    cached.bytes_since_snapshot = 0;
     Some(NewSnapshot { customer: state.customer.clone(), seq: state.seq, at: state.at, state: text })
 }

@@ -1,0 +1,61 @@
+//! Counts since the start, for metrics.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counts since the start.
+#[derive(Debug, Default)]
+pub struct EngineStats {
+    entries: AtomicU64,
+    batches: AtomicU64,
+    conflicts: AtomicU64,
+    write_failures: AtomicU64,
+    sweep_failures: AtomicU64,
+}
+
+impl EngineStats {
+    /// Counts a durable batch.
+    pub(crate) fn committed(&self, entries: u64) {
+        self.entries.fetch_add(entries, Ordering::Relaxed);
+        self.batches.fetch_add(u64::from(entries > 0), Ordering::Relaxed);
+    }
+
+    /// Counts a batch that has to be decided again.
+    pub(crate) fn conflicted(&self) {
+        self.conflicts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a write that failed.
+    pub(crate) fn write_failed(&self) {
+        self.write_failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a customer for whom the sweeper could not write what is due.
+    pub(crate) fn sweep_failed(&self) {
+        self.sweep_failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Durable entries.
+    pub fn entries(&self) -> u64 {
+        self.entries.load(Ordering::Relaxed)
+    }
+
+    /// Transactions that made them durable.
+    pub fn batches(&self) -> u64 {
+        self.batches.load(Ordering::Relaxed)
+    }
+
+    /// Batches that were decided again, since another host had written one of their customers or the catalog had changed.
+    pub fn conflicts(&self) -> u64 {
+        self.conflicts.load(Ordering::Relaxed)
+    }
+
+    /// Batches and changes of the catalog that were given up: the database failed, or other writers were always first.
+    pub fn write_failures(&self) -> u64 {
+        self.write_failures.load(Ordering::Relaxed)
+    }
+
+    /// Attempts of the sweeper to write what is due for a customer that failed; each is made again later.
+    pub fn sweep_failures(&self) -> u64 {
+        self.sweep_failures.load(Ordering::Relaxed)
+    }
+}
