@@ -1,7 +1,7 @@
 //! Archiving: old entries are moved out of the way of new ones. What anyone is answered stays what it was.
 
 use crate::error::EngineError;
-use proviso_ledger::{
+use proviso_ledger::model::{
     ids::{CustomerId, Seq},
     time::Timestamp,
 };

@@ -1,8 +1,10 @@
 //! The catalog: plans, their terms, policies and API keys, small enough to keep in memory. It is replaced as a whole by
 //! an atomic swap; whoever reads it keeps the one it began with.
 
-use proviso_ledger::{
-    decision::Manifest,
+pub use proviso_decide::catalog::Plan;
+use proviso_decide::catalog::Plans;
+use proviso_ledger::model::{
+    answers::Manifest,
     entitlement::Entitlement,
     ids::{CustomerId, Digest, Key},
     period::Interval,
@@ -15,23 +17,6 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
-
-/// A plan.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Plan {
-    /// Its key.
-    pub plan: Key,
-    /// For people.
-    pub name: String,
-    /// How long its periods are; none when they never end by themselves.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub interval: Option<Interval>,
-    /// What its customers are entitled to.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub entitlements: BTreeMap<Key, Entitlement>,
-    /// When it was first put.
-    pub created_at: Timestamp,
-}
 
 /// A policy: a name under which versions are uploaded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -169,11 +154,15 @@ impl Catalog {
         let place = usize::try_from(version).ok()?.checked_sub(1)?;
         self.versions.get(policy)?.get(place)
     }
+}
 
-    /// A plan's terms, in the order they were bound.
-    #[must_use]
-    pub fn terms_of(&self, plan: Option<&Key>) -> &[Arc<Terms>] {
-        plan.and_then(|plan| self.plan_terms.get(plan)).map_or(&[], Vec::as_slice)
+impl Plans for Catalog {
+    fn plan(&self, plan: &Key) -> Option<&Plan> {
+        self.plans.get(plan).map(Arc::as_ref)
+    }
+
+    fn terms_of(&self, plan: &Key) -> &[Arc<Terms>] {
+        self.plan_terms.get(plan).map_or(&[], Vec::as_slice)
     }
 }
 

@@ -5,10 +5,9 @@
 //! decided on. So a change that may have become durable without this host knowing is marked, and the catalog is read again
 //! before the next one and by the refresher.
 
-use crate::{
-    catalog::Catalog, command::Idempotency, error::EngineError, idempotency::key_hash, shared::Shared,
-};
-use proviso_ledger::time::Timestamp;
+use crate::{catalog::Catalog, error::EngineError, idempotency::key_hash, shared::Shared};
+use proviso_decide::command::Idempotency;
+use proviso_ledger::model::time::Timestamp;
 use proviso_store::{Commit, Reference, ReferenceChange, StoredAnswer};
 use serde::{Serialize, de::DeserializeOwned};
 

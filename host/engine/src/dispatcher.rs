@@ -1,14 +1,14 @@
 //! Sends each request to the lane of its customer, and runs the lanes.
 
 use crate::{
-    command::{Reply, Request},
     error::EngineError,
     idempotency::key_hash,
     lane,
     queue::{Job, Queue},
     shared::Shared,
 };
-use proviso_ledger::ids::CustomerId;
+use proviso_decide::command::{Reply, Request};
+use proviso_ledger::model::ids::CustomerId;
 use std::{
     hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
     sync::{Arc, Mutex, PoisonError},
@@ -35,7 +35,7 @@ impl Dispatcher {
     /// Queues a request and waits for its reply. Once it is queued it is carried out, whether or not anyone waits.
     pub async fn execute(&self, request: Request) -> Result<Reply, EngineError> {
         let (reply, answer) = oneshot::channel();
-        let key_hash = request.idempotency.as_ref().map(|(key, _)| key_hash(key));
+        let key_hash = request.origin.idempotency.as_ref().map(|(key, _)| key_hash(key));
         self.queue(&request.customer)?.push(Job { request, key_hash, attempts: 0, reply })?;
         answer.await.map_err(|_| EngineError::Internal("a lane dropped a request".to_owned()))?
     }

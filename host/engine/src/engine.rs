@@ -3,7 +3,6 @@
 use crate::{
     catalog::Catalog,
     clock::Clock,
-    command::{Command, Reply, Request},
     dispatcher::Dispatcher,
     error::EngineError,
     refresh,
@@ -12,7 +11,8 @@ use crate::{
     sweeper::Sweeper,
     tasks::Tasks,
 };
-use proviso_ledger::{ids::CustomerId, state::CustomerState};
+use proviso_decide::command::{Command, Reply, Request};
+use proviso_ledger::{model::ids::CustomerId, state::CustomerState};
 use proviso_policy::Runtime;
 use proviso_store::{Store, StoreError};
 use std::{
@@ -80,7 +80,8 @@ impl Engine {
     /// # Errors
     /// An unknown customer, or the store's.
     pub async fn state(&self, customer: &CustomerId) -> Result<Arc<CustomerState>, EngineError> {
-        let request = Request { customer: customer.clone(), command: Command::Read, idempotency: None };
+        let request =
+            Request { customer: customer.clone(), command: Command::Read, origin: Origin::default() };
         match self.execute(request).await? {
             Reply::State(state) => Ok(state),
             _ => Err(EngineError::Internal("a read that answers with no state".to_owned())),

@@ -1,12 +1,10 @@
 //! Idempotency keys: the hash by which they are looked up, and the answer to a repeated request.
 
-use crate::{
-    command::{Idempotency, Outcome},
-    error::EngineError,
-};
+use crate::error::EngineError;
+use proviso_decide::command::{Idempotency, Outcome};
 use proviso_ledger::{
-    ids::{Digest, IdempotencyKey},
     journal::Entry,
+    model::ids::{Digest, IdempotencyKey},
 };
 use proviso_store::KeyHash;
 use std::sync::Arc;

@@ -3,12 +3,12 @@
 use crate::{
     catalog::{ApiKey, Scope},
     changes::{Changed, json},
-    command::Idempotency,
     engine::Engine,
     error::EngineError,
     shared::Shared,
 };
-use proviso_ledger::{
+use proviso_decide::command::Idempotency;
+use proviso_ledger::model::{
     ids::{CustomerId, Digest, Key},
     time::Timestamp,
 };

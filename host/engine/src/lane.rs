@@ -11,8 +11,6 @@ mod open_batch;
 mod step;
 
 use crate::{
-    command::{Command, Reply},
-    decide::{Decider, Journal, Stop},
     error::EngineError,
     idempotency::replay,
     queue::{Job, Queue, refuse},
@@ -22,8 +20,16 @@ use contention::Contention;
 use in_flight::{Committed, InFlight};
 use known::{Known, Lookup};
 use open_batch::{Answer, OpenBatch};
-use proviso_ledger::ids::{CustomerId, Digest};
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use proviso_decide::{
+    Decider, Journal, Stop,
+    command::{Command, Reply},
+};
+use proviso_ledger::model::ids::{CustomerId, Digest};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 use step::{Decided, Evidence, Step};
 use tokio::time::Instant;
 use tracing::error;
@@ -218,7 +224,7 @@ impl Lane {
     async fn settle(&mut self, job: Job, open: &mut OpenBatch, lookup: &Lookup) -> Option<Job> {
         let customer = &job.request.customer;
         if let Some(error) = lookup.damaged.get(customer) {
-            let error = EngineError::Damaged(customer.clone(), error.clone());
+            let error = EngineError::journal(customer, error.clone());
             job.answer(Err(error));
             return None;
         }
@@ -256,7 +262,7 @@ impl Lane {
         let pending = open.keys.get(&key).or_else(|| self.in_flight.as_ref()?.keys.get(&key));
         match pending {
             Some(entry) => {
-                let outcome = replay(entry, job.request.idempotency.as_ref());
+                let outcome = replay(entry, job.request.origin.idempotency.as_ref());
                 Some(Answer::Reply(outcome.map(Reply::Entry)))
             }
             None => self.known.answered(&key, lookup).map(Answer::Stored),
@@ -267,6 +273,7 @@ impl Lane {
     async fn decide_one(&mut self, job: &Job, open: &mut OpenBatch) -> (Result<Reply, EngineError>, bool) {
         let request = &job.request;
         let mut wrote = false;
+        let mut unavailable: HashMap<Digest, String> = HashMap::new();
         loop {
             let Some(cached) = self.known.cache.get_mut(&request.customer) else {
                 let error = EngineError::Internal("a customer fell out of the cache".to_owned());
@@ -283,8 +290,8 @@ impl Lane {
                 let _gate = self.shared.gate.read().await;
                 let catalog = self.shared.catalog.load();
                 let decider = Decider {
-                    catalog: &catalog,
-                    modules: &|digest: &Digest| self.shared.runtime.loaded(digest),
+                    plans: &**catalog,
+                    policies: &|digest| self.shared.look_up_policy(digest, &unavailable),
                     now: self.shared.clock.now(),
                     late_window: self.shared.options.late_window_micros(),
                 };
@@ -294,15 +301,18 @@ impl Lane {
             match decided {
                 Ok(reply) => return (Ok(reply), wrote),
                 Err(Stop::Need(digest)) => {
-                    if let Err(error) = self.shared.load_module(digest).await {
-                        return (Err(error), wrote);
+                    match self.shared.load_module(digest).await {
+                        Ok(_) => {}
+                        // A module that can't be loaded is its terms' fault, and stands in nobody's way.
+                        Err(EngineError::Module(detail)) => drop(unavailable.insert(digest, detail)),
+                        Err(error) => return (Err(error), wrote),
                     }
                 }
-                Err(Stop::Error(error)) => return (Err(error), wrote),
+                Err(Stop::Error(error)) => return (Err(error.into()), wrote),
                 Err(Stop::Defect(error)) => {
                     error!(%error, "a defect: dropping the customer's state");
                     open.mark_broken(&request.customer);
-                    return (Err(error), wrote);
+                    return (Err(error.into()), wrote);
                 }
             }
         }
@@ -313,14 +323,14 @@ impl Lane {
 mod tests {
     use super::*;
     use crate::{catalog::Catalog, clock::Clock, command::Request, shared::Options};
-    use proviso_ledger::time::Timestamp;
+    use proviso_ledger::model::time::Timestamp;
     use proviso_policy::{Compiler, Limits, Runtime};
     use proviso_store::{SqliteOptions, SqliteStore};
     use tokio::sync::oneshot;
 
     fn read(customer: usize) -> Job {
         let customer = format!("c{customer}").parse().unwrap();
-        let request = Request { customer, command: Command::Read, idempotency: None };
+        let request = Request { customer, command: Command::Read, origin: Origin::default() };
         Job { request, key_hash: None, attempts: 0, reply: oneshot::channel().0 }
     }
 

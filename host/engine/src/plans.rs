@@ -3,19 +3,21 @@
 use crate::{
     catalog::{Catalog, Plan},
     changes::{Changed, json},
-    command::Idempotency,
     engine::Engine,
     error::EngineError,
     shared::Shared,
     terms::TermsInput,
 };
+use proviso_decide::{DecideError, catalog::Plans as _, command::Idempotency};
 use proviso_ledger::{
-    entitlement::Entitlement,
-    error::Rejection,
-    ids::{Key, TermsId},
-    period::Interval,
-    terms::{self, Owner, Terms},
-    time::Timestamp,
+    model::{
+        entitlement::Entitlement,
+        ids::{Key, TermsId},
+        period::Interval,
+        terms::{self, Owner, Terms, TermsDraft, TermsKey},
+        time::Timestamp,
+    },
+    rules::rejection::Rejection,
 };
 use proviso_store::{PlanRow, PlanTermsRow, ReferenceChange};
 use std::{collections::BTreeMap, sync::Arc};
@@ -79,7 +81,7 @@ impl Shared {
     async fn put_plan(&self, plan: Key, change: PlanChange) -> Result<(Arc<Plan>, bool), EngineError> {
         let PlanChange { name, interval, entitlements, terms } = change;
         let prepared = match terms {
-            Some(input) => Some(self.prepare_terms(Owner::Plan(plan.clone()), input).await?),
+            Some(input) => Some(self.prepare_terms(input).await?),
             None => None,
         };
         self.change(|catalog, now| {
@@ -120,10 +122,10 @@ impl Shared {
         {
             return Ok(Changed { value, replayed: true });
         }
-        let prepared = self.prepare_terms(Owner::Plan(plan.clone()), input).await?;
+        let prepared = self.prepare_terms(input).await?;
         self.change_once(idempotency, |catalog, now| {
             if !catalog.plans.contains_key(&plan) {
-                return Err(EngineError::PlanNotFound(plan.clone()));
+                return Err(DecideError::PlanNotFound(plan.clone()).into());
             }
             let (change, terms) = add_terms(catalog, &plan, prepared.clone(), now)?;
             Ok((vec![change], terms))
@@ -139,7 +141,7 @@ impl Shared {
         idempotency: Option<&Idempotency>,
     ) -> Result<Changed<Arc<Terms>>, EngineError> {
         self.change_once(idempotency, |catalog, now| {
-            let terms = catalog.terms_of(Some(&plan)).iter().find(|terms| terms.key.id == id);
+            let terms = catalog.terms_of(&plan).iter().find(|terms| terms.key.id == id);
             let mut terms = (**terms.ok_or(EngineError::TermsNotFound)?).clone();
             let end = ends_at.unwrap_or(now);
             match terms.ends_at {
@@ -155,24 +157,21 @@ impl Shared {
 }
 
 /// Whether the plan's terms in force are these already.
-fn is_in_force(catalog: &Catalog, plan: &Key, terms: &Terms, now: Timestamp) -> bool {
-    terms::in_force(catalog.terms_of(Some(plan)), now)
-        .is_some_and(|other| other.policy == terms.policy && other.settings == terms.settings)
+fn is_in_force(catalog: &Catalog, plan: &Key, draft: &TermsDraft, now: Timestamp) -> bool {
+    terms::in_force(catalog.terms_of(plan), now)
+        .is_some_and(|other| other.policy == draft.policy && other.settings == draft.settings)
 }
 
 fn add_terms(
     catalog: &Catalog,
     plan: &Key,
-    mut terms: Terms,
+    draft: TermsDraft,
     now: Timestamp,
 ) -> Result<(ReferenceChange, Arc<Terms>), EngineError> {
-    let number = catalog.terms_of(Some(plan)).len() as u64 + 1;
-    terms.key.id = TermsId { entry: number, index: 0 };
-    terms.effective_at = terms.effective_at.max(now);
-    terms.created_at = now;
-    if terms.ends_at.is_some_and(|end| end <= terms.effective_at) {
-        return Err(Rejection::NotLater("ends_at", terms.effective_at).into());
-    }
+    let others = catalog.terms_of(plan);
+    let number = others.len() as u64 + 1;
+    let key = TermsKey { owner: Owner::Plan(plan.clone()), id: TermsId { entry: number, index: 0 } };
+    let terms = draft.bind(key, now, others).map_err(Rejection::from)?;
     let row = PlanTermsRow { plan: plan.clone(), number, body: json(&terms)? };
     Ok((ReferenceChange::AddPlanTerms(row), Arc::new(terms)))
 }

@@ -7,8 +7,8 @@ use crate::{
     error::EngineError,
     shared::Shared,
 };
-use proviso_ledger::{
-    decision::Manifest,
+use proviso_ledger::model::{
+    answers::Manifest,
     ids::{Digest, Key},
 };
 use proviso_store::{PolicyRow, PolicyVersionRow, ReferenceChange};

@@ -3,11 +3,9 @@
 //! A customer may have as many jobs waiting as there are free places left, so one that floods gets half of the queue and
 //! the others still find places ("dynamic thresholds", Choudhury and Hahne, IEEE/ACM ToN 6(2), 1998, with alpha 1).
 
-use crate::{
-    command::{Reply, Request},
-    error::EngineError,
-};
-use proviso_ledger::ids::CustomerId;
+use crate::error::EngineError;
+use proviso_decide::command::{Reply, Request};
+use proviso_ledger::model::ids::CustomerId;
 use proviso_store::KeyHash;
 use std::{
     collections::{HashMap, VecDeque},
@@ -151,8 +149,11 @@ mod tests {
     use crate::command::Command;
 
     fn job(customer: &str) -> Job {
-        let request =
-            Request { customer: customer.parse().unwrap(), command: Command::Read, idempotency: None };
+        let request = Request {
+            customer: customer.parse().unwrap(),
+            command: Command::Read,
+            origin: Origin::default(),
+        };
         Job { request, key_hash: None, attempts: 0, reply: oneshot::channel().0 }
     }
 

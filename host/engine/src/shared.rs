@@ -2,14 +2,17 @@
 
 use crate::{catalog::Catalog, clock::Clock, error::EngineError, health::WriteHealth, stats::EngineStats};
 use arc_swap::ArcSwap;
+use proviso_decide::policy::Lookup;
 use proviso_ledger::{
-    error::FoldError,
-    ids::{CustomerId, Digest, Seq},
+    fold::FoldError,
     journal::Entry,
+    model::ids::{CustomerId, Digest, Seq},
+    state::LATE_WINDOW,
 };
 use proviso_policy::{Module, Runtime};
 use proviso_store::Store;
 use std::{
+    collections::HashMap,
     num::NonZeroUsize,
     sync::{
         Arc,
@@ -30,7 +33,7 @@ pub struct Options {
     pub largest_batch: NonZeroUsize,
     /// Customers whose state is kept in memory.
     pub cached_customers: usize,
-    /// How late a usage may be reported.
+    /// How late a usage may be reported: at most 35 days, since what ended before is forgotten.
     pub late_window: Duration,
     /// How often the sweeper looks for what is due.
     pub sweep_every: Duration,
@@ -55,7 +58,7 @@ impl Default for Options {
 
 impl Options {
     pub(crate) fn late_window_micros(&self) -> i64 {
-        i64::try_from(self.late_window.as_micros()).unwrap_or(i64::MAX)
+        i64::try_from(self.late_window.as_micros()).unwrap_or(i64::MAX).min(LATE_WINDOW)
     }
 
     pub(crate) fn cached_customers_per_lane(&self) -> NonZeroUsize {
@@ -156,14 +159,25 @@ impl Shared {
     /// One entry of a journal, which must be there.
     pub async fn entry(&self, customer: &CustomerId, seq: Seq) -> Result<Arc<Entry>, EngineError> {
         let stored = self.store.entries(customer, seq.saturating_sub(1), 1).await?;
-        let damaged = |error| EngineError::Damaged(customer.clone(), error);
+        let damaged = |error| EngineError::journal(customer, error);
         match stored.first() {
             Some(stored) if stored.seq == seq => {
-                Ok(Arc::new(Entry::parse(seq, &stored.body).map_err(damaged)?))
+                let entry =
+                    Entry::parse(&stored.body).map_err(|error| damaged(FoldError::Read { seq, error }))?;
+                Ok(Arc::new(entry))
             }
             found => {
                 Err(damaged(FoldError::Gap { expected: seq, found: found.map_or(0, |stored| stored.seq) }))
             }
+        }
+    }
+
+    /// A policy as far as it can be asked now.
+    pub fn look_up_policy(&self, digest: &Digest, unavailable: &HashMap<Digest, String>) -> Lookup {
+        match (self.runtime.loaded(digest), unavailable.get(digest)) {
+            (Some(module), _) => Lookup::Ready(module),
+            (None, Some(detail)) => Lookup::Unavailable(detail.clone()),
+            (None, None) => Lookup::NotLoaded,
         }
     }
 

@@ -1,14 +1,10 @@
 //! The sweeper: finds customers that something is due for and sends them through their lanes, where a request would
 //! have found the same. A customer that fails is tried again later and holds up nobody else.
 
-use crate::{
-    command::{Command, Request},
-    dispatcher::Dispatcher,
-    error::EngineError,
-    shared::Shared,
-};
+use crate::{dispatcher::Dispatcher, error::EngineError, shared::Shared};
 use futures_util::future::join_all;
-use proviso_ledger::ids::CustomerId;
+use proviso_decide::command::{Command, Request};
+use proviso_ledger::model::ids::CustomerId;
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -114,7 +110,9 @@ impl Sweeper {
     }
 
     async fn sweep_one(&self, customer: CustomerId) -> Result<(), EngineError> {
-        self.dispatcher.execute(Request { customer, command: Command::Sweep, idempotency: None }).await?;
+        self.dispatcher
+            .execute(Request { customer, command: Command::Sweep, origin: Origin::default() })
+            .await?;
         Ok(())
     }
 

@@ -2,8 +2,8 @@
 
 use crate::{catalog::Catalog, error::EngineError, idempotency::key_hash};
 use proviso_ledger::{
-    ids::{CustomerId, Seq},
     journal::ChainHash,
+    model::ids::{CustomerId, Seq},
     state::CustomerState,
 };
 use proviso_store::{CustomerRow, Store, StoreError};
@@ -109,7 +109,7 @@ async fn verify_customer(
         for ((found, expected), (_, hash)) in store.find_keys(&lookups).await?.iter().zip(seqs).zip(&lookups)
         {
             if *found != Some(expected) {
-                let key = proviso_ledger::ids::hex(hash);
+                let key = proviso_ledger::model::ids::hex(hash);
                 differ(format!("idempotency key {key} leads to entry {found:?} instead of {expected}"));
             }
         }
@@ -121,7 +121,7 @@ async fn verify_customer(
         ));
     }
     let same = state.profile.as_ref().is_some_and(|profile| {
-        serde_json::from_str::<proviso_ledger::customer::Profile>(&row.profile)
+        serde_json::from_str::<proviso_ledger::model::customer::Profile>(&row.profile)
             .is_ok_and(|saved| saved == *profile)
     });
     if !same || row.closed != state.closed {

@@ -16,7 +16,8 @@ use proviso_engine::{
     command::{ActualUsage, Command, Reply},
 };
 use proviso_ledger::{
-    credits::Quantity, entitlement::Entitlement, ids::ReservationId, journal::Event, terms::Owner,
+    journal::Event,
+    model::{amounts::Quantity, entitlement::Entitlement, ids::ReservationId, terms::Owner},
 };
 use std::{sync::Arc, time::Duration};
 use support::{Host, charge, input, key, reserve, settings, summary, time};

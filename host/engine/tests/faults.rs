@@ -19,9 +19,11 @@ use proviso_engine::{
     command::{Command, Reply, Request},
 };
 use proviso_ledger::{
-    ids::{CustomerId, Digest, Seq},
     journal::Event,
-    time::Timestamp,
+    model::{
+        ids::{CustomerId, Digest, Seq},
+        time::Timestamp,
+    },
 };
 use proviso_store::{
     Batch, Commit, CustomerRow, KeyHash, LoadedCustomer, Reference, ReferenceChange, Store, StoreError,

@@ -13,7 +13,7 @@
 mod support;
 
 use proviso_engine::{EngineError, GroupBy, NewApiKey, PlanChange, catalog::Catalog, command::Command};
-use proviso_ledger::{ids::Digest, terms::Owner};
+use proviso_ledger::model::{ids::Digest, terms::Owner};
 use std::{sync::Arc, time::Duration};
 use support::{Host, STANDARD, charge, grant, hang_up_after, input, key, reserve, settings};
 

@@ -13,10 +13,12 @@ mod support;
 
 use proviso_engine::{Clock, Engine, Options, command::Command};
 use proviso_ledger::{
-    ids::Key,
     journal::Event,
-    terms::{self, Owner, Terms},
-    time::Timestamp,
+    model::{
+        ids::Key,
+        terms::{self, Owner, Terms},
+        time::Timestamp,
+    },
 };
 use std::{
     num::NonZeroUsize,

@@ -7,7 +7,7 @@ use axum::{
     http::{header::AUTHORIZATION, request::Parts},
 };
 use proviso_engine::catalog::{ApiKey, Scope};
-use proviso_ledger::ids::CustomerId;
+use proviso_ledger::model::ids::CustomerId;
 use std::{marker::PhantomData, sync::Arc};
 
 /// A scope that a route asks for.

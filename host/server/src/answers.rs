@@ -8,14 +8,16 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use proviso_ledger::{
-    credits::{Credits, Price, Quantity},
     decision,
-    grant::{Category, CostBasis, Grant as LedgerGrant},
-    ids::{Digest, GrantId, Key},
-    journal,
-    state::{GrantState, GrantStatus, Period as LedgerPeriod},
-    terms::PolicyRef,
-    time::Timestamp,
+    journal::{self, Period as LedgerPeriod},
+    model::{
+        amounts::{Credits, Money, Price, Quantity},
+        grant::{Category, Grant as LedgerGrant},
+        ids::{Digest, GrantId, Key},
+        terms::PolicyRef,
+        time::Timestamp,
+    },
+    state::{GrantState, GrantStatus},
 };
 use serde::Serialize;
 use std::collections::BTreeMap;

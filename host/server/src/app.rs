@@ -6,7 +6,7 @@ use proviso_engine::{
     Engine,
     command::{Command, Idempotency, Outcome, Reply, Request},
 };
-use proviso_ledger::ids::CustomerId;
+use proviso_ledger::model::ids::CustomerId;
 use std::sync::{Arc, atomic::AtomicBool};
 
 /// What the server needs of the binary, and how it behaves.

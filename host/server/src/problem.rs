@@ -8,11 +8,13 @@ use axum::{
 };
 use proviso_engine::{EngineError, StoreError, catalog::Scope};
 use proviso_ledger::{
-    credits::Credits,
-    error::Rejection,
-    ids::{CustomerId, Key},
     journal::{Entry, Event, Refused},
-    time::Timestamp,
+    model::{
+        amounts::Credits,
+        ids::{CustomerId, Key},
+        time::Timestamp,
+    },
+    rules::rejection::Rejection,
 };
 use serde::Serialize;
 use std::{borrow::Cow, fmt::Display, sync::Arc};
@@ -394,7 +396,7 @@ impl From<EngineError> for Problem {
                 problem(S::UNPROCESSABLE_ENTITY, "idempotency_key_reused", "the idempotency key is taken")
             }
             EngineError::SettingsInvalid(problems) => {
-                let at = |problem: proviso_ledger::decision::Problem| {
+                let at = |problem: proviso_ledger::model::answers::SettingsProblem| {
                     FieldError::new(format!("/settings{}", problem.pointer), problem.detail)
                 };
                 problem(S::UNPROCESSABLE_ENTITY, "settings_invalid", "the policy refuses these settings")

@@ -10,13 +10,16 @@ use crate::{
 use axum::http::StatusCode;
 use proviso_engine::command::Outcome;
 use proviso_ledger::{
-    credits::Credits,
-    decision::{Fee, SettleMethod, Settlement, Usage},
-    ids::{ChargeId, CustomerId, GrantId, Key, ReservationId, TermsId},
-    journal::{self, DecisionRecord, Entry, Event, Rated, ResetReason},
-    terms::TermsKey,
-    time::Timestamp,
-    transfer::Book,
+    journal::{self, DecisionRecord, Entry, Event, Fee, Rated, ResetReason, Settlement},
+    model::{
+        amounts::Credits,
+        answers::SettleMethod,
+        ids::{ChargeId, CustomerId, GrantId, Key, ReservationId, TermsId},
+        terms::TermsKey,
+        time::Timestamp,
+        transfer::Book,
+        usage::Usage,
+    },
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -453,7 +456,7 @@ fn moved(entry: &Entry, counts: impl Fn(Book, Book) -> bool) -> Credits {
 }
 
 fn taken(entry: &Entry) -> Vec<Draw> {
-    let draw = |transfer: &proviso_ledger::transfer::Transfer| match (transfer.from, transfer.to) {
+    let draw = |transfer: &proviso_ledger::model::transfer::Transfer| match (transfer.from, transfer.to) {
         (Book::Grant(grant), Book::Voided) => Some(Draw { grant, amount: transfer.amount }),
         _ => None,
     };

@@ -13,7 +13,7 @@
     clippy::cast_precision_loss
 )]
 
-use proviso_ledger::{
+use proviso_ledger::model::{
     ids::{CustomerId, Digest},
     time::Timestamp,
 };

@@ -2,7 +2,7 @@
 //! each journal and which customer rows it leaves.
 
 use crate::rows::{Batch, CustomerRow, KeyHash, NewEntry, NewKey};
-use proviso_ledger::{
+use proviso_ledger::model::{
     ids::{CustomerId, Seq},
     time::Timestamp,
 };

@@ -4,7 +4,7 @@ use crate::{
     StoreError,
     rows::{CustomerRow, KeyHash, StoredAnswer, StoredEntry, StoredSnapshot},
 };
-use proviso_ledger::{
+use proviso_ledger::model::{
     ids::{CustomerId, Seq},
     time::Timestamp,
 };

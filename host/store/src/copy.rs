@@ -6,7 +6,7 @@
 use crate::{
     Batch, Commit, CustomerRow, KeyHash, NewEntry, NewKey, NewSnapshot, ReferenceChange, Store, StoreError,
 };
-use proviso_ledger::ids::{CustomerId, Seq};
+use proviso_ledger::model::ids::{CustomerId, Seq};
 
 /// Rows that are read at a time.
 const PAGE: u32 = 1_000;

@@ -26,7 +26,7 @@ pub use rows::{
 pub use postgres::{PostgresOptions, PostgresStore};
 pub use sqlite::{SqliteOptions, SqliteStore};
 
-use proviso_ledger::{
+use proviso_ledger::model::{
     ids::{CustomerId, Digest, Seq},
     time::Timestamp,
 };

@@ -10,7 +10,7 @@ use crate::{
         StoredAnswer,
     },
 };
-use proviso_ledger::ids::Digest;
+use proviso_ledger::model::ids::Digest;
 
 pub const REVISION: &str = "SELECT reference_revision FROM progress WHERE id = 1";
 /// Counts a change to `$1` of the reference data, unless others have changed it since. That row's lock makes the changes
@@ -85,7 +85,7 @@ pub fn change(change: ReferenceChange, revision: i64) -> Statement {
         SetPolicyVersion,
     };
     use Value::{Blob, Integer, Text};
-    let text = |key: &proviso_ledger::ids::Key| Text(key.to_string());
+    let text = |key: &proviso_ledger::model::ids::Key| Text(key.to_string());
     let written = Integer(revision);
     let must_write = !matches!(change, PutModule { .. });
     let (sql, values) = match change {

@@ -1,7 +1,7 @@
 //! The rows that go into a store and come out of it: plain data with typed keys. Bodies, states and profiles are JSON
 //! text that other crates write and read; a store never looks into them.
 
-use proviso_ledger::{
+use proviso_ledger::model::{
     ids::{CustomerId, Digest, Key, Seq},
     time::Timestamp,
 };

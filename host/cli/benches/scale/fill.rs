@@ -6,14 +6,14 @@ use proviso_engine::{
     Clock, Engine, Options, PlanChange, TermsInput,
     command::{Command, ProfileChange, Request, UsageRequest},
 };
-use proviso_ledger::{
-    credits::Quantity,
+use proviso_ledger::model::{
+    amounts::Quantity,
     customer::Profile,
-    decision::Usage,
     ids::{Digest, Key},
     period::{Interval, IntervalUnit},
     terms::{Mode, OnFault},
     time::{Timestamp, Zone},
+    usage::Usage,
 };
 use proviso_policy::{Compiler, Limits, Runtime};
 use proviso_store::Access;

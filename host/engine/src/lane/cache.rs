@@ -3,10 +3,12 @@
 
 use lru::LruCache;
 use proviso_ledger::{
-    error::FoldError,
-    ids::{CustomerId, Seq},
+    fold::FoldError,
+    model::{
+        ids::{CustomerId, Seq},
+        time::Timestamp,
+    },
     state::CustomerState,
-    time::Timestamp,
 };
 use proviso_store::{LoadedCustomer, StoredSnapshot};
 use std::num::NonZeroUsize;

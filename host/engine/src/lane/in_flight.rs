@@ -2,14 +2,14 @@
 
 use super::open_batch::{Answer, Keys};
 use crate::{
-    command::Reply,
     error::EngineError,
     idempotency::replay,
     queue::{Job, refuse},
     shared::Shared,
 };
 use futures_util::future::join_all;
-use proviso_ledger::ids::{CustomerId, Seq};
+use proviso_decide::command::Reply;
+use proviso_ledger::model::ids::{CustomerId, Seq};
 use proviso_store::{Batch, Commit};
 use std::{collections::HashSet, sync::Arc};
 use tokio::task::JoinHandle;
@@ -98,6 +98,6 @@ async fn answer(shared: &Shared, jobs: Vec<(Job, Answer)>) {
 
 async fn answer_stored(shared: &Shared, job: Job, seq: Seq) {
     let entry = shared.entry(&job.request.customer, seq).await;
-    let outcome = entry.and_then(|entry| replay(&entry, job.request.idempotency.as_ref()));
+    let outcome = entry.and_then(|entry| replay(&entry, job.request.origin.idempotency.as_ref()));
     job.answer(outcome.map(Reply::Entry));
 }

@@ -7,8 +7,8 @@ use super::cache::Cache;
 use crate::{command::Command, error::EngineError, queue::Job, shared::Shared};
 use lru::LruCache;
 use proviso_ledger::{
-    error::FoldError,
-    ids::{CustomerId, Seq},
+    fold::FoldError,
+    model::ids::{CustomerId, Seq},
 };
 use proviso_store::KeyHash;
 use std::{

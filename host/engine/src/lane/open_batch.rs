@@ -2,16 +2,14 @@
 //! before it has.
 
 use super::cache::{Cache, Cached};
-use crate::{
-    command::{Command, Reply},
-    decide::{Journal, Written},
-    error::EngineError,
-    queue::Job,
-};
+use crate::{error::EngineError, queue::Job};
+use proviso_decide::command::{Command, Reply};
 use proviso_ledger::{
-    ids::{CustomerId, Seq},
     journal::{Entry, Event},
-    time::Timestamp,
+    model::{
+        ids::{CustomerId, Seq},
+        time::Timestamp,
+    },
 };
 use proviso_store::{Batch, CustomerRow, KeyHash, NewEntry, NewSnapshot};
 use std::{

@@ -12,12 +12,14 @@ use proviso_engine::{
     command::{ActualUsage, Command, Reply, Request},
 };
 use proviso_ledger::{
-    credits::{Credits, Quantity},
-    grant::default_credit,
-    ids::{Digest, IdempotencyKey, Key, ReservationId, Seq},
     journal::{Entry, Event},
-    terms,
-    time::Timestamp,
+    model::{
+        amounts::{Credits, Quantity},
+        grant::default_credit,
+        ids::{Digest, IdempotencyKey, Key, ReservationId, Seq},
+        terms,
+        time::Timestamp,
+    },
 };
 use proviso_store::{Commit, PolicyRow, PolicyVersionRow, ReferenceChange, Store};
 use std::{

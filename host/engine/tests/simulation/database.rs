@@ -2,7 +2,7 @@
 //! of its own, which can be cut or paused.
 
 use crate::{model::Model, support::dice::Dice};
-use proviso_ledger::{
+use proviso_ledger::model::{
     ids::{CustomerId, Digest, Seq},
     time::Timestamp,
 };

@@ -27,7 +27,7 @@ mod troubles;
 use clients::Books;
 use database::{Connection, Database};
 use proviso_engine::{Clock, Engine, Options};
-use proviso_ledger::time::Timestamp;
+use proviso_ledger::model::time::Timestamp;
 use std::{
     cell::{Cell, RefCell},
     num::NonZeroUsize,

@@ -10,16 +10,18 @@ use proviso_engine::{
     command::{Command, Outcome, ProfileChange, Reply, Request, Ttl, UsageRequest},
 };
 use proviso_ledger::{
-    credits::Quantity,
-    customer::Profile,
-    decision::Usage,
-    grant::{Category, Grant, default_credit},
-    ids::{Digest, GrantId, Key},
     journal::{Entry, Event},
-    period::{Interval, IntervalUnit},
+    model::{
+        amounts::Quantity,
+        customer::Profile,
+        grant::{Category, Grant, default_credit},
+        ids::{Digest, GrantId, Key},
+        period::{Interval, IntervalUnit},
+        terms::{Mode, OnFault},
+        time::{Timestamp, Zone},
+        usage::Usage,
+    },
     state::CustomerState,
-    terms::{Mode, OnFault},
-    time::{Timestamp, Zone},
 };
 use proviso_policy::{Compiler, Limits, Runtime};
 use proviso_store::{SqliteOptions, SqliteStore, Store};

@@ -3,7 +3,7 @@
 use crate::{app::App, problem::Problem};
 use axum::{extract::FromRequestParts, http::request::Parts};
 use proviso_engine::{Engine, command::Idempotency};
-use proviso_ledger::ids::IdempotencyKey;
+use proviso_ledger::model::ids::IdempotencyKey;
 use std::sync::Arc;
 
 const HEADER: &str = "idempotency-key";

@@ -1,7 +1,7 @@
 //! The small maps of a usage: quantities and attributes. Names and sizes are checked as they are read, so that a problem
 //! points at the entry.
 
-use proviso_ledger::{credits::Quantity, pairs};
+use proviso_ledger::model::{amounts::Quantity, pairs};
 use serde::{
     Deserialize, Deserializer,
     de::{Error, MapAccess, Unexpected, Visitor},

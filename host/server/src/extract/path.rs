@@ -6,7 +6,7 @@ use axum::{
     extract::{FromRequestParts, RawPathParams},
     http::request::Parts,
 };
-use proviso_ledger::ids::{GrantId, Key, ReservationId, TermsId};
+use proviso_ledger::model::ids::{GrantId, Key, ReservationId, TermsId};
 use std::sync::Arc;
 
 /// Something that a path names.

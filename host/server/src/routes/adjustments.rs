@@ -12,7 +12,7 @@ use crate::{
 };
 use axum::extract::State;
 use proviso_engine::command::Command;
-use proviso_ledger::{credits::Credits, grant::default_credit, ids::Key};
+use proviso_ledger::model::{amounts::Credits, grant::default_credit, ids::Key};
 use serde::Deserialize;
 use std::sync::Arc;
 use utoipa::ToSchema;

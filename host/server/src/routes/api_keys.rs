@@ -14,7 +14,7 @@ use proviso_engine::{
     NewApiKey,
     catalog::{ApiKey, Scope},
 };
-use proviso_ledger::{
+use proviso_ledger::model::{
     ids::{CustomerId, Key},
     time::Timestamp,
 };

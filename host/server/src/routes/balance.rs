@@ -12,11 +12,13 @@ use crate::{
 };
 use axum::extract::State;
 use proviso_ledger::{
-    credits::Credits,
-    grant::default_credit,
-    ids::{CustomerId, Key, ReservationId},
+    model::{
+        amounts::Credits,
+        grant::default_credit,
+        ids::{CustomerId, Key, ReservationId},
+        time::Timestamp,
+    },
     state::{CustomerState, GrantStatus, ReservationState},
-    time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;

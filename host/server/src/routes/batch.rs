@@ -14,7 +14,7 @@ use crate::{
 };
 use axum::extract::{Request, State};
 use proviso_engine::Engine;
-use proviso_ledger::{
+use proviso_ledger::model::{
     ids::{CustomerId, IdempotencyKey, Key},
     time::Timestamp,
 };

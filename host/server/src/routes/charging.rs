@@ -12,7 +12,7 @@ use crate::{
 };
 use futures_util::future::maybe_done;
 use proviso_engine::command::{Command, Idempotency, Outcome, UsageRequest};
-use proviso_ledger::ids::CustomerId;
+use proviso_ledger::model::ids::CustomerId;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use std::{

@@ -14,11 +14,13 @@ use proviso_engine::{
     command::{Command, ProfileChange, Reply, Request},
 };
 use proviso_ledger::{
-    customer::Profile,
-    error::Rejection,
-    ids::{CustomerId, Key},
+    model::{
+        customer::Profile,
+        ids::{CustomerId, Key},
+        time::{Timestamp, Zone},
+    },
+    rules::rejection::Rejection,
     state::CustomerState,
-    time::{Timestamp, Zone},
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};

@@ -15,10 +15,12 @@ use axum::{
 };
 use proviso_engine::{EntitlementAnswer, command::Command};
 use proviso_ledger::{
-    entitlement::{Entitlement, Override as LedgerOverride, Source},
-    ids::Key,
+    model::{
+        entitlement::{Entitlement, Override as LedgerOverride, Source},
+        ids::Key,
+        time::Timestamp,
+    },
     state::CustomerState,
-    time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

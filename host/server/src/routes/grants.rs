@@ -16,12 +16,14 @@ use proviso_engine::{
     command::{Command, Reply, Request},
 };
 use proviso_ledger::{
-    credits::Credits,
-    error::Rejection,
-    grant::{Category, CostBasis, Grant as LedgerGrant, default_credit},
-    ids::{GrantId, Key},
-    time::Timestamp,
-    transfer::Book,
+    model::{
+        amounts::{Credits, Money},
+        grant::{Category, Grant as LedgerGrant, default_credit},
+        ids::{GrantId, Key},
+        time::Timestamp,
+        transfer::Book,
+    },
+    rules::rejection::Rejection,
 };
 use serde::Deserialize;
 use std::sync::Arc;

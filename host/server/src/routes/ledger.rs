@@ -10,11 +10,12 @@ use crate::{
 };
 use axum::extract::State;
 use proviso_ledger::{
-    counters::Count,
-    ids::{IdempotencyKey, Key, Seq},
-    journal::{After, DecisionRecord, Entry},
-    time::Timestamp,
-    transfer::Transfer,
+    journal::{After, Count, DecisionRecord, Entry},
+    model::{
+        ids::{IdempotencyKey, Key, Seq},
+        time::Timestamp,
+        transfer::Transfer,
+    },
 };
 use serde::Serialize;
 use serde_json::Value;

@@ -18,7 +18,7 @@ use proviso_engine::{
     EngineError, PlanChange,
     catalog::{Catalog, Plan},
 };
-use proviso_ledger::{
+use proviso_ledger::model::{
     ids::Key,
     period::{Interval, IntervalUnit},
     terms::{Terms as LedgerTerms, in_force},

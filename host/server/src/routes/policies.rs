@@ -14,7 +14,7 @@ use proviso_engine::{
     EngineError,
     catalog::{Catalog, Policy},
 };
-use proviso_ledger::{ids::Key, time::Timestamp};
+use proviso_ledger::model::{ids::Key, time::Timestamp};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::ToSchema;

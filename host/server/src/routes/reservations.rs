@@ -16,10 +16,12 @@ use proviso_engine::{
     command::{ActualUsage, Command, Idempotency, Reply, Request, Ttl},
 };
 use proviso_ledger::{
-    error::Rejection,
-    ids::{Key, ReservationId},
     journal::Event,
-    time::Timestamp,
+    model::{
+        ids::{Key, ReservationId},
+        time::Timestamp,
+    },
+    rules::rejection::Rejection,
 };
 use serde::Deserialize;
 use std::sync::Arc;

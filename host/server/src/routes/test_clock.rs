@@ -9,7 +9,7 @@ use crate::{
     schema,
 };
 use axum::extract::State;
-use proviso_ledger::time::Timestamp;
+use proviso_ledger::model::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::ToSchema;

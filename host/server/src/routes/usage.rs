@@ -12,8 +12,8 @@ use crate::{
 };
 use axum::extract::State;
 use proviso_engine::{GroupBy, UsageGroup};
-use proviso_ledger::{
-    credits::{Credits, Quantity},
+use proviso_ledger::model::{
+    amounts::{Credits, Quantity},
     ids::Key,
     time::Timestamp,
 };

@@ -5,7 +5,7 @@ use crate::{
     schema,
 };
 use proviso_engine::command::UsageRequest;
-use proviso_ledger::{decision::Usage, ids::Key, time::Timestamp};
+use proviso_ledger::model::{ids::Key, time::Timestamp, usage::Usage};
 use serde::Deserialize;
 use utoipa::ToSchema;
 

@@ -14,8 +14,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use proviso_engine::{EngineError, catalog::Version};
-use proviso_ledger::{
-    decision::{Manifest, Needs},
+use proviso_ledger::model::{
+    answers::{Manifest, Needs},
     ids::{Digest, Key},
     json::JsonText,
     time::Timestamp,

@@ -8,7 +8,7 @@ use axum::{
 };
 use http_body_util::BodyExt as _;
 use proviso_engine::{Clock, Engine, NewApiKey, Options, catalog::Scope};
-use proviso_ledger::time::Timestamp;
+use proviso_ledger::model::time::Timestamp;
 use proviso_policy::{Compiler, Limits, Runtime};
 use proviso_server::{Routes, ServerOptions, router};
 use proviso_store::{SqliteOptions, SqliteStore};

@@ -5,7 +5,7 @@
 
 use super::pool::Pool;
 use crate::{StoreError, columns};
-use proviso_ledger::{
+use proviso_ledger::model::{
     ids::{CustomerId, Seq},
     time::Timestamp,
 };

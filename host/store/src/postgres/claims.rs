@@ -5,7 +5,7 @@
 
 use super::pool::{PgQuery, Pool};
 use crate::{StoreError, columns::key};
-use proviso_ledger::{ids::CustomerId, time::Timestamp};
+use proviso_ledger::model::{ids::CustomerId, time::Timestamp};
 use sqlx::postgres::PgRow;
 use std::{
     collections::HashSet,

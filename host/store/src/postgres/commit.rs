@@ -14,7 +14,7 @@ use crate::{
     columns::{Columns, broken, integer},
     rows::{Batch, Commit, KeyHash, NewEntry, NewSnapshot},
 };
-use proviso_ledger::ids::{CustomerId, Seq};
+use proviso_ledger::model::ids::{CustomerId, Seq};
 use sqlx::postgres::PgRow;
 
 /// The statement begins with the check. `$1..$5` are the entries, `$6..$8` the idempotency keys, `$9..$11` between which

@@ -5,7 +5,7 @@
 //! had said to be durable (a standby that lagged behind and was promoted), and that must show.
 
 use crate::batch::Demand;
-use proviso_ledger::ids::{CustomerId, Seq};
+use proviso_ledger::model::ids::{CustomerId, Seq};
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},

@@ -24,7 +24,7 @@ use crate::{
 };
 use claims::Claims;
 use pool::Pool;
-use proviso_ledger::{
+use proviso_ledger::model::{
     ids::{CustomerId, Digest, Seq},
     time::Timestamp,
 };

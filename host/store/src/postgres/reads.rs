@@ -12,7 +12,7 @@ use crate::{
     columns::{self, Columns, above, answered_key, broken, customer_row, in_order, integer, seq, snapshot},
     rows::{CustomerRow, KeyHash, LoadedCustomer, StoredEntry, StoredSnapshot},
 };
-use proviso_ledger::{
+use proviso_ledger::model::{
     ids::{CustomerId, Seq},
     time::Timestamp,
 };

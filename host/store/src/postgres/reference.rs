@@ -7,7 +7,7 @@ use crate::{
     reference::{self, COUNT_CHANGE, MODULE, REQUEST, REQUESTS, REVISION, Statement, TABLES, Value},
     rows::{Commit, KeyHash, Reference, ReferenceChange, StoredAnswer},
 };
-use proviso_ledger::ids::Digest;
+use proviso_ledger::model::ids::Digest;
 use sqlx::{error::ErrorKind, postgres::PgRow};
 
 /// What was written after a revision but the modules' bytes, as of one moment.

@@ -11,7 +11,7 @@ use crate::{
     columns::{broken, integer},
     rows::{Batch, KeyHash, NewEntry, NewKey, NewSnapshot},
 };
-use proviso_ledger::ids::{CustomerId, Seq};
+use proviso_ledger::model::ids::{CustomerId, Seq};
 use rusqlite::Connection;
 use std::collections::{HashMap, HashSet};
 

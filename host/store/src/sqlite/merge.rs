@@ -6,7 +6,7 @@
 
 use super::tail::{Generation, Pos};
 use crate::rows::KeyHash;
-use proviso_ledger::ids::{CustomerId, Seq};
+use proviso_ledger::model::ids::{CustomerId, Seq};
 use rusqlite::Connection;
 
 /// A slice below this is put off, since each slice dirties pages at its ends that it shares with its neighbours.

@@ -23,7 +23,7 @@ use crate::{
     },
 };
 use connect::Lock;
-use proviso_ledger::{
+use proviso_ledger::model::{
     ids::{CustomerId, Digest, Seq},
     time::Timestamp,
 };

@@ -9,7 +9,7 @@ use crate::{
     columns::{self, above, answered_key, broken, customer_row, in_order, integer, key, seq, snapshot},
     rows::{CustomerRow, KeyHash, LoadedCustomer, StoredEntry, StoredSnapshot},
 };
-use proviso_ledger::{
+use proviso_ledger::model::{
     ids::{CustomerId, Seq},
     time::Timestamp,
 };

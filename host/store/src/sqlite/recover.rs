@@ -5,7 +5,7 @@ use crate::{
     StoreError,
     columns::{Columns, broken, bytes, key, seq},
 };
-use proviso_ledger::time::Timestamp;
+use proviso_ledger::model::time::Timestamp;
 use rusqlite::{Connection, Row, types::ValueRef};
 
 /// Takes in whatever lies after `last_pos` and is not in the index tables yet, in one read snapshot. Returns the last

@@ -6,7 +6,7 @@ use crate::{
     reference::{self, MODULE, REQUEST, REQUESTS, REVISION, Statement, TABLES, Value},
     rows::{Commit, KeyHash, Reference, ReferenceChange, StoredAnswer},
 };
-use proviso_ledger::ids::Digest;
+use proviso_ledger::model::ids::Digest;
 use rusqlite::{
     Connection, OptionalExtension, ToSql, TransactionBehavior, ffi::SQLITE_CONSTRAINT_FOREIGNKEY,
     types::ToSqlOutput,

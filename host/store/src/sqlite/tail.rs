@@ -9,7 +9,7 @@
 //! from 1 up to some number, and the view goes on from there.
 
 use crate::rows::KeyHash;
-use proviso_ledger::{
+use proviso_ledger::model::{
     ids::{CustomerId, Seq},
     time::Timestamp,
 };

@@ -342,7 +342,7 @@ fn weight(batch: &Batch) -> (usize, usize) {
 mod tests {
     use super::*;
     use crate::{Store, rows::NewEntry, sqlite::SqliteStore};
-    use proviso_ledger::time::Timestamp;
+    use proviso_ledger::model::time::Timestamp;
 
     fn batch(seq: u64) -> Batch {
         let customer = "acme".parse().unwrap();

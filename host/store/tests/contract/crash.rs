@@ -4,7 +4,7 @@ use crate::{
     Factory, SqliteFile,
     model::{Model, customer, entry, key, row, unknown},
 };
-use proviso_ledger::ids::CustomerId;
+use proviso_ledger::model::ids::CustomerId;
 use proviso_store::{Batch, Commit, NewKey};
 use std::{
     io::{BufRead, BufReader},

@@ -11,7 +11,7 @@ use proptest::{
     prelude::*,
     test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner},
 };
-use proviso_ledger::{ids::Digest, time::Timestamp};
+use proviso_ledger::model::{ids::Digest, time::Timestamp};
 use proviso_store::{
     ApiKeyRow, Batch, Commit, Copied, PlanRow, PlanTermsRow, PolicyRow, PolicyVersionRow, Reference,
     ReferenceChange, Store, StoreError, StoredAnswer, copy,

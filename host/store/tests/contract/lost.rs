@@ -90,7 +90,7 @@ async fn setup() -> Setup {
 fn of_acme(seq: u64, whose: &str) -> Batch {
     let acme = customer("acme");
     let mut new = entry(&acme, seq, Some(key(&format!("{whose} {seq}"))));
-    new.hash = proviso_ledger::ids::Digest::of(whose.as_bytes()).0;
+    new.hash = proviso_ledger::model::ids::Digest::of(whose.as_bytes()).0;
     let further = NewKey { customer: acme, key_hash: key(&format!("{whose} further {seq}")), seq };
     Batch { entries: vec![new], keys: vec![further], ..Batch::default() }
 }

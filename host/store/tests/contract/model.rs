@@ -1,6 +1,6 @@
 //! A store in a few maps: so simple that it is right, and what the real ones are compared with.
 
-use proviso_ledger::{
+use proviso_ledger::model::{
     ids::{CustomerId, Digest, Seq},
     time::Timestamp,
 };

@@ -6,7 +6,7 @@ use crate::{
     cluster::{self, Cluster},
     model::{CLAIM, Model, customer, entry, key, row, snapshot, unknown},
 };
-use proviso_ledger::{
+use proviso_ledger::model::{
     ids::{CustomerId, Digest},
     time::Timestamp,
 };

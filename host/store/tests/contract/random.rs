@@ -8,7 +8,7 @@ use proptest::{
     prelude::*,
     test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner},
 };
-use proviso_ledger::{ids::CustomerId, time::Timestamp};
+use proviso_ledger::model::{ids::CustomerId, time::Timestamp};
 use proviso_store::{Batch, NewKey};
 
 const SEEDS: u8 = 24;

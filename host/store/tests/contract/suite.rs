@@ -4,7 +4,7 @@ use crate::{
     Factory,
     model::{CLAIM, Model, customer, entry, key, row, snapshot, time},
 };
-use proviso_ledger::{ids::Digest, time::Timestamp};
+use proviso_ledger::model::{ids::Digest, time::Timestamp};
 use proviso_store::{
     ApiKeyRow, Batch, Commit, LoadedCustomer, NewKey, PlanRow, PlanTermsRow, PolicyRow, PolicyVersionRow,
     Reference, ReferenceChange, Store, StoreError, StoredAnswer,

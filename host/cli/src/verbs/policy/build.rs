@@ -8,7 +8,7 @@ use crate::{
     terminal::{self, Paint},
 };
 use clap::Args;
-use proviso_ledger::ids::Digest;
+use proviso_ledger::model::ids::Digest;
 use proviso_policy::{Limits, inspect};
 use std::{
     fs,

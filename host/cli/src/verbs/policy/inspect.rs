@@ -8,7 +8,7 @@ use crate::{
     terminal::{self, Paint, bytes, count},
 };
 use clap::Args;
-use proviso_ledger::{decision::Manifest, ids::Digest, json::JsonText};
+use proviso_ledger::model::{answers::Manifest, ids::Digest, json::JsonText};
 use proviso_policy::{Rejection, Shape};
 use serde_json::{Value, json};
 use std::{fmt::Write as _, path::PathBuf};

@@ -10,13 +10,17 @@ use crate::{
 };
 use clap::Args;
 use proviso_ledger::{
-    credits::{Credits, Quantity},
-    decision::{
-        Balance, Context, Counter, GrantView, Line, Measure, Overage, PeriodView, Rating, Refusal, Usage,
+    journal::{Balance, Line},
+    model::{
+        amounts::{Credits, Quantity},
+        answers::{Overage, Rating, Refusal},
+        counter::{Counter, Measure},
+        grant::{Category, default_credit},
+        ids::{GrantId, Key, NameError},
+        time::{Timestamp, Zone},
+        usage::Usage,
+        view::{Context, GrantView, PeriodView},
     },
-    grant::{Category, default_credit},
-    ids::{GrantId, Key, NameError},
-    time::{Timestamp, Zone},
 };
 use proviso_policy::Module;
 use serde::{Deserialize, de::DeserializeOwned};

@@ -8,7 +8,7 @@ use crate::{
     problem::FieldError,
     routes::usages::UsageBody,
 };
-use proviso_ledger::{credits::Quantity, ids::Key, pairs, time::Timestamp};
+use proviso_ledger::model::{amounts::Quantity, ids::Key, pairs, time::Timestamp};
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeSeed, Error, IgnoredAny, MapAccess, Visitor},

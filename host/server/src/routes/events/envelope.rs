@@ -10,7 +10,7 @@ use crate::{
 };
 use axum::http::HeaderMap;
 use proviso_engine::{Engine, command::Idempotency};
-use proviso_ledger::{
+use proviso_ledger::model::{
     ids::{CustomerId, Digest, Key},
     time::Timestamp,
 };

@@ -2,9 +2,9 @@
 //! where. `docs/policy-testing.md` describes it for authors.
 
 use crate::span::Span;
-use proviso_ledger::{
-    credits::{Credits, Quantity},
-    grant::{Category, CostBasis},
+use proviso_ledger::model::{
+    amounts::{Credits, Money, Quantity},
+    grant::Category,
     ids::Key,
     period::{Interval, IntervalUnit},
     terms::OnFault,

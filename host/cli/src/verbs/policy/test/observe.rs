@@ -7,13 +7,15 @@ use super::{
 use crate::verbs::policy::run::line_text;
 use proviso_engine::EngineError;
 use proviso_ledger::{
-    credits::Credits,
-    decision::{Line, SettleMethod},
-    grant::Grant,
-    ids::{GrantId, Key},
-    journal::{DecisionRecord, Entry, Event, Refused, Reset, ResetReason},
+    journal::{DecisionRecord, Entry, Event, Line, Refused, Reset, ResetReason},
+    model::{
+        amounts::Credits,
+        answers::SettleMethod,
+        grant::Grant,
+        ids::{GrantId, Key},
+        time::Timestamp,
+    },
     state::GrantState,
-    time::Timestamp,
 };
 use std::collections::BTreeMap;
 

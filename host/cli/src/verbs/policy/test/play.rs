@@ -14,16 +14,18 @@ use proviso_engine::{
     command::{ActualUsage, CheckOutcome, Command, ProfileChange, Reply, Request, Ttl, UsageRequest},
 };
 use proviso_ledger::{
-    credits::Quantity,
-    customer::Profile,
-    decision::Usage,
-    grant::{Grant, default_credit},
-    ids::{GrantId, Key, ReservationId, TermsId},
     journal::Entry,
-    period::{Interval, IntervalUnit},
+    model::{
+        amounts::Quantity,
+        customer::Profile,
+        grant::{Grant, default_credit},
+        ids::{GrantId, Key, ReservationId, TermsId},
+        period::{Interval, IntervalUnit},
+        terms::{Mode, OnFault, Owner},
+        time::{Timestamp, Zone},
+        usage::Usage,
+    },
     state::CustomerState,
-    terms::{Mode, OnFault, Owner},
-    time::{Timestamp, Zone},
 };
 use proviso_policy::Runtime;
 use proviso_store::{SqliteOptions, SqliteStore};
@@ -286,7 +288,7 @@ impl Play {
         }
     }
 
-    async fn prepare(&self, step: &TermsStep) -> Result<proviso_ledger::terms::Terms, EngineError> {
+    async fn prepare(&self, step: &TermsStep) -> Result<proviso_ledger::model::terms::Terms, EngineError> {
         let input = TermsInput {
             effective_at: step.effective_at.map(|at| at.0),
             ends_at: step.ends_at.map(|at| at.0),
