@@ -40,7 +40,8 @@ pub async fn archive(
         after = Some(last.customer.clone());
         for row in rows {
             let old = store.seq_at(&row.customer, before).await?;
-            let saved = store.snapshot_before(&row.customer, Seq::MAX).await?.map_or(0, |saved| saved.seq);
+            let saved = store.snapshot_before(&row.customer, Seq::MAX, crate::STATE_FORMAT).await?;
+            let saved = saved.map_or(0, |saved| saved.seq);
             let last = old.min(saved);
             let mut through = 0;
             while through < last {

@@ -69,7 +69,7 @@ pub enum EngineError {
     /// The host is shutting down. A retry elsewhere, or later, can help.
     #[error("the host is shutting down")]
     ShuttingDown,
-    /// The database. A retry can help when [`StoreError::is_retryable`] says so.
+    /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The journal of a customer does not fold.

@@ -10,7 +10,7 @@ use proviso_ledger::{
     ids::{CustomerId, Digest, Key},
     time::Timestamp,
 };
-use proviso_store::{ApiKeyRow, ReferenceChange};
+use proviso_store::{ApiKeyRow, CatalogChange};
 use std::{collections::BTreeSet, sync::Arc};
 
 impl Engine {
@@ -38,7 +38,7 @@ impl Engine {
             let (name, scopes, customer) = (name.clone(), scopes.clone(), customer.clone());
             let key = ApiKey { id, name, scopes, customer, expires_at, revoked_at: None, created_at: now };
             let row = ApiKeyRow { id: key.id.clone(), secret_hash, body: json(&key)? };
-            Ok((vec![ReferenceChange::AddApiKey(row)], Arc::new(key)))
+            Ok((vec![CatalogChange::AddApiKey(row)], Arc::new(key)))
         })
         .await
     }
@@ -70,7 +70,7 @@ impl Engine {
             let mut key = (**key).clone();
             key.revoked_at.get_or_insert(now);
             let row = ApiKeyRow { id: key.id.clone(), secret_hash: *secret_hash, body: json(&key)? };
-            Ok((vec![ReferenceChange::SetApiKey(row)], Arc::new(key)))
+            Ok((vec![CatalogChange::SetApiKey(row)], Arc::new(key)))
         })
         .await
     }

@@ -310,7 +310,13 @@ impl Lane {
             }
         }
         let store = &self.shared.store;
-        let load = async { if states.is_empty() { Ok(Vec::new()) } else { Ok(store.load(&states).await?) } };
+        let load = async {
+            if states.is_empty() {
+                Ok(Vec::new())
+            } else {
+                Ok(store.load(&states, crate::STATE_FORMAT).await?)
+            }
+        };
         let find = async { if keys.is_empty() { Ok(Vec::new()) } else { Ok(store.find_keys(&keys).await?) } };
         let refresh = async { if anew { self.shared.refresh_catalog().await } else { Ok(()) } };
         let (loaded, found, ()) = tokio::try_join!(load, find, refresh)?;

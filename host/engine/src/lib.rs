@@ -26,7 +26,7 @@ pub use clock::Clock;
 pub use error::EngineError;
 pub use plans::PlanChange;
 pub use policies::Uploaded;
-pub use proviso_store::{StoreError, StoredRequest};
+pub use proviso_store::StoreError;
 pub use reads::{CustomerSummary, EntitlementAnswer, GroupBy, LedgerPage, UsageGroup};
 pub use shared::{Options, Totals};
 pub use terms::TermsInput;
@@ -44,7 +44,8 @@ use proviso_ledger::{
     time::Timestamp,
 };
 use proviso_policy::Runtime;
-use proviso_store::{ReferenceChange, Store};
+use proviso_store::{CatalogChange, Store, StoredAnswer};
+use serde::{Deserialize, Serialize};
 use std::{
     hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
     sync::{Arc, Mutex, OnceLock, PoisonError},
@@ -53,6 +54,9 @@ use tokio::{
     sync::oneshot,
     task::{AbortHandle, JoinHandle},
 };
+
+/// The format of the saved states that this engine writes and reads.
+pub const STATE_FORMAT: u32 = 1;
 
 /// A running engine. Dropping it without [`Engine::close`] abandons what waits.
 pub struct Engine {
@@ -77,7 +81,7 @@ impl Engine {
         clock: Clock,
         options: Options,
     ) -> Result<Arc<Self>, EngineError> {
-        let catalog = Catalog::default().updated(store.reference(0).await?)?;
+        let catalog = Catalog::default().updated(store.catalog(0).await?)?;
         let shared = Arc::new(Shared::new(store, runtime, clock, options.clone(), catalog));
         let queue = options.queue.max(1);
         let queues: Vec<_> = (0..options.lanes.get()).map(|_| Arc::new(Queue::new(queue))).collect();
@@ -159,7 +163,7 @@ impl Engine {
     /// Changes the catalog between two decisions. `make` is handed the time at which the change takes effect.
     async fn change<T>(
         &self,
-        make: impl Fn(&Catalog, Timestamp) -> Result<(Vec<ReferenceChange>, T), EngineError>,
+        make: impl Fn(&Catalog, Timestamp) -> Result<(Vec<CatalogChange>, T), EngineError>,
     ) -> Result<T, EngineError> {
         match self.change_once(None, make).await? {
             Changed::Made(value) => Ok(value),
@@ -171,7 +175,7 @@ impl Engine {
     async fn change_once<T>(
         &self,
         once: Option<Once<'_, T>>,
-        make: impl Fn(&Catalog, Timestamp) -> Result<(Vec<ReferenceChange>, T), EngineError>,
+        make: impl Fn(&Catalog, Timestamp) -> Result<(Vec<CatalogChange>, T), EngineError>,
     ) -> Result<Changed<T>, EngineError> {
         self.shared.refresh_catalog().await?;
         let _gate = self.shared.gate.write().await;
@@ -183,11 +187,11 @@ impl Engine {
             }
             let catalog = self.shared.catalog.load_full();
             let (changes, value) = make(&catalog, at)?;
-            let request = once.as_ref().map(|once| once.stored(&value, at));
-            if changes.is_empty() && request.is_none() {
+            let answer = once.as_ref().map(|once| once.stored(&value, at)).transpose()?;
+            if changes.is_empty() && answer.is_none() {
                 return Ok(Changed::Made(value));
             }
-            let commit = self.shared.store.change_reference(Some(catalog.revision), changes, request).await?;
+            let commit = self.shared.store.change_catalog(Some(catalog.revision), changes, answer).await?;
             self.shared.read_catalog().await?;
             if commit == proviso_store::Commit::Durable {
                 return Ok(Changed::Made(value));
@@ -197,15 +201,16 @@ impl Engine {
     }
 
     /// The answer to an earlier change with this key.
-    async fn answered_change<T>(
-        &self,
-        once: Option<&Once<'_, T>>,
-    ) -> Result<Option<StoredRequest>, EngineError> {
+    async fn answered_change<T>(&self, once: Option<&Once<'_, T>>) -> Result<Option<Replay>, EngineError> {
         let Some(once) = once else { return Ok(None) };
-        match self.shared.store.request(once.key_hash()).await? {
-            Some(stored) if stored.request_hash != once.request.0 => Err(EngineError::IdempotencyKeyReused),
-            stored => Ok(stored),
+        let Some(stored) = self.shared.store.answer(once.key_hash()).await? else { return Ok(None) };
+        if stored.request_hash != once.request.0 {
+            return Err(EngineError::IdempotencyKeyReused);
         }
+        let replay = serde_json::from_str(&stored.answer).map_err(|error| StoreError::Corrupt {
+            detail: format!("a stored answer can't be read: {error}"),
+        })?;
+        Ok(Some(replay))
     }
 
     fn queue(&self, customer: &CustomerId) -> Result<&Queue, EngineError> {
@@ -233,7 +238,16 @@ pub enum Changed<T> {
     /// It was made.
     Made(T),
     /// It was made before, and this was answered.
-    Replayed(StoredRequest),
+    Replayed(Replay),
+}
+
+/// What was answered to a change.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Replay {
+    /// The HTTP status.
+    pub status: u16,
+    /// The answer.
+    pub body: String,
 }
 
 impl<T> Once<'_, T> {
@@ -241,8 +255,10 @@ impl<T> Once<'_, T> {
         lane::key_hash(&self.key)
     }
 
-    fn stored(&self, value: &T, at: Timestamp) -> StoredRequest {
+    fn stored(&self, value: &T, at: Timestamp) -> Result<StoredAnswer, EngineError> {
         let (status, body) = (self.render)(value);
-        StoredRequest { key_hash: self.key_hash(), request_hash: self.request.0, at, status, body }
+        let answer = serde_json::to_string(&Replay { status, body });
+        let answer = answer.map_err(|error| EngineError::Internal(error.to_string()))?;
+        Ok(StoredAnswer { key_hash: self.key_hash(), request_hash: self.request.0, at, answer })
     }
 }

@@ -14,7 +14,7 @@ use proviso_ledger::{
     terms::{self, Owner, Terms},
     time::Timestamp,
 };
-use proviso_store::{PlanRow, PlanTermsRow, ReferenceChange};
+use proviso_store::{CatalogChange, PlanRow, PlanTermsRow};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// A plan as a caller puts it.
@@ -54,7 +54,7 @@ impl Engine {
             };
             let mut changes = Vec::new();
             if before.is_none_or(|before| **before != after) {
-                changes.push(ReferenceChange::PutPlan(PlanRow { plan: plan.clone(), body: json(&after)? }));
+                changes.push(CatalogChange::PutPlan(PlanRow { plan: plan.clone(), body: json(&after)? }));
             }
             if let Some(prepared) = &prepared {
                 let in_force = terms::in_force(catalog.terms_of(Some(&plan)), now);
@@ -116,7 +116,7 @@ impl Engine {
                 _ => terms.ends_at = Some(end),
             }
             let row = PlanTermsRow { plan: plan.clone(), number: id.entry, body: json(&terms)? };
-            Ok((vec![ReferenceChange::SetPlanTerms(row)], Arc::new(terms)))
+            Ok((vec![CatalogChange::SetPlanTerms(row)], Arc::new(terms)))
         })
         .await
     }
@@ -127,7 +127,7 @@ fn add_terms(
     plan: &Key,
     mut terms: Terms,
     now: Timestamp,
-) -> Result<(ReferenceChange, Arc<Terms>), EngineError> {
+) -> Result<(CatalogChange, Arc<Terms>), EngineError> {
     let number = catalog.terms_of(Some(plan)).len() as u64 + 1;
     terms.key.id = TermsId { entry: number, index: 0 };
     terms.effective_at = terms.effective_at.max(now);
@@ -136,7 +136,7 @@ fn add_terms(
         return Err(Rejection::NotLater("ends_at", terms.effective_at).into());
     }
     let row = PlanTermsRow { plan: plan.clone(), number, body: json(&terms)? };
-    Ok((ReferenceChange::AddPlanTerms(row), Arc::new(terms)))
+    Ok((CatalogChange::AddPlanTerms(row), Arc::new(terms)))
 }
 
 pub(crate) fn json<T: serde::Serialize>(value: &T) -> Result<String, EngineError> {

@@ -8,7 +8,7 @@ use crate::{
 };
 use proviso_ledger::ids::{Digest, Key};
 use proviso_policy::PolicyError;
-use proviso_store::{PolicyRow, PolicyVersionRow, ReferenceChange};
+use proviso_store::{CatalogChange, PolicyRow, PolicyVersionRow};
 use std::sync::Arc;
 
 /// What an upload came to.
@@ -37,7 +37,7 @@ impl Engine {
             let row = PolicyRow { policy: policy.clone(), body: json(&after)? };
             let changes = match before {
                 Some(before) if **before == after => Vec::new(),
-                _ => vec![ReferenceChange::PutPolicy(row)],
+                _ => vec![CatalogChange::PutPolicy(row)],
             };
             Ok((changes, (Arc::new(after), before.is_none())))
         })
@@ -89,19 +89,19 @@ impl Engine {
                 created_at: now,
                 deleted: false,
             };
-            let mut changes = vec![ReferenceChange::PutModule { digest, bytes: bytes.clone() }];
+            let mut changes = vec![CatalogChange::PutModule { digest, bytes: bytes.clone() }];
             if !catalog.policies.contains_key(&policy) {
                 let policy =
                     Policy { policy: policy.clone(), description: manifest.summary.clone(), created_at: now };
                 changes.insert(
                     0,
-                    ReferenceChange::PutPolicy(PolicyRow {
+                    CatalogChange::PutPolicy(PolicyRow {
                         policy: policy.policy.clone(),
                         body: json(&policy)?,
                     }),
                 );
             }
-            changes.push(ReferenceChange::AddPolicyVersion(row(&version)?));
+            changes.push(CatalogChange::AddPolicyVersion(row(&version)?));
             Ok((changes, Uploaded { version: Arc::new(version), created: true }))
         })
         .await
@@ -123,7 +123,7 @@ impl Engine {
             let found = catalog.version(&policy, version).filter(|version| !version.deleted);
             let found = found.ok_or_else(|| EngineError::VersionNotFound(policy.clone(), version))?;
             let row = row(&Version { deleted: true, ..(**found).clone() })?;
-            Ok((vec![ReferenceChange::SetPolicyVersion(row)], ()))
+            Ok((vec![CatalogChange::SetPolicyVersion(row)], ()))
         })
         .await
     }

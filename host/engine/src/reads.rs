@@ -154,7 +154,7 @@ impl Engine {
         // What is due by now is written first, at its own instants, so that the past is complete.
         self.state(customer).await?;
         let last = self.shared.store.seq_at(customer, at).await?;
-        let snapshot = self.shared.store.snapshot_before(customer, last).await?;
+        let snapshot = self.shared.store.snapshot_before(customer, last, crate::STATE_FORMAT).await?;
         let damaged = |error| EngineError::Damaged(customer.clone(), error);
         let mut state = match snapshot {
             Some(snapshot) => serde_json::from_str(&snapshot.state).map_err(|error| {

@@ -132,7 +132,7 @@ impl Shared {
 
     /// Reads the catalog anew if another host has changed it, so that later decisions run on the new one.
     pub async fn refresh_catalog(&self) -> Result<(), EngineError> {
-        if !self.store.is_shared() || self.store.reference_revision().await? == self.catalog.load().revision {
+        if !self.store.is_shared() || self.store.catalog_revision().await? == self.catalog.load().revision {
             return Ok(());
         }
         let _gate = self.gate.write().await;
@@ -142,7 +142,7 @@ impl Shared {
     /// Reads what is new in the catalog, while the gate is held for writing.
     pub async fn read_catalog(&self) -> Result<(), EngineError> {
         let known = self.catalog.load_full();
-        let catalog = known.updated(self.store.reference(known.revision).await?)?;
+        let catalog = known.updated(self.store.catalog(known.revision).await?)?;
         self.catalog.store(Arc::new(catalog));
         Ok(())
     }

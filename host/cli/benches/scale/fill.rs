@@ -16,7 +16,7 @@ use proviso_ledger::{
     time::{Timestamp, Zone},
 };
 use proviso_policy::{Compiler, Limits, Runtime};
-use proviso_store::Access;
+use proviso_store::{Access, DatabaseUrl};
 use std::{
     num::NonZeroUsize,
     sync::{
@@ -65,7 +65,8 @@ pub fn fill(database_url: &str, size: Size) {
 }
 
 async fn start(database_url: &str, customers: usize) -> Arc<Engine> {
-    let store = proviso_store::open(database_url, Access::ReadWrite).await.expect("the database opens");
+    let url: DatabaseUrl = database_url.parse().expect("an address of a database");
+    let store = url.open(Access::ReadWrite, None).await.expect("the database opens");
     let limits = Limits { instances: 32, ..Limits::default() };
     let runtime = Runtime::new(limits, None, Compiler::InProcess).expect("the sandbox starts");
     let options = Options {

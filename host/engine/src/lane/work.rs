@@ -180,5 +180,6 @@ fn snapshot(cached: &mut Cached) -> Option<NewSnapshot> {
     cached.snapshot_seq = state.seq;
     cached.snapshot_bytes = text.len();
     cached.tail_bytes = 0;
-    Some(NewSnapshot { customer: state.customer.clone(), seq: state.seq, at: state.at, state: text })
+    let (customer, seq, at) = (state.customer.clone(), state.seq, state.at);
+    Some(NewSnapshot { customer, format: crate::STATE_FORMAT, seq, at, state: text })
 }

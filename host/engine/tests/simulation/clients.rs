@@ -19,7 +19,7 @@ use proviso_ledger::{
     terms,
     time::Timestamp,
 };
-use proviso_store::{Commit, PolicyRow, PolicyVersionRow, ReferenceChange, Store};
+use proviso_store::{CatalogChange, Commit, PolicyRow, PolicyVersionRow, Store};
 use std::{
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
@@ -101,7 +101,7 @@ impl World {
 pub async fn prepare(world: &World) {
     let engine = &world.hosts.borrow()[0].engine.clone();
     let store = Connection::new(world.database.clone());
-    assert_eq!(store.change_reference(None, POLICY.clone(), None).await, Ok(Commit::Durable));
+    assert_eq!(store.change_catalog(None, POLICY.clone(), None).await, Ok(Commit::Durable));
     let host = support::Host {
         engine: engine.clone(),
         clock: engine.clock().clone(),
@@ -115,7 +115,7 @@ pub async fn prepare(world: &World) {
 }
 
 /// What an upload of the policy writes; made once, and without an upload's threads, which no virtual time knows.
-pub static POLICY: LazyLock<Vec<ReferenceChange>> = LazyLock::new(|| {
+pub static POLICY: LazyLock<Vec<CatalogChange>> = LazyLock::new(|| {
     let bytes = support::STANDARD.clone();
     let admitted = support::runtime().admit(&bytes).unwrap();
     let (policy, digest) = (key("standard"), Digest::of(&bytes));
@@ -131,9 +131,9 @@ pub static POLICY: LazyLock<Vec<ReferenceChange>> = LazyLock::new(|| {
         deleted: false,
     };
     vec![
-        ReferenceChange::PutPolicy(PolicyRow { policy: policy.clone(), body: json(&kept) }),
-        ReferenceChange::PutModule { digest, bytes },
-        ReferenceChange::AddPolicyVersion(PolicyVersionRow {
+        CatalogChange::PutPolicy(PolicyRow { policy: policy.clone(), body: json(&kept) }),
+        CatalogChange::PutModule { digest, bytes },
+        CatalogChange::AddPolicyVersion(PolicyVersionRow {
             policy,
             version: 1,
             digest,
@@ -209,7 +209,7 @@ pub async fn check(world: &World) {
     let hosts = world.hosts.borrow().clone();
     let plan_terms = {
         let store = Connection::new(world.database.clone());
-        let reference = store.reference(0).await.unwrap();
+        let reference = store.catalog(0).await.unwrap();
         let catalog = Catalog::default().updated(reference).unwrap();
         let verification = proviso_engine::verify(&store, |_| {}).await.unwrap();
         assert_eq!(verification.differences, []);

@@ -63,7 +63,7 @@ pub struct Host {
 }
 
 pub async fn open(dir: &Path) -> Arc<dyn Store> {
-    let options = SqliteOptions { index_after: 64, ..SqliteOptions::new(dir.join("proviso.db")) };
+    let options = SqliteOptions { memtable_entries: 64, ..SqliteOptions::new(dir.join("proviso.db")) };
     Arc::new(SqliteStore::open(options).await.expect("the database opens"))
 }
 
