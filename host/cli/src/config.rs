@@ -168,7 +168,7 @@ fn lanes_of_this_machine() -> Option<NonZeroUsize> {
 impl From<Layer> for Settings {
     fn from(layer: Layer) -> Self {
         let data_dir = layer.data_dir.unwrap_or_else(|| "proviso-data".into());
-        let in_data_dir = || Database::Sqlite(data_dir.join(DATABASE_FILE));
+        let in_data_dir = || Database::file(data_dir.join(DATABASE_FILE));
         let database = layer.database_url.unwrap_or_else(in_data_dir);
         let default = proviso_engine::Options::default();
         Self {

@@ -3,15 +3,8 @@
 
 pub use proviso_decide::catalog::Plan;
 use proviso_decide::catalog::Plans;
-use proviso_ledger::model::{
-    answers::Manifest,
-    entitlement::Entitlement,
-    ids::{CustomerId, Digest, Key},
-    period::Interval,
-    terms::Terms,
-    time::Timestamp,
-};
-use proviso_store::{Reference, StoreError};
+use proviso_ledger::model::{answers::Manifest, entitlement::Entitlement, ids::{CustomerId, Digest, Key}, period::Interval, terms::Terms, time::Timestamp};
+use proviso_store::{CatalogRows, StoreError};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -125,7 +118,7 @@ impl Catalog {
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] for a body that is not what its table holds.
-    pub fn updated(&self, newer: Reference) -> Result<Self, StoreError> {
+    pub fn updated(&self, newer: CatalogRows) -> Result<Self, StoreError> {
         let mut catalog = Self { revision: newer.revision, ..self.clone() };
         for row in newer.plans {
             catalog.plans.insert(row.plan.clone(), Arc::new(parse("plan", &row.plan, &row.body)?));

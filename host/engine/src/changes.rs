@@ -8,7 +8,7 @@
 use crate::{catalog::Catalog, error::EngineError, idempotency::key_hash, shared::Shared};
 use proviso_decide::command::Idempotency;
 use proviso_ledger::model::time::Timestamp;
-use proviso_store::{Commit, Reference, ReferenceChange, StoredAnswer};
+use proviso_store::{Commit, CatalogRows, CatalogChange, StoredAnswer};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// How often a change is made again on top of those of other hosts.
@@ -24,7 +24,7 @@ pub struct Changed<T> {
 }
 
 /// The rows that a change writes, and what it comes to.
-pub(crate) type Change<T> = Result<(Vec<ReferenceChange>, T), EngineError>;
+pub(crate) type Change<T> = Result<(Vec<CatalogChange>, T), EngineError>;
 
 impl Shared {
     /// Changes the catalog. `make` is handed the catalog and the time at which the change takes effect.
@@ -76,7 +76,7 @@ impl Shared {
         &self,
         (key, request): &Idempotency,
     ) -> Result<Option<T>, EngineError> {
-        let Some(stored) = self.store.request(key_hash(key)).await? else { return Ok(None) };
+        let Some(stored) = self.store.answer(key_hash(key)).await? else { return Ok(None) };
         if stored.request_hash != request.0 {
             return Err(EngineError::IdempotencyKeyReused);
         }
@@ -91,12 +91,12 @@ impl Shared {
     async fn commit_change(
         &self,
         catalog: &Catalog,
-        changes: Vec<ReferenceChange>,
+        changes: Vec<CatalogChange>,
         answer: Option<StoredAnswer>,
     ) -> Result<bool, EngineError> {
         let written = rows(catalog.revision.saturating_add(1), &changes);
         self.mark_catalog_uncertain();
-        match self.store.change_reference(Some(catalog.revision), changes, answer).await {
+        match self.store.change_catalog(Some(catalog.revision), changes, answer).await {
             Ok(Commit::Durable) => {
                 self.write_succeeded();
                 self.put_catalog(catalog.updated(written)?);
@@ -115,23 +115,23 @@ impl Shared {
 }
 
 /// What the store will say of these changes: they are all of the next revision.
-fn rows(revision: u64, changes: &[ReferenceChange]) -> Reference {
-    let mut rows = Reference { revision, ..Reference::default() };
+fn rows(revision: u64, changes: &[CatalogChange]) -> CatalogRows {
+    let mut rows = CatalogRows { revision, ..CatalogRows::default() };
     for change in changes {
         match change {
-            ReferenceChange::PutPlan(row) => rows.plans.push(row.clone()),
-            ReferenceChange::AddPlanTerms(row) | ReferenceChange::SetPlanTerms(row) => {
+            CatalogChange::PutPlan(row) => rows.plans.push(row.clone()),
+            CatalogChange::AddPlanTerms(row) | CatalogChange::SetPlanTerms(row) => {
                 rows.plan_terms.push(row.clone());
             }
-            ReferenceChange::PutPolicy(row) => rows.policies.push(row.clone()),
-            ReferenceChange::AddPolicyVersion(row) | ReferenceChange::SetPolicyVersion(row) => {
+            CatalogChange::PutPolicy(row) => rows.policies.push(row.clone()),
+            CatalogChange::AddPolicyVersion(row) | CatalogChange::SetPolicyVersion(row) => {
                 rows.policy_versions.push(row.clone());
             }
-            ReferenceChange::AddApiKey(row) | ReferenceChange::SetApiKey(row) => {
+            CatalogChange::AddApiKey(row) | CatalogChange::SetApiKey(row) => {
                 rows.api_keys.push(row.clone());
             }
             // The catalog holds no bytes.
-            ReferenceChange::PutModule { .. } => {}
+            CatalogChange::PutModule { .. } => {}
         }
     }
     rows

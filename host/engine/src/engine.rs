@@ -48,7 +48,7 @@ impl Engine {
         clock: Clock,
         options: Options,
     ) -> Result<Arc<Self>, EngineError> {
-        let catalog = Catalog::default().updated(store.reference(0).await?)?;
+        let catalog = Catalog::default().updated(store.catalog(0).await?)?;
         let (sweep_every, refresh_every) = (options.sweep_every, options.refresh_every);
         let shared = Arc::new(Shared::new(store, runtime, clock, options, catalog));
         let dispatcher = Arc::new(Dispatcher::start(&shared));

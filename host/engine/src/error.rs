@@ -1,15 +1,7 @@
 //! Why the engine does not carry a request out. None of these is written to a journal.
 
 use proviso_decide::DecideError;
-use proviso_ledger::{
-    fold::FoldError,
-    model::{
-        answers::SettingsProblem,
-        ids::{CustomerId, Key},
-        time::Timestamp,
-    },
-    rules::rejection::Rejection,
-};
+use proviso_ledger::{fold::FoldError, model::{answers::SettingsProblem, ids::{CustomerId, Key}, time::Timestamp}, rules::rejection::Rejection};
 use proviso_policy::Rejection as ModuleRejection;
 use proviso_store::StoreError;
 
@@ -52,7 +44,7 @@ pub enum EngineError {
     /// The host is shutting down. A retry elsewhere, or later, can help.
     #[error("the host is shutting down")]
     ShuttingDown,
-    /// The database. A retry can help when [`StoreError::is_retryable`] says so.
+    /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A newer host wrote to the journal of a customer in a format that this one does not read. Another host can help.

@@ -2,10 +2,7 @@
 
 use crate::error::EngineError;
 use proviso_decide::command::{Idempotency, Outcome};
-use proviso_ledger::{
-    journal::Entry,
-    model::ids::{Digest, IdempotencyKey},
-};
+use proviso_ledger::{journal::Entry, model::ids::{Digest, IdempotencyKey}};
 use proviso_store::KeyHash;
 use std::sync::Arc;
 

@@ -8,11 +8,8 @@ use crate::{
     shared::Shared,
 };
 use proviso_decide::command::Idempotency;
-use proviso_ledger::model::{
-    ids::{CustomerId, Digest, Key},
-    time::Timestamp,
-};
-use proviso_store::{ApiKeyRow, ReferenceChange};
+use proviso_ledger::model::{ids::{CustomerId, Digest, Key}, time::Timestamp};
+use proviso_store::{ApiKeyRow, CatalogChange};
 use std::{collections::BTreeSet, sync::Arc};
 
 /// A key to the API as a caller asks for it.
@@ -88,7 +85,7 @@ impl Shared {
             let NewApiKey { name, scopes, customer, expires_at } = new.clone();
             let key = ApiKey { id, name, scopes, customer, expires_at, revoked_at: None, created_at: now };
             let row = ApiKeyRow { id: key.id.clone(), secret_hash, body: json(&key)? };
-            Ok((vec![ReferenceChange::AddApiKey(row)], Arc::new(key)))
+            Ok((vec![CatalogChange::AddApiKey(row)], Arc::new(key)))
         })
         .await
     }
@@ -100,7 +97,7 @@ impl Shared {
             let mut key = (**key).clone();
             key.revoked_at.get_or_insert(now);
             let row = ApiKeyRow { id: key.id.clone(), secret_hash: *secret_hash, body: json(&key)? };
-            Ok((vec![ReferenceChange::SetApiKey(row)], Arc::new(key)))
+            Ok((vec![CatalogChange::SetApiKey(row)], Arc::new(key)))
         })
         .await
     }

@@ -9,17 +9,8 @@ use crate::{
     terms::TermsInput,
 };
 use proviso_decide::{DecideError, catalog::Plans as _, command::Idempotency};
-use proviso_ledger::{
-    model::{
-        entitlement::Entitlement,
-        ids::{Key, TermsId},
-        period::Interval,
-        terms::{self, Owner, Terms, TermsDraft, TermsKey},
-        time::Timestamp,
-    },
-    rules::rejection::Rejection,
-};
-use proviso_store::{PlanRow, PlanTermsRow, ReferenceChange};
+use proviso_ledger::{model::{entitlement::Entitlement, ids::{Key, TermsId}, period::Interval, terms::{Owner, Terms, TermsDraft, TermsKey, self}, time::Timestamp}, rules::rejection::Rejection};
+use proviso_store::{PlanRow, PlanTermsRow, CatalogChange};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// A plan as a caller puts it.
@@ -98,7 +89,7 @@ impl Shared {
             };
             let mut changes = Vec::new();
             if before.is_none_or(|before| **before != after) {
-                changes.push(ReferenceChange::PutPlan(PlanRow { plan: plan.clone(), body: json(&after)? }));
+                changes.push(CatalogChange::PutPlan(PlanRow { plan: plan.clone(), body: json(&after)? }));
             }
             if let Some(prepared) = &prepared
                 && !is_in_force(catalog, &plan, prepared, now)
@@ -150,7 +141,7 @@ impl Shared {
                 _ => terms.ends_at = Some(end),
             }
             let row = PlanTermsRow { plan: plan.clone(), number: id.entry, body: json(&terms)? };
-            Ok((vec![ReferenceChange::SetPlanTerms(row)], Arc::new(terms)))
+            Ok((vec![CatalogChange::SetPlanTerms(row)], Arc::new(terms)))
         })
         .await
     }
@@ -167,11 +158,11 @@ fn add_terms(
     plan: &Key,
     draft: TermsDraft,
     now: Timestamp,
-) -> Result<(ReferenceChange, Arc<Terms>), EngineError> {
+) -> Result<(CatalogChange, Arc<Terms>), EngineError> {
     let others = catalog.terms_of(plan);
     let number = others.len() as u64 + 1;
     let key = TermsKey { owner: Owner::Plan(plan.clone()), id: TermsId { entry: number, index: 0 } };
     let terms = draft.bind(key, now, others).map_err(Rejection::from)?;
     let row = PlanTermsRow { plan: plan.clone(), number, body: json(&terms)? };
-    Ok((ReferenceChange::AddPlanTerms(row), Arc::new(terms)))
+    Ok((CatalogChange::AddPlanTerms(row), Arc::new(terms)))
 }

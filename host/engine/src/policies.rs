@@ -7,11 +7,8 @@ use crate::{
     error::EngineError,
     shared::Shared,
 };
-use proviso_ledger::model::{
-    answers::Manifest,
-    ids::{Digest, Key},
-};
-use proviso_store::{PolicyRow, PolicyVersionRow, ReferenceChange};
+use proviso_ledger::model::{answers::Manifest, ids::{Digest, Key}};
+use proviso_store::{PolicyRow, PolicyVersionRow, CatalogChange};
 use std::sync::Arc;
 
 /// What an upload came to.
@@ -140,7 +137,7 @@ impl Shared {
             let found = catalog.version(&policy, version).filter(|version| !version.deleted);
             let found = found.ok_or_else(|| EngineError::VersionNotFound(policy.clone(), version))?;
             let row = row(&Version { deleted: true, ..(**found).clone() })?;
-            Ok((vec![ReferenceChange::SetPolicyVersion(row)], ()))
+            Ok((vec![CatalogChange::SetPolicyVersion(row)], ()))
         })
         .await
     }
@@ -157,20 +154,20 @@ fn add_version(
     catalog: &Catalog,
     version: &Version,
     bytes: &[u8],
-) -> Result<Vec<ReferenceChange>, EngineError> {
+) -> Result<Vec<CatalogChange>, EngineError> {
     let mut changes = Vec::new();
     if !catalog.policies.contains_key(&version.policy) {
         let Version { policy, manifest: Manifest { summary, .. }, created_at, .. } = version;
         let (policy, description) = (policy.clone(), summary.clone());
         changes.push(put_policy(&Policy { policy, description, created_at: *created_at })?);
     }
-    changes.push(ReferenceChange::PutModule { digest: version.digest, bytes: bytes.to_vec() });
-    changes.push(ReferenceChange::AddPolicyVersion(row(version)?));
+    changes.push(CatalogChange::PutModule { digest: version.digest, bytes: bytes.to_vec() });
+    changes.push(CatalogChange::AddPolicyVersion(row(version)?));
     Ok(changes)
 }
 
-fn put_policy(policy: &Policy) -> Result<ReferenceChange, EngineError> {
-    Ok(ReferenceChange::PutPolicy(PolicyRow { policy: policy.policy.clone(), body: json(policy)? }))
+fn put_policy(policy: &Policy) -> Result<CatalogChange, EngineError> {
+    Ok(CatalogChange::PutPolicy(PolicyRow { policy: policy.policy.clone(), body: json(policy)? }))
 }
 
 fn row(version: &Version) -> Result<PolicyVersionRow, EngineError> {

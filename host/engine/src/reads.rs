@@ -12,18 +12,8 @@ use proviso_decide::{
     access::Access,
     command::{Idempotency, Outcome},
 };
-use proviso_ledger::{
-    fold::FoldError,
-    journal::Entry,
-    model::{
-        amounts::{Credits, Quantity},
-        customer::Profile,
-        ids::{CustomerId, Digest, Key, Seq, hex},
-        time::{Moment, Timestamp, Zone},
-        usage::Usage,
-    },
-    state::{CustomerState, LATE_WINDOW},
-};
+use proviso_ledger::state::FORMAT;
+use proviso_ledger::{fold::FoldError, journal::Entry, model::{amounts::{Credits, Quantity}, customer::Profile, ids::{CustomerId, Digest, Key, Seq, hex}, time::{Moment, Timestamp, Zone}, usage::Usage}, state::{CustomerState, LATE_WINDOW}};
 use proviso_store::StoredEntry;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -154,7 +144,7 @@ impl Engine {
         // What is due by now is written first, at its own instants, so that the past is complete.
         self.state(customer).await?;
         let last = self.shared.store.seq_at(customer, at).await?;
-        let snapshot = self.shared.store.snapshot_before(customer, last).await?;
+        let snapshot = self.shared.store.snapshot_before(customer, last, FORMAT).await?;
         let damaged = |error| EngineError::journal(customer, error);
         // One that can't be read is folded anew: it is a cache.
         let saved = snapshot.and_then(|snapshot| serde_json::from_str(&snapshot.state).ok());

@@ -3,12 +3,7 @@
 use crate::{catalog::Catalog, clock::Clock, error::EngineError, health::WriteHealth, stats::EngineStats};
 use arc_swap::ArcSwap;
 use proviso_decide::policy::Lookup;
-use proviso_ledger::{
-    fold::FoldError,
-    journal::Entry,
-    model::ids::{CustomerId, Digest, Seq},
-    state::LATE_WINDOW,
-};
+use proviso_ledger::{fold::FoldError, journal::Entry, model::ids::{CustomerId, Digest, Seq}, state::LATE_WINDOW};
 use proviso_policy::{Module, Runtime};
 use proviso_store::Store;
 use std::{
@@ -115,7 +110,7 @@ impl Shared {
     /// Reads the catalog again if the stored one is newer, whoever changed it: what a conflict asks for, on every store.
     pub async fn reread_catalog(&self) -> Result<(), EngineError> {
         if !self.is_catalog_uncertain()
-            && self.store.reference_revision().await? == self.catalog.load().revision
+            && self.store.catalog_revision().await? == self.catalog.load().revision
         {
             return Ok(());
         }
@@ -126,7 +121,7 @@ impl Shared {
     /// Reads what is new in the catalog. The gate must be held for writing.
     pub async fn read_catalog(&self) -> Result<(), EngineError> {
         let known = self.catalog.load_full();
-        self.put_catalog(known.updated(self.store.reference(known.revision).await?)?);
+        self.put_catalog(known.updated(self.store.catalog(known.revision).await?)?);
         Ok(())
     }
 

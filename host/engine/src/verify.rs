@@ -1,11 +1,8 @@
 //! Verification: every balance, transfer and hash is computed anew from the journal and compared with what is stored.
 
 use crate::{catalog::Catalog, error::EngineError, idempotency::key_hash};
-use proviso_ledger::{
-    journal::ChainHash,
-    model::ids::{CustomerId, Seq},
-    state::CustomerState,
-};
+use proviso_ledger::state::FORMAT;
+use proviso_ledger::{journal::ChainHash, model::ids::{CustomerId, Seq}, state::CustomerState};
 use proviso_store::{CustomerRow, Store, StoreError};
 
 /// Entries that are read at a time.
@@ -44,7 +41,7 @@ pub async fn verify(
     mut progress: impl FnMut(&Verification),
 ) -> Result<Verification, EngineError> {
     let mut verification = Verification::default();
-    Catalog::default().updated(store.reference(0).await?)?;
+    Catalog::default().updated(store.catalog(0).await?)?;
     let mut after: Option<CustomerId> = None;
     loop {
         let rows = store.customers(after.as_ref(), CUSTOMERS).await?;
@@ -67,7 +64,7 @@ async fn verify_customer(
     let mut differ = |detail: String| {
         verification.differences.push(Difference { customer: customer.clone(), detail });
     };
-    let newest = store.snapshot_before(customer, Seq::MAX).await?;
+    let newest = store.snapshot_before(customer, Seq::MAX, FORMAT).await?;
     let mut state = CustomerState::new(customer.clone());
     let mut keys = Vec::new();
     loop {

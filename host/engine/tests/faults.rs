@@ -18,15 +18,9 @@ use proviso_engine::{
     Clock, Engine, EngineError, Options,
     command::{Command, Reply, Request},
 };
-use proviso_ledger::{
-    journal::Event,
-    model::{
-        ids::{CustomerId, Digest, Seq},
-        time::Timestamp,
-    },
-};
+use proviso_ledger::{journal::Event, model::{ids::{CustomerId, Digest, Seq}, time::Timestamp}};
 use proviso_store::{
-    Batch, Commit, CustomerRow, KeyHash, LoadedCustomer, Reference, ReferenceChange, Store, StoreError,
+    Batch, Commit, CustomerRow, KeyHash, LoadedCustomer, CatalogRows, CatalogChange, Store, StoreError,
     StoredAnswer, StoredEntry, StoredSnapshot,
 };
 use std::{
@@ -121,19 +115,19 @@ impl Store for Flaky {
     async fn due(&self, at: Timestamp, limit: u32, claim: Duration) -> Result<Vec<CustomerId>, StoreError> {
         self.inner.due(at, limit, claim).await
     }
-    async fn reference(&self, since: u64) -> Result<Reference, StoreError> {
+    async fn reference(&self, since: u64) -> Result<CatalogRows, StoreError> {
         self.inner.reference(since).await
     }
-    async fn reference_revision(&self) -> Result<u64, StoreError> {
-        self.inner.reference_revision().await
+    async fn catalog_revision(&self) -> Result<u64, StoreError> {
+        self.inner.catalog_revision().await
     }
-    async fn change_reference(
+    async fn change_catalog(
         &self,
         base: Option<u64>,
-        changes: Vec<ReferenceChange>,
+        changes: Vec<CatalogChange>,
         request: Option<StoredAnswer>,
     ) -> Result<Commit, StoreError> {
-        self.inner.change_reference(base, changes, request).await
+        self.inner.change_catalog(base, changes, request).await
     }
     async fn module(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
         self.inner.module(digest).await

@@ -143,7 +143,7 @@ async fn a_client_that_hangs_up_stops_no_host() {
     engine.close().await;
     drop(host);
     let store = support::open(dir.path()).await;
-    let stored = Catalog::default().updated(store.reference(0).await.unwrap()).unwrap();
+    let stored = Catalog::default().updated(store.catalog(0).await.unwrap()).unwrap();
     let known = engine.catalog();
     assert_eq!(known.revision, stored.revision);
     assert_eq!(known.plans, stored.plans);

@@ -6,17 +6,9 @@ use proviso_engine::{
     Clock, Engine, Options, PlanChange, TermsInput,
     command::{Command, ProfileChange, Request, UsageRequest},
 };
-use proviso_ledger::model::{
-    amounts::Quantity,
-    customer::Profile,
-    ids::{Digest, Key},
-    period::{Interval, IntervalUnit},
-    terms::{Mode, OnFault},
-    time::{Timestamp, Zone},
-    usage::Usage,
-};
+use proviso_ledger::model::{amounts::Quantity, customer::Profile, ids::{Digest, Key}, period::{Interval, IntervalUnit}, terms::{Mode, OnFault}, time::{Timestamp, Zone}, usage::Usage};
 use proviso_policy::{Compiler, Limits, Runtime};
-use proviso_store::Access;
+use proviso_store::{Access, DatabaseUrl};
 use std::{
     num::NonZeroUsize,
     sync::{
@@ -65,7 +57,8 @@ pub fn fill(database_url: &str, size: Size) {
 }
 
 async fn start(database_url: &str, customers: usize) -> Arc<Engine> {
-    let store = proviso_store::open(database_url, Access::ReadWrite).await.expect("the database opens");
+    let url: DatabaseUrl = database_url.parse().expect("an address of a database");
+    let store = url.open(Access::ReadWrite, None).await.expect("the database opens");
     let limits = Limits { instances: 32, ..Limits::default() };
     let runtime = Runtime::new(limits, None, Compiler::InProcess).expect("the sandbox starts");
     let options = Options {

@@ -4,13 +4,8 @@
 use super::cache::{Cache, Cached};
 use crate::{error::EngineError, queue::Job};
 use proviso_decide::command::{Command, Reply};
-use proviso_ledger::{
-    journal::{Entry, Event},
-    model::{
-        ids::{CustomerId, Seq},
-        time::Timestamp,
-    },
-};
+use proviso_ledger::state::FORMAT;
+use proviso_ledger::{journal::{Entry, Event}, model::{ids::{CustomerId, Seq}, time::Timestamp}};
 use proviso_store::{Batch, CustomerRow, KeyHash, NewEntry, NewSnapshot};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -168,5 +163,11 @@ fn snapshot(cached: &mut Cached) -> Option<NewSnapshot> {
     cached.snapshot_seq = state.seq;
     cached.snapshot_bytes = text.len();
     cached.bytes_since_snapshot = 0;
-    Some(NewSnapshot { customer: state.customer.clone(), seq: state.seq, at: state.at, state: text })
+    Some(NewSnapshot {
+        customer: state.customer.clone(),
+        format: FORMAT,
+        seq: state.seq,
+        at: state.at,
+        state: text,
+    })
 }

@@ -11,17 +11,8 @@ use proviso_engine::{
     catalog::{Catalog, Policy, Scope, Version},
     command::{ActualUsage, Command, Reply, Request},
 };
-use proviso_ledger::{
-    journal::{Entry, Event},
-    model::{
-        amounts::{Credits, Quantity},
-        grant::default_credit,
-        ids::{Digest, IdempotencyKey, Key, ReservationId, Seq},
-        terms,
-        time::Timestamp,
-    },
-};
-use proviso_store::{Commit, PolicyRow, PolicyVersionRow, ReferenceChange, Store};
+use proviso_ledger::{journal::{Entry, Event}, model::{amounts::{Credits, Quantity}, grant::default_credit, ids::{Digest, IdempotencyKey, Key, ReservationId, Seq}, terms, time::Timestamp}};
+use proviso_store::{Commit, PolicyRow, PolicyVersionRow, CatalogChange, Store};
 use std::{
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
@@ -108,7 +99,7 @@ impl World {
 /// The policies, before any host is started.
 pub async fn install(world: &World) {
     let store = Connection::new(world.database.clone());
-    assert_eq!(store.change_reference(None, POLICY.clone(), None).await, Ok(Commit::Durable));
+    assert_eq!(store.change_catalog(None, POLICY.clone(), None).await, Ok(Commit::Durable));
 }
 
 /// A plan on a policy, and customers on the plan.
@@ -122,7 +113,7 @@ pub async fn prepare(world: &World) {
 }
 
 /// What an upload of the policy writes; made once, and without an upload's threads, which no virtual time knows.
-pub static POLICY: LazyLock<Vec<ReferenceChange>> = LazyLock::new(|| {
+pub static POLICY: LazyLock<Vec<CatalogChange>> = LazyLock::new(|| {
     let bytes = support::STANDARD.clone();
     let admitted = support::runtime().admit(&bytes).unwrap();
     let (policy, digest) = (key("standard"), Digest::of(&bytes));
@@ -138,12 +129,12 @@ pub static POLICY: LazyLock<Vec<ReferenceChange>> = LazyLock::new(|| {
         deleted: false,
     };
     let mut changes = vec![
-        ReferenceChange::PutPolicy(PolicyRow { policy: policy.clone(), body: json(&kept) }),
-        ReferenceChange::PutModule { digest, bytes },
+        CatalogChange::PutPolicy(PolicyRow { policy: policy.clone(), body: json(&kept) }),
+        CatalogChange::PutModule { digest, bytes },
         added(&version),
     ];
     let spare = Policy { policy: key(SPARE), ..kept };
-    changes.push(ReferenceChange::PutPolicy(PolicyRow { policy: key(SPARE), body: json(&spare) }));
+    changes.push(CatalogChange::PutPolicy(PolicyRow { policy: key(SPARE), body: json(&spare) }));
     changes.extend((1..=ROUNDS).map(|round| {
         let number = u32::try_from(round).unwrap();
         added(&Version { policy: key(SPARE), version: number, ..version.clone() })
@@ -151,8 +142,8 @@ pub static POLICY: LazyLock<Vec<ReferenceChange>> = LazyLock::new(|| {
     changes
 });
 
-fn added(version: &Version) -> ReferenceChange {
-    ReferenceChange::AddPolicyVersion(PolicyVersionRow {
+fn added(version: &Version) -> CatalogChange {
+    CatalogChange::AddPolicyVersion(PolicyVersionRow {
         policy: version.policy.clone(),
         version: version.version,
         digest: version.digest,
@@ -301,7 +292,7 @@ pub async fn check(world: &World) {
     let hosts = world.hosts.borrow().clone();
     let plan_terms = {
         let store = Connection::new(world.database.clone());
-        let reference = store.reference(0).await.unwrap();
+        let reference = store.catalog(0).await.unwrap();
         let catalog = Catalog::default().updated(reference).unwrap();
         for host in &hosts {
             check_catalog(&host.engine.catalog(), catalog.revision);

@@ -2,12 +2,9 @@
 //! of its own, which can be cut or paused.
 
 use crate::{model::Model, support::dice::Dice};
-use proviso_ledger::model::{
-    ids::{CustomerId, Digest, Seq},
-    time::Timestamp,
-};
+use proviso_ledger::model::{ids::{CustomerId, Digest, Seq}, time::Timestamp};
 use proviso_store::{
-    Batch, Commit, CustomerRow, KeyHash, LoadedCustomer, Reference, ReferenceChange, Store, StoreError,
+    Batch, Commit, CustomerRow, KeyHash, LoadedCustomer, CatalogRows, CatalogChange, Store, StoreError,
     StoredAnswer, StoredEntry, StoredSnapshot,
 };
 use std::{
@@ -23,7 +20,7 @@ use tokio::time::Instant;
 #[derive(Default)]
 struct Data {
     model: Model,
-    reference: Reference,
+    reference: CatalogRows,
     modules: HashMap<Digest, Vec<u8>>,
     requests: HashMap<KeyHash, StoredAnswer>,
     /// Until when a customer is left to a connection.
@@ -341,18 +338,18 @@ impl Store for Connection {
     }
 
     /// All of it, whatever is known: rows may come twice.
-    async fn reference(&self, _: u64) -> Result<Reference, StoreError> {
+    async fn reference(&self, _: u64) -> Result<CatalogRows, StoreError> {
         self.ask(|data| data.reference.clone()).await
     }
 
-    async fn reference_revision(&self) -> Result<u64, StoreError> {
+    async fn catalog_revision(&self) -> Result<u64, StoreError> {
         self.ask(|data| data.reference.revision).await
     }
 
-    async fn change_reference(
+    async fn change_catalog(
         &self,
         base: Option<u64>,
-        changes: Vec<ReferenceChange>,
+        changes: Vec<CatalogChange>,
         request: Option<StoredAnswer>,
     ) -> Result<Commit, StoreError> {
         self.change(move |data| {
@@ -405,37 +402,37 @@ impl Store for Connection {
 }
 
 /// The changes that a run makes; false when one meets a row that it must not.
-fn apply(reference: &mut Reference, modules: &mut Vec<(Digest, Vec<u8>)>, change: ReferenceChange) -> bool {
+fn apply(reference: &mut CatalogRows, modules: &mut Vec<(Digest, Vec<u8>)>, change: CatalogChange) -> bool {
     match change {
-        ReferenceChange::PutPlan(row) => {
+        CatalogChange::PutPlan(row) => {
             reference.plans.retain(|plan| plan.plan != row.plan);
             reference.plans.push(row);
         }
-        ReferenceChange::AddPlanTerms(row) => {
+        CatalogChange::AddPlanTerms(row) => {
             if reference.plan_terms.iter().any(|terms| (&terms.plan, terms.number) == (&row.plan, row.number))
             {
                 return false;
             }
             reference.plan_terms.push(row);
         }
-        ReferenceChange::PutPolicy(row) => {
+        CatalogChange::PutPolicy(row) => {
             reference.policies.retain(|policy| policy.policy != row.policy);
             reference.policies.push(row);
         }
-        ReferenceChange::PutModule { digest, bytes } => modules.push((digest, bytes)),
-        ReferenceChange::AddPolicyVersion(row) => reference.policy_versions.push(row),
-        ReferenceChange::AddApiKey(row) => reference.api_keys.push(row),
-        ReferenceChange::SetPlanTerms(row) => {
+        CatalogChange::PutModule { digest, bytes } => modules.push((digest, bytes)),
+        CatalogChange::AddPolicyVersion(row) => reference.policy_versions.push(row),
+        CatalogChange::AddApiKey(row) => reference.api_keys.push(row),
+        CatalogChange::SetPlanTerms(row) => {
             let mut all = reference.plan_terms.iter_mut();
             let found = all.find(|terms| (&terms.plan, terms.number) == (&row.plan, row.number));
             return found.map(|found| *found = row).is_some();
         }
-        ReferenceChange::SetPolicyVersion(row) => {
+        CatalogChange::SetPolicyVersion(row) => {
             let mut all = reference.policy_versions.iter_mut();
             let found = all.find(|known| (&known.policy, known.version) == (&row.policy, row.version));
             return found.map(|found| *found = row).is_some();
         }
-        ReferenceChange::SetApiKey(row) => {
+        CatalogChange::SetApiKey(row) => {
             let found = reference.api_keys.iter_mut().find(|known| known.id == row.id);
             return found.map(|found| *found = row).is_some();
         }

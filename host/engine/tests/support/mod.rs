@@ -9,20 +9,7 @@ use proviso_engine::{
     Clock, Engine, EngineError, Options, PlanChange, TermsInput,
     command::{Command, Outcome, ProfileChange, Reply, Request, Ttl, UsageRequest},
 };
-use proviso_ledger::{
-    journal::{Entry, Event},
-    model::{
-        amounts::Quantity,
-        customer::Profile,
-        grant::{Category, Grant, default_credit},
-        ids::{Digest, GrantId, Key},
-        period::{Interval, IntervalUnit},
-        terms::{Mode, OnFault},
-        time::{Timestamp, Zone},
-        usage::Usage,
-    },
-    state::CustomerState,
-};
+use proviso_ledger::{journal::{Entry, Event}, model::{amounts::Quantity, customer::Profile, grant::{Category, Grant, default_credit}, ids::{Digest, GrantId, Key}, period::{Interval, IntervalUnit}, terms::{Mode, OnFault}, time::{Timestamp, Zone}, usage::Usage}, state::CustomerState};
 use proviso_policy::{Compiler, Limits, Runtime};
 use proviso_store::{SqliteOptions, SqliteStore, Store};
 use std::{
@@ -66,7 +53,7 @@ pub struct Host {
 }
 
 pub async fn open(dir: &Path) -> Arc<dyn Store> {
-    let options = SqliteOptions { index_after: 64, ..SqliteOptions::new(dir.join("proviso.db")) };
+    let options = SqliteOptions { memtable_entries: 64, ..SqliteOptions::new(dir.join("proviso.db")) };
     Arc::new(SqliteStore::open(options).await.expect("the database opens"))
 }
 
