@@ -1,8 +1,11 @@
 //! Archiving: old entries are moved out of the way of new ones. What anyone is answered stays what it was.
 
 use crate::error::EngineError;
+use proviso_ledger::model::{
+    ids::{CustomerId, Seq},
+    time::Timestamp,
+};
 use proviso_ledger::state::FORMAT;
-use proviso_ledger::model::{ids::{CustomerId, Seq}, time::Timestamp};
 use proviso_store::Store;
 
 /// Customers that are read at a time.

@@ -3,7 +3,14 @@
 
 pub use proviso_decide::catalog::Plan;
 use proviso_decide::catalog::Plans;
-use proviso_ledger::model::{answers::Manifest, entitlement::Entitlement, ids::{CustomerId, Digest, Key}, period::Interval, terms::Terms, time::Timestamp};
+use proviso_ledger::model::{
+    answers::Manifest,
+    entitlement::Entitlement,
+    ids::{CustomerId, Digest, Key},
+    period::Interval,
+    terms::Terms,
+    time::Timestamp,
+};
 use proviso_store::{CatalogRows, StoreError};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{

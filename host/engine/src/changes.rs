@@ -8,7 +8,7 @@
 use crate::{catalog::Catalog, error::EngineError, idempotency::key_hash, shared::Shared};
 use proviso_decide::command::Idempotency;
 use proviso_ledger::model::time::Timestamp;
-use proviso_store::{Commit, CatalogRows, CatalogChange, StoredAnswer};
+use proviso_store::{CatalogChange, CatalogRows, Commit, StoredAnswer};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// How often a change is made again on top of those of other hosts.

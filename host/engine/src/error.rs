@@ -1,7 +1,15 @@
 //! Why the engine does not carry a request out. None of these is written to a journal.
 
 use proviso_decide::DecideError;
-use proviso_ledger::{fold::FoldError, model::{answers::SettingsProblem, ids::{CustomerId, Key}, time::Timestamp}, rules::rejection::Rejection};
+use proviso_ledger::{
+    fold::FoldError,
+    model::{
+        answers::SettingsProblem,
+        ids::{CustomerId, Key},
+        time::Timestamp,
+    },
+    rules::rejection::Rejection,
+};
 use proviso_policy::Rejection as ModuleRejection;
 use proviso_store::StoreError;
 

@@ -2,7 +2,10 @@
 
 use crate::error::EngineError;
 use proviso_decide::command::{Idempotency, Outcome};
-use proviso_ledger::{journal::Entry, model::ids::{Digest, IdempotencyKey}};
+use proviso_ledger::{
+    journal::Entry,
+    model::ids::{Digest, IdempotencyKey},
+};
 use proviso_store::KeyHash;
 use std::sync::Arc;
 

@@ -8,7 +8,10 @@ use crate::{
     shared::Shared,
 };
 use proviso_decide::command::Idempotency;
-use proviso_ledger::model::{ids::{CustomerId, Digest, Key}, time::Timestamp};
+use proviso_ledger::model::{
+    ids::{CustomerId, Digest, Key},
+    time::Timestamp,
+};
 use proviso_store::{ApiKeyRow, CatalogChange};
 use std::{collections::BTreeSet, sync::Arc};
 

@@ -9,8 +9,17 @@ use crate::{
     terms::TermsInput,
 };
 use proviso_decide::{DecideError, catalog::Plans as _, command::Idempotency};
-use proviso_ledger::{model::{entitlement::Entitlement, ids::{Key, TermsId}, period::Interval, terms::{Owner, Terms, TermsDraft, TermsKey, self}, time::Timestamp}, rules::rejection::Rejection};
-use proviso_store::{PlanRow, PlanTermsRow, CatalogChange};
+use proviso_ledger::{
+    model::{
+        entitlement::Entitlement,
+        ids::{Key, TermsId},
+        period::Interval,
+        terms::{self, Owner, Terms, TermsDraft, TermsKey},
+        time::Timestamp,
+    },
+    rules::rejection::Rejection,
+};
+use proviso_store::{CatalogChange, PlanRow, PlanTermsRow};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// A plan as a caller puts it.

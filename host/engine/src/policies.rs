@@ -7,8 +7,11 @@ use crate::{
     error::EngineError,
     shared::Shared,
 };
-use proviso_ledger::model::{answers::Manifest, ids::{Digest, Key}};
-use proviso_store::{PolicyRow, PolicyVersionRow, CatalogChange};
+use proviso_ledger::model::{
+    answers::Manifest,
+    ids::{Digest, Key},
+};
+use proviso_store::{CatalogChange, PolicyRow, PolicyVersionRow};
 use std::sync::Arc;
 
 /// What an upload came to.

@@ -13,7 +13,18 @@ use proviso_decide::{
     command::{Idempotency, Outcome},
 };
 use proviso_ledger::state::FORMAT;
-use proviso_ledger::{fold::FoldError, journal::Entry, model::{amounts::{Credits, Quantity}, customer::Profile, ids::{CustomerId, Digest, Key, Seq, hex}, time::{Moment, Timestamp, Zone}, usage::Usage}, state::{CustomerState, LATE_WINDOW}};
+use proviso_ledger::{
+    fold::FoldError,
+    journal::Entry,
+    model::{
+        amounts::{Credits, Quantity},
+        customer::Profile,
+        ids::{CustomerId, Digest, Key, Seq, hex},
+        time::{Moment, Timestamp, Zone},
+        usage::Usage,
+    },
+    state::{CustomerState, LATE_WINDOW},
+};
 use proviso_store::StoredEntry;
 use std::{
     collections::{BTreeMap, HashMap},

@@ -3,7 +3,12 @@
 use crate::{catalog::Catalog, clock::Clock, error::EngineError, health::WriteHealth, stats::EngineStats};
 use arc_swap::ArcSwap;
 use proviso_decide::policy::Lookup;
-use proviso_ledger::{fold::FoldError, journal::Entry, model::ids::{CustomerId, Digest, Seq}, state::LATE_WINDOW};
+use proviso_ledger::{
+    fold::FoldError,
+    journal::Entry,
+    model::ids::{CustomerId, Digest, Seq},
+    state::LATE_WINDOW,
+};
 use proviso_policy::{Module, Runtime};
 use proviso_store::Store;
 use std::{

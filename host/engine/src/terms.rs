@@ -2,7 +2,13 @@
 
 use crate::{engine::Engine, error::EngineError, shared::Shared};
 use proviso_decide::policy::Policy as _;
-use proviso_ledger::model::{answers::SettingsProblem, ids::Key, json::JsonText, terms::{ContractDraft, Mode, OnFault, PolicyRef, TermsDraft}, time::{Timestamp, Zone}};
+use proviso_ledger::model::{
+    answers::SettingsProblem,
+    ids::Key,
+    json::JsonText,
+    terms::{ContractDraft, Mode, OnFault, PolicyRef, TermsDraft},
+    time::{Timestamp, Zone},
+};
 
 /// Terms as a caller gives them.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,7 +2,11 @@
 
 use crate::{catalog::Catalog, error::EngineError, idempotency::key_hash};
 use proviso_ledger::state::FORMAT;
-use proviso_ledger::{journal::ChainHash, model::ids::{CustomerId, Seq}, state::CustomerState};
+use proviso_ledger::{
+    journal::ChainHash,
+    model::ids::{CustomerId, Seq},
+    state::CustomerState,
+};
 use proviso_store::{CustomerRow, Store, StoreError};
 
 /// Entries that are read at a time.

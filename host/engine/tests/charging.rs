@@ -15,7 +15,10 @@ use proviso_engine::{
     EngineError,
     command::{ActualUsage, Command, Reply},
 };
-use proviso_ledger::{journal::Event, model::{amounts::Quantity, entitlement::Entitlement, ids::ReservationId, terms::Owner}};
+use proviso_ledger::{
+    journal::Event,
+    model::{amounts::Quantity, entitlement::Entitlement, ids::ReservationId, terms::Owner},
+};
 use std::{sync::Arc, time::Duration};
 use support::{Host, charge, input, key, reserve, settings, summary, time};
 use tokio::task::JoinSet;

@@ -18,9 +18,15 @@ use proviso_engine::{
     Clock, Engine, EngineError, Options,
     command::{Command, Reply, Request},
 };
-use proviso_ledger::{journal::Event, model::{ids::{CustomerId, Digest, Seq}, time::Timestamp}};
+use proviso_ledger::{
+    journal::Event,
+    model::{
+        ids::{CustomerId, Digest, Seq},
+        time::Timestamp,
+    },
+};
 use proviso_store::{
-    Batch, Commit, CustomerRow, KeyHash, LoadedCustomer, CatalogRows, CatalogChange, Store, StoreError,
+    Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash, LoadedCustomer, Store, StoreError,
     StoredAnswer, StoredEntry, StoredSnapshot,
 };
 use std::{

@@ -12,7 +12,14 @@
 mod support;
 
 use proviso_engine::{Clock, Engine, Options, command::Command};
-use proviso_ledger::{journal::Event, model::{ids::Key, terms::{Owner, Terms, self}, time::Timestamp}};
+use proviso_ledger::{
+    journal::Event,
+    model::{
+        ids::Key,
+        terms::{self, Owner, Terms},
+        time::Timestamp,
+    },
+};
 use std::{
     num::NonZeroUsize,
     sync::{

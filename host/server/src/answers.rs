@@ -7,7 +7,18 @@ use axum::{
     http::{HeaderValue, StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
-use proviso_ledger::{decision, journal::{Period as LedgerPeriod, self}, model::{amounts::{Credits, Money, Price, Quantity}, grant::{Category, Grant as LedgerGrant}, ids::{Digest, GrantId, Key}, terms::PolicyRef, time::Timestamp}, state::{GrantState, GrantStatus}};
+use proviso_ledger::{
+    decision,
+    journal::{self, Period as LedgerPeriod},
+    model::{
+        amounts::{Credits, Money, Price, Quantity},
+        grant::{Category, Grant as LedgerGrant},
+        ids::{Digest, GrantId, Key},
+        terms::PolicyRef,
+        time::Timestamp,
+    },
+    state::{GrantState, GrantStatus},
+};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;

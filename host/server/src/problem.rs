@@ -7,7 +7,15 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use proviso_engine::{EngineError, StoreError, catalog::Scope};
-use proviso_ledger::{journal::{Entry, Event, Refused}, model::{amounts::Credits, ids::{CustomerId, Key}, time::Timestamp}, rules::rejection::Rejection};
+use proviso_ledger::{
+    journal::{Entry, Event, Refused},
+    model::{
+        amounts::Credits,
+        ids::{CustomerId, Key},
+        time::Timestamp,
+    },
+    rules::rejection::Rejection,
+};
 use serde::Serialize;
 use std::{borrow::Cow, fmt::Display, sync::Arc};
 use tracing::error;

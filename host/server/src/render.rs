@@ -9,7 +9,18 @@ use crate::{
 };
 use axum::http::StatusCode;
 use proviso_engine::command::Outcome;
-use proviso_ledger::{journal::{DecisionRecord, Entry, Event, Fee, Rated, ResetReason, Settlement, self}, model::{amounts::Credits, answers::SettleMethod, ids::{ChargeId, CustomerId, GrantId, Key, ReservationId, TermsId}, terms::TermsKey, time::Timestamp, transfer::Book, usage::Usage}};
+use proviso_ledger::{
+    journal::{self, DecisionRecord, Entry, Event, Fee, Rated, ResetReason, Settlement},
+    model::{
+        amounts::Credits,
+        answers::SettleMethod,
+        ids::{ChargeId, CustomerId, GrantId, Key, ReservationId, TermsId},
+        terms::TermsKey,
+        time::Timestamp,
+        transfer::Book,
+        usage::Usage,
+    },
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 

@@ -13,7 +13,10 @@
     clippy::cast_precision_loss
 )]
 
-use proviso_ledger::model::{ids::{CustomerId, Digest}, time::Timestamp};
+use proviso_ledger::model::{
+    ids::{CustomerId, Digest},
+    time::Timestamp,
+};
 use proviso_store::{
     Batch, Commit, DatabaseUrl, NewEntry, PostgresOptions, PostgresStore, SqliteOptions, SqliteStore, Store,
 };

@@ -2,7 +2,10 @@
 //! each journal before it is written, and which customer rows it leaves.
 
 use crate::rows::{Batch, CustomerRow, KeyHash, NewEntry, NewKey};
-use proviso_ledger::model::{ids::{CustomerId, Seq}, time::Timestamp};
+use proviso_ledger::model::{
+    ids::{CustomerId, Seq},
+    time::Timestamp,
+};
 use std::{
     collections::{BTreeMap, HashMap, hash_map::Entry},
     ops::RangeInclusive,

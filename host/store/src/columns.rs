@@ -4,7 +4,10 @@ use crate::{
     error::StoreError,
     rows::{CustomerRow, KeyHash, StoredAnswer, StoredEntry, StoredSnapshot},
 };
-use proviso_ledger::model::{ids::{CustomerId, Seq}, time::Timestamp};
+use proviso_ledger::model::{
+    ids::{CustomerId, Seq},
+    time::Timestamp,
+};
 use sqlx::{Row, postgres::PgRow};
 
 /// A row whose columns are read by position.

@@ -1,7 +1,10 @@
 //! The rows that a store writes and reads: plain data with typed keys. Bodies, states, profiles and answers are JSON text
 //! that other crates write and read; a store never parses them.
 
-use proviso_ledger::model::{ids::{CustomerId, Digest, Key, Seq}, time::Timestamp};
+use proviso_ledger::model::{
+    ids::{CustomerId, Digest, Key, Seq},
+    time::Timestamp,
+};
 
 /// The first 16 bytes of the SHA-256 of an idempotency key.
 pub type KeyHash = [u8; 16];

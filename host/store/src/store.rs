@@ -7,7 +7,10 @@ use crate::{
         StoredEntry, StoredSnapshot,
     },
 };
-use proviso_ledger::model::{ids::{CustomerId, Digest, Seq}, time::Timestamp};
+use proviso_ledger::model::{
+    ids::{CustomerId, Digest, Seq},
+    time::Timestamp,
+};
 use std::time::Duration;
 
 /// A database. Once a call has answered [`Commit::Durable`], every later call sees what it wrote.

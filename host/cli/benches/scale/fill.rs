@@ -6,7 +6,15 @@ use proviso_engine::{
     Clock, Engine, Options, PlanChange, TermsInput,
     command::{Command, ProfileChange, Request, UsageRequest},
 };
-use proviso_ledger::model::{amounts::Quantity, customer::Profile, ids::{Digest, Key}, period::{Interval, IntervalUnit}, terms::{Mode, OnFault}, time::{Timestamp, Zone}, usage::Usage};
+use proviso_ledger::model::{
+    amounts::Quantity,
+    customer::Profile,
+    ids::{Digest, Key},
+    period::{Interval, IntervalUnit},
+    terms::{Mode, OnFault},
+    time::{Timestamp, Zone},
+    usage::Usage,
+};
 use proviso_policy::{Compiler, Limits, Runtime};
 use proviso_store::{Access, DatabaseUrl};
 use std::{

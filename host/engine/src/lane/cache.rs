@@ -2,7 +2,14 @@
 //! asked for, from its snapshot and the entries after it.
 
 use lru::LruCache;
-use proviso_ledger::{fold::FoldError, model::{ids::{CustomerId, Seq}, time::Timestamp}, state::CustomerState};
+use proviso_ledger::{
+    fold::FoldError,
+    model::{
+        ids::{CustomerId, Seq},
+        time::Timestamp,
+    },
+    state::CustomerState,
+};
 use proviso_store::{LoadedCustomer, StoredSnapshot};
 use std::num::NonZeroUsize;
 

@@ -7,7 +7,10 @@ use super::cache::Cache;
 use crate::{command::Command, error::EngineError, queue::Job, shared::Shared};
 use lru::LruCache;
 use proviso_ledger::state::FORMAT;
-use proviso_ledger::{fold::FoldError, model::ids::{CustomerId, Seq}};
+use proviso_ledger::{
+    fold::FoldError,
+    model::ids::{CustomerId, Seq},
+};
 use proviso_store::KeyHash;
 use std::{
     collections::{HashMap, HashSet},
@@ -131,7 +134,8 @@ impl Known {
     async fn ask(&mut self, questions: Questions, lookup: &mut Lookup) -> Result<(), EngineError> {
         let Questions { states, keys, catalog } = questions;
         let (shared, store) = (&self.shared, &self.shared.store);
-        let load = async { if states.is_empty() { Ok(Vec::new()) } else { Ok(store.load(&states, FORMAT).await?) } };
+        let load =
+            async { if states.is_empty() { Ok(Vec::new()) } else { Ok(store.load(&states, FORMAT).await?) } };
         let find = async { if keys.is_empty() { Ok(Vec::new()) } else { Ok(store.find_keys(&keys).await?) } };
         let refresh = async { if catalog { shared.refresh_catalog().await } else { Ok(()) } };
         let (loaded, found, ()) = tokio::try_join!(load, find, refresh)?;

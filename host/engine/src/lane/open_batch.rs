@@ -5,7 +5,13 @@ use super::cache::{Cache, Cached};
 use crate::{error::EngineError, queue::Job};
 use proviso_decide::command::{Command, Reply};
 use proviso_ledger::state::FORMAT;
-use proviso_ledger::{journal::{Entry, Event}, model::{ids::{CustomerId, Seq}, time::Timestamp}};
+use proviso_ledger::{
+    journal::{Entry, Event},
+    model::{
+        ids::{CustomerId, Seq},
+        time::Timestamp,
+    },
+};
 use proviso_store::{Batch, CustomerRow, KeyHash, NewEntry, NewSnapshot};
 use std::{
     collections::{BTreeMap, HashMap},

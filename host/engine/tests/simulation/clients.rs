@@ -11,8 +11,17 @@ use proviso_engine::{
     catalog::{Catalog, Policy, Scope, Version},
     command::{ActualUsage, Command, Reply, Request},
 };
-use proviso_ledger::{journal::{Entry, Event}, model::{amounts::{Credits, Quantity}, grant::default_credit, ids::{Digest, IdempotencyKey, Key, ReservationId, Seq}, terms, time::Timestamp}};
-use proviso_store::{Commit, PolicyRow, PolicyVersionRow, CatalogChange, Store};
+use proviso_ledger::{
+    journal::{Entry, Event},
+    model::{
+        amounts::{Credits, Quantity},
+        grant::default_credit,
+        ids::{Digest, IdempotencyKey, Key, ReservationId, Seq},
+        terms,
+        time::Timestamp,
+    },
+};
+use proviso_store::{CatalogChange, Commit, PolicyRow, PolicyVersionRow, Store};
 use std::{
     collections::{BTreeMap, BTreeSet},
     rc::Rc,

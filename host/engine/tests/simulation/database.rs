@@ -2,9 +2,12 @@
 //! of its own, which can be cut or paused.
 
 use crate::{model::Model, support::dice::Dice};
-use proviso_ledger::model::{ids::{CustomerId, Digest, Seq}, time::Timestamp};
+use proviso_ledger::model::{
+    ids::{CustomerId, Digest, Seq},
+    time::Timestamp,
+};
 use proviso_store::{
-    Batch, Commit, CustomerRow, KeyHash, LoadedCustomer, CatalogRows, CatalogChange, Store, StoreError,
+    Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash, LoadedCustomer, Store, StoreError,
     StoredAnswer, StoredEntry, StoredSnapshot,
 };
 use std::{

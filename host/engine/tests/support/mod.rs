@@ -9,7 +9,20 @@ use proviso_engine::{
     Clock, Engine, EngineError, Options, PlanChange, TermsInput,
     command::{Command, Outcome, ProfileChange, Reply, Request, Ttl, UsageRequest},
 };
-use proviso_ledger::{journal::{Entry, Event}, model::{amounts::Quantity, customer::Profile, grant::{Category, Grant, default_credit}, ids::{Digest, GrantId, Key}, period::{Interval, IntervalUnit}, terms::{Mode, OnFault}, time::{Timestamp, Zone}, usage::Usage}, state::CustomerState};
+use proviso_ledger::{
+    journal::{Entry, Event},
+    model::{
+        amounts::Quantity,
+        customer::Profile,
+        grant::{Category, Grant, default_credit},
+        ids::{Digest, GrantId, Key},
+        period::{Interval, IntervalUnit},
+        terms::{Mode, OnFault},
+        time::{Timestamp, Zone},
+        usage::Usage,
+    },
+    state::CustomerState,
+};
 use proviso_policy::{Compiler, Limits, Runtime};
 use proviso_store::{SqliteOptions, SqliteStore, Store};
 use std::{

@@ -14,7 +14,10 @@ use proviso_engine::{
     NewApiKey,
     catalog::{ApiKey, Scope},
 };
-use proviso_ledger::model::{ids::{CustomerId, Key}, time::Timestamp};
+use proviso_ledger::model::{
+    ids::{CustomerId, Key},
+    time::Timestamp,
+};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, sync::Arc};
 use utoipa::ToSchema;

@@ -11,7 +11,15 @@ use crate::{
     schema,
 };
 use axum::extract::State;
-use proviso_ledger::{model::{amounts::Credits, grant::default_credit, ids::{CustomerId, Key, ReservationId}, time::Timestamp}, state::{CustomerState, GrantStatus, ReservationState}};
+use proviso_ledger::{
+    model::{
+        amounts::Credits,
+        grant::default_credit,
+        ids::{CustomerId, Key, ReservationId},
+        time::Timestamp,
+    },
+    state::{CustomerState, GrantStatus, ReservationState},
+};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};

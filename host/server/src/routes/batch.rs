@@ -14,7 +14,10 @@ use crate::{
 };
 use axum::extract::{Request, State};
 use proviso_engine::Engine;
-use proviso_ledger::model::{ids::{CustomerId, IdempotencyKey, Key}, time::Timestamp};
+use proviso_ledger::model::{
+    ids::{CustomerId, IdempotencyKey, Key},
+    time::Timestamp,
+};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::sync::Arc;

@@ -14,7 +14,10 @@ use proviso_engine::{
     EngineError,
     command::{CheckOutcome, Command, Reply, Request},
 };
-use proviso_ledger::{model::{amounts::Credits, ids::Key, time::Timestamp}, rules::rejection::Rejection};
+use proviso_ledger::{
+    model::{amounts::Credits, ids::Key, time::Timestamp},
+    rules::rejection::Rejection,
+};
 use serde::Serialize;
 use std::sync::Arc;
 use utoipa::ToSchema;

@@ -13,7 +13,15 @@ use proviso_engine::{
     CustomerSummary, EngineError,
     command::{Command, ProfileChange, Reply, Request},
 };
-use proviso_ledger::{model::{customer::Profile, ids::{CustomerId, Key}, time::{Timestamp, Zone}}, rules::rejection::Rejection, state::CustomerState};
+use proviso_ledger::{
+    model::{
+        customer::Profile,
+        ids::{CustomerId, Key},
+        time::{Timestamp, Zone},
+    },
+    rules::rejection::Rejection,
+    state::CustomerState,
+};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 use utoipa::ToSchema;

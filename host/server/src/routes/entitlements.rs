@@ -14,7 +14,14 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use proviso_engine::{EntitlementAnswer, command::Command};
-use proviso_ledger::{model::{entitlement::{Entitlement, Override as LedgerOverride, Source}, ids::Key, time::Timestamp}, state::CustomerState};
+use proviso_ledger::{
+    model::{
+        entitlement::{Entitlement, Override as LedgerOverride, Source},
+        ids::Key,
+        time::Timestamp,
+    },
+    state::CustomerState,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;

@@ -15,7 +15,16 @@ use proviso_engine::{
     EngineError,
     command::{Command, Reply, Request},
 };
-use proviso_ledger::{model::{amounts::{Credits, Money}, grant::{Category, Grant as LedgerGrant, default_credit}, ids::{GrantId, Key}, time::Timestamp, transfer::Book}, rules::rejection::Rejection};
+use proviso_ledger::{
+    model::{
+        amounts::{Credits, Money},
+        grant::{Category, Grant as LedgerGrant, default_credit},
+        ids::{GrantId, Key},
+        time::Timestamp,
+        transfer::Book,
+    },
+    rules::rejection::Rejection,
+};
 use serde::Deserialize;
 use std::sync::Arc;
 use utoipa::ToSchema;

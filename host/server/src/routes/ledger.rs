@@ -9,7 +9,14 @@ use crate::{
     schema,
 };
 use axum::extract::State;
-use proviso_ledger::{journal::{After, Count, DecisionRecord, Entry}, model::{ids::{IdempotencyKey, Key, Seq}, time::Timestamp, transfer::Transfer}};
+use proviso_ledger::{
+    journal::{After, Count, DecisionRecord, Entry},
+    model::{
+        ids::{IdempotencyKey, Key, Seq},
+        time::Timestamp,
+        transfer::Transfer,
+    },
+};
 use serde::Serialize;
 use serde_json::Value;
 use std::sync::Arc;

@@ -18,7 +18,12 @@ use proviso_engine::{
     EngineError, PlanChange,
     catalog::{Catalog, Plan},
 };
-use proviso_ledger::model::{ids::Key, period::{Interval, IntervalUnit}, terms::{Terms as LedgerTerms, in_force}, time::Timestamp};
+use proviso_ledger::model::{
+    ids::Key,
+    period::{Interval, IntervalUnit},
+    terms::{Terms as LedgerTerms, in_force},
+    time::Timestamp,
+};
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},

@@ -15,7 +15,14 @@ use proviso_engine::{
     EngineError,
     command::{ActualUsage, Command, Idempotency, Reply, Request, Ttl},
 };
-use proviso_ledger::{journal::Event, model::{ids::{Key, ReservationId}, time::Timestamp}, rules::rejection::Rejection};
+use proviso_ledger::{
+    journal::Event,
+    model::{
+        ids::{Key, ReservationId},
+        time::Timestamp,
+    },
+    rules::rejection::Rejection,
+};
 use serde::Deserialize;
 use std::sync::Arc;
 use utoipa::ToSchema;

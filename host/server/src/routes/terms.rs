@@ -11,7 +11,12 @@ use crate::{
 };
 use axum::extract::State;
 use proviso_engine::{EngineError, TermsInput, command::Command};
-use proviso_ledger::model::{ids::{Digest, Key, TermsId}, json::JsonText, terms::{Mode, OnFault, Owner, Terms as LedgerTerms, TermsKey, in_force}, time::Timestamp};
+use proviso_ledger::model::{
+    ids::{Digest, Key, TermsId},
+    json::JsonText,
+    terms::{Mode, OnFault, Owner, Terms as LedgerTerms, TermsKey, in_force},
+    time::Timestamp,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;

@@ -12,7 +12,11 @@ use crate::{
 };
 use axum::extract::State;
 use proviso_engine::{GroupBy, UsageGroup};
-use proviso_ledger::model::{amounts::{Credits, Quantity}, ids::Key, time::Timestamp};
+use proviso_ledger::model::{
+    amounts::{Credits, Quantity},
+    ids::Key,
+    time::Timestamp,
+};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 use utoipa::{IntoParams, ToSchema};

@@ -14,7 +14,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use proviso_engine::{EngineError, catalog::Version};
-use proviso_ledger::model::{answers::{Manifest, Needs}, ids::{Digest, Key}, json::JsonText, time::Timestamp};
+use proviso_ledger::model::{
+    answers::{Manifest, Needs},
+    ids::{Digest, Key},
+    json::JsonText,
+    time::Timestamp,
+};
 use serde::Serialize;
 use std::sync::Arc;
 use utoipa::ToSchema;

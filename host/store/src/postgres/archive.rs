@@ -5,7 +5,10 @@
 
 use super::pool::Pool;
 use crate::{columns, error::StoreError};
-use proviso_ledger::model::{ids::{CustomerId, Seq}, time::Timestamp};
+use proviso_ledger::model::{
+    ids::{CustomerId, Seq},
+    time::Timestamp,
+};
 
 /// One segment for each 256 numbers, so that reading a page of entries unpacks one or two.
 const MOVE: &str = "\

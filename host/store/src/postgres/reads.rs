@@ -12,7 +12,10 @@ use crate::{
     error::StoreError,
     rows::{CustomerRow, KeyHash, LoadedCustomer, StoredEntry, StoredSnapshot},
 };
-use proviso_ledger::model::{ids::{CustomerId, Seq}, time::Timestamp};
+use proviso_ledger::model::{
+    ids::{CustomerId, Seq},
+    time::Timestamp,
+};
 use sqlx::postgres::PgRow;
 
 /// Snapshots (without a hash) and entries in one answer, so that both are as of one moment.

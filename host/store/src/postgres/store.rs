@@ -18,7 +18,10 @@ use crate::{
     },
     store::Store,
 };
-use proviso_ledger::model::{ids::{CustomerId, Digest, Seq}, time::Timestamp};
+use proviso_ledger::model::{
+    ids::{CustomerId, Digest, Seq},
+    time::Timestamp,
+};
 use std::time::Duration;
 
 /// A [`Store`] on a PostgreSQL server, of version 14 or newer.

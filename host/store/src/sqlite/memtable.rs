@@ -8,7 +8,10 @@
 //! the tables. For one customer, the tables hold the entries from 1 up to some number, and the view those that follow.
 
 use crate::rows::KeyHash;
-use proviso_ledger::model::{ids::{CustomerId, Seq}, time::Timestamp};
+use proviso_ledger::model::{
+    ids::{CustomerId, Seq},
+    time::Timestamp,
+};
 use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},

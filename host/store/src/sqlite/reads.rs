@@ -12,7 +12,10 @@ use crate::{
     error::StoreError,
     rows::{CustomerRow, KeyHash, LoadedCustomer, StoredEntry, StoredSnapshot},
 };
-use proviso_ledger::model::{ids::{CustomerId, Seq}, time::Timestamp};
+use proviso_ledger::model::{
+    ids::{CustomerId, Seq},
+    time::Timestamp,
+};
 use rusqlite::{Connection, Params, Row};
 use std::{ops::RangeInclusive, sync::Arc};
 

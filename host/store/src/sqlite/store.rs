@@ -19,7 +19,10 @@ use crate::{
     },
     store::Store,
 };
-use proviso_ledger::model::{ids::{CustomerId, Digest, Seq}, time::Timestamp};
+use proviso_ledger::model::{
+    ids::{CustomerId, Digest, Seq},
+    time::Timestamp,
+};
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,

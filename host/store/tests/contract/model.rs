@@ -1,6 +1,9 @@
 //! A store in a few maps, simple enough to be right. The real ones are compared with it.
 
-use proviso_ledger::model::{ids::{CustomerId, Digest, Seq}, time::Timestamp};
+use proviso_ledger::model::{
+    ids::{CustomerId, Digest, Seq},
+    time::Timestamp,
+};
 use proviso_store::{
     Batch, Commit, CustomerRow, KeyHash, LoadedCustomer, NewEntry, NewSnapshot, Store, StoredEntry,
     StoredSnapshot,

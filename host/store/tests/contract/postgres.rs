@@ -6,7 +6,10 @@ use crate::{
     cluster::{self, Cluster},
     model::{CLAIM, FORMAT, Model, customer, entry, key, row, snapshot, unknown},
 };
-use proviso_ledger::model::{ids::{CustomerId, Digest}, time::Timestamp};
+use proviso_ledger::model::{
+    ids::{CustomerId, Digest},
+    time::Timestamp,
+};
 use proviso_store::{
     Access, Batch, CatalogChange, Commit, DatabaseUrl, NewEntry, NewKey, PostgresOptions, PostgresStore,
     Store, StoreError,

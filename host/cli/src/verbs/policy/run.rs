@@ -9,7 +9,19 @@ use crate::{
     terminal::{self, Paint, count},
 };
 use clap::Args;
-use proviso_ledger::{journal::{Balance, Line}, model::{amounts::{Credits, Quantity}, answers::{Overage, Rating, Refusal}, counter::{Counter, Measure}, grant::{Category, default_credit}, ids::{GrantId, Key, NameError}, time::{Timestamp, Zone}, usage::Usage, view::{Context, GrantView, PeriodView}}};
+use proviso_ledger::{
+    journal::{Balance, Line},
+    model::{
+        amounts::{Credits, Quantity},
+        answers::{Overage, Rating, Refusal},
+        counter::{Counter, Measure},
+        grant::{Category, default_credit},
+        ids::{GrantId, Key, NameError},
+        time::{Timestamp, Zone},
+        usage::Usage,
+        view::{Context, GrantView, PeriodView},
+    },
+};
 use proviso_policy::Module;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};

@@ -10,7 +10,10 @@ use crate::{
 };
 use axum::http::HeaderMap;
 use proviso_engine::{Engine, command::Idempotency};
-use proviso_ledger::model::{ids::{CustomerId, Digest, Key}, time::Timestamp};
+use proviso_ledger::model::{
+    ids::{CustomerId, Digest, Key},
+    time::Timestamp,
+};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 use std::{fmt::Display, str::FromStr};

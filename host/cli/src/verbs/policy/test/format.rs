@@ -2,7 +2,14 @@
 //! where. `docs/policy-testing.md` describes it for authors.
 
 use crate::span::Span;
-use proviso_ledger::model::{amounts::{Credits, Money, Quantity}, grant::Category, ids::Key, period::{Interval, IntervalUnit}, terms::OnFault, time::{Timestamp, Zone}};
+use proviso_ledger::model::{
+    amounts::{Credits, Money, Quantity},
+    grant::Category,
+    ids::Key,
+    period::{Interval, IntervalUnit},
+    terms::OnFault,
+    time::{Timestamp, Zone},
+};
 use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::Value;
 use std::collections::BTreeMap;

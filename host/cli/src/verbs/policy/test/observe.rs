@@ -6,7 +6,17 @@ use super::{
 };
 use crate::verbs::policy::run::line_text;
 use proviso_engine::EngineError;
-use proviso_ledger::{journal::{DecisionRecord, Entry, Event, Line, Refused, Reset, ResetReason}, model::{amounts::Credits, answers::SettleMethod, grant::Grant, ids::{GrantId, Key}, time::Timestamp}, state::GrantState};
+use proviso_ledger::{
+    journal::{DecisionRecord, Entry, Event, Line, Refused, Reset, ResetReason},
+    model::{
+        amounts::Credits,
+        answers::SettleMethod,
+        grant::Grant,
+        ids::{GrantId, Key},
+        time::Timestamp,
+    },
+    state::GrantState,
+};
 use std::collections::BTreeMap;
 
 /// A value that is not what a case expects. Values are lists of lines; most have one.

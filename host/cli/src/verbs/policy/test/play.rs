@@ -13,7 +13,20 @@ use proviso_engine::{
     Clock, Engine, EngineError, Options, PlanChange, TermsInput,
     command::{ActualUsage, CheckOutcome, Command, ProfileChange, Reply, Request, Ttl, UsageRequest},
 };
-use proviso_ledger::{journal::Entry, model::{amounts::Quantity, customer::Profile, grant::{Grant, default_credit}, ids::{GrantId, Key, ReservationId, TermsId}, period::{Interval, IntervalUnit}, terms::{Mode, OnFault, Owner}, time::{Timestamp, Zone}, usage::Usage}, state::CustomerState};
+use proviso_ledger::{
+    journal::Entry,
+    model::{
+        amounts::Quantity,
+        customer::Profile,
+        grant::{Grant, default_credit},
+        ids::{GrantId, Key, ReservationId, TermsId},
+        period::{Interval, IntervalUnit},
+        terms::{Mode, OnFault, Owner},
+        time::{Timestamp, Zone},
+        usage::Usage,
+    },
+    state::CustomerState,
+};
 use proviso_policy::Runtime;
 use proviso_store::{SqliteOptions, SqliteStore};
 use serde_json::Value;
