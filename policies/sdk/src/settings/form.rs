@@ -1,11 +1,10 @@
-//! The compact form of settings, and serde's way into it. In: bytes that [`crate::json`] made when the settings were
-//! checked. Out: typed settings, or what is wrong with them and where. No text is parsed here, and what the caller
-//! does not ask for is skipped without a look.
+//! The compact form of settings, and serde's way into it. [`super::json`] makes it when settings are checked; a decision
+//! parses no text, and what the caller does not ask for is skipped without a look.
 //!
 //! A value is a [`Tag`] and its body: eight bytes for a number, a four-byte length and that many bytes for text, a
 //! list (values) or an object (names as bare text, each followed by its value). All integers are little-endian.
 
-use crate::bindings::Problem;
+use crate::policy::Problem;
 use alloc::{
     borrow::ToOwned,
     boxed::Box,
@@ -412,8 +411,9 @@ impl<'de> de::VariantAccess<'de> for Variant<'de> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Credits, json::compact};
+    use crate::settings::json::compact;
     use alloc::borrow::Cow;
+    use proviso_amounts::Credits;
     use serde::Deserialize;
 
     #[derive(Debug, Deserialize, PartialEq)]
