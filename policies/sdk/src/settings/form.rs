@@ -411,7 +411,7 @@ impl<'de> de::VariantAccess<'de> for Variant<'de> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::json::compact;
+    use crate::{settings::json::compact, testing::credits};
     use alloc::borrow::Cow;
     use proviso_amounts::Credits;
     use serde::Deserialize;
@@ -459,14 +459,14 @@ mod tests {
             Settings {
                 name: "aé😀\n\"",
                 alias: None,
-                prices: [Credits(1_500_000), Credits(2_000_000)].into(),
-                mode: Mode::Allow(Credits(3_000_000)),
+                prices: [credits("1.5"), credits("2")].into(),
+                mode: Mode::Allow(credits("3")),
                 signed: -4,
             }
         );
         let tagged = compact(r#"[{"mode": "block"}, {"limit": "2", "mode": "allow"}]"#).unwrap();
         let tagged: Vec<Tagged> = read(&tagged).unwrap();
-        assert_eq!(tagged, [Tagged::Block, Tagged::Allow { limit: Credits(2_000_000) }]);
+        assert_eq!(tagged, [Tagged::Block, Tagged::Allow { limit: credits("2") }]);
     }
 
     #[test]
@@ -478,9 +478,9 @@ mod tests {
             (
                 r#"{"name": "a", "prices": ["1", 2]}"#,
                 "/prices/1",
-                "must be a decimal string such as \"12.5\", not a number",
+                "must be a decimal string such as \"12.5\" (numbers are refused",
             ),
-            (r#"{"name": "a", "prices": ["x"]}"#, "/prices/0", "must be a decimal such as \"12.5\""),
+            (r#"{"name": "a", "prices": ["x"]}"#, "/prices/0", "not a decimal number such as \"12.5\""),
             (r#"{"name": "a", "a/b~c": 1}"#, "/a~1b~0c", "unknown field, must be one of: name"),
             (r#"{"name": "a", "name": "b"}"#, "", "field \"name\" is given twice"),
             (
