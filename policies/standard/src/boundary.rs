@@ -1,7 +1,7 @@
 //! What the end of a period and the beginning of the next one do. No more is carried over than remains or is held.
 
 use crate::settings::{AllowanceSettings, ResetSettings, RolloverSettings, Settle, WithoutRates};
-use alloc::{format, vec::Vec};
+use alloc::{collections::BinaryHeap, format, vec::Vec};
 use core::cmp::Reverse;
 use proviso_sdk::{
     Category, CloseOutcome, CloseReason, Closing, Context, Credits, Decimal, Expiry, Grant, Instant, NewGrant,
@@ -61,10 +61,16 @@ impl ResetSettings {
     }
 }
 
-/// Sorts the newest last: what expires first, and then what was given first, is the oldest.
-fn age(grant: &Grant) -> (u32, Instant, Instant) {
-    let Expiry { at, with_period } = grant.expires;
-    (with_period.unwrap_or(u32::MAX), at.unwrap_or(Instant::MAX), grant.effective_at)
+/// The newest first. What expires first, and then what was given first, is the oldest.
+fn newest_first<'a>(grants: impl Iterator<Item = &'a Grant>) -> Vec<&'a Grant> {
+    let grants: Vec<&Grant> = grants.collect();
+    let age = |(place, grant): (usize, &&Grant)| {
+        let Expiry { at, with_period } = grant.expires;
+        (with_period.unwrap_or(u32::MAX), at.unwrap_or(Instant::MAX), grant.effective_at, Reverse(place))
+    };
+    // A heap is a fraction of a sort's code, of which a module has a copy for each type.
+    let mut ages: BinaryHeap<_> = grants.iter().enumerate().map(age).collect();
+    core::iter::from_fn(|| ages.pop()).filter_map(|(.., Reverse(place))| grants.get(place).copied()).collect()
 }
 
 /// Takes as much of `amount` as is left.
@@ -85,9 +91,7 @@ impl RolloverSettings {
             }
         }
         for credit in credits {
-            let mut grants: Vec<&Grant> =
-                ending.iter().filter(|grant| grant.credit == credit).copied().collect();
-            grants.sort_by_key(|grant| Reverse(age(grant)));
+            let grants = newest_first(ending.iter().copied().filter(|grant| grant.credit == credit));
             let mut left = self.cap.unwrap_or(Credits::LARGEST).min(self.max.unwrap_or(Credits::LARGEST));
             let amounts: Vec<Credits> =
                 grants.iter().map(|grant| take(&mut left, self.part_of(grant.remaining))).collect();
@@ -134,9 +138,7 @@ fn trim(credit: &str, mut left: Credits, at: Instant, context: &Context, outcome
             && with_period != Some(0)
             && end.is_none_or(|end| end > at)
     };
-    let mut carried: Vec<&Grant> = context.grants.iter().filter(lives_on).collect();
-    carried.sort_by_key(|grant| Reverse(age(grant)));
-    for grant in carried {
+    for grant in newest_first(context.grants.iter().filter(lives_on)) {
         let amount = take(&mut left, grant.remaining);
         let held = take(&mut left, grant.held);
         if amount == grant.remaining && held == grant.held {

@@ -23,7 +23,7 @@ use proviso_sdk::{
     Prepared, Problem, Rating, Refusal, Usage, damaged, read_form, read_settings,
 };
 use settings::{Settings, WithoutRates};
-use table::Table;
+use table::{Built, Table};
 
 const ABOUT: About = About::new(
     "standard",
@@ -54,7 +54,7 @@ impl Module for Standard {
     fn prepare(text: &str) -> Result<Prepared, Vec<Problem>> {
         let (settings, rest) = read_settings::<Settings>(text).map_err(|problem| Vec::from([problem]))?;
         let mut problems = settings.problems();
-        let (table, counters) = table::build(&settings, &mut problems);
+        let Built { table, counters, features } = table::build(&settings, &mut problems);
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -62,7 +62,7 @@ impl Module for Standard {
         Ok(Prepared {
             form: [&length.to_le_bytes(), &*table, &*rest].concat(),
             counters,
-            features: settings.priced_features(),
+            features,
             settle_overage_from: settings.overage.settle_from,
             period_categories: settings.reset.map(|reset| reset.period_categories()).unwrap_or_default(),
         })

@@ -1,9 +1,9 @@
 //! The settings, as people write them in JSON. What their types alone don't show is checked in [`crate::checks`].
 
-use alloc::{borrow::ToOwned, collections::BTreeSet, string::String, vec::Vec};
+use alloc::{borrow::ToOwned, string::String, vec::Vec};
 use core::fmt;
 use proviso_sdk::{
-    Allowance, CREDITS, Category, Credits, Money, Percent, Price, PricedFeature, Quantity, Rounding, SettleOverageFrom, Window,
+    Allowance, CREDITS, Category, Credits, Money, Percent, Price, Quantity, Rounding, SettleOverageFrom, Window,
 };
 use serde::{
     Deserialize, Deserializer,
@@ -352,16 +352,6 @@ pub enum Settle {
     Waive,
     /// It is drawn from the grants that the new period opens with, as far as they reach.
     Deduct,
-}
-
-impl Settings {
-    /// The features that have a rate. With a rate for every feature, or where what has no rate is free, also the others.
-    pub(crate) fn priced_features(&self) -> Vec<PricedFeature> {
-        let named: BTreeSet<&str> = self.rates.iter().filter_map(|rate| rate.feature.as_deref()).collect();
-        let named = named.into_iter().map(|feature| PricedFeature::new(feature, &self.credit));
-        let all = self.unrated == Unrated::Free || self.rates.iter().any(|rate| rate.feature.is_none());
-        named.chain(all.then(|| PricedFeature::others(&self.credit))).collect()
-    }
 }
 
 impl Rate {

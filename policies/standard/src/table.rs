@@ -10,8 +10,8 @@ use crate::{
     settings::{PriceModel, Rate, Settings, Tier, Tiers, Unrated},
     tiers::{TierEntry, TierList},
 };
-use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
-use proviso_sdk::{Counter, Credits, Decimal, Price, Problem, Quantity, Rounding, Scope, Usage};
+use alloc::{format, string::String, vec::Vec};
+use proviso_sdk::{Counter, Credits, Decimal, Price, PricedFeature, Problem, Quantity, Rounding, Scope, Usage};
 
 /// How the host limits counters and the lines of a rating.
 const MOST_COUNTERS: usize = 32;
@@ -128,8 +128,17 @@ fn order<'a>(row: &Row<'a>) -> (&'a str, &'a str, usize) {
     (row.0, row.1, usize::MAX - row.2.when.0.len())
 }
 
-/// Writes the table, and the counters that its tiers need.
-pub(crate) fn build(settings: &Settings, problems: &mut Vec<Problem>) -> (Vec<u8>, Vec<Counter>) {
+/// What the rates come to.
+pub(crate) struct Built {
+    pub(crate) table: Vec<u8>,
+    /// The totals that tiers need.
+    pub(crate) counters: Vec<Counter>,
+    /// The features that have a rate. With a rate for every feature, or where what has no rate is free, also the others.
+    pub(crate) features: Vec<PricedFeature>,
+}
+
+/// Writes the table.
+pub(crate) fn build(settings: &Settings, problems: &mut Vec<Problem>) -> Built {
     let mut counters = Vec::new();
     let mut rates: Vec<Row<'_>> = Vec::with_capacity(settings.rates.len());
     for rate in &settings.rates {
@@ -137,6 +146,16 @@ pub(crate) fn build(settings: &Settings, problems: &mut Vec<Problem>) -> (Vec<u8
         // Behind its equals, so that rates with as many conditions keep the order of the settings.
         let place = rates.partition_point(|other| order(other) <= order(&row));
         rates.insert(place, row);
+    }
+    let mut features = Vec::new();
+    for of_feature in rates.chunk_by(|a, b| a.0 == b.0) {
+        if let Some((feature, ..)) = of_feature.first().filter(|(feature, ..)| !feature.is_empty()) {
+            features.push(PricedFeature::new(feature, &settings.credit));
+        }
+    }
+    let others = rates.first().is_some_and(|(feature, ..)| feature.is_empty());
+    if others || settings.unrated == Unrated::Free {
+        features.push(PricedFeature::others(&settings.credit));
     }
 
     let (mut offsets, mut body) = (Vec::new(), Vec::new());
@@ -177,7 +196,7 @@ pub(crate) fn build(settings: &Settings, problems: &mut Vec<Problem>) -> (Vec<u8
     put_size(&mut table, offsets.len() / 4);
     table.extend_from_slice(&offsets);
     table.extend_from_slice(&body);
-    (table, counters)
+    Built { table, counters, features }
 }
 
 fn rate_bytes(rate: &Rate, counters: &mut Vec<Counter>) -> Vec<u8> {
@@ -240,19 +259,22 @@ fn most_lines(rates: &[Row<'_>]) -> usize {
         (_, Some(_)) => 2,
         _ => 1,
     };
-    // For each feature, and for each of its quantities: the longest rate. The rates for every feature come first.
-    let mut features: Vec<(&str, BTreeMap<&str, usize>)> = Vec::new();
-    for row in rates {
-        if features.last().is_none_or(|(feature, _)| *feature != row.0) {
-            let shared = features.first().filter(|(feature, _)| feature.is_empty());
-            features.push((row.0, shared.map(|(_, lines)| lines.clone()).unwrap_or_default()));
+    // For each quantity of a feature, the longest rate. The rates for every feature come first, and are shared.
+    let (mut shared, mut most) = (Vec::new(), 0);
+    for of_feature in rates.chunk_by(|a, b| a.0 == b.0) {
+        let mut lines: Vec<(&str, usize)> = shared.clone();
+        for row in of_feature {
+            match lines.iter_mut().find(|(quantity, _)| *quantity == row.1) {
+                Some((_, longest)) => *longest = of_rate(row).max(*longest),
+                None => lines.push((row.1, of_rate(row))),
+            }
         }
-        if let Some((_, lines)) = features.last_mut() {
-            let lines = lines.entry(row.1).or_default();
-            *lines = (*lines).max(of_rate(row));
+        most = most.max(lines.iter().map(|(_, longest)| longest).sum::<usize>() + 1);
+        if of_feature.first().is_some_and(|(feature, ..)| feature.is_empty()) {
+            shared = lines;
         }
     }
-    features.iter().map(|(_, lines)| lines.values().sum::<usize>() + 1).max().unwrap_or(0)
+    most
 }
 
 /// What a line says: `input tokens` for `input_tokens`.
