@@ -2,7 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "this is the one place that draws randomness")]
 
 use crate::error::Error;
-use proviso_ledger::ids::hex;
+use proviso_ledger::model::ids::hex;
 use serde::Deserialize;
 use std::{
     fmt, fs,
