@@ -1,11 +1,10 @@
-//! The compact form of settings, and serde's way into it. In: bytes that [`crate::json`] made when the settings were
-//! checked. Out: typed settings, or what is wrong with them and where. No text is parsed here, and what the caller
-//! does not ask for is skipped without a look.
+//! The compact form of settings, and serde's way into it. [`super::json`] makes it when settings are checked; a decision
+//! parses no text, and what the caller does not ask for is skipped without a look.
 //!
 //! A value is a [`Tag`] and its body: eight bytes for a number, a four-byte length and that many bytes for text, a
 //! list (values) or an object (names as bare text, each followed by its value). All integers are little-endian.
 
-use crate::bindings::Problem;
+use crate::policy::Problem;
 use alloc::{
     borrow::ToOwned,
     boxed::Box,
@@ -412,8 +411,9 @@ impl<'de> de::VariantAccess<'de> for Variant<'de> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Credits, json::compact};
+    use crate::{settings::json::compact, testing::credits};
     use alloc::borrow::Cow;
+    use proviso_amounts::Credits;
     use serde::Deserialize;
 
     #[derive(Debug, Deserialize, PartialEq)]
@@ -459,14 +459,14 @@ mod tests {
             Settings {
                 name: "aé😀\n\"",
                 alias: None,
-                prices: [Credits(1_500_000), Credits(2_000_000)].into(),
-                mode: Mode::Allow(Credits(3_000_000)),
+                prices: [credits("1.5"), credits("2")].into(),
+                mode: Mode::Allow(credits("3")),
                 signed: -4,
             }
         );
         let tagged = compact(r#"[{"mode": "block"}, {"limit": "2", "mode": "allow"}]"#).unwrap();
         let tagged: Vec<Tagged> = read(&tagged).unwrap();
-        assert_eq!(tagged, [Tagged::Block, Tagged::Allow { limit: Credits(2_000_000) }]);
+        assert_eq!(tagged, [Tagged::Block, Tagged::Allow { limit: credits("2") }]);
     }
 
     #[test]
@@ -478,9 +478,9 @@ mod tests {
             (
                 r#"{"name": "a", "prices": ["1", 2]}"#,
                 "/prices/1",
-                "must be a decimal string such as \"12.5\", not a number",
+                "must be a decimal string such as \"12.5\" (numbers are refused",
             ),
-            (r#"{"name": "a", "prices": ["x"]}"#, "/prices/0", "must be a decimal such as \"12.5\""),
+            (r#"{"name": "a", "prices": ["x"]}"#, "/prices/0", "not a decimal number such as \"12.5\""),
             (r#"{"name": "a", "a/b~c": 1}"#, "/a~1b~0c", "unknown field, must be one of: name"),
             (r#"{"name": "a", "name": "b"}"#, "", "field \"name\" is given twice"),
             (

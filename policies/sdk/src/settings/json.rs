@@ -1,8 +1,7 @@
-//! JSON text to the compact form that [`crate::form`] reads. In: settings as people write them. Out: bytes in which
-//! every list and object can be skipped at once, or the problem that stopped the reading. Nothing here knows what the
-//! settings mean, and no number becomes a float.
+//! JSON text, as people write settings, to the compact form that [`super::form`] reads. No number becomes a float.
 
-use crate::{bindings::Problem, form::Tag};
+use super::form::Tag;
+use crate::policy::Problem;
 use alloc::{format, string::String, vec::Vec};
 
 /// Deeper nesting than this is refused, so that the module's small stack is enough.
