@@ -3,6 +3,9 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use std::{fmt, str::FromStr, sync::Arc};
 
+/// Lower-case hexadecimal digits of bytes.
+pub use ::hex::encode as hex;
+
 /// Why a name is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -205,13 +208,7 @@ impl FromStr for Digest {
     fn from_str(text: &str) -> Result<Self, NameError> {
         let digits = text.strip_prefix("sha256:").ok_or(NameError::Digest)?;
         let mut bytes = [0; 32];
-        if digits.len() != 64 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(NameError::Digest);
-        }
-        for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks(2)) {
-            let pair = std::str::from_utf8(pair).map_err(|_| NameError::Digest)?;
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| NameError::Digest)?;
-        }
+        ::hex::decode_to_slice(digits, &mut bytes).map_err(|_| NameError::Digest)?;
         Ok(Self(bytes))
     }
 }
@@ -258,19 +255,6 @@ pub(crate) mod short_digest {
     }
 }
 
-/// Lower-case hexadecimal.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        for nibble in [byte >> 4, byte & 15] {
-            text.push(char::from(DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0')));
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -303,6 +287,8 @@ mod tests {
         let digest = Digest::of(b"abc");
         assert_eq!(digest.to_string().parse(), Ok(digest));
         assert!(digest.to_string().starts_with("sha256:ba7816bf"));
-        assert_eq!(format!("sha256:{}", "+f".repeat(32)).parse::<Digest>(), Err(NameError::Digest));
+        for digits in ["+f".repeat(32), "0f".repeat(31), "0f".repeat(33), "é".repeat(32)] {
+            assert_eq!(format!("sha256:{digits}").parse::<Digest>(), Err(NameError::Digest), "{digits}");
+        }
     }
 }

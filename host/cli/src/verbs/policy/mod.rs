@@ -6,6 +6,7 @@ mod inspect;
 mod run;
 mod source;
 mod test;
+mod text;
 
 pub use source::build as build_crate;
 
