@@ -12,6 +12,7 @@ use crate::{
     tasks::Tasks,
 };
 use proviso_decide::command::{Command, Reply, Request};
+use proviso_ledger::state::Origin;
 use proviso_ledger::{model::ids::CustomerId, state::CustomerState};
 use proviso_policy::Runtime;
 use proviso_store::{Store, StoreError};

@@ -6,7 +6,6 @@ use proviso_ledger::{
     model::{
         answers::SettingsProblem,
         ids::{CustomerId, Key},
-        time::Timestamp,
     },
     rules::rejection::Rejection,
 };

@@ -7,10 +7,12 @@ use crate::{
     error::EngineError,
     shared::Shared,
 };
+use proviso_decide::policy::Policy as _;
 use proviso_ledger::model::{
     answers::Manifest,
     ids::{Digest, Key},
 };
+use proviso_policy::PolicyError;
 use proviso_store::{CatalogChange, PolicyRow, PolicyVersionRow};
 use std::sync::Arc;
 
@@ -113,7 +115,11 @@ impl Shared {
         let (admitted, bytes, compile_ms) = admitted
             .await
             .map_err(|error| EngineError::Internal(format!("the upload's trial failed: {error}")))?;
-        let manifest = admitted.map_err(EngineError::PolicyRejected)?.module.manifest().clone();
+        let admitted = admitted.map_err(|error| match error {
+            PolicyError::Rejected(rejection) => EngineError::PolicyRejected(rejection),
+            other => EngineError::Internal(format!("a module can't be tried: {other}")),
+        })?;
+        let manifest = admitted.module.manifest().clone();
         self.change(|catalog, now| {
             if let Some(version) = live_version(catalog, &policy, digest) {
                 return Ok((Vec::new(), Uploaded { version, created: false }));

@@ -5,6 +5,7 @@ use crate::{dispatcher::Dispatcher, error::EngineError, shared::Shared};
 use futures_util::future::join_all;
 use proviso_decide::command::{Command, Request};
 use proviso_ledger::model::ids::CustomerId;
+use proviso_ledger::state::Origin;
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,

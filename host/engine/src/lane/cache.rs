@@ -30,6 +30,14 @@ pub(super) struct Cached {
 /// The fewest states that are kept: those of a commit in flight and of the open batch.
 pub(super) const SMALLEST: usize = 4096;
 
+/// Why a state was not rebuilt.
+pub(super) enum NotTaken {
+    /// The saved state can't be read: all entries are needed.
+    NeedsJournal,
+    /// The journal does not fold.
+    Journal(FoldError),
+}
+
 pub(super) struct Cache {
     states: LruCache<CustomerId, Cached>,
     capacity: usize,
@@ -64,14 +72,18 @@ impl Cache {
 
     /// Rebuilds a state from what is stored, or brings it up to date. Nothing falls out yet: the bound holds again with
     /// [`trim`](Self::trim).
-    pub fn take_in(&mut self, customer: &CustomerId, loaded: LoadedCustomer) -> Result<(), FoldError> {
+    ///
+    /// # Errors
+    /// A journal that does not fold. [`NotTaken::NeedsJournal`] when the saved state can't be read: it is a cache, so all
+    /// entries say the same.
+    pub fn take_in(&mut self, customer: &CustomerId, loaded: LoadedCustomer) -> Result<(), NotTaken> {
         // Taken out first, so that a state that can't be folded is not left half way.
         let mut cached = match (self.states.pop(customer), loaded.snapshot) {
             (Some(cached), None) => cached,
-            (_, snapshot) => Cached::begin(customer, snapshot)?,
+            (_, snapshot) => Cached::begin(customer, snapshot).ok_or(NotTaken::NeedsJournal)?,
         };
         for entry in loaded.tail {
-            cached.state.fold(entry.seq, &entry.body, &entry.hash)?;
+            cached.state.fold(entry.seq, &entry.body, &entry.hash).map_err(NotTaken::Journal)?;
             cached.bytes_since_snapshot += entry.body.len();
         }
         self.states.push(customer.clone(), cached);
@@ -87,17 +99,16 @@ impl Cache {
 }
 
 impl Cached {
-    /// The state before any entry, or the one that a snapshot holds.
-    fn begin(customer: &CustomerId, snapshot: Option<StoredSnapshot>) -> Result<Self, FoldError> {
+    /// The state before any entry, or the one that a snapshot holds; none when that can't be read.
+    fn begin(customer: &CustomerId, snapshot: Option<StoredSnapshot>) -> Option<Self> {
         let (mut snapshot_seq, mut snapshot_bytes) = (0, 0);
         let state = match snapshot {
             None => CustomerState::new(customer.clone()),
             Some(StoredSnapshot { seq, state, .. }) => {
                 (snapshot_seq, snapshot_bytes) = (seq, state.len());
-                serde_json::from_str(&state)
-                    .map_err(|error| FoldError::Unreadable { seq, detail: error.to_string() })?
+                serde_json::from_str(&state).ok()?
             }
         };
-        Ok(Self { state, snapshot_seq, bytes_since_snapshot: 0, snapshot_bytes, stored_due: None })
+        Some(Self { state, snapshot_seq, bytes_since_snapshot: 0, snapshot_bytes, stored_due: None })
     }
 }

@@ -3,7 +3,7 @@
 //! A lane believes that it alone writes its customers, and that keys are new: the store refuses a commit when that is
 //! wrong. After a conflict, news of other hosts, or a repeat of an old key, the lane asks before it decides, for a while.
 
-use super::cache::Cache;
+use super::cache::{Cache, NotTaken};
 use crate::{command::Command, error::EngineError, queue::Job, shared::Shared};
 use lru::LruCache;
 use proviso_ledger::state::FORMAT;
@@ -11,16 +11,18 @@ use proviso_ledger::{
     fold::FoldError,
     model::ids::{CustomerId, Seq},
 };
-use proviso_store::KeyHash;
+use proviso_store::{KeyHash, LoadedCustomer, Store, StoreError, StoredEntry};
 use std::{
     collections::{HashMap, HashSet},
     num::NonZeroUsize,
     sync::Arc,
 };
-use tracing::error;
+use tracing::{error, warn};
 
 /// Recent keys that a lane remembers, for clients that repeat a request soon.
 const RECENT_KEYS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(32_767);
+/// Entries that are read at a time when a state is folded anew.
+const PAGE: u32 = 1_000;
 /// Batches before which a lane asks the store after it turned out to know too little.
 const RECHECKED_BATCHES: u32 = 64;
 
@@ -143,7 +145,15 @@ impl Known {
             if known > 0 && !rows.tail.is_empty() {
                 self.recheck_states = RECHECKED_BATCHES;
             }
-            if let Err(error) = self.cache.take_in(&customer, rows) {
+            let taken = match self.cache.take_in(&customer, rows) {
+                Err(NotTaken::NeedsJournal) => {
+                    warn!(%customer, "a saved state can't be read; it is folded anew");
+                    let tail = whole_journal(&*self.shared.store, &customer).await?;
+                    self.cache.take_in(&customer, LoadedCustomer { snapshot: None, tail })
+                }
+                taken => taken,
+            };
+            if let Err(NotTaken::Journal(error)) = taken {
                 error!(%customer, %error, "a journal does not fold");
                 lookup.damaged.insert(customer.clone(), error);
             }
@@ -154,5 +164,17 @@ impl Known {
             self.recheck_keys = RECHECKED_BATCHES;
         }
         Ok(())
+    }
+}
+
+/// All entries of a customer.
+async fn whole_journal(store: &dyn Store, customer: &CustomerId) -> Result<Vec<StoredEntry>, StoreError> {
+    let mut entries: Vec<StoredEntry> = Vec::new();
+    loop {
+        let page = store.entries(customer, entries.last().map_or(0, |last| last.seq), PAGE).await?;
+        if page.is_empty() {
+            return Ok(entries);
+        }
+        entries.extend(page);
     }
 }

@@ -3,7 +3,10 @@
 
 use super::cache::{Cache, Cached};
 use crate::{error::EngineError, queue::Job};
-use proviso_decide::command::{Command, Reply};
+use proviso_decide::{
+    Journal, Written,
+    command::{Command, Reply},
+};
 use proviso_ledger::state::FORMAT;
 use proviso_ledger::{
     journal::{Entry, Event},

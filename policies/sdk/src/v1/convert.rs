@@ -356,12 +356,7 @@ impl From<Rollover> for wit::Rollover {
 
 impl From<Fee> for wit::Fee {
     fn from(fee: Fee) -> Self {
-        Self {
-            credit: fee.credit,
-            label: fee.label,
-            amount: fee.amount.into(),
-            method: name(fee.method),
-        }
+        Self { credit: fee.credit, label: fee.label, amount: fee.amount.into(), method: name(fee.method) }
     }
 }
 
@@ -405,10 +400,6 @@ impl From<NewGrant> for wit::NewGrant {
 
 impl From<OpenOutcome> for wit::OpenOutcome {
     fn from(outcome: OpenOutcome) -> Self {
-        Self {
-            issue: all(outcome.issue),
-            settle: all(outcome.settle),
-            notes: outcome.notes,
-        }
+        Self { issue: all(outcome.issue), settle: all(outcome.settle), notes: outcome.notes }
     }
 }
