@@ -323,7 +323,7 @@ impl Lane {
 mod tests {
     use super::*;
     use crate::{catalog::Catalog, clock::Clock, command::Request, shared::Options};
-    use proviso_ledger::model::time::Timestamp;
+    use proviso_ledger::{model::time::Timestamp, state::Origin};
     use proviso_policy::{Compiler, Limits, Runtime};
     use proviso_store::{SqliteOptions, SqliteStore};
     use tokio::sync::oneshot;

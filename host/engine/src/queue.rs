@@ -146,6 +146,7 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proviso_ledger::state::Origin;
     use crate::command::Command;
 
     fn job(customer: &str) -> Job {

@@ -12,7 +12,7 @@
 mod support;
 
 use proviso_engine::{
-    EngineError,
+    DecideError, EngineError,
     command::{ActualUsage, Command, Reply},
 };
 use proviso_ledger::{
@@ -77,7 +77,7 @@ async fn a_repeat_is_answered_though_a_new_request_would_be_refused() {
     assert!(again.replayed);
     assert_eq!(again.entry, released.entry);
     let other = host.entry("acme", release, Some("release again")).await;
-    assert!(matches!(other, Err(EngineError::Rejected(_))), "{other:?}");
+    assert!(matches!(other, Err(EngineError::Decide(DecideError::Rejected(_)))), "{other:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -166,7 +166,7 @@ async fn terms_of_a_customer_win_and_end() {
     let host = Host::start().await.with_plan().await;
     host.customer("acme", Some("pro")).await;
     host.customer("other", Some("pro")).await;
-    let terms = host.engine.prepare_terms(Owner::Customer, input(settings("0.0005", "1000"))).await.unwrap();
+    let terms = host.engine.prepare_terms(input(settings("0.0005", "1000"))).await.unwrap();
     let bound = host.entry("acme", Command::BindTerms(Box::new(terms)), None).await.unwrap();
     assert_eq!(summary(&host.charge("acme", 1_000, None).await.entry), "charged 0.5");
     assert_eq!(summary(&host.charge("other", 1_000, None).await.entry), "charged 1");
@@ -187,12 +187,12 @@ async fn a_commit_is_rated_by_the_terms_of_its_reservation() {
     host.put_plan(settings("0.1", "1000")).await;
     let id = ReservationId { entry: reserved.entry.seq, index: 0 };
     let actual =
-        ActualUsage { quantities: vec![("input_tokens".into(), Quantity(4_000_000_000))], attributes: None };
+        ActualUsage { quantities: vec![("input_tokens".into(), Quantity::from_whole(4_000))], attributes: None };
     let committed =
         host.entry("acme", Command::Commit(id, Box::new(actual.clone())), Some("c")).await.unwrap();
     assert_eq!(summary(&committed.entry), "committed 4");
     let again = host.entry("acme", Command::Commit(id, Box::new(actual)), None).await;
-    assert!(matches!(again, Err(EngineError::Rejected(_))), "{again:?}");
+    assert!(matches!(again, Err(EngineError::Decide(DecideError::Rejected(_)))), "{again:?}");
     assert_eq!(host.balance("acme").await, "granted 1000 used 4 reserved 0 available 996 overage 0");
 }
 

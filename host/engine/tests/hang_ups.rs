@@ -13,6 +13,7 @@
 mod support;
 
 use proviso_engine::{EngineError, GroupBy, NewApiKey, PlanChange, catalog::Catalog, command::Command};
+use proviso_decide::catalog::Plans as _;
 use proviso_ledger::model::{ids::Digest, terms::Owner};
 use std::{sync::Arc, time::Duration};
 use support::{Host, STANDARD, charge, grant, hang_up_after, input, key, reserve, settings};
@@ -79,7 +80,7 @@ async fn act(host: &Host, use_case: &str, name: &str) -> Result<(), EngineError>
         "put plan with terms" => drop(engine.put_plan(key(name), plan(Some(new), name)).await?),
         "bind terms" => drop(engine.bind_plan_terms(key(name), input(new), once()).await?),
         "end terms" => {
-            let id = engine.catalog().terms_of(Some(&key(name)))[0].key.id;
+            let id = engine.catalog().terms_of(&key(name))[0].key.id;
             engine.end_plan_terms(key(name), id, None, once()).await?;
         }
         "put policy" => drop(engine.put_policy(key(name), String::new()).await?),
@@ -95,7 +96,7 @@ async fn act(host: &Host, use_case: &str, name: &str) -> Result<(), EngineError>
             engine.revoke_api_key(id).await?;
         }
         "bind terms to a customer" => {
-            let terms = engine.prepare_terms(Owner::Customer, input(new)).await?;
+            let terms = engine.prepare_terms(input(new)).await?;
             of_customer(Command::BindTerms(Box::new(terms))).await?;
         }
         "configure" => drop(host.customer(name, Some("pro")).await),
@@ -105,7 +106,7 @@ async fn act(host: &Host, use_case: &str, name: &str) -> Result<(), EngineError>
         "state" => drop(engine.state(&key("acme")).await?),
         "usage" => {
             let (from, to) = (support::time(support::START), support::time("2026-02-01T00:00:00Z"));
-            engine.usage(&key("acme"), from, to, &[GroupBy::Feature]).await?;
+            engine.usage(&key("acme"), from, to, &[GroupBy::Feature], None).await?;
         }
         other => panic!("{other}"),
     }
@@ -156,9 +157,9 @@ async fn a_client_that_hangs_up_stops_no_host() {
     for use_case in ["put plan", "put plan with terms", "bind terms", "end terms"] {
         assert!(stored.plans.contains_key(&name(use_case)), "{use_case}");
     }
-    assert_eq!(stored.terms_of(Some(&name("put plan with terms"))).len(), 1);
-    assert_eq!(stored.terms_of(Some(&name("bind terms"))).len(), 2);
-    assert!(stored.terms_of(Some(&name("end terms")))[0].ends_at.is_some());
+    assert_eq!(stored.terms_of(&name("put plan with terms")).len(), 1);
+    assert_eq!(stored.terms_of(&name("bind terms")).len(), 2);
+    assert!(stored.terms_of(&name("end terms"))[0].ends_at.is_some());
     assert!(stored.policies.contains_key(&name("put policy")));
     assert_eq!(stored.versions[&name("upload")].len(), 1);
     assert!(stored.versions[&name("delete version")][0].deleted);

@@ -12,6 +12,7 @@
 mod support;
 
 use proviso_engine::{Clock, Engine, Options, command::Command};
+use proviso_decide::catalog::Plans as _;
 use proviso_ledger::{
     journal::Event,
     model::{
@@ -71,7 +72,7 @@ async fn every_charge_runs_on_the_terms_in_force_at_its_time() {
             let bound = host.engine.bind_plan_terms(key("pro"), input, None).await.unwrap();
             assert!(!bound.replayed);
         } else {
-            let terms = host.engine.prepare_terms(Owner::Customer, input(new)).await.unwrap();
+            let terms = host.engine.prepare_terms(input(new)).await.unwrap();
             let bound = host.entry("c1", Command::BindTerms(Box::new(terms)), None).await.unwrap();
             let Event::TermsBound(terms) = &bound.entry.event else { panic!() };
             if round % 4 == 1 {
@@ -88,7 +89,7 @@ async fn every_charge_runs_on_the_terms_in_force_at_its_time() {
     let charges: u32 = clients.join_all().await.into_iter().sum();
     assert!(charges > 100, "only {charges} charges ran beside the swaps");
 
-    let plan_terms = host.engine.catalog().terms_of(Some(&key("pro"))).to_vec();
+    let plan_terms = host.engine.catalog().terms_of(&key("pro")).to_vec();
     let mut used = std::collections::BTreeSet::new();
     for customer in 0..CUSTOMERS {
         let customer: Key = key(&format!("c{customer}"));

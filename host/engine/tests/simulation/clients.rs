@@ -6,6 +6,7 @@ use crate::{
     database::Connection,
     support::{self, hang_up_after, input, key, reserve, settings},
 };
+use proviso_decide::{catalog::Plans as _, policy::Policy as _};
 use proviso_engine::{
     EngineError, NewApiKey, PlanChange, StoreError,
     catalog::{Catalog, Policy, Scope, Version},
@@ -14,12 +15,13 @@ use proviso_engine::{
 use proviso_ledger::{
     journal::{Entry, Event},
     model::{
-        amounts::{Credits, Quantity},
+        amounts::{Credits, Decimal, Quantity},
         grant::default_credit,
         ids::{Digest, IdempotencyKey, Key, ReservationId, Seq},
         terms,
         time::Timestamp,
     },
+    state::Origin,
 };
 use proviso_store::{CatalogChange, Commit, PolicyRow, PolicyVersionRow, Store};
 use std::{
@@ -89,7 +91,7 @@ impl World {
         let known = self.books.borrow().terms_answered;
         self.books.borrow_mut().terms_known.entry(text.to_owned()).or_insert(known);
         let idempotency = Some((text.parse().unwrap(), Digest::of(text.as_bytes())));
-        let request = Request { customer: key(customer), command, idempotency };
+        let request = Request { customer: key(customer), command, origin: Origin { idempotency, by: None } };
         let reply = self.insist(async |host: &Host| host.engine.execute(request.clone()).await).await;
         let Ok(Reply::Entry(outcome)) = reply else { panic!("{text} is answered with {reply:?}") };
         let mut books = self.books.borrow_mut();
@@ -181,7 +183,7 @@ pub async fn charge(world: Rc<World>, number: u64) {
             let Event::Reserved(_) = &held.event else { panic!("{:?}", held.event) };
             let id = ReservationId { entry: held.seq, index: 0 };
             let outcome = if request % 2 == 0 {
-                let quantities = vec![("input_tokens".to_owned(), Quantity(tokens(request) * 1_000_000))];
+                let quantities = vec![("input_tokens".to_owned(), Quantity::from_whole(tokens(request)))];
                 Command::Commit(id, Box::new(ActualUsage { quantities, attributes: None }))
             } else {
                 Command::Release(id)
@@ -287,7 +289,7 @@ fn new_api_key(round: u64) -> NewApiKey {
 fn check_catalog(catalog: &Catalog, stored: u64) {
     assert_eq!(catalog.revision, stored);
     assert_eq!(catalog.plans[&key("side")].name, format!("as of round {ROUNDS}"));
-    let terms = catalog.terms_of(Some(&key("side")));
+    let terms = catalog.terms_of(&key("side"));
     assert_eq!(terms.len() as u64, ROUNDS);
     assert!(terms.iter().all(|terms| terms.ends_at.is_some()));
     assert!((1..=ROUNDS).all(|round| catalog.policies.contains_key(&key(&format!("policy-{round}")))));
@@ -308,21 +310,21 @@ pub async fn check(world: &World) {
         }
         let verification = proviso_engine::verify(&store, |_| {}).await.unwrap();
         assert_eq!(verification.differences, []);
-        catalog.terms_of(Some(&key("pro"))).to_vec()
+        catalog.terms_of(&key("pro")).to_vec()
     };
     let books = world.books.take();
     let model = world.database.model();
     let mut found = BTreeSet::new();
     for number in 0..CUSTOMERS {
         let customer = key(&name(number));
-        let mut used = 0;
+        let mut used = Credits::ZERO;
         for stored in model.entries(&customer) {
-            let entry = Entry::parse(stored.seq, &stored.body).unwrap();
-            used += match &entry.event {
-                Event::Charged(charged) => charged.rated.cost.0,
-                Event::Committed(committed) => committed.rated.cost.0,
-                _ => 0,
-            };
+            let entry = Entry::parse(&stored.body).unwrap();
+            used = used.saturating_add(match &entry.event {
+                Event::Charged(charged) => charged.rated.cost,
+                Event::Committed(committed) => committed.rated.cost,
+                _ => Credits::ZERO,
+            });
             let Some(text) = entry.key.as_ref().map(ToString::to_string) else { continue };
             assert!(found.insert(text.clone()), "{text} is written twice");
             let (whose, answer) = books.answers.get(&text).expect("only what was sent is written");
@@ -340,14 +342,15 @@ pub async fn check(world: &World) {
                 .collect();
             assert!(possible.contains(&decision.terms), "{text} ran on {}", decision.terms);
             let request: u64 = text.rsplit('-').next().unwrap().parse().unwrap();
-            let price = i64::try_from(decision.terms.id.entry).unwrap() * 1_000;
-            assert_eq!(rated.cost, Credits(tokens(request) * price), "{text}");
+            let thousandths = i128::from(decision.terms.id.entry) * Decimal::SCALE / 1_000;
+            let cost = Credits::from_units(i128::from(tokens(request)) * thousandths);
+            assert_eq!(rated.cost, cost, "{text}");
         }
         // All hosts, whatever they remember, agree with the journal.
         for host in &hosts {
             let state = host.engine.state(&customer).await.unwrap();
             assert_eq!(state.seq, model.head(&customer), "{customer}");
-            assert_eq!(state.balance(&default_credit(), world.now()).used.0, used, "{customer}");
+            assert_eq!(state.balance(&default_credit(), world.now()).used, used, "{customer}");
         }
     }
     let sent: BTreeSet<_> = books.answers.keys().cloned().collect();
