@@ -82,8 +82,8 @@ fn carry_out(
     end: Timestamp,
     outcome: CloseOutcome,
 ) -> Result<(), String> {
-    let number = closed.period.number;
-    let later = scratch.state.grants.iter().filter(|state| !state.is_of_before(end, number));
+    let state = &scratch.state;
+    let later = state.grants.iter().filter(|grant| !state.is_concerned_by_end(grant, end, closed.reason));
     scratch.barred = later.map(|state| state.grant.id).collect();
     if !outcome.roll_over.is_empty() {
         let coming = scratch.state.coming_back();

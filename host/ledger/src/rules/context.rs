@@ -120,8 +120,8 @@ impl CustomerState {
         let period = view_of_period(&Period { end: Some(at), ..running.clone() }, &zone);
         let coming = self.coming_back();
         let mut context = self.period_context(terms, &zone, at, running.number);
-        let grants =
-            self.grants.iter().filter(|grant| grant.is_usable(at) && grant.is_of_before(at, running.number));
+        let concerned = |grant: &&GrantState| self.is_concerned_by_end(grant, at, reason);
+        let grants = self.grants.iter().filter(|grant| grant.is_usable(at)).filter(concerned);
         context.grants = grants
             .map(|grant| {
                 let mut view = self.grant_view(grant);

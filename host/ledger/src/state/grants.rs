@@ -1,11 +1,14 @@
 //! Where a grant's credits are, when it ends, and where credits go that come back after that.
 
 use super::CustomerState;
-use crate::model::{
-    amounts::{Credits, Decimal},
-    grant::Grant,
-    ids::GrantId,
-    time::Timestamp,
+use crate::{
+    journal::CloseReason,
+    model::{
+        amounts::{Credits, Decimal},
+        grant::Grant,
+        ids::GrantId,
+        time::Timestamp,
+    },
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -101,11 +104,6 @@ impl GrantState {
         }
     }
 
-    /// Whether the end of the period of that number, at `end`, concerns it: not what only becomes usable with the next.
-    pub(crate) fn is_of_before(&self, end: Timestamp, number: u32) -> bool {
-        self.grant.effective_at < end || self.grant.expires_with_period.is_some_and(|with| with <= number)
-    }
-
     pub(crate) fn is_exhausted(&self) -> bool {
         self.remaining.is_zero() && self.held.is_zero()
     }
@@ -116,6 +114,24 @@ impl CustomerState {
     #[must_use]
     pub fn grant(&self, id: GrantId) -> Option<&GrantState> {
         self.grants.iter().find(|grant| grant.grant.id == id)
+    }
+
+    /// Whether the end of the running period at `end` concerns a grant: not one that only becomes usable with the next.
+    pub(crate) fn is_concerned_by_end(
+        &self,
+        state: &GrantState,
+        end: Timestamp,
+        reason: CloseReason,
+    ) -> bool {
+        let number = self.period.as_ref().map_or(0, |period| period.number);
+        if state.grant.effective_at < end
+            || state.grant.expires_with_period.is_some_and(|with| with <= number)
+        {
+            return true;
+        }
+        // What was given at the instant of an end that nobody foresaw was given before that end, unless it is made good by now.
+        let ended_before = self.past.iter().any(|past| past.period.number == number);
+        state.grant.effective_at == end && reason != CloseReason::Scheduled && !ended_before
     }
 
     /// When a grant's time runs out: at its instant or with the end of its period, whichever comes first.
