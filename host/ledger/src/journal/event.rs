@@ -383,7 +383,10 @@ pub struct PeriodOpened {
     /// The whole plan allowances, before what was given in the cycle was taken off.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub whole: Vec<Given>,
-    /// Where credits go that reservations give back of this cycle's earlier allowances.
+    /// Those of the grants that are no allowances: they were given in full and are neither of category plan nor trial.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extras: Vec<GrantId>,
+    /// Those that were reduced by what the cycle's earlier allowances gave, and so stand in the place of what expired of those.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub carried: Vec<Carried>,
     /// Overage that was taken off.
@@ -394,8 +397,8 @@ pub struct PeriodOpened {
     pub notes: Vec<String>,
 }
 
-/// An allowance that takes what reservations give back of the allowances before it in the cycle, as it would have been
-/// larger had that not been held.
+/// An allowance that was reduced by what those before it in the cycle gave. It takes what reservations give back of those, as
+/// it would have been larger had that not been held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Carried {
     /// The grant.
@@ -404,5 +407,6 @@ pub struct Carried {
     #[serde(default, skip_serializing_if = "super::record::no_credits")]
     pub skip: Credits,
     /// How much it takes after that.
+    #[serde(default, skip_serializing_if = "super::record::no_credits")]
     pub limit: Credits,
 }

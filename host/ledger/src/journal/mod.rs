@@ -93,10 +93,16 @@ impl Entry {
         struct Format {
             v: u32,
         }
-        serde_json::from_str(body).map_err(|error| match serde_json::from_str(body) {
-            Ok(Format { v }) if v > FORMAT => ReadError::Newer(v),
-            _ => ReadError::Unreadable(error.to_string()),
-        })
+        let newer = |format: u32| format > FORMAT;
+        match serde_json::from_str::<Self>(body) {
+            // What reads well by accident may still mean something else.
+            Ok(entry) if newer(entry.format) => Err(ReadError::Newer(entry.format)),
+            Ok(entry) => Ok(entry),
+            Err(error) => match serde_json::from_str(body) {
+                Ok(Format { v }) if newer(v) => Err(ReadError::Newer(v)),
+                _ => Err(ReadError::Unreadable(error.to_string())),
+            },
+        }
     }
 
     /// The charge id that a charge or commit has.

@@ -5,6 +5,7 @@ use crate::{
     model::{
         amounts::Credits,
         counter::{Counted, Counter, Scope},
+        ids::ReservationId,
         time::{Timestamp, Zone},
         usage::Usage,
     },
@@ -12,18 +13,35 @@ use crate::{
 };
 
 impl CustomerState {
-    /// The values of `counters` in the windows that hold a usage's time.
+    /// The values of `counters` in the windows that hold a usage's time, without what the reservation holds that it `commits`.
     #[must_use]
-    pub fn counter_values(&self, counters: &[Counter], zone: Option<&Zone>, usage: &Usage) -> Vec<Counted> {
+    pub fn counter_values(
+        &self,
+        counters: &[Counter],
+        zone: Option<&Zone>,
+        usage: &Usage,
+        commits: Option<ReservationId>,
+    ) -> Vec<Counted> {
         if counters.is_empty() {
             return Vec::new();
         }
         let at = self.time_of(usage);
         let period = self.period_at(at).map_or(self.periods, |found| found.period.number);
-        let local = zone.cloned().unwrap_or_else(|| self.zone());
+        let local = zone.cloned().unwrap_or_else(|| self.zone_at(at));
+        let committed = commits.and_then(|id| self.reservations.get(&id));
         let value = |counter: &Counter| {
             let subject = counter.subject(usage)?;
-            Some(self.counters.value(&counter.key(zone), counter.window.id(at, period, &local), subject))
+            let (key, window_id) = (counter.key(zone), counter.window.id(at, period, &local));
+            let mut value = self.counters.value(&key, window_id, subject);
+            let own = committed.into_iter().flat_map(|reservation| &reservation.counts).find(|count| {
+                count.counter == key
+                    && count.subject == subject
+                    && key.window.span(window_id).contains(&count.window_id)
+            });
+            if let Some(own) = own {
+                value.held = value.held.saturating_sub(own.add);
+            }
+            Some(value)
         };
         counters.iter().map(|counter| value(counter).unwrap_or_default()).collect()
     }
@@ -38,7 +56,7 @@ impl CustomerState {
         period: u32,
         at: Timestamp,
     ) -> Vec<Counted> {
-        let local = zone.cloned().unwrap_or_else(|| self.zone());
+        let local = zone.cloned().unwrap_or_else(|| self.zone_at(at));
         let value = |counter: &Counter| match counter.scope {
             Scope::Customer => {
                 self.counters.value(&counter.key(zone), counter.window.id(at, period, &local), "")
@@ -72,7 +90,7 @@ impl CustomerState {
             if counts.iter().any(|count| count.counter == key) {
                 continue;
             }
-            let local = zone.clone().unwrap_or_else(|| self.zone());
+            let local = zone.clone().unwrap_or_else(|| self.zone_at(at));
             let window_id = counter.window.id(at, period, &local);
             counts.push(Count { counter: key, subject: subject.to_owned(), window_id, add });
         }

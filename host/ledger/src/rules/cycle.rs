@@ -9,7 +9,7 @@ use crate::{
         period::Schedule,
         time::Timestamp,
     },
-    state::{CustomerState, GrantStatus},
+    state::{CustomerState, GrantState, GrantStatus, history::add_given},
 };
 
 /// The cycle of a period that begins, and what counts as given in it.
@@ -17,7 +17,7 @@ use crate::{
 pub struct CycleAt {
     /// The cycle.
     pub cycle: Cycle,
-    /// What plan allowances gave in it: used, held, or carried over.
+    /// What plan allowances gave in it: all but what expired of them.
     pub given: Vec<(CreditType, Credits)>,
     /// The part of `given` that open reservations hold and that goes nowhere else when it comes back.
     pub held: Vec<(CreditType, Credits)>,
@@ -29,7 +29,8 @@ impl CustomerState {
     /// The cycle of a period that begins at `at`, by the profile as it is.
     ///
     /// A cycle runs for one interval, from boundary to boundary. One that has begun is not cut short by a moved anchor: until an
-    /// interval has passed since its beginning, it goes on.
+    /// interval has passed since its beginning, it goes on. One that was begun on request ends at the next boundary. Without an
+    /// interval it never ends: it began with the first period that had none.
     #[must_use]
     pub fn cycle_at(&self, at: Timestamp, reason: OpenReason) -> CycleAt {
         let schedule = self.profile.as_ref().and_then(Profile::schedule);
@@ -37,11 +38,24 @@ impl CustomerState {
             (OpenReason::Early, schedule) => {
                 Cycle { start: at, end: schedule.and_then(|schedule| schedule.next_after(at)) }
             }
-            (_, None) => Cycle { start: self.cycle.as_ref().map_or(at, |cycle| cycle.start), end: None },
+            (_, None) => {
+                let endless = self.past.iter().find(|past| past.cycle_end.is_none());
+                let start = match (endless, &self.cycle) {
+                    (Some(past), _) => past.period.start,
+                    (None, Some(cycle)) => cycle.start,
+                    (None, None) => at,
+                };
+                Cycle { start, end: None }
+            }
             (_, Some(schedule)) => self.scheduled_cycle(at, &schedule),
         };
-        let since = cycle.start.max(self.fresh_since.unwrap_or(cycle.start));
+        let since = self.counts_since(&cycle);
         CycleAt { given: self.given_since(since), held: self.held_since(since), cycle, since }
+    }
+
+    /// From when periods count in a cycle: not before a new one was last begun on request.
+    pub(crate) fn counts_since(&self, cycle: &Cycle) -> Timestamp {
+        cycle.start.max(self.fresh_since.unwrap_or(cycle.start))
     }
 
     fn scheduled_cycle(&self, at: Timestamp, schedule: &Schedule) -> Cycle {
@@ -50,7 +64,8 @@ impl CustomerState {
             let end = schedule.interval.after(cycle.start, &schedule.zone)?;
             // Clock changes may move a boundary by hours, which cuts nothing short.
             let slack = (3 * 3_600).min(schedule.interval.least_seconds() / 8) * Timestamp::SECOND;
-            (end > at.plus_micros(slack)).then_some(end)
+            let ahead = |end: Timestamp| end > at.plus_micros(slack);
+            (ahead(end) && cycle.end.is_none_or(ahead)).then_some(end)
         };
         match &self.cycle {
             Some(cycle) if cycle.start < start => match running_end(cycle) {
@@ -61,27 +76,24 @@ impl CustomerState {
         }
     }
 
-    /// What reservations hold of ended plan allowances of periods that began at `since` or later, and that goes nowhere yet.
-    fn held_since(&self, since: Timestamp) -> Vec<(CreditType, Credits)> {
-        let mut sums: Vec<(CreditType, Credits)> = Vec::new();
-        for state in self.grants.iter().filter(|state| self.is_carried(state, since)) {
-            match sums.iter_mut().find(|(credit, _)| credit == &state.grant.credit) {
-                Some((_, sum)) => *sum = sum.saturating_add(state.held),
-                None => sums.push((state.grant.credit.clone(), state.held)),
+    /// What reservations hold of ended plan allowances of periods that began at `since` or later, and that was not carried over.
+    pub(super) fn held_since(&self, since: Timestamp) -> Vec<(CreditType, Credits)> {
+        let mut sums: Vec<Given> = Vec::new();
+        for state in self.grants.iter().filter(|state| self.is_allowance_since(state, since)) {
+            let held = state.held.saturating_sub(state.rolls_on(state.held));
+            if held.is_positive() {
+                add_given(&mut sums, &state.grant.credit, held);
             }
         }
-        sums
+        sums.into_iter().map(|given| (given.credit, given.amount)).collect()
     }
 
-    /// Whether what comes back to a grant belongs to the next allowance of the cycle.
-    pub(crate) fn is_carried(&self, state: &crate::state::GrantState, since: Timestamp) -> bool {
+    /// Whether it is an ended plan allowance of a period that began at `since` or later.
+    pub(crate) fn is_allowance_since(&self, state: &GrantState, since: Timestamp) -> bool {
         let of_cycle = |number: u32| {
             self.past.iter().any(|past| past.period.number == number && past.period.start >= since)
         };
-        state.status == GrantStatus::Expired
-            && !state.held.is_zero()
-            && state.onward.is_none()
-            && state.allowance_of.is_some_and(of_cycle)
+        state.status == GrantStatus::Expired && state.allowance_of.is_some_and(of_cycle)
     }
 
     /// What the cycle's past periods were entitled to, in proportion to their part of it.

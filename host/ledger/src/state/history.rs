@@ -8,7 +8,7 @@ use crate::{
         answers::Allowance,
         grant::CreditType,
         ids::{GrantId, Key},
-        time::Timestamp,
+        time::{Timestamp, Zone},
     },
 };
 use serde::{Deserialize, Serialize};
@@ -21,12 +21,24 @@ pub struct PastPeriod {
     /// The plan that it was on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<Key>,
-    /// What its plan allowances gave: used, held, or carried over.
+    /// When its cycle ends: until then what it gave counts. None when never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cycle_end: Option<Timestamp>,
+    /// What its plan allowances gave: all but what expired of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub given: Vec<Given>,
     /// The whole plan allowances of its plan, for a whole cycle.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub whole: Vec<Given>,
+}
+
+/// A zone that was the customer's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PastZone {
+    /// Until when, exclusive.
+    pub until: Timestamp,
+    /// The zone.
+    pub zone: Zone,
 }
 
 /// An end or a beginning of a period that a fault left undone.
@@ -36,7 +48,7 @@ pub struct Missed {
     pub number: u32,
     /// What is to be made good.
     pub what: MissedCall,
-    /// What was drawn since the period began, until its grants are there.
+    /// What was drawn since that should have happened.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub meanwhile: Vec<Meanwhile>,
 }
@@ -51,7 +63,7 @@ pub enum MissedCall {
     Open(OpenReason, Allowance),
 }
 
-/// Credits that were drawn while a period lacked its grants.
+/// Credits that were drawn while grants were missing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meanwhile {
     /// The grant that gave them; none for overage.
@@ -95,17 +107,28 @@ impl CustomerState {
         }
     }
 
+    /// The zone that was the customer's at an instant.
+    #[must_use]
+    pub fn zone_at(&self, at: Timestamp) -> Zone {
+        self.zones.iter().find(|past| at < past.until).map_or_else(|| self.zone(), |past| past.zone.clone())
+    }
+
     /// What plan allowances gave in the periods that began at `since` or later.
     #[must_use]
     pub fn given_since(&self, since: Timestamp) -> Vec<(CreditType, Credits)> {
-        let mut sums: Vec<(CreditType, Credits)> = Vec::new();
+        let mut sums: Vec<Given> = Vec::new();
         let periods = self.past.iter().filter(|past| past.period.start >= since);
         for given in periods.flat_map(|past| &past.given) {
-            match sums.iter_mut().find(|(credit, _)| credit == &given.credit) {
-                Some((_, sum)) => *sum = sum.saturating_add(given.amount),
-                None => sums.push((given.credit.clone(), given.amount)),
-            }
+            add_given(&mut sums, &given.credit, given.amount);
         }
-        sums
+        sums.into_iter().map(|given| (given.credit, given.amount)).collect()
+    }
+}
+
+/// Adds to what was given of a credit type.
+pub(crate) fn add_given(sums: &mut Vec<Given>, credit: &CreditType, amount: Credits) {
+    match sums.iter_mut().find(|given| &given.credit == credit) {
+        Some(given) => given.amount = given.amount.saturating_add(amount),
+        None => sums.push(Given { credit: credit.clone(), amount }),
     }
 }

@@ -8,7 +8,7 @@ pub(crate) mod moves;
 
 pub use counters::Counters;
 pub use grants::{GrantState, GrantStatus, Incoming, Onward};
-pub use history::{Meanwhile, Missed, MissedCall, PastPeriod, PeriodAt};
+pub use history::{Meanwhile, Missed, MissedCall, PastPeriod, PastZone, PeriodAt};
 
 use crate::{
     journal::{self, ChainHash, Count, Cycle, Event, Given, Period},
@@ -105,8 +105,10 @@ pub struct CustomerState {
     pub fresh_since: Option<Timestamp>,
     /// The whole plan allowances of the running period, before what was given in the cycle was taken off.
     pub whole: Vec<Given>,
-    /// Periods that ended within the late window or the cycle, oldest first.
+    /// Periods that late usage, an open reservation or a cycle may still need, oldest first.
     pub past: Vec<PastPeriod>,
+    /// The customer's zones before this one, as far as the late window reaches, oldest first.
+    pub zones: Vec<PastZone>,
     /// Ends and beginnings of periods that a fault left undone.
     pub missed: Vec<Missed>,
     /// Usage totals by what they count.
@@ -173,6 +175,7 @@ impl CustomerState {
             fresh_since: None,
             whole: Vec::new(),
             past: Vec::new(),
+            zones: Vec::new(),
             missed: Vec::new(),
             counters: Counters::default(),
         }
