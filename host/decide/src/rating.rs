@@ -150,7 +150,7 @@ impl Decider<'_> {
         let Failure { code, detail, fuel, log } = failure;
         let fault = fault_record(terms, code, detail);
         let time = question.state.time_of(&question.usage).min(question.at);
-        let plan = question.state.period_at(time).map_or_else(|| question.state.plan(), |found| found.plan);
+        let plan = question.state.plan_at(time);
         if let Some(other) = self.fallback(question.state, plan, terms, time)
             && let Attempt::Draft(draft) = self.attempt(question, &other, Some(&fault), &shadows, make)?
         {

@@ -95,6 +95,12 @@ impl CustomerState {
         }
     }
 
+    /// The plan that the customer was on at an instant; none when it was on none, or before it existed.
+    #[must_use]
+    pub fn plan_at(&self, at: Timestamp) -> Option<&Key> {
+        self.period_at(at).filter(|found| found.period.start <= at).and_then(|found| found.plan)
+    }
+
     /// What plan allowances gave in the periods that began at `since` or later.
     #[must_use]
     pub fn given_since(&self, since: Timestamp) -> Vec<(CreditType, Credits)> {
