@@ -68,7 +68,8 @@ impl CustomerState {
     #[must_use]
     pub fn usage_context(&self, terms: &Terms, asked: Asked<'_>, at: Timestamp, detail: Detail) -> Context {
         let usage = asked.usage;
-        let counters = self.counter_values(&terms.prepared.counters, terms.time_zone.as_ref(), usage);
+        let zone = terms.time_zone.as_ref();
+        let counters = self.counter_values(&terms.prepared.counters, zone, usage, asked.commits);
         let mut context = self.base_context(terms, at);
         context.counters = counters;
         if let Some(found) = self.period_at(self.time_of(usage)).filter(|found| found.is_past) {

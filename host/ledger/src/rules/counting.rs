@@ -5,6 +5,7 @@ use crate::{
     model::{
         amounts::Credits,
         counter::{Counted, Counter, Scope},
+        ids::ReservationId,
         time::{Timestamp, Zone},
         usage::Usage,
     },
@@ -12,9 +13,15 @@ use crate::{
 };
 
 impl CustomerState {
-    /// The values of `counters` in the windows that hold a usage's time.
+    /// The values of `counters` in the windows that hold a usage's time, without what the reservation holds that it `commits`.
     #[must_use]
-    pub fn counter_values(&self, counters: &[Counter], zone: Option<&Zone>, usage: &Usage) -> Vec<Counted> {
+    pub fn counter_values(
+        &self,
+        counters: &[Counter],
+        zone: Option<&Zone>,
+        usage: &Usage,
+        commits: Option<ReservationId>,
+    ) -> Vec<Counted> {
         if counters.is_empty() {
             return Vec::new();
         }
@@ -23,7 +30,15 @@ impl CustomerState {
         let local = zone.cloned().unwrap_or_else(|| self.zone());
         let value = |counter: &Counter| {
             let subject = counter.subject(usage)?;
-            Some(self.counters.value(&counter.key(zone), counter.window.id(at, period, &local), subject))
+            let (key, id) = (counter.key(zone), counter.window.id(at, period, &local));
+            let span = counter.window.span(id);
+            let own = commits.and_then(|id| self.reservations.get(&id)).into_iter();
+            let own = own.flat_map(|reservation| &reservation.counts).filter(|count| {
+                count.counter == key && count.subject == subject && span.contains(&count.window_id)
+            });
+            let mut value = self.counters.value(&key, id, subject);
+            value.held = own.fold(value.held, |held, count| held.saturating_sub(count.add));
+            Some(value)
         };
         counters.iter().map(|counter| value(counter).unwrap_or_default()).collect()
     }
