@@ -165,13 +165,14 @@ fn pay(scratch: &mut Scratch, fee: &Fee, carried: &[GrantId]) -> Result<(), Stri
     }
 }
 
-/// What the closing period's plan allowances gave: all that did not expire.
+/// What the closing period's plan allowances gave: all that did not expire, and so what lives on beyond the period, too.
 fn given(state: &CustomerState, closed: &PeriodClosed) -> Vec<Given> {
     let mut sums: Vec<Given> = Vec::new();
     for allowance in state.grants.iter().filter(|state| state.allowance_of == Some(closed.period.number)) {
         let rolled = closed.rolled.iter().filter(|rolled| rolled.from == allowance.grant.id);
         let moved = rolled.filter_map(|rolled| state.grant(rolled.to)).map(|to| to.remaining);
-        let amount = Credits::checked_sum([allowance.spent, allowance.held].into_iter().chain(moved));
+        let parts = [allowance.spent, allowance.held, allowance.remaining];
+        let amount = Credits::checked_sum(parts.into_iter().chain(moved));
         let amount = amount.unwrap_or(Credits::LARGEST);
         match sums.iter_mut().find(|given| given.credit == allowance.grant.credit) {
             Some(given) => given.amount = given.amount.saturating_add(amount),

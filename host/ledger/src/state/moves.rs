@@ -169,7 +169,14 @@ impl CustomerState {
                 // A younger grant that has ended, too, hands it on.
                 return self.note_return(newer, transfer);
             }
-            Book::Expired => grant.expired = more(grant.expired, amount)?,
+            Book::Expired => {
+                grant.expired = more(grant.expired, amount)?;
+                // What comes back to a grant that has ended was taken off where it came back.
+                if grant.status == GrantStatus::Live {
+                    let allowance_of = grant.allowance_of;
+                    self.add_given(allowance_of, transfer, Credits::ZERO.saturating_sub(amount))?;
+                }
+            }
             Book::Voided => {}
             Book::Issued => return Err("credits can't be un-issued".to_owned()),
         }
