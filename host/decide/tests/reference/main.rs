@@ -98,7 +98,17 @@ fn report(seed: u64, history: &History, difference: &Difference) -> String {
         text.push_str(&format!("  {command:?}\n"));
     }
     text.push_str(&difference.detail);
-    text
+    // What is not set says nothing.
+    for nothing in ["None", "[]", "false", "Keep", "Asked", "Purchases", "Block"] {
+        for name in [
+            "tier", "cap", "rollover", "fee", "allowances", "counters", "period_categories", "newest_first", "mode",
+            "settle_open", "settle_close", "settle_from", "overage", "features", "starts_in", "lasts", "paid",
+            "with_period", "entity", "model", "ago", "commits",
+        ] {
+            text = text.replace(&format!("{name}: {nothing}, "), "");
+        }
+    }
+    text.replace("000000000000", "e12")
 }
 
 fn number(name: &str) -> Option<u64> {

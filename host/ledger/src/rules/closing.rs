@@ -171,7 +171,8 @@ fn given(state: &CustomerState, closed: &PeriodClosed) -> Vec<Given> {
     for allowance in state.grants.iter().filter(|state| state.allowance_of == Some(closed.period.number)) {
         let rolled = closed.rolled.iter().filter(|rolled| rolled.from == allowance.grant.id);
         let moved = rolled.filter_map(|rolled| state.grant(rolled.to)).map(|to| to.remaining);
-        let parts = [allowance.spent, allowance.held, allowance.remaining];
+        // Voiding is no reason to give it again.
+        let parts = [allowance.spent, allowance.held, allowance.remaining, allowance.voided];
         let amount = Credits::checked_sum(parts.into_iter().chain(moved));
         let amount = amount.unwrap_or(Credits::LARGEST);
         match sums.iter_mut().find(|given| given.credit == allowance.grant.credit) {

@@ -35,6 +35,8 @@ pub struct GrantState {
     pub spent: Credits,
     /// What of it expired. Usage that occurred while it was live may still draw it.
     pub expired: Credits,
+    /// What of it was voided.
+    pub voided: Credits,
     /// Whether it may still be drawn.
     pub status: GrantStatus,
     /// Since when its credits may be used: of a rollover, since when the grant could that they came from.

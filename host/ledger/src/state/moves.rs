@@ -54,6 +54,7 @@ impl CustomerState {
             held: Credits::ZERO,
             spent: Credits::ZERO,
             expired: Credits::ZERO,
+            voided: Credits::ZERO,
             status: GrantStatus::Live,
             usable_since: grant.effective_at,
             ends_at,
@@ -186,7 +187,7 @@ impl CustomerState {
                     self.add_given(allowance_of, transfer, Credits::ZERO.saturating_sub(amount))?;
                 }
             }
-            Book::Voided => {}
+            Book::Voided => grant.voided = more(grant.voided, amount)?,
             Book::Issued => return Err("credits can't be un-issued".to_owned()),
         }
         self.arrive(transfer, Some(id))
