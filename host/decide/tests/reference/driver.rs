@@ -2,7 +2,7 @@
 
 use crate::{
     answer::{
-        Answer, BalanceSnap, Books, CounterAt, GrantSnap, Host, Id, Order, ReservationSnap, Snapshot, Status,
+        Answer, BalanceSnap, Books, CounterAt, GrantSnap, Host, Order, ReservationSnap, Snapshot, Status,
     },
     commands::{Change, Command, GrantSpec, UsageSpec},
     policy::{Table, TablePolicy, category, credits, euros, instant},
@@ -457,10 +457,4 @@ fn error_name(error: &DecideError) -> &'static str {
         },
         _ => "error:other",
     }
-}
-
-/// The grants, reservations and terms that a history may name.
-pub fn newest_first(ids: &mut [Id]) {
-    ids.sort_unstable();
-    ids.reverse();
 }

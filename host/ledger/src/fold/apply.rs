@@ -9,7 +9,7 @@ use crate::{
     },
     rules::opening::is_allowance,
     state::{
-        CustomerState, GrantStatus, Incoming, LATE_WINDOW, Meanwhile, Missed, Onward, PastPeriod,
+        CustomerState, GrantStatus, Incoming, LATE_WINDOW, Meanwhile, Missed, Onward, PastPeriod, Since,
         ReservationState,
         counters::Part,
         history::MissedCall,
@@ -101,8 +101,10 @@ impl CustomerState {
     }
 
     fn begin_period(&mut self, opened: &PeriodOpened) {
-        let since = opened.cycle.start.max(self.fresh_since.unwrap_or(opened.cycle.start));
-        let since = if opened.reason == OpenReason::Early { opened.period.start } else { since };
+        if opened.reason == OpenReason::Early {
+            self.fresh_from = opened.period.number;
+        }
+        let since = Since { start: opened.cycle.start, number: self.fresh_from };
         if opened.retried {
             let number = opened.period.number;
             self.missed
@@ -112,9 +114,6 @@ impl CustomerState {
             self.periods = opened.period.number;
             self.cycle = Some(opened.cycle.clone());
             self.whole.clone_from(&opened.whole);
-            if opened.reason == OpenReason::Early {
-                self.fresh_since = Some(opened.period.start);
-            }
             self.refresh_ends();
         }
         for grant in &opened.grants {

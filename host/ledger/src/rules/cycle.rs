@@ -9,7 +9,7 @@ use crate::{
         period::Schedule,
         time::Timestamp,
     },
-    state::{CustomerState, GrantStatus},
+    state::{CustomerState, GrantStatus, Since},
 };
 
 /// The cycle of a period that begins, and what counts as given in it.
@@ -21,8 +21,8 @@ pub struct CycleAt {
     pub given: Vec<(CreditType, Credits)>,
     /// The part of `given` that open reservations hold and that goes nowhere else when it comes back.
     pub held: Vec<(CreditType, Credits)>,
-    /// From when periods count.
-    pub since: Timestamp,
+    /// The first period that counts.
+    pub since: Since,
 }
 
 impl CustomerState {
@@ -40,7 +40,9 @@ impl CustomerState {
             (_, None) => Cycle { start: self.cycle.as_ref().map_or(at, |cycle| cycle.start), end: None },
             (_, Some(schedule)) => self.scheduled_cycle(at, &schedule),
         };
-        let since = cycle.start.max(self.fresh_since.unwrap_or(cycle.start));
+        let number =
+            if reason == OpenReason::Early { self.periods.saturating_add(1) } else { self.fresh_from };
+        let since = Since { start: cycle.start, number };
         CycleAt { given: self.given_since(since), held: self.held_since(since), cycle, since }
     }
 
@@ -61,8 +63,8 @@ impl CustomerState {
         }
     }
 
-    /// What reservations hold of ended plan allowances of periods that began at `since` or later, and that goes nowhere yet.
-    fn held_since(&self, since: Timestamp) -> Vec<(CreditType, Credits)> {
+    /// What reservations hold of ended plan allowances of the periods that count, and that goes nowhere yet.
+    fn held_since(&self, since: Since) -> Vec<(CreditType, Credits)> {
         let mut sums: Vec<(CreditType, Credits)> = Vec::new();
         for state in self.grants.iter().filter(|state| self.is_carried(state, since)) {
             match sums.iter_mut().find(|(credit, _)| credit == &state.grant.credit) {
@@ -74,9 +76,9 @@ impl CustomerState {
     }
 
     /// Whether what comes back to a grant belongs to the next allowance of the cycle.
-    pub(crate) fn is_carried(&self, state: &crate::state::GrantState, since: Timestamp) -> bool {
+    pub(crate) fn is_carried(&self, state: &crate::state::GrantState, since: Since) -> bool {
         let of_cycle = |number: u32| {
-            self.past.iter().any(|past| past.period.number == number && past.period.start >= since)
+            self.past.iter().any(|past| past.period.number == number && since.counts(&past.period))
         };
         state.status == GrantStatus::Expired
             && !state.held.is_zero()
@@ -89,7 +91,7 @@ impl CustomerState {
         let Some(end) = cycle.cycle.end else { return Credits::ZERO };
         let length = end.0.saturating_sub(cycle.cycle.start.0).max(1);
         let mut sum = Credits::ZERO;
-        for past in self.past.iter().filter(|past| past.period.start >= cycle.since) {
+        for past in self.past.iter().filter(|past| cycle.since.counts(&past.period)) {
             let ran = past.period.end.map_or(0, |end| end.0.saturating_sub(past.period.start.0));
             for Given { credit: of, amount } in &past.whole {
                 if of == credit {

@@ -14,7 +14,7 @@ use crate::{
         time::Timestamp,
         transfer::{Book, Transfer},
     },
-    state::{CustomerState, Draft, GrantStatus, Meanwhile, Missed, MissedCall},
+    state::{CustomerState, Draft, GrantStatus, Meanwhile, Missed, MissedCall, Since},
 };
 
 impl CustomerState {
@@ -95,7 +95,7 @@ impl CustomerState {
         };
         let period = self.period.as_ref().filter(|period| period.number == number).ok_or(nothing.clone())?;
         let cycle = self.cycle.clone().ok_or(nothing)?;
-        let since = cycle.start.max(self.fresh_since.unwrap_or(cycle.start));
+        let since = Since { start: cycle.start, number: self.fresh_from };
         let cycle = CycleAt { given: self.given_since(since), held: Vec::new(), cycle, since };
         Ok(NextPeriod { period: period.clone(), reason: *reason, cycle, allowance: *allowance })
     }
