@@ -63,6 +63,7 @@ struct Shadows {
 
 impl Decider<'_> {
     pub(crate) fn charge(&self, state: &CustomerState, usage: Usage, at: Timestamp) -> Result<Draft, Stop> {
+        state.require_open()?;
         let terms = self.terms_for(state, &usage, at)?;
         let question = Question { state, usage, intent: Intent::Charge, at };
         self.answer(&question, &terms, &|usage, _, decision| state.charge(at, usage, decision))
@@ -75,6 +76,7 @@ impl Decider<'_> {
         at: Timestamp,
         expires_at: Timestamp,
     ) -> Result<Draft, Stop> {
+        state.require_open()?;
         let terms = self.terms_for(state, &usage, at)?;
         let question = Question { state, usage, intent: Intent::Reserve, at };
         self.answer(&question, &terms, &|usage, reduced_from, decision| {

@@ -35,7 +35,10 @@ impl CustomerState {
                 }
                 self.refresh_ends();
             }
-            Event::Closed {} => self.closed = true,
+            Event::Closed {} => {
+                self.closed = true;
+                self.refresh_ends();
+            }
             Event::TermsBound(terms) => self.terms.push(terms.clone()),
             Event::TermsEnded { id, ends_at } => {
                 if let Some(terms) = self.terms.iter_mut().find(|terms| terms.key.id == *id) {
