@@ -18,7 +18,8 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// Grants of which nothing is left are forgotten when a period ends, and whenever there are more than this.
+/// Grants of which nothing is left are forgotten when a period ends; and, where there are more than this, at once: of live ones
+/// only when that many of them are used up, since balances show them until the period ends.
 const MOST_EXHAUSTED: usize = 256;
 
 impl CustomerState {
@@ -273,6 +274,8 @@ impl CustomerState {
     fn forget_grants(&mut self, entry: &Entry) {
         let ends_period = matches!(entry.event, Event::PeriodClosed(_));
         let crowded = self.grants.len() > MOST_EXHAUSTED;
+        let live = || self.grants.iter().filter(|state| state.status == GrantStatus::Live);
+        let used_up = crowded && live().filter(|state| state.is_exhausted()).count() > MOST_EXHAUSTED;
         if !ends_period && !crowded && !matches!(entry.event, Event::GrantsExpired { .. }) {
             return;
         }
@@ -291,7 +294,7 @@ impl CustomerState {
             needed
                 || match state.status {
                     // One that still takes credits that come back is not at its end.
-                    GrantStatus::Live => state.incoming.is_some() || (!ends_period && !crowded),
+                    GrantStatus::Live => state.incoming.is_some() || (!ends_period && !used_up),
                     GrantStatus::Expired if state.expired.is_positive() => {
                         state.ended_at.is_none_or(|end| end >= oldest)
                     }

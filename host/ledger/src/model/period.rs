@@ -151,6 +151,13 @@ impl Schedule {
         self.boundary(self.index_after(at)?.checked_sub(1)?).filter(|boundary| *boundary <= at)
     }
 
+    /// How many boundaries lie after `from` and not after `to`.
+    #[must_use]
+    pub fn boundaries_between(&self, from: Timestamp, to: Timestamp) -> u32 {
+        let (Some(first), Some(last)) = (self.index_after(from), self.index_after(to)) else { return 0 };
+        u32::try_from(last.saturating_sub(first).max(0)).unwrap_or(u32::MAX)
+    }
+
     /// The smallest n with `boundary(n) > at`.
     fn index_after(&self, at: Timestamp) -> Option<i64> {
         let elapsed_seconds = at.0.checked_sub(self.anchor.0)?.div_euclid(Timestamp::SECOND);

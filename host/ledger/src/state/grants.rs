@@ -138,10 +138,6 @@ impl CustomerState {
         let Some(end) = period.end.filter(|end| at >= *end) else { return period.number };
         let schedule = self.profile.as_ref().and_then(crate::model::customer::Profile::schedule);
         let Some(schedule) = schedule else { return period.number };
-        // Few boundaries lie between: a grant that becomes usable in a thousand periods counts as one that does so in the last.
-        let ahead = (0..1_000)
-            .take_while(|n| schedule.nth_after(end, *n).is_some_and(|boundary| boundary <= at))
-            .count();
-        period.number.saturating_add(1).saturating_add(u32::try_from(ahead).unwrap_or(0))
+        period.number.saturating_add(1).saturating_add(schedule.boundaries_between(end, at))
     }
 }
