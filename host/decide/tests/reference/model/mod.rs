@@ -10,7 +10,7 @@ use crate::{
     },
     calendar::{self, Schedule},
     commands::{Advance, Change, Command, GrantSpec},
-    settings::{Amount, CounterSpec, DAY, PlanSpec, SettleFrom, Settings, Unit, Window},
+    settings::{Amount, CounterSpec, DAY, PlanSpec, SettleFrom, Settings, Unit},
 };
 use std::{collections::BTreeMap, rc::Rc};
 
@@ -96,6 +96,8 @@ pub struct Period {
     pub whole: BTreeMap<String, Amount>,
     /// What allowances gave that are no longer kept.
     pub gave: BTreeMap<String, Amount>,
+    /// Whether it no longer counts in any cycle.
+    pub closed_for_good: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -562,14 +564,6 @@ impl Model {
                 *past.gave.entry(grant.credit).or_default() += gave;
             }
         }
-        let day = |at: i64| at.div_euclid(DAY);
-        let oldest_period = self.past.iter().find(|past| past.end >= Some(oldest)).map_or(self.periods, |p| p.number);
-        self.counters.retain(|(spec, window, _), _| match spec.window {
-            Window::Period => *window >= i64::from(oldest_period),
-            Window::Day => *window >= day(oldest),
-            Window::Hours(_) => *window >= day(oldest) * 24,
-            Window::Month | Window::Lifetime => true,
-        });
     }
 
     // What can be seen.

@@ -1,6 +1,6 @@
 //! Periods in the model: what is due, how a period ends and begins, and what allowances gave in a cycle.
 
-use super::{Cycle, Grant, Model, Period, Profile, Roll, gave, plain};
+use super::{Cycle, Grant, LATE, Model, Period, Profile, Roll, gave, plain};
 use crate::{
     answer::{Answer, Id, Status},
     calendar,
@@ -177,6 +177,12 @@ impl Model {
         self.period = None;
         self.entries += 1;
         self.forget();
+        // What ended before the late window and before the running cycle is forgotten, even if a plan with longer periods is
+        // taken later, whose cycle would have held it.
+        let cycle = self.cycle.as_ref().map_or(at, |cycle| cycle.start);
+        for past in &mut self.past {
+            past.closed_for_good |= past.end < Some(at - LATE) && past.start < cycle;
+        }
     }
 
     fn spend(&mut self, id: Id, amount: Amount) {
@@ -333,8 +339,14 @@ impl Model {
         if reason == "early" {
             self.fresh_from = number;
         }
-        self.period =
-            Some(Period { number, start: at, end, whole: BTreeMap::new(), gave: BTreeMap::new() });
+        self.period = Some(Period {
+            number,
+            start: at,
+            end,
+            whole: BTreeMap::new(),
+            gave: BTreeMap::new(),
+            closed_for_good: false,
+        });
         let settings = self.terms_at(self.plan(), at).as_deref().cloned().unwrap_or_default();
         let owed = self.owed(settings.settle_open);
         self.issue(&settings, &cycle, asked);
@@ -350,7 +362,9 @@ impl Model {
         let counted: Vec<u32> = self
             .past
             .iter()
-            .filter(|past| past.start >= cycle.start && past.number >= self.fresh_from)
+            .filter(|past| {
+                past.start >= cycle.start && past.number >= self.fresh_from && !past.closed_for_good
+            })
             .map(|past| past.number)
             .collect();
         // By credit type: what the cycle's allowances gave so far, and what of that could still come back.
@@ -476,7 +490,7 @@ fn share_of_money(paid: Amount, part: Amount, whole: Amount) -> Amount {
     if part >= whole {
         return paid;
     }
-    let (scaled, unit) = (paid * (part / 1_000_000), (whole / 1_000_000).max(1) * cent);
+    let (scaled, unit) = (paid * part, whole * cent);
     let (cents, rest) = (scaled / unit, scaled % unit);
     let up = rest * 2 > unit || (rest * 2 == unit && cents % 2 == 1);
     (cents + i128::from(up)) * cent
