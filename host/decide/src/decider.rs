@@ -205,8 +205,7 @@ impl Decider<'_> {
         at: Timestamp,
     ) -> Result<Arc<Terms>, Stop> {
         let time = state.time_of(usage).min(at);
-        let plan = state.period_at(time).map_or_else(|| state.plan(), |found| found.plan);
-        self.terms_at(state, plan, time)
+        self.terms_at(state, state.plan_at(time), time)
             .or_else(|| self.terms_at(state, state.plan(), at))
             .ok_or_else(|| DecideError::NoTermsInForce.into())
     }

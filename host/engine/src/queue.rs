@@ -146,8 +146,8 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proviso_ledger::state::Origin;
     use crate::command::Command;
+    use proviso_ledger::state::Origin;
 
     fn job(customer: &str) -> Job {
         let request = Request {

@@ -186,8 +186,10 @@ async fn a_commit_is_rated_by_the_terms_of_its_reservation() {
     let reserved = host.entry("acme", reserve(10_000, 900), Some("r")).await.unwrap();
     host.put_plan(settings("0.1", "1000")).await;
     let id = ReservationId { entry: reserved.entry.seq, index: 0 };
-    let actual =
-        ActualUsage { quantities: vec![("input_tokens".into(), Quantity::from_whole(4_000))], attributes: None };
+    let actual = ActualUsage {
+        quantities: vec![("input_tokens".into(), Quantity::from_whole(4_000))],
+        attributes: None,
+    };
     let committed =
         host.entry("acme", Command::Commit(id, Box::new(actual.clone())), Some("c")).await.unwrap();
     assert_eq!(summary(&committed.entry), "committed 4");

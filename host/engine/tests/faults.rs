@@ -18,7 +18,13 @@ use proviso_engine::{
     Clock, Engine, EngineError, Options,
     command::{Command, Reply, Request},
 };
-use proviso_ledger::{journal::Event, model::{ids::{CustomerId, Digest, Seq}, time::Timestamp}};
+use proviso_ledger::{
+    journal::Event,
+    model::{
+        ids::{CustomerId, Digest, Seq},
+        time::Timestamp,
+    },
+};
 use proviso_store::{
     Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash, LoadedCustomer, Store, StoreError,
     StoredAnswer, StoredEntry, StoredSnapshot,
@@ -167,8 +173,11 @@ const CUSTOMERS: u64 = 5;
 async fn insist(engine: &Engine, customer: &str, command: &Command, name: &str) -> Seq {
     let idempotency = Some((name.parse().unwrap(), Digest::of(name.as_bytes())));
     loop {
-        let request =
-            Request { customer: key(customer), command: command.clone(), origin: Origin { idempotency: idempotency.clone(), by: None } };
+        let request = Request {
+            customer: key(customer),
+            command: command.clone(),
+            origin: Origin { idempotency: idempotency.clone(), by: None },
+        };
         match engine.execute(request).await {
             Ok(Reply::Entry(outcome)) => return outcome.entry.seq,
             Err(EngineError::Store(_) | EngineError::Contention | EngineError::Overloaded) => {}

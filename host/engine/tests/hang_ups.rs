@@ -12,8 +12,8 @@
 
 mod support;
 
-use proviso_engine::{EngineError, GroupBy, NewApiKey, PlanChange, catalog::Catalog, command::Command};
 use proviso_decide::catalog::Plans as _;
+use proviso_engine::{EngineError, GroupBy, NewApiKey, PlanChange, catalog::Catalog, command::Command};
 use proviso_ledger::model::{ids::Digest, terms::Owner};
 use std::{sync::Arc, time::Duration};
 use support::{Host, STANDARD, charge, grant, hang_up_after, input, key, reserve, settings};

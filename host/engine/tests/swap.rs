@@ -11,8 +11,8 @@
 
 mod support;
 
-use proviso_engine::{Clock, Engine, Options, command::Command};
 use proviso_decide::catalog::Plans as _;
+use proviso_engine::{Clock, Engine, Options, command::Command};
 use proviso_ledger::{
     journal::Event,
     model::{

@@ -41,6 +41,23 @@ pub struct PastZone {
     pub zone: Zone,
 }
 
+/// From which period on what allowances gave counts: those that began at `start` or later, but for those before `number`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Since {
+    /// The cycle's start.
+    pub start: Timestamp,
+    /// The first period of the cycle that was last begun on request.
+    pub number: u32,
+}
+
+impl Since {
+    /// Whether a period counts.
+    #[must_use]
+    pub fn counts(self, period: &Period) -> bool {
+        period.start >= self.start && period.number >= self.number
+    }
+}
+
 /// An end or a beginning of a period that a fault left undone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Missed {
@@ -113,11 +130,17 @@ impl CustomerState {
         self.zones.iter().find(|past| at < past.until).map_or_else(|| self.zone(), |past| past.zone.clone())
     }
 
-    /// What plan allowances gave in the periods that began at `since` or later.
+    /// The plan that the customer was on at an instant; none when it was on none, or before it existed.
     #[must_use]
-    pub fn given_since(&self, since: Timestamp) -> Vec<(CreditType, Credits)> {
+    pub fn plan_at(&self, at: Timestamp) -> Option<&Key> {
+        self.period_at(at).filter(|found| found.period.start <= at).and_then(|found| found.plan)
+    }
+
+    /// What plan allowances gave in the periods that count.
+    #[must_use]
+    pub fn given_since(&self, since: Since) -> Vec<(CreditType, Credits)> {
         let mut sums: Vec<Given> = Vec::new();
-        let periods = self.past.iter().filter(|past| past.period.start >= since);
+        let periods = self.past.iter().filter(|past| since.counts(&past.period));
         for given in periods.flat_map(|past| &past.given) {
             add_given(&mut sums, &given.credit, given.amount);
         }

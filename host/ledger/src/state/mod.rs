@@ -8,7 +8,7 @@ pub(crate) mod moves;
 
 pub use counters::Counters;
 pub use grants::{GrantState, GrantStatus, Incoming, Onward};
-pub use history::{Meanwhile, Missed, MissedCall, PastPeriod, PastZone, PeriodAt};
+pub use history::{Meanwhile, Missed, MissedCall, PastPeriod, PastZone, PeriodAt, Since};
 
 use crate::{
     journal::{self, ChainHash, Count, Cycle, Event, Given, Period},
@@ -101,8 +101,8 @@ pub struct CustomerState {
     pub periods: u32,
     /// The cycle of the last period that began.
     pub cycle: Option<Cycle>,
-    /// When a new cycle was last begun on request: what was given before does not count.
-    pub fresh_since: Option<Timestamp>,
+    /// The first period of the cycle that was last begun on request: what was given before does not count.
+    pub fresh_from: u32,
     /// The whole plan allowances of the running period, before what was given in the cycle was taken off.
     pub whole: Vec<Given>,
     /// Periods that late usage, an open reservation or a cycle may still need, oldest first.
@@ -172,7 +172,7 @@ impl CustomerState {
             period: None,
             periods: 0,
             cycle: None,
-            fresh_since: None,
+            fresh_from: 0,
             whole: Vec::new(),
             past: Vec::new(),
             zones: Vec::new(),
