@@ -139,3 +139,39 @@ macro_rules! counted {
 }
 counted!(Credits);
 counted!(Quantity);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{credits, usage};
+
+    #[test]
+    fn declarations_read_as_the_interface_has_them() {
+        for (counter, measure, scope, window) in [
+            (Counter::cost("c", Window::Period), "cost", "customer", "period"),
+            (Counter::cost("c", Window::Hours(24)).for_each(Scope::Entity), "cost", "entity", "hours:24"),
+            (
+                Counter::quantity("c", "tokens", Window::Month).for_each(Scope::Attribute("model")),
+                "quantity:tokens",
+                "attribute:model",
+                "month",
+            ),
+            (Counter::quantity("c", "n", Window::Lifetime), "quantity:n", "customer", "lifetime"),
+            (Counter::cost("c", Window::Day).for_each(Scope::Customer), "cost", "customer", "day"),
+        ] {
+            let read = (counter.measure.as_str(), counter.scope.as_str(), counter.window.as_str());
+            assert_eq!(read, (measure, scope, window));
+        }
+    }
+
+    #[test]
+    fn only_reservations_are_priced_behind_what_is_held() {
+        let counted = Counted::new(credits("10"), credits("5"));
+        for (purpose, before) in
+            [(Purpose::Charge, "10"), (Purpose::Reserve, "15"), (Purpose::Commit, "10")]
+        {
+            assert_eq!(counted.before(&usage("chat").purpose(purpose).build()), credits(before), "{purpose:?}");
+        }
+        assert_eq!(Counted::new(Credits::LARGEST, Credits::LARGEST).total(), Credits::LARGEST.repeated(2).unwrap());
+    }
+}

@@ -181,3 +181,28 @@ impl From<OutOfRange> for Refusal {
         Self::invalid("amount_out_of_range", "the cost is too large to be counted")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{credits, quantity};
+
+    #[test]
+    fn a_rating_is_the_sum_of_its_lines_or_out_of_range() {
+        let line = |amount: &str, price: &str| {
+            Line::priced("n", quantity(amount), price.parse().unwrap(), Rounding::Up)
+        };
+        let rating = Rating::of([line("1000", "0.0000003").unwrap(), Line::fixed("fee", credits("1"))]).unwrap();
+        assert_eq!(rating.cost, credits("1.0003"));
+        for (amount, price) in [
+            ("1000000000000000", "0"),
+            ("0", "1000000000000000"),
+            ("999999999999999", "2"),
+        ] {
+            assert_eq!(line(amount, price), Err(OutOfRange), "{amount} x {price}");
+        }
+        let most = Line::fixed("most", Credits::LARGEST);
+        assert_eq!(Rating::of([most.clone(), most]), Err(OutOfRange));
+        assert_eq!(Refusal::from(OutOfRange).kind, RefusalKind::Invalid);
+    }
+}

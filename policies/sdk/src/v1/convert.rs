@@ -412,3 +412,151 @@ impl From<OpenOutcome> for wit::OpenOutcome {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        calendar::Expiry,
+        testing::{context, credits, moment, usage},
+        usage::{Attribute, Entity},
+    };
+    use alloc::{format, vec};
+    use core::fmt::Debug;
+
+    fn decimal(text: &str) -> wit::Decimal {
+        text.parse::<Decimal>().unwrap().into()
+    }
+
+    #[test]
+    fn decimals_cross_as_whole_units_and_a_part() {
+        for (text, whole, part) in [
+            ("0", 0, 0),
+            ("12.5", 12, 500_000_000_000),
+            ("-0.000000000001", 0, -1),
+            ("-12.5", -12, -500_000_000_000),
+            ("999999999999999.999999999999", 999_999_999_999_999, 999_999_999_999),
+            ("9223372036854775807.999999999999", i64::MAX, 999_999_999_999),
+        ] {
+            let crossed = decimal(text);
+            assert_eq!((crossed.whole, crossed.part), (whole, part), "{text}");
+            assert_eq!(Decimal::from(crossed), text.parse().unwrap());
+        }
+        let beyond = wit::Decimal::from(Decimal::MAX);
+        assert_eq!((beyond.whole, beyond.part), (i64::MAX, 999_999_999_999));
+    }
+
+    fn all_names<T: Named + Debug>() {
+        for (text, value) in T::NAMES {
+            assert_eq!((from_name::<T>(text), name(*value).as_str()), (*value, *text));
+        }
+        assert_eq!(Some(from_name::<T>("of a later version")), T::NAMES.first().map(|(_, value)| *value));
+    }
+
+    #[test]
+    fn a_name_that_is_not_known_counts_as_the_first() {
+        all_names::<Purpose>();
+        all_names::<Category>();
+        all_names::<CloseReason>();
+        all_names::<OpenReason>();
+        all_names::<Allowance>();
+        all_names::<RefusalKind>();
+        all_names::<FeeMethod>();
+        all_names::<SettlementMethod>();
+        all_names::<SettleOverageFrom>();
+    }
+
+    #[test]
+    fn what_the_host_hands_in_arrives() {
+        let late = usage("chat").quantity("tokens", "1.5").entity("ann").entity("sales").late();
+        let late = late.purpose(Purpose::Commit).build();
+        let entity = |id: &str| Entity { id: id.to_owned(), attributes: vec![] };
+        let handed_in = wit::Usage {
+            feature: "chat".to_owned(),
+            quantities: vec![wit::Quantity { name: "tokens".to_owned(), amount: decimal("1.5") }],
+            attributes: vec![],
+            entities: vec![entity("ann"), entity("sales")],
+            occurred_at: moment("2026-01-01T00:00:00Z"),
+            purpose: "commit".to_owned(),
+            period: late.period,
+            late: true,
+        };
+        assert_eq!(Usage::from(handed_in), late);
+
+        let known = context("2026-01-10T00:00:00Z").grant("g1", Category::TopUp, "10", "3");
+        let known = known.but(|grant| grant.held = credits("2")).counter_with_held("7", "0.5").build();
+        let balance = |text: &str| decimal(text);
+        let handed_in = wit::Context {
+            customer: known.customer.clone(),
+            now: known.now,
+            period: known.period,
+            terms_effective_at: known.terms_effective_at,
+            contract: None,
+            time_zone: "UTC".to_owned(),
+            balances: vec![wit::Balance {
+                credit: "credits".to_owned(),
+                granted: balance("10"),
+                used: balance("7"),
+                reserved: balance("0"),
+                available: balance("3"),
+                restricted: balance("0"),
+                overage: balance("0"),
+                held_overage: balance("0"),
+            }],
+            grants: vec![wit::Grant {
+                id: "g1".to_owned(),
+                credit: "credits".to_owned(),
+                category: "top_up".to_owned(),
+                priority: 0,
+                amount: decimal("10"),
+                remaining: decimal("3"),
+                held: decimal("2"),
+                effective_at: known.period.start.at,
+                expires: Expiry::NEVER,
+                features: vec![],
+                cost_basis: None,
+            }],
+            counters: vec![wit::Counted { used: decimal("7"), held: decimal("0.5") }],
+        };
+        let context = Context::from(handed_in);
+        assert_eq!(context, known);
+        let counted = context.cost_counter(0);
+        assert_eq!((counted.used(), counted.total()), (credits("7"), credits("7.5")));
+    }
+
+    #[test]
+    fn what_the_policy_answers_leaves_as_it_is() {
+        let rating = Rating::of([Line::fixed("a", credits("2"))]).unwrap().in_credit("images");
+        let there: wit::Rating = rating.clone().into();
+        assert_eq!(Rating::from(there), rating);
+
+        let suggestion = Suggestion::new("smaller").quantity("n", Quantity::ONE).attribute("model", "small");
+        let refusal = Refusal::invalid("code", "detail").retry_at(5).suggest(suggestion);
+        let there: wit::Refusal = refusal.into();
+        assert_eq!((there.kind.as_str(), there.code.as_str(), there.retry_at), ("invalid", "code", Some(5)));
+        let [suggestion] = there.suggestions.as_slice() else { panic!("{there:?}") };
+        assert_eq!(suggestion.attributes, [Attribute { name: "model".to_owned(), value: "small".to_owned() }]);
+        assert_eq!(format!("{:?}", suggestion.quantities[0].amount), format!("{:?}", decimal("1")));
+
+        let price: Money = Money::new("9.9".parse().unwrap(), "EUR".parse().unwrap()).unwrap();
+        let there: wit::Money = price.into();
+        assert_eq!(there.currency, "EUR");
+        assert_eq!(Money::from(there), price);
+
+        let closed = CloseOutcome {
+            roll_over: vec![Rollover::new("g1", credits("5")).held(Decimal::ONE, credits("2"))],
+            fees: vec![Fee::invoiced("true-up", credits("3"))],
+            settle: vec![Settlement::waive("credits"), Settlement::deduct("credits").up_to(credits("1"))],
+            ..CloseOutcome::default()
+        };
+        let there: wit::CloseOutcome = closed.into();
+        assert_eq!(Decimal::from(there.roll_over[0].held_share), Decimal::ONE);
+        assert_eq!(there.fees[0].method, "invoiced");
+        let settled = there.settle.iter().map(|settled| (settled.method.as_str(), settled.amount.is_some()));
+        assert_eq!(Vec::from_iter(settled), [("waive", false), ("deduct", true)]);
+
+        let issued: wit::NewGrant = NewGrant::new(Category::Plan, credits("5")).into();
+        assert_eq!((issued.category.as_str(), issued.allowance.as_str()), ("plan", "carry"));
+        assert_eq!(issued.expires, Expiry::with_its_period());
+    }
+}
