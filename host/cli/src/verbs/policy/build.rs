@@ -1,5 +1,5 @@
-//! `proviso policy build`: the folder of a policy crate in, a component in a file out. What a server would refuse by its
-//! size, shape or interface is refused here.
+//! `proviso policy build`: makes a component from the folder of a policy crate. What a server would refuse by its size, shape or
+//! interface is refused here.
 
 use super::source;
 use crate::{
