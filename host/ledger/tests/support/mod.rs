@@ -11,7 +11,7 @@ use proviso_ledger::{
     time::Timestamp,
 };
 
-pub fn key(text: &str) -> Key {
+pub fn key<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
     text.parse().unwrap()
 }
 
