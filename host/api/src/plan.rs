@@ -97,7 +97,8 @@ impl<'de> Deserialize<'de> for Interval {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Interval, A::Error> {
-                let IntervalUnits { unit, count } = IntervalUnits::deserialize(MapAccessDeserializer::new(map))?;
+                let IntervalUnits { unit, count } =
+                    IntervalUnits::deserialize(MapAccessDeserializer::new(map))?;
                 if (1..=MAX_UNITS).contains(&count) {
                     Ok(Interval(LedgerInterval { unit, count }))
                 } else {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
-        ObjectBuilder, RefOr, Schema,
+        KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat,
         schema::{AdditionalProperties, Type},
     },
 };
@@ -21,7 +21,7 @@ macro_rules! texts {
                     .schema_type(Type::String)
                     .description(Some(concat!($($doc, " "),*).trim()))
                     $(.pattern(Some($pattern)))?
-                    $(.format(Some(utoipa::openapi::SchemaFormat::KnownFormat(utoipa::openapi::KnownFormat::$format))))?
+                    $(.format(Some(SchemaFormat::KnownFormat(KnownFormat::$format))))?
                     .examples([$example])
                     .into()
             }
@@ -82,7 +82,10 @@ pub enum Quantity {}
 
 impl PartialSchema for Quantity {
     fn schema() -> RefOr<Schema> {
-        let whole = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0));
+        let whole = ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
+            .minimum(Some(0));
         utoipa::openapi::OneOfBuilder::new()
             .item(whole)
             .item(Amount::schema())
@@ -104,7 +107,11 @@ impl PartialSchema for Attribute {
     fn schema() -> RefOr<Schema> {
         utoipa::openapi::OneOfBuilder::new()
             .item(ObjectBuilder::new().schema_type(Type::String).max_length(Some(512)))
-            .item(ObjectBuilder::new().schema_type(Type::Integer))
+            .item(
+                ObjectBuilder::new()
+                    .schema_type(Type::Integer)
+                    .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64))),
+            )
             .item(ObjectBuilder::new().schema_type(Type::Boolean))
             .into()
     }

@@ -134,8 +134,16 @@ mod tests {
         let text = r#"{"feature":"openai/gpt-4o","quantities":{"a":"1.5","b":"2"},"attributes":{"m":"x"},"entity":"Zoë"}"#;
         let usage: Usage = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&usage).unwrap(), text);
-        for unknown in [r#"{"feature":"f","quantities":{},"ttl":1}"#, r#"{"feature":"f","quantities":{},"customer":"c"}"#] {
-            assert!(serde_json::from_str::<ExpectedUsage>(unknown).unwrap_err().to_string().contains("unknown field"));
+        for unknown in [
+            r#"{"feature":"f","quantities":{},"ttl":1}"#,
+            r#"{"feature":"f","quantities":{},"customer":"c"}"#,
+        ] {
+            assert!(
+                serde_json::from_str::<ExpectedUsage>(unknown)
+                    .unwrap_err()
+                    .to_string()
+                    .contains("unknown field")
+            );
         }
     }
 }

@@ -21,11 +21,7 @@ use proviso_ledger::{
 pub type Field<T> = Option<Option<T>>;
 
 /// The field after a change.
-pub(crate) fn changed<T: Clone>(
-    change: &Field<T>,
-    before: Option<&T>,
-    cleared: impl FnOnce() -> T,
-) -> T {
+pub(crate) fn changed<T: Clone>(change: &Field<T>, before: Option<&T>, cleared: impl FnOnce() -> T) -> T {
     match (change, before) {
         (Some(Some(value)), _) => value.clone(),
         (None, Some(before)) => before.clone(),
@@ -104,10 +100,15 @@ pub struct OverrideChange {
 
 impl OverrideChange {
     /// The override after the change; `None` when it is in force already.
-    pub(crate) fn apply(&self, state: &CustomerState, at: Timestamp) -> Result<Option<Override>, EngineError> {
+    pub(crate) fn apply(
+        &self,
+        state: &CustomerState,
+        at: Timestamp,
+    ) -> Result<Option<Override>, EngineError> {
         let before = standing_override(state, &self.feature, at);
         self.expected.check(|| before.map(Tag::of).transpose())?;
-        let entitlement = self.entitlement.clone().or_else(|| before.map(|before| before.entitlement.clone()));
+        let entitlement =
+            self.entitlement.clone().or_else(|| before.map(|before| before.entitlement.clone()));
         let started = before.filter(|before| before.starts_at <= at).map_or(at, |before| before.starts_at);
         let after = Override {
             feature: self.feature.clone(),
@@ -151,7 +152,11 @@ pub fn plan_tag(catalog: &Catalog, plan: &Plan, now: Timestamp) -> Result<Tag, E
 
 /// Whether a command finds in force already what it asks for, so that nothing is to be written. Its expectations are checked
 /// here as well.
-pub(crate) fn is_in_force(state: &CustomerState, command: &Command, at: Timestamp) -> Result<bool, EngineError> {
+pub(crate) fn is_in_force(
+    state: &CustomerState,
+    command: &Command,
+    at: Timestamp,
+) -> Result<bool, EngineError> {
     match command {
         Command::Close(expected) => {
             expected.check(|| customer_tag(state))?;

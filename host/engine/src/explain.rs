@@ -59,9 +59,8 @@ impl Engine {
             }
             // The same for grants of which nothing is left.
             (Asked::Void(id), EngineError::Rejected(Rejection::GrantNotFound(_))) => {
-                let made = |entry: &Entry| {
-                    entry.transfers.iter().any(|transfer| transfer.to == Book::Grant(id))
-                };
+                let made =
+                    |entry: &Entry| entry.transfers.iter().any(|transfer| transfer.to == Book::Grant(id));
                 let rejection = if self.has_entry(customer, id.entry, made).await? {
                     Rejection::GrantClosed(id)
                 } else {

@@ -139,9 +139,8 @@ impl CustomerState {
             }
             Event::OverrideSet(exception) => {
                 // One that starts at the same instant is the older version of this one.
-                self.overrides.retain(|one| {
-                    one.feature != exception.feature || one.starts_at != exception.starts_at
-                });
+                self.overrides
+                    .retain(|one| one.feature != exception.feature || one.starts_at != exception.starts_at);
                 self.overrides.push(exception.clone());
             }
             Event::OverrideRemoved { feature } => self.overrides.retain(|one| &one.feature != feature),

@@ -282,7 +282,8 @@ mod tests {
     #[test]
     fn keys_and_digests_are_checked() {
         let longest = "é".repeat(128);
-        for key in ["a.b:c-d_E9", "ann@example.com", "auth0|5f7c", "openai/gpt-4o", "Zoë", "100 %", &longest] {
+        for key in ["a.b:c-d_E9", "ann@example.com", "auth0|5f7c", "openai/gpt-4o", "Zoë", "100 %", &longest]
+        {
             assert_eq!(key.parse::<Key>().unwrap().as_str(), key);
         }
         for bad in ["", " a", "a\u{a0}", "a\nb", "\u{0}", "\u{85}", &format!("{longest}x")] {

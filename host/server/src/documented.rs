@@ -25,14 +25,8 @@ pub const OPERATOR: &[ProblemCode] = &[KeyIsNarrowed];
 /// Of a path that names a customer.
 pub const CUSTOMER: &[ProblemCode] = &[InvalidPath, CustomerNotFound];
 /// Of a JSON body.
-pub const BODY: &[ProblemCode] = &[
-    MalformedJson,
-    InvalidRequest,
-    UnsupportedMediaType,
-    BodyTooLarge,
-    BodyIncomplete,
-    BodyTimeout,
-];
+pub const BODY: &[ProblemCode] =
+    &[MalformedJson, InvalidRequest, UnsupportedMediaType, BodyTooLarge, BodyIncomplete, BodyTimeout];
 /// Of a list.
 pub const LIST: &[ProblemCode] = &[InvalidQuery, InvalidCursor];
 /// Of an optional idempotency key.
@@ -45,12 +39,7 @@ pub const LANE: &[ProblemCode] = &[Overloaded, Contention, ShuttingDown];
 /// Of a change of plans, policies or API keys.
 pub const CATALOG: &[ProblemCode] = &[Contention];
 /// Of a usage that is rated.
-pub const RATED: &[ProblemCode] = &[
-    OccurredAtInFuture,
-    OccurredAtTooOld,
-    TotalOutOfRange,
-    TooMany,
-];
+pub const RATED: &[ProblemCode] = &[OccurredAtInFuture, OccurredAtTooOld, TotalOutOfRange, TooMany];
 /// Of a usage that is charged or reserved.
 pub const REFUSED: &[ProblemCode] = &[
     CustomerClosed,
@@ -62,8 +51,8 @@ pub const REFUSED: &[ProblemCode] = &[
     PolicyFault,
 ];
 
-/// Documents an operation's problems as a type that `responses(…)` takes: groups, then codes of its own, then codes of
-/// things that the body names.
+/// Documents an operation's problems as a type that `responses(…)` takes: groups, then its own codes, then those of what
+/// the body names and does not exist.
 macro_rules! problems {
     ($name:ident: $($group:ident)* $(, $code:ident)* $(; named $($named:ident)+)?) => {
         struct $name;
@@ -84,10 +73,7 @@ macro_rules! problems {
 pub(crate) use problems;
 
 /// One response for each status that these codes have.
-pub fn responses(
-    groups: &[&[ProblemCode]],
-    named: &[ProblemCode],
-) -> BTreeMap<String, RefOr<Response>> {
+pub fn responses(groups: &[&[ProblemCode]], named: &[ProblemCode]) -> BTreeMap<String, RefOr<Response>> {
     let mut by_status: BTreeMap<u16, Vec<ProblemCode>> = BTreeMap::new();
     let by_path = groups.iter().copied().flatten().map(|code| (code.status(), *code));
     let by_body = named.iter().map(|code| (ProblemCode::NAMED_BY_BODY, *code));
@@ -97,7 +83,10 @@ pub fn responses(
             codes.push(code);
         }
     }
-    by_status.into_iter().map(|(status, codes)| (status.to_string(), response(status, &codes).into())).collect()
+    by_status
+        .into_iter()
+        .map(|(status, codes)| (status.to_string(), response(status, &codes).into()))
+        .collect()
 }
 
 fn response(status: u16, codes: &[ProblemCode]) -> Response {

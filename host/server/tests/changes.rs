@@ -159,7 +159,11 @@ async fn an_override_keeps_what_a_put_does_not_name() {
     }
     server.put(path, &json!({"ends_at": end})).await.expect(200);
     server.now(end).await;
-    assert_eq!(server.get(path).await.expect(200)["source"], "plan", "an override that ended is not in force");
+    assert_eq!(
+        server.get(path).await.expect(200)["source"],
+        "plan",
+        "an override that ended is not in force"
+    );
 }
 
 #[tokio::test]
@@ -176,7 +180,10 @@ async fn a_policy_keeps_its_description() {
 #[tokio::test]
 async fn a_change_that_was_overtaken_is_refused() {
     let server = Server::with_acme().await;
-    server.put("/v1/customers/acme/entitlements/seats", &json!({"type": "static", "value": 1})).await.expect(200);
+    server
+        .put("/v1/customers/acme/entitlements/seats", &json!({"type": "static", "value": 1}))
+        .await
+        .expect(200);
     let own = json!({"policy": "standard", "settings": settings("0.003", "1")});
     server.post("/v1/customers/acme/terms", &own).await.expect(201);
     let terms = server.get("/v1/customers/acme/terms").await.expect(200)["data"][0]["id"].clone();
@@ -197,7 +204,8 @@ async fn a_change_that_was_overtaken_is_refused() {
         (own_terms.as_str(), "POST", own_end.as_str(), later.clone(), json!({})),
         ("/v1/plans/pro/terms/terms_1", "POST", "/v1/plans/pro/terms/terms_1/end", Value::Null, json!({})),
     ] {
-        let tag = |answer: Answer| answer.header("etag").unwrap_or_else(|| panic!("{read} has no tag")).to_owned();
+        let tag =
+            |answer: Answer| answer.header("etag").unwrap_or_else(|| panic!("{read} has no tag")).to_owned();
         let send = async |tag: Option<&str>, body: &Value, key: &str| {
             let ask = server.ask(method, path).key(&format!("{read} {key}")).json(body);
             if let Some(tag) = tag { ask.header("if-match", tag) } else { ask }.send().await
@@ -220,7 +228,8 @@ async fn a_change_that_was_overtaken_is_refused() {
     create("*").await.refuses(412, "changed_meanwhile");
     create("\"a\"").await.refuses(412, "changed_meanwhile");
     server.get("/v1/customers/new").await.refuses(404, "customer_not_found");
-    let delete = |tag: &'static str| server.ask("DELETE", "/v1/customers/acme").header("if-match", tag).send();
+    let delete =
+        |tag: &'static str| server.ask("DELETE", "/v1/customers/acme").header("if-match", tag).send();
     delete("\"a\"").await.refuses(412, "changed_meanwhile");
     delete("*").await.expect(200);
 }

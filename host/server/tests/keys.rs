@@ -7,16 +7,8 @@ mod support;
 use serde_json::{Value, json};
 use support::{Server, usage};
 
-const KEYS: [&str; 8] = [
-    "ann@example.com",
-    "auth0|5f7c",
-    "openai/gpt-4o",
-    "Zoë",
-    "100%",
-    "a%2Fb",
-    "two words ? # & +",
-    "../x",
-];
+const KEYS: [&str; 8] =
+    ["ann@example.com", "auth0|5f7c", "openai/gpt-4o", "Zoë", "100%", "a%2Fb", "two words ? # & +", "../x"];
 
 fn encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
@@ -37,7 +29,10 @@ async fn customers_features_and_entities_have_keys_of_any_text() {
         let mut body = usage(1_000);
         body["entity"] = json!(key);
         let charge = server.post(&format!("{path}/charges"), &body).await.expect(201);
-        assert_eq!((&charge["customer"], &charge["entity"], &charge["cost"]), (&json!(key), &json!(key), &json!("1")));
+        assert_eq!(
+            (&charge["customer"], &charge["entity"], &charge["cost"]),
+            (&json!(key), &json!(key), &json!("1"))
+        );
         body["feature"] = json!(key);
         let refused = server.post(&format!("{path}/charges"), &body).await.refuses(402, "feature_not_rated");
         assert_eq!(refused["instance"], format!("{path}/charges"));
@@ -77,7 +72,9 @@ async fn a_repeat_may_encode_its_path_differently() {
     }
     ask("a%2Fb", "charges", &usage(2)).await.refuses(422, "idempotency_key_reused");
     ask("a%2Fb", "reservations", &usage(1)).await.refuses(422, "idempotency_key_reused");
-    ask("a%2Fb", "adjustments", &json!({"amount": "1", "reason": "r"})).await.refuses(422, "idempotency_key_reused");
+    ask("a%2Fb", "adjustments", &json!({"amount": "1", "reason": "r"}))
+        .await
+        .refuses(422, "idempotency_key_reused");
     assert_eq!(ask("acme", "charges", &usage(1)).await.status, 201, "keys are the customer's own");
 }
 

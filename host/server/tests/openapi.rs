@@ -53,7 +53,8 @@ async fn the_document_is_whole() {
                 assert!(response["description"].is_string(), "{name} {status}");
                 if status.starts_with(['4', '5']) {
                     let content = &response["content"]["application/problem+json"];
-                    let examples = content["examples"].as_object().unwrap_or_else(|| panic!("{name} {status}"));
+                    let examples =
+                        content["examples"].as_object().unwrap_or_else(|| panic!("{name} {status}"));
                     assert!(!examples.is_empty(), "{name} {status}");
                     for (code, example) in examples {
                         let place = example["$ref"].as_str().unwrap().strip_prefix('#').unwrap();
@@ -212,7 +213,10 @@ async fn types_are_told_to_generators() {
         ("/components/schemas/Charge/properties/entry/format".to_owned(), "int64"),
         ("/components/schemas/PolicyVersion/properties/size_bytes/format".to_owned(), "int64"),
         ("/components/schemas/AnyObject/type".to_owned(), "object"),
-        ("/components/schemas/TermsInput/properties/settings/$ref".to_owned(), "#/components/schemas/AnyObject"),
+        (
+            "/components/schemas/TermsInput/properties/settings/$ref".to_owned(),
+            "#/components/schemas/AnyObject",
+        ),
     ] {
         assert_eq!(document.pointer(&place).and_then(Value::as_str), Some(expected), "{place}");
     }

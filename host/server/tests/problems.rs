@@ -215,7 +215,7 @@ async fn bad_management_is_refused_with_a_pointer() {
         (
             "POST",
             "/v1/customers/acme/grants",
-            json!({"amount": "1", "category": "plan", "features": ["a b"]}),
+            json!({"amount": "1", "category": "plan", "features": ["a\n"]}),
             400,
             "invalid_request",
             "/features/0",

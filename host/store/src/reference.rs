@@ -40,7 +40,9 @@ pub fn decode<R: Columns>(revision: u64, tables: &[Vec<R>; 5]) -> Result<Referen
         plan_terms: all(terms, |row| {
             Ok(PlanTermsRow { plan: name(row, 0)?, number: number(row, 1)?, body: row.text(2)?.to_owned() })
         })?,
-        policies: all(policies, |row| Ok(PolicyRow { policy: name(row, 0)?, body: row.text(1)?.to_owned() }))?,
+        policies: all(policies, |row| {
+            Ok(PolicyRow { policy: name(row, 0)?, body: row.text(1)?.to_owned() })
+        })?,
         policy_versions: all(versions, |row| {
             Ok(PolicyVersionRow {
                 policy: name(row, 0)?,

@@ -19,10 +19,7 @@ const OBJECT: u8 = b'{';
 
 /// A body that is read together with its bytes.
 pub trait Body: Sized + Send {
-    fn read(
-        request: Request,
-        app: &Arc<App>,
-    ) -> impl Future<Output = Result<(Self, Bytes), Problem>> + Send;
+    fn read(request: Request, app: &Arc<App>) -> impl Future<Output = Result<(Self, Bytes), Problem>> + Send;
 }
 
 /// A body that is a JSON object.
@@ -85,10 +82,8 @@ pub fn object<'a, T: Deserialize<'a>>(place: &str, bytes: &'a [u8]) -> Result<T,
     match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
         Some(&OBJECT) => read(place, bytes),
         // A body that is not JSON at all has a problem of its own.
-        _ => Err(parse::<IgnoredAny>(bytes).map_or_else(
-            |problem| problem,
-            |_| Problem::invalid_field(place, "must be a JSON object"),
-        )),
+        _ => Err(parse::<IgnoredAny>(bytes)
+            .map_or_else(|problem| problem, |_| Problem::invalid_field(place, "must be a JSON object"))),
     }
 }
 

@@ -50,7 +50,9 @@ impl Paging {
 
     /// The key of the last item before the page.
     pub fn after<K: std::str::FromStr>(&self) -> Result<Option<K>, Problem> {
-        let Some(cursor) = self.cursor.as_deref().filter(|cursor| !cursor.is_empty()) else { return Ok(None) };
+        let Some(cursor) = self.cursor.as_deref().filter(|cursor| !cursor.is_empty()) else {
+            return Ok(None);
+        };
         let bytes = URL_SAFE_NO_PAD.decode(cursor).ok();
         let key = bytes.and_then(|bytes| String::from_utf8(bytes).ok()?.parse().ok());
         key.map(Some).ok_or_else(Problem::bad_cursor)

@@ -97,11 +97,8 @@ fn fields(error: EngineError, detail: &str) -> Vec<FieldError> {
             .collect(),
         EngineError::PolicyRejected(rejection) => {
             let findings = rejection.0.into_iter();
-            let finding = |pointer, detail, code: &'static str| FieldError {
-                pointer,
-                detail,
-                code: Some(code.into()),
-            };
+            let finding =
+                |pointer, detail, code: &'static str| FieldError { pointer, detail, code: Some(code.into()) };
             findings.map(|found| finding(found.place, found.detail, found.code)).collect()
         }
         EngineError::OccurredInFuture(_) | EngineError::OccurredTooOld(_) => one("/occurred_at"),

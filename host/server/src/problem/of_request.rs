@@ -32,7 +32,7 @@ impl Problem {
         Self::new(C::CustomerNotFound, format!("there is no customer {customer}"))
     }
 
-    /// A part of the path that can't be the id of such a thing.
+    /// A part of the path that can't be an id of this kind.
     pub fn not_found(code: C, what: &str, id: &str) -> Self {
         let id: String = id.chars().take(MAX_ECHO).collect();
         Self::new(code, format!("there is no {what} {id}"))
@@ -65,7 +65,8 @@ impl Problem {
     }
 
     pub fn no_idempotency_key() -> Self {
-        let detail = "send a header Idempotency-Key that is new for each request and the same for its repeats";
+        let detail =
+            "send a header Idempotency-Key that is new for each request and the same for its repeats";
         Self::new(C::IdempotencyKeyRequired, detail)
     }
 

@@ -143,7 +143,8 @@ fn terms_change(body: TermsInput) -> PlanTermsChange {
 
 fn view<'a>(catalog: &'a Catalog, plan: &'a Plan, now: Timestamp) -> PlanView<'a> {
     let terms = catalog.terms_of(Some(&plan.plan));
-    let entitlement = |(feature, entitlement): (&Key, _)| (feature.clone(), EntitlementValue::from(entitlement));
+    let entitlement =
+        |(feature, entitlement): (&Key, _)| (feature.clone(), EntitlementValue::from(entitlement));
     PlanView {
         plan: plan.plan.clone(),
         name: Cow::Borrowed(&plan.name),

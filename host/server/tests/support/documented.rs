@@ -58,7 +58,8 @@ impl Operations {
         if OF_NO_OPERATION.contains(&code) {
             return;
         }
-        let operation = self.find(method, path).unwrap_or_else(|| panic!("{method} {path} is not documented"));
+        let operation =
+            self.find(method, path).unwrap_or_else(|| panic!("{method} {path} is not documented"));
         let codes = operation.codes.get(&u16::try_from(status).unwrap());
         let lists = |code: &str| codes.is_some_and(|codes| codes.contains(code));
         // A policy refuses with codes of its own, and the journal records it.
@@ -86,7 +87,8 @@ fn codes(operation: &Value) -> BTreeMap<u16, BTreeSet<String>> {
     let mut codes = BTreeMap::new();
     for (status, response) in operation["responses"].as_object().unwrap() {
         let examples = response["content"]["application/problem+json"]["examples"].as_object();
-        let listed: BTreeSet<_> = examples.into_iter().flat_map(|examples| examples.keys().cloned()).collect();
+        let listed: BTreeSet<_> =
+            examples.into_iter().flat_map(|examples| examples.keys().cloned()).collect();
         codes.insert(status.parse().unwrap(), listed);
     }
     codes

@@ -151,7 +151,9 @@ impl Ask<'_> {
         let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
         let answer = self.server.answer(request).await;
         assert!(answer.header("x-request-id").is_some_and(|id| !id.is_empty()), "{method} {path}");
-        if answer.header("content-type").is_some_and(|found| found.contains("json")) && path != "/openapi.json" {
+        if answer.header("content-type").is_some_and(|found| found.contains("json"))
+            && path != "/openapi.json"
+        {
             documented::Operations::of(self.server).await.check(&method, &path, &answer);
         }
         answer

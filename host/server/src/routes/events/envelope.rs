@@ -117,12 +117,7 @@ impl<'a> Envelope<'a> {
 
 /// The key tells events apart, the digest whether a repeat has the same content. Both are taken over the meaning of the
 /// event: a relay may write it anew on its way.
-fn idempotency(
-    source: &str,
-    id: &str,
-    customer: &CustomerId,
-    read: &Read,
-) -> Result<Idempotency, Problem> {
+fn idempotency(source: &str, id: &str, customer: &CustomerId, read: &Read) -> Result<Idempotency, Problem> {
     let key = Engine::request_digest(&[source.as_bytes(), id.as_bytes()]).to_string();
     let key = key.parse().map_err(|error| Problem::internal(format!("the key of an event: {error}")))?;
     Ok((key, digest(customer, read)?))

@@ -104,7 +104,8 @@ impl Play {
         // Time moves only between steps, and each step asks for what is due: nothing is left to a sweeper.
         let options = Options { sweep_every: Duration::from_secs(86_400), ..Options::default() };
         let engine = Engine::start(Arc::new(store), runtime, clock.clone(), options).await?;
-        let name = |text: &str| text.parse::<Name>().map_err(|error| EngineError::Internal(error.to_string()));
+        let name =
+            |text: &str| text.parse::<Name>().map_err(|error| EngineError::Internal(error.to_string()));
         let customer: Result<Key, _> = "customer".parse();
         let settings =
             case.settings.as_ref().map_or_else(|| file.settings.clone(), |own| overlay(&file.settings, own));
@@ -187,7 +188,8 @@ impl Play {
             Action::Charge(usage) => Command::Charge(self.usage(usage)),
             Action::Check(usage) => Command::Check(self.usage(usage)),
             Action::Reserve(reserve) => {
-                let seconds = reserve.ttl.map_or(Ok(DEFAULT_TTL_SECONDS), |ttl| u32::try_from(ttl.0.as_secs()));
+                let seconds =
+                    reserve.ttl.map_or(Ok(DEFAULT_TTL_SECONDS), |ttl| u32::try_from(ttl.0.as_secs()));
                 let ttl = Ttl(seconds.map_err(|_| "ttl is too long".to_owned())?);
                 Command::Reserve(self.usage(&reserve.usage()), ttl)
             }
