@@ -6,7 +6,7 @@ use proviso_decide::catalog::Plans;
 use proviso_ledger::model::{
     answers::Manifest,
     entitlement::Entitlement,
-    ids::{CustomerId, Digest, Key},
+    ids::{CustomerId, Digest, Name},
     period::Interval,
     terms::Terms,
     time::Timestamp,
@@ -22,7 +22,7 @@ use std::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Policy {
     /// Its key.
-    pub policy: Key,
+    pub policy: Name,
     /// For people.
     pub description: String,
     /// When it was first put.
@@ -33,7 +33,7 @@ pub struct Policy {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Version {
     /// The policy.
-    pub policy: Key,
+    pub policy: Name,
     /// Counted from 1.
     pub version: u32,
     /// SHA-256 of the module.
@@ -71,7 +71,7 @@ pub enum Scope {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ApiKey {
     /// Its id.
-    pub id: Key,
+    pub id: Name,
     /// For people.
     pub name: String,
     /// What it may do.
@@ -109,13 +109,13 @@ pub struct Catalog {
     /// The revision.
     pub revision: u64,
     /// Plans by key.
-    pub plans: BTreeMap<Key, Arc<Plan>>,
+    pub plans: BTreeMap<Name, Arc<Plan>>,
     /// Terms by plan, in the order they were bound.
-    pub plan_terms: HashMap<Key, Vec<Arc<Terms>>>,
+    pub plan_terms: HashMap<Name, Vec<Arc<Terms>>>,
     /// Policies by key.
-    pub policies: BTreeMap<Key, Arc<Policy>>,
+    pub policies: BTreeMap<Name, Arc<Policy>>,
     /// Versions by policy, in order: version n stands at n - 1.
-    pub versions: HashMap<Key, Vec<Arc<Version>>>,
+    pub versions: HashMap<Name, Vec<Arc<Version>>>,
     /// API keys by the SHA-256 of their secret.
     pub api_keys: HashMap<[u8; 32], Arc<ApiKey>>,
 }
@@ -150,18 +150,18 @@ impl Catalog {
 
     /// A version, deleted or not.
     #[must_use]
-    pub fn version(&self, policy: &Key, version: u32) -> Option<&Arc<Version>> {
+    pub fn version(&self, policy: &Name, version: u32) -> Option<&Arc<Version>> {
         let place = usize::try_from(version).ok()?.checked_sub(1)?;
         self.versions.get(policy)?.get(place)
     }
 }
 
 impl Plans for Catalog {
-    fn plan(&self, plan: &Key) -> Option<&Plan> {
+    fn plan(&self, plan: &Name) -> Option<&Plan> {
         self.plans.get(plan).map(Arc::as_ref)
     }
 
-    fn terms_of(&self, plan: &Key) -> &[Arc<Terms>] {
+    fn terms_of(&self, plan: &Name) -> &[Arc<Terms>] {
         self.plan_terms.get(plan).map_or(&[], Vec::as_slice)
     }
 }
@@ -175,7 +175,7 @@ fn put<T>(list: &mut Vec<T>, number: u64, item: T) {
     }
 }
 
-fn parse<T: DeserializeOwned>(what: &str, key: &Key, body: &str) -> Result<T, StoreError> {
+fn parse<T: DeserializeOwned>(what: &str, key: &Name, body: &str) -> Result<T, StoreError> {
     serde_json::from_str(body)
         .map_err(|error| StoreError::Corrupt { detail: format!("{what} {key} can't be read: {error}") })
 }

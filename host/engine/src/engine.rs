@@ -5,6 +5,7 @@ use crate::{
     clock::Clock,
     dispatcher::Dispatcher,
     error::EngineError,
+    explain::Asked,
     refresh,
     shared::{Options, Shared},
     stats::EngineStats,
@@ -73,7 +74,11 @@ impl Engine {
     /// # Errors
     /// See [`EngineError`]. A refusal of a charge is no error: it is an entry.
     pub async fn execute(&self, request: Request) -> Result<Reply, EngineError> {
-        self.dispatcher.execute(request).await
+        let (customer, asked) = (request.customer.clone(), Asked::from(&request.command));
+        match self.dispatcher.execute(request).await {
+            Ok(reply) => Ok(reply),
+            Err(error) => self.explained(&customer, asked, error).await,
+        }
     }
 
     /// The customer's state now, with all that is due written.
@@ -83,7 +88,7 @@ impl Engine {
     pub async fn state(&self, customer: &CustomerId) -> Result<Arc<CustomerState>, EngineError> {
         let request =
             Request { customer: customer.clone(), command: Command::Read, origin: Origin::default() };
-        match self.execute(request).await? {
+        match self.dispatcher.execute(request).await? {
             Reply::State(state) => Ok(state),
             _ => Err(EngineError::Internal("a read that answers with no state".to_owned())),
         }

@@ -5,7 +5,7 @@ use proviso_ledger::{
     fold::FoldError,
     model::{
         answers::SettingsProblem,
-        ids::{CustomerId, Key},
+        ids::{CustomerId, Name},
     },
     rules::rejection::Rejection,
 };
@@ -20,10 +20,10 @@ pub enum EngineError {
     Decide(#[from] DecideError),
     /// Nobody knows this policy.
     #[error("there is no policy {0}")]
-    PolicyNotFound(Key),
+    PolicyNotFound(Name),
     /// Nobody knows this version, or it was deleted.
     #[error("policy {0} has no version {1}")]
-    VersionNotFound(Key, u32),
+    VersionNotFound(Name, u32),
     /// Nobody knows these terms.
     #[error("there are no such terms")]
     TermsNotFound,

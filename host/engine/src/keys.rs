@@ -9,7 +9,7 @@ use crate::{
 };
 use proviso_decide::command::Idempotency;
 use proviso_ledger::model::{
-    ids::{CustomerId, Digest, Key},
+    ids::{CustomerId, Digest, Name},
     time::Timestamp,
 };
 use proviso_store::{ApiKeyRow, CatalogChange};
@@ -65,7 +65,7 @@ impl Engine {
     ///
     /// # Errors
     /// An unknown key.
-    pub async fn revoke_api_key(&self, id: Key) -> Result<Arc<ApiKey>, EngineError> {
+    pub async fn revoke_api_key(&self, id: Name) -> Result<Arc<ApiKey>, EngineError> {
         let shared = self.shared.clone();
         self.changes.run(async move { shared.revoke_api_key(id).await }).await
     }
@@ -82,9 +82,9 @@ impl Shared {
             if let Some(key) = catalog.api_keys.get(&secret_hash) {
                 return Ok((Vec::new(), key.clone()));
             }
-            let id: Key = format!("key_{}", catalog.api_keys.len() + 1)
+            let id: Name = format!("key_{}", catalog.api_keys.len() + 1)
                 .parse()
-                .map_err(|_| EngineError::Internal("an API key's id is no key".to_owned()))?;
+                .map_err(|_| EngineError::Internal("an API key's id is no name".to_owned()))?;
             let NewApiKey { name, scopes, customer, expires_at } = new.clone();
             let key = ApiKey { id, name, scopes, customer, expires_at, revoked_at: None, created_at: now };
             let row = ApiKeyRow { id: key.id.clone(), secret_hash, body: json(&key)? };
@@ -93,7 +93,7 @@ impl Shared {
         .await
     }
 
-    async fn revoke_api_key(&self, id: Key) -> Result<Arc<ApiKey>, EngineError> {
+    async fn revoke_api_key(&self, id: Name) -> Result<Arc<ApiKey>, EngineError> {
         self.change(|catalog, now| {
             let (secret_hash, key) =
                 catalog.api_keys.iter().find(|(_, key)| key.id == id).ok_or(EngineError::ApiKeyNotFound)?;

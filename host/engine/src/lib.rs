@@ -7,13 +7,16 @@ mod archive;
 pub mod catalog;
 mod changes;
 mod clock;
+mod customer_terms;
 mod dispatcher;
 mod engine;
 mod error;
+mod explain;
 mod health;
 mod idempotency;
 mod keys;
 mod lane;
+mod plan_terms;
 mod plans;
 mod policies;
 mod queue;
@@ -32,9 +35,16 @@ pub use clock::Clock;
 pub use engine::Engine;
 pub use error::EngineError;
 pub use keys::NewApiKey;
-pub use plans::PlanChange;
+pub use plan_terms::PlanTermsChange;
+pub use plans::{PlanChange, plan_tag};
 pub use policies::Uploaded;
-pub use proviso_decide::{DecideError, access::Access, command};
+pub use proviso_decide::{
+    DecideError,
+    access::Access,
+    change::{Change, OverrideChange, customer_tag, standing_override},
+    command,
+    precondition::{Expected, Tag},
+};
 pub use proviso_store::StoreError;
 pub use reads::{CustomerSummary, GroupBy, LedgerPage, UsageGroup};
 pub use shared::Options;

@@ -5,14 +5,21 @@ use crate::{
     changes::{Changed, json},
     engine::Engine,
     error::EngineError,
+    plan_terms::{PlanTermsChange, end_in_force, put_in_force},
     shared::Shared,
     terms::TermsInput,
 };
-use proviso_decide::{DecideError, catalog::Plans as _, command::Idempotency};
+use proviso_decide::{
+    DecideError,
+    catalog::Plans as _,
+    change::Change,
+    command::Idempotency,
+    precondition::{Expected, Tag},
+};
 use proviso_ledger::{
     model::{
         entitlement::Entitlement,
-        ids::{Key, TermsId},
+        ids::{Key, Name, TermsId},
         period::Interval,
         terms::{self, Owner, Terms, TermsDraft, TermsKey},
         time::Timestamp,
@@ -22,25 +29,57 @@ use proviso_ledger::{
 use proviso_store::{CatalogChange, PlanRow, PlanTermsRow};
 use std::{collections::BTreeMap, sync::Arc};
 
-/// A plan as a caller puts it.
-#[derive(Debug, Clone, PartialEq)]
+/// A change of a plan, or a new one.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PlanChange {
-    /// For people.
-    pub name: String,
-    /// How long its periods are.
-    pub interval: Option<Interval>,
+    /// For people; cleared, it is the plan's own name.
+    pub name: Change<String>,
+    /// How long its periods are. Fixed once the plan exists.
+    pub interval: Change<Interval>,
     /// What its customers are entitled to.
-    pub entitlements: BTreeMap<Key, Entitlement>,
-    /// Terms to bind now, unless the same are in force already.
-    pub terms: Option<TermsInput>,
+    pub entitlements: Change<BTreeMap<Key, Entitlement>>,
+    /// The terms that shall be in force; cleared, those in force end.
+    pub terms: Change<PlanTermsChange>,
+    /// What the caller expects to be in force.
+    pub expected: Expected,
+}
+
+impl PlanChange {
+    /// The change that replaces everything; without terms, those in force stay.
+    #[must_use]
+    pub fn replacing(
+        name: String,
+        interval: Option<Interval>,
+        entitlements: BTreeMap<Key, Entitlement>,
+        terms: Option<TermsInput>,
+    ) -> Self {
+        Self {
+            name: Change::Set(name),
+            interval: interval.map_or(Change::Clear, Change::Set),
+            entitlements: Change::Set(entitlements),
+            terms: terms.map_or(Change::Keep, |terms| Change::Set(terms.into())),
+            expected: Expected::Anything,
+        }
+    }
+}
+
+/// The tag of a plan: the plan, its terms in force and its shadows.
+///
+/// # Errors
+/// A plan that can't be written as JSON.
+pub fn plan_tag(catalog: &Catalog, plan: &Plan, now: Timestamp) -> Result<Tag, EngineError> {
+    let all = catalog.terms_of(&plan.plan);
+    let in_force: Option<&Terms> = terms::in_force(all, now).map(|terms| &**terms);
+    let shadows: Vec<&Terms> = terms::shadows(all, now).map(|terms| &**terms).collect();
+    Ok(Tag::of(&(plan, in_force, shadows))?)
 }
 
 impl Engine {
     /// Creates or changes a plan. Returns it and whether it is new.
     ///
     /// # Errors
-    /// An interval that would change; those of [`Engine::prepare_terms`].
-    pub async fn put_plan(&self, plan: Key, change: PlanChange) -> Result<(Arc<Plan>, bool), EngineError> {
+    /// An interval that would change; another plan than the one that was expected; those of [`Engine::prepare_terms`].
+    pub async fn put_plan(&self, plan: Name, change: PlanChange) -> Result<(Arc<Plan>, bool), EngineError> {
         let shared = self.shared.clone();
         self.changes.run(async move { shared.put_plan(plan, change).await }).await
     }
@@ -51,7 +90,7 @@ impl Engine {
     /// An unknown plan; an end that is not after the start; those of [`Engine::prepare_terms`].
     pub async fn bind_plan_terms(
         &self,
-        plan: Key,
+        plan: Name,
         input: TermsInput,
         idempotency: Option<Idempotency>,
     ) -> Result<Changed<Arc<Terms>>, EngineError> {
@@ -65,46 +104,56 @@ impl Engine {
     /// Unknown terms; terms that ended before; an end in the past.
     pub async fn end_plan_terms(
         &self,
-        plan: Key,
+        plan: Name,
         id: TermsId,
         ends_at: Option<Timestamp>,
+        expected: Expected,
         idempotency: Option<Idempotency>,
     ) -> Result<Changed<Arc<Terms>>, EngineError> {
         let shared = self.shared.clone();
         self.changes
-            .run(async move { shared.end_plan_terms(plan, id, ends_at, idempotency.as_ref()).await })
+            .run(
+                async move { shared.end_plan_terms(plan, id, ends_at, expected, idempotency.as_ref()).await },
+            )
             .await
     }
 }
 
 impl Shared {
-    async fn put_plan(&self, plan: Key, change: PlanChange) -> Result<(Arc<Plan>, bool), EngineError> {
-        let PlanChange { name, interval, entitlements, terms } = change;
-        let prepared = match terms {
-            Some(input) => Some(self.prepare_terms(input).await?),
-            None => None,
+    async fn put_plan(&self, plan: Name, change: PlanChange) -> Result<(Arc<Plan>, bool), EngineError> {
+        let prepared = match &change.terms {
+            Change::Set(terms) => Some((terms, self.prepare_terms(terms.input.clone()).await?)),
+            Change::Keep | Change::Clear => None,
         };
         self.change(|catalog, now| {
             let before = catalog.plans.get(&plan);
+            let tag = || before.map(|before| plan_tag(catalog, before, now)).transpose();
+            change.expected.check_with(tag)?;
+            let interval = change.interval.apply(before.and_then(|before| before.interval));
             if before.is_some_and(|before| before.interval != interval) {
                 return Err(EngineError::PlanIntervalFixed);
             }
+            let (name, entitlements) = (change.name.clone(), change.entitlements.clone());
             let after = Plan {
                 plan: plan.clone(),
-                name: name.clone(),
+                name: name
+                    .apply(before.map(|before| before.name.clone()))
+                    .unwrap_or_else(|| plan.to_string()),
                 interval,
-                entitlements: entitlements.clone(),
+                entitlements: entitlements
+                    .apply(before.map(|before| before.entitlements.clone()))
+                    .unwrap_or_default(),
                 created_at: before.map_or(now, |before| before.created_at),
             };
             let mut changes = Vec::new();
             if before.is_none_or(|before| **before != after) {
                 changes.push(CatalogChange::PutPlan(PlanRow { plan: plan.clone(), body: json(&after)? }));
             }
-            if let Some(prepared) = &prepared
-                && !is_in_force(catalog, &plan, prepared, now)
-            {
-                changes.push(add_terms(catalog, &plan, prepared.clone(), now)?.0);
-            }
+            changes.extend(match (&change.terms, &prepared) {
+                (_, Some((terms, prepared))) => put_in_force(catalog, &plan, terms, prepared, now)?,
+                (Change::Clear, None) => end_in_force(catalog, &plan, now)?,
+                _ => Vec::new(),
+            });
             Ok((changes, (Arc::new(after), before.is_none())))
         })
         .await
@@ -112,7 +161,7 @@ impl Shared {
 
     async fn bind_plan_terms(
         &self,
-        plan: Key,
+        plan: Name,
         input: TermsInput,
         idempotency: Option<&Idempotency>,
     ) -> Result<Changed<Arc<Terms>>, EngineError> {
@@ -135,14 +184,16 @@ impl Shared {
 
     async fn end_plan_terms(
         &self,
-        plan: Key,
+        plan: Name,
         id: TermsId,
         ends_at: Option<Timestamp>,
+        expected: Expected,
         idempotency: Option<&Idempotency>,
     ) -> Result<Changed<Arc<Terms>>, EngineError> {
         self.change_once(idempotency, |catalog, now| {
             let terms = catalog.terms_of(&plan).iter().find(|terms| terms.key.id == id);
             let mut terms = (**terms.ok_or(EngineError::TermsNotFound)?).clone();
+            expected.check(|| Tag::of(&terms).map(Some))?;
             let end = ends_at.unwrap_or(now);
             match terms.ends_at {
                 Some(ended) if ended <= now => return Err(Rejection::TermsEnded(ended).into()),
@@ -156,15 +207,9 @@ impl Shared {
     }
 }
 
-/// Whether the plan's terms in force are these already.
-fn is_in_force(catalog: &Catalog, plan: &Key, draft: &TermsDraft, now: Timestamp) -> bool {
-    terms::in_force(catalog.terms_of(plan), now)
-        .is_some_and(|other| other.policy == draft.policy && other.settings == draft.settings)
-}
-
-fn add_terms(
+pub(crate) fn add_terms(
     catalog: &Catalog,
-    plan: &Key,
+    plan: &Name,
     draft: TermsDraft,
     now: Timestamp,
 ) -> Result<(CatalogChange, Arc<Terms>), EngineError> {

@@ -7,10 +7,14 @@ use crate::{
     error::EngineError,
     shared::Shared,
 };
-use proviso_decide::policy::Policy as _;
+use proviso_decide::{
+    change::Change,
+    policy::Policy as _,
+    precondition::{Expected, Tag},
+};
 use proviso_ledger::model::{
     answers::Manifest,
-    ids::{Digest, Key},
+    ids::{Digest, Name},
 };
 use proviso_policy::PolicyError;
 use proviso_store::{CatalogChange, PolicyRow, PolicyVersionRow};
@@ -29,14 +33,15 @@ impl Engine {
     /// Creates or changes a policy. Returns it and whether it is new.
     ///
     /// # Errors
-    /// The store's.
+    /// Another policy than the one that was expected; the store's.
     pub async fn put_policy(
         &self,
-        policy: Key,
-        description: String,
+        policy: Name,
+        description: Change<String>,
+        expected: Expected,
     ) -> Result<(Arc<Policy>, bool), EngineError> {
         let shared = self.shared.clone();
-        self.changes.run(async move { shared.put_policy(policy, description).await }).await
+        self.changes.run(async move { shared.put_policy(policy, description, expected).await }).await
     }
 
     /// Inspects, compiles and tries a module, and keeps it as the policy's next version. The same bytes again are the
@@ -46,7 +51,7 @@ impl Engine {
     /// [`EngineError::PolicyRejected`] with all that is wrong.
     pub async fn upload(
         &self,
-        policy: Key,
+        policy: Name,
         bytes: Vec<u8>,
         compile_ms: impl Fn() -> u64 + Send + Sync + 'static,
     ) -> Result<Uploaded, EngineError> {
@@ -65,7 +70,7 @@ impl Engine {
     ///
     /// # Errors
     /// An unknown version.
-    pub async fn delete_version(&self, policy: Key, version: u32) -> Result<(), EngineError> {
+    pub async fn delete_version(&self, policy: Name, version: u32) -> Result<(), EngineError> {
         let shared = self.shared.clone();
         self.changes.run(async move { shared.delete_version(policy, version).await }).await
     }
@@ -74,7 +79,7 @@ impl Engine {
     ///
     /// # Errors
     /// An unknown version.
-    pub async fn module_bytes(&self, policy: &Key, version: u32) -> Result<Vec<u8>, EngineError> {
+    pub async fn module_bytes(&self, policy: &Name, version: u32) -> Result<Vec<u8>, EngineError> {
         let catalog = self.catalog();
         let unknown = || EngineError::VersionNotFound(policy.clone(), version);
         let found = catalog.version(policy, version).ok_or_else(unknown)?;
@@ -83,11 +88,19 @@ impl Engine {
 }
 
 impl Shared {
-    async fn put_policy(&self, policy: Key, description: String) -> Result<(Arc<Policy>, bool), EngineError> {
+    async fn put_policy(
+        &self,
+        policy: Name,
+        description: Change<String>,
+        expected: Expected,
+    ) -> Result<(Arc<Policy>, bool), EngineError> {
         self.change(|catalog, now| {
             let before = catalog.policies.get(&policy);
+            expected.check(|| before.map(|before| Tag::of(&**before)).transpose())?;
+            let description = description.clone().apply(before.map(|before| before.description.clone()));
             let created_at = before.map_or(now, |before| before.created_at);
-            let after = Policy { policy: policy.clone(), description: description.clone(), created_at };
+            let after =
+                Policy { policy: policy.clone(), description: description.unwrap_or_default(), created_at };
             let changes = match before {
                 Some(before) if **before == after => Vec::new(),
                 _ => vec![put_policy(&after)?],
@@ -99,7 +112,7 @@ impl Shared {
 
     async fn upload(
         &self,
-        policy: Key,
+        policy: Name,
         bytes: Vec<u8>,
         compile_ms: impl Fn() -> u64 + Send + 'static,
     ) -> Result<Uploaded, EngineError> {
@@ -141,7 +154,7 @@ impl Shared {
         .await
     }
 
-    async fn delete_version(&self, policy: Key, version: u32) -> Result<(), EngineError> {
+    async fn delete_version(&self, policy: Name, version: u32) -> Result<(), EngineError> {
         self.change(|catalog, _| {
             let found = catalog.version(&policy, version).filter(|version| !version.deleted);
             let found = found.ok_or_else(|| EngineError::VersionNotFound(policy.clone(), version))?;
@@ -153,7 +166,7 @@ impl Shared {
 }
 
 /// The policy's version that has this module.
-fn live_version(catalog: &Catalog, policy: &Key, digest: Digest) -> Option<Arc<Version>> {
+fn live_version(catalog: &Catalog, policy: &Name, digest: Digest) -> Option<Arc<Version>> {
     let mut versions = catalog.versions.get(policy)?.iter();
     versions.find(|version| version.digest == digest && !version.deleted).cloned()
 }

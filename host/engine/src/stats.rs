@@ -1,5 +1,6 @@
 //! Counts since the start, for metrics.
 
+use proviso_ledger::journal::{Entry, Event};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Counts since the start.
@@ -10,6 +11,8 @@ pub struct EngineStats {
     conflicts: AtomicU64,
     write_failures: AtomicU64,
     sweep_failures: AtomicU64,
+    policy_faults: AtomicU64,
+    missed_periods: AtomicU64,
 }
 
 impl EngineStats {
@@ -32,6 +35,28 @@ impl EngineStats {
     /// Counts a customer for whom the sweeper could not write what is due.
     pub(crate) fn sweep_failed(&self) {
         self.sweep_failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts what an entry says of policies.
+    pub(crate) fn decided(&self, entry: &Entry) {
+        let Some(decision) = entry.decision() else { return };
+        if decision.is_degraded() {
+            self.policy_faults.fetch_add(1, Ordering::Relaxed);
+        }
+        let is_turn = matches!(entry.event, Event::PeriodClosed(_) | Event::PeriodOpened(_));
+        if is_turn && decision.is_unmade() {
+            self.missed_periods.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Decisions in which a policy failed.
+    pub fn policy_faults(&self) -> u64 {
+        self.policy_faults.load(Ordering::Relaxed)
+    }
+
+    /// Ends and beginnings of periods that a failure left undone.
+    pub fn missed_periods(&self) -> u64 {
+        self.missed_periods.load(Ordering::Relaxed)
     }
 
     /// Durable entries.

@@ -4,7 +4,7 @@ use crate::{engine::Engine, error::EngineError, shared::Shared};
 use proviso_decide::policy::Policy as _;
 use proviso_ledger::model::{
     answers::SettingsProblem,
-    ids::Key,
+    ids::Name,
     json::JsonText,
     terms::{ContractDraft, Mode, OnFault, PolicyRef, TermsDraft},
     time::{Timestamp, Zone},
@@ -14,7 +14,7 @@ use proviso_ledger::model::{
 #[derive(Debug, Clone, PartialEq)]
 pub struct TermsInput {
     /// The policy.
-    pub policy: Key,
+    pub policy: Name,
     /// Its version; `None` means the newest.
     pub version: Option<u32>,
     /// The settings.

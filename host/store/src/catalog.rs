@@ -1,7 +1,7 @@
 //! The SQL of plans, policies, modules, API keys and stored answers that both databases share. Nothing is executed here.
 
 use crate::{
-    columns::{Columns, bytes, key, number},
+    columns::{Columns, bytes, name, number},
     error::StoreError,
     rows::{
         ApiKeyRow, CatalogChange, CatalogRows, PlanRow, PlanTermsRow, PolicyRow, PolicyVersionRow,
@@ -56,25 +56,25 @@ impl Table {
     pub fn add_row(self, catalog: &mut CatalogRows, row: &impl Columns) -> Result<(), StoreError> {
         match self {
             Self::Plans => {
-                catalog.plans.push(PlanRow { plan: key(row, 0)?, body: row.text(1)?.to_owned() });
+                catalog.plans.push(PlanRow { plan: name(row, 0)?, body: row.text(1)?.to_owned() });
             }
             Self::PlanTerms => catalog.plan_terms.push(PlanTermsRow {
-                plan: key(row, 0)?,
+                plan: name(row, 0)?,
                 number: number(row, 1)?,
                 body: row.text(2)?.to_owned(),
             }),
             Self::Policies => {
-                catalog.policies.push(PolicyRow { policy: key(row, 0)?, body: row.text(1)?.to_owned() });
+                catalog.policies.push(PolicyRow { policy: name(row, 0)?, body: row.text(1)?.to_owned() });
             }
             Self::PolicyVersions => catalog.policy_versions.push(PolicyVersionRow {
-                policy: key(row, 0)?,
+                policy: name(row, 0)?,
                 version: number(row, 1)?,
                 digest: Digest(bytes(row, 2)?),
                 deleted: row.flag(3)?,
                 body: row.text(4)?.to_owned(),
             }),
             Self::ApiKeys => catalog.api_keys.push(ApiKeyRow {
-                id: key(row, 0)?,
+                id: name(row, 0)?,
                 secret_hash: bytes(row, 1)?,
                 body: row.text(2)?.to_owned(),
             }),
@@ -108,7 +108,7 @@ pub fn change(change: CatalogChange, revision: i64) -> Statement {
         AddApiKey, AddPlanTerms, AddPolicyVersion, PutModule, PutPlan, PutPolicy, SetApiKey, SetPlanTerms,
         SetPolicyVersion,
     };
-    let text = |key: &proviso_ledger::model::ids::Key| Text(key.to_string());
+    let text = |key: &proviso_ledger::model::ids::Name| Text(key.to_string());
     let written = Integer(revision);
     let must_write = !matches!(change, PutModule { .. });
     let (sql, arguments) = match change {

@@ -2,7 +2,7 @@
 //! that other crates write and read; a store never parses them.
 
 use proviso_ledger::model::{
-    ids::{CustomerId, Digest, Key, Seq},
+    ids::{CustomerId, Digest, Name, Seq},
     time::Timestamp,
 };
 
@@ -147,7 +147,7 @@ pub struct LoadedCustomer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanRow {
     /// Its key.
-    pub plan: Key,
+    pub plan: Name,
     /// JSON.
     pub body: String,
 }
@@ -156,7 +156,7 @@ pub struct PlanRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanTermsRow {
     /// Its plan.
-    pub plan: Key,
+    pub plan: Name,
     /// The number among the plan's terms.
     pub number: u64,
     /// JSON.
@@ -167,7 +167,7 @@ pub struct PlanTermsRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyRow {
     /// Its key.
-    pub policy: Key,
+    pub policy: Name,
     /// JSON.
     pub body: String,
 }
@@ -176,7 +176,7 @@ pub struct PolicyRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyVersionRow {
     /// Its policy.
-    pub policy: Key,
+    pub policy: Name,
     /// 1 for the first.
     pub version: u32,
     /// SHA-256 of the module that it runs.
@@ -191,7 +191,7 @@ pub struct PolicyVersionRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKeyRow {
     /// Its id.
-    pub id: Key,
+    pub id: Name,
     /// SHA-256 of the secret; unique.
     pub secret_hash: [u8; 32],
     /// Scopes and the like, JSON.

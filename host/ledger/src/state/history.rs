@@ -7,7 +7,7 @@ use crate::{
         amounts::Credits,
         answers::Allowance,
         grant::CreditType,
-        ids::{GrantId, Key},
+        ids::{GrantId, Key, Name},
         time::{Timestamp, Zone},
     },
 };
@@ -20,7 +20,7 @@ pub struct PastPeriod {
     pub period: Period,
     /// The plan that it was on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub plan: Option<Key>,
+    pub plan: Option<Name>,
     /// When its cycle ends: until then what it gave counts. None when never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cycle_end: Option<Timestamp>,
@@ -101,7 +101,7 @@ pub struct PeriodAt<'a> {
     /// The period.
     pub period: &'a Period,
     /// The plan that it was on.
-    pub plan: Option<&'a Key>,
+    pub plan: Option<&'a Name>,
     /// Whether it has ended.
     pub is_past: bool,
 }
@@ -132,7 +132,7 @@ impl CustomerState {
 
     /// The plan that the customer was on at an instant; none when it was on none, or before it existed.
     #[must_use]
-    pub fn plan_at(&self, at: Timestamp) -> Option<&Key> {
+    pub fn plan_at(&self, at: Timestamp) -> Option<&Name> {
         self.period_at(at).filter(|found| found.period.start <= at).and_then(|found| found.plan)
     }
 

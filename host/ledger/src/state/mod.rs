@@ -17,7 +17,7 @@ use crate::{
         customer::Profile,
         entitlement::Override,
         grant::CreditType,
-        ids::{CustomerId, Digest, IdempotencyKey, Key, ReservationId, Seq},
+        ids::{CustomerId, Digest, IdempotencyKey, Name, ReservationId, Seq},
         terms::{Terms, TermsKey},
         time::{Timestamp, Zone},
         transfer::Transfer,
@@ -136,7 +136,7 @@ pub struct Origin {
     /// The caller's idempotency key and the hash of its request.
     pub idempotency: Option<(IdempotencyKey, Digest)>,
     /// The id of the API key.
-    pub by: Option<Key>,
+    pub by: Option<Name>,
 }
 
 impl Draft {
@@ -189,7 +189,7 @@ impl CustomerState {
 
     /// The customer's plan.
     #[must_use]
-    pub fn plan(&self) -> Option<&Key> {
+    pub fn plan(&self) -> Option<&Name> {
         self.profile.as_ref().and_then(|profile| profile.plan.as_ref())
     }
 

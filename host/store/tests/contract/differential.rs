@@ -39,7 +39,8 @@ fn act() -> impl Strategy<Value = Act> {
 /// Of few names, so that changes find rows that exist.
 fn change() -> impl Strategy<Value = CatalogChange> {
     (0..9_u8, 0..3_u8, 0..3_u8, any::<bool>(), any::<u16>()).prop_map(|(kind, name, number, flag, body)| {
-        let (name, body) = (customer(["a", "B", "c"][usize::from(name)]), format!("{{\"n\":{body}}}"));
+        let (name, body): (Name, _) =
+            (["a", "B", "c"][usize::from(name)].parse().unwrap(), format!("{{\"n\":{body}}}"));
         let module = [number];
         let terms = PlanTermsRow { plan: name.clone(), number: number.into(), body: body.clone() };
         let version = PolicyVersionRow {
