@@ -50,6 +50,9 @@ pub enum Error {
     /// A module is refused.
     #[error("the module is refused:{}", listed(.0))]
     Refused(Rejection),
+    /// A module can't be tried here.
+    #[error("{0}")]
+    Policy(String),
     /// A policy failed.
     #[error("the policy failed: {}", text::fault(.0.code, &.0.detail, &.0.log).join("\n  "))]
     Failed(#[from] Failure),
@@ -65,6 +68,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// A module that is refused, or that can't be tried here.
+    pub fn refused(error: PolicyError) -> Self {
+        match error {
+            PolicyError::Rejected(rejection) => Self::Refused(rejection),
+            other => Self::Policy(other.to_string()),
+        }
+    }
+
     /// For `map_err`, with the path that it is about.
     pub fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();

@@ -22,7 +22,7 @@ use known::{Known, Lookup};
 use open_batch::{Answer, OpenBatch};
 use proviso_decide::{
     Decider, Journal, Stop,
-    command::{Command, Reply},
+    command::Reply,
 };
 use proviso_ledger::model::ids::{CustomerId, Digest};
 use std::{
@@ -322,6 +322,7 @@ impl Lane {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proviso_decide::command::Command;
     use crate::{catalog::Catalog, clock::Clock, command::Request, shared::Options};
     use proviso_ledger::{model::time::Timestamp, state::Origin};
     use proviso_policy::{Compiler, Limits, Runtime};

@@ -17,7 +17,7 @@ use proviso_engine::{
 };
 use proviso_ledger::{
     journal::Event,
-    model::{amounts::Quantity, entitlement::Entitlement, ids::ReservationId, terms::Owner},
+    model::{amounts::Quantity, entitlement::Entitlement, ids::ReservationId},
 };
 use std::{sync::Arc, time::Duration};
 use support::{Host, charge, input, key, reserve, settings, summary, time};

@@ -4,6 +4,7 @@ use crate::{
     World, clients, simulate,
     support::{self, key, settings},
 };
+use proviso_engine::{Change, Expected};
 use proviso_engine::{EngineError, Options, StoreError};
 use std::{collections::HashSet, rc::Rc, sync::LazyLock, time::Duration};
 
@@ -72,7 +73,7 @@ fn a_host_that_cannot_write_says_so_and_says_when_it_can_again() {
         host.engine.check_ready().await.expect("writing works again");
         // The catalog, too.
         world.database.fill(true);
-        let failed = host.engine.put_policy(key("late"), String::new()).await;
+        let failed = host.engine.put_policy(key("late"), Change::Clear, Expected::Anything).await;
         assert!(failed.is_err());
         wait(12).await;
         assert!(host.engine.check_ready().await.is_err());

@@ -9,7 +9,7 @@ use proviso_ledger::model::{
     amounts::{Credits, Money, Quantity},
     answers::Allowance,
     grant::Category,
-    ids::Key,
+    ids::{Key, Name},
     terms::OnFault,
     time::{Timestamp, Zone},
 };
@@ -274,7 +274,7 @@ pub struct ContractSetup {
 #[derive(Debug)]
 pub struct PlanStep {
     /// None takes the plan away.
-    pub to: Option<Key>,
+    pub to: Option<Name>,
     /// How its allowance is reduced by what was given in the cycle.
     pub allowance: Allowance,
 }
