@@ -188,9 +188,11 @@ impl CustomerState {
                 older.onward =
                     Some(Onward { to: rolled.to, share: rolled.held_share, limit: rolled.held_limit });
             }
-            let since = older.usable_since;
+            let (since, allowance_of) = (older.usable_since, older.allowance_of);
             let newer = self.grant_mut(rolled.to)?;
             newer.usable_since = newer.usable_since.min(since);
+            // Should it expire while its cycle goes on, it was not given after all.
+            newer.allowance_of = allowance_of;
         }
         if closed.retried {
             let number = closed.period.number;
@@ -206,7 +208,7 @@ impl CustomerState {
         self.past.push(PastPeriod {
             period: closed.period.clone(),
             plan,
-            cycle_end: self.cycle.as_ref().and_then(|cycle| cycle.end),
+            cycle: self.cycle.clone().filter(|cycle| cycle.end > closed.period.end || cycle.end.is_none()),
             given: closed.given.clone(),
             whole,
         });
@@ -229,9 +231,10 @@ impl CustomerState {
         let mut kept: Vec<PastPeriod> = Vec::with_capacity(self.past.len());
         for past in std::mem::take(&mut self.past) {
             let recent = past.period.end.is_none_or(|end| end >= oldest) || past.period.start >= cycle;
-            let counts = past.cycle_end.is_none_or(|end| end > at);
-            let endless = kept.iter_mut().find(|kept| kept.cycle_end.is_none());
-            match endless.filter(|_| !recent && past.cycle_end.is_none()) {
+            let counts = past.cycle.as_ref().is_some_and(|cycle| cycle.end.is_none_or(|end| end > at));
+            let is_endless = |past: &PastPeriod| past.cycle.as_ref().is_some_and(|cycle| cycle.end.is_none());
+            let endless = kept.iter_mut().find(|kept| is_endless(kept));
+            match endless.filter(|_| !recent && is_endless(&past)) {
                 Some(first) => {
                     past.given
                         .iter()

@@ -49,7 +49,7 @@ pub struct GrantState {
     pub ends_at: Option<Timestamp>,
     /// When it stopped being live.
     pub ended_at: Option<Timestamp>,
-    /// The number of the period whose plan allowance it is.
+    /// The number of the period whose plan allowance it is, or was carried over from.
     pub allowance_of: Option<u32>,
     /// What was carried over of it takes a part of the credits that come back after its end.
     pub onward: Option<Onward>,
