@@ -19,7 +19,7 @@ use proviso_ledger::{
         counter::Counted,
         entitlement::{Entitlement, Override},
         grant::Category,
-        ids::{GrantId, ReservationId, TermsId},
+        ids::{Digest, GrantId, ReservationId, TermsId},
         period::Interval,
         terms::{ContractDraft, Mode, OnFault, PolicyRef, TermsDraft},
         time::Timestamp,
@@ -57,6 +57,15 @@ pub fn check_from(start: &str, script: &str) -> Script {
                 assert!(!no, "line {number}: {command}: {actual}");
             }
         }
+    }
+    world
+}
+
+/// Runs a table for what it leaves behind, whatever its lines come to.
+pub fn play(start: &str, script: &str) -> Script {
+    let mut world = Script::new(start);
+    for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        world.run(line);
     }
     world
 }
@@ -166,8 +175,10 @@ impl Script {
                 plan: change(words.option("plan"), key),
                 time_zone: change(words.option("zone"), |zone| zone.parse().unwrap()),
                 anchor: change(words.option("anchor"), |text| self.instant(text)),
+                attributes: if words.flag("described") { Change::Set(pairs("tier")) } else { Change::Keep },
+                external_ids: if words.flag("described") { Change::Set(pairs("crm")) } else { Change::Keep },
                 allowance: words.allowance(),
-                ..CustomerChange::default()
+                expected: None,
             })),
             "close" => Command::Close,
             "reset" => Command::Reset { anchor_now: words.flag("anchor_now") },
@@ -186,7 +197,7 @@ impl Script {
                 cost_basis: words
                     .option("paid")
                     .map(|text| Money::new(text.parse().unwrap(), "EUR".parse().unwrap()).unwrap()),
-                metadata: Vec::new(),
+                metadata: if words.flag("described") { pairs("invoice") } else { Vec::new() },
             })),
             "void" => Command::Void(self.grant_id(words.args[0])),
             "adjust" => Command::Adjust {
@@ -213,7 +224,10 @@ impl Script {
             }
             "end" => {
                 let at = words.args.get(1).map(|text| self.instant(text));
-                Command::EndTerms(words.args[0].parse::<TermsId>().unwrap(), at)
+                // Without a number, the terms that were bound last.
+                let last = self.world.state.terms.last().map(|terms| terms.key.id);
+                let id = words.args[0].parse::<TermsId>().ok().or(last).unwrap();
+                Command::EndTerms(id, at)
             }
             "override" => Command::SetOverride(Override {
                 feature: key(words.args[0]),
@@ -224,7 +238,7 @@ impl Script {
             "plain" => Command::RemoveOverride(key(words.args[0])),
             other => panic!("no such command: {other}"),
         };
-        let reply = self.world.decide(command, Origin::default());
+        let reply = self.world.decide(command, origin(&words));
         let made: Vec<_> = self.world.entries[before..].iter().map(|written| written.entry.clone()).collect();
         for entry in &made {
             self.name_grants(entry);
@@ -249,7 +263,7 @@ impl Script {
         UsageRequest {
             feature: key(words.option("feature").unwrap_or("chat")),
             quantities: vec![("n".to_owned(), words.args[0].parse().unwrap())],
-            attributes: Vec::new(),
+            attributes: if words.flag("described") { pairs("model") } else { Vec::new() },
             entity: words.option("entity").map(key),
             occurred_at: words.option("of").map(|text| self.instant(text)),
         }
@@ -273,7 +287,7 @@ impl Script {
     /// Binds terms to the customer.
     fn terms(&mut self, words: &Words<'_>) -> String {
         let draft = self.terms_draft(words);
-        let reply = self.world.decide(Command::BindTerms(Box::new(draft)), Origin::default());
+        let reply = self.world.decide(Command::BindTerms(Box::new(draft)), origin(words));
         match reply {
             Ok(Reply::Entry(outcome)) => self.entry(&outcome.entry),
             Err(Stop::Error(error)) => said_error(&error),
@@ -294,6 +308,7 @@ impl Script {
             _ => OnFault::Deny,
         };
         draft.time_zone = words.option("zone").map(|zone| zone.parse().unwrap());
+        draft.note = words.option("note").map(str::to_owned);
         draft.contract =
             words.option("contract").map(|id| ContractDraft { id: id.to_owned(), start: None, end: None });
         draft
@@ -556,6 +571,20 @@ fn change<T>(text: Option<&str>, parse: impl FnOnce(&str) -> T) -> Change<T> {
         None => Change::Keep,
         Some("none") => Change::Clear,
         Some(text) => Change::Set(parse(text)),
+    }
+}
+
+/// Text that JSON must escape.
+fn pairs(name: &str) -> Vec<(String, String)> {
+    vec![(name.to_owned(), "\"7\" \u{e9}\n".to_owned())]
+}
+
+/// `key=k1 by=ops`: under which idempotency key, and with which API key.
+fn origin(words: &Words<'_>) -> Origin {
+    let request = Digest::of(words.verb.as_bytes());
+    Origin {
+        idempotency: words.option("key").map(|text| (text.parse().unwrap(), request)),
+        by: words.option("by").map(key),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What each event changes beside the movements of credits: before them, what they need; after them, what they leave.
 
 use crate::{
-    journal::{Carried, Committed, Entry, Event, OpenReason, PeriodClosed, PeriodOpened, Reserved},
+    journal::{Carried, CloseReason, Committed, Entry, Event, OpenReason, PeriodClosed, PeriodOpened, Reserved},
     model::{
         amounts::Credits,
         grant::CreditType,
@@ -41,7 +41,7 @@ impl CustomerState {
                 if let Some(period) = &mut self.period {
                     period.end = configured.period_end;
                 }
-                self.refresh_ends();
+                self.refresh_ends(entry.at);
             }
             Event::Closed {} => self.closed = true,
             Event::TermsBound(terms) => self.terms.push(terms.clone()),
@@ -125,7 +125,7 @@ impl CustomerState {
             self.period = Some(opened.period.clone());
             self.periods = number;
             self.cycle = Some(opened.cycle.clone());
-            self.refresh_ends();
+            self.refresh_ends(opened.period.start);
         }
         self.whole.clone_from(&opened.whole);
         let since = self.counts_since(&opened.cycle);
@@ -203,6 +203,9 @@ impl CustomerState {
                 .retain(|missed| missed.number != number || !matches!(missed.what, MissedCall::Close(_)));
             return Ok(());
         }
+        if closed.reason != CloseReason::Scheduled {
+            self.count_as_one(closed);
+        }
         let whole = std::mem::take(&mut self.whole);
         let plan = self.plan().cloned();
         self.past.push(PastPeriod {
@@ -219,6 +222,19 @@ impl CustomerState {
         }
         self.forget_past(at);
         Ok(())
+    }
+
+    /// A period that was cut off and the one after it count as one for grants that end with later periods: nobody loses time by
+    /// a change of plan.
+    fn count_as_one(&mut self, closed: &PeriodClosed) {
+        for state in &mut self.grants {
+            let is_new = closed.grants.iter().any(|grant| grant.id == state.grant.id);
+            if let Some(with) = state.ends_with.as_mut().filter(|with| with.number > closed.period.number)
+                && !is_new
+            {
+                with.number = with.number.saturating_add(1);
+            }
+        }
     }
 
     /// Forgets periods that neither late usage nor an open reservation nor a cycle can need. Of periods whose cycle never ends,
