@@ -12,7 +12,7 @@ use proviso_ledger::{
     model::{
         amounts::Credits,
         answers::{Allowance, CloseOutcome, OpenOutcome},
-        ids::Key,
+        ids::Name,
         terms::{self, Terms},
         time::Timestamp,
     },
@@ -114,7 +114,7 @@ impl Turn for Open<'_> {
 /// When a missed call was due, and whose terms were to decide.
 struct When<'a> {
     due_at: Timestamp,
-    plan: Option<&'a Key>,
+    plan: Option<&'a Name>,
     terms_at: Timestamp,
 }
 
@@ -234,7 +234,7 @@ impl Decider<'_> {
     fn turn<T: Turn>(
         &self,
         state: &CustomerState,
-        plan: Option<&Key>,
+        plan: Option<&Name>,
         terms_at: Timestamp,
         turn: &T,
     ) -> Result<Draft, Stop> {
@@ -290,7 +290,7 @@ impl Decider<'_> {
     fn turn_shadows<T: Turn>(
         &self,
         state: &CustomerState,
-        plan: Option<&Key>,
+        plan: Option<&Name>,
         at: Timestamp,
         turn: &T,
     ) -> Result<Vec<ShadowRecord>, Stop> {

@@ -6,17 +6,17 @@ use proviso_engine::{
     Clock, Engine, Options, PlanChange, TermsInput,
     command::{Command, ProfileChange, Request, UsageRequest},
 };
-use proviso_ledger::{
-    credits::Quantity,
+use proviso_ledger::model::{
+    amounts::Quantity,
     customer::Profile,
-    decision::Usage,
     ids::{Digest, Key},
     period::{Interval, IntervalUnit},
     terms::{Mode, OnFault},
     time::{Timestamp, Zone},
+    usage::Usage,
 };
 use proviso_policy::{Compiler, Limits, Runtime};
-use proviso_store::Access;
+use proviso_store::{Access, DatabaseUrl};
 use std::{
     num::NonZeroUsize,
     sync::{
@@ -50,7 +50,7 @@ pub fn fill(database_url: &str, size: Size) {
         })
         .await;
         // A customer begins with more than one entry: the first period's opening, too.
-        let left = size.entries.saturating_sub(usize::try_from(engine.totals().entries()).unwrap());
+        let left = size.entries.saturating_sub(usize::try_from(engine.stats().entries()).unwrap());
         each(&engine, left, move |number| {
             let idempotency = Some((format!("fill-{number}").parse().unwrap(), Digest::of(b"fill")));
             Request {
@@ -65,7 +65,8 @@ pub fn fill(database_url: &str, size: Size) {
 }
 
 async fn start(database_url: &str, customers: usize) -> Arc<Engine> {
-    let store = proviso_store::open(database_url, Access::ReadWrite).await.expect("the database opens");
+    let url: DatabaseUrl = database_url.parse().expect("an address of a database");
+    let store = url.open(Access::ReadWrite, None).await.expect("the database opens");
     let limits = Limits { instances: 32, ..Limits::default() };
     let runtime = Runtime::new(limits, None, Compiler::InProcess).expect("the sandbox starts");
     let options = Options {
@@ -102,7 +103,7 @@ async fn each(engine: &Arc<Engine>, count: usize, make: impl Fn(usize) -> Reques
     tasks.join_all().await;
 }
 
-fn key(text: &str) -> Key {
+fn key<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
     text.parse().unwrap()
 }
 
@@ -112,20 +113,17 @@ fn now() -> Timestamp {
 }
 
 fn plan() -> PlanChange {
-    PlanChange {
-        name: "Pro".to_owned(),
-        interval: Some(Interval { unit: IntervalUnit::Month, count: 1 }),
-        entitlements: Default::default(),
-        terms: Some(TermsInput {
-            policy: key("standard"),
-            version: None,
-            settings: place::settings(),
-            effective_at: None,
-            ends_at: None,
-            mode: Mode::Active,
-            on_fault: OnFault::Deny,
-        }),
-    }
+    let terms = TermsInput {
+        policy: key("standard"),
+        version: None,
+        settings: place::settings(),
+        effective_at: None,
+        ends_at: None,
+        mode: Mode::Active,
+        on_fault: OnFault::Deny,
+    };
+    let month = Interval { unit: IntervalUnit::Month, count: 1 };
+    PlanChange::replacing("Pro".to_owned(), Some(month), Default::default(), Some(terms))
 }
 
 fn profile() -> ProfileChange {
@@ -136,9 +134,9 @@ fn profile() -> ProfileChange {
         time_zone: Zone::utc(),
         anchor: Timestamp(0),
         attributes: Vec::new(),
-        stripe_customer: None,
+        external_ids: Vec::new(),
     };
-    ProfileChange { profile, anchor: None }
+    ProfileChange::replacing(profile, None)
 }
 
 /// The charge of [`crate::population::USAGE`].

@@ -2,7 +2,7 @@
 //! was answered. A benchmark that loses charges measures nothing.
 
 use crate::wire::Wire;
-use proviso_ledger::credits::Credits;
+use proviso_ledger::model::amounts::Credits;
 use std::{
     fmt::Write as _,
     sync::atomic::{AtomicU32, Ordering},

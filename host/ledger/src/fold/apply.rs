@@ -11,7 +11,7 @@ use crate::{
     },
     state::{
         CustomerState, GrantState, GrantStatus, Incoming, LATE_WINDOW, Meanwhile, Missed, Onward, PastPeriod,
-        PastZone, ReservationState,
+        PastZone, ReservationState, Since,
         counters::Part,
         history::{MissedCall, add_given},
         moves::{less, more, take_hold},
@@ -19,7 +19,8 @@ use crate::{
 };
 use std::{collections::BTreeSet, sync::Arc};
 
-/// Grants of which nothing is left are forgotten when a period ends, and whenever there are more than this.
+/// Grants of which nothing is left are forgotten when a period ends; and, where there are more than this, at once: of live ones
+/// only when that many of them are used up, since balances show them until the period ends.
 const MOST_EXHAUSTED: usize = 256;
 
 impl CustomerState {
@@ -43,7 +44,10 @@ impl CustomerState {
                 }
                 self.refresh_ends(entry.at);
             }
-            Event::Closed {} => self.closed = true,
+            Event::Closed {} => {
+                self.closed = true;
+                self.refresh_ends(entry.at);
+            }
             Event::TermsBound(terms) => self.terms.push(terms.clone()),
             Event::TermsEnded { id, ends_at } => {
                 if let Some(terms) = self.terms.iter_mut().find(|terms| terms.key.id == *id) {
@@ -116,7 +120,7 @@ impl CustomerState {
     fn begin_period(&mut self, opened: &PeriodOpened) {
         let number = opened.period.number;
         if opened.reason == OpenReason::Early {
-            self.fresh_since = Some(opened.period.start);
+            self.fresh_from = number;
         }
         if opened.retried {
             self.missed
@@ -143,7 +147,7 @@ impl CustomerState {
     }
 
     /// Puts an allowance in the place of what those before it in the cycle have left, and of what comes back to them.
-    fn stand_in(&mut self, carried: &Carried, since: Timestamp) {
+    fn stand_in(&mut self, carried: &Carried, since: Since) {
         let Some((credit, mut left)) =
             self.grant(carried.to).map(|state| (state.grant.credit.clone(), state.grant.amount))
         else {
@@ -378,6 +382,8 @@ impl CustomerState {
     fn forget_grants(&mut self, entry: &Entry) {
         let ends_period = matches!(entry.event, Event::PeriodClosed(_));
         let crowded = self.grants.len() > MOST_EXHAUSTED;
+        let live = || self.grants.iter().filter(|state| state.status == GrantStatus::Live);
+        let used_up = crowded && live().filter(|state| state.is_exhausted()).count() > MOST_EXHAUSTED;
         if !ends_period && !crowded && !matches!(entry.event, Event::GrantsExpired { .. }) {
             return;
         }
@@ -391,7 +397,7 @@ impl CustomerState {
                 return true;
             }
             match state.status {
-                GrantStatus::Live => !ends_period && !crowded,
+                GrantStatus::Live => !ends_period && !used_up,
                 GrantStatus::Expired if state.expired.is_positive() => {
                     state.ended_at.is_none_or(|end| end >= oldest)
                 }

@@ -86,6 +86,20 @@ pub enum Event {
     PeriodOpened(Box<PeriodOpened>),
 }
 
+impl Event {
+    /// The feature whose usage it is about.
+    #[must_use]
+    pub fn feature(&self) -> Option<&Key> {
+        match self {
+            Self::Charged(charged) => Some(&charged.usage.feature),
+            Self::Refused(refused) => Some(&refused.usage.feature),
+            Self::Reserved(reserved) => Some(&reserved.usage.feature),
+            Self::Committed(committed) => Some(&committed.usage.feature),
+            _ => None,
+        }
+    }
+}
+
 /// The customer as configured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Configured {

@@ -11,7 +11,7 @@ pub use record::*;
 
 use crate::model::{
     amounts::Credits,
-    ids::{ChargeId, CustomerId, Digest, IdempotencyKey, Key, Seq},
+    ids::{ChargeId, CustomerId, Digest, IdempotencyKey, Name, Seq},
     transfer::{Book, Transfer},
     usage::Usage,
 };
@@ -58,7 +58,7 @@ pub struct Entry {
     pub request: Option<Digest>,
     /// The id of the API key that asked; none for what time itself brings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub by: Option<Key>,
+    pub by: Option<Name>,
     /// What happened.
     pub event: Event,
     /// The movements of credits, in order.

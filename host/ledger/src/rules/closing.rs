@@ -196,7 +196,7 @@ fn pay(scratch: &mut Scratch, fee: &Fee) -> Result<(), String> {
     }
 }
 
-/// What the closing period's plan allowances gave: all that did not expire.
+/// What the closing period's plan allowances gave: all that did not expire, and so what lives on beyond the period, too.
 fn given(state: &CustomerState, closed: &PeriodClosed) -> Vec<Given> {
     let rolled: BTreeMap<GrantId, GrantId> =
         closed.rolled.iter().map(|rolled| (rolled.from, rolled.to)).collect();

@@ -9,7 +9,7 @@ use crate::{
         period::Schedule,
         time::Timestamp,
     },
-    state::{CustomerState, GrantState, GrantStatus, history::add_given},
+    state::{CustomerState, GrantState, GrantStatus, Since, history::add_given},
 };
 
 /// The cycle of a period that begins, and what counts as given in it.
@@ -21,8 +21,10 @@ pub struct CycleAt {
     pub given: Vec<(CreditType, Credits)>,
     /// The part of `given` that open reservations hold and that goes nowhere else when it comes back.
     pub held: Vec<(CreditType, Credits)>,
-    /// From when periods count.
-    pub since: Timestamp,
+    /// The first period that counts.
+    pub since: Since,
+    /// Of which credit types an allowance was reduced by what the periods were entitled to.
+    pub entitled: Vec<CreditType>,
 }
 
 impl CustomerState {
@@ -52,8 +54,11 @@ impl CustomerState {
                 Cycle { start, end: None, interval }
             }
         };
-        let since = self.counts_since(&cycle);
-        CycleAt { given: self.given_since(since), held: self.held_since(since), cycle, since }
+        let number =
+            if reason == OpenReason::Early { self.periods.saturating_add(1) } else { self.fresh_from };
+        let since = Since { start: cycle.start, number };
+        let (given, held) = (self.given_since(since), self.held_since(since));
+        CycleAt { given, held, cycle, since, entitled: Vec::new() }
     }
 
     /// Cycles that go on at `at`, the newest first.
@@ -67,12 +72,12 @@ impl CustomerState {
     }
 
     /// From when periods count in a cycle: not before a new one was last begun on request.
-    pub(crate) fn counts_since(&self, cycle: &Cycle) -> Timestamp {
-        cycle.start.max(self.fresh_since.unwrap_or(cycle.start))
+    pub(crate) fn counts_since(&self, cycle: &Cycle) -> Since {
+        Since { start: cycle.start, number: self.fresh_from }
     }
 
     /// What reservations hold of ended plan allowances of periods that began at `since` or later, and that was not carried over.
-    pub(super) fn held_since(&self, since: Timestamp) -> Vec<(CreditType, Credits)> {
+    pub(super) fn held_since(&self, since: Since) -> Vec<(CreditType, Credits)> {
         let mut sums: Vec<Given> = Vec::new();
         for state in self.grants.iter().filter(|state| self.is_allowance_since(state, since)) {
             let held = state.held.saturating_sub(state.rolls_on(state.held));
@@ -84,19 +89,24 @@ impl CustomerState {
     }
 
     /// Whether it is an ended plan allowance of a period that began at `since` or later.
-    pub(crate) fn is_allowance_since(&self, state: &GrantState, since: Timestamp) -> bool {
+    pub(crate) fn is_allowance_since(&self, state: &GrantState, since: Since) -> bool {
         let of_cycle = |number: u32| {
-            self.past.iter().any(|past| past.period.number == number && past.period.start >= since)
+            self.past.iter().any(|past| past.period.number == number && since.counts(&past.period))
         };
         state.status == GrantStatus::Expired && state.allowance_of.is_some_and(of_cycle)
     }
 
-    /// What the cycle's past periods were entitled to, in proportion to their part of it.
-    pub(crate) fn entitled(&self, cycle: &CycleAt, credit: &CreditType) -> Credits {
+    /// What the cycle's past periods were entitled to, in proportion to their part of it. It makes up for what was given once,
+    /// however many allowances of the credit type begin.
+    pub(crate) fn entitled(&self, cycle: &mut CycleAt, credit: &CreditType) -> Credits {
+        if cycle.entitled.contains(credit) {
+            return Credits::ZERO;
+        }
+        cycle.entitled.push(credit.clone());
         let Some(end) = cycle.cycle.end else { return Credits::ZERO };
         let length = end.0.saturating_sub(cycle.cycle.start.0).max(1);
         let mut sum = Credits::ZERO;
-        for past in self.past.iter().filter(|past| past.period.start >= cycle.since) {
+        for past in self.past.iter().filter(|past| cycle.since.counts(&past.period)) {
             let ran = past.period.end.map_or(0, |end| end.0.saturating_sub(past.period.start.0));
             for Given { credit: of, amount } in &past.whole {
                 if of == credit {

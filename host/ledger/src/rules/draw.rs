@@ -133,7 +133,13 @@ impl CustomerState {
             Ok(Beyond::TopUp(grant, settles)) => funding.top_up = Some((grant, shortfall, settles)),
             Err(_) if obligation == Obligation::Billed => {
                 funding.overage = shortfall;
-                funding.exceeded = shortfall;
+                funding.exceeded = match overage {
+                    Some(Overage::Allow(limit)) => {
+                        let drawn = self.drawn_beyond(&rating.credit);
+                        shortfall.min(drawn.saturating_add(shortfall).above(*limit))
+                    }
+                    _ => shortfall,
+                };
             }
             Err(unfunded) => return Err(unfunded),
         }
@@ -159,8 +165,7 @@ impl CustomerState {
                 refused(refusal, offers.iter().cloned().map(Offer::from).collect())
             }
             Some(Overage::Allow(limit)) => {
-                let drawn =
-                    self.accounts.get(&rating.credit).map_or(Credits::ZERO, |account| account.overage);
+                let drawn = self.drawn_beyond(&rating.credit);
                 if drawn.saturating_add(shortfall) > *limit {
                     let detail = format!(
                         "{shortfall} credits are missing; with the outstanding overage of {drawn} that is over the \
@@ -182,6 +187,11 @@ impl CustomerState {
                 Ok(Beyond::TopUp(grant, settles))
             }
         }
+    }
+
+    /// The overage that is outstanding or held.
+    fn drawn_beyond(&self, credit: &CreditType) -> Credits {
+        self.accounts.get(credit).map_or(Credits::ZERO, |account| account.overage)
     }
 
     fn check_rating(&self, rating: &Rating) -> Result<(), String> {

@@ -198,21 +198,23 @@ impl Remaining {
             }
             Allowance::Carry => (new.amount, Credits::ZERO),
             Allowance::Prorate => {
-                (rest_of_cycle(opened, new.amount), state.entitled(&self.cycle, &new.credit))
+                (rest_of_cycle(opened, new.amount), state.entitled(&mut self.cycle, &new.credit))
             }
         };
         let remaining = self.credits.iter_mut().find(|remaining| remaining.credit == new.credit);
         let Some(remaining) = remaining else {
             return Reduced { amount, stands_in: false, skip: Credits::ZERO, limit: Credits::ZERO };
         };
-        let counted = remaining.given.above(free);
-        let taken = amount.min(counted);
+        // What was given and can't come back.
+        let settled = remaining.given.saturating_sub(remaining.held).above(free);
+        remaining.given = remaining.given.above(free);
+        remaining.held = remaining.given.saturating_sub(settled);
+        let taken = amount.min(remaining.given);
         // Had nothing been held, so much less would be taken: it follows once it comes back.
-        let taken_at_least = amount.min(remaining.given.saturating_sub(remaining.held).above(free));
-        let limit = taken.saturating_sub(taken_at_least);
+        let limit = taken.saturating_sub(amount.min(settled));
         remaining.given = remaining.given.saturating_sub(taken);
         remaining.held = remaining.held.saturating_sub(limit);
-        remaining.skip = counted.saturating_sub(taken);
+        remaining.skip = remaining.given;
         Reduced { amount: amount.saturating_sub(taken), stands_in: true, skip: Credits::ZERO, limit }
     }
 

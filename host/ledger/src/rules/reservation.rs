@@ -56,7 +56,7 @@ impl CustomerState {
             Err(unfunded) => return Err(self.unfunded(at, Intent::Reserve, usage, rating, record, unfunded)),
         };
         let id = ReservationId { entry: self.seq + 1, index: 0 };
-        let counts = self.counts(&counters, &usage, rating.cost);
+        let counts = self.counts(&counters, &usage, rating.cost, None);
         let credit = rating.credit.clone();
         let transfers = funding.transfers(&credit, Book::Reserved(id));
         let late = self.late(&usage);
@@ -143,7 +143,7 @@ impl CustomerState {
                     return Err(self.unfunded(at, Intent::Commit(id), usage, rating, record, unfunded));
                 }
             };
-        let counts = self.counts(&counters, &usage, rating.cost);
+        let counts = self.counts(&counters, &usage, rating.cost, Some(id));
         let credit = rating.credit.clone();
         let (taken, taken_overage, rest) = take(reservation, rating.cost);
         let spent = taken.iter().fold(taken_overage, |sum, draw| sum.saturating_add(draw.amount));

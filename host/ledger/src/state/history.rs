@@ -7,7 +7,7 @@ use crate::{
         amounts::Credits,
         answers::Allowance,
         grant::CreditType,
-        ids::{GrantId, Key},
+        ids::{GrantId, Key, Name},
         time::{Timestamp, Zone},
     },
 };
@@ -20,7 +20,7 @@ pub struct PastPeriod {
     pub period: Period,
     /// The plan that it was on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub plan: Option<Key>,
+    pub plan: Option<Name>,
     /// The cycle that it belongs to, where that goes on after its end: until then what it gave counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cycle: Option<Cycle>,
@@ -39,6 +39,23 @@ pub struct PastZone {
     pub until: Timestamp,
     /// The zone.
     pub zone: Zone,
+}
+
+/// From which period on what allowances gave counts: those that began at `start` or later, but for those before `number`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Since {
+    /// The cycle's start.
+    pub start: Timestamp,
+    /// The first period of the cycle that was last begun on request.
+    pub number: u32,
+}
+
+impl Since {
+    /// Whether a period counts.
+    #[must_use]
+    pub fn counts(self, period: &Period) -> bool {
+        period.start >= self.start && period.number >= self.number
+    }
 }
 
 /// An end or a beginning of a period that a fault left undone.
@@ -84,7 +101,7 @@ pub struct PeriodAt<'a> {
     /// The period.
     pub period: &'a Period,
     /// The plan that it was on.
-    pub plan: Option<&'a Key>,
+    pub plan: Option<&'a Name>,
     /// Whether it has ended.
     pub is_past: bool,
 }
@@ -113,11 +130,17 @@ impl CustomerState {
         self.zones.iter().find(|past| at < past.until).map_or_else(|| self.zone(), |past| past.zone.clone())
     }
 
-    /// What plan allowances gave in the periods that began at `since` or later.
+    /// The plan that the customer was on at an instant; none when it was on none, or before it existed.
     #[must_use]
-    pub fn given_since(&self, since: Timestamp) -> Vec<(CreditType, Credits)> {
+    pub fn plan_at(&self, at: Timestamp) -> Option<&Name> {
+        self.period_at(at).filter(|found| found.period.start <= at).and_then(|found| found.plan)
+    }
+
+    /// What plan allowances gave in the periods that count.
+    #[must_use]
+    pub fn given_since(&self, since: Since) -> Vec<(CreditType, Credits)> {
         let mut sums: Vec<Given> = Vec::new();
-        let periods = self.past.iter().filter(|past| past.period.start >= since);
+        let periods = self.past.iter().filter(|past| since.counts(&past.period));
         for given in periods.flat_map(|past| &past.given) {
             add_given(&mut sums, &given.credit, given.amount);
         }

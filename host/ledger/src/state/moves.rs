@@ -120,8 +120,12 @@ impl CustomerState {
             }
         }
         if moved {
-            self.grants.sort_by(|a, b| a.grant.burn_down_order(a.ends_at, &b.grant, b.ends_at));
+            self.sort_grants();
         }
+    }
+
+    fn sort_grants(&mut self) {
+        self.grants.sort_by(|a, b| a.grant.burn_down_order(a.ends_at, &b.grant, b.ends_at));
     }
 
     pub(crate) fn grant_mut(&mut self, id: GrantId) -> Result<&mut GrantState, String> {
@@ -137,6 +141,11 @@ impl CustomerState {
         let grant = self.grant_mut(id)?;
         grant.status = status;
         grant.ended_at = Some(at);
+        // What ended early comes before what was carried on of it, when late usage draws both.
+        if grant.ends_at != Some(at) {
+            grant.ends_at = Some(at);
+            self.sort_grants();
+        }
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use proviso_ledger::{
     state::CustomerState,
 };
 
-pub fn key(text: &str) -> Key {
+pub fn key<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
     text.parse().unwrap()
 }
 

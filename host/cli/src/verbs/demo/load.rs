@@ -10,7 +10,7 @@ use super::{
 use crate::{clock::Stopwatch, error::Error};
 use hyper::{Method, body::Bytes};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
-use proviso_ledger::credits::Credits;
+use proviso_ledger::model::amounts::Credits;
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,

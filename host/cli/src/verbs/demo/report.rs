@@ -11,7 +11,7 @@ use crate::{
     verbs::verify,
 };
 use proviso_engine::Verification;
-use proviso_ledger::credits::Credits;
+use proviso_ledger::model::amounts::Credits;
 use std::fmt::Write as _;
 
 /// A swap of one customer's terms.

@@ -7,7 +7,7 @@ use super::{
     load::{CustomerTally, Tally},
 };
 use crate::error::Error;
-use proviso_ledger::credits::Credits;
+use proviso_ledger::model::amounts::Credits;
 use serde_json::Value;
 
 /// How the books compare.
