@@ -22,7 +22,7 @@ const SETTINGS: &str =
 
 fn customer(now: Timestamp, unit: IntervalUnit, zone: &str, anchor: Timestamp) -> World {
     let mut world = World::new("acme", now);
-    let plan = key("pro");
+    let plan: proviso_ledger::model::ids::Name = key("pro");
     world.catalog.put(&plan, Some(Interval::new(unit, 1).unwrap()), now);
     world.catalog.bind(&plan, draft(SETTINGS), now);
     configure(

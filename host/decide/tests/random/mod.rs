@@ -2,7 +2,10 @@
 
 use crate::support::{World, catalog::draft, key, module};
 use proptest::{collection::vec, option, prelude::*, sample::Index};
-use proviso_decide::command::{ActualUsage, Change, Command, CustomerChange, Ttl, UsageRequest};
+use proviso_decide::{
+    command::{ActualUsage, Change, Command, CustomerChange, Ttl, UsageRequest},
+    precondition::Expected,
+};
 use proviso_ledger::{
     model::{
         amounts::{Credits, Quantity},
@@ -308,9 +311,13 @@ impl Player {
             }
             Op::EndTerms(which) => match self.world.state.terms.as_slice() {
                 [] => return,
-                terms => Command::EndTerms(which.get(terms).key.id, None),
+                terms => Command::EndTerms {
+                    id: which.get(terms).key.id,
+                    ends_at: None,
+                    expected: Expected::Anything,
+                },
             },
-            Op::Close => Command::Close,
+            Op::Close => Command::Close(Expected::Anything),
         };
         let reply = self.world.decide(command, Origin::default());
         if let Err(proviso_decide::Stop::Error(proviso_decide::DecideError::Internal(detail))) = reply {

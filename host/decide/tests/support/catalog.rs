@@ -6,7 +6,7 @@ use proviso_decide::{
     policy::Policy,
 };
 use proviso_ledger::model::{
-    ids::{Key, TermsId},
+    ids::{Name, TermsId},
     json::JsonText,
     period::Interval,
     terms::{Mode, OnFault, Owner, PolicyRef, Terms, TermsDraft, TermsKey},
@@ -16,22 +16,22 @@ use std::{collections::BTreeMap, sync::Arc};
 
 #[derive(Default)]
 pub struct Catalog {
-    plans: BTreeMap<Key, (Plan, Vec<Arc<Terms>>)>,
+    plans: BTreeMap<Name, (Plan, Vec<Arc<Terms>>)>,
 }
 
 impl Plans for Catalog {
-    fn plan(&self, plan: &Key) -> Option<&Plan> {
+    fn plan(&self, plan: &Name) -> Option<&Plan> {
         self.plans.get(plan).map(|(plan, _)| plan)
     }
 
-    fn terms_of(&self, plan: &Key) -> &[Arc<Terms>] {
+    fn terms_of(&self, plan: &Name) -> &[Arc<Terms>] {
         self.plans.get(plan).map_or(&[], |(_, terms)| terms)
     }
 }
 
 impl Catalog {
     /// Puts a plan. Its interval stays.
-    pub fn put(&mut self, plan: &Key, interval: Option<Interval>, at: Timestamp) -> &mut Plan {
+    pub fn put(&mut self, plan: &Name, interval: Option<Interval>, at: Timestamp) -> &mut Plan {
         let new = || {
             let (plan, name, entitlements) = (plan.clone(), plan.to_string(), BTreeMap::new());
             (Plan { plan, name, interval, entitlements, created_at: at }, Vec::new())
@@ -39,18 +39,12 @@ impl Catalog {
         &mut self.plans.entry(plan.clone()).or_insert_with(new).0
     }
 
-    pub fn bind(&mut self, plan: &Key, draft: TermsDraft, at: Timestamp) -> TermsKey {
+    pub fn bind(&mut self, plan: &Name, draft: TermsDraft, at: Timestamp) -> TermsKey {
         let (_, terms) = self.plans.get_mut(plan).unwrap();
         let id = TermsId { entry: terms.len() as u64 + 1, index: 0 };
         let key = TermsKey { owner: Owner::Plan(plan.clone()), id };
         terms.push(Arc::new(draft.bind(key.clone(), at, terms).unwrap()));
         key
-    }
-
-    pub fn end(&mut self, plan: &Key, id: TermsId, at: Timestamp) {
-        let (_, terms) = self.plans.get_mut(plan).unwrap();
-        let terms = terms.iter_mut().find(|terms| terms.key.id == id).unwrap();
-        Arc::make_mut(terms).ends_at = Some(at);
     }
 }
 

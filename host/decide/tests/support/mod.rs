@@ -16,16 +16,12 @@ use proviso_decide::{
 use proviso_ledger::{
     fold::Sealed,
     journal::Entry,
-    model::{
-        counter::Counted,
-        ids::{Digest, Key},
-        time::Timestamp,
-    },
+    model::{counter::Counted, ids::Digest, time::Timestamp},
     state::{CustomerState, LATE_WINDOW, Origin},
 };
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, fmt::Debug, str::FromStr, sync::Arc};
 
-pub fn key(text: &str) -> Key {
+pub fn key<T: FromStr<Err: Debug>>(text: &str) -> T {
     text.parse().unwrap()
 }
 

@@ -8,8 +8,10 @@ use super::{World, catalog::draft, key, module};
 use proviso_decide::{
     DecideError, Stop,
     command::{
-        ActualUsage, Change, CheckOutcome, Command, CustomerChange, Outcome, Reply, Ttl, UsageRequest,
+        ActualUsage, Change, CheckOutcome, Command, CustomerChange, Outcome, OverrideChange, Reply, Ttl,
+        UsageRequest,
     },
+    precondition::Expected,
 };
 use proviso_ledger::{
     journal::{Entry, Event, PeriodClosed, PeriodOpened, Refused, Settlement},
@@ -17,9 +19,9 @@ use proviso_ledger::{
         amounts::{Credits, Money},
         answers::Allowance,
         counter::Counted,
-        entitlement::{Entitlement, Override},
+        entitlement::Entitlement,
         grant::Category,
-        ids::{Digest, GrantId, ReservationId, TermsId},
+        ids::{Digest, GrantId, Name, ReservationId, TermsId},
         period::Interval,
         terms::{ContractDraft, Mode, OnFault, PolicyRef, TermsDraft},
         time::Timestamp,
@@ -178,9 +180,9 @@ impl Script {
                 attributes: if words.flag("described") { Change::Set(pairs("tier")) } else { Change::Keep },
                 external_ids: if words.flag("described") { Change::Set(pairs("crm")) } else { Change::Keep },
                 allowance: words.allowance(),
-                expected: None,
+                expected: Expected::Anything,
             })),
-            "close" => Command::Close,
+            "close" => Command::Close(Expected::Anything),
             "reset" => Command::Reset { anchor_now: words.flag("anchor_now") },
             "retry" => Command::RetryPeriod(words.args[0].parse().unwrap()),
             "grant" => Command::Grant(Box::new(GrantRequest {
@@ -227,15 +229,16 @@ impl Script {
                 // Without a number, the terms that were bound last.
                 let last = self.world.state.terms.last().map(|terms| terms.key.id);
                 let id = words.args[0].parse::<TermsId>().ok().or(last).unwrap();
-                Command::EndTerms(id, at)
+                Command::EndTerms { id, ends_at: at, expected: Expected::Anything }
             }
-            "override" => Command::SetOverride(Override {
+            "override" => Command::SetOverride(Box::new(OverrideChange {
                 feature: key(words.args[0]),
-                entitlement: Entitlement::Boolean { value: words.args[1] == "on" },
-                starts_at: time("from").unwrap_or(self.world.now),
-                ends_at: time("to"),
-            }),
-            "plain" => Command::RemoveOverride(key(words.args[0])),
+                entitlement: Some(Entitlement::Boolean { value: words.args[1] == "on" }),
+                starts_at: Change::Keep,
+                ends_at: time("to").map_or(Change::Keep, Change::Set),
+                expected: Expected::Anything,
+            })),
+            "plain" => Command::RemoveOverride(key(words.args[0]), Expected::Anything),
             other => panic!("no such command: {other}"),
         };
         let reply = self.world.decide(command, origin(&words));
@@ -275,7 +278,7 @@ impl Script {
             let unit = serde_json::from_value((*unit).into()).ok()?;
             Some(Interval::new(unit, 1).unwrap())
         });
-        let (plan, now) = (key(words.args[0]), self.world.now);
+        let (plan, now): (Name, _) = (key(words.args[0]), self.world.now);
         let entitled = self.world.catalog.put(&plan, interval, now);
         for feature in words.option("metered").iter().flat_map(|text| text.split(',')) {
             entitled.entitlements.insert(key(feature), Entitlement::Metered {});
