@@ -89,7 +89,12 @@ impl Turn for Open<'_> {
     type Outcome = OpenOutcome;
 
     fn ask(&self, policy: &dyn Policy, terms: &Terms) -> Result<Decided<OpenOutcome>, Failure> {
-        let (opening, context) = self.state.opening_view(terms, self.at, &self.next);
+        let (opening, context) = if self.retries {
+            let before = self.state.before_missed_open(self.next.period.number);
+            before.opening_view(terms, self.at, &self.next)
+        } else {
+            self.state.opening_view(terms, self.at, &self.next)
+        };
         policy.open(&opening, &context, &terms.prepared.form)
     }
 

@@ -1,7 +1,7 @@
 //! What each event changes beside the movements of credits: before them, what they need; after them, what they leave.
 
 use crate::{
-    journal::{Carried, Committed, Entry, Event, OpenReason, PeriodClosed, PeriodOpened, Reserved},
+    journal::{Carried, CloseReason, Committed, Entry, Event, OpenReason, PeriodClosed, PeriodOpened, Reserved},
     model::{
         amounts::Credits,
         grant::CreditType,
@@ -42,11 +42,11 @@ impl CustomerState {
                 if let Some(period) = &mut self.period {
                     period.end = configured.period_end;
                 }
-                self.refresh_ends();
+                self.refresh_ends(entry.at);
             }
             Event::Closed {} => {
                 self.closed = true;
-                self.refresh_ends();
+                self.refresh_ends(entry.at);
             }
             Event::TermsBound(terms) => self.terms.push(terms.clone()),
             Event::TermsEnded { id, ends_at } => {
@@ -129,7 +129,7 @@ impl CustomerState {
             self.period = Some(opened.period.clone());
             self.periods = number;
             self.cycle = Some(opened.cycle.clone());
-            self.refresh_ends();
+            self.refresh_ends(opened.period.start);
         }
         self.whole.clone_from(&opened.whole);
         let since = self.counts_since(&opened.cycle);
@@ -192,9 +192,11 @@ impl CustomerState {
                 older.onward =
                     Some(Onward { to: rolled.to, share: rolled.held_share, limit: rolled.held_limit });
             }
-            let since = older.usable_since;
+            let (since, allowance_of) = (older.usable_since, older.allowance_of);
             let newer = self.grant_mut(rolled.to)?;
             newer.usable_since = newer.usable_since.min(since);
+            // Should it expire while its cycle goes on, it was not given after all.
+            newer.allowance_of = allowance_of;
         }
         if closed.retried {
             let number = closed.period.number;
@@ -205,12 +207,15 @@ impl CustomerState {
                 .retain(|missed| missed.number != number || !matches!(missed.what, MissedCall::Close(_)));
             return Ok(());
         }
+        if closed.reason != CloseReason::Scheduled {
+            self.count_as_one(closed);
+        }
         let whole = std::mem::take(&mut self.whole);
         let plan = self.plan().cloned();
         self.past.push(PastPeriod {
             period: closed.period.clone(),
             plan,
-            cycle_end: self.cycle.as_ref().and_then(|cycle| cycle.end),
+            cycle: self.cycle.clone().filter(|cycle| cycle.end > closed.period.end || cycle.end.is_none()),
             given: closed.given.clone(),
             whole,
         });
@@ -223,6 +228,19 @@ impl CustomerState {
         Ok(())
     }
 
+    /// A period that was cut off and the one after it count as one for grants that end with later periods: nobody loses time by
+    /// a change of plan.
+    fn count_as_one(&mut self, closed: &PeriodClosed) {
+        for state in &mut self.grants {
+            let is_new = closed.grants.iter().any(|grant| grant.id == state.grant.id);
+            if let Some(with) = state.ends_with.as_mut().filter(|with| with.number > closed.period.number)
+                && !is_new
+            {
+                with.number = with.number.saturating_add(1);
+            }
+        }
+    }
+
     /// Forgets periods that neither late usage nor an open reservation nor a cycle can need. Of periods whose cycle never ends,
     /// what they gave counts for ever, so the oldest takes in what the others gave.
     fn forget_past(&mut self, at: Timestamp) {
@@ -233,9 +251,10 @@ impl CustomerState {
         let mut kept: Vec<PastPeriod> = Vec::with_capacity(self.past.len());
         for past in std::mem::take(&mut self.past) {
             let recent = past.period.end.is_none_or(|end| end >= oldest) || past.period.start >= cycle;
-            let counts = past.cycle_end.is_none_or(|end| end > at);
-            let endless = kept.iter_mut().find(|kept| kept.cycle_end.is_none());
-            match endless.filter(|_| !recent && past.cycle_end.is_none()) {
+            let counts = past.cycle.as_ref().is_some_and(|cycle| cycle.end.is_none_or(|end| end > at));
+            let is_endless = |past: &PastPeriod| past.cycle.as_ref().is_some_and(|cycle| cycle.end.is_none());
+            let endless = kept.iter_mut().find(|kept| is_endless(kept));
+            match endless.filter(|_| !recent && is_endless(&past)) {
                 Some(first) => {
                     past.given
                         .iter()

@@ -9,6 +9,7 @@ use crate::model::{
     entitlement::Override,
     grant::{CreditType, Grant},
     ids::{GrantId, Key, ReservationId, TermsId},
+    period::Interval,
     terms::Terms,
     time::Timestamp,
     usage::Usage,
@@ -368,9 +369,12 @@ pub enum OpenReason {
 pub struct Cycle {
     /// Its start.
     pub start: Timestamp,
-    /// Its end, exclusive.
+    /// Its end, exclusive; none when it never ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<Timestamp>,
+    /// The interval of plans whose cycle it is; none when it never ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Interval>,
 }
 
 /// A period began.

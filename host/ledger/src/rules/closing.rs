@@ -170,14 +170,12 @@ pub(super) fn share(basis: Money, part: Credits, whole: Credits) -> Money {
 }
 
 fn expire_with_period(scratch: &mut Scratch, closed: &mut PeriodClosed) -> Result<(), String> {
-    let ends = |number: u32| number <= closed.period.number;
+    let number = closed.period.number;
     let ending: Vec<GrantId> = scratch
         .state
         .grants
         .iter()
-        .filter(|state| {
-            state.status == GrantStatus::Live && state.grant.expires_with_period.is_some_and(ends)
-        })
+        .filter(|state| state.status == GrantStatus::Live && state.ends_with_by(number))
         .map(|state| state.grant.id)
         .collect();
     for id in ending {

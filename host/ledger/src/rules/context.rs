@@ -237,7 +237,7 @@ impl CustomerState {
             effective_at: grant.effective_at,
             expires: Expiry {
                 at: grant.expires_at,
-                with_period: grant.expires_with_period.map(|number| number.saturating_sub(running)),
+                with_period: state.ends_with.map(|with| with.number.saturating_sub(running)),
             },
             features: grant.features.clone(),
             cost_basis: grant.cost_basis,

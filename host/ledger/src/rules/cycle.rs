@@ -30,26 +30,29 @@ pub struct CycleAt {
 impl CustomerState {
     /// The cycle of a period that begins at `at`, by the profile as it is.
     ///
-    /// A cycle runs for one interval, from boundary to boundary. One that has begun is not cut short by a moved anchor: until an
-    /// interval has passed since its beginning, it goes on. One that was begun on request ends at the next boundary. Without an
-    /// interval it never ends: it began with the first period that had none.
+    /// A cycle runs for one interval, from boundary to boundary. One that has begun goes on until its end, wherever an anchor moves
+    /// boundaries and whatever other plans come in between. One that was begun on request ends at the next boundary. Without an
+    /// interval it never ends.
     #[must_use]
     pub fn cycle_at(&self, at: Timestamp, reason: OpenReason) -> CycleAt {
         let schedule = self.profile.as_ref().and_then(Profile::schedule);
-        let cycle = match (reason, schedule) {
-            (OpenReason::Early, schedule) => {
-                Cycle { start: at, end: schedule.and_then(|schedule| schedule.next_after(at)) }
+        let interval = schedule.as_ref().map(|schedule| schedule.interval);
+        let running = self.running_cycles(at, schedule.as_ref()).find(|cycle| cycle.interval == interval);
+        let cycle = match (reason, running, schedule) {
+            (OpenReason::Early, _, schedule) => {
+                let end = schedule.and_then(|schedule| schedule.next_after(at));
+                Cycle { start: at, end, interval }
             }
-            (_, None) => {
-                let endless = self.past.iter().find(|past| past.cycle_end.is_none());
-                let start = match (endless, &self.cycle) {
-                    (Some(past), _) => past.period.start,
-                    (None, Some(cycle)) => cycle.start,
-                    (None, None) => at,
-                };
-                Cycle { start, end: None }
+            (_, Some(running), _) => running.clone(),
+            (_, None, Some(schedule)) => {
+                let start = schedule.last_at(at).unwrap_or(at);
+                Cycle { start, end: schedule.next_after(at), interval }
             }
-            (_, Some(schedule)) => self.scheduled_cycle(at, &schedule),
+            // What was given in the cycle of another plan counts in one that never ends.
+            (_, None, None) => {
+                let start = self.running_cycles(at, None).next().map_or(at, |cycle| cycle.start);
+                Cycle { start, end: None, interval }
+            }
         };
         let number =
             if reason == OpenReason::Early { self.periods.saturating_add(1) } else { self.fresh_from };
@@ -58,27 +61,19 @@ impl CustomerState {
         CycleAt { given, held, cycle, since, entitled: Vec::new() }
     }
 
+    /// Cycles that go on at `at`, the newest first.
+    fn running_cycles(&self, at: Timestamp, schedule: Option<&Schedule>) -> impl Iterator<Item = &Cycle> {
+        // Clock changes may move a boundary by hours, which cuts nothing short.
+        let least_seconds = schedule.map_or(0, |schedule| schedule.interval.least_seconds());
+        let slack = (3 * 3_600).min(least_seconds / 8) * Timestamp::SECOND;
+        let past = self.past.iter().rev().filter_map(|past| past.cycle.as_ref());
+        let goes_on = move |cycle: &&Cycle| cycle.end.is_none_or(|end| end > at.plus_micros(slack));
+        self.cycle.iter().chain(past).filter(goes_on)
+    }
+
     /// From when periods count in a cycle: not before a new one was last begun on request.
     pub(crate) fn counts_since(&self, cycle: &Cycle) -> Since {
         Since { start: cycle.start, number: self.fresh_from }
-    }
-
-    fn scheduled_cycle(&self, at: Timestamp, schedule: &Schedule) -> Cycle {
-        let start = schedule.last_at(at).unwrap_or(at);
-        let running_end = |cycle: &Cycle| {
-            let end = schedule.interval.after(cycle.start, &schedule.zone)?;
-            // Clock changes may move a boundary by hours, which cuts nothing short.
-            let slack = (3 * 3_600).min(schedule.interval.least_seconds() / 8) * Timestamp::SECOND;
-            let ahead = |end: Timestamp| end > at.plus_micros(slack);
-            (ahead(end) && cycle.end.is_none_or(ahead)).then_some(end)
-        };
-        match &self.cycle {
-            Some(cycle) if cycle.start < start => match running_end(cycle) {
-                Some(end) => Cycle { start: cycle.start, end: Some(end) },
-                None => Cycle { start, end: schedule.next_after(at) },
-            },
-            _ => Cycle { start, end: schedule.next_after(at) },
-        }
     }
 
     /// What reservations hold of ended plan allowances of periods that began at `since` or later, and that was not carried over.

@@ -67,7 +67,7 @@ impl CustomerState {
         let mut scratch = Scratch::new(self, at);
         // The ends of grants are counted from the period that begins.
         scratch.state.period = Some(opened.period.clone());
-        scratch.state.refresh_ends();
+        scratch.state.refresh_ends(at);
         begin_grants(&mut scratch, &mut opened, cycle, outcome).map_err(Denied::InvalidDecision)?;
         opened.grants = scratch.grants;
         Ok(Draft::moving(Event::PeriodOpened(Box::new(opened)), main_credit, scratch.transfers))

@@ -17,6 +17,17 @@ use crate::{
     state::{CustomerState, Draft, GrantStatus, Meanwhile, Missed, MissedCall},
 };
 
+/// Tells an end from a beginning.
+type IsWhat = fn(&MissedCall) -> bool;
+
+fn is_close(what: &MissedCall) -> bool {
+    matches!(what, MissedCall::Close(_))
+}
+
+fn is_open(what: &MissedCall) -> bool {
+    matches!(what, MissedCall::Open(..))
+}
+
 impl CustomerState {
     /// What a fault left undone of a period and may still be made good: its end, or its beginning while it runs.
     #[must_use]
@@ -39,13 +50,13 @@ impl CustomerState {
         });
         let reason = reason.ok_or(nothing.clone())?;
         let past = self.past.iter().find(|past| past.period.number == number).ok_or(nothing)?;
-        let mut before = self.clone();
+        let mut before = self.without_meanwhile(number, is_close);
         before.period = Some(past.period.clone());
         let mut transfers = Vec::new();
         for state in &self.grants {
             let ended_with = state.status == GrantStatus::Expired
                 && state.ended_at == past.period.end
-                && state.grant.expires_with_period.is_some_and(|with| with <= number);
+                && state.ends_with_by(number);
             if !ended_with {
                 continue;
             }
@@ -79,20 +90,41 @@ impl CustomerState {
         let end = before.period.as_ref().and_then(|period| period.end).unwrap_or(at);
         let (mut closed, mut scratch) = before.closing(at, end, reason, decision, outcome)?;
         closed.retried = true;
-        self.redraw_missed(&mut scratch, number, |what| matches!(what, MissedCall::Close(_)))
-            .map_err(Denied::InvalidDecision)?;
+        self.redraw_missed(&mut scratch, number, is_close).map_err(Denied::InvalidDecision)?;
         transfers.append(&mut scratch.transfers);
         Ok(Draft::moving(Event::PeriodClosed(Box::new(closed)), self.main_credit(), transfers))
     }
 
-    fn redraw_missed(
-        &self,
-        scratch: &mut Scratch,
-        number: u32,
-        is_what: impl Fn(&MissedCall) -> bool,
-    ) -> Result<(), String> {
-        let missed = self.missed.iter().filter(|missed| missed.number == number && is_what(&missed.what));
-        missed.flat_map(|missed| &missed.meanwhile).try_for_each(|drawn| redraw(scratch, drawn))
+    /// What was drawn since something was missed, in the order in which it first was.
+    fn meanwhile(&self, number: u32, is_what: IsWhat) -> impl Iterator<Item = &Meanwhile> {
+        let missed =
+            self.missed.iter().filter(move |missed| missed.number == number && is_what(&missed.what));
+        missed.flat_map(|missed| &missed.meanwhile)
+    }
+
+    /// The state without the overage that came since something was missed: what ends and begins must not settle that.
+    fn without_meanwhile(&self, number: u32, is_what: IsWhat) -> Self {
+        let mut before = self.clone();
+        for drawn in self.meanwhile(number, is_what).filter(|drawn| drawn.grant.is_none()) {
+            let later = drawn.amount.min(before.outstanding(&drawn.credit));
+            if let Some(account) = before.accounts.get_mut(&drawn.credit) {
+                account.overage = account.overage.saturating_sub(later);
+            }
+        }
+        before
+    }
+
+    /// Draws from the new grants what was drawn elsewhere meanwhile.
+    fn redraw_missed(&self, scratch: &mut Scratch, number: u32, is_what: IsWhat) -> Result<(), String> {
+        let without = self.without_meanwhile(number, is_what);
+        for (credit, account) in &self.accounts {
+            let before = without.accounts.get(credit).map_or(account.overage, |before| before.overage);
+            let later = account.overage.saturating_sub(before);
+            if let Some(account) = scratch.state.accounts.get_mut(credit) {
+                account.overage = account.overage.saturating_add(later);
+            }
+        }
+        self.meanwhile(number, is_what).try_for_each(|drawn| redraw(scratch, drawn))
     }
 
     /// The running period whose beginning a fault left undone.
@@ -116,6 +148,12 @@ impl CustomerState {
         Ok(NextPeriod { period: period.clone(), reason: *reason, cycle, allowance: *allowance })
     }
 
+    /// The state as the beginning of the running period would have found it, as far as overage is concerned.
+    #[must_use]
+    pub fn before_missed_open(&self, number: u32) -> Self {
+        self.without_meanwhile(number, is_open)
+    }
+
     /// The entry that makes a period's beginning good: its grants are there from its start on, and what was drawn elsewhere
     /// meanwhile is drawn from them.
     ///
@@ -132,10 +170,9 @@ impl CustomerState {
         let next = self.missed_open(number)?;
         let (mut opened, cycle) = PeriodOpened::begin(next, decision);
         opened.retried = true;
-        let mut scratch = Scratch::new(self, at);
+        let mut scratch = Scratch::new(&self.before_missed_open(number), at);
         begin_grants(&mut scratch, &mut opened, cycle, outcome).map_err(Denied::InvalidDecision)?;
-        self.redraw_missed(&mut scratch, number, |what| matches!(what, MissedCall::Open(..)))
-            .map_err(Denied::InvalidDecision)?;
+        self.redraw_missed(&mut scratch, number, is_open).map_err(Denied::InvalidDecision)?;
         opened.grants = scratch.grants;
         let credit = opened.grants.first().map_or_else(|| self.main_credit(), |grant| grant.credit.clone());
         Ok(Draft::moving(Event::PeriodOpened(Box::new(opened)), credit, scratch.transfers))

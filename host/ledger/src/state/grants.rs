@@ -45,11 +45,13 @@ pub struct GrantState {
     pub status: GrantStatus,
     /// Since when its credits may be used: of a rollover, since when the grant could that they came from.
     pub usable_since: Timestamp,
-    /// When its time runs out, as anchor and zone are now.
+    /// The period with whose end it ends, as plan, anchor and zone are now.
+    pub ends_with: Option<EndsWith>,
+    /// When its time runs out, as they are now.
     pub ends_at: Option<Timestamp>,
     /// When it stopped being live.
     pub ended_at: Option<Timestamp>,
-    /// The number of the period whose plan allowance it is.
+    /// The number of the period whose plan allowance it is, or was carried over from.
     pub allowance_of: Option<u32>,
     /// What was carried over of it takes a part of the credits that come back after its end.
     pub onward: Option<Onward>,
@@ -57,6 +59,15 @@ pub struct GrantState {
     pub carried_to: Option<GrantId>,
     /// What it takes of credits that come back to the allowances before it.
     pub incoming: Option<Incoming>,
+}
+
+/// The period with whose end a grant ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndsWith {
+    /// Its number.
+    pub number: u32,
+    /// How many periods that is after the one in which the grant becomes usable.
+    pub after: u32,
 }
 
 /// Where a part of the credits goes that reservations give back to a grant that has ended.
@@ -104,6 +115,11 @@ impl GrantState {
         }
     }
 
+    /// Whether it ends with the period of that number, or one before it.
+    pub(crate) fn ends_with_by(&self, number: u32) -> bool {
+        self.ends_with.is_some_and(|with| with.number <= number)
+    }
+
     pub(crate) fn is_exhausted(&self) -> bool {
         self.remaining.is_zero() && self.held.is_zero()
     }
@@ -124,20 +140,12 @@ impl CustomerState {
         reason: CloseReason,
     ) -> bool {
         let number = self.period.as_ref().map_or(0, |period| period.number);
-        if state.grant.effective_at < end
-            || state.grant.expires_with_period.is_some_and(|with| with <= number)
-        {
+        if state.grant.effective_at < end || state.ends_with_by(number) {
             return true;
         }
         // What was given at the instant of an end that nobody foresaw was given before that end, unless it is made good by now.
         let ended_before = self.past.iter().any(|past| past.period.number == number);
         state.grant.effective_at == end && reason != CloseReason::Scheduled && !ended_before
-    }
-
-    /// When a grant's time runs out: at its instant or with the end of its period, whichever comes first.
-    pub(crate) fn grant_end(&self, grant: &Grant) -> Option<Timestamp> {
-        let with_period = grant.expires_with_period.and_then(|number| self.period_end(number));
-        [grant.expires_at, with_period].into_iter().flatten().min()
     }
 
     /// When a period ends, as anchor and zone are now; none when it does not end by itself, or no plan runs.

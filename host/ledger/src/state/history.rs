@@ -2,7 +2,7 @@
 
 use super::CustomerState;
 use crate::{
-    journal::{CloseReason, Given, OpenReason, Period},
+    journal::{CloseReason, Cycle, Given, OpenReason, Period},
     model::{
         amounts::Credits,
         answers::Allowance,
@@ -21,9 +21,9 @@ pub struct PastPeriod {
     /// The plan that it was on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<Name>,
-    /// When its cycle ends: until then what it gave counts. None when never.
+    /// The cycle that it belongs to, where that goes on after its end: until then what it gave counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cycle_end: Option<Timestamp>,
+    pub cycle: Option<Cycle>,
     /// What its plan allowances gave: all but what expired of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub given: Vec<Given>,

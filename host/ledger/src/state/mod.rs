@@ -7,7 +7,7 @@ pub mod history;
 pub(crate) mod moves;
 
 pub use counters::Counters;
-pub use grants::{GrantState, GrantStatus, Incoming, Onward};
+pub use grants::{EndsWith, GrantState, GrantStatus, Incoming, Onward};
 pub use history::{Meanwhile, Missed, MissedCall, PastPeriod, PastZone, PeriodAt, Since};
 
 use crate::{

@@ -1,6 +1,6 @@
 //! Movements of credits between books, and what follows from them for grants, reservations and periods.
 
-use super::{Account, CustomerState, GrantState, GrantStatus, Onward, ReservationState};
+use super::{Account, CustomerState, EndsWith, GrantState, GrantStatus, Onward, ReservationState};
 use crate::model::{
     amounts::{Credits, Rounding},
     grant::{Category, Grant},
@@ -60,7 +60,12 @@ impl CustomerState {
     }
 
     pub(crate) fn add_grant(&mut self, grant: &Grant) {
-        let ends_at = self.grant_end(grant);
+        let ends_with = grant.expires_with_period.map(|number| {
+            let after = number.saturating_sub(self.period_number_at(grant.effective_at));
+            EndsWith { number, after }
+        });
+        let with_period = ends_with.and_then(|with| self.period_end(with.number));
+        let ends_at = [grant.expires_at, with_period].into_iter().flatten().min();
         let place = self
             .grants
             .partition_point(|other| other.grant.burn_down_order(other.ends_at, grant, ends_at).is_lt());
@@ -73,6 +78,7 @@ impl CustomerState {
             voided: Credits::ZERO,
             status: GrantStatus::Live,
             usable_since: grant.effective_at,
+            ends_with,
             ends_at,
             ended_at: None,
             allowance_of: None,
@@ -83,21 +89,33 @@ impl CustomerState {
         self.grants.insert(place, state);
     }
 
-    /// Puts the ends of grants right that follow a period, after anchor, zone, interval or period changed.
-    pub(crate) fn refresh_ends(&mut self) {
+    /// Puts the ends of grants right that follow a period, after anchor, zone, interval or period changed at `at`. For one that
+    /// only becomes usable later, the period in which it does has another number then.
+    pub(crate) fn refresh_ends(&mut self, at: Timestamp) {
         // Many grants end with the same few periods.
         let mut of_period: BTreeMap<u32, Option<Timestamp>> = BTreeMap::new();
-        let mut ends = Vec::with_capacity(self.grants.len());
-        for Grant { expires_at, expires_with_period, .. } in self.grants.iter().map(|state| &*state.grant) {
-            let with_period = expires_with_period
-                .and_then(|number| *of_period.entry(number).or_insert_with(|| self.period_end(number)));
-            ends.push([*expires_at, with_period].into_iter().flatten().min());
+        let mut ends = Vec::new();
+        // What has ended stays ended.
+        for state in self.grants.iter().filter(|state| state.status == GrantStatus::Live) {
+            let Grant { effective_at, expires_at, .. } = *state.grant;
+            let ends_with = state.ends_with.map(|with| match &self.period {
+                Some(_) if effective_at > at => {
+                    let number = self.period_number_at(effective_at).saturating_add(with.after);
+                    EndsWith { number, ..with }
+                }
+                _ => with,
+            });
+            let with_period = ends_with.and_then(|with| {
+                *of_period.entry(with.number).or_insert_with(|| self.period_end(with.number))
+            });
+            ends.push((ends_with, [expires_at, with_period].into_iter().flatten().min()));
         }
         let mut moved = false;
-        for (state, end) in self.grants.iter_mut().zip(ends) {
-            // What has ended stays ended.
-            if state.status == GrantStatus::Live && state.ends_at != end {
-                state.ends_at = end;
+        let live = self.grants.iter_mut().filter(|state| state.status == GrantStatus::Live);
+        for (state, (ends_with, ends_at)) in live.zip(ends) {
+            state.ends_with = ends_with;
+            if state.ends_at != ends_at {
+                state.ends_at = ends_at;
                 moved = true;
             }
         }
