@@ -50,9 +50,6 @@ pub enum Error {
     /// A module is refused.
     #[error("the module is refused:{}", listed(.0))]
     Refused(Rejection),
-    /// A module can't be tried here.
-    #[error("{0}")]
-    Policy(String),
     /// A policy failed.
     #[error("the policy failed: {}", text::fault(.0.code, &.0.detail, &.0.log).join("\n  "))]
     Failed(#[from] Failure),
@@ -72,7 +69,7 @@ impl Error {
     pub fn refused(error: PolicyError) -> Self {
         match error {
             PolicyError::Rejected(rejection) => Self::Refused(rejection),
-            other => Self::Policy(other.to_string()),
+            other => Self::Policy(other),
         }
     }
 

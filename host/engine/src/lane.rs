@@ -20,10 +20,7 @@ use contention::Contention;
 use in_flight::{Committed, InFlight};
 use known::{Known, Lookup};
 use open_batch::{Answer, OpenBatch};
-use proviso_decide::{
-    Decider, Journal, Stop,
-    command::Reply,
-};
+use proviso_decide::{Decider, Journal, Stop, command::Reply};
 use proviso_ledger::model::ids::{CustomerId, Digest};
 use std::{
     collections::{HashMap, HashSet},
@@ -322,8 +319,8 @@ impl Lane {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proviso_decide::command::Command;
     use crate::{catalog::Catalog, clock::Clock, command::Request, shared::Options};
+    use proviso_decide::command::Command;
     use proviso_ledger::{model::time::Timestamp, state::Origin};
     use proviso_policy::{Compiler, Limits, Runtime};
     use proviso_store::{SqliteOptions, SqliteStore};

@@ -88,7 +88,14 @@ fn comes_to(state: &CustomerState) -> Value {
         .grants
         .iter()
         .map(|grant| {
-            serde_json::json!([grant.grant.id, grant.status, grant.remaining, grant.held, grant.spent, grant.expired])
+            serde_json::json!([
+                grant.grant.id,
+                grant.status,
+                grant.remaining,
+                grant.held,
+                grant.spent,
+                grant.expired
+            ])
         })
         .collect();
     serde_json::json!({
@@ -112,12 +119,58 @@ fn the_newest_format_has_a_journal_with_every_kind_of_event_and_field() {
     }
     assert_eq!(kinds.iter().map(String::as_str).collect::<BTreeSet<_>>(), BTreeSet::from(KINDS));
     for field in [
-        "key", "request", "by", "after", "late", "invalid", "required", "retry_at", "offers", "suggestions",
-        "reduced_from", "top_up", "taken", "taken_overage", "exceeded", "retried", "rolled", "held_share",
-        "held_limit", "expired", "fees", "settled", "given", "whole", "extras", "carried", "skip", "limit", "cycle",
-        "interval", "fault", "shadows", "log", "contract", "time_zone", "note", "cost_basis", "metadata",
-        "expires_with_period", "expires_at", "features", "attributes", "external_ids", "entity", "ends_at", "zone",
-        "held_overage", "next_reset_at", "allowance", "subject", "period_categories", "settle_overage_from",
+        "key",
+        "request",
+        "by",
+        "after",
+        "late",
+        "invalid",
+        "required",
+        "retry_at",
+        "offers",
+        "suggestions",
+        "reduced_from",
+        "top_up",
+        "taken",
+        "taken_overage",
+        "exceeded",
+        "retried",
+        "rolled",
+        "held_share",
+        "held_limit",
+        "expired",
+        "fees",
+        "settled",
+        "given",
+        "whole",
+        "extras",
+        "carried",
+        "skip",
+        "limit",
+        "cycle",
+        "interval",
+        "fault",
+        "shadows",
+        "log",
+        "contract",
+        "time_zone",
+        "note",
+        "cost_basis",
+        "metadata",
+        "expires_with_period",
+        "expires_at",
+        "features",
+        "attributes",
+        "external_ids",
+        "entity",
+        "ends_at",
+        "zone",
+        "held_overage",
+        "next_reset_at",
+        "allowance",
+        "subject",
+        "period_categories",
+        "settle_overage_from",
     ] {
         // What was needed is in the rating.
         assert!(field == "required" || fields.contains(field), "no entry has a field {field}");
@@ -150,7 +203,8 @@ fn a_golden_journal_is_found_when_anything_in_it_changes() {
     for changed in 0..entries.len() {
         let mut state = CustomerState::new("acme".parse().unwrap());
         let folded = entries.iter().enumerate().try_for_each(|(at, (stored, body))| {
-            let body = if at == changed { body.replacen("\"seq\":", "\"seq\": ", 1) } else { (*body).clone() };
+            let body =
+                if at == changed { body.replacen("\"seq\":", "\"seq\": ", 1) } else { (*body).clone() };
             state.fold_verified(at as u64 + 1, &body, &hash(stored)).map(drop)
         });
         assert!(folded.is_err(), "entry {}", changed + 1);

@@ -6,7 +6,7 @@ use proviso_engine::{
     Engine,
     command::{Outcome, Reply, Request},
 };
-use proviso_ledger::model::{time::Timestamp};
+use proviso_ledger::model::time::Timestamp;
 use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicU64, Ordering},

@@ -1,7 +1,9 @@
 //! What each event changes beside the movements of credits: before them, what they need; after them, what they leave.
 
 use crate::{
-    journal::{Carried, CloseReason, Committed, Entry, Event, OpenReason, PeriodClosed, PeriodOpened, Reserved},
+    journal::{
+        Carried, CloseReason, Committed, Entry, Event, OpenReason, PeriodClosed, PeriodOpened, Reserved,
+    },
     model::{
         amounts::Credits,
         grant::CreditType,
