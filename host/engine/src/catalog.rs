@@ -4,7 +4,7 @@
 use proviso_ledger::{
     decision::Manifest,
     entitlement::Entitlement,
-    ids::{CustomerId, Digest, Key},
+    ids::{CustomerId, Digest, Key, Name},
     period::Interval,
     terms::Terms,
     time::Timestamp,
@@ -19,8 +19,8 @@ use std::{
 /// A plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
-    /// Its key.
-    pub plan: Key,
+    /// Its name.
+    pub plan: Name,
     /// For people.
     pub name: String,
     /// How long its periods are; none when they never end by themselves.
@@ -36,8 +36,8 @@ pub struct Plan {
 /// A policy: a name under which versions are uploaded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Policy {
-    /// Its key.
-    pub policy: Key,
+    /// Its name.
+    pub policy: Name,
     /// For people.
     pub description: String,
     /// When it was first put.
@@ -48,7 +48,7 @@ pub struct Policy {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Version {
     /// The policy.
-    pub policy: Key,
+    pub policy: Name,
     /// Counted from 1.
     pub version: u32,
     /// SHA-256 of the module.
@@ -86,7 +86,7 @@ pub enum Scope {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ApiKey {
     /// Its id.
-    pub id: Key,
+    pub id: Name,
     /// For people.
     pub name: String,
     /// What it may do.
@@ -123,14 +123,14 @@ impl ApiKey {
 pub struct Catalog {
     /// The revision.
     pub revision: u64,
-    /// Plans by key.
-    pub plans: BTreeMap<Key, Arc<Plan>>,
+    /// Plans by name.
+    pub plans: BTreeMap<Name, Arc<Plan>>,
     /// Terms by plan, in the order they were bound.
-    pub plan_terms: HashMap<Key, Vec<Arc<Terms>>>,
-    /// Policies by key.
-    pub policies: BTreeMap<Key, Arc<Policy>>,
+    pub plan_terms: HashMap<Name, Vec<Arc<Terms>>>,
+    /// Policies by name.
+    pub policies: BTreeMap<Name, Arc<Policy>>,
     /// Versions by policy, in order: version n stands at n - 1.
-    pub versions: HashMap<Key, Vec<Arc<Version>>>,
+    pub versions: HashMap<Name, Vec<Arc<Version>>>,
     /// API keys by the SHA-256 of their secret.
     pub api_keys: HashMap<[u8; 32], Arc<ApiKey>>,
 }
@@ -165,14 +165,14 @@ impl Catalog {
 
     /// A version, deleted or not.
     #[must_use]
-    pub fn version(&self, policy: &Key, version: u32) -> Option<&Arc<Version>> {
+    pub fn version(&self, policy: &Name, version: u32) -> Option<&Arc<Version>> {
         let place = usize::try_from(version).ok()?.checked_sub(1)?;
         self.versions.get(policy)?.get(place)
     }
 
     /// A plan's terms, in the order they were bound.
     #[must_use]
-    pub fn terms_of(&self, plan: Option<&Key>) -> &[Arc<Terms>] {
+    pub fn terms_of(&self, plan: Option<&Name>) -> &[Arc<Terms>] {
         plan.and_then(|plan| self.plan_terms.get(plan)).map_or(&[], Vec::as_slice)
     }
 }
@@ -186,7 +186,7 @@ fn put<T>(list: &mut Vec<T>, number: u64, item: T) {
     }
 }
 
-fn parse<T: DeserializeOwned>(what: &str, key: &Key, body: &str) -> Result<T, StoreError> {
+fn parse<T: DeserializeOwned>(what: &str, name: &Name, body: &str) -> Result<T, StoreError> {
     serde_json::from_str(body)
-        .map_err(|error| StoreError::Corrupt { detail: format!("{what} {key} can't be read: {error}") })
+        .map_err(|error| StoreError::Corrupt { detail: format!("{what} {name} can't be read: {error}") })
 }

@@ -1,10 +1,9 @@
 //! What can be asked of a customer's lane, and what comes back.
 
+use crate::precondition::Expected;
 use proviso_ledger::{
     credits::Credits,
-    customer::Profile,
     decision::{Balance, Line, Offer, Usage},
-    entitlement::Override,
     grant::{CreditType, Grant},
     ids::{CustomerId, Digest, GrantId, IdempotencyKey, Key, ReservationId, TermsId},
     journal::Entry,
@@ -13,6 +12,8 @@ use proviso_ledger::{
     time::Timestamp,
 };
 use std::sync::Arc;
+
+pub use crate::changes::{OverrideChange, ProfileChange};
 
 /// An idempotency key with the digest of the request it came with.
 pub type Idempotency = (IdempotencyKey, Digest);
@@ -31,18 +32,25 @@ pub struct Request {
 /// What is asked. `Check`, `Read` and `Sweep` write nothing of their own; what is due by time is written first in any case.
 #[derive(Debug, Clone)]
 pub enum Command {
-    /// Create or change the customer; anchor, zone and others that are none stay as they were.
+    /// Create or change the customer.
     Configure(Box<ProfileChange>),
     /// Close the customer.
-    Close,
+    Close(Expected),
     /// Bind terms to the customer. Key, creation time and policy are given by the engine's use case.
     BindTerms(Box<Terms>),
     /// Give the customer's terms an end: now, when none is given.
-    EndTerms(TermsId, Option<Timestamp>),
+    EndTerms {
+        /// The terms.
+        id: TermsId,
+        /// Their end.
+        ends_at: Option<Timestamp>,
+        /// What the caller expects to be in force.
+        expected: Expected,
+    },
     /// Set an entitlement apart from the plan.
-    SetOverride(Override),
+    SetOverride(Box<OverrideChange>),
     /// Take a feature's overrides back.
-    RemoveOverride(Key),
+    RemoveOverride(Key, Expected),
     /// Grant credits; the id is given by the ledger.
     Grant(Box<Grant>),
     /// Void what a grant has left.
@@ -96,15 +104,6 @@ pub struct ActualUsage {
     pub attributes: Option<Vec<(String, String)>>,
 }
 
-/// A customer as put by a caller.
-#[derive(Debug, Clone)]
-pub struct ProfileChange {
-    /// The new profile but for what follows.
-    pub profile: Profile,
-    /// The anchor, if the caller named one.
-    pub anchor: Option<Timestamp>,
-}
-
 /// What comes back.
 #[derive(Debug, Clone)]
 pub enum Reply {
@@ -112,7 +111,7 @@ pub enum Reply {
     Entry(Outcome),
     /// What a charge would do.
     Check(Box<CheckOutcome>),
-    /// The state.
+    /// The state; also when what was asked for is in force already.
     State(Arc<CustomerState>),
     /// The customer as configured.
     Configured {

@@ -7,11 +7,11 @@ mod resets;
 
 use crate::{
     catalog::Catalog,
+    changes,
     command::{Command, Outcome, ProfileChange, Reply, Request, UsageRequest},
     error::EngineError,
 };
 use proviso_ledger::{
-    customer::Profile,
     decision::Usage,
     due::Due,
     entitlement::{self, Entitlement, Source},
@@ -109,6 +109,7 @@ impl Decider<'_> {
             Command::Read | Command::Sweep => Ok(Reply::State(Arc::new(state.clone()))),
             Command::Check(usage) => self.check(state, usage, at),
             Command::Configure(change) => self.configure(state, change, at, journal),
+            command if changes::is_in_force(state, command, at)? => Ok(Reply::State(Arc::new(state.clone()))),
             command => {
                 let mut draft = self.draft(state, command, at)?;
                 draft.idempotency.clone_from(&request.idempotency);
@@ -164,10 +165,13 @@ impl Decider<'_> {
                 self.reset(state, at, ResetReason::Early)?
             }
             Command::BindTerms(terms) => state.bind_terms(at, (**terms).clone())?,
-            Command::EndTerms(id, ends_at) => state.end_terms(at, *id, ends_at.unwrap_or(at))?,
-            Command::SetOverride(exception) => state.set_override(exception.clone())?,
-            Command::RemoveOverride(feature) => state.remove_override(feature.clone()),
-            Command::Close => state.close()?,
+            Command::EndTerms { id, ends_at, .. } => state.end_terms(at, *id, ends_at.unwrap_or(at))?,
+            Command::SetOverride(change) => match change.apply(state, at)? {
+                Some(exception) => state.set_override(exception)?,
+                None => return Err(EngineError::Internal("an override that is in force".to_owned()).into()),
+            },
+            Command::RemoveOverride(feature, _) => state.remove_override(feature.clone()),
+            Command::Close(_) => state.close()?,
             Command::Configure(_) | Command::Check(_) | Command::Read | Command::Sweep => {
                 return Err(EngineError::Internal("a command without a draft".to_owned()).into());
             }
@@ -181,7 +185,9 @@ impl Decider<'_> {
         at: Timestamp,
         journal: &mut Journal,
     ) -> Result<Reply, Stop> {
-        let mut profile = change.profile.clone();
+        change.expected.check(|| changes::customer_tag(state))?;
+        state.require_open()?;
+        let mut profile = change.apply(state, at);
         let before = state.profile.clone();
         let plan = match &profile.plan {
             Some(plan) => {
@@ -190,8 +196,6 @@ impl Decider<'_> {
             None => None,
         };
         profile.interval = plan.and_then(|plan| plan.interval);
-        profile.anchor =
-            change.anchor.or(before.as_ref().map(|before: &Profile| before.anchor)).unwrap_or(at);
         let plan_changed = before.as_ref().is_none_or(|before| before.plan != profile.plan);
         if before.as_ref() != Some(&profile) {
             let takes_plan = plan_changed && profile.plan.is_some();

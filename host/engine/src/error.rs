@@ -3,7 +3,7 @@
 use proviso_ledger::{
     decision::Problem,
     error::{FoldError, Rejection},
-    ids::{CustomerId, Key},
+    ids::{CustomerId, Key, Name},
     time::Timestamp,
 };
 use proviso_policy::Rejection as ModuleRejection;
@@ -17,13 +17,13 @@ pub enum EngineError {
     CustomerNotFound(CustomerId),
     /// Nobody knows this plan.
     #[error("there is no plan {0}")]
-    PlanNotFound(Key),
+    PlanNotFound(Name),
     /// Nobody knows this policy.
     #[error("there is no policy {0}")]
-    PolicyNotFound(Key),
+    PolicyNotFound(Name),
     /// Nobody knows this version, or it was deleted.
     #[error("policy {0} has no version {1}")]
-    VersionNotFound(Key, u32),
+    VersionNotFound(Name, u32),
     /// Nobody knows these terms.
     #[error("there are no such terms")]
     TermsNotFound,
@@ -45,6 +45,12 @@ pub enum EngineError {
     /// The same idempotency key came with another request.
     #[error("this idempotency key was used for another request")]
     IdempotencyKeyReused,
+    /// What is in force is not what the caller expects.
+    #[error("it is no longer as the caller expects: read it again")]
+    ChangedMeanwhile,
+    /// A new override that does not say what the customer is entitled to.
+    #[error("is missing: the customer has no override of this feature yet")]
+    OverrideIncomplete,
     /// The settings are not what the policy takes.
     #[error("the policy refuses these settings")]
     SettingsInvalid(Vec<Problem>),

@@ -7,7 +7,7 @@ use crate::{
     plans::json,
 };
 use proviso_ledger::{
-    ids::{CustomerId, Digest, Key},
+    ids::{CustomerId, Digest, Name},
     time::Timestamp,
 };
 use proviso_store::{ApiKeyRow, ReferenceChange};
@@ -32,9 +32,9 @@ impl Engine {
             if let Some(key) = catalog.api_keys.get(&secret_hash) {
                 return Ok((Vec::new(), key.clone()));
             }
-            let id: Key = format!("key_{}", catalog.api_keys.len() + 1)
+            let id: Name = format!("key_{}", catalog.api_keys.len() + 1)
                 .parse()
-                .map_err(|_| EngineError::Internal("an API key's id is no key".to_owned()))?;
+                .map_err(|_| EngineError::Internal("an API key's id is no name".to_owned()))?;
             let (name, scopes, customer) = (name.clone(), scopes.clone(), customer.clone());
             let key = ApiKey { id, name, scopes, customer, expires_at, revoked_at: None, created_at: now };
             let row = ApiKeyRow { id: key.id.clone(), secret_hash, body: json(&key)? };
@@ -63,7 +63,7 @@ impl Engine {
     ///
     /// # Errors
     /// An unknown key.
-    pub async fn revoke_api_key(&self, id: Key) -> Result<Arc<ApiKey>, EngineError> {
+    pub async fn revoke_api_key(&self, id: Name) -> Result<Arc<ApiKey>, EngineError> {
         self.change(|catalog, now| {
             let (secret_hash, key) =
                 catalog.api_keys.iter().find(|(_, key)| key.id == id).ok_or(EngineError::ApiKeyNotFound)?;

@@ -5,14 +5,19 @@
 
 mod archive;
 pub mod catalog;
+mod changes;
 mod clock;
 pub mod command;
+mod customer_terms;
 mod decide;
 mod error;
+mod explain;
 mod keys;
 mod lane;
+mod plan_terms;
 mod plans;
 mod policies;
+mod precondition;
 mod queue;
 mod reads;
 mod refresh;
@@ -22,10 +27,13 @@ mod terms;
 mod verify;
 
 pub use archive::{Archived, archive};
+pub use changes::{Field, OverrideChange, ProfileChange, customer_tag, plan_tag, standing_override};
 pub use clock::Clock;
 pub use error::EngineError;
+pub use plan_terms::PlanTermsChange;
 pub use plans::PlanChange;
 pub use policies::Uploaded;
+pub use precondition::{Expected, Tag};
 pub use proviso_store::{StoreError, StoredRequest};
 pub use reads::{CustomerSummary, EntitlementAnswer, GroupBy, LedgerPage, UsageGroup};
 pub use shared::{Options, Totals};
@@ -35,6 +43,7 @@ pub use verify::{Difference, Verification, verify};
 use crate::{
     catalog::Catalog,
     command::{Command, Reply, Request},
+    explain::Asked,
     queue::{Job, Queue},
     shared::Shared,
 };
@@ -101,6 +110,15 @@ impl Engine {
     /// # Errors
     /// See [`EngineError`]. A refusal of a charge is no error: it is an entry.
     pub async fn execute(&self, request: Request) -> Result<Reply, EngineError> {
+        let (customer, asked) = (request.customer.clone(), Asked::from(&request.command));
+        match self.decided(request).await {
+            Ok(reply) => Ok(reply),
+            Err(error) => self.explained(&customer, asked, error).await,
+        }
+    }
+
+    /// The lane's own reply.
+    async fn decided(&self, request: Request) -> Result<Reply, EngineError> {
         let (reply, answer) = oneshot::channel();
         let key_hash = request.idempotency.as_ref().map(|(key, _)| lane::key_hash(key));
         self.queue(&request.customer)?.push(Job { request, key_hash, attempts: 0, reply })?;
@@ -113,7 +131,7 @@ impl Engine {
     /// An unknown customer, or the store's.
     pub async fn state(&self, customer: &CustomerId) -> Result<Arc<CustomerState>, EngineError> {
         let request = Request { customer: customer.clone(), command: Command::Read, idempotency: None };
-        match self.execute(request).await? {
+        match self.decided(request).await? {
             Reply::State(state) => Ok(state),
             _ => Err(EngineError::Internal("a read that answers with no state".to_owned())),
         }

@@ -3,10 +3,12 @@
 use crate::{
     Engine,
     catalog::{Policy, Version},
+    changes::{Field, changed},
     error::EngineError,
     plans::json,
+    precondition::{Expected, Tag},
 };
-use proviso_ledger::ids::{Digest, Key};
+use proviso_ledger::ids::{Digest, Name};
 use proviso_policy::PolicyError;
 use proviso_store::{PolicyRow, PolicyVersionRow, ReferenceChange};
 use std::sync::Arc;
@@ -24,16 +26,19 @@ impl Engine {
     /// Creates or changes a policy. Returns it and whether it is new.
     ///
     /// # Errors
-    /// The store's.
+    /// Another policy than the one that was expected; the store's.
     pub async fn put_policy(
         &self,
-        policy: Key,
-        description: String,
+        policy: Name,
+        description: Field<String>,
+        expected: Expected,
     ) -> Result<(Arc<Policy>, bool), EngineError> {
         self.change(|catalog, now| {
             let before = catalog.policies.get(&policy);
+            expected.check(|| before.map(|before| Tag::of(&**before)).transpose())?;
+            let description = changed(&description, before.map(|before| &before.description), String::new);
             let created_at = before.map_or(now, |before| before.created_at);
-            let after = Policy { policy: policy.clone(), description: description.clone(), created_at };
+            let after = Policy { policy: policy.clone(), description, created_at };
             let row = PolicyRow { policy: policy.clone(), body: json(&after)? };
             let changes = match before {
                 Some(before) if **before == after => Vec::new(),
@@ -51,7 +56,7 @@ impl Engine {
     /// [`EngineError::PolicyRejected`] with all that is wrong.
     pub async fn upload(
         &self,
-        policy: Key,
+        policy: Name,
         bytes: Vec<u8>,
         compile_ms: impl Fn() -> u64 + Send + Sync + 'static,
     ) -> Result<Uploaded, EngineError> {
@@ -118,7 +123,7 @@ impl Engine {
     ///
     /// # Errors
     /// An unknown version.
-    pub async fn delete_version(&self, policy: Key, version: u32) -> Result<(), EngineError> {
+    pub async fn delete_version(&self, policy: Name, version: u32) -> Result<(), EngineError> {
         self.change(|catalog, _| {
             let found = catalog.version(&policy, version).filter(|version| !version.deleted);
             let found = found.ok_or_else(|| EngineError::VersionNotFound(policy.clone(), version))?;
@@ -132,7 +137,7 @@ impl Engine {
     ///
     /// # Errors
     /// An unknown version.
-    pub async fn module_bytes(&self, policy: &Key, version: u32) -> Result<Vec<u8>, EngineError> {
+    pub async fn module_bytes(&self, policy: &Name, version: u32) -> Result<Vec<u8>, EngineError> {
         let catalog = self.catalog();
         let unknown = || EngineError::VersionNotFound(policy.clone(), version);
         let found = catalog.version(policy, version).ok_or_else(unknown)?;

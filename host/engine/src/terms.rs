@@ -2,7 +2,7 @@
 
 use crate::{Engine, error::EngineError};
 use proviso_ledger::{
-    ids::{Key, TermsId},
+    ids::{Name, TermsId},
     json::JsonText,
     terms::{Mode, OnFault, Owner, PolicyRef, Terms, TermsKey},
     time::Timestamp,
@@ -12,7 +12,7 @@ use proviso_ledger::{
 #[derive(Debug, Clone, PartialEq)]
 pub struct TermsInput {
     /// The policy.
-    pub policy: Key,
+    pub policy: Name,
     /// Its version; none means the newest.
     pub version: Option<u32>,
     /// The settings.

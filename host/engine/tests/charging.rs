@@ -170,9 +170,12 @@ async fn terms_of_a_customer_win_and_end() {
     assert_eq!(summary(&host.charge("acme", 1_000, None).await.entry), "charged 0.5");
     assert_eq!(summary(&host.charge("other", 1_000, None).await.entry), "charged 1");
     let Event::TermsBound(terms) = &bound.entry.event else { panic!() };
-    host.entry("acme", Command::EndTerms(terms.key.id, Some(time("2026-01-16T00:00:00Z"))), None)
-        .await
-        .unwrap();
+    let end = Command::EndTerms {
+        id: terms.key.id,
+        ends_at: Some(time("2026-01-16T00:00:00Z")),
+        expected: proviso_engine::Expected::Anything,
+    };
+    host.entry("acme", end, None).await.unwrap();
     assert_eq!(summary(&host.charge("acme", 1_000, None).await.entry), "charged 0.5");
     host.at("2026-01-16T00:00:00Z");
     assert_eq!(summary(&host.charge("acme", 1_000, None).await.entry), "charged 1");
@@ -246,12 +249,13 @@ async fn a_metered_feature_is_open_while_a_charge_would_be() {
         let host = Host::start().await.with_plan().await;
         let mut terms = settings("0.001", "10");
         terms["overage"] = overage.clone();
-        let change = proviso_engine::PlanChange {
-            name: "Metered".to_owned(),
-            interval: None,
-            entitlements: [(key("chat"), Entitlement::Metered {})].into(),
-            terms: Some(input(terms)),
-        };
+        let entitlements = [(key("chat"), Entitlement::Metered {})].into();
+        let change = proviso_engine::PlanChange::replacing(
+            "Metered".to_owned(),
+            None,
+            entitlements,
+            Some(input(terms)),
+        );
         host.engine.put_plan(key("metered"), change).await.unwrap();
         host.customer("acme", Some("metered")).await;
         let access = async || {

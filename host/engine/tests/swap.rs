@@ -73,9 +73,12 @@ async fn every_charge_runs_on_the_terms_in_force_at_its_time() {
             let bound = host.entry("c1", Command::BindTerms(Box::new(terms)), None).await.unwrap();
             let Event::TermsBound(terms) = &bound.entry.event else { panic!() };
             if round % 4 == 1 {
-                host.entry("c1", Command::EndTerms(terms.key.id, Some(later.plus_micros(400))), None)
-                    .await
-                    .unwrap();
+                let end = Command::EndTerms {
+                    id: terms.key.id,
+                    ends_at: Some(later.plus_micros(400)),
+                    expected: proviso_engine::Expected::Anything,
+                };
+                host.entry("c1", end, None).await.unwrap();
             }
         }
         for _ in 0..10 {

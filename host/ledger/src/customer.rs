@@ -3,7 +3,7 @@
 use crate::{
     entitlement::Override,
     error::Rejection,
-    ids::{Key, TermsId},
+    ids::{Key, Name, TermsId},
     journal::{Configured, Event},
     period::{Interval, Schedule},
     state::{CustomerState, Draft, Period},
@@ -23,7 +23,7 @@ pub struct Profile {
     pub name: String,
     /// The plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub plan: Option<Key>,
+    pub plan: Option<Name>,
     /// The plan's interval, as it was when the plan was taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<Interval>,
@@ -34,9 +34,9 @@ pub struct Profile {
     /// The caller's data, which policies may read.
     #[serde(with = "crate::pairs", default, skip_serializing_if = "Vec::is_empty")]
     pub attributes: Vec<(String, String)>,
-    /// The customer's id at Stripe.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stripe_customer: Option<String>,
+    /// Its ids in other systems, by the system's name; sorted by name.
+    #[serde(with = "crate::pairs", default, skip_serializing_if = "Vec::is_empty")]
+    pub external_ids: Vec<(String, String)>,
 }
 
 impl Profile {

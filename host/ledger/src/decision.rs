@@ -4,7 +4,7 @@
 use crate::{
     credits::{Credits, Price, Quantity},
     grant::{Category, CostBasis, CreditType},
-    ids::{CustomerId, GrantId, Key},
+    ids::{CustomerId, GrantId, Key, Name},
     json::JsonText,
     time::{Moment, Timestamp},
 };
@@ -101,7 +101,7 @@ pub struct Context {
     /// The customer.
     pub customer: CustomerId,
     /// The customer's plan.
-    pub plan: Option<Key>,
+    pub plan: Option<Name>,
     /// The customer's attributes, sorted by name.
     pub attributes: Vec<(String, String)>,
     /// When the host decides.

@@ -2,7 +2,7 @@
 
 use crate::{
     decision::{Needs, Prepared},
-    ids::{Digest, Key, TermsId},
+    ids::{Digest, Name, TermsId},
     json::JsonText,
     time::Timestamp,
 };
@@ -13,7 +13,7 @@ use std::{fmt, sync::Arc};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyRef {
     /// The policy's key.
-    pub name: Key,
+    pub name: Name,
     /// Its version, counted by the host from 1.
     pub version: u32,
     /// SHA-256 of the module.
@@ -50,7 +50,7 @@ pub enum Owner {
     /// To one customer: the one whose journal they stand in.
     Customer,
     /// To all customers of a plan.
-    Plan(Key),
+    Plan(Name),
 }
 
 /// Names terms within a customer's journal: `customer/terms_12` or `plan/pro/terms_3`.

@@ -5,7 +5,7 @@ use crate::{
     rows::{CustomerRow, KeyHash, StoredEntry, StoredRequest, StoredSnapshot},
 };
 use proviso_ledger::{
-    ids::{CustomerId, Seq},
+    ids::{CustomerId, Name, Seq},
     time::Timestamp,
 };
 use sqlx::{Row, postgres::PgRow, sqlite::SqliteRow};
@@ -99,6 +99,10 @@ pub fn seq(row: &impl Columns, column: usize) -> Result<Seq, StoreError> {
 }
 
 pub fn key(row: &impl Columns, column: usize) -> Result<CustomerId, StoreError> {
+    row.text(column)?.parse().map_err(broken)
+}
+
+pub fn name(row: &impl Columns, column: usize) -> Result<Name, StoreError> {
     row.text(column)?.parse().map_err(broken)
 }
 

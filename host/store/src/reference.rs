@@ -4,7 +4,7 @@
 
 use crate::{
     StoreError,
-    columns::{Columns, bytes, key, number},
+    columns::{Columns, bytes, name, number},
     rows::{
         ApiKeyRow, PlanRow, PlanTermsRow, PolicyRow, PolicyVersionRow, Reference, ReferenceChange,
         StoredRequest,
@@ -36,14 +36,16 @@ pub fn decode<R: Columns>(revision: u64, tables: &[Vec<R>; 5]) -> Result<Referen
     let [plans, terms, policies, versions, api_keys] = tables;
     Ok(Reference {
         revision,
-        plans: all(plans, |row| Ok(PlanRow { plan: key(row, 0)?, body: row.text(1)?.to_owned() }))?,
+        plans: all(plans, |row| Ok(PlanRow { plan: name(row, 0)?, body: row.text(1)?.to_owned() }))?,
         plan_terms: all(terms, |row| {
-            Ok(PlanTermsRow { plan: key(row, 0)?, number: number(row, 1)?, body: row.text(2)?.to_owned() })
+            Ok(PlanTermsRow { plan: name(row, 0)?, number: number(row, 1)?, body: row.text(2)?.to_owned() })
         })?,
-        policies: all(policies, |row| Ok(PolicyRow { policy: key(row, 0)?, body: row.text(1)?.to_owned() }))?,
+        policies: all(policies, |row| {
+            Ok(PolicyRow { policy: name(row, 0)?, body: row.text(1)?.to_owned() })
+        })?,
         policy_versions: all(versions, |row| {
             Ok(PolicyVersionRow {
-                policy: key(row, 0)?,
+                policy: name(row, 0)?,
                 version: number(row, 1)?,
                 digest: Digest(bytes(row, 2)?),
                 deleted: row.flag(3)?,
@@ -51,7 +53,7 @@ pub fn decode<R: Columns>(revision: u64, tables: &[Vec<R>; 5]) -> Result<Referen
             })
         })?,
         api_keys: all(api_keys, |row| {
-            Ok(ApiKeyRow { id: key(row, 0)?, secret_hash: bytes(row, 1)?, body: row.text(2)?.to_owned() })
+            Ok(ApiKeyRow { id: name(row, 0)?, secret_hash: bytes(row, 1)?, body: row.text(2)?.to_owned() })
         })?,
     })
 }
@@ -85,7 +87,7 @@ pub fn change(change: ReferenceChange, revision: i64) -> Statement {
         SetPolicyVersion,
     };
     use Value::{Blob, Integer, Text};
-    let text = |key: &proviso_ledger::ids::Key| Text(key.to_string());
+    let text = |name: &proviso_ledger::ids::Name| Text(name.to_string());
     let written = Integer(revision);
     let must_write = !matches!(change, PutModule { .. });
     let (sql, values) = match change {

@@ -2,7 +2,7 @@
 //! text that other crates write and read; a store never looks into them.
 
 use proviso_ledger::{
-    ids::{CustomerId, Digest, Key, Seq},
+    ids::{CustomerId, Digest, Name, Seq},
     time::Timestamp,
 };
 
@@ -142,8 +142,8 @@ pub struct LoadedCustomer {
 /// A plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanRow {
-    /// Its key.
-    pub plan: Key,
+    /// Its name.
+    pub plan: Name,
     /// The plan, JSON.
     pub body: String,
 }
@@ -152,7 +152,7 @@ pub struct PlanRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanTermsRow {
     /// The plan.
-    pub plan: Key,
+    pub plan: Name,
     /// Their number among the plan's terms.
     pub number: u64,
     /// The terms, JSON.
@@ -162,8 +162,8 @@ pub struct PlanTermsRow {
 /// A policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyRow {
-    /// Its key.
-    pub policy: Key,
+    /// Its name.
+    pub policy: Name,
     /// The policy, JSON.
     pub body: String,
 }
@@ -172,7 +172,7 @@ pub struct PolicyRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyVersionRow {
     /// The policy.
-    pub policy: Key,
+    pub policy: Name,
     /// 1 for the first.
     pub version: u32,
     /// The module that it runs.
@@ -187,7 +187,7 @@ pub struct PolicyVersionRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKeyRow {
     /// Its id.
-    pub id: Key,
+    pub id: Name,
     /// SHA-256 of the secret; unique.
     pub secret_hash: [u8; 32],
     /// Scopes and the like, JSON.

@@ -10,7 +10,7 @@ use proviso_ledger::{
     credits::Quantity,
     customer::Profile,
     decision::Usage,
-    ids::{Digest, Key},
+    ids::Digest,
     period::{Interval, IntervalUnit},
     terms::{Mode, OnFault},
     time::{Timestamp, Zone},
@@ -102,7 +102,7 @@ async fn each(engine: &Arc<Engine>, count: usize, make: impl Fn(usize) -> Reques
     tasks.join_all().await;
 }
 
-fn key(text: &str) -> Key {
+fn key<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
     text.parse().unwrap()
 }
 
@@ -112,20 +112,17 @@ fn now() -> Timestamp {
 }
 
 fn plan() -> PlanChange {
-    PlanChange {
-        name: "Pro".to_owned(),
-        interval: Some(Interval { unit: IntervalUnit::Month, count: 1 }),
-        entitlements: Default::default(),
-        terms: Some(TermsInput {
-            policy: key("standard"),
-            version: None,
-            settings: place::settings(),
-            effective_at: None,
-            ends_at: None,
-            mode: Mode::Active,
-            on_fault: OnFault::Deny,
-        }),
-    }
+    let terms = TermsInput {
+        policy: key("standard"),
+        version: None,
+        settings: place::settings(),
+        effective_at: None,
+        ends_at: None,
+        mode: Mode::Active,
+        on_fault: OnFault::Deny,
+    };
+    let month = Interval { unit: IntervalUnit::Month, count: 1 };
+    PlanChange::replacing("Pro".to_owned(), Some(month), Default::default(), Some(terms))
 }
 
 fn profile() -> ProfileChange {
@@ -136,9 +133,9 @@ fn profile() -> ProfileChange {
         time_zone: Zone::utc(),
         anchor: Timestamp(0),
         attributes: Vec::new(),
-        stripe_customer: None,
+        external_ids: Vec::new(),
     };
-    ProfileChange { profile, anchor: None }
+    ProfileChange::replacing(profile, None)
 }
 
 /// The charge of [`crate::population::USAGE`].

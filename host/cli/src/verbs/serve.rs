@@ -73,6 +73,7 @@ async fn serve(settings: Settings, limits: Limits) -> Result<(), Error> {
         max_body_bytes: ServerOptions::MAX_BODY_BYTES,
         new_secret: Arc::new(secrets::new_api_key),
         stopwatch: Arc::new(move || stopwatch.micros()),
+        instance: secrets::new_instance(),
     };
     let router = proviso_server::router(engine.clone(), options);
     let listening = format!("listening on {}", settings.listen);

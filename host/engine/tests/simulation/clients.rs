@@ -14,7 +14,7 @@ use proviso_engine::{
 use proviso_ledger::{
     credits::{Credits, Quantity},
     grant::default_credit,
-    ids::{Digest, IdempotencyKey, Key, ReservationId, Seq},
+    ids::{Digest, IdempotencyKey, Key, Name, ReservationId, Seq},
     journal::{Entry, Event},
     terms,
     time::Timestamp,
@@ -118,7 +118,7 @@ pub async fn prepare(world: &World) {
 pub static POLICY: LazyLock<Vec<ReferenceChange>> = LazyLock::new(|| {
     let bytes = support::STANDARD.clone();
     let admitted = support::runtime().admit(&bytes).unwrap();
-    let (policy, digest) = (key("standard"), Digest::of(&bytes));
+    let (policy, digest): (Name, _) = (key("standard"), Digest::of(&bytes));
     let kept = Policy { policy: policy.clone(), description: String::new(), created_at: Timestamp(0) };
     let version = Version {
         policy: policy.clone(),

@@ -14,7 +14,7 @@ use proviso_ledger::{
     customer::Profile,
     decision::Usage,
     grant::{Category, Grant, default_credit},
-    ids::{Digest, GrantId, Key},
+    ids::{Digest, GrantId},
     journal::{Entry, Event},
     period::{Interval, IntervalUnit},
     state::CustomerState,
@@ -51,7 +51,7 @@ pub fn time(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-pub fn key(text: &str) -> Key {
+pub fn key<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
     text.parse().unwrap()
 }
 
@@ -113,12 +113,9 @@ impl Host {
     }
 
     pub async fn put_plan(&self, settings: serde_json::Value) {
-        let change = PlanChange {
-            name: "Pro".to_owned(),
-            interval: Some(Interval { unit: IntervalUnit::Month, count: 1 }),
-            entitlements: Default::default(),
-            terms: Some(input(settings)),
-        };
+        let month = Interval { unit: IntervalUnit::Month, count: 1 };
+        let change =
+            PlanChange::replacing("Pro".to_owned(), Some(month), Default::default(), Some(input(settings)));
         self.engine.put_plan(key("pro"), change).await.expect("the plan is put");
     }
 
@@ -130,9 +127,9 @@ impl Host {
             time_zone: Zone::utc(),
             anchor: Timestamp(0),
             attributes: Vec::new(),
-            stripe_customer: None,
+            external_ids: Vec::new(),
         };
-        let change = ProfileChange { profile, anchor: None };
+        let change = ProfileChange::replacing(profile, None);
         match self.execute(customer, Command::Configure(Box::new(change)), None).await {
             Ok(Reply::Configured { state, .. }) => state,
             other => panic!("{other:?}"),

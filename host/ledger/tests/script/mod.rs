@@ -217,7 +217,7 @@ impl World {
                 .time("anchor")
                 .unwrap_or(before.as_ref().map_or(self.now, |profile| profile.anchor)),
             attributes: Vec::new(),
-            stripe_customer: None,
+            external_ids: Vec::new(),
         };
         let said = self.simple(self.state.configure(self.now, profile));
         if plan.is_none() || before.as_ref().is_some_and(|before| before.plan == plan) {

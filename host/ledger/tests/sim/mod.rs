@@ -312,7 +312,7 @@ impl Sim {
             time_zone: ["UTC", "Europe/Berlin", "America/New_York"][usize::from(zone)].parse().unwrap(),
             anchor: at,
             attributes: vec![("tier".to_owned(), "gold".to_owned())],
-            stripe_customer: None,
+            external_ids: Vec::new(),
         };
         self.attempt(at, self.state.configure(at, profile));
         if !self.state.closed && plan.is_some() && plan != before {

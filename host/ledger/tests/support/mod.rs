@@ -4,14 +4,14 @@ use proviso_ledger::{
     charge::Decision,
     credits::Credits,
     decision::{Counter, Overage, Rating, Usage},
-    ids::{Digest, GrantId, Key, TermsId},
+    ids::{Digest, GrantId, TermsId},
     journal::DecisionRecord,
     state::CustomerState,
     terms::{Owner, PolicyRef, TermsKey},
     time::Timestamp,
 };
 
-pub fn key(text: &str) -> Key {
+pub fn key<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
     text.parse().unwrap()
 }
 

@@ -3,7 +3,7 @@
 
 use crate::{
     Factory, SqliteFile,
-    model::{CLAIM, Model, customer, key, row, time},
+    model::{CLAIM, Model, key, row, time},
     postgres::PostgresDatabase,
     random::{Step, batch, everyone, step},
 };
@@ -11,7 +11,10 @@ use proptest::{
     prelude::*,
     test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner},
 };
-use proviso_ledger::{ids::Digest, time::Timestamp};
+use proviso_ledger::{
+    ids::{Digest, Name},
+    time::Timestamp,
+};
 use proviso_store::{
     ApiKeyRow, Batch, Commit, Copied, PlanRow, PlanTermsRow, PolicyRow, PolicyVersionRow, Reference,
     ReferenceChange, Store, StoreError, StoredRequest, copy,
@@ -39,7 +42,8 @@ fn act() -> impl Strategy<Value = Act> {
 /// Few names, so that changes meet rows that exist.
 fn change() -> impl Strategy<Value = ReferenceChange> {
     (0..9_u8, 0..3_u8, 0..3_u8, any::<bool>(), any::<u16>()).prop_map(|(kind, name, number, flag, body)| {
-        let (name, body) = (customer(["a", "B", "c"][usize::from(name)]), format!("{{\"n\":{body}}}"));
+        let (name, body): (Name, _) =
+            (["a", "B", "c"][usize::from(name)].parse().unwrap(), format!("{{\"n\":{body}}}"));
         let module = [number];
         let terms = PlanTermsRow { plan: name.clone(), number: number.into(), body: body.clone() };
         let version = PolicyVersionRow {

@@ -252,24 +252,24 @@ pub async fn an_empty_store_knows_nothing(factory: &dyn Factory) {
 }
 
 fn plan(name: &str, body: &str) -> PlanRow {
-    PlanRow { plan: customer(name), body: body.to_owned() }
+    PlanRow { plan: name.parse().unwrap(), body: body.to_owned() }
 }
 
 fn terms(plan: &str, number: u64, body: &str) -> PlanTermsRow {
-    PlanTermsRow { plan: customer(plan), number, body: body.to_owned() }
+    PlanTermsRow { plan: plan.parse().unwrap(), number, body: body.to_owned() }
 }
 
 fn policy(name: &str, body: &str) -> PolicyRow {
-    PolicyRow { policy: customer(name), body: body.to_owned() }
+    PolicyRow { policy: name.parse().unwrap(), body: body.to_owned() }
 }
 
 fn version(policy: &str, version: u32, module: &[u8], deleted: bool) -> PolicyVersionRow {
     let digest = Digest::of(module);
-    PolicyVersionRow { policy: customer(policy), version, digest, deleted, body: "{}".to_owned() }
+    PolicyVersionRow { policy: policy.parse().unwrap(), version, digest, deleted, body: "{}".to_owned() }
 }
 
 fn api_key(id: &str, secret: &str, body: &str) -> ApiKeyRow {
-    ApiKeyRow { id: customer(id), secret_hash: Digest::of(secret.as_bytes()).0, body: body.to_owned() }
+    ApiKeyRow { id: id.parse().unwrap(), secret_hash: Digest::of(secret.as_bytes()).0, body: body.to_owned() }
 }
 
 fn module(bytes: &[u8]) -> ReferenceChange {

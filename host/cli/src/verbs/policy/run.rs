@@ -15,7 +15,7 @@ use proviso_ledger::{
         Balance, Context, Counter, GrantView, Line, Measure, Overage, PeriodView, Rating, Refusal, Usage,
     },
     grant::{Category, default_credit},
-    ids::{GrantId, Key, NameError},
+    ids::{GrantId, Key, Name, NameError},
     time::{Timestamp, Zone},
 };
 use proviso_policy::Module;
@@ -65,7 +65,7 @@ struct ContextFile {
     now: Option<Timestamp>,
     time_zone: Zone,
     customer: Option<Key>,
-    plan: Option<Key>,
+    plan: Option<Name>,
     #[serde(with = "proviso_ledger::pairs")]
     attributes: Vec<(String, String)>,
     period: Option<PeriodFile>,

@@ -9,8 +9,9 @@ use super::{
     observe,
 };
 use crate::error::Error;
+use proviso_api::usage::DEFAULT_TTL_SECONDS;
 use proviso_engine::{
-    Clock, Engine, EngineError, Options, PlanChange, TermsInput,
+    Clock, Engine, EngineError, Expected, Options, PlanChange, TermsInput,
     command::{ActualUsage, CheckOutcome, Command, ProfileChange, Reply, Request, Ttl, UsageRequest},
 };
 use proviso_ledger::{
@@ -18,7 +19,7 @@ use proviso_ledger::{
     customer::Profile,
     decision::Usage,
     grant::{Grant, default_credit},
-    ids::{GrantId, Key, ReservationId, TermsId},
+    ids::{GrantId, Key, Name, ReservationId, TermsId},
     journal::Entry,
     period::{Interval, IntervalUnit},
     state::CustomerState,
@@ -36,8 +37,6 @@ use std::{
 
 /// When a case begins that does not say.
 const START: &str = "2026-01-01T00:00:00Z";
-/// How long a reservation holds when its step does not say: as over the API.
-const TTL_SECONDS: u32 = 900;
 /// Entries of one step that are looked at.
 const MOST_ENTRIES: u32 = 10_000;
 
@@ -72,7 +71,7 @@ pub struct Play {
     engine: Arc<Engine>,
     clock: Clock,
     customer: Key,
-    policy: Key,
+    policy: Name,
     settings: Value,
     seq: u64,
     grants: HashMap<GrantId, String>,
@@ -105,15 +104,16 @@ impl Play {
         // Time moves only between steps, and each step asks for what is due: nothing is left to a sweeper.
         let options = Options { sweep_every: Duration::from_secs(86_400), ..Options::default() };
         let engine = Engine::start(Arc::new(store), runtime, clock.clone(), options).await?;
-        let known =
-            |text: &str| text.parse::<Key>().map_err(|error| EngineError::Internal(error.to_string()));
+        let name =
+            |text: &str| text.parse::<Name>().map_err(|error| EngineError::Internal(error.to_string()));
+        let customer: Result<Key, _> = "customer".parse();
         let settings =
             case.settings.as_ref().map_or_else(|| file.settings.clone(), |own| overlay(&file.settings, own));
         let mut play = Self {
             engine,
             clock,
-            customer: known("customer")?,
-            policy: known("policy")?,
+            customer: customer.map_err(|error| EngineError::Internal(error.to_string()))?,
+            policy: name("policy")?,
             settings,
             seq: 0,
             grants: HashMap::new(),
@@ -122,17 +122,14 @@ impl Play {
             _folder: folder,
         };
         play.engine.upload(play.policy.clone(), module, || 0).await?;
-        Ok(play.set_up(known("plan")?, case.customer.or(&file.customer), start).await.map(|()| play))
+        Ok(play.set_up(name("plan")?, case.customer.or(&file.customer), start).await.map(|()| play))
     }
 
-    async fn set_up(&mut self, plan: Key, setup: CustomerSetup, start: Timestamp) -> Result<(), Mistake> {
+    async fn set_up(&mut self, plan: Name, setup: CustomerSetup, start: Timestamp) -> Result<(), Mistake> {
         let month = Interval { unit: IntervalUnit::Month, count: 1 };
-        let change = PlanChange {
-            name: "Plan".to_owned(),
-            interval: setup.interval.unwrap_or(IntervalSetup(Some(month))).0,
-            entitlements: BTreeMap::new(),
-            terms: Some(self.terms_input(self.settings.clone())),
-        };
+        let interval = setup.interval.unwrap_or(IntervalSetup(Some(month))).0;
+        let terms = self.terms_input(self.settings.clone());
+        let change = PlanChange::replacing("Plan".to_owned(), interval, BTreeMap::new(), Some(terms));
         self.engine.put_plan(plan.clone(), change).await.map_err(|error| said(&error))?;
         let profile = Profile {
             name: "Customer".to_owned(),
@@ -141,7 +138,7 @@ impl Play {
             time_zone: setup.time_zone.unwrap_or_else(Zone::utc),
             anchor: start,
             attributes: setup.attributes.unwrap_or_default().into_iter().collect(),
-            stripe_customer: None,
+            external_ids: Vec::new(),
         };
         self.configure(profile, setup.anchor.map(|anchor| anchor.0)).await.map_err(|error| said(&error))?;
         // What this wrote counts as written by the first step, so that a case can look at it.
@@ -191,7 +188,8 @@ impl Play {
             Action::Charge(usage) => Command::Charge(self.usage(usage)),
             Action::Check(usage) => Command::Check(self.usage(usage)),
             Action::Reserve(reserve) => {
-                let seconds = reserve.ttl.map_or(Ok(TTL_SECONDS), |ttl| u32::try_from(ttl.0.as_secs()));
+                let seconds =
+                    reserve.ttl.map_or(Ok(DEFAULT_TTL_SECONDS), |ttl| u32::try_from(ttl.0.as_secs()));
                 let ttl = Ttl(seconds.map_err(|_| "ttl is too long".to_owned())?);
                 Command::Reserve(self.usage(&reserve.usage()), ttl)
             }
@@ -209,7 +207,7 @@ impl Play {
             },
             Action::EndTerms(name) => {
                 let id = self.terms.get(name).ok_or_else(|| format!("no step bound terms as {name:?}"))?;
-                Command::EndTerms(*id, None)
+                Command::EndTerms { id: *id, ends_at: None, expected: Expected::Anything }
             }
             Action::Customer(change) => return self.change(change).await,
         };
@@ -309,7 +307,7 @@ impl Play {
     }
 
     async fn configure(&self, profile: Profile, anchor: Option<Timestamp>) -> Result<(), EngineError> {
-        let command = Command::Configure(Box::new(ProfileChange { profile, anchor }));
+        let command = Command::Configure(Box::new(ProfileChange::replacing(profile, anchor)));
         let request = Request { customer: self.customer.clone(), command, idempotency: None };
         self.engine.execute(request).await.map(drop)
     }

@@ -1,79 +1,54 @@
-//! `GET /v1/customers/{customer}/usage`: what was used and what it cost, in groups.
+//! `GET /v1/customers/{customer}/usage`: usage and its cost, in groups.
 
 #![expect(unused_qualifications, reason = "the parameters' code is generated with full paths")]
 
 use crate::{
     access::{Customer, Read},
-    answers::Answer,
+    answer::Answer,
     app::App,
-    extract::{Page, Paging, Query, cursor, is_name},
-    problem::{Problem, ProblemBody},
-    schema,
+    documented::problems,
+    extract::{Paging, Query, cursor},
+    problem::Problem,
 };
 use axum::extract::State;
-use proviso_engine::{GroupBy, UsageGroup};
-use proviso_ledger::{
-    credits::{Credits, Quantity},
-    ids::Key,
-    time::Timestamp,
+use proviso_api::{
+    Page,
+    maps::is_name,
+    report::{Cost, MAX_GROUPINGS, UsageOfGroup},
+    schema,
 };
-use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc};
-use utoipa::{IntoParams, ToSchema};
+use proviso_engine::{GroupBy, UsageGroup};
+use proviso_ledger::time::Timestamp;
+use serde::Deserialize;
+use std::sync::Arc;
+use utoipa::IntoParams;
 
-/// The most things that are grouped by at once.
-const MOST_GROUPINGS: usize = 4;
-/// How far back a report reaches when it is not said: 30 days, in microseconds.
-const USUAL_SPAN: i64 = 30 * 86_400 * Timestamp::SECOND;
+/// How far back a report reaches by default: 30 days, in microseconds.
+const DEFAULT_SPAN: i64 = 30 * 86_400 * Timestamp::SECOND;
 
 /// Which usage, and how it is grouped.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Report {
-    /// From when; 30 days before `to`, when it is not said.
+    /// From when; defaults to 30 days before `to`.
     #[param(value_type = Option<schema::Time>)]
     from: Option<Timestamp>,
-    /// Until when, exclusive; now, when it is not said.
+    /// Until when, exclusive; defaults to now.
     #[param(value_type = Option<schema::Time>)]
     to: Option<Timestamp>,
     /// Up to four of `feature`, `entity`, `day` (in the customer's zone) and `attributes.<name>`, separated by commas;
-    /// `feature`, when it is not said.
+    /// defaults to `feature`.
     #[param(example = "feature,attributes.model")]
     group_by: Option<String>,
     /// How many groups at most, 1 to 1000.
     #[param(minimum = 1, maximum = 1000, default = 50)]
     limit: Option<u32>,
-    /// Where the page begins: `next_cursor` of the page before.
+    /// Where the page begins: `next_cursor` of the page before; empty for the first page.
     cursor: Option<String>,
 }
 
-/// The usage of one group: charges and commits; refusals are none.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct UsageOfGroup {
-    /// What all of it has in common; null where a usage says nothing.
-    #[schema(example = json!({ "feature": "chat" }))]
-    group: BTreeMap<String, Option<String>>,
-    /// How many charges and commits.
-    charges: u64,
-    /// What they cost.
-    cost: Vec<CostOfCredit>,
-    /// What was used.
-    #[schema(value_type = BTreeMap<String, schema::Amount>)]
-    quantities: BTreeMap<String, Quantity>,
-}
-
-/// A cost in one credit type.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Cost)]
-pub struct CostOfCredit {
-    /// The credit type.
-    #[schema(value_type = schema::Key, example = "credits")]
-    credit: Key,
-    /// How much.
-    #[schema(value_type = schema::Credits)]
-    cost: Credits,
-}
+problems!(UsageProblems: CALLER CUSTOMER LIST LANE);
 
 /// Report usage
 #[utoipa::path(
@@ -81,10 +56,10 @@ pub struct CostOfCredit {
     path = "/v1/customers/{customer}/usage",
     operation_id = "report_usage",
     tag = "Reading",
-    params(("customer" = String, Path, description = "Whose"), Report),
+    params(("customer" = String, Path, description = "The customer"), Report),
     responses(
         (status = 200, description = "By group", body = Page<UsageOfGroup>),
-        (status = "default", description = "A problem", body = ProblemBody, content_type = "application/problem+json"),
+        UsageProblems,
     ),
 )]
 pub async fn report(
@@ -93,18 +68,18 @@ pub async fn report(
     Query(query): Query<Report>,
 ) -> Result<Answer, Problem> {
     let Report { from, to, group_by, limit, cursor: after } = query;
-    let to = to.unwrap_or_else(|| app.engine.clock().now().plus_micros(1));
-    let from = from.unwrap_or_else(|| to.plus_micros(-USUAL_SPAN));
+    let to = to.unwrap_or_else(|| app.now().plus_micros(1));
+    let from = from.unwrap_or_else(|| to.plus_micros(-DEFAULT_SPAN));
     if from > to {
-        return Err(Problem::bad_query("from must not lie after to".to_owned()));
+        return Err(Problem::bad_query("from must not lie after to"));
     }
     let paging = Paging::new(limit, after);
     let (limit, after) = (paging.limit()? as usize, paging.after::<GroupCursor>()?);
     let group_by = group_by.as_deref().unwrap_or("feature");
     let names: Vec<&str> = group_by.split(',').map(str::trim).collect();
     let groupings = names.iter().map(|name| grouping(name)).collect::<Result<Vec<_>, _>>()?;
-    if groupings.len() > MOST_GROUPINGS {
-        return Err(Problem::bad_query(format!("group_by names more than {MOST_GROUPINGS} things")));
+    if groupings.len() > MAX_GROUPINGS {
+        return Err(Problem::bad_query(format!("group_by names more than {MAX_GROUPINGS} properties")));
     }
     let groups = app.engine.usage(&customer.id, from, to, &groupings).await?;
     let mut rest =
@@ -112,7 +87,7 @@ pub async fn report(
     let page: Vec<_> = rest.by_ref().take(limit).collect();
     let last = page.last().filter(|_| rest.next().is_some());
     let next_cursor = last.map(|(key, _)| cursor(&GroupCursor(key.clone())));
-    let data = page.into_iter().map(|(key, group)| UsageOfGroup::new(&names, key, group)).collect();
+    let data = page.into_iter().map(|(key, group)| of_group(&names, key, group)).collect();
     Answer::ok(&Page { data, next_cursor })
 }
 
@@ -123,19 +98,17 @@ fn grouping(name: &str) -> Result<GroupBy, Problem> {
         ("day", _) => Ok(GroupBy::Day),
         (_, Some(attribute)) if is_name(attribute) => Ok(GroupBy::Attribute(attribute.to_owned())),
         _ => Err(Problem::bad_query(
-            "group_by takes feature, entity, day and attributes.<name>, separated by commas".to_owned(),
+            "group_by takes feature, entity, day and attributes.<name>, separated by commas",
         )),
     }
 }
 
-impl UsageOfGroup {
-    fn new(names: &[&str], key: Vec<Option<String>>, group: UsageGroup) -> Self {
-        Self {
-            group: names.iter().map(|name| (*name).to_owned()).zip(key).collect(),
-            charges: group.charges,
-            cost: group.cost.into_iter().map(|(credit, cost)| CostOfCredit { credit, cost }).collect(),
-            quantities: group.quantities,
-        }
+fn of_group(names: &[&str], key: Vec<Option<String>>, group: UsageGroup) -> UsageOfGroup {
+    UsageOfGroup {
+        group: names.iter().map(|name| (*name).to_owned()).zip(key).collect(),
+        charges: group.charges,
+        cost: group.cost.into_iter().map(|(credit, cost)| Cost { credit, cost }).collect(),
+        quantities: group.quantities,
     }
 }
 

@@ -1,25 +1,25 @@
-//! The small maps of a usage: quantities and attributes. Names and sizes are checked as they are read, so that a problem
+//! Small maps: quantities, attributes and external ids. Names and sizes are checked as they are read, so that a problem
 //! points at the entry.
 
 use proviso_ledger::{credits::Quantity, pairs};
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize, Serializer,
     de::{Error, MapAccess, Unexpected, Visitor},
 };
 use std::{fmt, marker::PhantomData};
 
 /// The most entries of one map.
-pub const MOST: usize = 64;
-/// The longest name.
-const LONGEST_NAME: usize = 128;
+pub const MAX_ENTRIES: usize = 64;
+/// The longest name, in bytes.
+const MAX_NAME_BYTES: usize = 128;
 /// The longest text of an attribute, in bytes.
-const LONGEST_TEXT: usize = 512;
+const MAX_TEXT_BYTES: usize = 512;
 
 /// How much of what, sorted by name.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Quantities(pub Vec<(String, Quantity)>);
 
-/// What else is known, sorted by name.
+/// Texts by name, sorted by name.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Attributes(pub Vec<(String, String)>);
 
@@ -37,6 +37,50 @@ impl<'de> Deserialize<'de> for Attributes {
     }
 }
 
+/// Ids in other systems by the system's name, sorted by it: at most 64 of 1 to 512 bytes.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct ExternalIds(pub Vec<(String, String)>);
+
+impl<'de> Deserialize<'de> for ExternalIds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let pairs = deserializer.deserialize_map(Pairs::<ExternalId>(PhantomData))?;
+        Ok(Self(pairs.into_iter().map(|(name, id)| (name, id.0)).collect()))
+    }
+}
+
+/// Written as the objects they were read from.
+macro_rules! written_as_objects {
+    ($($name:ident),+) => {$(
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                pairs::serialize(&self.0, serializer)
+            }
+        }
+
+        impl $name {
+            /// Whether there are none.
+            #[must_use]
+            pub fn is_empty(&self) -> bool {
+                self.0.is_empty()
+            }
+        }
+    )+};
+}
+written_as_objects!(Quantities, Attributes, ExternalIds);
+
+struct ExternalId(String);
+
+impl<'de> Deserialize<'de> for ExternalId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let id = String::deserialize(deserializer)?;
+        if (1..=MAX_TEXT_BYTES).contains(&id.len()) {
+            Ok(Self(id))
+        } else {
+            Err(D::Error::custom(format_args!("must be 1 to {MAX_TEXT_BYTES} bytes")))
+        }
+    }
+}
+
 struct Pairs<T>(PhantomData<T>);
 
 impl<'de, T: Deserialize<'de>> Visitor<'de> for Pairs<T> {
@@ -49,13 +93,13 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Pairs<T> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut pairs = Vec::with_capacity(4);
         while let Some(name) = map.next_key::<Name>()? {
-            if pairs.len() == MOST {
-                return Err(A::Error::custom(format_args!("more than {MOST} entries")));
+            if pairs.len() == MAX_ENTRIES {
+                return Err(A::Error::custom(format_args!("more than {MAX_ENTRIES} entries")));
             }
             pairs.push((name.0, map.next_value()?));
         }
         pairs::sort(&mut pairs)
-            .map_err(|name| A::Error::custom(format_args!("{name:?} stands there twice")))?;
+            .map_err(|name| A::Error::custom(format_args!("{name:?} is a duplicate key")))?;
         Ok(pairs)
     }
 }
@@ -98,14 +142,14 @@ impl<'de> Deserialize<'de> for Name {
     }
 }
 
-/// Whether a quantity or an attribute may be called so.
+/// Whether a quantity or an attribute may have this name.
 pub fn is_name(name: &str) -> bool {
-    let fine = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'-');
-    (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(fine)
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'-');
+    (1..=MAX_NAME_BYTES).contains(&name.len()) && name.bytes().all(allowed)
 }
 
 /// An attribute's value: a short text, or a whole number or truth value kept as text. Numbers with a fraction have no
-/// one spelling, so they are refused.
+/// one spelling and are refused.
 pub struct Text(pub String);
 
 impl<'de> Deserialize<'de> for Text {
@@ -119,10 +163,10 @@ impl<'de> Deserialize<'de> for Text {
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Text, E> {
-                if text.len() <= LONGEST_TEXT {
+                if text.len() <= MAX_TEXT_BYTES {
                     Ok(Text(text.to_owned()))
                 } else {
-                    Err(E::custom(format_args!("longer than {LONGEST_TEXT} bytes")))
+                    Err(E::custom(format_args!("longer than {MAX_TEXT_BYTES} bytes")))
                 }
             }
 

@@ -1,9 +1,12 @@
-//! The texts of the wire as OpenAPI schemas: names for what the ledger's own types read and write as strings.
+//! OpenAPI schemas of values that the ledger's own types read and write as text, and of JSON that is passed on unread.
 
 use std::borrow::Cow;
 use utoipa::{
     PartialSchema, ToSchema,
-    openapi::{ObjectBuilder, RefOr, Schema, schema::Type},
+    openapi::{
+        KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat,
+        schema::{AdditionalProperties, Type},
+    },
 };
 
 /// Defines the schema of a text. The types have no values: they only stand for one in the document.
@@ -18,7 +21,7 @@ macro_rules! texts {
                     .schema_type(Type::String)
                     .description(Some(concat!($($doc, " "),*).trim()))
                     $(.pattern(Some($pattern)))?
-                    $(.format(Some(utoipa::openapi::SchemaFormat::KnownFormat(utoipa::openapi::KnownFormat::$format))))?
+                    $(.format(Some(SchemaFormat::KnownFormat(KnownFormat::$format))))?
                     .examples([$example])
                     .into()
             }
@@ -33,22 +36,45 @@ macro_rules! texts {
 }
 
 texts! {
-    /// Credits: a decimal string with up to 6 places. Numbers are refused, since they lose exactness.
-    Credits { pattern: r"^-?[0-9]+(\.[0-9]{1,6})?$", example: "12.5" };
+    /// Credits: a decimal string with up to 12 places. Numbers are refused, since they lose exactness.
+    Credits { pattern: r"^-?[0-9]+(\.[0-9]{1,12})?$", example: "12.5" };
     /// A price of one whole unit in credits: a decimal string with up to 12 places.
     Price { pattern: r"^-?[0-9]+(\.[0-9]{1,12})?$", example: "0.001" };
-    /// How much was used: a decimal string with up to 6 places.
-    Amount { pattern: r"^[0-9]+(\.[0-9]{1,6})?$", example: "1200" };
+    /// How much was used: a decimal string with up to 12 places.
+    Amount { pattern: r"^[0-9]+(\.[0-9]{1,12})?$", example: "1200" };
     /// An instant, RFC 3339; in answers always UTC.
     Time { format: DateTime, example: "2026-11-23T10:00:00Z" };
-    /// A key that the caller chose.
-    Key { pattern: r"^[A-Za-z0-9_.:-]{1,128}$", example: "acme" };
+    /// The caller's own key of a customer, entity or feature: 1 to 256 bytes of text without control characters and
+    /// surrounding spaces; percent-encoded in paths.
+    Key { example: "acme" };
+    /// The name of a plan or policy.
+    Name { pattern: r"^[A-Za-z0-9_.:-]{1,128}$", example: "pro" };
     /// An opaque id.
     Id { example: "grant_12" };
     /// A SHA-256.
     Digest { pattern: r"^sha256:[0-9a-f]{64}$", example: "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" };
     /// An IANA time zone.
     TimeZone { example: "Europe/Berlin" };
+    /// A WebAssembly component.
+    Module { format: Binary, example: "" };
+}
+
+/// A JSON object whose fields someone else defines, such as a policy's settings.
+pub enum AnyObject {}
+
+impl PartialSchema for AnyObject {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::Object)
+            .additional_properties(Some(AdditionalProperties::FreeForm(true)))
+            .into()
+    }
+}
+
+impl ToSchema for AnyObject {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("AnyObject")
+    }
 }
 
 /// A quantity in a request: a whole number or a decimal string, zero or more.
@@ -56,7 +82,10 @@ pub enum Quantity {}
 
 impl PartialSchema for Quantity {
     fn schema() -> RefOr<Schema> {
-        let whole = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0));
+        let whole = ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
+            .minimum(Some(0));
         utoipa::openapi::OneOfBuilder::new()
             .item(whole)
             .item(Amount::schema())
@@ -78,7 +107,11 @@ impl PartialSchema for Attribute {
     fn schema() -> RefOr<Schema> {
         utoipa::openapi::OneOfBuilder::new()
             .item(ObjectBuilder::new().schema_type(Type::String).max_length(Some(512)))
-            .item(ObjectBuilder::new().schema_type(Type::Integer))
+            .item(
+                ObjectBuilder::new()
+                    .schema_type(Type::Integer)
+                    .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64))),
+            )
             .item(ObjectBuilder::new().schema_type(Type::Boolean))
             .into()
     }

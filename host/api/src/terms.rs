@@ -1,0 +1,116 @@
+//! Terms: which policy, with which settings, decides for a plan or for one customer, and when.
+
+use crate::{patch::Patch, schema};
+use proviso_ledger::{
+    ids::{Digest, Name, TermsId},
+    json::JsonText,
+    terms::{Mode, OnFault, TermsKey},
+    time::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::borrow::Cow;
+use utoipa::ToSchema;
+
+/// Terms to bind.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "policy": "standard",
+    "version": 1,
+    "settings": { "rates": [{ "feature": "chat", "quantity": "input_tokens", "price": { "per_unit": "0.001" } }] },
+    "on_fault": "last_good"
+}))]
+pub struct TermsInput {
+    /// The policy.
+    #[schema(value_type = schema::Name)]
+    pub policy: Name,
+    /// Its version; defaults to the newest.
+    #[serde(default)]
+    pub version: Option<u32>,
+    /// The settings, as the policy's manifest describes them.
+    #[serde(default = "no_settings")]
+    #[schema(value_type = schema::AnyObject)]
+    pub settings: Value,
+    /// From when; defaults to now.
+    #[serde(default)]
+    #[schema(value_type = Option<schema::Time>)]
+    pub effective_at: Option<Timestamp>,
+    /// Until when, exclusive; null means without an end.
+    #[serde(default)]
+    #[schema(value_type = Option<schema::Time>)]
+    pub ends_at: Patch<Timestamp>,
+    /// `active` decides, `shadow` is only recorded beside what decides; defaults to `active`.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, example = "active")]
+    pub mode: Option<Mode>,
+    /// What decides when the policy faults: `deny`, `plan` or `last_good`; defaults to `deny`.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, example = "deny")]
+    pub on_fault: Option<OnFault>,
+}
+
+fn no_settings() -> Value {
+    Value::Object(serde_json::Map::new())
+}
+
+/// When terms end.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TermsEndInput {
+    /// Their end, exclusive; defaults to now.
+    #[serde(default)]
+    #[schema(value_type = Option<schema::Time>)]
+    pub ends_at: Option<Timestamp>,
+}
+
+/// Terms as they were agreed.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Terms<'a> {
+    /// Their id.
+    #[schema(value_type = schema::Id, example = "terms_12")]
+    pub id: TermsId,
+    /// Their name in decisions.
+    #[schema(value_type = String, example = "plan/pro/terms_12")]
+    pub key: TermsKey,
+    /// The policy.
+    #[schema(value_type = schema::Name)]
+    pub policy: Name,
+    /// Its version.
+    pub version: u32,
+    /// SHA-256 of its module.
+    #[schema(value_type = schema::Digest)]
+    pub digest: Digest,
+    /// The settings as they were given.
+    #[schema(value_type = schema::AnyObject)]
+    pub settings: Cow<'a, JsonText>,
+    /// From when.
+    #[schema(value_type = schema::Time)]
+    pub effective_at: Timestamp,
+    /// Until when, exclusive.
+    #[schema(value_type = Option<schema::Time>)]
+    pub ends_at: Option<Timestamp>,
+    /// Whether they decide.
+    #[schema(value_type = String, example = "active")]
+    pub mode: Mode,
+    /// What decides when the policy faults.
+    #[schema(value_type = String, example = "deny")]
+    pub on_fault: OnFault,
+    /// When they were bound.
+    #[schema(value_type = schema::Time)]
+    pub created_at: Timestamp,
+    /// Whether these are the ones that decide now, among those of the same plan or customer; only when terms are read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_force: Option<bool>,
+}
+
+/// Terms that were given an end.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct TermsEnded {
+    /// The terms.
+    #[schema(value_type = schema::Id, example = "terms_12")]
+    pub id: TermsId,
+    /// Their end, exclusive.
+    #[schema(value_type = schema::Time)]
+    pub ends_at: Timestamp,
+}
