@@ -11,7 +11,7 @@ mod open_batch;
 mod step;
 
 use crate::{
-    command::{Command, Reply},
+    command::Reply,
     decide::{Decider, Journal, Stop},
     error::EngineError,
     idempotency::replay,
@@ -28,7 +28,7 @@ use step::{Decided, Evidence, Step};
 use tokio::time::Instant;
 use tracing::error;
 
-/// Requests for each customer of a batch that make it a hot one's.
+/// A batch with so many keyed requests for each of its customers is a hot one.
 const HOT: usize = 8;
 /// The longest that a lane backs off for another host.
 const MAX_BACK_OFF: Duration = Duration::from_millis(20);
@@ -312,7 +312,12 @@ impl Lane {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{catalog::Catalog, clock::Clock, command::Request, shared::Options};
+    use crate::{
+        catalog::Catalog,
+        clock::Clock,
+        command::{Command, Request},
+        shared::Options,
+    };
     use proviso_ledger::time::Timestamp;
     use proviso_policy::{Compiler, Limits, Runtime};
     use proviso_store::{SqliteOptions, SqliteStore};
