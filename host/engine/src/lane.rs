@@ -31,7 +31,7 @@ use step::{Decided, Evidence, Step};
 use tokio::time::Instant;
 use tracing::error;
 
-/// Requests for each customer of a batch that make it a hot one's.
+/// A batch with so many keyed requests for each of its customers is a hot one.
 const HOT: usize = 8;
 /// The longest that a lane backs off for another host.
 const MAX_BACK_OFF: Duration = Duration::from_millis(20);
