@@ -493,5 +493,5 @@ fn share_of_money(paid: Amount, part: Amount, whole: Amount) -> Amount {
     let (scaled, unit) = (paid * part, whole * cent);
     let (cents, rest) = (scaled / unit, scaled % unit);
     let up = rest * 2 > unit || (rest * 2 == unit && cents % 2 == 1);
-    (cents + i128::from(up)) * cent
+    ((cents + i128::from(up)) * cent).min(paid)
 }
