@@ -3,20 +3,20 @@
 use crate::{
     journal::{Committed, Entry, Event, OpenReason, PeriodClosed, PeriodOpened, Reserved},
     model::{
-        amounts::{Credits, Decimal},
-        ids::ReservationId,
+        amounts::Credits,
+        ids::{GrantId, ReservationId},
         time::Timestamp,
     },
     rules::opening::is_allowance,
     state::{
-        CustomerState, GrantStatus, Incoming, LATE_WINDOW, Meanwhile, Missed, Onward, PastPeriod, Since,
+        CustomerState, GrantState, GrantStatus, Incoming, LATE_WINDOW, Meanwhile, Missed, Onward, PastPeriod, Since,
         ReservationState,
         counters::Part,
         history::MissedCall,
         moves::{less, more, take_hold},
     },
 };
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// Grants of which nothing is left are forgotten when a period ends; and, where there are more than this, at once: of live ones
 /// only when that many of them are used up, since balances show them until the period ends.
@@ -124,17 +124,15 @@ impl CustomerState {
             self.add_grant(grant);
             let carried = opened.carried.iter().find(|carried| carried.to == grant.id);
             if carried.is_some() {
-                let credit = grant.credit.clone();
-                let sources: Vec<usize> = (0..self.grants.len())
-                    .filter(|index| {
-                        self.grants.get(*index).is_some_and(|state| {
-                            state.grant.credit == credit && self.is_carried(state, since)
-                        })
-                    })
+                let sources: Vec<GrantId> = self
+                    .may_return(since)
+                    .into_iter()
+                    .filter(|(state, _)| state.grant.credit == grant.credit)
+                    .map(|(state, _)| state.grant.id)
                     .collect();
-                for index in sources {
-                    if let Some(state) = self.grants.get_mut(index) {
-                        state.onward = Some(Onward { to: grant.id, share: Decimal::ONE, limit: None });
+                for source in sources {
+                    if let Ok(state) = self.grant_mut(source) {
+                        state.next = Some(grant.id);
                     }
                 }
             }
@@ -156,7 +154,7 @@ impl CustomerState {
             let older = self.grant_mut(rolled.from)?;
             if rolled.held_limit.is_positive() {
                 older.onward =
-                    Some(Onward { to: rolled.to, share: rolled.held_share, limit: Some(rolled.held_limit) });
+                    Some(Onward { to: rolled.to, share: rolled.held_share, limit: rolled.held_limit });
             }
             let since = older.usable_since;
             let newer = self.grant_mut(rolled.to)?;
@@ -271,6 +269,20 @@ impl CustomerState {
         }
     }
 
+    /// The grants that what reservations hold may reach when it comes back.
+    fn awaited(&self) -> BTreeSet<GrantId> {
+        let onward = |state: &GrantState| [state.onward.map(|onward| onward.to), state.next];
+        let held = self.grants.iter().filter(|state| !state.held.is_zero());
+        let mut to_visit: Vec<GrantId> = held.flat_map(onward).flatten().collect();
+        let mut awaited = BTreeSet::new();
+        while let Some(id) = to_visit.pop() {
+            if awaited.insert(id) {
+                to_visit.extend(self.grant(id).into_iter().flat_map(onward).flatten());
+            }
+        }
+        awaited
+    }
+
     fn forget_grants(&mut self, entry: &Entry) {
         let ends_period = matches!(entry.event, Event::PeriodClosed(_));
         let crowded = self.grants.len() > MOST_EXHAUSTED;
@@ -280,12 +292,7 @@ impl CustomerState {
             return;
         }
         let oldest = Timestamp(entry.at.0.saturating_sub(LATE_WINDOW));
-        let awaited: Vec<_> = self
-            .grants
-            .iter()
-            .filter(|state| !state.held.is_zero())
-            .filter_map(|state| state.onward.map(|onward| onward.to))
-            .collect();
+        let awaited = self.awaited();
         let meanwhile: Vec<_> =
             self.missed.iter().flat_map(|missed| &missed.meanwhile).filter_map(|one| one.grant).collect();
         self.grants.retain(|state| {

@@ -6,11 +6,13 @@ use crate::{
         amounts::{Credits, Decimal, Rounding},
         customer::Profile,
         grant::CreditType,
+        ids::GrantId,
         period::Schedule,
         time::Timestamp,
     },
-    state::{CustomerState, GrantStatus, Since},
+    state::{CustomerState, GrantState, GrantStatus, Since},
 };
+use std::collections::BTreeMap;
 
 /// The cycle of a period that begins, and what counts as given in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,27 +67,47 @@ impl CustomerState {
         }
     }
 
-    /// What reservations hold of ended plan allowances of the periods that count, and that goes nowhere yet.
-    fn held_since(&self, since: Since) -> Vec<(CreditType, Credits)> {
-        let mut sums: Vec<(CreditType, Credits)> = Vec::new();
-        for state in self.grants.iter().filter(|state| self.is_carried(state, since)) {
-            match sums.iter_mut().find(|(credit, _)| credit == &state.grant.credit) {
-                Some((_, sum)) => *sum = sum.saturating_add(state.held),
-                None => sums.push((state.grant.credit.clone(), state.held)),
-            }
-        }
-        sums
-    }
-
-    /// Whether what comes back to a grant belongs to the next allowance of the cycle.
-    pub(crate) fn is_carried(&self, state: &crate::state::GrantState, since: Since) -> bool {
+    /// What may still come back to ended plan allowances of the periods that count, and that goes nowhere else then: what
+    /// reservations hold of them and of those before them, without what follows a rollover.
+    pub(crate) fn may_return(&self, since: Since) -> Vec<(&GrantState, Credits)> {
         let of_cycle = |number: u32| {
             self.past.iter().any(|past| past.period.number == number && since.counts(&past.period))
         };
-        state.status == GrantStatus::Expired
-            && !state.held.is_zero()
-            && state.onward.is_none()
-            && state.allowance_of.is_some_and(of_cycle)
+        let mut ended: Vec<&GrantState> =
+            self.grants.iter().filter(|state| state.status == GrantStatus::Expired).collect();
+        // A grant hands on to younger ones only.
+        ended.sort_by_key(|state| state.grant.id);
+        let mut handed_on: BTreeMap<GrantId, Credits> = BTreeMap::new();
+        let mut found = Vec::new();
+        for state in ended {
+            let through = handed_on.remove(&state.grant.id).unwrap_or_default();
+            let received = state
+                .incoming
+                .map_or(Credits::ZERO, |incoming| through.above(incoming.skip).min(incoming.limit));
+            let back = state.held.saturating_add(received);
+            let back = back.saturating_sub(state.onward.map_or(Credits::ZERO, |onward| onward.follows(back)));
+            match state.next {
+                _ if back.is_zero() => {}
+                Some(next) => {
+                    let sum = handed_on.entry(next).or_default();
+                    *sum = sum.saturating_add(back);
+                }
+                None if state.allowance_of.is_some_and(of_cycle) => found.push((state, back)),
+                None => {}
+            }
+        }
+        found
+    }
+
+    fn held_since(&self, since: Since) -> Vec<(CreditType, Credits)> {
+        let mut sums: Vec<(CreditType, Credits)> = Vec::new();
+        for (state, back) in self.may_return(since) {
+            match sums.iter_mut().find(|(credit, _)| credit == &state.grant.credit) {
+                Some((_, sum)) => *sum = sum.saturating_add(back),
+                None => sums.push((state.grant.credit.clone(), back)),
+            }
+        }
+        sums
     }
 
     /// What the cycle's past periods were entitled to, in proportion to their part of it. It makes up for what was given once,

@@ -200,7 +200,8 @@ impl CustomerState {
     }
 
     /// The movements that empty a hold. What goes back to a grant that has ended goes where it would have gone had it not been
-    /// held: on into what was carried over of the grant, else it expires or is voided with it.
+    /// held: on into what was carried over of the grant and into the allowance that was reduced because of it; the rest expires
+    /// or is voided with it.
     fn give_back(&self, id: ReservationId, reservation: &ReservationState) -> Vec<Transfer> {
         let mut transfers = Vec::with_capacity(reservation.holds.len());
         let credit = &reservation.credit;
@@ -218,22 +219,27 @@ impl CustomerState {
                 let _ = scratch.move_credits(&transfer);
                 transfers.push(transfer);
             };
-            let (mut at, mut left) = (*grant, *amount);
-            let mut flow = scratch.grant(at).and_then(|state| scratch.flow(state, left));
-            step(back, scratch);
-            // Each step leads to a younger grant, so this ends.
-            while let Some(state) = scratch.grant(at).filter(|state| state.status != GrantStatus::Live) {
-                let end = if state.status == GrantStatus::Voided { Book::Voided } else { Book::Expired };
-                let next = flow.take().filter(|flow| flow.forward.is_positive());
-                let forward = next.map_or(Credits::ZERO, |flow| flow.forward);
-                let ends = left.saturating_sub(forward);
+            // Each move leads to a younger grant, so this ends.
+            let mut moves = vec![(back, *grant)];
+            while let Some((into, at)) = moves.pop() {
+                let left = into.amount;
+                let flows = scratch.grant(at).map(|state| scratch.flows(state, left)).unwrap_or_default();
+                step(into, scratch);
+                let end = match scratch.grant(at).map(|state| state.status) {
+                    Some(GrantStatus::Expired) => Book::Expired,
+                    Some(GrantStatus::Voided) => Book::Voided,
+                    Some(GrantStatus::Live) | None => continue,
+                };
+                let mut ends = left;
+                for (to, amount) in [flows.next, flows.rolled].into_iter().flatten() {
+                    if amount.is_positive() {
+                        ends = ends.saturating_sub(amount);
+                        moves.push((Transfer::new(credit, Book::Grant(at), Book::Grant(to), amount), to));
+                    }
+                }
                 if ends.is_positive() {
                     step(Transfer::new(credit, Book::Grant(at), end, ends), scratch);
                 }
-                let Some(next) = next else { break };
-                let further = scratch.grant(next.to).and_then(|state| scratch.flow(state, forward));
-                step(Transfer::new(credit, Book::Grant(at), Book::Grant(next.to), forward), scratch);
-                (at, left, flow) = (next.to, forward, further);
             }
         }
         if !reservation.overage.is_zero() {

@@ -2,7 +2,7 @@
 
 use super::CustomerState;
 use crate::model::{
-    amounts::{Credits, Decimal},
+    amounts::{Credits, Decimal, Rounding},
     grant::Grant,
     ids::GrantId,
     time::Timestamp,
@@ -47,21 +47,23 @@ pub struct GrantState {
     pub ended_at: Option<Timestamp>,
     /// The number of the period whose plan allowance it is.
     pub allowance_of: Option<u32>,
-    /// Where credits go that come back after its end.
+    /// What it was carried over to, which takes a part of the credits that come back after its end.
     pub onward: Option<Onward>,
+    /// The next allowance of its cycle, which takes of the rest as much as it would have been larger.
+    pub next: Option<GrantId>,
     /// What it takes of credits that come back to the allowances before it.
     pub incoming: Option<Incoming>,
 }
 
-/// Where credits go that reservations give back to a grant that has ended.
+/// What of the credits that reservations give back to a grant that has ended follows what was carried over of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Onward {
     /// To this grant.
     pub to: GrantId,
     /// This part (0 to 1) of each amount, rounded down.
     pub share: Decimal,
-    /// Still at most this much; none means without a limit of its own.
-    pub limit: Option<Credits>,
+    /// Still at most this much.
+    pub limit: Credits,
 }
 
 /// What an allowance takes of credits that come back to earlier allowances of its cycle.
@@ -71,6 +73,14 @@ pub struct Incoming {
     pub skip: Credits,
     /// So much it takes after that.
     pub limit: Credits,
+}
+
+impl Onward {
+    /// What of an amount that comes back follows.
+    pub(crate) fn follows(&self, amount: Credits) -> Credits {
+        let share = amount.decimal().mul(self.share, Rounding::Down).map_or(amount, Credits::new);
+        share.min(amount).min(self.limit)
+    }
 }
 
 impl GrantState {

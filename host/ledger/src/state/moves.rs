@@ -2,45 +2,44 @@
 
 use super::{Account, CustomerState, GrantState, GrantStatus, ReservationState};
 use crate::model::{
-    amounts::{Credits, Rounding},
-    grant::{Category, Grant},
+    amounts::Credits,
+    grant::Grant,
     ids::{GrantId, ReservationId},
     time::Timestamp,
     transfer::{Book, Transfer},
 };
 use std::sync::Arc;
 
-/// Where an amount goes that comes back to a grant that has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Flow {
-    /// To this grant.
-    pub to: GrantId,
-    /// So much of it.
-    pub forward: Credits,
-    /// So much counts against the onward limit, of which what is not forwarded was skipped.
-    pub shared: Credits,
-    /// So much of that was skipped.
-    pub skipped: Credits,
+/// What of an amount that comes back to a grant that has ended goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Flows {
+    /// To what was carried over of the grant.
+    pub rolled: Option<(GrantId, Credits)>,
+    /// To the next allowance of its cycle.
+    pub next: Option<(GrantId, Credits)>,
+    /// What the next allowance lets expire first.
+    skipped: Credits,
 }
 
 impl CustomerState {
-    /// Where `amount` goes that comes back to `grant`; none when it stays or ends there.
-    pub(crate) fn flow(&self, grant: &GrantState, amount: Credits) -> Option<Flow> {
-        let onward = grant.onward.filter(|_| grant.status == GrantStatus::Expired)?;
-        let target = self.grant(onward.to)?;
-        let shared = amount.decimal().mul(onward.share, Rounding::Down).ok()?;
-        let mut shared = Credits::new(shared).min(amount);
-        if let Some(limit) = onward.limit {
-            shared = shared.min(limit);
+    /// What of an `amount` that comes back to `grant` goes on: nothing, unless it has expired.
+    pub(crate) fn flows(&self, grant: &GrantState, amount: Credits) -> Flows {
+        let mut flows = Flows::default();
+        if grant.status != GrantStatus::Expired {
+            return flows;
         }
-        let (skipped, forward) = match target.incoming {
-            Some(incoming) => {
-                let skipped = shared.min(incoming.skip);
-                (skipped, shared.saturating_sub(skipped).min(incoming.limit))
-            }
-            None => (Credits::ZERO, shared),
-        };
-        Some(Flow { to: onward.to, forward, shared, skipped })
+        let mut rest = amount;
+        if let Some(onward) = grant.onward {
+            let follows = onward.follows(amount);
+            rest = rest.saturating_sub(follows);
+            flows.rolled = Some((onward.to, follows));
+        }
+        let next = grant.next.and_then(|next| self.grant(next));
+        if let Some((next, incoming)) = next.and_then(|next| Some((next.grant.id, next.incoming?))) {
+            flows.skipped = rest.min(incoming.skip);
+            flows.next = Some((next, rest.saturating_sub(flows.skipped).min(incoming.limit)));
+        }
+        flows
     }
 
     pub(crate) fn add_grant(&mut self, grant: &Grant) {
@@ -61,6 +60,7 @@ impl CustomerState {
             ended_at: None,
             allowance_of: None,
             onward: None,
+            next: None,
             incoming: None,
         };
         self.grants.insert(place, state);
@@ -177,7 +177,7 @@ impl CustomerState {
                 let target = self.grant_mut(newer)?;
                 target.remaining = more(target.remaining, amount)?;
                 // A younger grant that has ended, too, hands it on.
-                return self.note_return(newer, transfer);
+                return self.note_return(newer, transfer, true);
             }
             Book::Expired => {
                 grant.expired = more(grant.expired, amount)?;
@@ -233,37 +233,38 @@ impl CustomerState {
                 let state = self.grant_mut(grant)?;
                 state.held = less(state.held, amount)?;
                 state.remaining = more(state.remaining, amount)?;
-                self.note_return(grant, transfer)?;
+                self.note_return(grant, transfer, false)?;
             }
             _ => return Err(format!("no movement goes from a reservation to {to}")),
         }
         Ok(())
     }
 
-    /// Counts what came back to an ended grant against the limits of where it goes on to, and against what its period gave.
-    fn note_return(&mut self, id: GrantId, transfer: &Transfer) -> Result<(), String> {
+    /// Counts what came back to an ended grant against the limits of where it goes on to, and against what its period gave,
+    /// unless an older grant gave it.
+    fn note_return(&mut self, id: GrantId, transfer: &Transfer, handed_on: bool) -> Result<(), String> {
         let Some(grant) = self.grant(id).filter(|grant| grant.status == GrantStatus::Expired) else {
             return Ok(());
         };
-        let allowance_of = grant.allowance_of;
-        let mut kept = Credits::ZERO;
-        if let Some(flow) = self.flow(grant, transfer.amount) {
-            if let Some(limit) = self.grant_mut(id)?.onward.as_mut().and_then(|onward| onward.limit.as_mut())
-            {
-                *limit = less(*limit, flow.shared)?;
+        let (allowance_of, flows) = (grant.allowance_of, self.flows(grant, transfer.amount));
+        // What rolls over stays with the customer.
+        let mut change = Credits::ZERO;
+        if let Some((_, amount)) = flows.rolled {
+            if let Some(onward) = &mut self.grant_mut(id)?.onward {
+                onward.limit = less(onward.limit, amount)?;
             }
-            let target = self.grant_mut(flow.to)?;
-            if let Some(incoming) = &mut target.incoming {
-                incoming.skip = less(incoming.skip, flow.skipped)?;
-                incoming.limit = less(incoming.limit, flow.forward)?;
-            }
-            // What rolls over stays with the customer.
-            if target.grant.category == Category::Rollover {
-                kept = flow.forward;
-            }
+            change = amount;
         }
-        let back = transfer.amount.saturating_sub(kept);
-        self.add_given(allowance_of, transfer, Credits::ZERO.saturating_sub(back))
+        if let Some((next, amount)) = flows.next
+            && let Some(incoming) = &mut self.grant_mut(next)?.incoming
+        {
+            incoming.skip = less(incoming.skip, flows.skipped)?;
+            incoming.limit = less(incoming.limit, amount)?;
+        }
+        if !handed_on {
+            change = change.saturating_sub(transfer.amount);
+        }
+        self.add_given(allowance_of, transfer, change)
     }
 
     fn add_given(&mut self, period: Option<u32>, transfer: &Transfer, amount: Credits) -> Result<(), String> {
