@@ -115,7 +115,8 @@ impl Lane {
         self.known.batch_decided();
         let rows = batch.rows(&mut self.known.cache);
         let (jobs, keys) = (std::mem::take(&mut batch.jobs), std::mem::take(&mut batch.keys));
-        let task = tokio::spawn(in_flight::commit(self.shared.clone(), rows, jobs));
+        let faulted = std::mem::take(&mut batch.faulted);
+        let task = tokio::spawn(in_flight::commit(self.shared.clone(), rows, jobs, faulted));
         let customers: HashSet<_> = batch.into_customers().collect();
         let is_hot = keys.len() >= customers.len().saturating_mul(HOT);
         self.in_flight = Some(InFlight { task, customers, is_hot, keys });

@@ -10,7 +10,7 @@
     clippy::cast_precision_loss
 )]
 
-use proviso_ledger::{
+use proviso_ledger::model::{
     ids::{CustomerId, Digest},
     time::Timestamp,
 };

@@ -150,8 +150,8 @@ impl CaseFile {
         if steps.is_empty() {
             return Err(of_case(format!("case {name:?} has no steps")));
         }
-        let known: BTreeSet<&str> = self.plans.keys().chain(plans.keys()).map(Key::as_str).collect();
-        let is_known = |plan: &Key| plan.as_str() == PLAN || known.contains(plan.as_str());
+        let known: BTreeSet<&str> = self.plans.keys().chain(plans.keys()).map(Name::as_str).collect();
+        let is_known = |plan: &Name| plan.as_str() == PLAN || known.contains(plan.as_str());
         if let Some(plan) =
             customer.plan.as_ref().or(self.customer.plan.as_ref()).filter(|plan| !is_known(plan))
         {

@@ -284,7 +284,7 @@ impl<'de> Deserialize<'de> for PlanStep {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Change {
-            to: Key,
+            to: Name,
             #[serde(default)]
             allowance: Allowance,
         }
@@ -295,7 +295,7 @@ impl<'de> Deserialize<'de> for PlanStep {
                          \"carry\", \"prorate\" or \"full\""
         )]
         enum Form {
-            To(Key),
+            To(Name),
             Change(Change),
         }
         Ok(match Form::deserialize(deserializer)? {
