@@ -73,7 +73,16 @@ impl Issued {
         }
         check_settled(entry, settled);
         for (cycle, OfCycle { net, largest }) in &self.cycles {
-            assert!(net <= largest, "{cycle:?} gives {net} of {largest} after {entry:?}");
+            let units = |units: &i128| Credits::from_units(*units);
+            assert!(
+                net <= largest,
+                "the cycle {}..{:?} gives {} of {} after entry {}",
+                cycle.start,
+                cycle.end,
+                units(net),
+                units(largest),
+                entry.seq
+            );
         }
     }
 
