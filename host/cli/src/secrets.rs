@@ -53,12 +53,12 @@ impl TryFrom<String> for Secret {
 
 /// A new secret for an API key: 192 random bits.
 pub fn new_api_key() -> String {
-    format!("pvk_{}", hex(&random::<24>()))
+    format!("pvk_{}", hex(random::<24>()))
 }
 
 /// Tells this process from others in the names of requests: 48 random bits.
 pub fn new_instance() -> String {
-    hex(&random::<6>())
+    hex(random::<6>())
 }
 
 fn random<const N: usize>() -> [u8; N] {

@@ -91,8 +91,8 @@ impl OverrideChange {
 /// The override that a caller would read or change: the one set last that has not ended.
 #[must_use]
 pub fn standing_override<'a>(state: &'a CustomerState, feature: &Key, at: Timestamp) -> Option<&'a Override> {
-    let of_feature = state.overrides.iter().rev().filter(|one| &one.feature == feature);
-    of_feature.filter(|one| one.ends_at.is_none_or(|end| at < end)).next()
+    let stands = |one: &&Override| &one.feature == feature && one.ends_at.is_none_or(|end| at < end);
+    state.overrides.iter().rev().find(stands)
 }
 
 /// The tag of a customer: its profile, its period and whether it is closed. `None` for one that does not exist.

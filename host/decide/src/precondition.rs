@@ -20,7 +20,7 @@ impl Tag {
     /// A value that can't be written as JSON.
     pub fn of(value: &impl Serialize) -> Result<Self, DecideError> {
         let bytes = serde_json::to_vec(value).map_err(|error| DecideError::Internal(error.to_string()))?;
-        let mut text = hex(&Digest::of(&bytes).0);
+        let mut text = hex(Digest::of(&bytes).0);
         text.truncate(Self::LENGTH);
         Ok(Self(text))
     }

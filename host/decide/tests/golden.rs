@@ -87,7 +87,7 @@ fn write_the_golden_journal() {
     let world = play(START, PLAY).world;
     let mut text = String::new();
     for written in &world.entries {
-        let line = serde_json::json!({ "hash": hex(&written.hash), "body": written.body });
+        let line = serde_json::json!({ "hash": hex(written.hash), "body": written.body });
         writeln!(text, "{line}").unwrap();
     }
     let end = serde_json::json!({ "end": comes_to(&world.state) });

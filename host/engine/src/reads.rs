@@ -103,7 +103,7 @@ impl Engine {
         let mut entries = Vec::with_capacity(stored.len());
         for stored in stored.into_iter().take(limit as usize) {
             let entry = parse(customer, &stored)?;
-            entries.push((entry, hex(&stored.hash)));
+            entries.push((entry, hex(stored.hash)));
         }
         let next_before = entries.last().filter(|_| has_more).map(|(entry, _)| entry.seq);
         Ok(LedgerPage { entries, next_before })

@@ -208,7 +208,7 @@ impl Player {
         player
     }
 
-    fn from_now(&self, seconds: i64) -> Timestamp {
+    fn after(&self, seconds: i64) -> Timestamp {
         self.world.now.plus_micros(seconds * Timestamp::SECOND)
     }
 
@@ -223,7 +223,7 @@ impl Player {
             quantities: vec![("n".to_owned(), Quantity::from_whole(n))],
             attributes: Vec::new(),
             entity: entity.then(|| key("u1")),
-            occurred_at: (age != 0).then(|| self.from_now(-age)),
+            occurred_at: (age != 0).then(|| self.after(-age)),
         })
     }
 
@@ -231,7 +231,7 @@ impl Player {
         let now = self.world.now;
         let command = match op {
             Op::Wait(seconds) => {
-                self.world.now = self.from_now(*seconds);
+                self.world.now = self.after(*seconds);
                 return;
             }
             Op::Module(gone) => {
@@ -269,8 +269,8 @@ impl Player {
                     amount: Credits::from_whole(*amount),
                     category: [Prepaid, Promotional, TopUp, Trial][*category],
                     priority: 0,
-                    effective_at: effective.map(|seconds| self.from_now(seconds)),
-                    expires: Expiry { at: expires.map(|seconds| self.from_now(seconds)), with_period: *with },
+                    effective_at: effective.map(|seconds| self.after(seconds)),
+                    expires: Expiry { at: expires.map(|seconds| self.after(seconds)), with_period: *with },
                     features: Vec::new(),
                     cost_basis: None,
                     metadata: Vec::new(),
@@ -292,7 +292,7 @@ impl Player {
                     Some(n) => Change::Set(key(&format!("p{n}"))),
                 },
                 time_zone: zone.map_or(Change::Keep, |n| Change::Set(ZONES[n].parse().unwrap())),
-                anchor: anchor.map_or(Change::Keep, |seconds| Change::Set(self.from_now(seconds))),
+                anchor: anchor.map_or(Change::Keep, |seconds| Change::Set(self.after(seconds))),
                 allowance: *allowance,
                 ..CustomerChange::default()
             })),
@@ -304,8 +304,8 @@ impl Player {
                 let mut draft = draft(settings);
                 draft.on_fault = *on_fault;
                 draft.mode = if *shadow { Mode::Shadow } else { Mode::Active };
-                draft.effective_at = Some(self.from_now(*from));
-                draft.ends_at = to.map(|to| self.from_now(to));
+                draft.effective_at = Some(self.after(*from));
+                draft.ends_at = to.map(|to| self.after(to));
                 Command::BindTerms(Box::new(draft))
             }
             Op::EndTerms(which) => match self.world.state.terms.as_slice() {

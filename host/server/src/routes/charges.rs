@@ -36,6 +36,6 @@ pub async fn charge(
     customer: Customer<access::Usage>,
     Keyed { idempotency, body: Json(usage) }: Keyed<Json<Usage>>,
 ) -> Result<Answer, Problem> {
-    submission::one(&app, Submission::new(customer.id.clone(), idempotency, usage).from_key(customer.by()))
+    submission::one(&app, Submission::new(customer.id.clone(), idempotency, usage).with_key(customer.by()))
         .await
 }

@@ -60,7 +60,7 @@ impl Submission {
     }
 
     /// The same, from someone with this API key.
-    pub fn from_key(self, id: &Name) -> Self {
+    pub fn with_key(self, id: &Name) -> Self {
         Self { by: Some(id.clone()), ..self }
     }
 
