@@ -237,6 +237,6 @@ fn a_change_of_plan_or_a_reset_takes_no_time_from_what_lives_longer() {
          grants -> prepaid1=5 until 2026-05-01T00:00:00Z, rollover2=7 until 2026-05-01T00:00:00Z
          # Nor does it give any.
          at 2026-05-01T00:00:00Z
-         grants -> rollover10=5 until 2026-08-01T00:00:00Z"#,
+         grants -> rollover9=5 until 2026-08-01T00:00:00Z"#,
     );
 }

@@ -126,7 +126,7 @@ fn a_commit_always_bills() {
     for (overage, commit) in [
         (r#""deny""#, "plan1:100 overage:50 exceeded:50"),
         (r#""purchase""#, "plan1:100 overage:50 exceeded:50"),
-        (r#"{"allow": "40"}"#, "plan1:100 overage:50 exceeded:50"),
+        (r#"{"allow": "40"}"#, "plan1:100 overage:50 exceeded:10"),
         (r#"{"allow": "50"}"#, "plan1:100 overage:50"),
         (r#"{"top_up": "80"}"#, "plan1:100 top_up1:50"),
         (r#"{"reduce": "1"}"#, "plan1:100 overage:50 exceeded:50"),

@@ -1,7 +1,7 @@
 //! Follows credits from where they were issued to where they expire, by transfers alone.
 
 use proviso_ledger::{
-    journal::{Cycle, Entry, Event, PeriodOpened},
+    journal::{Cycle, Entry, Event, OpenReason, PeriodOpened},
     model::{amounts::Credits, answers::SettleMethod, ids::GrantId, transfer::Book},
 };
 use std::collections::BTreeMap;
@@ -18,6 +18,8 @@ struct OfCycle {
 #[derive(Default)]
 pub struct Issued {
     cycles: Vec<(Cycle, OfCycle)>,
+    /// How many of them are older than the last reset on request, which begins anew.
+    closed: usize,
     /// The cycle whose allowance a grant is, or carries on.
     of: BTreeMap<GrantId, usize>,
 }
@@ -73,18 +75,28 @@ impl Issued {
         }
         check_settled(entry, settled);
         for (cycle, OfCycle { net, largest }) in &self.cycles {
-            assert!(net <= largest, "{cycle:?} gives {net} of {largest} after {entry:?}");
+            let units = |units: &i128| Credits::from_units(*units);
+            assert!(
+                net <= largest,
+                "the cycle {}..{:?} gives {} of {} after entry {}",
+                cycle.start,
+                cycle.end,
+                units(net),
+                units(largest),
+                entry.seq
+            );
         }
     }
 
     fn open(&mut self, opened: &PeriodOpened) {
         let whole: i128 = opened.whole.iter().map(|given| given.amount.units()).sum();
+        if opened.reason == OpenReason::Early && !opened.retried {
+            self.closed = self.cycles.len();
+        }
         let known = self.cycles.iter().rposition(|(cycle, _)| {
             cycle.start == opened.cycle.start && cycle.interval == opened.cycle.interval
         });
-        // A reset on request begins a cycle, even at the instant at which one has begun.
-        let begins = opened.reason == proviso_ledger::journal::OpenReason::Early && !opened.retried;
-        let place = match known.filter(|_| !begins) {
+        let place = match known.filter(|place| *place >= self.closed) {
             Some(place) => place,
             None => {
                 self.cycles.push((opened.cycle.clone(), OfCycle::default()));

@@ -58,11 +58,12 @@ pub fn settings(hostile: bool) -> impl Strategy<Value = String> {
     };
     let category = prop_oneof![3 => Just("plan"), 1 => Just("trial"), 1 => Just("contract")];
     let with = prop_oneof![3 => Just("0"), 1 => Just("1"), 1 => Just("null")];
-    let allowance = (1_i64..500, category, with, mode, -1..2, any::<bool>()).prop_map(
-        |(amount, category, with, mode, priority, scoped)| {
+    let allowance = (1_i64..500, category, with, -1..2, any::<bool>()).prop_map(
+        |(amount, category, with, priority, scoped)| {
             let features = if scoped { r#"["chat"]"# } else { "[]" };
+            // How all of a policy's allowances are reduced is put in below.
             format!(
-                r#"{{"amount": "{amount}", "category": "{category}", "with": {with}, "allowance": {mode}, "priority": {priority}, "features": {features}}}"#
+                r#"{{"amount": "{amount}", "category": "{category}", "with": {with}, "allowance": MODE, "priority": {priority}, "features": {features}}}"#
             )
         },
     );
@@ -114,7 +115,9 @@ pub fn settings(hostile: bool) -> impl Strategy<Value = String> {
     } else {
         Just(Vec::new()).boxed()
     };
-    let lists = (vec(allowance, 0..3), vec(counter, 0..3), faults, breaks);
+    let allowances =
+        (vec(allowance, 0..3), mode).prop_map(|(list, mode)| list.join(", ").replace("MODE", mode));
+    let lists = (allowances, vec(counter, 0..3), faults, breaks);
     let fee = (option::weighted(0.2, 1_i64..50), any::<bool>(), any::<bool>());
     let odd = (prop::bool::weighted(0.1), any::<bool>());
     (lists, option::weighted(0.7, rollover), overage, settle, fee, odd).prop_map(
@@ -123,7 +126,7 @@ pub fn settings(hostile: bool) -> impl Strategy<Value = String> {
             let first = if first { r#"["rollover"]"# } else { "[]" };
             format!(
                 r#"{{"allowances": [{}], "counters": [{}], "faults": {faults:?}, "breaks": {breaks:?}, "rollover": {}, "overage": {overage}, "settle": {settle}, "fee": {fee}, "invoice_fees": {invoiced}, "settle_at_open": {at_open}, "denies_commits": {denies}, "draw_first": {first}}}"#,
-                allowances.join(", "),
+                allowances,
                 counters.join(", "),
                 rollover.unwrap_or("null".to_owned()),
             )

@@ -36,7 +36,7 @@ fn a_customer_that_fails_holds_up_nobody_elses_period() {
         tokio::time::sleep(Duration::from_secs(30)).await;
         let periods = |customer: &str| {
             let entries = world.database.model().entries(&key(customer)).into_iter();
-            entries.filter(|entry| entry.body.contains("\"reset\"")).count()
+            entries.filter(|entry| entry.body.contains("\"period_opened\"")).count()
         };
         assert_eq!(periods("zoe"), 2, "started, and closed by the sweeper");
         assert_eq!(broken.iter().map(|customer| periods(customer)).max(), Some(1));

@@ -56,7 +56,12 @@ impl CustomerState {
                     Arc::make_mut(terms).ends_at = Some(*ends_at);
                 }
             }
-            Event::OverrideSet(exception) => self.overrides.push(exception.clone()),
+            Event::OverrideSet(exception) => {
+                // One that starts at the same instant is the older version of this one.
+                self.overrides
+                    .retain(|one| one.feature != exception.feature || one.starts_at != exception.starts_at);
+                self.overrides.push(exception.clone());
+            }
             Event::OverrideRemoved { feature } => self.overrides.retain(|one| &one.feature != feature),
             Event::Granted(grant) => self.add_grant(grant),
             Event::Adjusted(adjusted) => adjusted.grant.iter().for_each(|grant| self.add_grant(grant)),
@@ -93,12 +98,8 @@ impl CustomerState {
             Event::Released { reservation } | Event::ReservationExpired { reservation } => {
                 self.end_reservation(*reservation)?;
             }
-            Event::Voided { grant } => self.end_grant(*grant, GrantStatus::Voided, entry.at)?,
-            Event::GrantsExpired { grants } => {
-                for grant in grants {
-                    self.end_grant(*grant, GrantStatus::Expired, entry.at)?;
-                }
-            }
+            Event::Voided { grant } => self.end_grants(&[*grant], GrantStatus::Voided, entry.at)?,
+            Event::GrantsExpired { grants } => self.end_grants(grants, GrantStatus::Expired, entry.at)?,
             Event::PeriodClosed(closed) => self.end_period(entry.at, closed)?,
             Event::PeriodOpened(opened) => {
                 let faulted = opened.decision.as_ref().is_some_and(|decision| decision.is_unmade());
@@ -182,12 +183,10 @@ impl CustomerState {
     }
 
     fn end_period(&mut self, at: Timestamp, closed: &PeriodClosed) -> Result<(), String> {
-        for grant in &closed.expired {
-            // What ended in time and is only made good now keeps its end.
-            if self.grant_mut(*grant)?.status == GrantStatus::Live {
-                self.end_grant(*grant, GrantStatus::Expired, at)?;
-            }
-        }
+        // What ended in time and is only made good now keeps its end.
+        let is_live = |id: &GrantId| self.grant(*id).is_none_or(|state| state.status == GrantStatus::Live);
+        let expired: Vec<GrantId> = closed.expired.iter().copied().filter(is_live).collect();
+        self.end_grants(&expired, GrantStatus::Expired, at)?;
         for rolled in &closed.rolled {
             let older = self.grant_mut(rolled.from)?;
             if rolled.held_limit.is_positive() {

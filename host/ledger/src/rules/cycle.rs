@@ -23,8 +23,6 @@ pub struct CycleAt {
     pub held: Vec<(CreditType, Credits)>,
     /// The first period that counts.
     pub since: Since,
-    /// Of which credit types an allowance was reduced by what the periods were entitled to.
-    pub entitled: Vec<CreditType>,
 }
 
 impl CustomerState {
@@ -58,7 +56,7 @@ impl CustomerState {
             if reason == OpenReason::Early { self.periods.saturating_add(1) } else { self.fresh_from };
         let since = Since { start: cycle.start, number };
         let (given, held) = (self.given_since(since), self.held_since(since));
-        CycleAt { given, held, cycle, since, entitled: Vec::new() }
+        CycleAt { given, held, cycle, since }
     }
 
     /// Cycles that go on at `at`, the newest first.
@@ -66,7 +64,8 @@ impl CustomerState {
         // Clock changes may move a boundary by hours, which cuts nothing short.
         let least_seconds = schedule.map_or(0, |schedule| schedule.interval.least_seconds());
         let slack = (3 * 3_600).min(least_seconds / 8) * Timestamp::SECOND;
-        let past = self.past.iter().rev().filter_map(|past| past.cycle.as_ref());
+        let fresh = self.past.iter().rev().filter(|past| past.period.number >= self.fresh_from);
+        let past = fresh.filter_map(|past| past.cycle.as_ref());
         let goes_on = move |cycle: &&Cycle| cycle.end.is_none_or(|end| end > at.plus_micros(slack));
         self.cycle.iter().chain(past).filter(goes_on)
     }
@@ -96,13 +95,8 @@ impl CustomerState {
         state.status == GrantStatus::Expired && state.allowance_of.is_some_and(of_cycle)
     }
 
-    /// What the cycle's past periods were entitled to, in proportion to their part of it. It makes up for what was given once,
-    /// however many allowances of the credit type begin.
-    pub(crate) fn entitled(&self, cycle: &mut CycleAt, credit: &CreditType) -> Credits {
-        if cycle.entitled.contains(credit) {
-            return Credits::ZERO;
-        }
-        cycle.entitled.push(credit.clone());
+    /// What the cycle's past periods were entitled to, in proportion to their part of it.
+    pub(crate) fn entitled(&self, cycle: &CycleAt, credit: &CreditType) -> Credits {
         let Some(end) = cycle.cycle.end else { return Credits::ZERO };
         let length = end.0.saturating_sub(cycle.cycle.start.0).max(1);
         let mut sum = Credits::ZERO;

@@ -198,23 +198,22 @@ impl Remaining {
             }
             Allowance::Carry => (new.amount, Credits::ZERO),
             Allowance::Prorate => {
-                (rest_of_cycle(opened, new.amount), state.entitled(&mut self.cycle, &new.credit))
+                (rest_of_cycle(opened, new.amount), state.entitled(&self.cycle, &new.credit))
             }
         };
         let remaining = self.credits.iter_mut().find(|remaining| remaining.credit == new.credit);
         let Some(remaining) = remaining else {
             return Reduced { amount, stands_in: false, skip: Credits::ZERO, limit: Credits::ZERO };
         };
-        // What was given and can't come back.
-        let settled = remaining.given.saturating_sub(remaining.held).above(free);
-        remaining.given = remaining.given.above(free);
-        remaining.held = remaining.given.saturating_sub(settled);
-        let taken = amount.min(remaining.given);
+        // What the past periods were entitled to makes up for so much of what was given, whichever allowance is reduced by it.
+        let counted = remaining.given.above(free);
+        let taken = amount.min(counted);
         // Had nothing been held, so much less would be taken: it follows once it comes back.
+        let settled = remaining.given.saturating_sub(remaining.held).above(free);
         let limit = taken.saturating_sub(amount.min(settled));
         remaining.given = remaining.given.saturating_sub(taken);
         remaining.held = remaining.held.saturating_sub(limit);
-        remaining.skip = remaining.given;
+        remaining.skip = counted.saturating_sub(taken);
         Reduced { amount: amount.saturating_sub(taken), stands_in: true, skip: Credits::ZERO, limit }
     }
 

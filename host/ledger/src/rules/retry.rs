@@ -144,7 +144,7 @@ impl CustomerState {
         let cycle = self.cycle.clone().ok_or(nothing)?;
         let since = self.counts_since(&cycle);
         let (given, held) = (self.given_since(since), self.held_since(since));
-        let cycle = CycleAt { given, held, cycle, since, entitled: Vec::new() };
+        let cycle = CycleAt { given, held, cycle, since };
         Ok(NextPeriod { period: period.clone(), reason: *reason, cycle, allowance: *allowance })
     }
 

@@ -84,7 +84,10 @@ impl Scratch {
         let credit = self.live(id)?.credit;
         let remaining = self.state.grant(id).map_or(Credits::ZERO, |state| state.remaining);
         self.step(&credit, Book::Grant(id), Book::Expired, remaining)?;
-        self.state.end_grant(id, GrantStatus::Expired, self.at)
+        let grant = self.state.grant_mut(id)?;
+        grant.status = GrantStatus::Expired;
+        grant.ended_at = Some(self.at);
+        Ok(())
     }
 
     /// Draws a cost of no feature; what grants don't cover becomes overage.

@@ -132,18 +132,21 @@ impl CustomerState {
         self.grants.iter_mut().find(|grant| grant.grant.id == id).ok_or_else(|| format!("no grant {id}"))
     }
 
-    pub(crate) fn end_grant(
+    pub(crate) fn end_grants(
         &mut self,
-        id: GrantId,
+        ids: &[GrantId],
         status: GrantStatus,
         at: Timestamp,
     ) -> Result<(), String> {
-        let grant = self.grant_mut(id)?;
-        grant.status = status;
-        grant.ended_at = Some(at);
-        // What ended early comes before what was carried on of it, when late usage draws both.
-        if grant.ends_at != Some(at) {
-            grant.ends_at = Some(at);
+        let mut moved = false;
+        for id in ids {
+            let grant = self.grant_mut(*id)?;
+            grant.status = status;
+            grant.ended_at = Some(at);
+            // What ended early comes before what was carried on of it, when late usage draws both.
+            moved |= grant.ends_at.replace(at) != Some(at);
+        }
+        if moved {
             self.sort_grants();
         }
         Ok(())
