@@ -1,5 +1,4 @@
-//! `proviso policy …`: what authors do with a policy before it is uploaded. All of it runs on a laptop, with the engine
-//! and the limits of the server.
+//! `proviso policy …`: what authors do with a policy before it is uploaded, in the sandbox and with the limits of the server.
 
 mod build;
 mod inspect;
@@ -21,7 +20,7 @@ pub enum Verb {
     Build(build::Flags),
     /// Say what a module is, and whether a server would take it
     Inspect(inspect::Flags),
-    /// Let a policy decide one usage
+    /// Ask a policy once, about a usage or about the end or the beginning of a period
     Run(run::Flags),
     /// Run a policy's case files
     Test(test::Flags),

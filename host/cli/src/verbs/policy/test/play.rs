@@ -99,7 +99,6 @@ fn listed(problems: &[SettingsProblem]) -> String {
 #[error("{0}")]
 pub struct Mistake(String);
 
-/// For names, times and intervals that the code itself gives, and that are fine.
 macro_rules! mistake_from {
     ($($error:ty),*) => {$(
         impl From<$error> for Mistake {
@@ -223,7 +222,7 @@ impl<'a> Play<'a> {
         Ok(())
     }
 
-    /// Decides a command. The outer error is one that a server would answer with 500.
+    /// Decides a command. The outer error is a defect of the host, the inner one an answer to the caller.
     fn decide(&mut self, command: Command) -> Result<Result<Reply, DecideError>, Mistake> {
         let mut journal = Journal::default();
         let reply =
