@@ -162,6 +162,9 @@ const ROUTES: &str = "
     GET /v1/customers/{customer}/grants
     GET /v1/customers/{customer}/grants/{grant}
     GET /v1/customers/{customer}/ledger
+    GET /v1/customers/{customer}/periods/missed
+    GET /v1/customers/{customer}/reservations
+    GET /v1/customers/{customer}/reservations/{reservation}
     GET /v1/customers/{customer}/terms
     GET /v1/customers/{customer}/terms/{terms}
     GET /v1/customers/{customer}/usage
@@ -182,8 +185,10 @@ const ROUTES: &str = "
     POST /v1/customers/{customer}/check
     POST /v1/customers/{customer}/grants
     POST /v1/customers/{customer}/grants/{grant}/void
+    POST /v1/customers/{customer}/periods/{number}/retry
     POST /v1/customers/{customer}/reservations
     POST /v1/customers/{customer}/reservations/{reservation}/commit
+    POST /v1/customers/{customer}/reservations/{reservation}/extend
     POST /v1/customers/{customer}/reservations/{reservation}/release
     POST /v1/customers/{customer}/resets
     POST /v1/customers/{customer}/terms
