@@ -17,7 +17,7 @@ use proviso_ledger::{
             Rollover, Settlement, TopUp,
         },
         customer::Profile,
-        grant::Category,
+        grant::{Category, CreditType},
         ids::{GrantId, ReservationId},
         json::JsonText,
         period::{Interval, IntervalUnit},
@@ -244,7 +244,7 @@ impl Sim {
 
     fn closing(&self, at: Timestamp) -> CloseOutcome {
         let mut outcome = CloseOutcome::default();
-        let credit = key("credits");
+        let credit: CreditType = key("credits");
         for step in self.steps() {
             match step {
                 Step::Roll(which, amount, expires) => {
@@ -299,7 +299,7 @@ impl Sim {
 
     fn opening(&self, at: Timestamp, allowance: Allowance) -> OpenOutcome {
         let mut outcome = OpenOutcome::default();
-        let credit = key("credits");
+        let credit: CreditType = key("credits");
         for step in self.steps() {
             match step {
                 Step::Issue(amount, expires, category) => outcome.issue.push(NewGrant {
@@ -349,7 +349,7 @@ impl Sim {
                     |sim: &Self| sim.state.accounts.get(&credit).map_or(Credits::ZERO, |books| books.overage);
                 let before = outstanding(self);
                 self.seal(at, draft);
-                let most = before.saturating_add(exceeded).max(limit);
+                let most = before.max(limit).saturating_add(exceeded);
                 assert!(outstanding(self) <= most, "overage over {limit}");
             }
             Err(Denied::Refused(refused)) => {

@@ -7,7 +7,7 @@ use proviso_ledger::{
         amounts::Credits,
         answers::{Overage, Rating, SettleFrom},
         counter::Counter,
-        ids::{Digest, GrantId, Key, TermsId},
+        ids::{Digest, GrantId, TermsId},
         terms::{Owner, PolicyRef, TermsKey},
         time::{Timestamp, Zone},
         usage::Usage,
