@@ -1,22 +1,23 @@
-//! Which database is meant. An address may hold a password, so it is never shown whole.
+//! Which database is meant, and how a verb opens it.
 
 use crate::error::Error;
 use proviso_store::{Access, DatabaseUrl, Store, StoreError};
 use serde::Deserialize;
 use std::{fmt, fs, num::NonZeroU32, path::PathBuf, str::FromStr, sync::Arc};
 
-/// A database, by its address.
+/// A database, by its address. It may hold a password, which is not shown.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Database(DatabaseUrl);
 
 impl Database {
-    /// The database in a file.
+    /// A file.
     pub fn file(path: PathBuf) -> Self {
         Self(DatabaseUrl::Sqlite(path))
     }
 
-    /// Opens it, with so many connections if it is on a server. To be written, a file is made where there is none.
+    /// Opens it, with so many connections if it is on a server. To be written, a file and its folder are made where there are
+    /// none.
     pub async fn open(
         &self,
         access: Access,
@@ -28,8 +29,7 @@ impl Database {
                     fs::create_dir_all(folder).map_err(Error::file(folder))?;
                 }
                 (Access::ReadOnly, _) if !path.exists() => {
-                    let detail = "there is no database".to_owned();
-                    return Err(Error::Content { path: path.clone(), detail });
+                    return Err(Error::content(path)("there is no database"));
                 }
                 _ => {}
             }
@@ -39,20 +39,17 @@ impl Database {
 }
 
 impl FromStr for Database {
-    type Err = String;
+    type Err = StoreError;
 
-    fn from_str(address: &str) -> Result<Self, String> {
-        address.parse().map(Self).map_err(|error| match error {
-            StoreError::Address { detail } => detail,
-            other => other.to_string(),
-        })
+    fn from_str(address: &str) -> Result<Self, StoreError> {
+        address.parse().map(Self)
     }
 }
 
 impl TryFrom<String> for Database {
-    type Error = String;
+    type Error = StoreError;
 
-    fn try_from(address: String) -> Result<Self, String> {
+    fn try_from(address: String) -> Result<Self, StoreError> {
         address.parse()
     }
 }

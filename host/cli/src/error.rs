@@ -65,6 +65,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// A module that is refused, or that can't be tried here.
+    pub fn refused(error: PolicyError) -> Self {
+        match error {
+            PolicyError::Rejected(rejection) => Self::Refused(rejection),
+            other => Self::Policy(other),
+        }
+    }
+
     /// For `map_err`, with the path that it is about.
     pub fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();

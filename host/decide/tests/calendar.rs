@@ -221,7 +221,9 @@ fn anchors_moved_on_odd_days_leave_no_gap_lose_nothing_and_give_nothing_twice() 
                     let mut had = check(&world, &what);
                     let mut given_at = vec![begin];
                     let mut moves = vec![(odd, odd.plus_micros(moved))];
-                    moves.extend(again.map(|after| (odd.plus_micros(after), odd.plus_micros(moved + after * 2))));
+                    moves.extend(
+                        again.map(|after| (odd.plus_micros(after), odd.plus_micros(moved + after * 2))),
+                    );
                     let step = if unit == Day { DAY / 4 } else { DAY };
                     let mut now = begin;
                     while now < begin.plus_micros(days * DAY) {
@@ -229,7 +231,8 @@ fn anchors_moved_on_odd_days_leave_no_gap_lose_nothing_and_give_nothing_twice() 
                         // Moves come at their own instants, in between.
                         while let Some((at, anchor)) = moves.first().copied().filter(|(at, _)| *at <= now) {
                             world.now = at;
-                            let change = CustomerChange { anchor: Change::Set(anchor), ..CustomerChange::default() };
+                            let change =
+                                CustomerChange { anchor: Change::Set(anchor), ..CustomerChange::default() };
                             configure(&mut world, change);
                             moves.remove(0);
                         }
@@ -243,7 +246,10 @@ fn anchors_moved_on_odd_days_leave_no_gap_lose_nothing_and_give_nothing_twice() 
                         had = has;
                     }
                     let given = i64::try_from(had.units() / Credits::ONE.units()).unwrap();
-                    assert!(given <= 1000 * i64::try_from(given_at.len()).unwrap(), "{what}: {given} at {given_at:?}");
+                    assert!(
+                        given <= 1000 * i64::try_from(given_at.len()).unwrap(),
+                        "{what}: {given} at {given_at:?}"
+                    );
                     // Never sooner than an interval after the last (the first began in the middle of one), with a step and a
                     // clock change of slack; and not later than two, as long as a moved boundary can make a period.
                     let most = 2 * (if unit == Month { 31 } else { days_at_least }) * DAY + 2 * step;

@@ -111,7 +111,14 @@ fn comes_to(state: &CustomerState) -> serde_json::Value {
         .grants
         .iter()
         .map(|grant| {
-            serde_json::json!([grant.grant.id, grant.status, grant.remaining, grant.held, grant.spent, grant.expired])
+            serde_json::json!([
+                grant.grant.id,
+                grant.status,
+                grant.remaining,
+                grant.held,
+                grant.spent,
+                grant.expired
+            ])
         })
         .collect();
     serde_json::json!({

@@ -5,9 +5,7 @@ pub use proviso_decide::catalog::Plan;
 use proviso_decide::catalog::Plans;
 use proviso_ledger::model::{
     answers::Manifest,
-    entitlement::Entitlement,
     ids::{CustomerId, Digest, Name},
-    period::Interval,
     terms::Terms,
     time::Timestamp,
 };

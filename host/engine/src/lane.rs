@@ -20,10 +20,7 @@ use contention::Contention;
 use in_flight::{Committed, InFlight};
 use known::{Known, Lookup};
 use open_batch::{Answer, OpenBatch};
-use proviso_decide::{
-    Decider, Journal, Stop,
-    command::{Command, Reply},
-};
+use proviso_decide::{Decider, Journal, Stop, command::Reply};
 use proviso_ledger::model::ids::{CustomerId, Digest};
 use std::{
     collections::{HashMap, HashSet},
@@ -34,7 +31,7 @@ use step::{Decided, Evidence, Step};
 use tokio::time::Instant;
 use tracing::error;
 
-/// Requests for each customer of a batch that make it a hot one's.
+/// A batch with so many keyed requests for each of its customers is a hot one.
 const HOT: usize = 8;
 /// The longest that a lane backs off for another host.
 const MAX_BACK_OFF: Duration = Duration::from_millis(20);
@@ -118,7 +115,8 @@ impl Lane {
         self.known.batch_decided();
         let rows = batch.rows(&mut self.known.cache);
         let (jobs, keys) = (std::mem::take(&mut batch.jobs), std::mem::take(&mut batch.keys));
-        let task = tokio::spawn(in_flight::commit(self.shared.clone(), rows, jobs));
+        let faulted = std::mem::take(&mut batch.faulted);
+        let task = tokio::spawn(in_flight::commit(self.shared.clone(), rows, jobs, faulted));
         let customers: HashSet<_> = batch.into_customers().collect();
         let is_hot = keys.len() >= customers.len().saturating_mul(HOT);
         self.in_flight = Some(InFlight { task, customers, is_hot, keys });
@@ -323,6 +321,7 @@ impl Lane {
 mod tests {
     use super::*;
     use crate::{catalog::Catalog, clock::Clock, command::Request, shared::Options};
+    use proviso_decide::command::Command;
     use proviso_ledger::{model::time::Timestamp, state::Origin};
     use proviso_policy::{Compiler, Limits, Runtime};
     use proviso_store::{SqliteOptions, SqliteStore};

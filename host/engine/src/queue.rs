@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_queue_order_everyone_away() {
+    async fn a_full_queue_turns_everyone_away() {
         let queue = Queue::new(4);
         for customer in ["a", "b", "c", "d"] {
             queue.push(job(customer)).unwrap();

@@ -65,8 +65,8 @@ mod tests {
                 done.send(()).await.unwrap();
                 Ok(())
             }));
-            std::future::poll_fn(|context| Poll::Ready(assert!(caller.as_mut().poll(context).is_pending())))
-                .await;
+            let polled = std::future::poll_fn(|context| Poll::Ready(caller.as_mut().poll(context))).await;
+            assert!(polled.is_pending());
         }
         go.notify_one();
         tasks.close().await;

@@ -17,7 +17,7 @@ use proviso_engine::{
 };
 use proviso_ledger::{
     journal::Event,
-    model::{amounts::Quantity, entitlement::Entitlement, ids::ReservationId, terms::Owner},
+    model::{amounts::Quantity, entitlement::Entitlement, ids::ReservationId},
 };
 use std::{sync::Arc, time::Duration};
 use support::{Host, charge, input, key, reserve, settings, summary, time};
@@ -120,13 +120,16 @@ async fn what_is_due_is_the_same_early_or_late() {
         story,
         [
             "2026-01-15T10:00:00Z configured",
-            "2026-01-15T10:00:00Z reset started 1",
+            "2026-01-15T10:00:00Z opened started 1",
             "2026-01-15T10:00:00Z reserved 5",
             "2026-01-15T10:00:00Z charged 1",
             "2026-01-16T10:00:00Z reservation expired",
-            "2026-02-15T10:00:00Z reset scheduled 2",
-            "2026-03-15T10:00:00Z reset scheduled 3",
-            "2026-04-15T10:00:00Z reset scheduled 4",
+            "2026-02-15T10:00:00Z closed scheduled 1",
+            "2026-02-15T10:00:00Z opened scheduled 2",
+            "2026-03-15T10:00:00Z closed scheduled 2",
+            "2026-03-15T10:00:00Z opened scheduled 3",
+            "2026-04-15T10:00:00Z closed scheduled 3",
+            "2026-04-15T10:00:00Z opened scheduled 4",
         ]
     );
 }
@@ -158,7 +161,8 @@ async fn the_sweeper_finds_what_is_due() {
     let entries = host.journal("acme").await.len();
     host.engine.sweep().await.unwrap();
     assert_eq!(host.journal("acme").await.len(), entries);
-    assert_eq!(entries, 5);
+    // Configured, opened, reserved, expired, closed and opened.
+    assert_eq!(entries, 6);
 }
 
 #[tokio::test(flavor = "multi_thread")]

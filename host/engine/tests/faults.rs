@@ -25,6 +25,10 @@ use proviso_ledger::{
         time::Timestamp,
     },
 };
+use proviso_ledger::{
+    model::amounts::{Credits, Decimal},
+    state::Origin,
+};
 use proviso_store::{
     Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash, LoadedCustomer, Store, StoreError,
     StoredAnswer, StoredEntry, StoredSnapshot,
@@ -226,7 +230,7 @@ async fn check(host: &Host, engine: &Engine, answered: &HashMap<String, Seq>) {
                 Event::Reserved(reserved) => reserved.rated.cost,
                 other => panic!("{other:?}"),
             };
-            assert_eq!(cost, Credits::from_units(i128::from(*tokens) * Decimal::SCALE / 1_000));
+            assert_eq!(cost, Credits::from_units(i128::from(tokens) * Decimal::SCALE / 1_000));
         }
     }
     assert_eq!(&found, answered);

@@ -13,8 +13,10 @@
 mod support;
 
 use proviso_decide::catalog::Plans as _;
-use proviso_engine::{EngineError, GroupBy, NewApiKey, PlanChange, catalog::Catalog, command::Command};
-use proviso_ledger::model::{ids::Digest, terms::Owner};
+use proviso_engine::{
+    Change, EngineError, Expected, GroupBy, NewApiKey, PlanChange, catalog::Catalog, command::Command,
+};
+use proviso_ledger::model::ids::Digest;
 use std::{sync::Arc, time::Duration};
 use support::{Host, STANDARD, charge, grant, hang_up_after, input, key, reserve, settings};
 
@@ -42,12 +44,7 @@ const USE_CASES: [&str; 16] = [
 ];
 
 fn plan(terms: Option<serde_json::Value>, name: &str) -> PlanChange {
-    PlanChange {
-        name: name.to_owned(),
-        interval: None,
-        entitlements: Default::default(),
-        terms: terms.map(input),
-    }
+    PlanChange::replacing(name.to_owned(), None, Default::default(), terms.map(input))
 }
 
 /// What must be there before.
@@ -81,9 +78,9 @@ async fn act(host: &Host, use_case: &str, name: &str) -> Result<(), EngineError>
         "bind terms" => drop(engine.bind_plan_terms(key(name), input(new), once()).await?),
         "end terms" => {
             let id = engine.catalog().terms_of(&key(name))[0].key.id;
-            engine.end_plan_terms(key(name), id, None, once()).await?;
+            engine.end_plan_terms(key(name), id, None, Expected::Anything, once()).await?;
         }
-        "put policy" => drop(engine.put_policy(key(name), String::new()).await?),
+        "put policy" => drop(engine.put_policy(key(name), Change::Clear, Expected::Anything).await?),
         "upload" => drop(engine.upload(key(name), STANDARD.clone(), || 0).await?),
         "delete version" => engine.delete_version(key(name), 1).await?,
         "add key" => {

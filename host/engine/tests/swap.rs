@@ -17,7 +17,7 @@ use proviso_ledger::{
     journal::Event,
     model::{
         ids::Key,
-        terms::{self, Owner, Terms},
+        terms::{self, Terms},
         time::Timestamp,
     },
 };

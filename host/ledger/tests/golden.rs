@@ -88,7 +88,14 @@ fn comes_to(state: &CustomerState) -> Value {
         .grants
         .iter()
         .map(|grant| {
-            serde_json::json!([grant.grant.id, grant.status, grant.remaining, grant.held, grant.spent, grant.expired])
+            serde_json::json!([
+                grant.grant.id,
+                grant.status,
+                grant.remaining,
+                grant.held,
+                grant.spent,
+                grant.expired
+            ])
         })
         .collect();
     serde_json::json!({
@@ -146,7 +153,8 @@ fn a_golden_journal_is_found_when_anything_in_it_changes() {
     for changed in 0..entries.len() {
         let mut state = CustomerState::new("acme".parse().unwrap());
         let folded = entries.iter().enumerate().try_for_each(|(at, (stored, body))| {
-            let body = if at == changed { body.replacen("\"seq\":", "\"seq\": ", 1) } else { (*body).clone() };
+            let body =
+                if at == changed { body.replacen("\"seq\":", "\"seq\": ", 1) } else { (*body).clone() };
             state.fold_verified(at as u64 + 1, &body, &hash(stored)).map(drop)
         });
         assert!(folded.is_err(), "entry {}", changed + 1);

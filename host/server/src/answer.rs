@@ -43,12 +43,6 @@ impl Answer {
         Self::new(if created { StatusCode::CREATED } else { StatusCode::OK }, body)
     }
 
-    /// An answer that was given before, byte for byte.
-    pub fn again(status: u16, body: String) -> Self {
-        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
-        Self { status, body: body.into_bytes(), replayed: true, tag: None }
-    }
-
     /// The same answer, marked when it repeats an earlier one.
     pub fn replayed(self, replayed: bool) -> Self {
         Self { replayed, ..self }

@@ -4,9 +4,9 @@ use crate::{metrics::Metrics, problem::Problem};
 use axum::body::Bytes;
 use proviso_engine::{
     Engine,
-    command::{Command, Idempotency, Outcome, Reply, Request},
+    command::{Outcome, Reply, Request},
 };
-use proviso_ledger::model::{ids::CustomerId, time::Timestamp};
+use proviso_ledger::model::time::Timestamp;
 use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicU64, Ordering},

@@ -115,8 +115,8 @@ async fn refusals_say_what_is_missing_and_are_in_the_ledger() {
     }
     let unrated = json!({"feature": "unheard-of", "quantities": {}});
     let ask = server.ask("POST", "/v1/customers/acme/charges").key("unrated").json(&unrated);
-    let unrated = ask.send().await.refuses(402, "feature_not_rated");
-    assert!(unrated.get("required").is_none(), "{unrated}");
+    let unrated = ask.send().await.refuses(422, "feature_not_rated");
+    assert_eq!(unrated["required"], "0", "{unrated}");
 }
 
 #[tokio::test]
@@ -180,9 +180,13 @@ async fn a_reservation_has_one_outcome() {
     assert_eq!(server.get("/v1/customers/acme/balance").await.expect(200)["reservations"], json!([]));
 
     let fourth = reserve("four", 60).await.expect(201);
+    // The usage has happened: what it comes to is billed, and what goes beyond the terms is told.
     let much = json!({"quantities": {"input_tokens": 5_000_000}});
-    server.post(&path(&fourth, "commit"), &much).await.refuses(402, "insufficient_credits");
-    server.post(&path(&fourth, "commit"), &actual).await.expect(200);
+    let beyond = server.post(&path(&fourth, "commit"), &much).await.expect(200);
+    assert_eq!(
+        (&beyond["cost"], &beyond["overage"], &beyond["exceeded"]),
+        (&json!("5000"), &json!("4040"), &json!("4040"))
+    );
     for unknown in ["res_1", "res_999", "res_3_1", "nonsense", "grant_1"] {
         let path = format!("/v1/customers/acme/reservations/{unknown}/release");
         server.post(&path, &json!({})).await.refuses(404, "reservation_not_found");

@@ -34,7 +34,7 @@ async fn customers_features_and_entities_have_keys_of_any_text() {
             (&json!(key), &json!(key), &json!("1"))
         );
         body["feature"] = json!(key);
-        let refused = server.post(&format!("{path}/charges"), &body).await.refuses(402, "feature_not_rated");
+        let refused = server.post(&format!("{path}/charges"), &body).await.refuses(422, "feature_not_rated");
         assert_eq!(refused["instance"], format!("{path}/charges"));
         let report = server.get(&format!("{path}/usage?group_by=entity")).await.expect(200);
         assert_eq!(report["data"][0]["group"]["entity"], key);

@@ -343,7 +343,7 @@ async fn the_ledger_shows_what_happened_and_why() {
     let ledger = server.get("/v1/customers/acme/ledger").await.expect(200);
     let types: Vec<_> =
         ledger["data"].as_array().unwrap().iter().map(|entry| entry["type"].clone()).collect();
-    assert_eq!(types, ["charged", "reset", "configured"]);
+    assert_eq!(types, ["charged", "period_opened", "configured"]);
     let charged = &ledger["data"][0];
     assert_eq!((&charged["entry"], &charged["key"]), (&json!(3), &json!("k")));
     assert_eq!(charged["event"]["rated"]["lines"][0]["cost"], "1.5");

@@ -45,6 +45,7 @@ fn filled(path: &str, other: Option<&str>) -> String {
         ("{policy}", other.unwrap_or("standard")),
         ("{feature}", other.unwrap_or("chat")),
         ("{version}", "1"),
+        ("{number}", "1"),
         ("{grant}", "grant_2"),
         ("{reservation}", "res_1"),
         ("{terms}", "terms_1"),

@@ -1,10 +1,10 @@
 //! How fast entries become durable: by batch size, number of customers and concurrent batches.
 //!
-//! Each lane does what an engine does when nobody else writes: it commits without loading. The latencies are the commits'.
+//! Each lane does what an engine does when no other host writes: it commits without loading. The latencies are the commits'.
 //! `cargo bench -p proviso-store` prints one line for each case; arguments (`-- batch customers lanes entries`, in this
 //! order, all of them) run a single one. With the address of a PostgreSQL server first (`-- postgres://…`), each case
 //! runs in a new database of its own there, which is dropped afterwards. A line's first case, one charge a transaction
-//! with nobody else waiting, is the reference to divide by: a disk shared with others changes all of them alike.
+//! with no other one waiting, is the base to divide by: a disk shared with others changes all of them alike.
 
 #![allow(
     clippy::unwrap_used,

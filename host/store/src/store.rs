@@ -90,7 +90,7 @@ pub trait Store: Send + Sync + 'static {
     /// The catalog's revision.
     async fn catalog_revision(&self) -> Result<u64, StoreError>;
 
-    /// Makes all changes in their order and stores the answer to whoever asked for them, or does nothing. It is a
+    /// Makes all changes in their order and stores the answer to the request for them, or does nothing. It is a
     /// [`Commit::Conflict`] when the catalog's revision is not `base`, a change finds a row that must not exist (or
     /// misses one that must), or the answer's key exists already.
     async fn change_catalog(

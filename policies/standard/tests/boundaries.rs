@@ -1,4 +1,5 @@
 //! What the standard policy does when credits run out and where periods end and begin, as tables.
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 use policy_standard::Standard;
 use proviso_sdk::{

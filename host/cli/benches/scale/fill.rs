@@ -4,16 +4,17 @@
 use crate::{binary, place};
 use proviso_engine::{
     Clock, Engine, Options, PlanChange, TermsInput,
-    command::{Command, ProfileChange, Request, UsageRequest},
+    command::{Change, Command, CustomerChange, Request, UsageRequest},
 };
-use proviso_ledger::model::{
-    amounts::Quantity,
-    customer::Profile,
-    ids::{Digest, Key},
-    period::{Interval, IntervalUnit},
-    terms::{Mode, OnFault},
-    time::{Timestamp, Zone},
-    usage::Usage,
+use proviso_ledger::{
+    model::{
+        amounts::{Decimal, Quantity},
+        ids::Digest,
+        period::{Interval, IntervalUnit},
+        terms::{Mode, OnFault},
+        time::Timestamp,
+    },
+    state::Origin,
 };
 use proviso_policy::{Compiler, Limits, Runtime};
 use proviso_store::{Access, DatabaseUrl};
@@ -46,7 +47,7 @@ pub fn fill(database_url: &str, size: Size) {
         each(&engine, size.customers, |number| Request {
             customer: key(&format!("c{number}")),
             command: Command::Configure(Box::new(profile())),
-            idempotency: None,
+            origin: Origin::default(),
         })
         .await;
         // A customer begins with more than one entry: the first period's opening, too.
@@ -56,7 +57,7 @@ pub fn fill(database_url: &str, size: Size) {
             Request {
                 customer: key(&format!("c{}", number % size.customers)),
                 command: charge(),
-                idempotency,
+                origin: Origin { idempotency, by: None },
             }
         })
         .await;
@@ -121,33 +122,32 @@ fn plan() -> PlanChange {
         ends_at: None,
         mode: Mode::Active,
         on_fault: OnFault::Deny,
+        contract: None,
+        time_zone: None,
+        note: None,
     };
-    let month = Interval { unit: IntervalUnit::Month, count: 1 };
+    let month = Interval::new(IntervalUnit::Month, 1).unwrap();
     PlanChange::replacing("Pro".to_owned(), Some(month), Default::default(), Some(terms))
 }
 
-fn profile() -> ProfileChange {
-    let profile = Profile {
-        name: "someone".to_owned(),
-        plan: Some(key("pro")),
-        interval: None,
-        time_zone: Zone::utc(),
-        anchor: Timestamp(0),
-        attributes: Vec::new(),
-        external_ids: Vec::new(),
-    };
-    ProfileChange::replacing(profile, None)
+fn profile() -> CustomerChange {
+    CustomerChange {
+        name: Change::Set("someone".to_owned()),
+        plan: Change::Set(key("pro")),
+        anchor: Change::Set(Timestamp(0)),
+        ..CustomerChange::default()
+    }
 }
 
 /// The charge of [`crate::population::USAGE`].
 fn charge() -> Command {
-    let quantity = |name: &str, count: i64| (name.to_owned(), Quantity(count * 1_000_000));
-    let usage = Usage {
+    let quantity =
+        |name: &str, count: i64| (name.to_owned(), Quantity::from_units(i128::from(count) * Decimal::SCALE));
+    Command::Charge(Box::new(UsageRequest {
         feature: key("chat"),
         quantities: vec![quantity("input_tokens", 1_200), quantity("output_tokens", 300)],
         attributes: vec![("model".to_owned(), "large".to_owned())],
         entity: Some(key("user-7")),
-        occurred_at: Timestamp(0),
-    };
-    Command::Charge(Box::new(UsageRequest { usage, has_time: false }))
+        occurred_at: None,
+    }))
 }

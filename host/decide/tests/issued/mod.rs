@@ -39,7 +39,9 @@ impl Issued {
                         Event::Adjusted(adjusted) => {
                             adjusted.grant.as_ref().is_some_and(|grant| grant.amount == transfer.amount)
                         }
-                        Event::Charged(charged) => charged.top_up.as_ref().is_some_and(|grant| grant.id == id),
+                        Event::Charged(charged) => {
+                            charged.top_up.as_ref().is_some_and(|grant| grant.id == id)
+                        }
                         Event::Reserved(reserved) => {
                             reserved.top_up.as_ref().is_some_and(|grant| grant.id == id)
                         }
@@ -123,7 +125,8 @@ fn check_settled(entry: &Entry, settled: Credits) {
         _ => (&[] as &[_], &[] as &[_]),
     };
     let of_settlements = list.iter().filter(|one| one.method != SettleMethod::Deduct).map(|one| one.amount);
-    let invoiced = fees.iter().filter(|fee| fee.method == proviso_ledger::model::answers::FeeMethod::Invoiced);
+    let invoiced =
+        fees.iter().filter(|fee| fee.method == proviso_ledger::model::answers::FeeMethod::Invoiced);
     let sum = Credits::checked_sum(of_settlements.chain(invoiced.map(|fee| fee.amount))).unwrap();
     assert_eq!(settled, sum, "{entry:?}");
 }

@@ -67,11 +67,12 @@ pub fn settings(hostile: bool) -> impl Strategy<Value = String> {
             )
         },
     );
-    let rollover = (0_u8..=100, option::of(0_i64..300), option::of(1_u32..4)).prop_map(|(percent, max, periods)| {
-        let max = max.map_or("null".to_owned(), |max| format!("\"{max}\""));
-        let periods = periods.map_or("null".to_owned(), |periods| periods.to_string());
-        format!(r#"{{"percent": "{percent}", "max": {max}, "periods": {periods}}}"#)
-    });
+    let rollover =
+        (0_u8..=100, option::of(0_i64..300), option::of(1_u32..4)).prop_map(|(percent, max, periods)| {
+            let max = max.map_or("null".to_owned(), |max| format!("\"{max}\""));
+            let periods = periods.map_or("null".to_owned(), |periods| periods.to_string());
+            format!(r#"{{"percent": "{percent}", "max": {max}, "periods": {periods}}}"#)
+        });
     let overage = prop_oneof![
         2 => Just("\"deny\"".to_owned()),
         3 => (0_i64..400).prop_map(|limit| format!(r#"{{"allow": "{limit}"}}"#)),
@@ -79,12 +80,7 @@ pub fn settings(hostile: bool) -> impl Strategy<Value = String> {
         1 => Just("\"purchase\"".to_owned()),
         1 => (0_i64..20).prop_map(|n| format!(r#"{{"reduce": "{n}"}}"#)),
     ];
-    let settle = prop_oneof![
-        Just("null"),
-        Just("\"invoice\""),
-        Just("\"waive\""),
-        Just("\"deduct\"")
-    ];
+    let settle = prop_oneof![Just("null"), Just("\"invoice\""), Just("\"waive\""), Just("\"deduct\"")];
     let window = prop_oneof![
         Just(r#""day""#),
         Just(r#""period""#),

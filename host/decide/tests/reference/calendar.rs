@@ -92,6 +92,16 @@ impl Schedule {
         self.boundary(self.index_after(at))
     }
 
+    /// The `n`-th boundary after `at`, from 1.
+    pub fn nth_after(&self, at: i64, n: i64) -> i64 {
+        self.boundary(self.index_after(at) + n - 1)
+    }
+
+    /// How many boundaries lie after `from` and not after `to`.
+    pub fn between(&self, from: i64, to: i64) -> i64 {
+        self.index_after(to) - self.index_after(from)
+    }
+
     pub fn last_at(&self, at: i64) -> i64 {
         self.boundary(self.index_after(at) - 1)
     }

@@ -5,6 +5,7 @@
 
 mod answer;
 mod calendar;
+mod cases;
 mod commands;
 mod compare;
 mod driver;
@@ -13,10 +14,18 @@ mod policy;
 mod settings;
 
 use answer::Host;
-use commands::{Command, History};
+use commands::History;
 use driver::DecideHost;
 use model::Model;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    collections::BTreeMap,
+    num::NonZero,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+};
 
 /// How many commands a history has.
 const LENGTH: usize = 250;
@@ -86,13 +95,20 @@ fn shrink<H: Host>(mut history: History, mut difference: Difference) -> (History
 }
 
 fn report(seed: u64, history: &History, difference: &Difference) -> String {
-    let mut text = format!("seed {seed} differs after {} commands\n", history.commands.len());
+    let mut text = format!("seed {seed} differs within {} commands\n", history.commands.len());
     let used = |key: &str| history.commands.iter().any(|command| format!("{command:?}").contains(key));
     for plan in history.plans.iter().filter(|plan| used(plan.key)) {
         text.push_str(&format!("plan {}: {:?} {:?}\n", plan.key, plan.interval, plan.settings));
     }
+    let mut model = Model::begin(history.start, &history.plans);
     for command in &history.commands {
-        text.push_str(&format!("  {command:?}\n"));
+        let order = model.resolve(command);
+        let when = jiff::Timestamp::from_microsecond(order.now).unwrap();
+        text.push_str(&format!("  {when} {command:?}\n"));
+        let answer = catch_unwind(AssertUnwindSafe(|| model.execute(&order)));
+        if let Ok(answer) = answer {
+            text.push_str(&format!("    -> {} {:?} {:?}\n", answer.what, order.target, answer.draws));
+        }
     }
     text.push_str(&difference.detail);
     // What is not set says nothing.
@@ -132,34 +148,59 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect("a number"))
 }
 
-#[test]
-fn the_host_does_what_the_model_says() {
-    std::panic::set_hook(Box::new(|_| {}));
-    let seeds: Box<dyn Iterator<Item = u64>> = match number("REFERENCE_SEED") {
-        Some(seed) => Box::new(seed..=seed),
-        None => Box::new(number("REFERENCE_FROM").unwrap_or(1)..),
-    };
-    let most = number("REFERENCE_COMMANDS").unwrap_or(10_000) as usize;
-    let mut failures = Vec::new();
-    let mut done = 0;
-    for seed in seeds {
-        let history = commands::history(seed, LENGTH);
-        match try_run::<DecideHost>(&history) {
-            Ok(commands) => done += commands,
-            Err(difference) => {
-                done += difference.at + 1;
-                let (history, difference) = shrink::<DecideHost>(history, difference);
-                failures.push(report(seed, &history, &difference));
-            }
+/// Runs histories by seed, on all cores, until so many commands are done or so many histories differ.
+fn search<H: Host>(from: u64, most: usize, failures: usize) -> (usize, BTreeMap<u64, String>) {
+    let (next, done) = (AtomicU64::new(from), AtomicUsize::new(0));
+    let found = Mutex::new(BTreeMap::new());
+    let work = || {
+        while done.load(Relaxed) < most && found.lock().unwrap().len() < failures {
+            let seed = next.fetch_add(1, Relaxed);
+            let history = commands::history(seed, LENGTH);
+            match try_run::<H>(&history) {
+                Ok(commands) => done.fetch_add(commands, Relaxed),
+                Err(difference) => {
+                    let commands = done.fetch_add(difference.at, Relaxed);
+                    let (history, difference) = shrink::<H>(history, difference);
+                    found.lock().unwrap().insert(seed, report(seed, &history, &difference));
+                    commands
+                }
+            };
         }
-        if done >= most || failures.len() >= number("REFERENCE_FAILURES").unwrap_or(3) as usize {
-            break;
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, NonZero::get) {
+            scope.spawn(work);
+        }
+    });
+    (done.into_inner(), found.into_inner().unwrap())
+}
+
+#[test]
+fn host_and_model_agree_where_they_once_differed() {
+    let mut failures = Vec::new();
+    for (name, history) in cases::all() {
+        if let Err(difference) = try_run::<DecideHost>(&history) {
+            failures.push(format!("{name}: {}", report(0, &history, &difference)));
         }
     }
-    let _ = std::panic::take_hook();
-    println!("{done} commands");
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
 }
 
-#[allow(unused)]
-fn used(_: &Command) {}
+#[test]
+fn the_host_does_what_the_model_says() {
+    // A panic is a difference that is reported with the others.
+    std::panic::set_hook(Box::new(|_| {}));
+    let (from, most) = match number("REFERENCE_SEED") {
+        Some(seed) => (seed, 1),
+        None => (
+            number("REFERENCE_FROM").unwrap_or(1),
+            number("REFERENCE_COMMANDS").map_or(100_000, |most| most as usize),
+        ),
+    };
+    let failures = number("REFERENCE_FAILURES").map_or(3, |most| most as usize);
+    let (done, found) = search::<DecideHost>(from, most, failures);
+    let _ = std::panic::take_hook();
+    println!("{done} commands from seed {from} on");
+    let reports: Vec<String> = found.into_values().collect();
+    assert!(reports.is_empty(), "{}", reports.join("\n\n"));
+}

@@ -9,11 +9,14 @@ use crate::{
 };
 use futures_util::future::join_all;
 use proviso_decide::command::Reply;
-use proviso_ledger::model::ids::{CustomerId, Seq};
+use proviso_ledger::{
+    journal::Entry,
+    model::ids::{CustomerId, Seq},
+};
 use proviso_store::{Batch, Commit};
 use std::{collections::HashSet, sync::Arc};
 use tokio::task::JoinHandle;
-use tracing::{debug, error};
+use tracing::{debug, error, warn};
 
 /// A commit under way.
 pub(super) struct InFlight {
@@ -56,7 +59,12 @@ pub(super) async fn ended(in_flight: &mut Option<InFlight>) -> Committed {
 }
 
 /// Commits and answers.
-pub(super) async fn commit(shared: Arc<Shared>, batch: Batch, jobs: Vec<(Job, Answer)>) -> Committed {
+pub(super) async fn commit(
+    shared: Arc<Shared>,
+    batch: Batch,
+    jobs: Vec<(Job, Answer)>,
+    faulted: Vec<(CustomerId, Arc<Entry>)>,
+) -> Committed {
     let entries = batch.entries.len() as u64;
     let is_empty = batch.is_empty();
     let committed = if is_empty { Ok(Commit::Durable) } else { shared.store.commit(batch).await };
@@ -66,6 +74,9 @@ pub(super) async fn commit(shared: Arc<Shared>, batch: Batch, jobs: Vec<(Job, An
                 shared.write_succeeded();
             }
             shared.stats.committed(entries);
+            for (customer, entry) in &faulted {
+                note_fault(&shared, customer, entry);
+            }
             answer(&shared, jobs).await;
             Committed::Durable
         }
@@ -81,6 +92,17 @@ pub(super) async fn commit(shared: Arc<Shared>, batch: Batch, jobs: Vec<(Job, An
             refuse(jobs.into_iter().map(|(job, _)| job), &error);
             Committed::Uncertain
         }
+    }
+}
+
+/// Counts and logs that a policy failed, once the entry that says so is durable.
+fn note_fault(shared: &Shared, customer: &CustomerId, entry: &Entry) {
+    shared.stats.decided(entry);
+    let Some(decision) = entry.decision() else { return };
+    if let Some(fault) = &decision.fault {
+        let (policy, version) = (&decision.policy.name, decision.policy.version);
+        warn!(%customer, entry = entry.seq, code = %fault.code, detail = %fault.detail, answered_by = %policy, version,
+            "a policy failed");
     }
 }
 

@@ -7,13 +7,13 @@ use proviso_decide::{
     Journal, Written,
     command::{Command, Reply},
 };
-use proviso_ledger::state::FORMAT;
 use proviso_ledger::{
-    journal::{Entry, Event},
+    journal::{DecisionRecord, Entry, Event},
     model::{
         ids::{CustomerId, Seq},
         time::Timestamp,
     },
+    state::FORMAT,
 };
 use proviso_store::{Batch, CustomerRow, KeyHash, NewEntry, NewSnapshot};
 use std::{
@@ -54,6 +54,8 @@ pub(super) struct OpenBatch {
     pub jobs: Vec<(Job, Answer)>,
     /// The entries that answer the jobs' keys.
     pub keys: Keys,
+    /// Entries in whose decision a policy failed.
+    pub faulted: Vec<(CustomerId, Arc<Entry>)>,
     entries: Vec<NewEntry>,
     touched: BTreeMap<CustomerId, Touched>,
     /// The oldest catalog that any of it was decided with.
@@ -90,6 +92,9 @@ impl OpenBatch {
                 self.keys.insert((customer.clone(), key_hash), entry.clone());
             }
             let (seq, at) = (entry.seq, entry.at);
+            if entry.decision().is_some_and(DecisionRecord::is_degraded) {
+                self.faulted.push((customer.clone(), entry));
+            }
             self.entries.push(NewEntry { customer: customer.clone(), seq, at, key_hash, hash, body });
         }
         true

@@ -4,6 +4,7 @@ use crate::{
     World, clients, simulate,
     support::{self, key, settings},
 };
+use proviso_engine::{Change, Expected};
 use proviso_engine::{EngineError, Options, StoreError};
 use std::{collections::HashSet, rc::Rc, sync::LazyLock, time::Duration};
 
@@ -35,7 +36,7 @@ fn a_customer_that_fails_holds_up_nobody_elses_period() {
         tokio::time::sleep(Duration::from_secs(30)).await;
         let periods = |customer: &str| {
             let entries = world.database.model().entries(&key(customer)).into_iter();
-            entries.filter(|entry| entry.body.contains("\"reset\"")).count()
+            entries.filter(|entry| entry.body.contains("\"period_opened\"")).count()
         };
         assert_eq!(periods("zoe"), 2, "started, and closed by the sweeper");
         assert_eq!(broken.iter().map(|customer| periods(customer)).max(), Some(1));
@@ -72,7 +73,7 @@ fn a_host_that_cannot_write_says_so_and_says_when_it_can_again() {
         host.engine.check_ready().await.expect("writing works again");
         // The catalog, too.
         world.database.fill(true);
-        let failed = host.engine.put_policy(key("late"), String::new()).await;
+        let failed = host.engine.put_policy(key("late"), Change::Clear, Expected::Anything).await;
         assert!(failed.is_err());
         wait(12).await;
         assert!(host.engine.check_ready().await.is_err());

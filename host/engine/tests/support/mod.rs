@@ -14,7 +14,7 @@ use proviso_ledger::{
     model::{
         amounts::Quantity,
         grant::{Category, default_credit},
-        ids::{Digest, Key},
+        ids::Digest,
         period::{Interval, IntervalUnit},
         terms::{Mode, OnFault},
         time::Timestamp,
@@ -28,6 +28,7 @@ use proviso_store::{SqliteOptions, SqliteStore, Store};
 use std::{
     num::NonZeroUsize,
     path::Path,
+    str::FromStr,
     sync::{Arc, LazyLock},
     task::Poll,
     time::Duration,
@@ -54,7 +55,8 @@ pub fn time(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-pub fn key(text: &str) -> Key {
+/// A key or a name, as the place needs it.
+pub fn key<T: FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
     text.parse().unwrap()
 }
 
@@ -116,12 +118,13 @@ impl Host {
     }
 
     pub async fn put_plan(&self, settings: serde_json::Value) {
-        let change = PlanChange {
-            name: "Pro".to_owned(),
-            interval: Some(Interval::new(IntervalUnit::Month, 1).unwrap()),
-            entitlements: Default::default(),
-            terms: Some(input(settings)),
-        };
+        let interval = Interval::new(IntervalUnit::Month, 1).unwrap();
+        let change = PlanChange::replacing(
+            "Pro".to_owned(),
+            Some(interval),
+            Default::default(),
+            Some(input(settings)),
+        );
         self.engine.put_plan(key("pro"), change).await.expect("the plan is put");
     }
 

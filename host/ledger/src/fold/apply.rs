@@ -1,7 +1,9 @@
 //! What each event changes beside the movements of credits: before them, what they need; after them, what they leave.
 
 use crate::{
-    journal::{Carried, CloseReason, Committed, Entry, Event, OpenReason, PeriodClosed, PeriodOpened, Reserved},
+    journal::{
+        Carried, CloseReason, Committed, Entry, Event, OpenReason, PeriodClosed, PeriodOpened, Reserved,
+    },
     model::{
         amounts::Credits,
         grant::CreditType,
@@ -54,7 +56,12 @@ impl CustomerState {
                     Arc::make_mut(terms).ends_at = Some(*ends_at);
                 }
             }
-            Event::OverrideSet(exception) => self.overrides.push(exception.clone()),
+            Event::OverrideSet(exception) => {
+                // One that starts at the same instant is the older version of this one.
+                self.overrides
+                    .retain(|one| one.feature != exception.feature || one.starts_at != exception.starts_at);
+                self.overrides.push(exception.clone());
+            }
             Event::OverrideRemoved { feature } => self.overrides.retain(|one| &one.feature != feature),
             Event::Granted(grant) => self.add_grant(grant),
             Event::Adjusted(adjusted) => adjusted.grant.iter().for_each(|grant| self.add_grant(grant)),

@@ -219,7 +219,7 @@ impl Digest {
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("sha256:")?;
-        f.write_str(&hex(&self.0))
+        f.write_str(&hex(self.0))
     }
 }
 

@@ -20,14 +20,13 @@ use proviso_api::{
 use proviso_decide::catalog::Plans as _;
 use proviso_engine::DecideError;
 use proviso_engine::{
-    EngineError, PlanChange, PlanTermsChange,
+    PlanChange, PlanTermsChange,
     catalog::{Catalog, Plan},
     plan_tag,
 };
 use proviso_ledger::model::{
     entitlement::Entitlement,
     ids::Key,
-    period::Interval,
     terms::{in_force, shadows},
     time::Timestamp,
 };

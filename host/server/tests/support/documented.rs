@@ -62,8 +62,8 @@ impl Operations {
             self.find(method, path).unwrap_or_else(|| panic!("{method} {path} is not documented"));
         let codes = operation.codes.get(&u16::try_from(status).unwrap());
         let lists = |code: &str| codes.is_some_and(|codes| codes.contains(code));
-        // A policy refuses with codes of its own, and the journal records it.
-        let of_policy = status == 402 && problem["entry"].is_u64() && lists("policy_denied");
+        // A policy refuses with codes of its own, and the journal records it; 422 where the usage itself is wrong.
+        let of_policy = [402, 422].contains(&status) && problem["entry"].is_u64() && lists("policy_denied");
         assert!(lists(code) || of_policy, "{method} {path} does not document {status} {code}: {problem}");
     }
 

@@ -9,7 +9,7 @@ use axum::{
     http::{HeaderMap, Request},
 };
 use http_body_util::BodyExt as _;
-use proviso_engine::{Clock, Engine, Options, catalog::Scope};
+use proviso_engine::{Clock, Engine, NewApiKey, Options, catalog::Scope};
 use proviso_ledger::model::time::Timestamp;
 use proviso_policy::{Compiler, Limits, Runtime};
 use proviso_server::{Routes, ServerOptions, router};
@@ -174,7 +174,14 @@ impl Server {
         let engine =
             Engine::start(Arc::new(store), RUNTIME.clone(), clock.clone(), options).await.expect("it starts");
         let scopes = [Scope::Admin].into();
-        engine.add_api_key(ADMIN, "first".to_owned(), scopes, None, None, None).await.unwrap();
+        engine
+            .add_api_key(
+                ADMIN,
+                NewApiKey { name: "first".to_owned(), scopes, customer: None, expires_at: None },
+                None,
+            )
+            .await
+            .unwrap();
         let secrets = AtomicU64::new(0);
         let stopwatch = AtomicU64::new(0);
         let options = ServerOptions {

@@ -131,10 +131,10 @@ mod tests {
         !journals.is_empty()
     }
 
-    /// What happens to the session that commits and to another one, in the order of the tables below.
+    /// What happens to the session that commits, and to another one.
     #[derive(Debug, Clone, Copy)]
-    enum Step {
-        /// Entry 3, which the session of the first step wrote, is noted.
+    enum SessionEvent {
+        /// Entry 3, which the first session wrote, is noted.
         Note,
         /// Another session is lost.
         Lose,
@@ -144,8 +144,8 @@ mod tests {
 
     #[test]
     fn a_note_of_an_older_generation_is_never_used() {
-        use Step::{Join, Lose, Note};
-        for (steps, looks_on_newest) in [
+        use SessionEvent::{Join, Lose, Note};
+        for (events, looks_on_newest) in [
             // The pool grows: one server, so one generation.
             (&[Note][..], false),
             (&[Note, Join(OLD)], false),
@@ -164,8 +164,8 @@ mod tests {
             let heads = Heads::default();
             let first = heads.join(OLD);
             let (mut other, mut newest) = (first, first);
-            for step in steps {
-                match step {
+            for event in events {
+                match event {
                     Note => heads.note(first, [(&acme(), 3)].into_iter()),
                     Lose => heads.end(other),
                     Join(server) => {
@@ -174,9 +174,9 @@ mod tests {
                     }
                 }
             }
-            assert_eq!(looks(&heads, newest), looks_on_newest, "{steps:?}");
+            assert_eq!(looks(&heads, newest), looks_on_newest, "{events:?}");
             // The session that committed knows no more than the newest, and nothing once it is of an older generation.
-            assert_eq!(looks(&heads, first), looks_on_newest || !heads.is_current(first), "{steps:?}");
+            assert_eq!(looks(&heads, first), looks_on_newest || !heads.is_current(first), "{events:?}");
         }
     }
 

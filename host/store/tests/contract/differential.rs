@@ -3,7 +3,7 @@
 
 use crate::{
     Factory, SqliteFile,
-    model::{CLAIM, FORMAT, Model, OTHER_FORMAT, customer, key, row, time},
+    model::{CLAIM, FORMAT, Model, OTHER_FORMAT, key, row, time},
     postgres::PostgresDatabase,
     random::{Step, batch, everyone, step},
 };
@@ -11,7 +11,10 @@ use proptest::{
     prelude::*,
     test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner},
 };
-use proviso_ledger::model::{ids::Digest, time::Timestamp};
+use proviso_ledger::model::{
+    ids::{Digest, Name},
+    time::Timestamp,
+};
 use proviso_store::{
     ApiKeyRow, Batch, CatalogChange, CatalogRows, Commit, Copied, PlanRow, PlanTermsRow, PolicyRow,
     PolicyVersionRow, Store, StoreError, StoredAnswer, copy,

@@ -40,7 +40,7 @@ impl SqliteFile {
         Self { folder, options }
     }
 
-    /// With memtables, slices and checkpoints so small that every test meets all of them.
+    /// With memtables, slices and checkpoints so small that every test uses all of them.
     pub fn with_small_limits() -> Self {
         let mut file = Self::with_defaults();
         file.options.memtable_entries = 3;

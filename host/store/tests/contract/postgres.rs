@@ -123,7 +123,7 @@ async fn a_customer_that_is_due_is_handed_to_one_host() {
     assert_eq!(due(&other, 100).await, seen);
     assert_eq!(due(&one, 100).await, everyone[2..3]);
 
-    // A claim that has ended by the database's clock binds nobody.
+    // A claim that has ended by the database's clock keeps no host out.
     database.sql("update customers set claimed_until = 0 where customer_id = 'c2'");
     assert!(due(&other, 100).await.contains(&everyone[2]));
     assert_eq!(due(&one, 100).await, []);
@@ -251,7 +251,7 @@ async fn use_it(store: &dyn Store, round: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sessions_that_end_while_nobody_looks_are_not_noticed() {
+async fn sessions_that_end_while_idle_are_replaced() {
     let database = PostgresDatabase::fresh();
     let store = database.open().await;
     let (acme, plan) = (customer("acme"), vec![]);
@@ -277,7 +277,7 @@ async fn a_server_that_has_forgotten_entries_is_not_written_on() {
     for seq in 1..=3 {
         assert_eq!(store.commit(one("acme", seq)).await, Ok(Commit::Durable));
     }
-    // As a standby that was promoted before it had all.
+    // Like a standby that was promoted before it had received everything.
     database.kill_sessions();
     database.sql("delete from entries where seq = 3");
     assert_eq!(store.ping().await, Ok(()));
@@ -368,7 +368,7 @@ async fn a_reader_reads_and_writes_nothing() {
         let batch = Batch { snapshots, customers: vec![row(&acme, Some(3))], ..one("acme", seq) };
         assert_eq!(store.commit(batch.clone()).await, Ok(model.commit(&batch)));
     }
-    // As a standby would be.
+    // Like a standby.
     database.sql(&format!("alter database {} set default_transaction_read_only = on", database.name));
     let url: DatabaseUrl = database.cluster.url(&database.name).parse().unwrap();
     let reader = url.open(Access::ReadOnly, None).await.unwrap();

@@ -25,7 +25,7 @@ async fn a_second_writer_is_kept_out() {
     let lock = file.options.path.canonicalize().unwrap().with_extension("db.lock");
     assert_eq!(file.try_open().await.map(drop), Err(StoreError::Locked { path: lock }));
     store.close().await;
-    // Dropping is closing, too, but nobody waits for it.
+    // Dropping closes, too, without waiting for it.
     drop(file.try_open().await.unwrap());
     while file.try_open().await.is_err() {
         tokio::task::yield_now().await;
@@ -77,7 +77,7 @@ async fn a_live_file_can_be_read_beside_its_writer() {
         assert_eq!(reader.change_catalog(None, vec![], None).await, Err(StoreError::ReadOnly));
         reader.close().await;
     }
-    // One that stays open goes on to see journals without gaps, whatever is indexed meanwhile.
+    // One that stays open sees journals without gaps, whatever is indexed meanwhile.
     let reader = SqliteStore::open_read_only(file.options.clone()).await.unwrap();
     for round in 13..=40 {
         assert_eq!(store.commit(one("c0", round)).await, Ok(Commit::Durable));
@@ -157,7 +157,7 @@ async fn a_full_disk_leaves_memory_and_file_agreeing() {
     }
     assert!(full > 40, "the limit was never met");
     store.close().await;
-    // With more space it goes on where it stopped.
+    // With more space it continues where it stopped.
     file.options.max_pages = None;
     let store = file.open().await;
     model.check(&*store, &everyone).await;

@@ -85,7 +85,7 @@ impl Sum {
 }
 
 fn plus(a: Credits, b: Credits) -> Credits {
-    Credits(a.0.saturating_add(b.0))
+    a.saturating_add(b)
 }
 
 /// The parts of an answer that the demo looks at.

@@ -10,6 +10,7 @@ use crate::{
 use clap::Args;
 use proviso_decide::policy::Policy as _;
 use proviso_ledger::model::{answers::Manifest, ids::Digest, json::JsonText};
+use proviso_policy::PolicyError;
 use proviso_policy::{Rejection, Shape};
 use serde_json::{Value, json};
 use std::{fmt::Write as _, path::PathBuf};
@@ -58,7 +59,8 @@ fn inspect(module: &[u8]) -> Result<Inspection, Error> {
             shape: admitted.shape,
             code_bytes: u64::try_from(admitted.code_bytes).unwrap_or(u64::MAX),
         }),
-        Err(rejection) => Err(rejection),
+        Err(PolicyError::Rejected(rejection)) => Err(rejection),
+        Err(other) => return Err(Error::refused(other)),
     };
     let size_bytes = u64::try_from(module.len()).unwrap_or(u64::MAX);
     Ok(Inspection { digest: Digest::of(module), size_bytes, imports, exports, admitted })

@@ -396,12 +396,11 @@ impl Model {
         }
         let with_period = grant.with_period.and_then(|number| {
             let period = self.period.as_ref()?;
-            let mut end = period.end?;
-            let schedule = self.schedule()?;
-            for _ in period.number..number {
-                end = schedule.next_after(end);
+            let end = period.end?;
+            if number <= period.number {
+                return Some(end);
             }
-            Some(end)
+            Some(self.schedule()?.nth_after(end, i64::from(number - period.number)))
         });
         [grant.expires_at, with_period].into_iter().flatten().min()
     }
@@ -409,13 +408,9 @@ impl Model {
     /// The number of the period in which something that begins at `at` begins.
     pub fn number_at(&self, at: i64) -> u32 {
         let Some(period) = &self.period else { return self.periods + 1 };
-        let (mut number, Some(mut end)) = (period.number, period.end) else { return period.number };
-        let schedule = self.schedule().unwrap();
-        while end <= at {
-            number += 1;
-            end = schedule.next_after(end);
-        }
-        number
+        let Some(end) = period.end.filter(|end| *end <= at) else { return period.number };
+        let ahead = 1 + self.schedule().unwrap().between(end, at);
+        period.number + u32::try_from(ahead).unwrap()
     }
 
     /// What may be settled: what reservations hold of the overage is not owed yet.

@@ -286,13 +286,16 @@ impl Model {
 
     /// What is used up when a period ends no longer counts.
     fn forget(&mut self) {
-        let awaited: Vec<Id> = self
-            .grants
-            .iter()
-            .filter(|grant| grant.held > 0)
-            .flat_map(|grant| [grant.roll.map(|roll| roll.to), grant.next])
-            .flatten()
-            .collect();
+        let onward = |grant: &Grant| [grant.roll.map(|roll| roll.to), grant.next];
+        let held = self.grants.iter().filter(|grant| grant.held > 0);
+        let mut to_visit: Vec<Id> = held.flat_map(onward).flatten().collect();
+        let mut awaited: Vec<Id> = Vec::new();
+        while let Some(id) = to_visit.pop() {
+            if !awaited.contains(&id) {
+                awaited.push(id);
+                to_visit.extend(onward(self.grant(id)).into_iter().flatten());
+            }
+        }
         for grant in &mut self.grants {
             if grant.status == Status::Live
                 && grant.remaining == 0
@@ -423,14 +426,8 @@ impl Model {
             grant.allowance_of = is_allowance.then_some(number);
             grant.incoming = incoming;
             if incoming.is_some() {
-                for earlier in &mut self.grants {
-                    if earlier.status == Status::Expired
-                        && earlier.next.is_none()
-                        && earlier.credit == rule.credit
-                        && earlier.allowance_of.is_some_and(|of| counted.contains(&of))
-                    {
-                        earlier.next = Some(grant.id);
-                    }
+                for earlier in self.returning(rule.credit, &counted) {
+                    self.grant_mut(earlier).next = Some(grant.id);
                 }
             }
             self.book(rule.credit).issued += amount;
@@ -454,13 +451,25 @@ impl Model {
             })
             .collect();
         let given = gone + of_cycle.iter().map(|grant| gave(grant)).sum::<Amount>();
-        let back: Amount = of_cycle
-            .iter()
-            .filter(|grant| grant.status == Status::Expired && grant.next.is_none())
-            .map(|grant| self.may_return(grant))
-            .sum();
+        let returning = self.returning(credit, periods);
+        let back: Amount = returning.into_iter().map(|id| self.may_return(self.grant(id))).sum();
         let over = (given - entitled).max(0);
         (over, back.min(over))
+    }
+
+    /// The ended allowances of these periods to which something may still come back.
+    fn returning(&self, credit: &str, periods: &[u32]) -> Vec<Id> {
+        self.grants
+            .iter()
+            .filter(|grant| {
+                grant.status == Status::Expired
+                    && grant.next.is_none()
+                    && grant.credit == credit
+                    && grant.allowance_of.is_some_and(|of| periods.contains(&of))
+                    && self.may_return(grant) > 0
+            })
+            .map(|grant| grant.id)
+            .collect()
     }
 
     /// What may come back to a grant and belong to its cycle's next allowance: not what follows a rollover.
@@ -495,5 +504,5 @@ fn share_of_money(paid: Amount, part: Amount, whole: Amount) -> Amount {
     let (scaled, unit) = (paid * part, whole * cent);
     let (cents, rest) = (scaled / unit, scaled % unit);
     let up = rest * 2 > unit || (rest * 2 == unit && cents % 2 == 1);
-    (cents + i128::from(up)) * cent
+    ((cents + i128::from(up)) * cent).min(paid)
 }

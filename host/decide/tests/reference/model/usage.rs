@@ -73,6 +73,8 @@ impl Model {
     /// What may be drawn at `now` by a usage of `at`, and in which order: grants that were live then, with what expired of
     /// them; then those of now.
     fn drawable(&self, credit: &str, feature: Option<&str>, at: i64, barred: &[Id]) -> Vec<(Id, Amount)> {
+        // What is reported ahead of the clock draws what may be drawn now.
+        let at = at.min(self.now);
         let fits = |grant: &super::Grant| {
             grant.credit == credit
                 && !grant.forgotten

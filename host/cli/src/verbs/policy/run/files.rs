@@ -7,7 +7,7 @@ use proviso_ledger::{
         answers::Allowance,
         counter::{Counted, Counter},
         grant::{Category, CreditType, default_credit},
-        ids::{GrantId, Key},
+        ids::{GrantId, Key, Name},
         time::{Timestamp, Zone},
         usage::{Purpose, Usage},
         view::{
@@ -124,7 +124,7 @@ pub struct ContextFile {
     /// Of the terms, in which all times are read.
     time_zone: Zone,
     customer: Option<Key>,
-    plan: Option<Key>,
+    plan: Option<Name>,
     #[serde(with = "proviso_ledger::model::pairs")]
     attributes: Vec<(String, String)>,
     period: Option<PeriodFile>,

@@ -82,7 +82,7 @@ pub fn run(flags: Flags) -> Result<Verdict, Error> {
     };
     let context: ContextFile = flags.context.as_deref().map(json_file).transpose()?.unwrap_or_default();
     let component = source::load(&flags.file)?;
-    let module = runtime()?.admit(&component).map_err(Error::Refused)?.module;
+    let module = runtime()?.admit(&component).map_err(Error::refused)?.module;
     let prepared = module.prepare(&settings)?.value.map_err(|problems| {
         let list: String =
             problems.iter().map(|problem| format!("\n  {}: {}", problem.pointer, problem.detail)).collect();

@@ -50,7 +50,7 @@ pub fn run(flags: Flags) -> Result<Verdict, Error> {
         read.push((path, text, file));
     }
     let component = source::load(&flags.policy)?;
-    let module = runtime()?.admit(&component).map_err(Error::Refused)?.module;
+    let module = runtime()?.admit(&component).map_err(Error::refused)?.module;
     let subject = Subject { digest: module.digest(), policy: module };
     let paint = Paint::for_stdout();
     let (mut passed, mut failed) = (0, 0);

@@ -9,6 +9,7 @@ use super::{
     observe,
 };
 use crate::{span::Span, verbs::policy::text};
+use proviso_decide::precondition::Expected;
 use proviso_decide::{
     DecideError, Decider, Journal, Stop,
     catalog::{Plan, Plans},
@@ -23,7 +24,7 @@ use proviso_ledger::{
         amounts::Quantity,
         answers::SettingsProblem,
         grant::default_credit,
-        ids::{Digest, GrantId, Key, NameError, ReservationId, TermsId},
+        ids::{Digest, GrantId, Name, NameError, ReservationId, TermsId},
         json::JsonText,
         period::{Interval, IntervalError, IntervalUnit},
         terms::{ContractDraft, Mode, OnFault, Owner, PolicyRef, Terms, TermsDraft, TermsKey},
@@ -112,14 +113,14 @@ mistake_from!(String, &str, NameError, TimeError, IntervalError, DecideError);
 
 /// The plans of a case, as they stay.
 #[derive(Default)]
-struct Catalog(BTreeMap<Key, (Plan, Vec<Arc<Terms>>)>);
+struct Catalog(BTreeMap<Name, (Plan, Vec<Arc<Terms>>)>);
 
 impl Plans for Catalog {
-    fn plan(&self, plan: &Key) -> Option<&Plan> {
+    fn plan(&self, plan: &Name) -> Option<&Plan> {
         self.0.get(plan).map(|(plan, _)| plan)
     }
 
-    fn terms_of(&self, plan: &Key) -> &[Arc<Terms>] {
+    fn terms_of(&self, plan: &Name) -> &[Arc<Terms>] {
         self.0.get(plan).map_or(&[], |(_, terms)| terms)
     }
 }
@@ -127,7 +128,7 @@ impl Plans for Catalog {
 /// A case that is being played.
 pub struct Play<'a> {
     subject: &'a Subject,
-    policy: Key,
+    policy: Name,
     plans: Catalog,
     settings: Settings,
     state: CustomerState,
@@ -175,7 +176,7 @@ impl<'a> Play<'a> {
         Ok(play)
     }
 
-    fn put_plan(&mut self, name: Key, setup: PlanSetup, interval: IntervalSetup) -> Result<(), Mistake> {
+    fn put_plan(&mut self, name: Name, setup: PlanSetup, interval: IntervalSetup) -> Result<(), Mistake> {
         let PlanSetup { settings, interval: own_interval, entitlements, on_fault, contract, time_zone } =
             setup;
         let draft = TermsDraft {
@@ -281,7 +282,7 @@ impl<'a> Play<'a> {
             },
             Action::EndTerms(name) => {
                 let id = self.terms.get(name).ok_or_else(|| format!("no step bound terms as {name:?}"))?;
-                Command::EndTerms(*id, None)
+                Command::EndTerms { id: *id, ends_at: None, expected: Expected::Anything }
             }
             Action::Plan(PlanStep { to, allowance }) => configure(CustomerChange {
                 plan: to.clone().map_or(Change::Clear, Change::Set),
@@ -296,7 +297,7 @@ impl<'a> Play<'a> {
                 attributes: change(attributes.clone().map(|attributes| attributes.into_iter().collect())),
                 ..CustomerChange::default()
             }),
-            Action::CloseCustomer => Command::Close,
+            Action::CloseCustomer => Command::Close(Expected::Anything),
         };
         Ok(match self.decide(command)? {
             Ok(Reply::Entry(outcome)) => {

@@ -13,7 +13,7 @@ pub use values::{At, Ends, IntervalSetup, Late, Settings};
 
 use proviso_ledger::model::{
     entitlement::Entitlement,
-    ids::Key,
+    ids::{Key, Name},
     terms::OnFault,
     time::{Timestamp, Zone},
 };
@@ -42,7 +42,7 @@ pub struct CaseFile {
     customer: CustomerSetup,
     /// The plans, by name. There is always one called `plan`.
     #[serde(default)]
-    plans: BTreeMap<Key, PlanSetup>,
+    plans: BTreeMap<Name, PlanSetup>,
     /// The cases.
     #[serde(rename = "case")]
     pub cases: Vec<Spanned<Case>>,
@@ -65,7 +65,7 @@ pub struct Case {
     customer: CustomerSetup,
     /// In place of the file's plans of the same names.
     #[serde(default)]
-    plans: BTreeMap<Key, PlanSetup>,
+    plans: BTreeMap<Name, PlanSetup>,
     /// What happens, in order.
     pub steps: Vec<Spanned<Step>>,
 }
@@ -75,7 +75,7 @@ pub struct Case {
 #[serde(default, deny_unknown_fields)]
 pub struct CustomerSetup {
     /// The plan that it begins on; defaults to `plan`.
-    pub plan: Option<Key>,
+    pub plan: Option<Name>,
     /// How long a period of plans is that name no interval; defaults to a month. `none`: periods never end by themselves.
     pub interval: Option<IntervalSetup>,
     /// The customer's zone; defaults to UTC.
@@ -114,7 +114,7 @@ pub struct Setup {
     /// The customer.
     pub customer: CustomerSetup,
     /// All plans by name, with the one that the customer begins on.
-    pub plans: BTreeMap<Key, PlanSetup>,
+    pub plans: BTreeMap<Name, PlanSetup>,
 }
 
 impl CustomerSetup {
@@ -150,8 +150,8 @@ impl CaseFile {
         if steps.is_empty() {
             return Err(of_case(format!("case {name:?} has no steps")));
         }
-        let known: BTreeSet<&str> = self.plans.keys().chain(plans.keys()).map(Key::as_str).collect();
-        let is_known = |plan: &Key| plan.as_str() == PLAN || known.contains(plan.as_str());
+        let known: BTreeSet<&str> = self.plans.keys().chain(plans.keys()).map(Name::as_str).collect();
+        let is_known = |plan: &Name| plan.as_str() == PLAN || known.contains(plan.as_str());
         if let Some(plan) =
             customer.plan.as_ref().or(self.customer.plan.as_ref()).filter(|plan| !is_known(plan))
         {

@@ -9,7 +9,7 @@ use proviso_ledger::model::{
     amounts::{Credits, Money, Quantity},
     answers::Allowance,
     grant::Category,
-    ids::Key,
+    ids::{Key, Name},
     terms::OnFault,
     time::{Timestamp, Zone},
 };
@@ -274,7 +274,7 @@ pub struct ContractSetup {
 #[derive(Debug)]
 pub struct PlanStep {
     /// None takes the plan away.
-    pub to: Option<Key>,
+    pub to: Option<Name>,
     /// How its allowance is reduced by what was given in the cycle.
     pub allowance: Allowance,
 }
@@ -284,7 +284,7 @@ impl<'de> Deserialize<'de> for PlanStep {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Change {
-            to: Key,
+            to: Name,
             #[serde(default)]
             allowance: Allowance,
         }
@@ -295,7 +295,7 @@ impl<'de> Deserialize<'de> for PlanStep {
                          \"carry\", \"prorate\" or \"full\""
         )]
         enum Form {
-            To(Key),
+            To(Name),
             Change(Change),
         }
         Ok(match Form::deserialize(deserializer)? {
