@@ -148,7 +148,16 @@ pub struct History {
 pub fn history(seed: u64, length: usize) -> History {
     let mut random = Random(seed);
     let random = &mut random;
-    let scale = random.pick(&[Unit::Hour, Unit::Day, Unit::Day, Unit::Week, Unit::Month, Unit::Month, Unit::Quarter, Unit::Year]);
+    let scale = random.pick(&[
+        Unit::Hour,
+        Unit::Day,
+        Unit::Day,
+        Unit::Week,
+        Unit::Month,
+        Unit::Month,
+        Unit::Quarter,
+        Unit::Year,
+    ]);
     let plans = PLANS
         .iter()
         .map(|key| PlanSpec {
@@ -157,7 +166,14 @@ pub fn history(seed: u64, length: usize) -> History {
                 "open" => None,
                 _ if random.percent(60) => Some((scale, random.pick(&[1, 1, 1, 2, 3]))),
                 _ => Some((
-                    random.pick(&[Unit::Day, Unit::Week, Unit::Month, Unit::Month, Unit::Quarter, Unit::Year]),
+                    random.pick(&[
+                        Unit::Day,
+                        Unit::Week,
+                        Unit::Month,
+                        Unit::Month,
+                        Unit::Quarter,
+                        Unit::Year,
+                    ]),
                     random.pick(&[1, 1, 1, 2]),
                 )),
             },
@@ -194,7 +210,15 @@ fn some_features(random: &mut Random, percent: u64) -> Vec<&'static str> {
 }
 
 fn window(random: &mut Random) -> Window {
-    random.pick(&[Window::Period, Window::Day, Window::Day, Window::Month, Window::Hours(1), Window::Hours(24), Window::Lifetime])
+    random.pick(&[
+        Window::Period,
+        Window::Day,
+        Window::Day,
+        Window::Month,
+        Window::Hours(1),
+        Window::Hours(24),
+        Window::Lifetime,
+    ])
 }
 
 fn duration(random: &mut Random) -> i64 {
@@ -284,7 +308,12 @@ pub fn settings(random: &mut Random) -> Settings {
         }),
         settle_close: settling(random),
         settle_open: settling(random),
-        settle_from: random.pick(&[SettleFrom::Purchases, SettleFrom::Purchases, SettleFrom::Reset, SettleFrom::Never]),
+        settle_from: random.pick(&[
+            SettleFrom::Purchases,
+            SettleFrom::Purchases,
+            SettleFrom::Reset,
+            SettleFrom::Never,
+        ]),
         period_categories: random.pick(&[vec![], vec!["promotional"], vec!["plan", "trial", "promotional"]]),
         counters: (0..random.below(3))
             .map(|_| CounterSpec {
@@ -314,7 +343,11 @@ fn configure(random: &mut Random, first: bool) -> Command {
         return Command::Configure {
             plan: if random.percent(90) { Change::Set(random.pick(&PLANS)) } else { Change::Keep },
             zone: if random.percent(50) { Change::Set(random.pick(&ZONES)) } else { Change::Keep },
-            anchor: if random.percent(50) { Change::Set(-random.between(0, 400) * DAY) } else { Change::Keep },
+            anchor: if random.percent(50) {
+                Change::Set(-random.between(0, 400) * DAY)
+            } else {
+                Change::Keep
+            },
             allowance: asked,
         };
     }
@@ -331,7 +364,10 @@ fn configure(random: &mut Random, first: bool) -> Command {
             _ => Change::Keep,
         },
         anchor: match what {
-            7 | 8 => Change::Set(random.between(-40, 40) * DAY + if random.percent(50) { 0 } else { random.between(-DAY, DAY) }),
+            7 | 8 => Change::Set(
+                random.between(-40, 40) * DAY
+                    + if random.percent(50) { 0 } else { random.between(-DAY, DAY) },
+            ),
             9 if random.percent(20) => Change::Clear,
             9 => Change::Set(0),
             3 if random.percent(20) => Change::Set(-random.between(0, 40) * DAY),
@@ -415,7 +451,13 @@ fn command(random: &mut Random) -> Command {
             amount: if random.percent(50) { amount(random, 100) } else { -amount(random, 100) },
         },
         47 | 48 => Command::Reset { anchor_now: random.percent(40) },
-        49 => if random.percent(6) { Command::Close } else { Command::Read },
+        49 => {
+            if random.percent(6) {
+                Command::Close
+            } else {
+                Command::Read
+            }
+        }
         50..=69 => Command::Charge(usage(random)),
         70 | 71 => Command::Check(usage(random)),
         72..=83 => Command::Reserve(

@@ -73,7 +73,12 @@ impl DecideHost {
             policy: PolicyRef { name: key("reference"), version: 1, digest: digest() },
             settings: JsonText::from(&serde_json::json!({})),
             prepared: TablePolicy::add(&self.table, settings),
-            needs: Needs { balances: true, grants: true, customer_attributes: false, entity_attributes: false },
+            needs: Needs {
+                balances: true,
+                grants: true,
+                customer_attributes: false,
+                entity_attributes: false,
+            },
             effective_at: starts.map(instant),
             ends_at: ends.map(instant),
             mode: TermsMode::Active,
@@ -84,7 +89,13 @@ impl DecideHost {
         }
     }
 
-    fn bind_to_plan(&mut self, plan: &str, settings: &Settings, starts: Option<i64>, ends: Option<i64>) -> Answer {
+    fn bind_to_plan(
+        &mut self,
+        plan: &str,
+        settings: &Settings,
+        starts: Option<i64>,
+        ends: Option<i64>,
+    ) -> Answer {
         let draft = self.draft(settings, starts, ends);
         let list = self.catalog.terms.entry(key(plan)).or_default();
         let id = TermsId { entry: list.len() as u64 + 1, index: 0 };
@@ -340,7 +351,11 @@ impl Host for DecideHost {
 fn counter_at(key: &counter::CounterKey, window: i64, subject: &str) -> CounterAt {
     let spec = CounterSpec {
         cost: key.measure == counter::Measure::Cost,
-        features: FEATURES.iter().copied().filter(|name| key.features.iter().any(|f| f.as_str() == *name)).collect(),
+        features: FEATURES
+            .iter()
+            .copied()
+            .filter(|name| key.features.iter().any(|f| f.as_str() == *name))
+            .collect(),
         whose: match key.scope {
             counter::Scope::Customer => Whose::Customer,
             counter::Scope::Entity => Whose::Entity,

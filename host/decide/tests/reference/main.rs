@@ -48,10 +48,7 @@ fn run<H: Host>(history: &History) -> Result<usize, Difference> {
         found.extend(compare::differences(order.now, &host.state(), &model.snapshot()));
         if !found.is_empty() {
             let when = jiff::Timestamp::from_microsecond(order.now).unwrap();
-            return Err(Difference {
-                at,
-                detail: format!("at {when}: {order:?}\n  {}", found.join("\n  ")),
-            });
+            return Err(Difference { at, detail: format!("at {when}: {order:?}\n  {}", found.join("\n  ")) });
         }
     }
     Ok(history.commands.len())
@@ -117,9 +114,28 @@ fn report(seed: u64, history: &History, difference: &Difference) -> String {
     // What is not set says nothing.
     for nothing in ["None", "[]", "false", "Keep", "Asked", "Purchases", "Block"] {
         for name in [
-            "tier", "cap", "rollover", "fee", "allowances", "counters", "period_categories", "newest_first", "mode",
-            "settle_open", "settle_close", "settle_from", "overage", "features", "starts_in", "lasts", "paid",
-            "with_period", "entity", "model", "ago", "commits",
+            "tier",
+            "cap",
+            "rollover",
+            "fee",
+            "allowances",
+            "counters",
+            "period_categories",
+            "newest_first",
+            "mode",
+            "settle_open",
+            "settle_close",
+            "settle_from",
+            "overage",
+            "features",
+            "starts_in",
+            "lasts",
+            "paid",
+            "with_period",
+            "entity",
+            "model",
+            "ago",
+            "commits",
         ] {
             text = text.replace(&format!("{name}: {nothing}, "), "");
         }

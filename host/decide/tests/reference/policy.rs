@@ -1,14 +1,15 @@
 //! The policy of the reference histories, as hosts ask it: settings in, decisions out, by what the host shows it.
 
 use crate::settings::{
-    Amount, CounterSpec, Mode, ONE, OverageRule, SettleFrom, Settings, Settling, Whose, Window,
+    Amount, CounterSpec, Mode, ONE, OverageRule, Settings, SettleFrom, Settling, Whose, Window,
 };
 use proviso_decide::policy::{Answer, Decided, Failure, Policy};
 use proviso_ledger::model::{
     amounts::{Credits, Decimal, Money, Price, Quantity, Rounding},
     answers::{
-        Allowance, CloseOutcome, Fee, FeeMethod, Line, Manifest, Needs, NewGrant, Offer, OpenOutcome, Overage,
-        Prepared, Rating, Refusal, RefusalKind, Rollover, SettleMethod, Settlement, SettingsProblem, TopUp,
+        Allowance, CloseOutcome, Fee, FeeMethod, Line, Manifest, Needs, NewGrant, Offer, OpenOutcome,
+        Overage, Prepared, Rating, Refusal, RefusalKind, Rollover, SettingsProblem, SettleMethod, Settlement,
+        TopUp,
     },
     counter::{self, Counter},
     grant::Category,
@@ -46,7 +47,12 @@ impl TablePolicy {
             version: "1.0.0".to_owned(),
             summary: "Driven by a table of settings.".to_owned(),
             settings_schema: JsonText::from(&serde_json::json!({})),
-            needs: Needs { balances: true, grants: true, customer_attributes: false, entity_attributes: false },
+            needs: Needs {
+                balances: true,
+                grants: true,
+                customer_attributes: false,
+                entity_attributes: false,
+            },
         };
         Self { table, manifest }
     }
@@ -63,7 +69,12 @@ impl TablePolicy {
         table.push(settings.clone());
         Prepared {
             form,
-            counters: settings.all_counters().iter().enumerate().map(|(n, spec)| counter_of(n, spec)).collect(),
+            counters: settings
+                .all_counters()
+                .iter()
+                .enumerate()
+                .map(|(n, spec)| counter_of(n, spec))
+                .collect(),
             features: Vec::new(),
             settle_overage_from: match settings.settle_from {
                 SettleFrom::Purchases => proviso_ledger::model::answers::SettleFrom::Purchases,
@@ -224,7 +235,8 @@ impl Policy for TablePolicy {
             log: Vec::new(),
         })?;
         let mut outcome = CloseOutcome::default();
-        let rule = settings.rollover.as_ref().filter(|rule| !rule.only_scheduled || closing.reason == "scheduled");
+        let rule =
+            settings.rollover.as_ref().filter(|rule| !rule.only_scheduled || closing.reason == "scheduled");
         if let Some(rule) = rule {
             let eligible: Vec<_> = context
                 .grants

@@ -9,8 +9,8 @@ use crate::{
     },
     rules::opening::is_allowance,
     state::{
-        CustomerState, GrantState, GrantStatus, Incoming, LATE_WINDOW, Meanwhile, Missed, Onward, PastPeriod, Since,
-        ReservationState,
+        CustomerState, GrantState, GrantStatus, Incoming, LATE_WINDOW, Meanwhile, Missed, Onward, PastPeriod,
+        ReservationState, Since,
         counters::Part,
         history::MissedCall,
         moves::{less, more, take_hold},

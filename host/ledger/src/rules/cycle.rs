@@ -47,7 +47,13 @@ impl CustomerState {
         let number =
             if reason == OpenReason::Early { self.periods.saturating_add(1) } else { self.fresh_from };
         let since = Since { start: cycle.start, number };
-        CycleAt { given: self.given_since(since), held: self.held_since(since), cycle, since, entitled: Vec::new() }
+        CycleAt {
+            given: self.given_since(since),
+            held: self.held_since(since),
+            cycle,
+            since,
+            entitled: Vec::new(),
+        }
     }
 
     fn scheduled_cycle(&self, at: Timestamp, schedule: &Schedule) -> Cycle {

@@ -96,7 +96,8 @@ impl CustomerState {
         let period = self.period.as_ref().filter(|period| period.number == number).ok_or(nothing.clone())?;
         let cycle = self.cycle.clone().ok_or(nothing)?;
         let since = Since { start: cycle.start, number: self.fresh_from };
-        let cycle = CycleAt { given: self.given_since(since), held: Vec::new(), cycle, since, entitled: Vec::new() };
+        let cycle =
+            CycleAt { given: self.given_since(since), held: Vec::new(), cycle, since, entitled: Vec::new() };
         Ok(NextPeriod { period: period.clone(), reason: *reason, cycle, allowance: *allowance })
     }
 

@@ -25,7 +25,10 @@ pub fn all() -> Vec<(&'static str, History)> {
         ("a grant far ahead expires with the period in which it begins", far_ahead()),
         ("a closed customer's usage is refused before any policy is asked", closed()),
         ("late usage draws what expired before what rolled over of it", expired_first()),
-        ("a commit counts in the windows of its reservation, wherever the zone moved", zone_moved_while_held()),
+        (
+            "a commit counts in the windows of its reservation, wherever the zone moved",
+            zone_moved_while_held(),
+        ),
         ("balances show what is used up until the period ends", many_ended_grants()),
     ]
 }
@@ -105,10 +108,8 @@ fn commit(percent: u32) -> Command {
 const RELEASE: Command = Command::Release { pick: 0 };
 
 fn unplanned_time() -> History {
-    let dear = Settings {
-        prices: vec![Price { feature: "chat", credit: "credits", price: whole(5) }],
-        ..plan(100)
-    };
+    let dear =
+        Settings { prices: vec![Price { feature: "chat", credit: "credits", price: whole(5) }], ..plan(100) };
     let bind = Command::Bind { settings: Box::new(dear), starts_in: None, lasts: None };
     let commands = vec![
         configure(Change::Keep, Change::Keep, Change::Keep),
@@ -122,8 +123,7 @@ fn unplanned_time() -> History {
 }
 
 fn tier_of_a_commit() -> History {
-    let tier =
-        Tier { feature: "chat", window: Window::Month, above: whole(10), price: whole(2) };
+    let tier = Tier { feature: "chat", window: Window::Month, above: whole(10), price: whole(2) };
     history(&Settings { tier: Some(tier), ..plan(100) }, vec![take("pro"), reserve(10), commit(100)])
 }
 
@@ -143,7 +143,10 @@ fn long_allowance() -> History {
     let rule = AllowanceRule { with_period: Some(2), ..allowance(100) };
     let forever = AllowanceRule { with_period: None, ..allowance(50) };
     let settings = Settings { allowances: vec![rule, forever], ..plan(0) };
-    history(&settings, vec![take("pro"), pass(DAY), take("basic"), take("pro"), pass(40 * DAY), take("basic")])
+    history(
+        &settings,
+        vec![take("pro"), pass(DAY), take("basic"), take("pro"), pass(40 * DAY), take("basic")],
+    )
 }
 
 fn voided_allowance() -> History {
@@ -231,21 +234,15 @@ fn far_ahead() -> History {
 }
 
 fn closed() -> History {
-    let cap = Cap {
-        whose: Whose::Customer,
-        window: Window::Day,
-        features: Vec::new(),
-        limit: 0,
-        commits: false,
-    };
+    let cap =
+        Cap { whose: Whose::Customer, window: Window::Day, features: Vec::new(), limit: 0, commits: false };
     let commands = vec![take("pro"), Command::Close, Command::Charge(chat(1, None)), reserve(1)];
     history(&Settings { cap: Some(cap), ..plan(10) }, commands)
 }
 
 fn expired_first() -> History {
     let settings = Settings { rollover: rollover(50), ..plan(100) };
-    let commands =
-        vec![take("pro"), pass(DAY), take("basic"), Command::Charge(chat(70, Some(20 * HOUR)))];
+    let commands = vec![take("pro"), pass(DAY), take("basic"), Command::Charge(chat(70, Some(20 * HOUR)))];
     history(&settings, commands)
 }
 

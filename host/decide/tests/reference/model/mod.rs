@@ -10,7 +10,7 @@ use crate::{
     },
     calendar::{self, Schedule},
     commands::{Advance, Change, Command, GrantSpec},
-    settings::{Amount, CounterSpec, DAY, PlanSpec, SettleFrom, Settings, Unit},
+    settings::{Amount, CounterSpec, DAY, PlanSpec, Settings, SettleFrom, Unit},
 };
 use std::{collections::BTreeMap, rc::Rc};
 
@@ -180,7 +180,8 @@ impl Model {
         match command {
             Command::Pass(advance) => order.now = self.later(*advance),
             Command::Void { pick: n } => {
-                let live = self.grants.iter().filter(|grant| grant.status == Status::Live && !grant.forgotten);
+                let live =
+                    self.grants.iter().filter(|grant| grant.status == Status::Live && !grant.forgotten);
                 order.target = pick(live.map(|grant| grant.id).collect(), *n);
             }
             Command::EndTerms { pick: n, .. } => {
@@ -211,7 +212,8 @@ impl Model {
             Advance::Due(more) => self.next_due().map_or(self.now, |(at, _)| at) + more,
             Advance::Midnight(more) => calendar::midnight(self.now, &self.zone()) + more,
         };
-        let interval = self.profile.as_ref().and_then(|profile| profile.plan).and_then(|plan| self.plans[plan]);
+        let interval =
+            self.profile.as_ref().and_then(|profile| profile.plan).and_then(|plan| self.plans[plan]);
         let most = match interval {
             Some((Unit::Hour, count)) => self.now + 40 * count * DAY / 24,
             Some((Unit::Day, count)) => self.now + 40 * count * DAY,
@@ -272,7 +274,12 @@ impl Model {
                 let from = starts_in.map_or(now, |delta| (now + delta).max(now));
                 let list = self.plan_terms.get_mut(plan).unwrap();
                 let settings = Rc::new((**settings).clone());
-                list.push(Terms { id: list.len() as u64 + 1, settings, from, to: lasts.map(|lasts| from + lasts) });
+                list.push(Terms {
+                    id: list.len() as u64 + 1,
+                    settings,
+                    from,
+                    to: lasts.map(|lasts| from + lasts),
+                });
                 plain("bound")
             }
             Command::EndTerms { ends_in, .. } => {
@@ -413,7 +420,14 @@ impl Model {
         self.books.get(credit).map_or(0, |books| books.overage) - held
     }
 
-    pub fn new_grant(&self, index: u32, credit: &str, amount: Amount, category: &str, priority: i32) -> Grant {
+    pub fn new_grant(
+        &self,
+        index: u32,
+        credit: &str,
+        amount: Amount,
+        category: &str,
+        priority: i32,
+    ) -> Grant {
         Grant {
             id: (self.entries + 1, index),
             credit: credit.to_owned(),
@@ -458,7 +472,8 @@ impl Model {
             return plain("error:not_later");
         }
         let terms = self.terms_at(self.plan(), now);
-        let by_category = terms.as_ref().is_some_and(|terms| terms.period_categories.contains(&spec.category));
+        let by_category =
+            terms.as_ref().is_some_and(|terms| terms.period_categories.contains(&spec.category));
         let with_period = match (spec.with_period, expires_at) {
             (None, None) if by_category => Some(0),
             (given, _) => given,
@@ -471,8 +486,7 @@ impl Model {
         grant.features = spec.features.iter().map(|feature| (*feature).to_owned()).collect();
         grant.paid = spec.paid;
         // What was bought pays what is owed; what is for some features only, or not usable yet, does not.
-        let bought =
-            matches!(spec.category, "prepaid" | "top_up") || spec.paid.is_some_and(|paid| paid > 0);
+        let bought = matches!(spec.category, "prepaid" | "top_up") || spec.paid.is_some_and(|paid| paid > 0);
         let pays = terms.is_none_or(|terms| terms.settle_from == SettleFrom::Purchases);
         if bought && pays && grant.features.is_empty() && effective <= now {
             let paid = self.outstanding(spec.credit).min(spec.amount);
@@ -545,7 +559,8 @@ impl Model {
     /// Drops what nothing can ask for any more, so that a history of years stays quick.
     fn prune(&mut self) {
         let oldest = self.now - LATE - 30 * DAY;
-        let held: Vec<Id> = self.reservations.values().flat_map(|one| one.holds.iter().map(|hold| hold.0)).collect();
+        let held: Vec<Id> =
+            self.reservations.values().flat_map(|one| one.holds.iter().map(|hold| hold.0)).collect();
         if !held.is_empty() || self.grants.len() < 200 {
             return;
         }

@@ -4,7 +4,7 @@ use super::{Cycle, Grant, LATE, Model, Period, Profile, Roll, gave, plain};
 use crate::{
     answer::{Answer, Id, Status},
     calendar,
-    settings::{Amount, HOUR, Mode, SettleFrom, Settings, Settling, Unit, Window},
+    settings::{Amount, HOUR, Mode, Settings, SettleFrom, Settling, Unit, Window},
 };
 use std::collections::BTreeMap;
 
@@ -193,7 +193,8 @@ impl Model {
 
     /// Carries over what the settings say, newest first; returns the new grants.
     fn roll_over(&mut self, settings: &Settings, number: u32, reason: &str) -> Vec<Id> {
-        let Some(rule) = settings.rollover.as_ref().filter(|rule| !rule.only_scheduled || reason == "scheduled")
+        let Some(rule) =
+            settings.rollover.as_ref().filter(|rule| !rule.only_scheduled || reason == "scheduled")
         else {
             return Vec::new();
         };
@@ -222,7 +223,8 @@ impl Model {
             if amount == 0 && limit == 0 {
                 continue;
             }
-            let mut newer = self.new_grant(made.len() as u32, &older.credit, amount, "rollover", rule.priority);
+            let mut newer =
+                self.new_grant(made.len() as u32, &older.credit, amount, "rollover", rule.priority);
             newer.usable_since = older.usable_since.min(at);
             newer.expires_at = older.expires_at;
             newer.with_period = Some(number + 1 + rule.periods);

@@ -5,7 +5,7 @@ use crate::{
     answer::{Answer, CounterAt, Id, Status},
     calendar,
     commands::UsageSpec,
-    settings::{Amount, ONE, OverageRule, SECOND, SettleFrom, Settings, Whose},
+    settings::{Amount, ONE, OverageRule, SECOND, Settings, SettleFrom, Whose},
 };
 use std::rc::Rc;
 
