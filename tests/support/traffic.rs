@@ -86,7 +86,7 @@ pub async fn set_up(client: &mut Client, customers: u64) {
         let name = customer(number);
         client.customer(&name).await;
         let grant = json!({"amount": (GRANTED / 1_000).to_string(), "category": "prepaid"});
-        client.post(&format!("/v1/customers/{name}/grants"), grant).await.expect(201);
+        client.post_once(&format!("/v1/customers/{name}/grants"), "grant", grant).await.expect(201);
     }
 }
 

@@ -334,6 +334,11 @@ impl Question<'_> {
         let (Some(Overage::Reduce(quantities)), Intent::Reserve) = (&rates.overage, self.intent) else {
             return Ok(Ok((self.usage.clone(), None, rates)));
         };
+        let more = quantities.iter().find(|(name, amount)| *amount > self.usage.quantity(name));
+        if let Some((name, amount)) = more {
+            let detail = format!("reduces {name} to {amount}, which is more than was asked for");
+            return Ok(Err(Failure { code: "invalid_output", detail, fuel: rates.fuel, log: rates.log }));
+        }
         let reduced = Usage { quantities: quantities.clone(), ..self.usage.clone() };
         match self.ask(policy, terms, &reduced)? {
             Ok(Ok(less)) => {

@@ -11,14 +11,13 @@
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-use proviso_ledger::time::Zone;
 use proviso_policy::Module;
 use std::{
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
-use support::{Draft, context, runtime, usage};
+use support::{Draft, Policy, context, runtime, usage, view};
 
 const STANDARD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../policies/standard");
 const DECISIONS: usize = 200_000;
@@ -97,7 +96,7 @@ fn measure(name: &str, modules: &[Arc<Module>], form: &[u8]) {
         let seconds = started.elapsed().as_secs_f64();
         times.sort_unstable();
         let at = |share: f64| times[(times.len() as f64 * share) as usize].as_nanos() as f64 / 1000.0;
-        let fuel = modules[0].rate(&usage(), &context(), &Zone::utc(), form).unwrap().fuel;
+        let fuel = modules[0].rate(&view(&usage()), &context(), form).unwrap().fuel;
         println!(
             "| {name} | {threads} | {:.2} | {:.2} | {:.2} | {:.0} | {fuel} |",
             at(0.5),
@@ -109,7 +108,8 @@ fn measure(name: &str, modules: &[Arc<Module>], form: &[u8]) {
 }
 
 fn run(modules: &[Arc<Module>], form: &[u8], decisions: usize) -> Vec<Duration> {
-    let (usage, context, zone) = (usage(), context(), Zone::utc());
+    let (usage, context) = (usage(), context());
+    let view = view(&usage);
     let mut times = Vec::with_capacity(decisions);
     let mut state = 88_172_645_463_325_252_u64;
     for _ in 0..decisions {
@@ -118,7 +118,7 @@ fn run(modules: &[Arc<Module>], form: &[u8], decisions: usize) -> Vec<Duration> 
         state ^= state << 17;
         let module = &modules[usize::try_from(state).unwrap() % modules.len()];
         let started = Instant::now();
-        let decided = module.rate(&usage, &context, &zone, form).unwrap();
+        let decided = module.rate(&view, &context, form).unwrap();
         times.push(started.elapsed());
         assert!(decided.value.is_ok());
     }

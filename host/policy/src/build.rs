@@ -1,6 +1,6 @@
-//! From a policy crate to a component. In: the folder of a crate whose crate type is `cdylib`. Out: the bytes of a
-//! validated component, or why there are none. Nothing is loaded or run here but `cargo`, `rustc` and `rustup` of the
-//! person who builds; what the component imports and exports is judged on upload, by [`crate::inspect`].
+//! Builds the crate of a policy (of crate type `cdylib`) and wraps what it builds as a validated component. Nothing is run
+//! here but `cargo`, `rustc` and `rustup` of the person who builds; what the component imports and exports is judged on
+//! upload, by [`crate::inspect()`].
 
 use serde::Deserialize;
 use std::{

@@ -1,12 +1,12 @@
-//! Compiled code on disk, so that a restart does not compile again: a digest in, the artifact or nothing out.
+//! Compiled code on disk, so that a restart does not compile again.
 //!
 //! Native code that is loaded can do anything, so nothing is loaded that this host did not write itself: each file
 //! carries a MAC over module, engine and code under a key that never leaves the host's data directory. A file that
-//! does not verify is as good as absent.
+//! does not verify is treated as absent.
 
 use crate::trusted::Artifact;
 use hmac::{Hmac, KeyInit, Mac};
-use proviso_ledger::ids::{Digest, hex};
+use proviso_ledger::model::ids::{Digest, hex};
 use sha2::Sha256;
 use std::{
     fs, hash, io,

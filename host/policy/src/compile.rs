@@ -1,7 +1,11 @@
-//! Turns an inspected module into native code, in a process of its own that may be killed: WebAssembly in, native code
-//! out. A hostile module can make a compiler slow or hungry; it must not take the server with it.
+//! Turns an inspected module into native code, in a process of its own that may be killed: a hostile module can make a
+//! compiler slow or make it take much memory, and the server must survive that.
 
-use crate::{fault::Rejection, limits::Limits, sandbox::code_config};
+use crate::{
+    fault::{PolicyError, Rejection},
+    limits::Limits,
+    sandbox::code_config,
+};
 use std::{
     io::{self, Read, Write},
     panic::catch_unwind,
@@ -36,7 +40,7 @@ pub enum Compiler {
 }
 
 impl Compiler {
-    pub(crate) fn compile(&self, engine: &Engine, wasm: &[u8]) -> Result<Vec<u8>, Rejection> {
+    pub(crate) fn compile(&self, engine: &Engine, wasm: &[u8]) -> Result<Vec<u8>, PolicyError> {
         Ok(match self {
             Self::InProcess => engine
                 .precompile_component(wasm)
@@ -48,9 +52,7 @@ impl Compiler {
                     .stdout(Stdio::piped())
                     .stderr(Stdio::null())
                     .spawn()
-                    .map_err(|error| {
-                        refused("compiler_unavailable", format!("the compiler did not start: {error}"))
-                    })?;
+                    .map_err(|error| unavailable(format!("the compiler did not start: {error}")))?;
                 let mut request = Vec::with_capacity(wasm.len() + 16);
                 request.extend_from_slice(&cpu_seconds.to_le_bytes());
                 request.extend_from_slice(&memory_bytes.to_le_bytes());
@@ -61,14 +63,18 @@ impl Compiler {
     }
 }
 
-fn refused(code: &'static str, detail: impl Into<String>) -> Rejection {
-    Rejection::one(code, "compilation", detail)
+fn refused(code: &'static str, detail: impl Into<String>) -> PolicyError {
+    Rejection::one(code, "compilation", detail).into()
+}
+
+fn unavailable(detail: impl Into<String>) -> PolicyError {
+    PolicyError::Compiler(detail.into())
 }
 
 /// Sends the request, waits for the answer, and leaves no process behind.
-fn converse(mut child: Child, request: Vec<u8>, wall_timeout: Duration) -> Result<Vec<u8>, Rejection> {
+fn converse(mut child: Child, request: Vec<u8>, wall_timeout: Duration) -> Result<Vec<u8>, PolicyError> {
     let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
-        return Err(refused("compiler_unavailable", "the compiler has no pipes"));
+        return Err(unavailable("the compiler has no pipes"));
     };
     let (answered, answer) = channel();
     // Both threads end when the child does, since its ends of the pipes close with it.
@@ -89,7 +95,7 @@ fn converse(mut child: Child, request: Vec<u8>, wall_timeout: Duration) -> Resul
         }
         Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => {
             end(&mut child);
-            return Err(refused("compiler_unavailable", "the compiler's answer could not be read"));
+            return Err(unavailable("the compiler's answer could not be read"));
         }
         Err(RecvTimeoutError::Timeout) => {
             end(&mut child);
@@ -99,7 +105,7 @@ fn converse(mut child: Child, request: Vec<u8>, wall_timeout: Duration) -> Resul
             ));
         }
     };
-    let status = child.wait().map_err(|error| refused("compiler_unavailable", error.to_string()))?;
+    let status = child.wait().map_err(|error| unavailable(error.to_string()))?;
     match (status.success(), status.code(), bytes.split_first()) {
         (true, _, Some((&ANSWER_CODE, code))) => Ok(code.to_vec()),
         (true, _, Some((&ANSWER_ERROR, message))) => {
@@ -109,9 +115,7 @@ fn converse(mut child: Child, request: Vec<u8>, wall_timeout: Duration) -> Resul
         (false, None, _) => {
             Err(refused("compile_limit", "took more CPU time or memory than compilation may"))
         }
-        (_, status, _) => {
-            Err(refused("compiler_unavailable", format!("the compiler ended with status {status:?}")))
-        }
+        (_, status, _) => Err(unavailable(format!("the compiler ended with status {status:?}"))),
     }
 }
 

@@ -1,17 +1,15 @@
 //! Tries a module before anything depends on it: it must answer the same when asked twice, and take bad settings
-//! without falling over. A module in, what it did wrong out.
+//! without a fault.
 
-use crate::{
-    fault::{Fault, Rejection},
-    module::Module,
-};
+use crate::{fault::Rejection, module::Module};
+use proviso_decide::policy::{Decided, Failure, Policy};
+use proviso_ledger::model::answers::Manifest;
 
 /// Settings that every policy will meet sooner or later.
 const SETTINGS: [&str; 5] = ["{}", "not json", "", "null", "[[[[[[[[\"\\u0000\"]]]]]]]]"];
 
 pub(crate) fn check(module: &Module) -> Result<(), Rejection> {
-    let (first, second) =
-        (module.describe().map_err(in_call("describe"))?, module.describe().map_err(in_call("describe"))?);
+    let (first, second) = (describe(module)?, describe(module)?);
     if first != second {
         let detail =
             format!("answers differently when asked twice ({} and {} fuel)", first.fuel, second.fuel);
@@ -27,7 +25,11 @@ pub(crate) fn check(module: &Module) -> Result<(), Rejection> {
     Ok(())
 }
 
-fn in_call(place: &str) -> impl Fn(Fault) -> Rejection {
+fn describe(module: &Module) -> Result<Decided<Manifest>, Rejection> {
+    module.describe().map_err(Failure::from).map_err(in_call("describe"))
+}
+
+fn in_call(place: &str) -> impl Fn(Failure) -> Rejection {
     let place = place.to_owned();
-    move |fault| Rejection::one(fault.code(), place.clone(), fault.to_string())
+    move |failure| Rejection::one(failure.code, place.clone(), failure.detail)
 }

@@ -1,7 +1,8 @@
-//! How things fail: a module that is refused, a call that ends badly, a room that cannot work. Only data; what to do
-//! about a fault (`on_fault`) is decided elsewhere.
+//! How things fail: a module that is refused, a call that ends badly, a sandbox that can't be set up. What to do about a
+//! failed call (`on_fault`) is decided elsewhere.
 
-use proviso_ledger::ids::Digest;
+use proviso_decide::policy::Failure;
+use proviso_ledger::model::ids::Digest;
 use std::fmt;
 
 /// Why this crate could not do what was asked.
@@ -21,6 +22,12 @@ pub enum PolicyError {
     /// The module's bytes could not be fetched.
     #[error("the module could not be fetched")]
     Fetch(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The compiler can't be started or does not work on this machine; the module may be fine.
+    #[error("policies can't be compiled here: {0}")]
+    Compiler(String),
+    /// As many modules are being compiled, and wait for it, as may be. Asking again later helps.
+    #[error("too many modules are being compiled")]
+    Busy,
     /// The sandbox could not be set up on this machine.
     #[error("the sandbox could not be set up: {0}")]
     Sandbox(String),
@@ -67,27 +74,32 @@ impl fmt::Display for Finding {
 /// A call that ended without a result that the host accepts.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{cause}")]
-pub struct Fault {
+pub(crate) struct Fault {
     /// Why.
     #[source]
-    pub cause: Cause,
+    pub(crate) cause: Cause,
     /// Fuel burnt until then.
-    pub fuel: u64,
+    pub(crate) fuel: u64,
     /// What the policy logged until then.
-    pub log: Vec<String>,
+    pub(crate) log: Vec<String>,
 }
 
 impl Fault {
     /// A stable name of the cause, such as `out_of_fuel`.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub(crate) const fn code(&self) -> &'static str {
         self.cause.code()
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(Fault { cause, fuel, log }: Fault) -> Self {
+        Self { code: cause.code(), detail: cause.to_string(), fuel, log }
     }
 }
 
 /// Why a call ended badly.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Cause {
+pub(crate) enum Cause {
     /// It burnt all its fuel.
     #[error("out of fuel: more than {limit} units")]
     OutOfFuel {
@@ -142,9 +154,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// A stable name.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
+    const fn code(&self) -> &'static str {
         match self {
             Self::OutOfFuel { .. } => "out_of_fuel",
             Self::Deadline { .. } => "deadline_exceeded",

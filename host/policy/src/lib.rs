@@ -1,12 +1,12 @@
-//! Policies: the only room that knows wasmtime and the interface's types.
+//! Policies in WebAssembly: the only crate that knows wasmtime and the interface's types.
 //!
-//! In come a module's bytes, and for each decision plain data from [`proviso_ledger::decision`]; out come plain data or
-//! a typed fault, with the fuel it took. A module is inspected before anything is compiled, compiled in a process that
-//! may be killed, tried before it is used, and run in a fresh instance for each call. No clock, randomness, network or
-//! file ever reaches a policy, so the same arguments give the same result and burn the same fuel, for ever.
+//! A module is inspected before anything is compiled, compiled in a process that may be killed, tried before it is used, and
+//! run in a fresh instance for each call. [`Module`] is a [`proviso_decide::policy::Policy`]. No clock, randomness, network
+//! or file ever reaches a policy, so the same arguments give the same result and burn the same fuel, for ever.
 
 pub mod build;
 mod cache;
+mod call;
 mod compile;
 mod conformance;
 mod fault;
@@ -16,14 +16,16 @@ mod limits;
 mod module;
 mod runtime;
 mod sandbox;
+mod shape;
 mod trusted;
 mod v1;
 mod world;
 
 pub use cache::CacheDir;
 pub use compile::{Compiler, compile_worker};
-pub use fault::{Cause, Fault, Finding, PolicyError, Rejection};
-pub use inspect::{Shape, inspect};
-pub use limits::Limits;
-pub use module::{Decided, Module};
+pub use fault::{Finding, PolicyError, Rejection};
+pub use inspect::inspect;
+pub use limits::{Budget, Limits};
+pub use module::Module;
 pub use runtime::{Admitted, Runtime};
+pub use shape::Shape;

@@ -1,28 +1,37 @@
-//! What a policy may use, in numbers: in, nothing; out, the bounds that every other file here enforces.
+//! What a policy may use, in numbers.
 //!
 //! Bounds that decide a verdict (fuel, memory, tables, stack, sizes) are deterministic. The deadline is not, so it is
 //! far above what the fuel allows: it is there for what fuel does not see.
 
-use crate::inspect::Shape;
+use crate::shape::Shape;
 use std::time::Duration;
+
+/// What one call may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// About one unit for each instruction, instantiation included.
+    pub fuel: u64,
+    /// Wall time after which the call is stopped whatever fuel it has left; kept to within [`Limits::TICK`].
+    pub deadline: Duration,
+    /// The linear memory of one instance, in bytes.
+    pub memory_bytes: usize,
+    /// What the call may hand to the host (its result, or one log line), in bytes as the host would hold it.
+    pub returned_bytes: usize,
+}
 
 /// The bounds of every policy in one process. [`Limits::default`] is what the server runs with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Fuel for one `rate`, `overage` or `reset`, instantiation included. About one unit for each instruction.
-    pub fuel_per_decision: u64,
-    /// Fuel for `describe` and for `prepare`, which parse settings and run once for each change of terms.
-    pub fuel_for_prepare: u64,
-    /// Wall time after which a call is stopped whatever fuel it has left; kept to within [`Limits::TICK`].
-    pub deadline: Duration,
-    /// The linear memory of one instance, in bytes.
-    pub memory_bytes: usize,
+    /// For `describe` and `prepare`, which parse settings and run once for each change of terms.
+    pub prepare: Budget,
+    /// For `rate` and `overage`.
+    pub decision: Budget,
+    /// For `close` and `open`, which read and name every grant of a customer and run once a period.
+    pub period: Budget,
     /// The elements of one table.
     pub table_elements: usize,
     /// The native stack that a policy's frames may take, in bytes. Threads that decide need this much and 256 KiB more.
     pub stack_bytes: usize,
-    /// What one call may hand to the host (its result, or one log line), in bytes as the host would hold it.
-    pub returned_bytes: usize,
     /// A policy's compact form of its settings, in bytes.
     pub form_bytes: usize,
     /// Log lines kept of one call; the rest is dropped.
@@ -44,23 +53,34 @@ impl Limits {
     /// How often the deadline is looked at.
     pub const TICK: Duration = Duration::from_millis(5);
 
+    /// The most memory that any call may have, in bytes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.prepare.memory_bytes.max(self.decision.memory_bytes).max(self.period.memory_bytes)
+    }
+}
+
+impl Budget {
     /// The deadline in ticks, rounded up, and one more since the first may come at once.
     pub(crate) fn deadline_ticks(&self) -> u64 {
-        let ticks = self.deadline.as_micros().div_ceil(Self::TICK.as_micros());
+        let ticks = self.deadline.as_micros().div_ceil(Limits::TICK.as_micros());
         u64::try_from(ticks).unwrap_or(u64::MAX).saturating_add(1)
     }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            fuel_per_decision: 10_000_000,
-            fuel_for_prepare: 100_000_000,
+        let decision = Budget {
+            fuel: 10_000_000,
             deadline: Duration::from_secs(1),
             memory_bytes: 4 << 20,
+            returned_bytes: 1 << 20,
+        };
+        Self {
+            prepare: Budget { fuel: 100_000_000, ..decision },
+            decision,
+            period: Budget { fuel: 100_000_000, memory_bytes: 32 << 20, returned_bytes: 8 << 20, ..decision },
             table_elements: 10_000,
             stack_bytes: 256 << 10,
-            returned_bytes: 128 << 10,
             form_bytes: 64 << 10,
             log_lines: 32,
             log_bytes: 8 << 10,

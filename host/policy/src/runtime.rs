@@ -1,19 +1,20 @@
-//! The room's door: modules come in as bytes and go out as [`Module`]s that decide. Keeps a bounded number of them
-//! loaded, and their compiled code on disk.
+//! Takes modules as bytes and gives [`Module`]s that decide. Keeps a bounded number of them loaded, and their compiled code
+//! on disk.
 
 use crate::{
     cache::{Cache, CacheDir},
     compile::Compiler,
     conformance,
     fault::{PolicyError, Rejection},
-    inspect::{Shape, inspect},
+    inspect::inspect,
     limits::Limits,
     module::Module,
     sandbox::Sandbox,
+    shape::Shape,
     trusted::Artifact,
 };
 use lru::LruCache;
-use proviso_ledger::ids::Digest;
+use proviso_ledger::model::ids::Digest;
 use std::{
     num::NonZeroUsize,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
@@ -45,7 +46,7 @@ impl Runtime {
     /// Sets up the sandbox, its deadline thread and the cache.
     ///
     /// # Errors
-    /// [`PolicyError::Sandbox`] when this machine has no room for it.
+    /// [`PolicyError::Sandbox`] when this machine lacks the address space or the threads for it.
     pub fn new(limits: Limits, cache: Option<CacheDir>, compiler: Compiler) -> Result<Self, PolicyError> {
         let modules = NonZeroUsize::new(limits.loaded_modules).unwrap_or(NonZeroUsize::MIN);
         let sandbox = Arc::new(Sandbox::new(limits)?);
@@ -65,8 +66,9 @@ impl Runtime {
     /// compilation takes, usually 20 to 100 ms.
     ///
     /// # Errors
-    /// What is wrong with the module, and where.
-    pub fn admit(&self, bytes: &[u8]) -> Result<Admitted, Rejection> {
+    /// [`PolicyError::Rejected`] says what is wrong with the module, and where; [`PolicyError::Busy`] and
+    /// [`PolicyError::Compiler`] that it could not be judged.
+    pub fn admit(&self, bytes: &[u8]) -> Result<Admitted, PolicyError> {
         let shape = inspect(bytes, &self.sandbox.limits)?;
         let code = self.compiler.compile(&self.sandbox.engine, bytes)?;
         let (digest, code_bytes) = (Digest::of(bytes), code.len());

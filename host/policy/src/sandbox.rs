@@ -1,10 +1,10 @@
-//! Where policies run: the engine's settings, the one import, and a fresh store for each call. In come limits, out
-//! comes a store that enforces them. Nothing survives a call, and no clock, file or randomness is within reach.
+//! Where policies run: the engine's settings, the one import, and for each call a fresh store that enforces the limits.
+//! Nothing survives a call, and no clock, file or randomness is within reach.
 
 use crate::{
     fault::{Cause, PolicyError},
     heartbeat::Heartbeat,
-    limits::Limits,
+    limits::{Budget, Limits},
 };
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, OperatorCost, PoolingAllocationConfig,
@@ -58,7 +58,7 @@ fn pooled_config(limits: &Limits) -> Config {
         .max_tables_per_component(tables)
         .max_tables_per_module(tables)
         .table_elements(limits.table_elements)
-        .max_memory_size(limits.memory_bytes)
+        .max_memory_size(limits.memory_bytes())
         // As few slots as there are calls at once, so that the memory they lie in stays in the processor's cache.
         .max_unused_warm_slots(0)
         // Zeroing what a small instance touched is far cheaper than giving it back and faulting it in again.
@@ -76,7 +76,6 @@ pub(crate) struct Sandbox {
     pub(crate) engine: Engine,
     pub(crate) linker: Linker<Guest>,
     pub(crate) limits: Limits,
-    deadline_ticks: u64,
     _heartbeat: Heartbeat,
 }
 
@@ -88,13 +87,13 @@ impl Sandbox {
         linker.root().func_wrap("log", log).map_err(broken)?;
         let heartbeat =
             Heartbeat::start(engine.weak()).map_err(|error| PolicyError::Sandbox(error.to_string()))?;
-        Ok(Self { engine, linker, deadline_ticks: limits.deadline_ticks(), limits, _heartbeat: heartbeat })
+        Ok(Self { engine, linker, limits, _heartbeat: heartbeat })
     }
 
-    /// A store for one call with `fuel`.
-    pub(crate) fn store(&self, fuel: u64) -> wasmtime::Result<Store<Guest>> {
+    /// A store for one call.
+    pub(crate) fn store(&self, budget: &Budget) -> wasmtime::Result<Store<Guest>> {
         let guest = Guest {
-            memory_bytes: self.limits.memory_bytes,
+            memory_bytes: budget.memory_bytes,
             table_elements: self.limits.table_elements,
             log_lines_left: self.limits.log_lines,
             log_bytes_left: self.limits.log_bytes,
@@ -102,9 +101,9 @@ impl Sandbox {
         };
         let mut store = Store::new(&self.engine, guest);
         store.limiter(|guest| guest);
-        store.set_fuel(fuel)?;
-        store.set_epoch_deadline(self.deadline_ticks);
-        store.set_hostcall_fuel(self.limits.returned_bytes);
+        store.set_fuel(budget.fuel)?;
+        store.set_epoch_deadline(budget.deadline_ticks());
+        store.set_hostcall_fuel(budget.returned_bytes);
         Ok(store)
     }
 }
@@ -118,7 +117,7 @@ pub(crate) struct Guest {
     pub(crate) log: Vec<String>,
 }
 
-/// Keeps a line of log while there is room. The price is the same whether it is kept or dropped.
+/// Keeps a line of log as long as lines and bytes are left. The price is the same whether it is kept or dropped.
 fn log(mut store: StoreContextMut<'_, Guest>, (message,): (WasmStr,)) -> wasmtime::Result<()> {
     let fuel = store.get_fuel()?;
     store.set_fuel(fuel.saturating_sub(LOG_FUEL))?;

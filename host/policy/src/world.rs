@@ -1,7 +1,10 @@
-//! Holds a component's imports and exports against `wit/v1`: its types in, what differs out. Types are compared by
-//! structure, field by field, so that the answer can say where they part.
+//! Compares a component's imports and exports with the interface. Types are compared by structure, field by field, so that
+//! the answer can say where they differ.
 
-use crate::fault::{Finding, Rejection};
+use crate::{
+    fault::{Finding, Rejection},
+    v1::{TYPES, WIT, WORLD},
+};
 use std::sync::LazyLock;
 use wasmparser::{
     Validator, WasmFeatures,
@@ -12,11 +15,6 @@ use wasmparser::{
     names::KebabString,
     types::Types,
 };
-
-/// The interface's own text: the one source that guests and host are held to.
-const WIT: &str = include_str!("../../../wit/v1/policy.wit");
-const TYPES_INSTANCE: &str = "proviso:policy/types@1.0.0";
-const WORLD: &str = "proviso:policy/policy@1.0.0";
 
 /// The world as the validator sees it. An error here is a broken build, which any test of this crate shows.
 static REFERENCE: LazyLock<Result<Types, String>> = LazyLock::new(|| {
@@ -52,7 +50,7 @@ pub(crate) fn check(types: &Types, imports: &[String], exports: &[String]) -> Re
                     find("wrong_type", place, difference);
                 }
             }
-            (Some(Entity::Instance(id)), _) if name == TYPES_INSTANCE => {
+            (Some(Entity::Instance(id)), _) if name == TYPES => {
                 let only_types =
                     types[*id].exports.values().all(|item| matches!(item.ty, Entity::Type { .. }));
                 if !only_types {

@@ -53,7 +53,7 @@ async fn repeats_are_answered_with_the_same_bytes() {
         ("e", "/v1/customers/acme/grants", json!({"amount": "7", "category": "prepaid"}), 201),
         ("f", &void, json!({}), 200),
         ("g", "/v1/customers/acme/adjustments", json!({"amount": "-0.5", "reason": "a mistake"}), 201),
-        ("h", "/v1/customers/acme/reset", json!({}), 200),
+        ("h", "/v1/customers/acme/resets", json!({}), 200),
         ("i", "/v1/customers/acme/terms", terms.clone(), 201),
         ("j", "/v1/plans/pro/terms", terms.clone(), 201),
     ] {
@@ -169,7 +169,7 @@ async fn a_reservation_has_one_outcome() {
         server.post(&path(&first, verb), body).await.refuses(409, "reservation_closed");
     }
     let second = reserve("two", 900).await.expect(201);
-    let released = server.ask("POST", &path(&second, "release")).send().await.expect(200);
+    let released = server.ask("POST", &path(&second, "release")).key("release").send().await.expect(200);
     assert_eq!((&released["returned"], &released["balance"]["available"]), (&json!("100"), &json!("960")));
 
     let third = reserve("three", 60).await.expect(201);

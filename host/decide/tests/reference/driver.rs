@@ -13,6 +13,7 @@ use proviso_decide::{
     catalog::{Plan, Plans},
     command::{self, ActualUsage, CustomerChange, Reply, Request, Ttl, UsageRequest},
     policy::Lookup,
+    precondition::Expected,
 };
 use proviso_ledger::{
     journal::{Entry, Event},
@@ -20,7 +21,7 @@ use proviso_ledger::{
         amounts::Quantity,
         answers::{Allowance, Needs},
         counter,
-        ids::{Digest, GrantId, Key, ReservationId, TermsId},
+        ids::{Digest, GrantId, Key, Name, ReservationId, TermsId},
         json::JsonText,
         period::{Interval, IntervalUnit},
         terms::{Mode as TermsMode, OnFault, Owner, PolicyRef, Terms, TermsDraft, TermsKey},
@@ -37,16 +38,16 @@ use std::{
 
 #[derive(Default)]
 struct Catalog {
-    plans: BTreeMap<Key, Plan>,
-    terms: BTreeMap<Key, Vec<Arc<Terms>>>,
+    plans: BTreeMap<Name, Plan>,
+    terms: BTreeMap<Name, Vec<Arc<Terms>>>,
 }
 
 impl Plans for Catalog {
-    fn plan(&self, plan: &Key) -> Option<&Plan> {
+    fn plan(&self, plan: &Name) -> Option<&Plan> {
         self.plans.get(plan)
     }
 
-    fn terms_of(&self, plan: &Key) -> &[Arc<Terms>] {
+    fn terms_of(&self, plan: &Name) -> &[Arc<Terms>] {
         self.terms.get(plan).map_or(&[], Vec::as_slice)
     }
 }
@@ -63,6 +64,10 @@ fn key(text: &str) -> Key {
     text.parse().unwrap()
 }
 
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
 fn digest() -> Digest {
     Digest([7; 32])
 }
@@ -70,7 +75,7 @@ fn digest() -> Digest {
 impl DecideHost {
     fn draft(&self, settings: &Settings, starts: Option<i64>, ends: Option<i64>) -> TermsDraft {
         TermsDraft {
-            policy: PolicyRef { name: key("reference"), version: 1, digest: digest() },
+            policy: PolicyRef { name: name("reference"), version: 1, digest: digest() },
             settings: JsonText::from(&serde_json::json!({})),
             prepared: TablePolicy::add(&self.table, settings),
             needs: Needs {
@@ -97,9 +102,9 @@ impl DecideHost {
         ends: Option<i64>,
     ) -> Answer {
         let draft = self.draft(settings, starts, ends);
-        let list = self.catalog.terms.entry(key(plan)).or_default();
+        let list = self.catalog.terms.entry(name(plan)).or_default();
         let id = TermsId { entry: list.len() as u64 + 1, index: 0 };
-        let terms_key = TermsKey { owner: Owner::Plan(key(plan)), id };
+        let terms_key = TermsKey { owner: Owner::Plan(name(plan)), id };
         match draft.bind(terms_key, instant(self.now), list) {
             Ok(terms) => {
                 list.push(Arc::new(terms));
@@ -118,7 +123,7 @@ impl DecideHost {
             Command::Pass(_) | Command::Read | Command::BindToPlan { .. } => command::Command::Sweep,
             Command::Configure { plan, zone, anchor, allowance } => {
                 command::Command::Configure(Box::new(CustomerChange {
-                    plan: change(plan, |plan| key(plan)),
+                    plan: change(plan, |plan| name(plan)),
                     time_zone: change(zone, |zone| zone.parse().unwrap()),
                     anchor: change(anchor, |delta| after(*delta)),
                     allowance: match allowance {
@@ -134,9 +139,11 @@ impl DecideHost {
                 let ends = lasts.map(|lasts| starts.unwrap_or(order.now).max(order.now) + lasts);
                 command::Command::BindTerms(Box::new(self.draft(settings, starts, ends)))
             }
-            Command::EndTerms { ends_in, .. } => {
-                command::Command::EndTerms(TermsId { entry: target.0, index: 0 }, ends_in.map(after))
-            }
+            Command::EndTerms { ends_in, .. } => command::Command::EndTerms {
+                id: TermsId { entry: target.0, index: 0 },
+                ends_at: ends_in.map(after),
+                expected: Expected::Anything,
+            },
             Command::Grant(spec) => command::Command::Grant(Box::new(grant_request(spec, order.now))),
             Command::Void { .. } => command::Command::Void(grant),
             Command::Adjust { credit, amount } => command::Command::Adjust {
@@ -145,7 +152,7 @@ impl DecideHost {
                 reason: "a correction".to_owned(),
             },
             Command::Reset { anchor_now } => command::Command::Reset { anchor_now: *anchor_now },
-            Command::Close => command::Command::Close,
+            Command::Close => command::Command::Close(Expected::Anything),
             Command::Charge(spec) => command::Command::Charge(Box::new(usage_request(spec, order.now))),
             Command::Check(spec) => command::Command::Check(Box::new(usage_request(spec, order.now))),
             Command::Reserve(spec, ttl) => {
@@ -227,7 +234,7 @@ impl Host for DecideHost {
                 Interval::new(unit, u16::try_from(count).unwrap()).unwrap()
             });
             let plan = Plan {
-                plan: key(spec.key),
+                plan: name(spec.key),
                 name: spec.key.to_owned(),
                 interval,
                 entitlements: BTreeMap::new(),
@@ -334,7 +341,7 @@ impl Host for DecideHost {
         Snapshot {
             entries: state.seq,
             closed: state.closed,
-            plan: state.plan().map(Key::to_string),
+            plan: state.plan().map(Name::to_string),
             period: state
                 .period
                 .as_ref()

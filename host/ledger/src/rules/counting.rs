@@ -27,7 +27,7 @@ impl CustomerState {
         }
         let at = self.time_of(usage);
         let period = self.period_at(at).map_or(self.periods, |found| found.period.number);
-        let local = zone.cloned().unwrap_or_else(|| self.zone());
+        let local = zone.cloned().unwrap_or_else(|| self.zone_at(at));
         let value = |counter: &Counter| {
             let subject = counter.subject(usage)?;
             let key = counter.key(zone);
@@ -67,7 +67,7 @@ impl CustomerState {
         period: u32,
         at: Timestamp,
     ) -> Vec<Counted> {
-        let local = zone.cloned().unwrap_or_else(|| self.zone());
+        let local = zone.cloned().unwrap_or_else(|| self.zone_at(at));
         let value = |counter: &Counter| match counter.scope {
             Scope::Customer => {
                 self.counters.value(&counter.key(zone), counter.window.id(at, period, &local), "")
@@ -103,7 +103,7 @@ impl CustomerState {
             if counts.iter().any(|count| count.counter == key) {
                 continue;
             }
-            let local = zone.clone().unwrap_or_else(|| self.zone());
+            let local = zone.clone().unwrap_or_else(|| self.zone_at(at));
             let held = self.held_window(commits, &key, subject);
             let window_id = held.unwrap_or_else(|| counter.window.id(at, period, &local));
             counts.push(Count { counter: key, subject: subject.to_owned(), window_id, add });

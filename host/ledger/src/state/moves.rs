@@ -1,49 +1,71 @@
 //! Movements of credits between books, and what follows from them for grants, reservations and periods.
 
-use super::{Account, CustomerState, GrantState, GrantStatus, ReservationState};
+use super::{Account, CustomerState, EndsWith, GrantState, GrantStatus, Onward, ReservationState};
 use crate::model::{
-    amounts::Credits,
-    grant::Grant,
+    amounts::{Credits, Rounding},
+    grant::{Category, Grant},
     ids::{GrantId, ReservationId},
     time::Timestamp,
     transfer::{Book, Transfer},
 };
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-/// What of an amount that comes back to a grant that has ended goes on.
+/// Where an amount goes that comes back to a grant that has ended; the rest ends there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Flows {
+pub(crate) struct Flow {
     /// To what was carried over of the grant.
     pub rolled: Option<(GrantId, Credits)>,
-    /// To the next allowance of its cycle.
-    pub next: Option<(GrantId, Credits)>,
-    /// What the next allowance lets expire first.
-    skipped: Credits,
+    /// To the allowance after it in the cycle.
+    pub carried: Option<(GrantId, Credits)>,
+    /// So much is skipped before that.
+    pub skipped: Credits,
+}
+
+impl Flow {
+    /// The parts that go on, and where to.
+    pub fn parts(&self) -> impl Iterator<Item = (GrantId, Credits)> {
+        [self.rolled, self.carried].into_iter().flatten().filter(|(_, amount)| amount.is_positive())
+    }
+}
+
+impl GrantState {
+    /// The part of `amount` that goes into what was carried over of it, once reservations give it back.
+    pub(crate) fn rolls_on(&self, amount: Credits) -> Credits {
+        let Some(Onward { share, limit, .. }) = self.onward else { return Credits::ZERO };
+        let part = amount.decimal().mul(share, Rounding::Down).map_or(amount, Credits::new);
+        part.min(amount).min(limit)
+    }
 }
 
 impl CustomerState {
-    /// What of an `amount` that comes back to `grant` goes on: nothing, unless it has expired.
-    pub(crate) fn flows(&self, grant: &GrantState, amount: Credits) -> Flows {
-        let mut flows = Flows::default();
+    /// Where `amount` goes that comes back to `grant`.
+    pub(crate) fn flow(&self, grant: &GrantState, amount: Credits) -> Flow {
+        let mut flow = Flow::default();
         if grant.status != GrantStatus::Expired {
-            return flows;
+            return flow;
         }
         let mut rest = amount;
-        if let Some(onward) = grant.onward {
-            let follows = onward.follows(amount);
-            rest = rest.saturating_sub(follows);
-            flows.rolled = Some((onward.to, follows));
+        if let Some(target) = grant.onward.and_then(|onward| self.grant(onward.to)) {
+            let part = grant.rolls_on(amount);
+            rest = rest.saturating_sub(part);
+            flow.rolled = Some((target.grant.id, part));
         }
-        let next = grant.next.and_then(|next| self.grant(next));
-        if let Some((next, incoming)) = next.and_then(|next| Some((next.grant.id, next.incoming?))) {
-            flows.skipped = rest.min(incoming.skip);
-            flows.next = Some((next, rest.saturating_sub(flows.skipped).min(incoming.limit)));
+        let carried = grant.carried_to.and_then(|to| self.grant(to));
+        if let Some((target, incoming)) = carried.and_then(|target| Some((target, target.incoming?))) {
+            flow.skipped = rest.min(incoming.skip);
+            let part = rest.saturating_sub(flow.skipped).min(incoming.limit);
+            flow.carried = Some((target.grant.id, part));
         }
-        flows
+        flow
     }
 
     pub(crate) fn add_grant(&mut self, grant: &Grant) {
-        let ends_at = self.grant_end(grant);
+        let ends_with = grant.expires_with_period.map(|number| {
+            let after = number.saturating_sub(self.period_number_at(grant.effective_at));
+            EndsWith { number, after }
+        });
+        let with_period = ends_with.and_then(|with| self.period_end(with.number));
+        let ends_at = [grant.expires_at, with_period].into_iter().flatten().min();
         let place = self
             .grants
             .partition_point(|other| other.grant.burn_down_order(other.ends_at, grant, ends_at).is_lt());
@@ -56,25 +78,44 @@ impl CustomerState {
             voided: Credits::ZERO,
             status: GrantStatus::Live,
             usable_since: grant.effective_at,
+            ends_with,
             ends_at,
             ended_at: None,
             allowance_of: None,
             onward: None,
-            next: None,
+            carried_to: None,
             incoming: None,
         };
         self.grants.insert(place, state);
     }
 
-    /// Puts the ends of grants right that follow a period, after anchor, zone, interval or period changed.
-    pub(crate) fn refresh_ends(&mut self) {
-        let ends: Vec<Option<Timestamp>> =
-            self.grants.iter().map(|state| self.grant_end(&state.grant)).collect();
+    /// Puts the ends of grants right that follow a period, after anchor, zone, interval or period changed at `at`. For one that
+    /// only becomes usable later, the period in which it does has another number then.
+    pub(crate) fn refresh_ends(&mut self, at: Timestamp) {
+        // Many grants end with the same few periods.
+        let mut of_period: BTreeMap<u32, Option<Timestamp>> = BTreeMap::new();
+        let mut ends = Vec::new();
+        // What has ended stays ended.
+        for state in self.grants.iter().filter(|state| state.status == GrantStatus::Live) {
+            let Grant { effective_at, expires_at, .. } = *state.grant;
+            let ends_with = state.ends_with.map(|with| match &self.period {
+                Some(_) if effective_at > at => {
+                    let number = self.period_number_at(effective_at).saturating_add(with.after);
+                    EndsWith { number, ..with }
+                }
+                _ => with,
+            });
+            let with_period = ends_with.and_then(|with| {
+                *of_period.entry(with.number).or_insert_with(|| self.period_end(with.number))
+            });
+            ends.push((ends_with, [expires_at, with_period].into_iter().flatten().min()));
+        }
         let mut moved = false;
-        for (state, end) in self.grants.iter_mut().zip(ends) {
-            // What has ended stays ended.
-            if state.status == GrantStatus::Live && state.ends_at != end {
-                state.ends_at = end;
+        let live = self.grants.iter_mut().filter(|state| state.status == GrantStatus::Live);
+        for (state, (ends_with, ends_at)) in live.zip(ends) {
+            state.ends_with = ends_with;
+            if state.ends_at != ends_at {
+                state.ends_at = ends_at;
                 moved = true;
             }
         }
@@ -174,18 +215,20 @@ impl CustomerState {
             Book::Spent | Book::Overage => grant.spent = more(grant.spent, amount)?,
             Book::Reserved(_) => grant.held = more(grant.held, amount)?,
             Book::Grant(newer) => {
+                let allowance_of = grant.allowance_of;
                 let target = self.grant_mut(newer)?;
                 target.remaining = more(target.remaining, amount)?;
+                // What rolls over stays given; what the next allowance takes counts there.
+                if target.grant.category != Category::Rollover {
+                    self.add_given(allowance_of, transfer, Credits::ZERO.saturating_sub(amount))?;
+                }
                 // A younger grant that has ended, too, hands it on.
-                return self.note_return(newer, transfer, true);
+                return self.note_return(newer, transfer);
             }
             Book::Expired => {
                 grant.expired = more(grant.expired, amount)?;
-                // What comes back to a grant that has ended was taken off where it came back.
-                if grant.status == GrantStatus::Live {
-                    let allowance_of = grant.allowance_of;
-                    self.add_given(allowance_of, transfer, Credits::ZERO.saturating_sub(amount))?;
-                }
+                let allowance_of = grant.allowance_of;
+                self.add_given(allowance_of, transfer, Credits::ZERO.saturating_sub(amount))?;
             }
             Book::Voided => grant.voided = more(grant.voided, amount)?,
             Book::Issued => return Err("credits can't be un-issued".to_owned()),
@@ -233,40 +276,30 @@ impl CustomerState {
                 let state = self.grant_mut(grant)?;
                 state.held = less(state.held, amount)?;
                 state.remaining = more(state.remaining, amount)?;
-                self.note_return(grant, transfer, false)?;
+                self.note_return(grant, transfer)?;
             }
             _ => return Err(format!("no movement goes from a reservation to {to}")),
         }
         Ok(())
     }
 
-    /// Counts what came back to an ended grant against the limits of where it goes on to, and against what its period gave,
-    /// unless an older grant gave it.
-    fn note_return(&mut self, id: GrantId, transfer: &Transfer, handed_on: bool) -> Result<(), String> {
-        let Some(grant) = self.grant(id).filter(|grant| grant.status == GrantStatus::Expired) else {
-            return Ok(());
-        };
-        let (allowance_of, flows) = (grant.allowance_of, self.flows(grant, transfer.amount));
-        // What rolls over stays with the customer.
-        let mut change = Credits::ZERO;
-        if let Some((_, amount)) = flows.rolled {
-            if let Some(onward) = &mut self.grant_mut(id)?.onward {
-                onward.limit = less(onward.limit, amount)?;
-            }
-            change = amount;
+    /// Counts what came back to an ended grant against the limits of where it goes on to.
+    fn note_return(&mut self, id: GrantId, transfer: &Transfer) -> Result<(), String> {
+        let Some(grant) = self.grant(id) else { return Ok(()) };
+        let Flow { rolled, carried, skipped } = self.flow(grant, transfer.amount);
+        if let (Some((_, part)), Some(onward)) = (rolled, self.grant_mut(id)?.onward.as_mut()) {
+            onward.limit = less(onward.limit, part)?;
         }
-        if let Some((next, amount)) = flows.next
-            && let Some(incoming) = &mut self.grant_mut(next)?.incoming
+        if let Some((to, part)) = carried
+            && let Some(incoming) = self.grant_mut(to)?.incoming.as_mut()
         {
-            incoming.skip = less(incoming.skip, flows.skipped)?;
-            incoming.limit = less(incoming.limit, amount)?;
+            incoming.skip = less(incoming.skip, skipped)?;
+            incoming.limit = less(incoming.limit, part)?;
         }
-        if !handed_on {
-            change = change.saturating_sub(transfer.amount);
-        }
-        self.add_given(allowance_of, transfer, change)
+        Ok(())
     }
 
+    /// Counts what an allowance of a past period gave more or less than was known when that ended.
     fn add_given(&mut self, period: Option<u32>, transfer: &Transfer, amount: Credits) -> Result<(), String> {
         let past = period.and_then(|number| self.past.iter_mut().find(|past| past.period.number == number));
         let given = past.and_then(|past| past.given.iter_mut().find(|given| given.credit == transfer.credit));

@@ -1,8 +1,7 @@
-//! Small checks of what a policy returned: a raw value in, the ledger's type out, or what is wrong and where.
+//! Checks of single values that a policy returned. Each gives the ledger's type, or says what is wrong and where.
 
-use proviso_ledger::{
-    credits::{Credits, Quantity},
-    grant::CostBasis,
+use proviso_ledger::model::{
+    amounts::{Credits, Currency, Decimal, Money, Price, Quantity},
     ids::Key,
     time::Timestamp,
 };
@@ -14,7 +13,7 @@ pub(super) const NAME_BYTES: usize = 128;
 pub(super) const TEXT_BYTES: usize = 1024;
 
 /// What is wrong with a result, with the path to it.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Invalid {
     path: String,
     detail: String,
@@ -26,14 +25,12 @@ impl Invalid {
     }
 
     pub(super) fn under(mut self, parent: &str) -> Self {
-        self.path = format!("{parent}.{}", self.path);
+        self.path = if self.path.is_empty() { parent.to_owned() } else { format!("{parent}.{}", self.path) };
         self
     }
 
-    fn item(mut self, list: &str, index: usize) -> Self {
-        let dot = if self.path.is_empty() { "" } else { "." };
-        self.path = format!("{list}[{index}]{dot}{}", self.path);
-        self
+    fn item(self, list: &str, index: usize) -> Self {
+        self.under(&format!("{list}[{index}]"))
     }
 }
 
@@ -56,7 +53,7 @@ pub(super) fn text(field: &str, text: String, most: usize) -> Checked<String> {
     Ok(text)
 }
 
-/// A text that must say something.
+/// A text that must not be empty.
 pub(super) fn name(field: &str, value: String) -> Checked<String> {
     if value.is_empty() { Err(Invalid::new(field, "is empty")) } else { text(field, value, NAME_BYTES) }
 }
@@ -66,7 +63,7 @@ pub(super) fn parsed<T: FromStr<Err: std::fmt::Display>>(field: &str, text: &str
     text.parse().map_err(|error| Invalid::new(field, format!("{}: {error}", quoted(text))))
 }
 
-/// A refusal's code: `[a-z][a-z0-9_]{0,63}`.
+/// A code for machines: `[a-z][a-z0-9_]{0,63}`.
 pub(super) fn code(field: &str, code: String) -> Checked<String> {
     let starts_well = code.as_bytes().first().is_some_and(u8::is_ascii_lowercase);
     let fine = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
@@ -77,12 +74,62 @@ pub(super) fn code(field: &str, code: String) -> Checked<String> {
     }
 }
 
-pub(super) fn credits(field: &str, micros: i64) -> Checked<Credits> {
-    if micros < 0 { Err(Invalid::new(field, "is negative")) } else { Ok(Credits(micros)) }
+/// One of the words that the interface lists for a string that may grow.
+pub(super) fn word<T>(field: &str, word: &str, meaning: impl FnOnce(&str) -> Option<T>) -> Checked<T> {
+    meaning(word)
+        .ok_or_else(|| Invalid::new(field, format!("{} is not a word of this version", quoted(word))))
 }
 
-pub(super) fn quantity(field: &str, millionths: i64) -> Checked<Quantity> {
-    if millionths < 0 { Err(Invalid::new(field, "is negative")) } else { Ok(Quantity(millionths)) }
+/// A number that is not negative: a limit or a total, which may exceed what a single amount may be.
+pub(super) fn total(field: &str, whole: i64, part: i64) -> Checked<Decimal> {
+    let decimal = Decimal::from_parts(whole, part).map_err(|_| {
+        let detail = "`whole` and `part` must have the same sign, and `part` fewer than 13 digits";
+        Invalid::new(field, format!("{whole} and {part}: {detail}"))
+    })?;
+    if decimal.is_negative() {
+        Err(Invalid::new(field, format!("{decimal} is negative")))
+    } else {
+        Ok(decimal)
+    }
+}
+
+/// A single amount that is not negative.
+fn amount(field: &str, whole: i64, part: i64) -> Checked<Decimal> {
+    let decimal = total(field, whole, part)?;
+    if decimal.is_acceptable() {
+        Ok(decimal)
+    } else {
+        Err(Invalid::new(field, format!("{decimal} is not below 1000000000000000")))
+    }
+}
+
+pub(super) fn credits(field: &str, (whole, part): (i64, i64)) -> Checked<Credits> {
+    amount(field, whole, part).map(Credits::new)
+}
+
+pub(super) fn positive(field: &str, parts: (i64, i64)) -> Checked<Credits> {
+    let amount = credits(field, parts)?;
+    if amount.is_zero() { Err(Invalid::new(field, "must be above zero")) } else { Ok(amount) }
+}
+
+pub(super) fn quantity(field: &str, (whole, part): (i64, i64)) -> Checked<Quantity> {
+    amount(field, whole, part).map(Quantity::new)
+}
+
+pub(super) fn price(field: &str, (whole, part): (i64, i64)) -> Checked<Price> {
+    amount(field, whole, part).map(Price::new)
+}
+
+/// A part of a whole: 0 to 1.
+pub(super) fn share(field: &str, (whole, part): (i64, i64)) -> Checked<Decimal> {
+    let share = total(field, whole, part)?;
+    if share > Decimal::ONE { Err(Invalid::new(field, format!("{share} is above 1"))) } else { Ok(share) }
+}
+
+pub(super) fn money(field: &str, (whole, part): (i64, i64), currency: &str) -> Checked<Money> {
+    let amount = amount("amount", whole, part).map_err(|error| error.under(field))?;
+    let currency: Currency = parsed("currency", currency).map_err(|error| error.under(field))?;
+    Money::new(amount, currency).map_err(|error| Invalid::new(field, error.to_string()))
 }
 
 pub(super) fn instant(field: &str, micros: Option<i64>) -> Checked<Option<Timestamp>> {
@@ -106,24 +153,11 @@ pub(super) fn list<T, U>(
 }
 
 /// Keys that are items of a list.
-pub(super) fn keys(field: &str, items: Vec<String>) -> Checked<Vec<Key>> {
-    list(field, items, 64, |key| parsed("", &key))
-}
-
-/// Real money.
-pub(super) fn money(field: &str, amount: &str, currency: String) -> Checked<CostBasis> {
-    let amount = parsed::<Credits>("amount", amount)
-        .and_then(|amount| credits("amount", amount.0))
-        .map_err(|error| error.under(field))?;
-    if currency.len() == 3 && currency.bytes().all(|b| b.is_ascii_uppercase()) {
-        Ok(CostBasis { amount, currency })
-    } else {
-        let detail = format!("{}: must be an ISO 4217 code such as \"EUR\"", quoted(&currency));
-        Err(Invalid::new("currency", detail).under(field))
-    }
+pub(super) fn keys(field: &str, items: Vec<String>, most: usize) -> Checked<Vec<Key>> {
+    list(field, items, most, |key| parsed("", &key))
 }
 
 /// A policy's text as a part of a message: short, and with nothing that a terminal would act on.
-pub(super) fn quoted(text: &str) -> String {
+fn quoted(text: &str) -> String {
     format!("{text:.80?}")
 }

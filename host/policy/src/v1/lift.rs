@@ -1,23 +1,78 @@
-//! What a policy returned, on its way to the ledger's types: form is checked here (known words, ranges, lengths, sums),
-//! the ledger's invariants are not. wasmtime has bounded the bytes before any of this was allocated.
+//! What a policy returned, turned into the ledger's types. Form is checked here (known words, ranges, lengths, sums), what the
+//! customer's state allows is not. wasmtime has bounded the bytes before any of this was allocated.
+//!
+//! No list is bounded lower than what the ledger or the settings let a policy name.
 
 use super::check::{self, Checked, Invalid, NAME_BYTES, TEXT_BYTES};
 use crate::limits::Limits;
-use proviso_ledger::{
-    credits::{Credits, Price, sum},
-    decision::{self, Measure, Needs, Scope, SettleMethod, Window},
-    grant::{Category, CostBasis},
+use proviso_ledger::model::{
+    amounts::{Credits, Money as LedgerMoney},
+    answers::{self, Allowance, FeeMethod, Needs, RefusalKind, SettleFrom, SettleMethod},
+    counter::{self, Measure, Scope, Window},
+    grant::Category,
+    ids::Key,
     json::JsonText,
+    view,
 };
 use wasmtime::component::{ComponentType, Lift};
 
-const LINES: usize = 64;
-const OFFERS: usize = 32;
+/// Lines of a rating: some quantities, each by tiers.
+const LINES: usize = 256;
+/// The most live grants of a customer, each of which an answer may name. There are no more credit types than grants.
+const GRANTS: usize = 10_000;
+/// Features that settings price, and that one counter counts.
+const FEATURES: usize = 1_000;
+/// Features that one grant is scoped to.
+const GRANT_FEATURES: usize = 64;
 const COUNTERS: usize = 32;
-const PROBLEMS: usize = 64;
+/// As many as there are categories.
+const PERIOD_CATEGORIES: usize = 8;
+const FEES: usize = 256;
 const NOTES: usize = 64;
-/// Items of each list of a reset, and grants in a draw order.
-const ITEMS: usize = 256;
+const OFFERS: usize = 64;
+const SUGGESTIONS: usize = 64;
+/// Attributes or quantities of one suggestion or reduction.
+const CHANGES: usize = 64;
+const PROBLEMS: usize = 64;
+
+#[derive(Clone, Copy, ComponentType, Lift)]
+#[component(record)]
+pub(crate) struct Decimal {
+    whole: i64,
+    part: i64,
+}
+
+impl From<Decimal> for (i64, i64) {
+    fn from(Decimal { whole, part }: Decimal) -> Self {
+        (whole, part)
+    }
+}
+
+#[derive(ComponentType, Lift)]
+#[component(record)]
+pub(crate) struct Money {
+    amount: Decimal,
+    currency: String,
+}
+
+fn money(field: &str, money: Option<Money>) -> Checked<Option<LedgerMoney>> {
+    money.map(|money| check::money(field, money.amount.into(), &money.currency)).transpose()
+}
+
+#[derive(ComponentType, Lift)]
+#[component(record)]
+pub(crate) struct Expiry {
+    at: Option<i64>,
+    #[component(name = "with-period")]
+    with_period: Option<u32>,
+}
+
+impl Expiry {
+    fn check(self, field: &str) -> Checked<view::Expiry> {
+        let at = check::instant("at", self.at).map_err(|error| error.under(field))?;
+        Ok(view::Expiry { at, with_period: self.with_period })
+    }
+}
 
 #[derive(ComponentType, Lift)]
 #[component(record)]
@@ -31,8 +86,8 @@ pub(crate) struct Manifest {
 }
 
 impl Manifest {
-    pub(crate) fn check(self) -> Checked<decision::Manifest> {
-        check::parsed::<proviso_ledger::ids::Key>("name", &self.name)?;
+    pub(crate) fn check(self) -> Checked<answers::Manifest> {
+        check::parsed::<Key>("name", &self.name)?;
         check::parsed::<semver::Version>("version", &self.version)?;
         let schema: serde_json::Value = serde_json::from_str(&self.settings_schema)
             .map_err(|error| Invalid::new("settings-schema", format!("not JSON: {error}")))?;
@@ -41,14 +96,16 @@ impl Manifest {
         }
         let mut needs = Needs::default();
         for need in &self.needs {
-            match need.as_str() {
-                "balances" => needs.balances = true,
-                "grants" => needs.grants = true,
-                "customer-attributes" => needs.customer_attributes = true,
-                other => return Err(unknown("needs", other)),
-            }
+            let flag = check::word("needs", need, |need| match need {
+                "balances" => Some(&mut needs.balances),
+                "grants" => Some(&mut needs.grants),
+                "customer-attributes" => Some(&mut needs.customer_attributes),
+                "entity-attributes" => Some(&mut needs.entity_attributes),
+                _ => None,
+            })?;
+            *flag = true;
         }
-        Ok(decision::Manifest {
+        Ok(answers::Manifest {
             name: self.name,
             version: check::text("version", self.version, NAME_BYTES)?,
             summary: check::text("summary", self.summary, TEXT_BYTES)?,
@@ -69,34 +126,47 @@ pub(crate) struct Counter {
 }
 
 impl Counter {
-    fn check(self) -> Checked<decision::Counter> {
+    fn check(self) -> Checked<counter::Counter> {
         let measure = match self.measure.strip_prefix("quantity:") {
             Some(name) => Measure::Quantity(check::name("measure", name.to_owned())?),
-            None if self.measure == "cost" => Measure::Cost,
-            None => return Err(unknown("measure", &self.measure)),
+            None => check::word("measure", &self.measure, |word| (word == "cost").then_some(Measure::Cost))?,
         };
-        let scope = match (self.scope.strip_prefix("attribute:"), self.scope.as_str()) {
-            (Some(name), _) => Scope::Attribute(check::name("scope", name.to_owned())?),
-            (None, "customer") => Scope::Customer,
-            (None, "entity") => Scope::Entity,
-            (None, other) => return Err(unknown("scope", other)),
+        let scope = match self.scope.strip_prefix("attribute:") {
+            Some(name) => Scope::Attribute(check::name("scope", name.to_owned())?),
+            None => check::word("scope", &self.scope, |word| match word {
+                "customer" => Some(Scope::Customer),
+                "entity" => Some(Scope::Entity),
+                _ => None,
+            })?,
         };
-        let window = match self.window.as_str() {
-            "period" => Window::Period,
-            "day" => Window::Day,
-            "month" => Window::Month,
-            "lifetime" => Window::Lifetime,
-            other => return Err(unknown("window", other)),
-        };
-        let name = check::name("name", self.name)?;
-        Ok(decision::Counter {
-            name,
+        let window = check::word("window", &self.window, |word| match word {
+            "period" => Some(Window::Period),
+            "day" => Some(Window::Day),
+            "month" => Some(Window::Month),
+            "lifetime" => Some(Window::Lifetime),
+            _ => hours(word.strip_prefix("hours:")?).map(Window::Hours),
+        })?;
+        Ok(counter::Counter {
+            name: check::name("name", self.name)?,
             measure,
-            features: check::keys("features", self.features)?,
+            features: check::keys("features", self.features, FEATURES)?,
             scope,
             window,
         })
     }
+}
+
+/// 1 to 744, in its only spelling.
+fn hours(text: &str) -> Option<u16> {
+    let hours: u16 = text.parse().ok()?;
+    ((1..=744).contains(&hours) && hours.to_string() == text).then_some(hours)
+}
+
+#[derive(ComponentType, Lift)]
+#[component(record)]
+pub(crate) struct PricedFeature {
+    feature: Option<String>,
+    credit: String,
 }
 
 #[derive(ComponentType, Lift)]
@@ -104,15 +174,42 @@ impl Counter {
 pub(crate) struct Prepared {
     form: Vec<u8>,
     counters: Vec<Counter>,
+    features: Vec<PricedFeature>,
+    #[component(name = "settle-overage-from")]
+    settle_overage_from: String,
+    #[component(name = "period-categories")]
+    period_categories: Vec<String>,
 }
 
 impl Prepared {
-    pub(crate) fn check(self, limits: &Limits) -> Checked<decision::Prepared> {
+    pub(crate) fn check(self, limits: &Limits) -> Checked<answers::Prepared> {
         if self.form.len() > limits.form_bytes {
             return Err(Invalid::new("form", format!("larger than {} bytes", limits.form_bytes)));
         }
-        let counters = check::list("counters", self.counters, COUNTERS, Counter::check)?;
-        Ok(decision::Prepared { form: self.form, counters })
+        Ok(answers::Prepared {
+            form: self.form,
+            counters: check::list("counters", self.counters, COUNTERS, Counter::check)?,
+            features: check::list("features", self.features, FEATURES, |priced| {
+                Ok(answers::PricedFeature {
+                    feature: priced.feature.map(|key| check::parsed("feature", &key)).transpose()?,
+                    credit: check::parsed("credit", &priced.credit)?,
+                })
+            })?,
+            settle_overage_from: check::word("settle-overage-from", &self.settle_overage_from, |word| {
+                match word {
+                    "purchases" => Some(SettleFrom::Purchases),
+                    "reset" => Some(SettleFrom::Reset),
+                    "never" => Some(SettleFrom::Never),
+                    _ => None,
+                }
+            })?,
+            period_categories: check::list(
+                "period-categories",
+                self.period_categories,
+                PERIOD_CATEGORIES,
+                |name| check::word("", &name, Category::from_name),
+            )?,
+        })
     }
 }
 
@@ -123,8 +220,8 @@ pub(crate) struct Problem {
     detail: String,
 }
 
-/// What is wrong with the settings: at least one problem, or the author of the settings is left in the dark.
-pub(crate) fn problems(problems: Vec<Problem>) -> Checked<Vec<decision::Problem>> {
+/// What is wrong with the settings: at least one problem, so that their author learns what to mend.
+pub(crate) fn problems(problems: Vec<Problem>) -> Checked<Vec<answers::SettingsProblem>> {
     if problems.is_empty() {
         return Err(Invalid::new("problems", "is empty"));
     }
@@ -132,7 +229,7 @@ pub(crate) fn problems(problems: Vec<Problem>) -> Checked<Vec<decision::Problem>
         if !(problem.pointer.is_empty() || problem.pointer.starts_with('/')) {
             return Err(Invalid::new("pointer", "must be a JSON pointer: empty, or starting with a slash"));
         }
-        Ok(decision::Problem {
+        Ok(answers::SettingsProblem {
             pointer: check::text("pointer", problem.pointer, TEXT_BYTES)?,
             detail: check::text("detail", problem.detail, TEXT_BYTES)?,
         })
@@ -143,22 +240,19 @@ pub(crate) fn problems(problems: Vec<Problem>) -> Checked<Vec<decision::Problem>
 #[component(record)]
 pub(crate) struct Line {
     label: String,
-    quantity: i64,
+    quantity: Decimal,
     #[component(name = "unit-cost")]
-    unit_cost: i64,
-    cost: i64,
+    unit_cost: Decimal,
+    cost: Decimal,
 }
 
 impl Line {
-    fn check(self) -> Checked<decision::Line> {
-        if self.unit_cost < 0 {
-            return Err(Invalid::new("unit-cost", "is negative"));
-        }
-        Ok(decision::Line {
+    fn check(self) -> Checked<answers::Line> {
+        Ok(answers::Line {
             label: check::text("label", self.label, TEXT_BYTES)?,
-            quantity: check::quantity("quantity", self.quantity)?,
-            unit_cost: Price(self.unit_cost),
-            cost: check::credits("cost", self.cost)?,
+            quantity: check::quantity("quantity", self.quantity.into())?,
+            unit_cost: check::price("unit-cost", self.unit_cost.into())?,
+            cost: check::credits("cost", self.cost.into())?,
         })
     }
 }
@@ -167,24 +261,80 @@ impl Line {
 #[component(record)]
 pub(crate) struct Rating {
     credit: String,
-    cost: i64,
+    cost: Decimal,
     lines: Vec<Line>,
     #[component(name = "draw-order")]
     draw_order: Vec<String>,
 }
 
 impl Rating {
-    pub(crate) fn check(self) -> Checked<decision::Rating> {
-        let cost = check::credits("cost", self.cost)?;
+    pub(crate) fn check(self) -> Checked<answers::Rating> {
+        let cost = check::credits("cost", self.cost.into())?;
         let lines = check::list("lines", self.lines, LINES, Line::check)?;
-        if sum(lines.iter().map(|line| line.cost)) != Some(cost) {
+        if Credits::checked_sum(lines.iter().map(|line| line.cost)) != Some(cost) {
             return Err(Invalid::new("cost", "is not the sum of the lines"));
         }
-        Ok(decision::Rating {
+        Ok(answers::Rating {
             credit: check::parsed("credit", &self.credit)?,
             cost,
             lines,
-            draw_order: check::list("draw-order", self.draw_order, ITEMS, |id| check::parsed("", &id))?,
+            draw_order: check::list("draw-order", self.draw_order, GRANTS, |id| check::parsed("", &id))?,
+        })
+    }
+}
+
+#[derive(ComponentType, Lift)]
+#[component(record)]
+pub(crate) struct Attribute {
+    name: String,
+    value: String,
+}
+
+#[derive(ComponentType, Lift)]
+#[component(record)]
+pub(crate) struct Quantity {
+    name: String,
+    amount: Decimal,
+}
+
+fn quantities(
+    field: &str,
+    quantities: Vec<Quantity>,
+) -> Checked<Vec<(String, proviso_ledger::model::amounts::Quantity)>> {
+    let mut quantities = check::list(field, quantities, CHANGES, |quantity| {
+        let amount = check::quantity("amount", quantity.amount.into())?;
+        Ok((check::name("name", quantity.name)?, amount))
+    })?;
+    in_order(field, &mut quantities)?;
+    Ok(quantities)
+}
+
+/// Sorts pairs by name, as a usage has them.
+fn in_order<T>(field: &str, pairs: &mut [(String, T)]) -> Checked<()> {
+    pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let twice = pairs.array_windows().find(|[(a, _), (b, _)]| a == b);
+    twice.map_or(Ok(()), |[(name, _), _]| Err(Invalid::new(field, format!("names {name:?} twice"))))
+}
+
+#[derive(ComponentType, Lift)]
+#[component(record)]
+pub(crate) struct Suggestion {
+    detail: String,
+    attributes: Vec<Attribute>,
+    quantities: Vec<Quantity>,
+}
+
+impl Suggestion {
+    fn check(self) -> Checked<answers::Suggestion> {
+        let mut attributes = check::list("attributes", self.attributes, CHANGES, |attribute| {
+            let value = check::text("value", attribute.value, TEXT_BYTES)?;
+            Ok((check::name("name", attribute.name)?, value))
+        })?;
+        in_order("attributes", &mut attributes)?;
+        Ok(answers::Suggestion {
+            detail: check::text("detail", self.detail, TEXT_BYTES)?,
+            attributes,
+            quantities: quantities("quantities", self.quantities)?,
         })
     }
 }
@@ -192,32 +342,27 @@ impl Rating {
 #[derive(ComponentType, Lift)]
 #[component(record)]
 pub(crate) struct Refusal {
+    kind: String,
     code: String,
     detail: String,
     #[component(name = "retry-at")]
     retry_at: Option<i64>,
+    suggestions: Vec<Suggestion>,
 }
 
 impl Refusal {
-    pub(crate) fn check(self) -> Checked<decision::Refusal> {
-        Ok(decision::Refusal {
+    pub(crate) fn check(self) -> Checked<answers::Refusal> {
+        Ok(answers::Refusal {
+            kind: check::word("kind", &self.kind, |word| match word {
+                "denied" => Some(RefusalKind::Denied),
+                "invalid" => Some(RefusalKind::Invalid),
+                _ => None,
+            })?,
             code: check::code("code", self.code)?,
             detail: check::text("detail", self.detail, TEXT_BYTES)?,
             retry_at: check::instant("retry-at", self.retry_at)?,
+            suggestions: check::list("suggestions", self.suggestions, SUGGESTIONS, Suggestion::check)?,
         })
-    }
-}
-
-#[derive(ComponentType, Lift)]
-#[component(record)]
-pub(crate) struct Money {
-    amount: String,
-    currency: String,
-}
-
-impl Money {
-    fn check(self, field: &str) -> Checked<CostBasis> {
-        check::money(field, &self.amount, self.currency)
     }
 }
 
@@ -226,17 +371,17 @@ impl Money {
 pub(crate) struct Offer {
     code: String,
     label: String,
-    credits: i64,
+    credits: Decimal,
     price: Option<Money>,
 }
 
 impl Offer {
-    fn check(self) -> Checked<decision::Offer> {
-        Ok(decision::Offer {
-            code: check::parsed::<proviso_ledger::ids::Key>("code", &self.code).map(|_| self.code)?,
+    fn check(self) -> Checked<answers::Offer> {
+        Ok(answers::Offer {
+            code: check::parsed::<Key>("code", &self.code).map(|_| self.code)?,
             label: check::text("label", self.label, TEXT_BYTES)?,
-            credits: check::credits("credits", self.credits)?,
-            price: self.price.map(|price| price.check("price")).transpose()?,
+            credits: check::credits("credits", self.credits.into())?,
+            price: money("price", self.price)?,
         })
     }
 }
@@ -244,11 +389,22 @@ impl Offer {
 #[derive(ComponentType, Lift)]
 #[component(record)]
 pub(crate) struct TopUp {
-    amount: i64,
-    #[component(name = "expires-at")]
-    expires_at: Option<i64>,
+    amount: Decimal,
+    priority: i32,
+    expires: Expiry,
     #[component(name = "cost-basis")]
     cost_basis: Option<Money>,
+}
+
+impl TopUp {
+    fn check(self) -> Checked<answers::TopUp> {
+        Ok(answers::TopUp {
+            amount: check::positive("amount", self.amount.into())?,
+            priority: self.priority,
+            expires: self.expires.check("expires")?,
+            cost_basis: money("cost-basis", self.cost_basis)?,
+        })
+    }
 }
 
 #[derive(ComponentType, Lift)]
@@ -257,31 +413,34 @@ pub(crate) enum OverageOutcome {
     #[component(name = "deny")]
     Deny(Refusal),
     #[component(name = "allow")]
-    Allow(i64),
+    Allow(Decimal),
     #[component(name = "require-purchase")]
     RequirePurchase(Vec<Offer>),
     #[component(name = "top-up")]
     TopUp(TopUp),
+    #[component(name = "reduce")]
+    Reduce(Vec<Quantity>),
 }
 
 impl OverageOutcome {
-    pub(crate) fn check(self) -> Checked<decision::Overage> {
+    pub(crate) fn check(self) -> Checked<answers::Overage> {
         Ok(match self {
             Self::Deny(refusal) => {
-                decision::Overage::Deny(refusal.check().map_err(|error| error.under("deny"))?)
+                answers::Overage::Deny(refusal.check().map_err(|error| error.under("deny"))?)
             }
-            Self::Allow(limit) => decision::Overage::Allow(check::credits("allow", limit)?),
-            Self::RequirePurchase(offers) => decision::Overage::RequirePurchase(check::list(
+            Self::Allow(limit) => {
+                answers::Overage::Allow(check::total("allow", limit.whole, limit.part).map(Credits::new)?)
+            }
+            Self::RequirePurchase(offers) => answers::Overage::RequirePurchase(check::list(
                 "require-purchase",
                 offers,
                 OFFERS,
                 Offer::check,
             )?),
-            Self::TopUp(top_up) => decision::Overage::TopUp(decision::TopUp {
-                amount: positive("top-up.amount", top_up.amount)?,
-                expires_at: check::instant("top-up.expires-at", top_up.expires_at)?,
-                cost_basis: top_up.cost_basis.map(|basis| basis.check("top-up.cost-basis")).transpose()?,
-            }),
+            Self::TopUp(top_up) => {
+                answers::Overage::TopUp(top_up.check().map_err(|error| error.under("top-up"))?)
+            }
+            Self::Reduce(changes) => answers::Overage::Reduce(quantities("reduce", changes)?),
         })
     }
 }
@@ -290,10 +449,26 @@ impl OverageOutcome {
 #[component(record)]
 pub(crate) struct Rollover {
     grant: String,
-    amount: i64,
+    amount: Decimal,
+    #[component(name = "held-share")]
+    held_share: Decimal,
+    #[component(name = "held-limit")]
+    held_limit: Decimal,
     priority: i32,
-    #[component(name = "expires-at")]
-    expires_at: Option<i64>,
+    expires: Expiry,
+}
+
+impl Rollover {
+    fn check(self) -> Checked<answers::Rollover> {
+        Ok(answers::Rollover {
+            grant: check::parsed("grant", &self.grant)?,
+            amount: check::credits("amount", self.amount.into())?,
+            held_share: check::share("held-share", self.held_share.into())?,
+            held_limit: check::credits("held-limit", self.held_limit.into())?,
+            priority: self.priority,
+            expires: self.expires.check("expires")?,
+        })
+    }
 }
 
 #[derive(ComponentType, Lift)]
@@ -301,37 +476,21 @@ pub(crate) struct Rollover {
 pub(crate) struct Fee {
     credit: String,
     label: String,
-    amount: i64,
+    amount: Decimal,
+    method: String,
 }
 
-#[derive(ComponentType, Lift)]
-#[component(record)]
-pub(crate) struct NewGrant {
-    credit: String,
-    amount: i64,
-    category: String,
-    priority: i32,
-    #[component(name = "effective-at")]
-    effective_at: Option<i64>,
-    #[component(name = "expires-at")]
-    expires_at: Option<i64>,
-    features: Vec<String>,
-    #[component(name = "cost-basis")]
-    cost_basis: Option<Money>,
-}
-
-impl NewGrant {
-    fn check(self) -> Checked<decision::NewGrant> {
-        Ok(decision::NewGrant {
+impl Fee {
+    fn check(self) -> Checked<answers::Fee> {
+        Ok(answers::Fee {
             credit: check::parsed("credit", &self.credit)?,
-            amount: check::credits("amount", self.amount)?,
-            category: Category::from_name(&self.category)
-                .ok_or_else(|| unknown("category", &self.category))?,
-            priority: self.priority,
-            effective_at: check::instant("effective-at", self.effective_at)?,
-            expires_at: check::instant("expires-at", self.expires_at)?,
-            features: check::keys("features", self.features)?,
-            cost_basis: self.cost_basis.map(|basis| basis.check("cost-basis")).transpose()?,
+            label: check::text("label", self.label, TEXT_BYTES)?,
+            amount: check::credits("amount", self.amount.into())?,
+            method: check::word("method", &self.method, |word| match word {
+                "drawn" => Some(FeeMethod::Drawn),
+                "invoiced" => Some(FeeMethod::Invoiced),
+                _ => None,
+            })?,
         })
     }
 }
@@ -340,72 +499,116 @@ impl NewGrant {
 #[component(record)]
 pub(crate) struct Settlement {
     credit: String,
-    amount: i64,
+    amount: Option<Decimal>,
     method: String,
 }
 
 impl Settlement {
-    fn check(self) -> Checked<decision::Settlement> {
-        let method = match self.method.as_str() {
-            "invoice" => SettleMethod::Invoice,
-            "waive" => SettleMethod::Waive,
-            "deduct" => SettleMethod::Deduct,
-            other => return Err(unknown("method", other)),
+    fn check(self) -> Checked<answers::Settlement> {
+        let amount = self.amount.map(|amount| check::credits("amount", amount.into())).transpose()?;
+        Ok(answers::Settlement {
+            credit: check::parsed("credit", &self.credit)?,
+            amount,
+            method: check::word("method", &self.method, |word| match word {
+                "invoice" => Some(SettleMethod::Invoice),
+                "waive" => Some(SettleMethod::Waive),
+                "deduct" => Some(SettleMethod::Deduct),
+                _ => None,
+            })?,
+        })
+    }
+}
+
+fn settlements(settlements: Vec<Settlement>) -> Checked<Vec<answers::Settlement>> {
+    let mut settlements = check::list("settle", settlements, GRANTS, Settlement::check)?;
+    settlements.retain(|settlement| settlement.amount.is_none_or(Credits::is_positive));
+    Ok(settlements)
+}
+
+fn notes(notes: Vec<String>) -> Checked<Vec<String>> {
+    check::list("notes", notes, NOTES, |note| check::text("", note, TEXT_BYTES))
+}
+
+#[derive(ComponentType, Lift)]
+#[component(record)]
+pub(crate) struct CloseOutcome {
+    #[component(name = "roll-over")]
+    roll_over: Vec<Rollover>,
+    expire: Vec<String>,
+    fees: Vec<Fee>,
+    settle: Vec<Settlement>,
+    notes: Vec<String>,
+}
+
+impl CloseOutcome {
+    /// Items of amount zero do nothing and are left out: a policy may roll over the lesser of a cap and nothing.
+    pub(crate) fn check(self) -> Checked<answers::CloseOutcome> {
+        let mut outcome = answers::CloseOutcome {
+            roll_over: check::list("roll-over", self.roll_over, GRANTS, Rollover::check)?,
+            expire: check::list("expire", self.expire, GRANTS, |id| check::parsed("", &id))?,
+            fees: check::list("fees", self.fees, FEES, Fee::check)?,
+            settle: settlements(self.settle)?,
+            notes: notes(self.notes)?,
         };
-        let credit = check::parsed("credit", &self.credit)?;
-        Ok(decision::Settlement { credit, amount: check::credits("amount", self.amount)?, method })
+        outcome.roll_over.retain(|rollover| {
+            let follows = rollover.held_share.is_positive() && rollover.held_limit.is_positive();
+            rollover.amount.is_positive() || follows
+        });
+        outcome.fees.retain(|fee| fee.amount.is_positive());
+        Ok(outcome)
     }
 }
 
 #[derive(ComponentType, Lift)]
 #[component(record)]
-pub(crate) struct ResetOutcome {
-    #[component(name = "roll-over")]
-    roll_over: Vec<Rollover>,
-    expire: Vec<String>,
-    fees: Vec<Fee>,
+pub(crate) struct NewGrant {
+    credit: String,
+    amount: Decimal,
+    category: String,
+    priority: i32,
+    #[component(name = "effective-at")]
+    effective_at: Option<i64>,
+    expires: Expiry,
+    features: Vec<String>,
+    #[component(name = "cost-basis")]
+    cost_basis: Option<Money>,
+    allowance: String,
+}
+
+impl NewGrant {
+    fn check(self) -> Checked<answers::NewGrant> {
+        Ok(answers::NewGrant {
+            credit: check::parsed("credit", &self.credit)?,
+            amount: check::credits("amount", self.amount.into())?,
+            category: check::word("category", &self.category, Category::from_name)?,
+            priority: self.priority,
+            effective_at: check::instant("effective-at", self.effective_at)?,
+            expires: self.expires.check("expires")?,
+            features: check::keys("features", self.features, GRANT_FEATURES)?,
+            cost_basis: money("cost-basis", self.cost_basis)?,
+            allowance: check::word("allowance", &self.allowance, |word| match word {
+                "carry" => Some(Allowance::Carry),
+                "prorate" => Some(Allowance::Prorate),
+                "full" => Some(Allowance::Full),
+                _ => None,
+            })?,
+        })
+    }
+}
+
+#[derive(ComponentType, Lift)]
+#[component(record)]
+pub(crate) struct OpenOutcome {
     issue: Vec<NewGrant>,
     settle: Vec<Settlement>,
     notes: Vec<String>,
 }
 
-impl ResetOutcome {
-    /// Items of amount zero do nothing and are left out: a policy that rolls over the lesser of a cap and nothing
-    /// means no harm.
-    pub(crate) fn check(self) -> Checked<decision::ResetOutcome> {
-        let mut outcome = decision::ResetOutcome {
-            roll_over: check::list("roll-over", self.roll_over, ITEMS, |rollover| {
-                Ok(decision::Rollover {
-                    grant: check::parsed("grant", &rollover.grant)?,
-                    amount: check::credits("amount", rollover.amount)?,
-                    priority: rollover.priority,
-                    expires_at: check::instant("expires-at", rollover.expires_at)?,
-                })
-            })?,
-            expire: check::list("expire", self.expire, ITEMS, |id| check::parsed("", &id))?,
-            fees: check::list("fees", self.fees, ITEMS, |fee| {
-                Ok(decision::Fee {
-                    credit: check::parsed("credit", &fee.credit)?,
-                    label: check::text("label", fee.label, TEXT_BYTES)?,
-                    amount: check::credits("amount", fee.amount)?,
-                })
-            })?,
-            issue: check::list("issue", self.issue, ITEMS, NewGrant::check)?,
-            settle: check::list("settle", self.settle, ITEMS, Settlement::check)?,
-            notes: check::list("notes", self.notes, NOTES, |note| check::text("", note, TEXT_BYTES))?,
-        };
-        outcome.roll_over.retain(|rollover| !rollover.amount.is_zero());
-        outcome.fees.retain(|fee| !fee.amount.is_zero());
-        outcome.issue.retain(|grant| !grant.amount.is_zero());
-        outcome.settle.retain(|settlement| !settlement.amount.is_zero());
-        Ok(outcome)
+impl OpenOutcome {
+    /// Items of amount zero do nothing and are left out.
+    pub(crate) fn check(self) -> Checked<answers::OpenOutcome> {
+        let mut issue = check::list("issue", self.issue, GRANTS, NewGrant::check)?;
+        issue.retain(|grant| grant.amount.is_positive());
+        Ok(answers::OpenOutcome { issue, settle: settlements(self.settle)?, notes: notes(self.notes)? })
     }
-}
-
-fn positive(field: &str, micros: i64) -> Checked<Credits> {
-    if micros > 0 { Ok(Credits(micros)) } else { Err(Invalid::new(field, "must be above zero")) }
-}
-
-fn unknown(field: &str, word: &str) -> Invalid {
-    Invalid::new(field, format!("{} is not a word of this version", check::quoted(word)))
 }

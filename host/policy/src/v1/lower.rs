@@ -1,8 +1,33 @@
-//! What a policy is handed: borrows the ledger's types and gives them the interface's layout. Nothing is checked here,
-//! and little is copied, since this runs for every decision.
+//! What a policy is handed: the ledger's types, borrowed, in the interface's layout. Nothing is checked here, and little is
+//! copied, since this runs for every decision.
 
-use proviso_ledger::{decision, time};
+use proviso_ledger::model::{
+    amounts::{self, Credits},
+    answers,
+    counter::Counted as Total,
+    time, view,
+};
 use wasmtime::component::{ComponentType, Lower};
+
+#[derive(Clone, Copy, ComponentType, Lower)]
+#[component(record)]
+pub(crate) struct Decimal {
+    whole: i64,
+    part: i64,
+}
+
+impl From<amounts::Decimal> for Decimal {
+    fn from(decimal: amounts::Decimal) -> Self {
+        let (whole, part) = decimal.to_parts();
+        Self { whole, part }
+    }
+}
+
+impl From<Credits> for Decimal {
+    fn from(credits: Credits) -> Self {
+        credits.decimal().into()
+    }
+}
 
 #[derive(Clone, Copy, ComponentType, Lower)]
 #[component(record)]
@@ -19,10 +44,24 @@ pub(crate) struct Moment {
     offset_seconds: i32,
 }
 
-impl From<&time::Moment> for Moment {
-    fn from(moment: &time::Moment) -> Self {
-        let &time::Moment { at, year, month, day, hour, minute, second, weekday, offset_seconds } = moment;
+impl From<time::Moment> for Moment {
+    fn from(moment: time::Moment) -> Self {
+        let time::Moment { at, year, month, day, hour, minute, second, weekday, offset_seconds } = moment;
         Self { at: at.0, year, month, day, hour, minute, second, weekday, offset_seconds }
+    }
+}
+
+#[derive(Clone, Copy, ComponentType, Lower)]
+#[component(record)]
+pub(crate) struct Period {
+    number: u32,
+    start: Moment,
+    end: Option<Moment>,
+}
+
+impl From<view::PeriodView> for Period {
+    fn from(view::PeriodView { number, start, end }: view::PeriodView) -> Self {
+        Self { number, start: start.into(), end: end.map(Into::into) }
     }
 }
 
@@ -30,7 +69,7 @@ impl From<&time::Moment> for Moment {
 #[component(record)]
 pub(crate) struct Quantity<'a> {
     name: &'a str,
-    amount: i64,
+    amount: Decimal,
 }
 
 #[derive(ComponentType, Lower)]
@@ -46,28 +85,76 @@ fn attributes(pairs: &[(String, String)]) -> Vec<Attribute<'_>> {
 
 #[derive(ComponentType, Lower)]
 #[component(record)]
+pub(crate) struct Entity<'a> {
+    id: &'a str,
+    attributes: Vec<Attribute<'a>>,
+}
+
+/// Which lists a call is handed. A policy sees what the interface promises it and no more, whatever the caller has at hand:
+/// otherwise a replay could differ.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Filling {
+    pub(crate) balances: bool,
+    pub(crate) grants: bool,
+    pub(crate) customer_attributes: bool,
+    pub(crate) entity_attributes: bool,
+}
+
+impl Filling {
+    /// What the manifest needs, and no more.
+    pub(crate) const fn needed(needs: answers::Needs) -> Self {
+        let answers::Needs { balances, grants, customer_attributes, entity_attributes } = needs;
+        Self { balances, grants, customer_attributes, entity_attributes }
+    }
+}
+
+#[derive(ComponentType, Lower)]
+#[component(record)]
 pub(crate) struct Usage<'a> {
     feature: &'a str,
     quantities: Vec<Quantity<'a>>,
     attributes: Vec<Attribute<'a>>,
-    entity: Option<&'a str>,
+    entities: Vec<Entity<'a>>,
     #[component(name = "occurred-at")]
     occurred_at: Moment,
+    purpose: &'static str,
+    period: Period,
+    late: bool,
 }
 
 impl<'a> Usage<'a> {
-    pub(crate) fn new(usage: &'a decision::Usage, occurred_at: &time::Moment) -> Self {
+    pub(crate) fn new(view: &'a view::UsageView<'_>, filling: Filling) -> Self {
+        let quantity = |(name, amount): &'a (String, amounts::Quantity)| Quantity {
+            name,
+            amount: amount.decimal().into(),
+        };
+        let entity = |entity: &'a view::EntityView| Entity {
+            id: entity.id.as_str(),
+            attributes: attributes(if filling.entity_attributes { &entity.attributes } else { &[] }),
+        };
         Self {
-            feature: usage.feature.as_str(),
-            quantities: usage
-                .quantities
-                .iter()
-                .map(|(name, amount)| Quantity { name, amount: amount.0 })
-                .collect(),
-            attributes: attributes(&usage.attributes),
-            entity: usage.entity.as_ref().map(AsRef::as_ref),
-            occurred_at: occurred_at.into(),
+            feature: view.usage.feature.as_str(),
+            quantities: view.usage.quantities.iter().map(quantity).collect(),
+            attributes: attributes(&view.usage.attributes),
+            entities: view.entities.iter().map(entity).collect(),
+            occurred_at: view.occurred_at.into(),
+            purpose: view.purpose.as_str(),
+            period: view.period.into(),
+            late: view.late,
         }
+    }
+}
+
+#[derive(ComponentType, Lower)]
+#[component(record)]
+pub(crate) struct Money {
+    amount: Decimal,
+    currency: &'static str,
+}
+
+impl From<amounts::Money> for Money {
+    fn from(money: amounts::Money) -> Self {
+        Self { amount: money.amount().into(), currency: money.currency().code() }
     }
 }
 
@@ -75,11 +162,37 @@ impl<'a> Usage<'a> {
 #[component(record)]
 pub(crate) struct Balance<'a> {
     credit: &'a str,
-    granted: i64,
-    used: i64,
-    reserved: i64,
-    available: i64,
-    overage: i64,
+    granted: Decimal,
+    used: Decimal,
+    reserved: Decimal,
+    available: Decimal,
+    restricted: Decimal,
+    overage: Decimal,
+    #[component(name = "held-overage")]
+    held_overage: Decimal,
+}
+
+impl<'a> From<&'a view::BalanceView> for Balance<'a> {
+    fn from(balance: &'a view::BalanceView) -> Self {
+        Self {
+            credit: balance.credit.as_str(),
+            granted: balance.granted.into(),
+            used: balance.used.into(),
+            reserved: balance.reserved.into(),
+            available: balance.available.into(),
+            restricted: balance.restricted.into(),
+            overage: balance.overage.into(),
+            held_overage: balance.held_overage.into(),
+        }
+    }
+}
+
+#[derive(ComponentType, Lower)]
+#[component(record)]
+pub(crate) struct Expiry {
+    at: Option<i64>,
+    #[component(name = "with-period")]
+    with_period: Option<u32>,
 }
 
 #[derive(ComponentType, Lower)]
@@ -87,16 +200,36 @@ pub(crate) struct Balance<'a> {
 pub(crate) struct Grant<'a> {
     id: String,
     credit: &'a str,
-    category: &'a str,
+    category: &'static str,
     priority: i32,
-    amount: i64,
-    remaining: i64,
+    amount: Decimal,
+    remaining: Decimal,
+    held: Decimal,
     #[component(name = "effective-at")]
     effective_at: i64,
-    #[component(name = "expires-at")]
-    expires_at: Option<i64>,
+    expires: Expiry,
     features: Vec<&'a str>,
-    paid: bool,
+    #[component(name = "cost-basis")]
+    cost_basis: Option<Money>,
+}
+
+impl<'a> From<&'a view::GrantView> for Grant<'a> {
+    fn from(grant: &'a view::GrantView) -> Self {
+        let view::Expiry { at, with_period } = grant.expires;
+        Self {
+            id: grant.id.to_string(),
+            credit: grant.credit.as_str(),
+            category: grant.category.as_str(),
+            priority: grant.priority,
+            amount: grant.amount.into(),
+            remaining: grant.remaining.into(),
+            held: grant.held.into(),
+            effective_at: grant.effective_at.0,
+            expires: Expiry { at: at.map(|at| at.0), with_period },
+            features: grant.features.iter().map(AsRef::as_ref).collect(),
+            cost_basis: grant.cost_basis.map(Into::into),
+        }
+    }
 }
 
 #[derive(ComponentType, Lower)]
@@ -107,21 +240,24 @@ pub(crate) struct Customer<'a> {
     attributes: Vec<Attribute<'a>>,
 }
 
-#[derive(Clone, Copy, ComponentType, Lower)]
+#[derive(ComponentType, Lower)]
 #[component(record)]
-pub(crate) struct Period {
-    number: u32,
+pub(crate) struct Contract<'a> {
+    id: &'a str,
     start: Moment,
     end: Option<Moment>,
 }
 
-impl From<&decision::PeriodView> for Period {
-    fn from(period: &decision::PeriodView) -> Self {
-        Self {
-            number: period.number,
-            start: (&period.start).into(),
-            end: period.end.as_ref().map(Into::into),
-        }
+#[derive(ComponentType, Lower)]
+#[component(record)]
+pub(crate) struct Counted {
+    used: Decimal,
+    held: Decimal,
+}
+
+impl From<&Total> for Counted {
+    fn from(total: &Total) -> Self {
+        Self { used: total.used.into(), held: total.held.into() }
     }
 }
 
@@ -133,22 +269,16 @@ pub(crate) struct Context<'a> {
     period: Period,
     #[component(name = "terms-effective-at")]
     terms_effective_at: Moment,
+    contract: Option<Contract<'a>>,
+    #[component(name = "time-zone")]
+    time_zone: &'a str,
     balances: Vec<Balance<'a>>,
     grants: Vec<Grant<'a>>,
-    counters: &'a [i64],
-}
-
-/// Which of the context's lists a call is handed. A policy sees what the interface promises it and no more, whatever
-/// the caller happened to have at hand: otherwise a replay could differ.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Filling {
-    pub(crate) balances: bool,
-    pub(crate) grants: bool,
-    pub(crate) customer_attributes: bool,
+    counters: Vec<Counted>,
 }
 
 impl<'a> Context<'a> {
-    pub(crate) fn new(context: &'a decision::Context, filling: Filling) -> Self {
+    pub(crate) fn new(context: &'a view::Context, filling: Filling) -> Self {
         let attributes_shown = if filling.customer_attributes { context.attributes.as_slice() } else { &[] };
         let balances = if filling.balances { context.balances.as_slice() } else { &[] };
         let grants = if filling.grants { context.grants.as_slice() } else { &[] };
@@ -158,39 +288,19 @@ impl<'a> Context<'a> {
                 plan: context.plan.as_ref().map(AsRef::as_ref),
                 attributes: attributes(attributes_shown),
             },
-            now: (&context.now).into(),
-            period: (&context.period).into(),
-            terms_effective_at: (&context.terms_effective_at).into(),
-            balances: balances.iter().map(balance).collect(),
-            grants: grants.iter().map(grant).collect(),
-            counters: &context.counters,
+            now: context.now.into(),
+            period: context.period.into(),
+            terms_effective_at: context.terms_effective_at.into(),
+            contract: context.contract.as_ref().map(|contract| Contract {
+                id: &contract.id,
+                start: contract.start.into(),
+                end: contract.end.map(Into::into),
+            }),
+            time_zone: &context.time_zone,
+            balances: balances.iter().map(Into::into).collect(),
+            grants: grants.iter().map(Into::into).collect(),
+            counters: context.counters.iter().map(Into::into).collect(),
         }
-    }
-}
-
-fn balance(balance: &decision::Balance) -> Balance<'_> {
-    Balance {
-        credit: balance.credit.as_str(),
-        granted: balance.granted.0,
-        used: balance.used.0,
-        reserved: balance.reserved.0,
-        available: balance.available.0,
-        overage: balance.overage.0,
-    }
-}
-
-fn grant(grant: &decision::GrantView) -> Grant<'_> {
-    Grant {
-        id: grant.id.to_string(),
-        credit: grant.credit.as_str(),
-        category: grant.category.as_str(),
-        priority: grant.priority,
-        amount: grant.amount.0,
-        remaining: grant.remaining.0,
-        effective_at: grant.effective_at.0,
-        expires_at: grant.expires_at.map(|at| at.0),
-        features: grant.features.iter().map(AsRef::as_ref).collect(),
-        paid: grant.paid,
     }
 }
 
@@ -198,36 +308,85 @@ fn grant(grant: &decision::GrantView) -> Grant<'_> {
 #[component(record)]
 pub(crate) struct Line<'a> {
     label: &'a str,
-    quantity: i64,
+    quantity: Decimal,
     #[component(name = "unit-cost")]
-    unit_cost: i64,
-    cost: i64,
+    unit_cost: Decimal,
+    cost: Decimal,
 }
 
 /// A rating on its way back into `overage`.
 #[derive(ComponentType, Lower)]
 #[component(record)]
-pub(crate) struct RatingArgument<'a> {
+pub(crate) struct Rating<'a> {
     credit: &'a str,
-    cost: i64,
+    cost: Decimal,
     lines: Vec<Line<'a>>,
     #[component(name = "draw-order")]
     draw_order: Vec<String>,
 }
 
-impl<'a> From<&'a decision::Rating> for RatingArgument<'a> {
-    fn from(rating: &'a decision::Rating) -> Self {
-        let line = |line: &'a decision::Line| Line {
+impl<'a> From<&'a answers::Rating> for Rating<'a> {
+    fn from(rating: &'a answers::Rating) -> Self {
+        let line = |line: &'a answers::Line| Line {
             label: &line.label,
-            quantity: line.quantity.0,
-            unit_cost: line.unit_cost.0,
-            cost: line.cost.0,
+            quantity: line.quantity.decimal().into(),
+            unit_cost: line.unit_cost.decimal().into(),
+            cost: line.cost.into(),
         };
         Self {
             credit: rating.credit.as_str(),
-            cost: rating.cost.0,
+            cost: rating.cost.into(),
             lines: rating.lines.iter().map(line).collect(),
             draw_order: rating.draw_order.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+#[derive(ComponentType, Lower)]
+#[component(record)]
+pub(crate) struct Closing {
+    period: Period,
+    reason: &'static str,
+}
+
+impl From<&view::Closing> for Closing {
+    fn from(closing: &view::Closing) -> Self {
+        Self { period: closing.period.into(), reason: closing.reason }
+    }
+}
+
+#[derive(ComponentType, Lower)]
+#[component(record)]
+pub(crate) struct Given<'a> {
+    credit: &'a str,
+    amount: Decimal,
+}
+
+#[derive(ComponentType, Lower)]
+#[component(record)]
+pub(crate) struct Opening<'a> {
+    period: Period,
+    reason: &'static str,
+    #[component(name = "cycle-start")]
+    cycle_start: Moment,
+    #[component(name = "cycle-end")]
+    cycle_end: Option<Moment>,
+    allowance: &'static str,
+    given: Vec<Given<'a>>,
+}
+
+impl<'a> From<&'a view::Opening> for Opening<'a> {
+    fn from(opening: &'a view::Opening) -> Self {
+        let given = opening.given.iter();
+        Self {
+            period: opening.period.into(),
+            reason: opening.reason,
+            cycle_start: opening.cycle_start.into(),
+            cycle_end: opening.cycle_end.map(Into::into),
+            allowance: opening.allowance,
+            given: given
+                .map(|(credit, amount)| Given { credit: credit.as_str(), amount: (*amount).into() })
+                .collect(),
         }
     }
 }

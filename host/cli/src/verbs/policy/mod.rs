@@ -6,6 +6,7 @@ mod inspect;
 mod run;
 mod source;
 mod test;
+pub mod text;
 
 pub use source::build as build_crate;
 
@@ -36,7 +37,7 @@ pub fn run(verb: Verb) -> Result<Verdict, Error> {
     }
 }
 
-/// A runtime with the server's limits for what a policy may do, and room for few at once. Modules are compiled in this
+/// A runtime with the server's limits for what a policy may do, for few at once. Modules are compiled in this
 /// process: they are the author's own.
 fn runtime() -> Result<Runtime, Error> {
     let limits = Limits { instances: 16, loaded_modules: 64, ..Limits::default() };
