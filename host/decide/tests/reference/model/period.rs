@@ -514,6 +514,7 @@ impl Model {
 
     /// An allowance stands in the place of what expired of those before it in the cycle, and of what comes back to them.
     fn stand_in(&mut self, id: Id, part: &Part, counted: &[u32]) {
+        let now = self.now;
         let (skip, limit) = part.incoming;
         let credit = self.grant(id).credit.clone();
         let mut left = part.amount;
@@ -522,6 +523,7 @@ impl Model {
             grant.status == Status::Expired
                 && grant.credit == credit
                 && grant.allowance_of.is_some_and(|of| counted.contains(&of))
+                && (grant.held > 0 || grant.ended_at >= Some(now - LATE))
         });
         for earlier in before {
             let earlier = self.grant_mut(earlier);
