@@ -9,9 +9,11 @@ use std::{fmt::Write, fs, path::PathBuf};
 use support::script::{START, play};
 
 const PLAY: &str = r#"
-    plan pro month {"allowances": [{"amount": "1000", "cost": {"amount": "99.99", "currency": "EUR"}}, {"amount": "25", "category": "promotional", "allowance": "full", "features": ["chat"]}], "rollover": {"percent": "50", "max": "400", "periods": 2, "priority": 3}, "overage": {"allow": "60"}, "settle": "invoice", "fee": "2", "counters": [{"window": "day"}, {"measure": "n", "scope": "entity", "window": {"hours": 24}}, {"measure": "n", "window": "period", "cap": "5000"}], "period_categories": ["trial"], "settle_from": "reset"}
+    plan pro month {"allowances": [{"amount": "1000", "cost": {"amount": "99.99", "currency": "EUR"}}, {"amount": "25", "category": "promotional", "allowance": "full", "features": ["chat"]}], "rollover": {"percent": "50", "max": "4000", "periods": 2, "priority": 3}, "overage": {"allow": "60"}, "settle": "invoice", "fee": "2", "counters": [{"window": "day"}, {"measure": "n", "scope": "entity", "window": {"hours": 24}}, {"measure": "n", "window": "period", "cap": "5000"}], "period_categories": ["trial"], "settle_from": "reset"}
     plan max month {"allowances": [{"amount": "1500"}], "overage": {"top_up": "100"}, "counters": [{"window": "month"}, {"window": "lifetime"}]}
     plan mini month {"allowances": [{"amount": "10"}], "overage": {"reduce": "8"}, "rollover": {"percent": "100"}}
+    plan roomy month {"allowances": [{"amount": "5000"}]}
+    plan tiny month {"allowances": [{"amount": "100"}]}
     plan buy month policy=bad {"allowances": [{"amount": "10"}], "overage": "purchase", "rollover": {"percent": "100"}}
     customer plan=pro zone=Europe/Berlin name=Ann key=k1 by=ops described
     grant 40 trial priority=-1 key=k2 by=ops described
@@ -47,38 +49,45 @@ const PLAY: &str = r#"
     u: reserve 5
     commit u 5
     at +22d
-    charge 900
     charge -1
+    at +22d12h
+    reset
+    y: reserve 40 ttl=86400
     customer plan=max
-    v: reserve 1000 ttl=86400
-    w: reserve 600 ttl=86400
-    customer plan=pro
-    customer plan=mini allowance=prorate
-    commit v 200
-    x: reserve 30
-    release w
-    charge 2000
-    customer plan=max
+    commit y 10
     charge 1600
     customer plan=buy
     charge 5000
+    z: reserve 4 ttl=86400
     at +30d20h
-    y: reserve 50 ttl=86400
+    extend z 86400
     module bad gone
     at +31d
     charge 1
     module bad back
-    retry 6
-    retry 7
-    commit y 60
+    charge 2
+    retry 4
+    retry 5
+    charge 3 of=+30d
+    at +32d
+    customer plan=roomy
+    charge 50
+    v: reserve 3000 ttl=86400
+    customer plan=tiny
+    charge 4000
+    commit v 200
+    customer plan=mini allowance=prorate
     reset
-    terms policy=scripted {"overage": "deny"}
-    end last +40d
+    x: reserve 30
+    charge 30
+    commit x 60
     at +40d
+    terms from=+50d {"overage": "deny", "period_categories": ["trial"], "settle_from": "never"}
+    end last +60d
     customer anchor=2026-01-09T12:00:00Z
-    z: reserve 1
+    w: reserve 1
     close by=ops key=k6
-    commit z 3
+    commit w 3
 "#;
 
 #[test]

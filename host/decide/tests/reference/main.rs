@@ -176,7 +176,8 @@ fn search<H: Host>(from: u64, most: usize, failures: usize) -> (usize, BTreeMap<
         }
     };
     std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, NonZero::get) {
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        for _ in 0..cores.min(most) {
             scope.spawn(work);
         }
     });

@@ -329,6 +329,9 @@ impl Policy for Scripted {
                 });
             }
         }
+        if !outcome.roll_over.is_empty() {
+            outcome.notes.push("carried over what was left".to_owned());
+        }
         let method = if settings.invoice_fees { FeeMethod::Invoiced } else { FeeMethod::Drawn };
         let used = context.counters.first().map_or(Decimal::ZERO, |counted| counted.used);
         let missing = settings.commitment.map(|least| least.above(Credits::new(used)));

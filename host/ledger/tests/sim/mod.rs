@@ -349,7 +349,7 @@ impl Sim {
                     |sim: &Self| sim.state.accounts.get(&credit).map_or(Credits::ZERO, |books| books.overage);
                 let before = outstanding(self);
                 self.seal(at, draft);
-                let most = before.saturating_add(exceeded).max(limit);
+                let most = before.max(limit).saturating_add(exceeded);
                 assert!(outstanding(self) <= most, "overage over {limit}");
             }
             Err(Denied::Refused(refused)) => {

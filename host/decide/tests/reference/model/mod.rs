@@ -42,6 +42,8 @@ pub struct Grant {
     pub usable_since: i64,
     pub expires_at: Option<i64>,
     pub with_period: Option<u32>,
+    /// The period with which it ends as things are now, and how many periods after the one in which it becomes usable.
+    pub ends_with: Option<(u32, u32)>,
     pub features: Vec<String>,
     pub paid: Option<Amount>,
     pub status: Status,
@@ -49,8 +51,11 @@ pub struct Grant {
     pub remaining: Amount,
     pub held: Amount,
     pub spent: Amount,
+    /// What expired of it and late usage may still draw: not what a later allowance of the cycle stands in for.
     pub expired: Amount,
-    /// The period whose plan allowance it is.
+    /// All that expired of it.
+    pub lost: Amount,
+    /// The period whose plan allowance it is, or was carried over from.
     pub allowance_of: Option<u32>,
     /// Where it was carried over to, and what of returns follows.
     pub roll: Option<Roll>,
@@ -58,7 +63,7 @@ pub struct Grant {
     pub next: Option<Id>,
     /// What it takes of what comes back to earlier allowances: so much of that expires first, so much it takes.
     pub incoming: Option<(Amount, Amount)>,
-    /// What it received of returns, and what it passed on to the next allowance.
+    /// What it got from other grants after it began, and what went on to others.
     pub received: Amount,
     pub passed: Amount,
     /// Whether it was used up when a period ended: it no longer counts in balances.
@@ -96,6 +101,8 @@ pub struct Period {
     pub whole: BTreeMap<String, Amount>,
     /// What allowances gave that are no longer kept.
     pub gave: BTreeMap<String, Amount>,
+    /// Its cycle, where that goes on after its end.
+    pub cycle: Option<Cycle>,
     /// Whether it no longer counts in any cycle.
     pub closed_for_good: bool,
 }
@@ -104,6 +111,8 @@ pub struct Period {
 pub struct Cycle {
     pub start: i64,
     pub end: Option<i64>,
+    /// The interval of the plan that it began with.
+    pub interval: Option<(Unit, i64)>,
 }
 
 #[derive(Debug, Clone)]
@@ -116,6 +125,8 @@ pub struct Model {
     pub profile: Option<Profile>,
     /// Since when the customer was on which plan.
     pub plan_history: Vec<(i64, Option<&'static str>)>,
+    /// The zones before this one, each until when.
+    pub zone_history: Vec<(i64, &'static str)>,
     pub closed: bool,
     pub terms: Vec<Terms>,
     pub grants: Vec<Grant>,
@@ -149,6 +160,7 @@ impl Model {
             created: start,
             profile: None,
             plan_history: Vec::new(),
+            zone_history: Vec::new(),
             closed: false,
             terms: Vec::new(),
             grants: Vec::new(),
@@ -312,7 +324,7 @@ impl Model {
             Command::Reset { anchor_now } => self.reset(*anchor_now),
             Command::Close => {
                 if self.closed {
-                    return plain("error:closed");
+                    return plain("read");
                 }
                 if self.period.is_some() {
                     self.close_period("closed");
@@ -360,6 +372,12 @@ impl Model {
         calendar::zone(self.profile.as_ref().map_or("UTC", |profile| profile.zone))
     }
 
+    /// The zone that was the customer's at an instant.
+    pub fn zone_at(&self, at: i64) -> jiff::tz::TimeZone {
+        let past = self.zone_history.iter().find(|(until, _)| at < *until);
+        past.map_or_else(|| self.zone(), |(_, zone)| calendar::zone(zone))
+    }
+
     pub fn schedule(&self) -> Option<Schedule> {
         let profile = self.profile.as_ref()?;
         let interval = self.plans[profile.plan?]?;
@@ -394,7 +412,7 @@ impl Model {
         if grant.status != Status::Live {
             return grant.ended_at;
         }
-        let with_period = grant.with_period.and_then(|number| {
+        let with_period = grant.ends_with.and_then(|(number, _)| {
             let period = self.period.as_ref()?;
             let end = period.end?;
             if number <= period.number {
@@ -438,6 +456,7 @@ impl Model {
             usable_since: self.now,
             expires_at: None,
             with_period: None,
+            ends_with: None,
             features: Vec::new(),
             paid: None,
             status: Status::Live,
@@ -446,6 +465,7 @@ impl Model {
             held: 0,
             spent: 0,
             expired: 0,
+            lost: 0,
             allowance_of: None,
             roll: None,
             next: None,
@@ -457,6 +477,12 @@ impl Model {
     }
 
     // Grants.
+
+    /// Lets a new grant end with the `n`-th period after the one in which it becomes usable.
+    pub fn end_with(&self, grant: &mut Grant, n: Option<u32>) {
+        grant.with_period = n.map(|n| self.number_at(grant.effective.max(self.now)) + n);
+        grant.ends_with = grant.with_period.zip(n);
+    }
 
     fn give(&mut self, spec: &GrantSpec) -> Answer {
         if self.closed {
@@ -482,7 +508,7 @@ impl Model {
         grant.effective = effective;
         grant.usable_since = effective;
         grant.expires_at = expires_at;
-        grant.with_period = with_period.map(|n| self.number_at(effective.max(now)) + n);
+        self.end_with(&mut grant, with_period);
         grant.features = spec.features.iter().map(|feature| (*feature).to_owned()).collect();
         grant.paid = spec.paid;
         // What was bought pays what is owed; what is for some features only, or not usable yet, does not.
@@ -536,7 +562,7 @@ impl Model {
                 if let Some(roll) = grant.roll {
                     let follows = (amount * roll.share / 100).min(roll.left);
                     self.grant_mut(id).roll.as_mut().unwrap().left -= follows;
-                    self.give_back(roll.to, follows);
+                    self.hand_on(id, roll.to, follows);
                     rest -= follows;
                 }
                 if let Some(next) = grant.next {
@@ -545,15 +571,23 @@ impl Model {
                     let skipped = rest.min(skip);
                     let follows = (rest - skipped).min(limit);
                     target.incoming = Some((skip - skipped, limit - follows));
-                    target.received += follows;
-                    self.grant_mut(id).passed += follows;
-                    self.give_back(next, follows);
+                    self.hand_on(id, next, follows);
                     rest -= follows;
                 }
-                self.grant_mut(id).expired += rest;
-                self.book(&grant.credit).expired += rest;
+                let grant = self.grant_mut(id);
+                grant.expired += rest;
+                grant.lost += rest;
+                let credit = grant.credit.clone();
+                self.book(&credit).expired += rest;
             }
         }
+    }
+
+    /// What a grant has got back goes on to a younger one.
+    fn hand_on(&mut self, from: Id, to: Id, amount: Amount) {
+        self.grant_mut(from).passed += amount;
+        self.grant_mut(to).received += amount;
+        self.give_back(to, amount);
     }
 
     /// Drops what nothing can ask for any more, so that a history of years stays quick.
@@ -643,9 +677,9 @@ impl Model {
     }
 }
 
-/// What an allowance gave: all of it that did not expire, nor went on into the next allowance of the cycle.
+/// What a grant gave of its allowance: all but what expired of it or went on to another grant, where it counts.
 pub fn gave(grant: &Grant) -> Amount {
-    grant.amount + grant.received - grant.expired - grant.passed
+    grant.amount + grant.received - grant.lost - grant.passed
 }
 
 impl CounterSpec {

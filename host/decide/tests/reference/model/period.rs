@@ -3,8 +3,7 @@
 use super::{Cycle, Grant, LATE, Model, Period, Profile, Roll, gave, plain};
 use crate::{
     answer::{Answer, Id, Status},
-    calendar,
-    settings::{Amount, HOUR, Mode, Settings, SettleFrom, Settling, Unit, Window},
+    settings::{AllowanceRule, Amount, HOUR, Mode, Settings, SettleFrom, Settling, Unit, Window},
 };
 use std::collections::BTreeMap;
 
@@ -76,6 +75,7 @@ impl Model {
         let grant = self.grant_mut(id);
         let rest = std::mem::take(&mut grant.remaining);
         grant.expired += rest;
+        grant.lost += rest;
         grant.status = Status::Expired;
         grant.ended_at = Some(now);
         let credit = grant.credit.clone();
@@ -83,15 +83,18 @@ impl Model {
     }
 
     pub fn configure(&mut self, before: Option<Profile>, profile: Profile, allowance: Mode) -> Answer {
-        if before.as_ref() == Some(&profile) {
-            return plain("configured");
-        }
         if self.closed {
             return plain("error:closed");
+        }
+        if before.as_ref() == Some(&profile) {
+            return plain("configured");
         }
         let old_plan = before.as_ref().and_then(|before| before.plan);
         if old_plan != profile.plan && self.period.is_some() {
             self.close_period(if profile.plan.is_some() { "plan_changed" } else { "plan_ended" });
+        }
+        if let Some(before) = before.filter(|before| before.zone != profile.zone) {
+            self.zone_history.push((self.now, before.zone));
         }
         self.profile = Some(profile);
         self.entries += 1;
@@ -100,6 +103,7 @@ impl Model {
         let end = self.schedule().map(|schedule| schedule.next_after(now));
         if let Some(period) = &mut self.period {
             period.end = end;
+            self.move_ends();
         } else if self.plan().is_some() {
             self.open_period(if self.periods == 0 { "started" } else { "plan_changed" }, allowance);
         }
@@ -122,67 +126,94 @@ impl Model {
         plain("reset")
     }
 
-    /// Ends the running period now, by the terms in force a microsecond before.
+    /// Ends the running period now, by the terms in force a microsecond before, or by those that it began with.
     pub fn close_period(&mut self, reason: &str) {
         let at = self.now;
         let mut period = self.period.clone().unwrap();
-        let terms = self.terms_at(self.plan(), at - 1);
+        let number = period.number;
+        let terms = self.terms_at(self.plan(), (at - 1).max(period.start));
         let settings = terms.as_deref().cloned().unwrap_or_default();
         let owed = self.owed(settings.settle_close);
-        let carried = self.roll_over(&settings, period.number, reason);
-        // What expires with the period.
+        // What becomes usable only with the next period has nothing to do with this one's end.
+        let later: Vec<Id> = self
+            .grants
+            .iter()
+            .filter(|grant| {
+                let ends = grant.ends_with.is_some_and(|(with, _)| with <= number);
+                (grant.effective > at || (grant.effective == at && reason == "scheduled")) && !ends
+            })
+            .map(|grant| grant.id)
+            .collect();
+        let carried = self.roll_over(&settings, number, reason);
         let ending: Vec<Id> = self
             .grants
             .iter()
             .filter(|grant| {
                 grant.status == Status::Live
                     && !grant.forgotten
-                    && grant.with_period.is_some_and(|number| number <= period.number)
+                    && grant.ends_with.is_some_and(|(with, _)| with <= number)
             })
             .map(|grant| grant.id)
             .collect();
         for id in ending {
             self.expire(id);
         }
-        if let Some(fee) = &settings.fee {
-            let counted: Amount = self
-                .counters
-                .iter()
-                .filter(|((spec, window, subject), _)| {
-                    spec.cost
-                        && spec.features.is_empty()
-                        && subject.is_empty()
-                        && spec.window == Window::Period
-                        && *window == i64::from(period.number)
-                })
-                .map(|(_, (used, _))| *used)
-                .sum();
-            let missing = fee.least - counted;
-            if missing > 0 {
-                if fee.drawn {
-                    let (draws, left) = self.plan_draws(fee.credit, None, at, missing, &carried, false);
-                    for (id, part) in draws {
-                        self.spend(id, part);
-                    }
-                    self.book(fee.credit).overage += left;
-                } else {
-                    self.book(fee.credit).issued += missing;
+        let barred: Vec<Id> = later.iter().chain(&carried).copied().collect();
+        self.charge_fee(&settings, number, &barred);
+        self.settle(settings.settle_close, settings.settle_from, owed, &later);
+        if reason != "scheduled" {
+            // A period that was cut off and the one after it count as one for what ends with later periods.
+            for grant in self.grants.iter_mut().filter(|grant| !carried.contains(&grant.id)) {
+                if let Some((with, _)) = grant.ends_with.as_mut().filter(|(with, _)| *with > number) {
+                    *with += 1;
                 }
-                self.book(fee.credit).spent += missing;
             }
         }
-        self.settle(settings.settle_close, settings.settle_from, owed);
         period.end = Some(at);
+        period.cycle = self.cycle.clone().filter(|cycle| cycle.end.is_none_or(|end| end > at));
         self.past.push(period);
         self.period = None;
         self.entries += 1;
         self.forget();
-        // What ended before the late window and before the running cycle is forgotten, even if a plan with longer periods is
-        // taken later, whose cycle would have held it.
+        // What ended before the late window and before the running cycle is forgotten once its own cycle is over, even if a plan
+        // with longer periods is taken later, whose cycle would have held it.
+        let reserved = self.reservations.values().map(|one| one.at).min().unwrap_or(at);
+        let oldest = reserved.min(at - LATE);
         let cycle = self.cycle.as_ref().map_or(at, |cycle| cycle.start);
         for past in &mut self.past {
-            past.closed_for_good |= past.end < Some(at - LATE) && past.start < cycle;
+            let goes_on = past.cycle.as_ref().is_some_and(|cycle| cycle.end.is_none_or(|end| end > at));
+            past.closed_for_good |= past.end < Some(oldest) && past.start < cycle && !goes_on;
         }
+    }
+
+    fn charge_fee(&mut self, settings: &Settings, number: u32, barred: &[Id]) {
+        let Some(fee) = &settings.fee else { return };
+        let counted: Amount = self
+            .counters
+            .iter()
+            .filter(|((spec, window, subject), _)| {
+                spec.cost
+                    && spec.features.is_empty()
+                    && subject.is_empty()
+                    && spec.window == Window::Period
+                    && *window == i64::from(number)
+            })
+            .map(|(_, (used, _))| *used)
+            .sum();
+        let missing = fee.least - counted;
+        if missing <= 0 {
+            return;
+        }
+        if fee.drawn {
+            let (draws, left) = self.plan_draws(fee.credit, None, self.now, missing, barred, false);
+            for (id, part) in draws {
+                self.spend(id, part);
+            }
+            self.book(fee.credit).overage += left;
+        } else {
+            self.book(fee.credit).issued += missing;
+        }
+        self.book(fee.credit).spent += missing;
     }
 
     fn spend(&mut self, id: Id, amount: Amount) {
@@ -203,7 +234,7 @@ impl Model {
             grant.status == Status::Live
                 && !grant.forgotten
                 && grant.effective <= at
-                && grant.with_period == Some(number)
+                && grant.ends_with.is_some_and(|(with, _)| with <= number)
                 && grant.expires_at.is_none_or(|expires| expires > at)
                 && rule.categories.contains(&grant.category.as_str())
         });
@@ -216,9 +247,11 @@ impl Model {
             parts.push((id, amount));
         }
         let mut made = Vec::new();
+        let coming = self.coming_back();
         for (id, amount) in parts {
             let older = self.grant(id).clone();
-            let limit = (older.held * rule.percent / 100).min(left);
+            let held = older.held + coming.get(&id).copied().unwrap_or(0);
+            let limit = (held * rule.percent / 100).min(left);
             left -= limit;
             if amount == 0 && limit == 0 {
                 continue;
@@ -228,6 +261,8 @@ impl Model {
             newer.usable_since = older.usable_since.min(at);
             newer.expires_at = older.expires_at;
             newer.with_period = Some(number + 1 + rule.periods);
+            newer.ends_with = newer.with_period.map(|with| (with, rule.periods));
+            newer.allowance_of = older.allowance_of;
             newer.features = older.features.clone();
             newer.paid = older.paid.map(|paid| share_of_money(paid, amount + limit, older.amount));
             let to = newer.id;
@@ -235,6 +270,7 @@ impl Model {
             self.grants.push(newer);
             let older = self.grant_mut(id);
             older.remaining -= amount;
+            older.passed += amount;
             if limit > 0 {
                 older.roll = Some(Roll { to, share: rule.percent, left: limit });
             }
@@ -261,7 +297,7 @@ impl Model {
     }
 
     /// Takes overage off: all of it, or half of what was owed when the policy was asked.
-    fn settle(&mut self, how: Settling, from: SettleFrom, owed: Vec<(String, Amount)>) {
+    fn settle(&mut self, how: Settling, from: SettleFrom, owed: Vec<(String, Amount)>, barred: &[Id]) {
         if how == Settling::Keep || from == SettleFrom::Never {
             return;
         }
@@ -271,7 +307,7 @@ impl Model {
                 _ => self.outstanding(&credit),
             };
             if how == Settling::Deduct {
-                let (draws, _) = self.plan_draws(&credit, None, self.now, wanted, &[], false);
+                let (draws, _) = self.plan_draws(&credit, None, self.now, wanted, barred, false);
                 for (id, part) in draws {
                     self.spend(id, part);
                     self.book(&credit).overage -= part;
@@ -300,7 +336,6 @@ impl Model {
             if grant.status == Status::Live
                 && grant.remaining == 0
                 && grant.held == 0
-                && grant.incoming.is_none()
                 && !awaited.contains(&grant.id)
             {
                 grant.forgotten = true;
@@ -308,30 +343,60 @@ impl Model {
         }
     }
 
+    /// What would come to each grant by way of others, if reservations gave back all that they hold.
+    fn coming_back(&self) -> BTreeMap<Id, Amount> {
+        let mut then = self.clone();
+        for id in self.reservations.keys() {
+            then.end_reservation(*id);
+        }
+        let received =
+            self.grants.iter().map(|grant| (grant.id, then.grant(grant.id).received - grant.received));
+        received.collect()
+    }
+
+    /// Moves the ends of grants that become usable in a later period, which may have another number now.
+    fn move_ends(&mut self) {
+        for index in 0..self.grants.len() {
+            let grant = &self.grants[index];
+            if grant.status == Status::Live && grant.effective > self.now {
+                let with = grant.ends_with.map(|(_, after)| (self.number_at(grant.effective) + after, after));
+                self.grants[index].ends_with = with;
+            }
+        }
+    }
+
+    /// The cycle of a period that begins now: one of the plan's interval that goes on, wherever boundaries have moved; else
+    /// the interval of the schedule that holds the instant.
     fn cycle_at(&self, at: i64, reason: &str) -> Cycle {
-        let Some(schedule) = self.schedule() else {
-            let start = self.cycle.as_ref().filter(|_| reason != "early").map_or(at, |cycle| cycle.start);
-            return Cycle { start, end: None };
-        };
+        let schedule = self.schedule();
+        let interval = schedule.as_ref().map(|schedule| schedule.interval);
         if reason == "early" {
-            return Cycle { start: at, end: Some(schedule.next_after(at)) };
+            return Cycle { start: at, end: schedule.map(|schedule| schedule.next_after(at)), interval };
         }
-        let nominal = Cycle { start: schedule.last_at(at), end: Some(schedule.next_after(at)) };
-        let Some(running) = &self.cycle else { return nominal };
-        if running.start >= nominal.start {
-            return nominal;
+        let slack = interval.map_or(0, |(unit, count)| {
+            let least = match unit {
+                Unit::Hour => HOUR,
+                Unit::Day => 23 * HOUR,
+                Unit::Week => 167 * HOUR,
+                Unit::Month => 671 * HOUR,
+                Unit::Quarter => 2_135 * HOUR,
+                Unit::Year => 8_759 * HOUR,
+            };
+            (3 * HOUR).min(least * count / 8)
+        });
+        let past = self.past.iter().rev().filter_map(|past| past.cycle.as_ref());
+        let mut going_on =
+            self.cycle.iter().chain(past).filter(|cycle| cycle.end.is_none_or(|end| end > at + slack));
+        if let Some(cycle) = going_on.clone().find(|cycle| cycle.interval == interval) {
+            return cycle.clone();
         }
-        let whole = calendar::add(running.start, &schedule.zone, schedule.interval, 1);
-        let least = match schedule.interval {
-            (Unit::Hour, n) => n * HOUR,
-            (Unit::Day, n) => n * 23 * HOUR,
-            (Unit::Week, n) => n * 167 * HOUR,
-            (Unit::Month, n) => n * 671 * HOUR,
-            (Unit::Quarter, n) => n * 2_135 * HOUR,
-            (Unit::Year, n) => n * 8_759 * HOUR,
-        };
-        let slack = (3 * HOUR).min(least / 8);
-        if at + slack < whole { Cycle { start: running.start, end: Some(whole) } } else { nominal }
+        match schedule {
+            Some(schedule) => {
+                Cycle { start: schedule.last_at(at), end: Some(schedule.next_after(at)), interval }
+            }
+            // One that never ends takes in what was given in the cycle that it comes into.
+            None => Cycle { start: going_on.next().map_or(at, |cycle| cycle.start), end: None, interval },
+        }
     }
 
     /// Begins the next period now, by the terms in force from now on.
@@ -350,18 +415,19 @@ impl Model {
             end,
             whole: BTreeMap::new(),
             gave: BTreeMap::new(),
+            cycle: None,
             closed_for_good: false,
         });
+        self.move_ends();
         let settings = self.terms_at(self.plan(), at).as_deref().cloned().unwrap_or_default();
         let owed = self.owed(settings.settle_open);
         self.issue(&settings, &cycle, asked);
-        self.settle(settings.settle_open, settings.settle_from, owed);
+        self.settle(settings.settle_open, settings.settle_from, owed, &[]);
         self.cycle = Some(cycle);
         self.entries += 1;
     }
 
     fn issue(&mut self, settings: &Settings, cycle: &Cycle, asked: Mode) {
-        let at = self.now;
         let number = self.periods;
         let mode = if settings.mode == Mode::Asked { asked } else { settings.mode };
         let counted: Vec<u32> = self
@@ -372,126 +438,166 @@ impl Model {
             })
             .map(|past| past.number)
             .collect();
-        // By credit type: what the cycle's allowances gave so far, and what of that could still come back.
-        let mut pools: BTreeMap<String, (Amount, Amount)> = BTreeMap::new();
-        let mut index = 0;
+        let mut pools: BTreeMap<&str, Pool> = BTreeMap::new();
+        let mut parts: Vec<Part> = Vec::new();
         for rule in &settings.allowances {
             let is_allowance = matches!(rule.category, "plan" | "trial");
-            let mut amount = rule.amount;
-            let mut incoming = None;
             if is_allowance {
                 let whole = &mut self.period.as_mut().unwrap().whole;
                 *whole.entry(rule.credit.to_owned()).or_default() += rule.amount;
             }
-            if is_allowance && matches!(mode, Mode::Carry | Mode::Prorate | Mode::Asked) {
-                let mut entitled = 0;
-                if mode == Mode::Prorate
-                    && let Some(end) = cycle.end
-                {
-                    let length = i128::from(end - cycle.start);
-                    amount = (rule.amount * i128::from(end - at) / length).min(rule.amount);
-                    for past in self.past.iter().filter(|past| counted.contains(&past.number)) {
-                        let ran = i128::from(past.end.unwrap() - past.start);
-                        entitled += past.whole.get(rule.credit).copied().unwrap_or(0) * ran / length;
-                    }
-                }
-                let first = !pools.contains_key(rule.credit);
-                if first {
-                    let pool = self.pool(rule.credit, &counted, entitled);
-                    pools.insert(rule.credit.to_owned(), pool);
-                }
-                let (over, back) = pools[rule.credit];
-                let issued = (amount - over).max(0);
-                if first {
-                    // As much larger would it be, had what is held not been given.
-                    let larger = (amount - (over - back).max(0)).max(0) - issued;
-                    if larger > 0 {
-                        incoming = Some(((over - amount).max(0), larger));
-                    }
-                }
-                pools.insert(rule.credit.to_owned(), ((over - amount).max(0), 0));
-                amount = issued;
-            }
-            if amount == 0 && incoming.is_none() {
+            if !is_allowance || mode == Mode::Full {
+                parts.push(Part { amount: rule.amount, stands_in: false, incoming: (0, 0) });
                 continue;
             }
-            let mut grant = self.new_grant(index, rule.credit, amount, rule.category, rule.priority);
-            index += 1;
-            grant.effective = rule.starts_in.map_or(at, |starts| at + starts);
-            grant.usable_since = grant.effective;
-            grant.expires_at = rule.lasts.map(|lasts| at + lasts);
-            grant.with_period = rule.with_period.map(|n| self.number_at(grant.effective) + n);
-            grant.features = rule.features.iter().map(|feature| (*feature).to_owned()).collect();
-            grant.paid = rule.paid;
-            grant.allowance_of = is_allowance.then_some(number);
-            grant.incoming = incoming;
-            if incoming.is_some() {
-                for earlier in self.returning(rule.credit, &counted) {
-                    self.grant_mut(earlier).next = Some(grant.id);
+            let first = !pools.contains_key(rule.credit);
+            let pool = pools.entry(rule.credit).or_insert_with(|| self.pool(rule.credit, &counted));
+            let (mut amount, mut entitled) = (rule.amount, 0);
+            if mode == Mode::Prorate
+                && let Some(end) = cycle.end
+            {
+                let length = i128::from(end - cycle.start);
+                amount = (rule.amount * i128::from(end - self.now) / length).min(rule.amount);
+                for past in self.past.iter().filter(|past| first && counted.contains(&past.number)) {
+                    let ran = i128::from(past.end.unwrap() - past.start);
+                    entitled += past.whole.get(rule.credit).copied().unwrap_or(0) * ran / length;
                 }
             }
-            self.book(rule.credit).issued += amount;
-            self.grants.push(grant);
+            let (taken, larger) = pool.take(amount, entitled);
+            parts.push(Part { amount: amount - taken, stands_in: pool.counts, incoming: (0, larger) });
+        }
+        // All that comes back goes to the last of those that would have been larger.
+        for (credit, pool) in &pools {
+            let of_credit = |at: &usize| settings.allowances[*at].credit == *credit;
+            let larger: Vec<usize> =
+                (0..parts.len()).filter(of_credit).filter(|at| parts[*at].incoming.1 > 0).collect();
+            let all: Amount = larger.iter().map(|at| parts[*at].incoming.1).sum();
+            for at in &larger {
+                parts[*at].incoming = (0, 0);
+            }
+            if let Some(last) = larger.last() {
+                parts[*last].incoming = (pool.given, all);
+            }
+        }
+        let mut index = 0;
+        let mut standing_in = Vec::new();
+        for (rule, part) in settings.allowances.iter().zip(parts) {
+            if part.amount == 0 && part.incoming.1 == 0 {
+                continue;
+            }
+            let id = self.begin_allowance(rule, &part, index, number);
+            index += 1;
+            if part.stands_in {
+                standing_in.push((id, part));
+            }
+        }
+        for (id, part) in standing_in {
+            self.stand_in(id, &part, &counted);
         }
     }
 
-    /// What the allowances of these periods gave beyond what they were entitled to, and what of that may still come back.
-    fn pool(&self, credit: &str, periods: &[u32], entitled: Amount) -> (Amount, Amount) {
-        let gone: Amount = self
-            .past
-            .iter()
-            .filter(|past| periods.contains(&past.number))
-            .filter_map(|past| past.gave.get(credit))
-            .sum();
-        let of_cycle: Vec<&Grant> = self
-            .grants
-            .iter()
-            .filter(|grant| {
-                grant.credit == credit && grant.allowance_of.is_some_and(|of| periods.contains(&of))
-            })
-            .collect();
-        let given = gone + of_cycle.iter().map(|grant| gave(grant)).sum::<Amount>();
-        let returning = self.returning(credit, periods);
-        let back: Amount = returning.into_iter().map(|id| self.may_return(self.grant(id))).sum();
-        let over = (given - entitled).max(0);
-        (over, back.min(over))
+    fn begin_allowance(&mut self, rule: &AllowanceRule, part: &Part, index: u32, number: u32) -> Id {
+        let at = self.now;
+        let mut grant = self.new_grant(index, rule.credit, part.amount, rule.category, rule.priority);
+        grant.effective = rule.starts_in.map_or(at, |starts| at + starts);
+        grant.usable_since = grant.effective;
+        grant.expires_at = rule.lasts.map(|lasts| at + lasts);
+        self.end_with(&mut grant, rule.with_period);
+        grant.features = rule.features.iter().map(|feature| (*feature).to_owned()).collect();
+        grant.paid = rule.paid.map(|paid| share_of_money(paid, part.amount + part.incoming.1, rule.amount));
+        grant.allowance_of = matches!(rule.category, "plan" | "trial").then_some(number);
+        let id = grant.id;
+        self.book(rule.credit).issued += part.amount;
+        self.grants.push(grant);
+        id
     }
 
-    /// The ended allowances of these periods to which something may still come back.
-    fn returning(&self, credit: &str, periods: &[u32]) -> Vec<Id> {
-        self.grants
-            .iter()
-            .filter(|grant| {
-                grant.status == Status::Expired
-                    && grant.next.is_none()
-                    && grant.credit == credit
-                    && grant.allowance_of.is_some_and(|of| periods.contains(&of))
-                    && self.may_return(grant) > 0
-            })
-            .map(|grant| grant.id)
-            .collect()
-    }
-
-    /// What may come back to a grant and belong to its cycle's next allowance: not what follows a rollover.
-    fn may_return(&self, grant: &Grant) -> Amount {
-        let through: Amount = self
-            .grants
-            .iter()
-            .filter(|earlier| earlier.next == Some(grant.id))
-            .map(|earlier| self.may_return(earlier))
-            .sum();
-        let (skip, limit) = grant.incoming.unwrap_or((0, 0));
-        let all = grant.held + (through - skip).clamp(0, limit);
-        match grant.roll {
-            Some(roll) => all - (all * roll.share / 100).min(roll.left),
-            None => all,
+    /// An allowance stands in the place of what expired of those before it in the cycle, and of what comes back to them.
+    fn stand_in(&mut self, id: Id, part: &Part, counted: &[u32]) {
+        let now = self.now;
+        let (skip, limit) = part.incoming;
+        let credit = self.grant(id).credit.clone();
+        let mut left = part.amount;
+        let mut since = self.grant(id).usable_since;
+        let before = self.in_order(|grant| {
+            grant.status == Status::Expired
+                && grant.credit == credit
+                && grant.allowance_of.is_some_and(|of| counted.contains(&of))
+                && (grant.held > 0 || grant.ended_at >= Some(now - LATE))
+        });
+        for earlier in before {
+            let earlier = self.grant_mut(earlier);
+            let renewed = left.min(earlier.expired);
+            if renewed > 0 {
+                left -= renewed;
+                earlier.expired -= renewed;
+                since = since.min(earlier.usable_since);
+            }
+            if limit > 0 && earlier.held > 0 {
+                earlier.next = Some(id);
+            }
         }
+        let grant = self.grant_mut(id);
+        grant.usable_since = since;
+        grant.incoming = (limit > 0).then_some((skip, limit));
+    }
+
+    /// What the allowances of these periods gave, and what of that may still come back and follows no rollover.
+    fn pool(&self, credit: &str, periods: &[u32]) -> Pool {
+        let past = self.past.iter().filter(|past| periods.contains(&past.number));
+        let gone: Amount = past.filter_map(|past| past.gave.get(credit)).sum();
+        let mut pool = Pool { given: gone, held: 0, counts: gone > 0 };
+        for grant in &self.grants {
+            if grant.credit != credit || !grant.allowance_of.is_some_and(|of| periods.contains(&of)) {
+                continue;
+            }
+            pool.counts = true;
+            pool.given += gave(grant);
+            if grant.status == Status::Expired {
+                let follows = grant.roll.map_or(0, |roll| (grant.held * roll.share / 100).min(roll.left));
+                pool.held += grant.held - follows;
+            }
+        }
+        pool.held = pool.held.min(pool.given);
+        pool
     }
 
     /// What is owed of which credit type, as the policy sees it.
     fn owed(&self, how: Settling) -> Vec<(String, Amount)> {
         let all = self.books.keys().map(|credit| (credit.clone(), self.outstanding(credit)));
         all.filter(|(_, owed)| how != Settling::InvoiceHalf || owed / 2 > 0).collect()
+    }
+}
+
+/// How an allowance is issued.
+struct Part {
+    amount: Amount,
+    /// Whether it stands in the place of earlier ones of the cycle.
+    stands_in: bool,
+    /// How much of what comes back to those expires first, and how much it takes then.
+    incoming: (Amount, Amount),
+}
+
+/// What of a cycle's past is not yet taken off an allowance.
+struct Pool {
+    given: Amount,
+    /// The part that may still come back.
+    held: Amount,
+    /// Whether there is anything in whose place an allowance could stand.
+    counts: bool,
+}
+
+impl Pool {
+    /// Takes an allowance's part out of what was given beyond what the periods were entitled to. Returns that part, and by how
+    /// much less it would be had nothing been held.
+    fn take(&mut self, amount: Amount, entitled: Amount) -> (Amount, Amount) {
+        let settled = (self.given - self.held - entitled).max(0);
+        let given = (self.given - entitled).max(0);
+        let held = given - settled;
+        let taken = amount.min(given);
+        let larger = taken - amount.min(settled);
+        (self.given, self.held) = (given - taken, held - larger);
+        (taken, larger)
     }
 }
 

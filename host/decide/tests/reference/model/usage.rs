@@ -139,7 +139,7 @@ impl Model {
                 Whose::Model => spec.model,
             };
             let (true, Some(subject)) = (counter.counts(spec.feature), subject) else { continue };
-            let window = calendar::window(counter.window, at, period, &self.zone());
+            let window = calendar::window(counter.window, at, period, &self.zone_at(at));
             let at = (counter, window, subject.to_owned());
             if !windows.contains(&at) {
                 windows.push(at);
@@ -248,7 +248,7 @@ impl Model {
         };
         let mut grant = self.new_grant(0, credit, amount, "top_up", priority);
         grant.expires_at = lasts.map(|lasts| self.now + lasts);
-        grant.with_period = with_period.map(|n| self.number_at(self.now) + n);
+        self.end_with(&mut grant, with_period);
         grant.paid = paid.then_some(10 * ONE);
         grant.remaining = rest - settles;
         grant.spent = settles;
@@ -279,6 +279,7 @@ impl Model {
             let was_expired = grant.status == Status::Expired;
             if was_expired {
                 grant.expired -= part;
+                grant.lost -= part;
             } else {
                 grant.remaining -= part;
             }
