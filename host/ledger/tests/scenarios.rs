@@ -635,12 +635,10 @@ fn an_override_that_covers_now_and_started_last_wins_over_the_plan() {
          entitled chat plan=basic -> Override gold
          at +1d
          entitled chat plan=basic -> Override silver
-         # Of equal starts, the one that was set last.
+         # One with an equal start replaces the older one.
          override chat iron from=+1d to=+2d
          entitled chat -> Override iron
          at +2d
-         entitled chat -> Override silver
-         at +3d
          entitled chat -> Override gold
          plain chat -> nothing
          entitled chat plan=basic -> Plan basic

@@ -185,7 +185,6 @@ fn search<H: Host>(from: u64, most: usize, failures: usize) -> (usize, BTreeMap<
 }
 
 #[test]
-#[ignore = "the model still counts late usage in today's zone and ends grants otherwise than the ledger: see the decisions 2 and 3"]
 fn host_and_model_agree_where_they_once_differed() {
     let mut failures = Vec::new();
     for (name, history) in cases::all() {
@@ -197,7 +196,7 @@ fn host_and_model_agree_where_they_once_differed() {
 }
 
 #[test]
-#[ignore = "as above"]
+#[ignore = "in about 1 of 20 random histories host and model still differ about what came before an early reset"]
 fn the_host_does_what_the_model_says() {
     // A panic is a difference that is reported with the others.
     std::panic::set_hook(Box::new(|_| {}));
@@ -205,7 +204,7 @@ fn the_host_does_what_the_model_says() {
         Some(seed) => (seed, 1),
         None => (
             number("REFERENCE_FROM").unwrap_or(1),
-            number("REFERENCE_COMMANDS").map_or(100_000, |most| most as usize),
+            number("REFERENCE_COMMANDS").map_or(50_000, |most| most as usize),
         ),
     };
     let failures = number("REFERENCE_FAILURES").map_or(3, |most| most as usize);

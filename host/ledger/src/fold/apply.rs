@@ -145,12 +145,14 @@ impl CustomerState {
             }
         }
         for carried in &opened.carried {
-            self.stand_in(carried, since);
+            self.stand_in(carried, since, opened.period.start);
         }
     }
 
-    /// Puts an allowance in the place of what those before it in the cycle have left, and of what comes back to them.
-    fn stand_in(&mut self, carried: &Carried, since: Since) {
+    /// Puts an allowance in the place of what those before it in the cycle have left, as far as late usage could still draw it,
+    /// and of what comes back to them.
+    fn stand_in(&mut self, carried: &Carried, since: Since, at: Timestamp) {
+        let oldest = Timestamp(at.0.saturating_sub(LATE_WINDOW));
         let Some((credit, mut left)) =
             self.grant(carried.to).map(|state| (state.grant.credit.clone(), state.grant.amount))
         else {
@@ -165,7 +167,8 @@ impl CustomerState {
             .collect();
         for id in sources {
             let Ok(source) = self.grant_mut(id) else { continue };
-            let renewed = left.min(source.expired);
+            let is_recent = source.ended_at.is_none_or(|end| end >= oldest);
+            let renewed = if is_recent { left.min(source.expired) } else { Credits::ZERO };
             if renewed.is_positive() {
                 left = left.saturating_sub(renewed);
                 source.expired = source.expired.saturating_sub(renewed);
@@ -254,7 +257,9 @@ impl CustomerState {
             let recent = past.period.end.is_none_or(|end| end >= oldest) || past.period.start >= cycle;
             let counts = past.cycle.as_ref().is_some_and(|cycle| cycle.end.is_none_or(|end| end > at));
             let is_endless = |past: &PastPeriod| past.cycle.as_ref().is_some_and(|cycle| cycle.end.is_none());
-            let endless = kept.iter_mut().find(|kept| is_endless(kept));
+            // What was given before a cycle was begun on request counts no more, so it must not take in what does.
+            let is_fresh = |past: &PastPeriod| past.period.number >= self.fresh_from;
+            let endless = kept.iter_mut().find(|kept| is_endless(kept) && is_fresh(kept) == is_fresh(&past));
             match endless.filter(|_| !recent && is_endless(&past)) {
                 Some(first) => {
                     past.given
