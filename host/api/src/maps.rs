@@ -112,6 +112,8 @@ impl<'de> Deserialize<'de> for Amount {
         let quantity = Quantity::deserialize(deserializer)?;
         if quantity.is_negative() {
             Err(D::Error::custom("must not be negative"))
+        } else if !quantity.is_acceptable() {
+            Err(D::Error::custom("must be less than 1,000,000,000,000,000"))
         } else {
             Ok(Self(quantity))
         }

@@ -486,7 +486,7 @@ async fn opentelemetry_names_become_a_usage() {
     .enumerate()
     {
         let answer = structured(&server, &event(&format!("{n}"), &data)).await;
-        assert!([201, 402].contains(&answer.status), "{data}: {}", answer.text());
+        assert!([201, 422].contains(&answer.status), "{data}: {}", answer.text());
         let entry = server.get("/v1/customers/acme/ledger?limit=1").await.expect(200)["data"][0].clone();
         let usage = &entry["event"]["usage"];
         let or_empty = |name: &str| usage.get(name).cloned().unwrap_or_else(|| json!({}));
