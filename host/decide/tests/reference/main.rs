@@ -196,7 +196,6 @@ fn host_and_model_agree_where_they_once_differed() {
 }
 
 #[test]
-#[ignore = "in about 1 of 20 random histories host and model still differ about what came before an early reset"]
 fn the_host_does_what_the_model_says() {
     // A panic is a difference that is reported with the others.
     std::panic::set_hook(Box::new(|_| {}));

@@ -64,8 +64,7 @@ impl CustomerState {
         // Clock changes may move a boundary by hours, which cuts nothing short.
         let least_seconds = schedule.map_or(0, |schedule| schedule.interval.least_seconds());
         let slack = (3 * 3_600).min(least_seconds / 8) * Timestamp::SECOND;
-        let fresh = self.past.iter().rev().filter(|past| past.period.number >= self.fresh_from);
-        let past = fresh.filter_map(|past| past.cycle.as_ref());
+        let past = self.past.iter().rev().filter_map(|past| past.cycle.as_ref());
         let goes_on = move |cycle: &&Cycle| cycle.end.is_none_or(|end| end > at.plus_micros(slack));
         self.cycle.iter().chain(past).filter(goes_on)
     }

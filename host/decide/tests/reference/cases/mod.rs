@@ -30,6 +30,8 @@ pub fn all() -> Vec<(&'static str, History)> {
             zone_moved_while_held(),
         ),
         ("balances show what is used up until the period ends", many_ended_grants()),
+        ("a cycle without an end that was begun on request counts for ever", endless_cycle()),
+        ("an allowance stands in for what late usage may still draw", stands_in_for_the_recent()),
     ]
 }
 
@@ -264,4 +266,35 @@ fn many_ended_grants() -> History {
         plan.interval = Some((Unit::Day, 1));
     }
     history
+}
+
+fn endless_cycle() -> History {
+    let commands = vec![
+        take("open"),
+        Command::Reset { anchor_now: false },
+        Command::Charge(chat(60, None)),
+        take("pro"),
+        pass(400 * DAY),
+        take("basic"),
+        take("open"),
+    ];
+    history(&plan(100), commands)
+}
+
+fn stands_in_for_the_recent() -> History {
+    let gone = configure(Change::Clear, Change::Keep, Change::Keep);
+    let usage = Command::Charge(chat(90, Some(20 * DAY)));
+    let commands = vec![
+        take("open"),
+        take("pro"),
+        pass(2 * DAY),
+        take("open"),
+        gone,
+        pass(34 * DAY),
+        take("pro"),
+        pass(DAY),
+        take("open"),
+        usage,
+    ];
+    history(&plan(100), commands)
 }
