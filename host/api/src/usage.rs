@@ -11,10 +11,6 @@ use proviso_ledger::model::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// How long a reservation holds unless the request says, in seconds.
-pub const DEFAULT_TTL_SECONDS: u32 = 900;
-/// The longest that a reservation may hold, in seconds: a day.
-pub const MAX_TTL_SECONDS: u32 = 86_400;
 /// The most charges of one batch.
 pub const MAX_BATCH: usize = 1_000;
 

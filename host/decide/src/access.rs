@@ -39,9 +39,7 @@ impl Decider<'_> {
     /// A feature that neither the plan nor an override knows; a policy that is not loaded yet.
     pub fn access(&self, state: &CustomerState, feature: &Key) -> Result<Access, Stop> {
         let at = self.now.max(state.at);
-        let plan = state.plan().and_then(|plan| self.plans.plan(plan));
-        let of_plan = plan.and_then(|plan| plan.entitlements.get(feature));
-        let (source, entitlement) = entitlement::evaluate(feature, at, &state.overrides, of_plan);
+        let (source, entitlement) = self.entitlement(state, feature, at);
         let entitlement = entitlement.ok_or_else(|| DecideError::FeatureNotFound(feature.clone()))?.clone();
         let ok = || "ok".to_owned();
         let (reason, credit) = match (&entitlement, state.closed) {
@@ -52,6 +50,18 @@ impl Decider<'_> {
         };
         let has_access = reason == "ok";
         Ok(Access { feature: feature.clone(), entitlement, source, has_access, reason, credit })
+    }
+
+    /// What a customer is entitled to of a feature at `at`, and by which source.
+    pub(crate) fn entitlement<'a>(
+        &'a self,
+        state: &'a CustomerState,
+        feature: &Key,
+        at: Timestamp,
+    ) -> (Source, Option<&'a Entitlement>) {
+        let plan = state.plan().and_then(|plan| self.plans.plan(plan));
+        let of_plan = plan.and_then(|plan| plan.entitlements.get(feature));
+        entitlement::evaluate(feature, at, &state.overrides, of_plan)
     }
 
     /// The features that the plan or an override names, in order.

@@ -3,7 +3,6 @@
 
 use crate::{
     DecideError,
-    command::Command,
     precondition::{Expected, Tag},
 };
 use proviso_ledger::{
@@ -102,30 +101,4 @@ pub fn standing_override<'a>(state: &'a CustomerState, feature: &Key, at: Timest
 pub fn customer_tag(state: &CustomerState) -> Result<Option<Tag>, DecideError> {
     let tag = |profile: &Profile| Tag::of(&(profile, state.closed, &state.period));
     state.profile.as_ref().map(tag).transpose()
-}
-
-/// Whether a command finds in force already what it asks for, so that nothing is to be written. Its expectations are checked
-/// here as well.
-pub(crate) fn is_in_force(
-    state: &CustomerState,
-    command: &Command,
-    at: Timestamp,
-) -> Result<bool, DecideError> {
-    match command {
-        Command::Close(expected) => {
-            expected.check(|| customer_tag(state))?;
-            Ok(state.closed)
-        }
-        Command::SetOverride(change) => Ok(change.apply(state, at)?.is_none()),
-        Command::RemoveOverride(feature, expected) => {
-            expected.check(|| standing_override(state, feature, at).map(Tag::of).transpose())?;
-            Ok(!state.overrides.iter().any(|one| &one.feature == feature))
-        }
-        Command::EndTerms { id, expected, .. } => {
-            let terms = || state.terms.iter().find(|terms| terms.key.id == *id);
-            expected.check(|| terms().map(|terms| Tag::of(&**terms)).transpose())?;
-            Ok(false)
-        }
-        _ => Ok(false),
-    }
 }

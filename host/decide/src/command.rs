@@ -222,3 +222,26 @@ pub struct CheckOutcome {
     /// Whether a fault put other terms, or none, in the place of those in force.
     pub degraded: bool,
 }
+
+impl CheckOutcome {
+    /// What is known before anything was rated: the usage would be charged, and this is the balance.
+    #[must_use]
+    pub fn unrated(state: &CustomerState, feature: &Key, credit: CreditType, at: Timestamp) -> Self {
+        Self {
+            allowed: true,
+            reason: "ok".to_owned(),
+            detail: String::new(),
+            cost: None,
+            lines: Vec::new(),
+            offers: Vec::new(),
+            suggestions: Vec::new(),
+            retry_at: None,
+            balance: state.balance_for(&credit, feature, at),
+            credit,
+            next_reset_at: state.next_reset_at(),
+            late: None,
+            policy: None,
+            degraded: false,
+        }
+    }
+}

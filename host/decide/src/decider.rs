@@ -3,15 +3,16 @@
 use crate::{
     DecideError, Journal,
     catalog::{Plan, Plans},
-    change,
+    change::{customer_tag, standing_override},
     command::{Command, Outcome, Reply, Request, UsageRequest},
     policy::Policies,
+    precondition::Tag,
 };
 use proviso_ledger::{
     journal::CloseReason,
     model::{
         answers::Allowance,
-        entitlement::{self, Entitlement, Source},
+        entitlement::{Entitlement, Source},
         ids::{Digest, Name},
         terms::{self, OnFault, Owner, Terms, TermsKey},
         time::Timestamp,
@@ -23,7 +24,7 @@ use proviso_ledger::{
 use std::sync::Arc;
 
 /// How far ahead of the host's clock a usage may lie: 5 minutes, in microseconds.
-const AHEAD: i64 = 300 * Timestamp::SECOND;
+pub const AHEAD: i64 = 300 * Timestamp::SECOND;
 
 /// What a request needs to be decided.
 pub struct Decider<'a> {
@@ -76,11 +77,18 @@ impl Decider<'_> {
             Command::Check(usage) => self.check(state, usage, at),
             Command::Configure(change) => self.configure(state, change, &request.origin, at, journal),
             Command::Reset { anchor_now } => self.reset(state, *anchor_now, &request.origin, at, journal),
-            command if change::is_in_force(state, command, at)? => Ok(Reply::State(Arc::new(state.clone()))),
-            Command::Close(_) => self.close_customer(state, &request.origin, at, journal),
+            Command::Close(expected) => {
+                expected.check(|| customer_tag(state))?;
+                if state.closed {
+                    return Ok(Reply::State(Arc::new(state.clone())));
+                }
+                self.close_customer(state, &request.origin, at, journal)
+            }
             Command::RetryPeriod(number) => self.retry(state, *number, &request.origin, at, journal),
             command => {
-                let mut draft = self.draft(state, command, at)?;
+                let Some(mut draft) = self.draft(state, command, at)? else {
+                    return Ok(Reply::State(Arc::new(state.clone())));
+                };
                 draft.origin.clone_from(&request.origin);
                 let entry = journal.seal(state, at, draft)?;
                 Ok(Reply::Entry(Outcome { entry, replayed: false }))
@@ -106,9 +114,9 @@ impl Decider<'_> {
         self.make_good(state, journal)
     }
 
-    /// The draft of a command that is one entry.
-    fn draft(&self, state: &CustomerState, command: &Command, at: Timestamp) -> Result<Draft, Stop> {
-        Ok(match command {
+    /// The draft of a command that is one entry; none where what it asks for is in force already.
+    fn draft(&self, state: &CustomerState, command: &Command, at: Timestamp) -> Result<Option<Draft>, Stop> {
+        Ok(Some(match command {
             Command::Charge(usage) => {
                 let usage = self.usage(state, usage, at)?;
                 self.charge(state, usage, at)?
@@ -133,12 +141,22 @@ impl Decider<'_> {
                 state.adjust(at, credit.clone(), *amount, reason.clone())?
             }
             Command::BindTerms(terms) => state.bind_terms(at, (**terms).clone())?,
-            Command::EndTerms { id, ends_at, .. } => state.end_terms(at, *id, ends_at.unwrap_or(at))?,
+            Command::EndTerms { id, ends_at, expected } => {
+                let terms = || state.terms.iter().find(|terms| terms.key.id == *id);
+                expected.check(|| terms().map(|terms| Tag::of(&**terms)).transpose())?;
+                state.end_terms(at, *id, ends_at.unwrap_or(at))?
+            }
             Command::SetOverride(change) => match change.apply(state, at)? {
                 Some(exception) => state.set_override(exception)?,
-                None => return Err(DecideError::Internal("an override that is in force".to_owned()).into()),
+                None => return Ok(None),
             },
-            Command::RemoveOverride(feature, _) => state.remove_override(feature.clone()),
+            Command::RemoveOverride(feature, expected) => {
+                expected.check(|| standing_override(state, feature, at).map(Tag::of).transpose())?;
+                if !state.overrides.iter().any(|one| &one.feature == feature) {
+                    return Ok(None);
+                }
+                state.remove_override(feature.clone())
+            }
             Command::Configure(_)
             | Command::Close(_)
             | Command::Reset { .. }
@@ -148,7 +166,7 @@ impl Decider<'_> {
             | Command::Sweep => {
                 return Err(DecideError::Internal("a command without a draft".to_owned()).into());
             }
-        })
+        }))
     }
 
     /// The usage with its time checked or set, if the customer may use the feature at all.
@@ -168,22 +186,19 @@ impl Decider<'_> {
             }
             Some(time) => time,
         };
-        let of_plan = state.plan().and_then(|plan| self.plans.plan(plan));
-        let of_plan = of_plan.and_then(|plan| plan.entitlements.get(&request.feature));
-        let source = match entitlement::evaluate(&request.feature, at, &state.overrides, of_plan) {
-            (source, Some(Entitlement::Boolean { value: false })) => source,
-            _ => {
-                return Ok(Usage {
-                    feature: request.feature.clone(),
-                    quantities: request.quantities.clone(),
-                    attributes: request.attributes.clone(),
-                    entity: request.entity.clone(),
-                    occurred_at,
-                });
-            }
-        };
-        let by = if source == Source::Override { "override" } else { "plan" };
-        Err(DecideError::NotEntitled(request.feature.clone(), by).into())
+        if let (source, Some(Entitlement::Boolean { value: false })) =
+            self.entitlement(state, &request.feature, at)
+        {
+            let by = if source == Source::Override { "override" } else { "plan" };
+            return Err(DecideError::NotEntitled(request.feature.clone(), by).into());
+        }
+        Ok(Usage {
+            feature: request.feature.clone(),
+            quantities: request.quantities.clone(),
+            attributes: request.attributes.clone(),
+            entity: request.entity.clone(),
+            occurred_at,
+        })
     }
 
     /// The plan of that name.

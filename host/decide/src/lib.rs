@@ -15,6 +15,6 @@ pub mod precondition;
 mod profile;
 mod rating;
 
-pub use decider::{Decider, Stop};
+pub use decider::{AHEAD, Decider, Stop};
 pub use error::DecideError;
 pub use journal::{Journal, Written};

@@ -105,23 +105,13 @@ impl Decider<'_> {
     ) -> Result<Reply, Stop> {
         let usage = self.usage(state, request, at)?;
         let draft = self.charge(state, usage, at)?;
-        let next_reset_at = state.next_reset_at();
         let outcome =
             |rated: Option<Rated>, credit: CreditType, decision: Option<DecisionRecord>| CheckOutcome {
-                allowed: true,
-                reason: "ok".to_owned(),
-                detail: String::new(),
                 cost: rated.as_ref().map(|rated| rated.cost),
                 lines: rated.map(|rated| rated.lines).unwrap_or_default(),
-                offers: Vec::new(),
-                suggestions: Vec::new(),
-                retry_at: None,
-                balance: state.balance_for(&credit, &request.feature, at),
-                credit,
-                next_reset_at,
-                late: None,
                 degraded: decision.as_ref().is_some_and(DecisionRecord::is_degraded),
                 policy: decision.map(|decision| decision.policy),
+                ..CheckOutcome::unrated(state, &request.feature, credit, at)
             };
         let outcome = match draft.event {
             Event::Charged(charged) => CheckOutcome {

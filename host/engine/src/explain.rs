@@ -92,22 +92,12 @@ impl Engine {
             _ => "customer_closed",
         };
         let state = self.state(customer).await?;
-        let credit = state.main_credit();
+        let at = self.clock().now().max(state.at);
         Ok(Reply::Check(Box::new(CheckOutcome {
             allowed: false,
             reason: reason.to_owned(),
             detail: error.to_string(),
-            cost: None,
-            lines: Vec::new(),
-            offers: Vec::new(),
-            suggestions: Vec::new(),
-            retry_at: None,
-            balance: state.balance_for(&credit, &usage.feature, self.clock().now().max(state.at)),
-            credit,
-            next_reset_at: state.next_reset_at(),
-            late: None,
-            policy: None,
-            degraded: false,
+            ..CheckOutcome::unrated(&state, &usage.feature, state.main_credit(), at)
         })))
     }
 

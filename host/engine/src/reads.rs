@@ -8,11 +8,10 @@ use crate::{
     idempotency::{key_hash, replay},
 };
 use proviso_decide::{
-    Decider, Stop,
+    AHEAD, Decider, Stop,
     access::Access,
     command::{Idempotency, Outcome},
 };
-use proviso_ledger::state::FORMAT;
 use proviso_ledger::{
     fold::FoldError,
     journal::Entry,
@@ -23,7 +22,7 @@ use proviso_ledger::{
         time::{Moment, Timestamp, Zone},
         usage::Usage,
     },
-    state::{CustomerState, LATE_WINDOW},
+    state::{CustomerState, FORMAT, LATE_WINDOW},
 };
 use proviso_store::StoredEntry;
 use std::{
@@ -33,8 +32,6 @@ use std::{
 
 /// Entries that are read at a time.
 const PAGE: u32 = 1_000;
-/// How far a usage may lie ahead of when it is written, in microseconds.
-const AHEAD: i64 = 300 * Timestamp::SECOND;
 
 /// A page of a journal, newest entries first.
 #[derive(Debug)]

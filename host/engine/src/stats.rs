@@ -1,6 +1,6 @@
 //! Counts since the start, for metrics.
 
-use proviso_ledger::journal::{Entry, Event};
+use proviso_ledger::journal::{DecisionRecord, Entry, Event};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Counts since the start.
@@ -37,14 +37,11 @@ impl EngineStats {
         self.sweep_failures.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts what an entry says of policies.
-    pub(crate) fn decided(&self, entry: &Entry) {
-        let Some(decision) = entry.decision() else { return };
-        if decision.is_degraded() {
-            self.policy_faults.fetch_add(1, Ordering::Relaxed);
-        }
+    /// Counts a decision in which a policy failed, and whether that left the end or the beginning of a period undone.
+    pub(crate) fn policy_failed(&self, entry: &Entry) {
+        self.policy_faults.fetch_add(1, Ordering::Relaxed);
         let is_turn = matches!(entry.event, Event::PeriodClosed(_) | Event::PeriodOpened(_));
-        if is_turn && decision.is_unmade() {
+        if is_turn && entry.decision().is_some_and(DecisionRecord::is_unmade) {
             self.missed_periods.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -97,7 +97,7 @@ pub(super) async fn commit(
 
 /// Counts and logs that a policy failed, once the entry that says so is durable.
 fn note_fault(shared: &Shared, customer: &CustomerId, entry: &Entry) {
-    shared.stats.decided(entry);
+    shared.stats.policy_failed(entry);
     let Some(decision) = entry.decision() else { return };
     if let Some(fault) = &decision.fault {
         let (policy, version) = (&decision.policy.name, decision.policy.version);

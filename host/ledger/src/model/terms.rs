@@ -300,12 +300,6 @@ pub fn in_force(terms: &[Arc<Terms>], at: Timestamp) -> Option<&Arc<Terms>> {
         .max_by_key(|terms| (terms.effective_at, terms.key.id))
 }
 
-/// The active terms in force just before `at`.
-#[must_use]
-pub fn in_force_before(terms: &[Arc<Terms>], at: Timestamp) -> Option<&Arc<Terms>> {
-    in_force(terms, at.plus_micros(-1))
-}
-
 /// The shadows in force at `at`.
 pub fn shadows(terms: &[Arc<Terms>], at: Timestamp) -> impl Iterator<Item = &Arc<Terms>> {
     terms.iter().filter(move |terms| terms.mode == Mode::Shadow && terms.covers(at))

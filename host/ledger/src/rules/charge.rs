@@ -1,11 +1,11 @@
 //! Charges: a usage, rated, is drawn at once. And the refusal that all kinds of charging share.
 
 use super::{
-    draw::{Obligation, Unfunded, Use},
+    draw::{Funding, Obligation, Unfunded, Use},
     rejection::Denied,
 };
 use crate::{
-    journal::{Charged, DecisionRecord, Event, Intent, Rated, Refused},
+    journal::{Charged, Count, DecisionRecord, Event, Intent, Rated, Refused},
     model::{
         answers::{Overage, Rating, Refusal, RefusalKind, SettleFrom},
         counter::Counter,
@@ -32,6 +32,15 @@ pub struct Decision {
     pub settle_from: SettleFrom,
 }
 
+/// A usage whose cost is funded, and what it adds to counters.
+pub(super) struct Paid {
+    pub usage: Usage,
+    pub rating: Rating,
+    pub decision: DecisionRecord,
+    pub funding: Funding,
+    pub counts: Vec<Count>,
+}
+
 impl CustomerState {
     /// The entry that charges a usage.
     ///
@@ -39,26 +48,33 @@ impl CustomerState {
     /// [`Denied::Refused`] when credits are missing, else see [`Denied`].
     pub fn charge(&self, at: Timestamp, usage: Usage, decision: Decision) -> Result<Draft, Denied> {
         self.require_open()?;
-        let Decision { record, rating, overage, counters, settle_from } = decision;
-        let using = self.using(&rating.credit, &usage, at);
-        let funding = match self.fund(
-            using,
-            &rating,
-            rating.cost,
-            overage.as_ref(),
-            Obligation::AsAllowed,
-            settle_from,
-        ) {
-            Ok(funding) => funding,
-            Err(unfunded) => return Err(self.unfunded(at, Intent::Charge, usage, rating, record, unfunded)),
-        };
-        let counts = self.counts(&counters, &usage, rating.cost, None);
+        let Paid { usage, rating, decision, funding, counts } =
+            self.pay(at, Intent::Charge, usage, decision)?;
         let credit = rating.credit.clone();
         let transfers = funding.transfers(&credit, Book::Spent);
         let late = self.late(&usage);
-        let charged =
-            Charged { usage, late, rated: rated(rating), decision: record, top_up: funding.top_up() };
+        let charged = Charged { usage, late, rated: rated(rating), decision, top_up: funding.top_up() };
         Ok(Draft { counts, ..Draft::moving(Event::Charged(Box::new(charged)), credit, transfers) })
+    }
+
+    /// Funds a usage that is charged or reserved.
+    pub(super) fn pay(
+        &self,
+        at: Timestamp,
+        intent: Intent,
+        usage: Usage,
+        decision: Decision,
+    ) -> Result<Paid, Denied> {
+        let Decision { record, rating, overage, counters, settle_from } = decision;
+        let using = self.using(&rating.credit, &usage, at);
+        let obligation = Obligation::AsAllowed;
+        match self.fund(using, &rating, rating.cost, overage.as_ref(), obligation, settle_from) {
+            Ok(funding) => {
+                let counts = self.counts(&counters, &usage, rating.cost, None);
+                Ok(Paid { usage, rating, decision: record, funding, counts })
+            }
+            Err(unfunded) => Err(self.unfunded(at, intent, usage, rating, record, unfunded)),
+        }
     }
 
     /// The entry that records a refusal by the policy's `rate`, or because no policy could decide.

@@ -2,7 +2,7 @@
 //! reports work that was done, so it always bills.
 
 use super::{
-    charge::{Decision, rated},
+    charge::{Decision, Paid, rated},
     customer::MOST_LIVE,
     draw::Obligation,
     rejection::{Denied, Rejection},
@@ -42,21 +42,9 @@ impl CustomerState {
         if self.reservations.len() >= MOST_LIVE {
             return Err(Rejection::TooMany(self.reservations.len(), "reservations").into());
         }
-        let Decision { record, rating, overage, counters, settle_from } = decision;
-        let using = self.using(&rating.credit, &usage, at);
-        let funding = match self.fund(
-            using,
-            &rating,
-            rating.cost,
-            overage.as_ref(),
-            Obligation::AsAllowed,
-            settle_from,
-        ) {
-            Ok(funding) => funding,
-            Err(unfunded) => return Err(self.unfunded(at, Intent::Reserve, usage, rating, record, unfunded)),
-        };
+        let Paid { usage, rating, decision, funding, counts } =
+            self.pay(at, Intent::Reserve, usage, decision)?;
         let id = ReservationId { entry: self.seq + 1, index: 0 };
-        let counts = self.counts(&counters, &usage, rating.cost, None);
         let credit = rating.credit.clone();
         let transfers = funding.transfers(&credit, Book::Reserved(id));
         let late = self.late(&usage);
@@ -65,7 +53,7 @@ impl CustomerState {
             late,
             reduced_from,
             rated: rated(rating),
-            decision: record,
+            decision,
             expires_at,
             top_up: funding.top_up(),
         };

@@ -26,8 +26,7 @@ use utoipa::ToSchema;
 problems!(ReserveProblems: CALLER CUSTOMER BODY REQUIRED_KEY LANE RATED REFUSED);
 problems!(
     CommitProblems: CALLER CUSTOMER BODY REQUIRED_KEY LANE,
-    ReservationNotFound, ReservationClosed, TotalOutOfRange, TooMany, InsufficientCredits, PurchaseRequired,
-    PolicyDenied, PolicyFault
+    ReservationNotFound, ReservationClosed, TotalOutOfRange, TooMany, PolicyDenied, PolicyFault
 );
 problems!(
     ReleaseProblems: CALLER CUSTOMER BODY REQUIRED_KEY LANE,
@@ -62,8 +61,8 @@ pub async fn reserve(
 
 /// Commit a reservation
 ///
-/// Charges the actual usage: out of the hold as far as it goes, the rest as a normal charge; what is left goes back. A
-/// refusal leaves the reservation open.
+/// Charges the actual usage: out of the hold as far as it goes, then what is available, the rest as overage; what is left goes
+/// back. A usage that can't be rated leaves the reservation open.
 #[utoipa::path(
     post,
     path = "/v1/customers/{customer}/reservations/{reservation}/commit",
