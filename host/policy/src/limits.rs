@@ -4,10 +4,11 @@
 //! far above what the fuel allows: it is there for what fuel does not see.
 
 use crate::shape::Shape;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// What one call may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Budget {
     /// About one unit for each instruction, instantiation included.
     pub fuel: u64,
@@ -20,7 +21,7 @@ pub struct Budget {
 }
 
 /// The bounds of every policy in one process. [`Limits::default`] is what the server runs with.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// For `describe` and `prepare`, which parse settings and run once for each change of terms.
     pub prepare: Budget,
@@ -90,6 +91,7 @@ impl Default for Limits {
                 type_depth: 64,
                 modules: 16,
                 instances: 64,
+                linked_bytes: 1 << 20,
                 functions: 10_000,
                 function_bytes: 128 << 10,
                 locals: 2_000,
