@@ -87,3 +87,23 @@ pub(crate) fn close_all_but_standard_streams() -> std::io::Result<()> {
     let closed = unsafe { libc::syscall(libc::SYS_close_range, FIRST, libc::c_uint::MAX, 0) };
     if closed == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }
+
+/// The processor time that this thread has taken so far.
+#[cfg(unix)]
+pub(crate) fn thread_time() -> std::time::Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a value of the type that is written there. It fails for no clock that exists; the value would
+    // then stay zero, which lets a call run on, within its fuel.
+    let _ = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    std::time::Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// The time since this was first asked, where the system does not tell a thread's own.
+#[cfg(not(unix))]
+pub(crate) fn thread_time() -> std::time::Duration {
+    use std::{sync::OnceLock, time::Instant};
+    static FIRST: OnceLock<Instant> = OnceLock::new();
+    #[allow(clippy::disallowed_methods, reason = "a deadline is time that passes")]
+    FIRST.get_or_init(Instant::now).elapsed()
+}

@@ -239,6 +239,24 @@ fn links_that_multiply() {
 }
 
 #[test]
+fn memory_costs_fuel() {
+    let fuel = |pages: u32, body: &str| {
+        let mut draft = good();
+        let rating = draft.rating("credits", 0, &[], &[]);
+        draft.memory = format!("(memory (export \"memory\") {pages})");
+        let module =
+            RUNTIME.admit(&draft.body("rate", &format!("{body} (i32.const {rating})")).build()).unwrap();
+        module.module.rate(&view(&usage()), &context(), b"").unwrap().fuel
+    };
+    let few = fuel(4, "");
+    assert_eq!(fuel(2, ""), few, "what a slot keeps costs nothing");
+    let beyond = fuel(14, "") - few;
+    assert!(beyond >= 100_000, "{beyond}");
+    let grown = fuel(4, "(drop (memory.grow (i32.const 10)))") - few;
+    assert!(grown >= beyond && grown < beyond + 5_000, "{grown} and {beyond}");
+}
+
+#[test]
 fn flipped_bits_never_bring_the_host_down() {
     let good = good().build();
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
