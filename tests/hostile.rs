@@ -44,7 +44,7 @@ fn bad_charges() -> Vec<Case> {
         ),
         case(
             "a feature that is no key",
-            r#"{"feature": "a b", "quantities": {}}"#,
+            r#"{"feature": " chat", "quantities": {}}"#,
             400,
             "invalid_request",
             "/feature",
@@ -61,7 +61,13 @@ fn bad_charges() -> Vec<Case> {
         case("negative text", quantity("\"-0.5\""), 400, "invalid_request", "/quantities/input_tokens"),
         case("huge", quantity("99999999999999999999"), 400, "invalid_request", "/quantities/input_tokens"),
         case("huge text", quantity("\"1e30\""), 400, "invalid_request", "/quantities/input_tokens"),
-        case("too precise", quantity("\"0.0000001\""), 400, "invalid_request", "/quantities/input_tokens"),
+        case(
+            "too precise",
+            quantity("\"0.0000000000001\""),
+            400,
+            "invalid_request",
+            "/quantities/input_tokens",
+        ),
         case("null", quantity("null"), 400, "invalid_request", "/quantities/input_tokens"),
         case(
             "too many",

@@ -57,7 +57,7 @@ async fn a_reservation_ends_once() {
     assert_eq!((&committed["cost"], &committed["returned"]), (&json!("30"), &json!("70")));
     let again = client.post_once(&format!("{path}/commit"), "c1", actual.clone()).await;
     assert!(again.replayed && again.body == committed);
-    let second = client.post(&format!("{path}/release"), json!({})).await;
+    let second = client.post_once(&format!("{path}/release"), "r1 release", json!({})).await;
     assert_eq!((second.status, second.code()), (409, "reservation_closed"));
     // Another one runs out by itself, also while nobody asks.
     let reserved = client.post_once("/v1/customers/acme/reservations", "r2", usage).await.expect(201);
@@ -77,7 +77,7 @@ async fn a_swap_fails_no_request() {
     for customer in ["acme", "other"] {
         client.customer(customer).await;
         let grant = json!({"amount": "100000", "category": "prepaid"});
-        client.post(&format!("/v1/customers/{customer}/grants"), grant).await.expect(201);
+        client.post_once(&format!("/v1/customers/{customer}/grants"), "grant", grant).await.expect(201);
     }
     let done = Arc::new(AtomicBool::new(false));
     let mut traffic = JoinSet::new();

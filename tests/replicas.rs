@@ -367,5 +367,5 @@ async fn what_is_due_is_done_once_though_both_hosts_sweep() {
 }
 
 fn is_scheduled_reset(entry: &Value) -> bool {
-    entry["type"] == "reset" && entry["event"]["reason"] == "scheduled"
+    entry["type"] == "period_closed" && entry["event"]["reason"] == "scheduled"
 }

@@ -4,8 +4,8 @@
 --     psql "$DATABASE_URL" -v ON_ERROR_STOP=1 -f migrations/citus/distribute.sql
 --
 -- All tables of customer data have customer_id first in every key and are colocated by it, so one customer's journal, keys
--- and states lie on one node. What all hosts keep in memory becomes reference tables, copied to every node, so that a
--- commit reads its revision where it writes. docs/scaling.md says when this is worth it, and what has not been tried.
+-- and states are on one node. The catalog and the list of hosts become reference tables, copied to every node, so that a
+-- commit reads the catalog's revision where it writes. docs/scaling.md says when this is worth it, and what is untried.
 BEGIN;
 
 CREATE EXTENSION IF NOT EXISTS citus;
@@ -17,7 +17,8 @@ SELECT create_reference_table('policies');
 SELECT create_reference_table('modules');
 SELECT create_reference_table('policy_versions');
 SELECT create_reference_table('api_keys');
-SELECT create_reference_table('requests');
+SELECT create_reference_table('answers');
+SELECT create_reference_table('hosts');
 
 SELECT create_distributed_table('customers', 'customer_id');
 SELECT create_distributed_table('entries', 'customer_id', colocate_with => 'customers');

@@ -1,11 +1,14 @@
--- Proviso on PostgreSQL, the first schema. Times are microseconds since 1970 in UTC, hashes raw bytes, bodies JSON text.
--- Tables and columns are those of migrations/sqlite, without what serves only its indexes that are written late: here
--- an entry is where its primary key says, and its idempotency key is in its own table alone.
+-- Proviso on PostgreSQL. Times are microseconds since 1970 in UTC, hashes raw bytes, bodies JSON text.
+--
+-- What both databases have has the same columns as in migrations/sqlite. There an index of entries is written late, which
+-- needs more tables and columns; here there may be several hosts, which hosts and the claims in customers serve, and an
+-- archive.
 --
 -- Tables of customer data have customer_id first in their key, and neither sequences, triggers nor references to each
 -- other, so that they can be distributed by customer_id. Keys compare by their bytes, as SQLite's do.
 
--- The journal of every customer. Its primary key is the compare-and-swap: a number can be written once.
+-- The journal of every customer. Its primary key is the compare-and-swap: a number can be written once. The format of an
+-- entry is in its body.
 CREATE TABLE entries (
     customer_id text   COLLATE "C" NOT NULL,
     seq         bigint NOT NULL CHECK (seq >= 1),
@@ -14,9 +17,21 @@ CREATE TABLE entries (
     body        text   NOT NULL,
     PRIMARY KEY (customer_id, seq)
 ) WITH (
-    -- Only ever inserted into: visited while the newest part is still in memory, not when a fifth is new.
+    -- Rows are only inserted: vacuum them while the newest part is still in memory, not when a fifth is new.
     autovacuum_vacuum_insert_scale_factor = 0.02,
     autovacuum_analyze_scale_factor = 0.1
+);
+
+-- Old entries: runs of neighbouring numbers as one JSON array of [seq, at, hash in hex, body], which is compressed as one
+-- value. A customer's last entry is never here. SQLite appends to a file that does not get slower, and has no such table.
+CREATE TABLE archived_entries (
+    customer_id text   COLLATE "C" NOT NULL,
+    first_seq   bigint NOT NULL CHECK (first_seq >= 1),
+    last_seq    bigint NOT NULL CHECK (last_seq >= first_seq),
+    first_at    bigint NOT NULL,
+    last_at     bigint NOT NULL,
+    entries     text   NOT NULL,
+    PRIMARY KEY (customer_id, first_seq)
 );
 
 -- Which entry answered an idempotency key.
@@ -30,51 +45,59 @@ CREATE TABLE idempotency (
     autovacuum_analyze_scale_factor = 0.1
 );
 
--- How often reference data changed. Whoever changes it holds this row's lock.
-CREATE TABLE progress (
-    id                 integer PRIMARY KEY CHECK (id = 1),
-    reference_revision bigint  NOT NULL
-);
-
-INSERT INTO progress (id, reference_revision) VALUES (1, 0);
-
--- Folded states: a cache, any row of which may be deleted.
+-- Folded states: a cache, any row of which may be deleted. Hosts read only those of the format that they write.
 CREATE TABLE snapshots (
     customer_id text   COLLATE "C" NOT NULL,
+    format      bigint NOT NULL,
     seq         bigint NOT NULL CHECK (seq >= 1),
     at          bigint NOT NULL,
     state       text   NOT NULL,
-    PRIMARY KEY (customer_id, seq)
+    PRIMARY KEY (customer_id, format, seq)
 );
 
--- What lists and the sweeper need of a customer; derived from the journal. The one table of customer data whose rows
--- are updated, so its pages keep room for a row's next version.
+-- What lists and the sweeper need of a customer; derived from the journal. The one table of customer data whose rows are
+-- updated, so its pages have space for new versions of their rows. A claim says which host is at work on a customer that
+-- came due, and until when by this database's clock; it is in no index, so that claiming touches one page.
 CREATE TABLE customers (
-    customer_id text    COLLATE "C" NOT NULL PRIMARY KEY,
-    created_at  bigint  NOT NULL,
-    due_at      bigint,
-    closed      boolean NOT NULL,
-    profile     text    NOT NULL
+    customer_id   text    COLLATE "C" NOT NULL PRIMARY KEY,
+    created_at    bigint  NOT NULL,
+    due_at        bigint,
+    closed        boolean NOT NULL,
+    profile       text    NOT NULL,
+    claimed_by    text,
+    claimed_until bigint
 ) WITH (fillfactor = 80);
 
 CREATE INDEX customers_due ON customers (due_at, customer_id) WHERE due_at IS NOT NULL;
 
--- Reference data: small, and held in memory by every host.
+-- The catalog's revision. Who changes the catalog locks this row.
+CREATE TABLE progress (
+    id               integer PRIMARY KEY CHECK (id = 1),
+    catalog_revision bigint  NOT NULL
+);
+
+INSERT INTO progress (id, catalog_revision) VALUES (1, 0);
+
+-- The catalog: small, and held in memory by every host. Each row has the revision that wrote it, so that a host reads
+-- only what is new.
 CREATE TABLE plans (
-    plan_id text COLLATE "C" NOT NULL PRIMARY KEY,
-    body    text NOT NULL
+    plan_id  text   COLLATE "C" NOT NULL PRIMARY KEY,
+    body     text   NOT NULL,
+    revision bigint NOT NULL
 );
 
 CREATE TABLE plan_terms (
-    plan_id text   COLLATE "C" NOT NULL REFERENCES plans (plan_id),
-    number  bigint NOT NULL,
-    body    text   NOT NULL,
+    plan_id  text   COLLATE "C" NOT NULL REFERENCES plans (plan_id),
+    number   bigint NOT NULL,
+    body     text   NOT NULL,
+    revision bigint NOT NULL,
     PRIMARY KEY (plan_id, number)
 );
 
 CREATE TABLE policies (
-    policy_id text COLLATE "C" NOT NULL PRIMARY KEY,
-    body      text NOT NULL
+    policy_id text   COLLATE "C" NOT NULL PRIMARY KEY,
+    body      text   NOT NULL,
+    revision  bigint NOT NULL
 );
 
 -- Modules by the SHA-256 of their bytes. Never deleted: what a module decided must stay replayable.
@@ -89,20 +112,29 @@ CREATE TABLE policy_versions (
     digest    bytea   NOT NULL REFERENCES modules (digest),
     deleted   boolean NOT NULL,
     body      text    NOT NULL,
+    revision  bigint  NOT NULL,
     PRIMARY KEY (policy_id, version)
 );
 
 CREATE TABLE api_keys (
-    key_id      text  COLLATE "C" NOT NULL PRIMARY KEY,
-    secret_hash bytea NOT NULL UNIQUE CHECK (octet_length(secret_hash) = 32),
-    body        text  NOT NULL
+    key_id      text   COLLATE "C" NOT NULL PRIMARY KEY,
+    secret_hash bytea  NOT NULL UNIQUE CHECK (octet_length(secret_hash) = 32),
+    body        text   NOT NULL,
+    revision    bigint NOT NULL
 );
 
--- Management requests and their answers, by the hash of their idempotency key.
-CREATE TABLE requests (
+-- The answers to requests that changed the catalog, by the hash of their idempotency key.
+CREATE TABLE answers (
     key_hash     bytea  NOT NULL PRIMARY KEY CHECK (octet_length(key_hash) = 16),
     request_hash bytea  NOT NULL CHECK (octet_length(request_hash) = 32),
     at           bigint NOT NULL,
-    status       bigint NOT NULL,
-    body         text   NOT NULL
+    answer       text   NOT NULL
+);
+
+-- Which hosts are alive, and the newest format of entries that each reads: no host writes a newer one. Repeated by each
+-- host as long as it is alive; the time is this database's. A SQLite file has one host, and no such table.
+CREATE TABLE hosts (
+    host_id      text   COLLATE "C" NOT NULL PRIMARY KEY,
+    reads_format bigint NOT NULL,
+    seen_at      bigint NOT NULL
 );

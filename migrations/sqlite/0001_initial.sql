@@ -1,8 +1,11 @@
--- Proviso on SQLite, the first schema. Times are microseconds since 1970 in UTC, hashes raw bytes, bodies JSON text.
--- Tables of customer data have customer_id first in their key; migrations/postgres has the same columns.
+-- Proviso on SQLite. Times are microseconds since 1970 in UTC, hashes raw bytes, bodies JSON text.
+--
+-- Tables of customer data have customer_id first in their key; what both databases have has the same columns as in
+-- migrations/postgres. Here are the tables and columns of an index that is written late; the archive and the table of
+-- hosts are there alone.
 
--- The journal of every customer, in the order in which entries became durable. It is only ever appended to, so a
--- commit writes a few neighbouring pages however many customers it touches.
+-- The journal of every customer, in the order in which entries became durable. Rows are only appended, so a commit writes
+-- a few neighbouring pages however many customers it touches. The format of an entry is in its body.
 CREATE TABLE entries (
     pos         INTEGER PRIMARY KEY,
     customer_id TEXT    NOT NULL,
@@ -22,7 +25,7 @@ CREATE TABLE further_keys (
     seq         INTEGER NOT NULL
 ) STRICT;
 
--- Where each entry of a customer is. Filled late, in sorted runs: what is missing has a pos above
+-- Where each entry of a customer is. Written late, in sorted runs: rows that are missing have a pos above
 -- progress.indexed_pos, and for one customer the rows are always the entries 1, 2, 3 up to some number.
 CREATE TABLE entry_index (
     customer_id TEXT    NOT NULL,
@@ -31,7 +34,7 @@ CREATE TABLE entry_index (
     PRIMARY KEY (customer_id, seq)
 ) STRICT, WITHOUT ROWID;
 
--- Which entry answered an idempotency key. Filled late, too.
+-- Which entry answered an idempotency key. Written late, too.
 CREATE TABLE idempotency (
     customer_id TEXT    NOT NULL,
     key_hash    BLOB    NOT NULL,
@@ -39,52 +42,60 @@ CREATE TABLE idempotency (
     PRIMARY KEY (customer_id, key_hash)
 ) STRICT, WITHOUT ROWID;
 
--- How far the two tables above are complete, and how often reference data changed.
-CREATE TABLE progress (
-    id                 INTEGER PRIMARY KEY CHECK (id = 1),
-    indexed_pos        INTEGER NOT NULL,
-    reference_revision INTEGER NOT NULL
-) STRICT;
-
-INSERT INTO progress (id, indexed_pos, reference_revision) VALUES (1, 0, 0);
-
--- Folded states: a cache, any row of which may be deleted. With a rowid, so that states are appended and only a short
--- key goes to a random page.
+-- Folded states: a cache, any row of which may be deleted. Hosts read only those of the format that they write. With a
+-- rowid, so that states are appended and only a short key goes to a random page.
 CREATE TABLE snapshots (
     customer_id TEXT    NOT NULL,
+    format      INTEGER NOT NULL,
     seq         INTEGER NOT NULL,
     at          INTEGER NOT NULL,
     state       TEXT    NOT NULL,
-    PRIMARY KEY (customer_id, seq)
+    PRIMARY KEY (customer_id, format, seq)
 ) STRICT;
 
--- What lists and the sweeper need of a customer; derived from the journal.
+-- What lists and the sweeper need of a customer; derived from the journal. Claims are never written here, where there is
+-- one host.
 CREATE TABLE customers (
-    customer_id TEXT    NOT NULL PRIMARY KEY,
-    created_at  INTEGER NOT NULL,
-    due_at      INTEGER,
-    closed      INTEGER NOT NULL CHECK (closed IN (0, 1)),
-    profile     TEXT    NOT NULL
+    customer_id   TEXT    NOT NULL PRIMARY KEY,
+    created_at    INTEGER NOT NULL,
+    due_at        INTEGER,
+    closed        INTEGER NOT NULL CHECK (closed IN (0, 1)),
+    profile       TEXT    NOT NULL,
+    claimed_by    TEXT,
+    claimed_until INTEGER
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX customers_due ON customers (due_at, customer_id) WHERE due_at IS NOT NULL;
 
--- Reference data: small, and held in memory by every host.
+-- Up to which pos entry_index and idempotency are complete, and the catalog's revision.
+CREATE TABLE progress (
+    id               INTEGER PRIMARY KEY CHECK (id = 1),
+    indexed_pos      INTEGER NOT NULL,
+    catalog_revision INTEGER NOT NULL
+) STRICT;
+
+INSERT INTO progress (id, indexed_pos, catalog_revision) VALUES (1, 0, 0);
+
+-- The catalog: small, and held in memory by every host. Each row has the revision that wrote it, so that a host reads
+-- only what is new.
 CREATE TABLE plans (
-    plan_id TEXT NOT NULL PRIMARY KEY,
-    body    TEXT NOT NULL
+    plan_id  TEXT    NOT NULL PRIMARY KEY,
+    body     TEXT    NOT NULL,
+    revision INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE plan_terms (
-    plan_id TEXT    NOT NULL REFERENCES plans (plan_id),
-    number  INTEGER NOT NULL,
-    body    TEXT    NOT NULL,
+    plan_id  TEXT    NOT NULL REFERENCES plans (plan_id),
+    number   INTEGER NOT NULL,
+    body     TEXT    NOT NULL,
+    revision INTEGER NOT NULL,
     PRIMARY KEY (plan_id, number)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE policies (
-    policy_id TEXT NOT NULL PRIMARY KEY,
-    body      TEXT NOT NULL
+    policy_id TEXT    NOT NULL PRIMARY KEY,
+    body      TEXT    NOT NULL,
+    revision  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 -- Modules by the SHA-256 of their bytes. Never deleted: what a module decided must stay replayable.
@@ -99,20 +110,21 @@ CREATE TABLE policy_versions (
     digest    BLOB    NOT NULL REFERENCES modules (digest),
     deleted   INTEGER NOT NULL CHECK (deleted IN (0, 1)),
     body      TEXT    NOT NULL,
+    revision  INTEGER NOT NULL,
     PRIMARY KEY (policy_id, version)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE api_keys (
-    key_id      TEXT NOT NULL PRIMARY KEY,
-    secret_hash BLOB NOT NULL UNIQUE,
-    body        TEXT NOT NULL
+    key_id      TEXT    NOT NULL PRIMARY KEY,
+    secret_hash BLOB    NOT NULL UNIQUE,
+    body        TEXT    NOT NULL,
+    revision    INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Management requests and their answers, by the hash of their idempotency key.
-CREATE TABLE requests (
+-- The answers to requests that changed the catalog, by the hash of their idempotency key.
+CREATE TABLE answers (
     key_hash     BLOB    NOT NULL PRIMARY KEY,
     request_hash BLOB    NOT NULL,
     at           INTEGER NOT NULL,
-    status       INTEGER NOT NULL,
-    body         TEXT    NOT NULL
+    answer       TEXT    NOT NULL
 ) STRICT, WITHOUT ROWID;

@@ -34,6 +34,9 @@ pub struct Line {
     pub spent: u64,
 }
 
+/// The idempotency key of each customer's first grant.
+pub const GRANT_KEY: &str = "grant";
+
 /// What was answered, by customer and idempotency key.
 pub type Book = BTreeMap<(String, String), Line>;
 
@@ -86,7 +89,7 @@ pub async fn set_up(client: &mut Client, customers: u64) {
         let name = customer(number);
         client.customer(&name).await;
         let grant = json!({"amount": (GRANTED / 1_000).to_string(), "category": "prepaid"});
-        client.post(&format!("/v1/customers/{name}/grants"), grant).await.expect(201);
+        client.post_once(&format!("/v1/customers/{name}/grants"), GRANT_KEY, grant).await.expect(201);
     }
 }
 

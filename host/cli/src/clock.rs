@@ -1,7 +1,7 @@
 //! The machine's clocks. Everything below the binary is handed the time; it is read here and nowhere else.
 #![allow(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
 
-use proviso_ledger::time::Timestamp;
+use proviso_ledger::model::time::Timestamp;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Now.

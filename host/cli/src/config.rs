@@ -3,12 +3,14 @@
 
 use crate::{database::Database, error::Error, secrets::Secret, span::Span};
 use clap::{Args, CommandFactory, Parser, ValueEnum};
+use proviso_ledger::state::LATE_WINDOW;
 use serde::Deserialize;
 use std::{
     error::Error as _,
     fs,
     num::{NonZeroU32, NonZeroUsize},
     path::{Path, PathBuf},
+    str::FromStr,
     time::Duration,
 };
 
@@ -61,13 +63,37 @@ pub struct Layer {
     /// [default: 800]
     #[arg(long, value_name = "COUNT")]
     pub loaded_policies: Option<NonZeroUsize>,
-    /// How late usage may be reported, such as 35d or 12h [default: 35d]
+    /// How late usage may be reported, such as 12h or 7d; at most 35d [default: 35d]
     #[arg(long, value_name = "SPAN")]
-    pub late_window: Option<Span>,
+    pub late_window: Option<LateWindow>,
     /// Serve POST /v1/test_clock, which moves this host's time forward: for tests only
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_parser = clap::builder::BoolishValueParser::new(), value_name = "BOOL", hide_possible_values = true)]
     pub test_clock: Option<bool>,
+}
+
+/// How late usage may be reported: at most as long as the ledger keeps what it needs to place it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Span")]
+pub struct LateWindow(Duration);
+
+impl TryFrom<Span> for LateWindow {
+    type Error = String;
+
+    fn try_from(span: Span) -> Result<Self, String> {
+        if span.micros() > LATE_WINDOW {
+            return Err("is too long: usage may be reported at most 35d late".to_owned());
+        }
+        Ok(Self(span.0))
+    }
+}
+
+impl FromStr for LateWindow {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse::<Span>()?.try_into().map_err(|detail| format!("{text:?} {detail}"))
+    }
 }
 
 /// How logs are written.
@@ -168,7 +194,7 @@ fn lanes_of_this_machine() -> Option<NonZeroUsize> {
 impl From<Layer> for Settings {
     fn from(layer: Layer) -> Self {
         let data_dir = layer.data_dir.unwrap_or_else(|| "proviso-data".into());
-        let in_data_dir = || Database::Sqlite(data_dir.join(DATABASE_FILE));
+        let in_data_dir = || Database::file(data_dir.join(DATABASE_FILE));
         let database = layer.database_url.unwrap_or_else(in_data_dir);
         let default = proviso_engine::Options::default();
         Self {
@@ -188,7 +214,7 @@ impl From<Layer> for Settings {
             loaded_policies: layer
                 .loaded_policies
                 .map_or(proviso_policy::Limits::default().loaded_modules, NonZeroUsize::get),
-            late_window: layer.late_window.map_or(default.late_window, |span| span.0),
+            late_window: layer.late_window.map_or(default.late_window, |window| window.0),
             test_clock: layer.test_clock.unwrap_or(false),
         }
     }
@@ -304,6 +330,8 @@ mod tests {
         let settings = settle(&[], &environment, file).unwrap();
         assert_eq!((settings.log.format, settings.test_clock), (LogFormat::Json, true));
         assert_eq!(settings.late_window, Duration::from_secs(43_200));
+        let longest = settle(&["--late-window=35d"], &[], "").unwrap();
+        assert_eq!(i64::try_from(longest.late_window.as_micros()), Ok(LATE_WINDOW));
         assert!(!settle(&["--test-clock=false"], &[], file).unwrap().test_clock);
         assert!(settle(&["--test-clock"], &[], "").unwrap().test_clock);
         assert!(settle(&[], &[("PROVISO_TEST_CLOCK", "1")], "").unwrap().test_clock);
@@ -315,16 +343,8 @@ mod tests {
             (&[][..], Some("sqlite://proviso-data/proviso.db")),
             (&["--data-dir=/d"], Some("sqlite:///d/proviso.db")),
             (&["--data-dir=/d", "--database-url=sqlite:///a/b.db"], Some("sqlite:///a/b.db")),
-            (&["--database-url=sqlite://b.db"], Some("sqlite://b.db")),
-            (&["--database-url=sqlite:b.db"], Some("sqlite://b.db")),
             (&["--database-url=postgres://u:secret@h:6/d"], Some("postgres://h:6/d")),
-            (&["--database-url=postgresql://u:secret@h:6/d"], Some("postgres://h:6/d")),
-            // Told when it is opened, without the password.
-            (&["--database-url=postgres://u:secret@h:port/d"], Some("postgres://")),
             (&["--database-url=sqlite://"], None),
-            (&["--database-url=sqlite::memory:"], None),
-            (&["--database-url=b.db"], None),
-            (&["--database-url=mysql://host/db"], None),
         ] {
             let settings = settle(flags, &[], "");
             let found = settings.ok().map(|settings| settings.database.to_string());
@@ -339,11 +359,18 @@ mod tests {
         for (environment, file, named) in [
             (&[("PROVISO_LANES", "0")][..], "", "PROVISO_LANES: "),
             (&[("PROVISO_LATE_WINDOW", "soon")], "", "PROVISO_LATE_WINDOW: \"soon\""),
+            (&[("PROVISO_LATE_WINDOW", "36d")], "", "PROVISO_LATE_WINDOW: \"36d\" is too long"),
+            (&[("PROVISO_LATE_WINDOW", "840h1s")], "", "at most 35d"),
             (&[("PROVISO_TEST_CLOCK", "perhaps")], "", "PROVISO_TEST_CLOCK: "),
             (&[("PROVISO_LOG_FORMAT", "xml")], "", "PROVISO_LOG_FORMAT: \"xml\" is not possible"),
-            (&[("PROVISO_DATABASE_URL", "mysql://h/d")], "", "PROVISO_DATABASE_URL: must begin with"),
+            (
+                &[("PROVISO_DATABASE_URL", "mysql://h/d")],
+                "",
+                "PROVISO_DATABASE_URL: not a database address: must begin with",
+            ),
             (&[], "lissten = \"x\"", "unknown field `lissten`"),
             (&[], "late_window = 5", "late_window"),
+            (&[], "late_window = \"6w\"", "at most 35d"),
         ] {
             let error = settle(&[], environment, file).unwrap_err();
             assert!(error.contains(named), "{error}");

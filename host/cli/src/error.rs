@@ -1,7 +1,9 @@
 //! Why a verb could not do its work. Printed once, in `main`, with what caused it.
 
+use crate::verbs::policy::text;
+use proviso_decide::policy::Failure;
 use proviso_engine::{EngineError, StoreError};
-use proviso_policy::{Fault, PolicyError, Rejection, build::BuildError};
+use proviso_policy::{PolicyError, Rejection, build::BuildError};
 use std::{io, path::PathBuf};
 
 /// The one error of the binary.
@@ -49,8 +51,8 @@ pub enum Error {
     #[error("the module is refused:{}", listed(.0))]
     Refused(Rejection),
     /// A policy failed.
-    #[error("the policy failed: {0}")]
-    Fault(#[from] Fault),
+    #[error("the policy failed: {}", text::fault(.0.code, &.0.detail, &.0.log).join("\n  "))]
+    Failed(#[from] Failure),
     /// The engine could not do it.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -63,6 +65,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// A module that is refused, or that can't be tried here.
+    pub fn refused(error: PolicyError) -> Self {
+        match error {
+            PolicyError::Rejected(rejection) => Self::Refused(rejection),
+            other => Self::Policy(other),
+        }
+    }
+
     /// For `map_err`, with the path that it is about.
     pub fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();

@@ -2,7 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "this is the one place that draws randomness")]
 
 use crate::error::Error;
-use proviso_ledger::ids::hex;
+use proviso_ledger::model::ids::hex;
 use serde::Deserialize;
 use std::{
     fmt, fs,
@@ -53,13 +53,22 @@ impl TryFrom<String> for Secret {
 
 /// A new secret for an API key: 192 random bits.
 pub fn new_api_key() -> String {
-    let mut bytes = [0; 24];
+    format!("pvk_{}", hex(random::<24>()))
+}
+
+/// Tells this process from others in the names of requests: 48 random bits.
+pub fn new_instance() -> String {
+    hex(random::<6>())
+}
+
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
     if let Err(error) = getrandom::fill(&mut bytes) {
         // A key that can be guessed is worse than no host.
         tracing::error!(%error, "the system gives no randomness");
         std::process::abort();
     }
-    format!("pvk_{}", hex(&bytes))
+    bytes
 }
 
 /// The 32 bytes in a file that only its owner may read; made when there is none.

@@ -1,7 +1,11 @@
 //! Plans and their terms, as far as decisions need them.
 
 use proviso_ledger::model::{
-    entitlement::Entitlement, ids::Key, period::Interval, terms::Terms, time::Timestamp,
+    entitlement::Entitlement,
+    ids::{Key, Name},
+    period::Interval,
+    terms::Terms,
+    time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
@@ -10,7 +14,7 @@ use std::{collections::BTreeMap, sync::Arc};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// Its key.
-    pub plan: Key,
+    pub plan: Name,
     /// For people.
     pub name: String,
     /// How long its periods are; none when they never end by themselves.
@@ -26,8 +30,8 @@ pub struct Plan {
 /// The plans as of one revision.
 pub trait Plans {
     /// A plan.
-    fn plan(&self, plan: &Key) -> Option<&Plan>;
+    fn plan(&self, plan: &Name) -> Option<&Plan>;
 
     /// A plan's terms, in the order they were bound.
-    fn terms_of(&self, plan: &Key) -> &[Arc<Terms>];
+    fn terms_of(&self, plan: &Name) -> &[Arc<Terms>];
 }

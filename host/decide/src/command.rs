@@ -1,13 +1,13 @@
 //! What can be asked of a customer, and what comes back.
 
+use crate::precondition::Expected;
 use proviso_ledger::{
     journal::{Entry, Line, Offer},
     model::{
         amounts::{Credits, Quantity},
         answers::{Allowance, Suggestion},
-        entitlement::Override,
         grant::CreditType,
-        ids::{CustomerId, Digest, GrantId, IdempotencyKey, Key, ReservationId, TermsId},
+        ids::{CustomerId, Digest, GrantId, IdempotencyKey, Key, Name, ReservationId, TermsId},
         terms::{PolicyRef, TermsDraft},
         time::{Timestamp, Zone},
         view::BalanceView,
@@ -16,6 +16,8 @@ use proviso_ledger::{
     state::{CustomerState, Origin},
 };
 use std::sync::Arc;
+
+pub use crate::change::{Change, OverrideChange};
 
 /// An idempotency key with the digest of the request it came with.
 pub type Idempotency = (IdempotencyKey, Digest);
@@ -37,15 +39,22 @@ pub enum Command {
     /// Create or change the customer.
     Configure(Box<CustomerChange>),
     /// Close the customer.
-    Close,
+    Close(Expected),
     /// Bind terms to the customer.
     BindTerms(Box<TermsDraft>),
     /// Give the customer's terms an end: now, when none is given.
-    EndTerms(TermsId, Option<Timestamp>),
+    EndTerms {
+        /// The terms.
+        id: TermsId,
+        /// Their end.
+        ends_at: Option<Timestamp>,
+        /// What the caller expects to be in force.
+        expected: Expected,
+    },
     /// Set an entitlement apart from the plan.
-    SetOverride(Override),
+    SetOverride(Box<OverrideChange>),
     /// Take a feature's overrides back.
-    RemoveOverride(Key),
+    RemoveOverride(Key, Expected),
     /// Grant credits.
     Grant(Box<GrantRequest>),
     /// Void what a grant has left.
@@ -133,37 +142,13 @@ pub struct ActualUsage {
     pub attributes: Option<Vec<(String, String)>>,
 }
 
-/// What a change does to a field.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Change<T> {
-    /// It stays as it is.
-    #[default]
-    Keep,
-    /// It becomes empty, or what it defaults to.
-    Clear,
-    /// It becomes this.
-    Set(T),
-}
-
-impl<T> Change<T> {
-    /// The field after the change.
-    #[must_use]
-    pub fn apply(self, before: Option<T>) -> Option<T> {
-        match self {
-            Self::Keep => before,
-            Self::Clear => None,
-            Self::Set(value) => Some(value),
-        }
-    }
-}
-
 /// How a customer is created or changed.
 #[derive(Debug, Clone, Default)]
 pub struct CustomerChange {
     /// For people; defaults to the customer's key.
     pub name: Change<String>,
     /// The plan.
-    pub plan: Change<Key>,
+    pub plan: Change<Name>,
     /// The zone in which periods and days are counted; defaults to UTC.
     pub time_zone: Change<Zone>,
     /// From where periods are counted; defaults to when the customer was created.
@@ -174,8 +159,8 @@ pub struct CustomerChange {
     pub external_ids: Change<Vec<(String, String)>>,
     /// With another plan: how its allowance is reduced by what was given in the cycle.
     pub allowance: Allowance,
-    /// The tag that the profile must have for the change to be made.
-    pub expected: Option<Digest>,
+    /// What the caller expects to be in force.
+    pub expected: Expected,
 }
 
 /// What comes back.
@@ -185,7 +170,7 @@ pub enum Reply {
     Entry(Outcome),
     /// What a charge would do.
     Check(Box<CheckOutcome>),
-    /// The state.
+    /// The state; also when what was asked for is in force already.
     State(Arc<CustomerState>),
     /// The customer as configured.
     Configured {

@@ -3,6 +3,7 @@
 use crate::{
     DecideError, Journal,
     catalog::{Plan, Plans},
+    change,
     command::{Command, Outcome, Reply, Request, UsageRequest},
     policy::Policies,
 };
@@ -11,7 +12,7 @@ use proviso_ledger::{
     model::{
         answers::Allowance,
         entitlement::{self, Entitlement, Source},
-        ids::{Digest, Key},
+        ids::{Digest, Name},
         terms::{self, OnFault, Owner, Terms, TermsKey},
         time::Timestamp,
         usage::Usage,
@@ -75,7 +76,8 @@ impl Decider<'_> {
             Command::Check(usage) => self.check(state, usage, at),
             Command::Configure(change) => self.configure(state, change, &request.origin, at, journal),
             Command::Reset { anchor_now } => self.reset(state, *anchor_now, &request.origin, at, journal),
-            Command::Close => self.close_customer(state, &request.origin, at, journal),
+            command if change::is_in_force(state, command, at)? => Ok(Reply::State(Arc::new(state.clone()))),
+            Command::Close(_) => self.close_customer(state, &request.origin, at, journal),
             Command::RetryPeriod(number) => self.retry(state, *number, &request.origin, at, journal),
             command => {
                 let mut draft = self.draft(state, command, at)?;
@@ -131,11 +133,14 @@ impl Decider<'_> {
                 state.adjust(at, credit.clone(), *amount, reason.clone())?
             }
             Command::BindTerms(terms) => state.bind_terms(at, (**terms).clone())?,
-            Command::EndTerms(id, ends_at) => state.end_terms(at, *id, ends_at.unwrap_or(at))?,
-            Command::SetOverride(exception) => state.set_override(exception.clone())?,
-            Command::RemoveOverride(feature) => state.remove_override(feature.clone()),
+            Command::EndTerms { id, ends_at, .. } => state.end_terms(at, *id, ends_at.unwrap_or(at))?,
+            Command::SetOverride(change) => match change.apply(state, at)? {
+                Some(exception) => state.set_override(exception)?,
+                None => return Err(DecideError::Internal("an override that is in force".to_owned()).into()),
+            },
+            Command::RemoveOverride(feature, _) => state.remove_override(feature.clone()),
             Command::Configure(_)
-            | Command::Close
+            | Command::Close(_)
             | Command::Reset { .. }
             | Command::RetryPeriod(_)
             | Command::Check(_)
@@ -182,7 +187,7 @@ impl Decider<'_> {
     }
 
     /// The plan of that name.
-    pub(crate) fn known_plan(&self, plan: &Key) -> Result<&Plan, Stop> {
+    pub(crate) fn known_plan(&self, plan: &Name) -> Result<&Plan, Stop> {
         self.plans.plan(plan).ok_or_else(|| DecideError::PlanNotFound(plan.clone()).into())
     }
 
@@ -190,7 +195,7 @@ impl Decider<'_> {
     pub(crate) fn terms_at(
         &self,
         state: &CustomerState,
-        plan: Option<&Key>,
+        plan: Option<&Name>,
         at: Timestamp,
     ) -> Option<Arc<Terms>> {
         let own = terms::in_force(&state.terms, at);
@@ -205,13 +210,12 @@ impl Decider<'_> {
         at: Timestamp,
     ) -> Result<Arc<Terms>, Stop> {
         let time = state.time_of(usage).min(at);
-        let plan = state.period_at(time).map_or_else(|| state.plan(), |found| found.plan);
-        self.terms_at(state, plan, time)
+        self.terms_at(state, state.plan_at(time), time)
             .or_else(|| self.terms_at(state, state.plan(), at))
             .ok_or_else(|| DecideError::NoTermsInForce.into())
     }
 
-    pub(crate) fn plan_terms(&self, plan: Option<&Key>) -> &[Arc<Terms>] {
+    pub(crate) fn plan_terms(&self, plan: Option<&Name>) -> &[Arc<Terms>] {
         plan.map_or(&[], |plan| self.plans.terms_of(plan))
     }
 
@@ -228,7 +232,7 @@ impl Decider<'_> {
     pub(crate) fn fallback(
         &self,
         state: &CustomerState,
-        plan: Option<&Key>,
+        plan: Option<&Name>,
         terms: &Terms,
         at: Timestamp,
     ) -> Option<Arc<Terms>> {

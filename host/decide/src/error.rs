@@ -2,7 +2,7 @@
 
 use proviso_ledger::{
     model::{
-        ids::{CustomerId, Key},
+        ids::{CustomerId, Key, Name},
         terms::TermsKey,
         time::Timestamp,
     },
@@ -17,7 +17,7 @@ pub enum DecideError {
     CustomerNotFound(CustomerId),
     /// Nobody knows this plan.
     #[error("there is no plan {0}")]
-    PlanNotFound(Key),
+    PlanNotFound(Name),
     /// Neither the plan nor an override knows this feature.
     #[error("neither the plan nor an override knows feature {0}")]
     FeatureNotFound(Key),
@@ -33,9 +33,12 @@ pub enum DecideError {
     /// A usage lies too far back.
     #[error("occurred_at is before {0}, when the window for late usage begins")]
     OccurredTooOld(Timestamp),
-    /// The customer is not as the caller expects it to be.
-    #[error("the customer was changed meanwhile")]
+    /// What is in force is not what the caller expects.
+    #[error("it is no longer as the caller expects: read it again")]
     ChangedMeanwhile,
+    /// A new override that does not say what the customer is entitled to.
+    #[error("is missing: the customer has no override of this feature yet")]
+    OverrideIncomplete,
     /// The ledger can't carry the command out as given.
     #[error(transparent)]
     Rejected(#[from] Rejection),

@@ -4,12 +4,14 @@
 
 pub mod access;
 pub mod catalog;
+pub mod change;
 pub mod command;
 mod decider;
 mod error;
 mod journal;
 mod periods;
 pub mod policy;
+pub mod precondition;
 mod profile;
 mod rating;
 

@@ -12,7 +12,7 @@ use proviso_ledger::{
     model::{
         amounts::Credits,
         answers::{Allowance, CloseOutcome, OpenOutcome},
-        ids::Key,
+        ids::Name,
         terms::{self, Terms},
         time::Timestamp,
     },
@@ -20,7 +20,7 @@ use proviso_ledger::{
         opening::NextPeriod,
         rejection::{Denied, Rejection},
     },
-    state::{CustomerState, Draft, MissedCall},
+    state::{CustomerState, Draft, Missed, MissedCall},
 };
 use std::sync::Arc;
 
@@ -89,7 +89,12 @@ impl Turn for Open<'_> {
     type Outcome = OpenOutcome;
 
     fn ask(&self, policy: &dyn Policy, terms: &Terms) -> Result<Decided<OpenOutcome>, Failure> {
-        let (opening, context) = self.state.opening_view(terms, self.at, &self.next);
+        let (opening, context) = if self.retries {
+            let before = self.state.before_missed_open(self.next.period.number);
+            before.opening_view(terms, self.at, &self.next)
+        } else {
+            self.state.opening_view(terms, self.at, &self.next)
+        };
         policy.open(&opening, &context, &terms.prepared.form)
     }
 
@@ -103,6 +108,30 @@ impl Turn for Open<'_> {
 
     fn weight(outcome: &OpenOutcome) -> Credits {
         outcome.issue.iter().fold(Credits::ZERO, |sum, grant| sum.saturating_add(grant.amount))
+    }
+}
+
+/// When a missed call was due, and whose terms were to decide.
+struct When<'a> {
+    due_at: Timestamp,
+    plan: Option<&'a Name>,
+    terms_at: Timestamp,
+}
+
+impl<'a> When<'a> {
+    fn of(state: &'a CustomerState, missed: &Missed) -> Option<Self> {
+        match missed.what {
+            MissedCall::Close(_) => {
+                let past = state.past.iter().find(|past| past.period.number == missed.number)?;
+                let due_at = past.period.end?;
+                let terms_at = due_at.plus_micros(-1).max(past.period.start);
+                Some(Self { due_at, plan: past.plan.as_ref(), terms_at })
+            }
+            MissedCall::Open(..) => {
+                let due_at = state.period.as_ref()?.start;
+                Some(Self { due_at, plan: state.plan(), terms_at: due_at })
+            }
+        }
     }
 }
 
@@ -120,7 +149,9 @@ impl Decider<'_> {
         at: Timestamp,
         reason: CloseReason,
     ) -> Result<Draft, Stop> {
-        let just_before = at.plus_micros(-1);
+        // A period that has just begun is closed by what it began with.
+        let start = state.period.as_ref().map_or(at, |period| period.start);
+        let just_before = at.plus_micros(-1).max(start);
         self.turn(state, state.plan(), just_before, &Close { state, at, reason, retries: None })
     }
 
@@ -136,8 +167,8 @@ impl Decider<'_> {
         self.turn(state, state.plan(), at, &Open { state, at, next, retries: false })
     }
 
-    /// The entry that makes the end or the beginning of a period good that a fault left undone: by the terms of then, or by
-    /// those in force now if they were bound since.
+    /// The entry that makes the end or the beginning of a period good that a fault left undone: by the terms of then, or, where
+    /// they still fail, by those that were bound since.
     pub(crate) fn retry_period(
         &self,
         state: &CustomerState,
@@ -147,27 +178,45 @@ impl Decider<'_> {
         let missed = state.missed_of(number).ok_or(Rejection::NothingMissed(number))?;
         match missed.what {
             MissedCall::Close(reason) => {
-                self.turn(state, state.plan(), at, &Close { state, at, reason, retries: Some(number) })
+                let turn = Close { state, at, reason, retries: Some(number) };
+                self.retry_turn(state, missed, at, &turn)
             }
             MissedCall::Open(..) => {
                 let next = state.missed_open(number)?;
-                self.turn(state, state.plan(), at, &Open { state, at, next, retries: true })
+                self.retry_turn(state, missed, at, &Open { state, at, next, retries: true })
             }
         }
+    }
+
+    fn retry_turn<T: Turn>(
+        &self,
+        state: &CustomerState,
+        missed: &Missed,
+        at: Timestamp,
+        turn: &T,
+    ) -> Result<Draft, Stop> {
+        let When { plan, terms_at, .. } =
+            When::of(state, missed).ok_or(Rejection::NothingMissed(missed.number))?;
+        let draft = self.turn(state, plan, terms_at, turn)?;
+        if is_made(&draft) || !self.is_bound_since(state, missed, at) {
+            return Ok(draft);
+        }
+        self.turn(state, plan, at, turn)
+    }
+
+    /// Whether the terms in force were bound after what was missed, so that they may do better.
+    fn is_bound_since(&self, state: &CustomerState, missed: &Missed, at: Timestamp) -> bool {
+        When::of(state, missed).is_some_and(|When { plan, due_at, .. }| {
+            self.terms_at(state, plan, at).is_some_and(|terms| terms.created_at > due_at)
+        })
     }
 
     /// Makes good what a fault left undone, where terms were bound since that may do better.
     pub(crate) fn make_good(&self, state: &mut CustomerState, journal: &mut Journal) -> Result<(), Stop> {
         let at = self.now.max(state.at);
         for missed in state.missed.clone() {
-            let since = match state.past.iter().find(|past| past.period.number == missed.number) {
-                Some(past) if matches!(missed.what, MissedCall::Close(_)) => past.period.end,
-                _ => state.period.as_ref().map(|period| period.start),
-            };
-            let bound_since = self
-                .terms_at(state, state.plan(), at)
-                .is_some_and(|terms| since.is_some_and(|since| terms.effective_at > since));
-            if !bound_since || state.closed {
+            let may = state.missed_of(missed.number).is_some_and(|may| may.what == missed.what);
+            if state.closed || !may || !self.is_bound_since(state, &missed, at) {
                 continue;
             }
             match self.retry_period(state, missed.number, at) {
@@ -185,7 +234,7 @@ impl Decider<'_> {
     fn turn<T: Turn>(
         &self,
         state: &CustomerState,
-        plan: Option<&Key>,
+        plan: Option<&Name>,
         terms_at: Timestamp,
         turn: &T,
     ) -> Result<Draft, Stop> {
@@ -241,7 +290,7 @@ impl Decider<'_> {
     fn turn_shadows<T: Turn>(
         &self,
         state: &CustomerState,
-        plan: Option<&Key>,
+        plan: Option<&Name>,
         at: Timestamp,
         turn: &T,
     ) -> Result<Vec<ShadowRecord>, Stop> {

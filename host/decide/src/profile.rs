@@ -3,6 +3,7 @@
 
 use crate::{
     DecideError, Decider, Journal, Stop,
+    change::customer_tag,
     command::{CustomerChange, Outcome, Reply},
     periods::is_made,
 };
@@ -11,20 +12,12 @@ use proviso_ledger::{
     model::{
         answers::Allowance,
         customer::Profile,
-        ids::Digest,
         time::{Timestamp, Zone},
     },
     rules::rejection::Rejection,
     state::{CustomerState, Draft, Origin},
 };
 use std::sync::Arc;
-
-/// Names a profile, so that a change can say what it expects.
-#[must_use]
-pub fn tag(profile: &Profile) -> Digest {
-    // A profile always has a JSON form; were it not so, no tag would fit.
-    Digest::of(serde_json::to_string(profile).unwrap_or_default().as_bytes())
-}
 
 /// Entries in the making on a copy of the state.
 struct Steps<'a> {
@@ -72,11 +65,8 @@ impl Decider<'_> {
         journal: &mut Journal,
     ) -> Result<Reply, Stop> {
         let before = state.profile.clone();
-        if let Some(expected) = change.expected
-            && before.as_ref().map(tag) != Some(expected)
-        {
-            return Err(DecideError::ChangedMeanwhile.into());
-        }
+        change.expected.check(|| customer_tag(state))?;
+        state.require_open()?;
         let profile = self.changed(state, change, at)?;
         if before.as_ref() != Some(&profile) {
             let mut steps = Steps::new(state, at, origin);

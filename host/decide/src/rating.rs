@@ -63,6 +63,7 @@ struct Shadows {
 
 impl Decider<'_> {
     pub(crate) fn charge(&self, state: &CustomerState, usage: Usage, at: Timestamp) -> Result<Draft, Stop> {
+        state.require_open()?;
         let terms = self.terms_for(state, &usage, at)?;
         let question = Question { state, usage, intent: Intent::Charge, at };
         self.answer(&question, &terms, &|usage, _, decision| state.charge(at, usage, decision))
@@ -75,6 +76,7 @@ impl Decider<'_> {
         at: Timestamp,
         expires_at: Timestamp,
     ) -> Result<Draft, Stop> {
+        state.require_open()?;
         let terms = self.terms_for(state, &usage, at)?;
         let question = Question { state, usage, intent: Intent::Reserve, at };
         self.answer(&question, &terms, &|usage, reduced_from, decision| {
@@ -150,7 +152,7 @@ impl Decider<'_> {
         let Failure { code, detail, fuel, log } = failure;
         let fault = fault_record(terms, code, detail);
         let time = question.state.time_of(&question.usage).min(question.at);
-        let plan = question.state.period_at(time).map_or_else(|| question.state.plan(), |found| found.plan);
+        let plan = question.state.plan_at(time);
         if let Some(other) = self.fallback(question.state, plan, terms, time)
             && let Attempt::Draft(draft) = self.attempt(question, &other, Some(&fault), &shadows, make)?
         {
@@ -332,6 +334,11 @@ impl Question<'_> {
         let (Some(Overage::Reduce(quantities)), Intent::Reserve) = (&rates.overage, self.intent) else {
             return Ok(Ok((self.usage.clone(), None, rates)));
         };
+        let more = quantities.iter().find(|(name, amount)| *amount > self.usage.quantity(name));
+        if let Some((name, amount)) = more {
+            let detail = format!("reduces {name} to {amount}, which is more than was asked for");
+            return Ok(Err(Failure { code: "invalid_output", detail, fuel: rates.fuel, log: rates.log }));
+        }
         let reduced = Usage { quantities: quantities.clone(), ..self.usage.clone() };
         match self.ask(policy, terms, &reduced)? {
             Ok(Ok(less)) => {

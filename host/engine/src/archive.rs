@@ -1,11 +1,11 @@
-//! Archiving: old entries are moved out of the way of new ones. In goes a time, out comes how many were moved; what
-//! anyone is answered stays what it was.
+//! Archiving: old entries are moved out of the way of new ones. What anyone is answered stays what it was.
 
 use crate::error::EngineError;
-use proviso_ledger::{
+use proviso_ledger::model::{
     ids::{CustomerId, Seq},
     time::Timestamp,
 };
+use proviso_ledger::state::FORMAT;
 use proviso_store::Store;
 
 /// Customers that are read at a time.
@@ -40,7 +40,8 @@ pub async fn archive(
         after = Some(last.customer.clone());
         for row in rows {
             let old = store.seq_at(&row.customer, before).await?;
-            let saved = store.snapshot_before(&row.customer, Seq::MAX).await?.map_or(0, |saved| saved.seq);
+            let saved = store.snapshot_before(&row.customer, Seq::MAX, FORMAT).await?;
+            let saved = saved.map_or(0, |saved| saved.seq);
             let last = old.min(saved);
             let mut through = 0;
             while through < last {

@@ -1,43 +1,26 @@
 //! The catalog: plans, their terms, policies and API keys, small enough to keep in memory. It is replaced as a whole by
 //! an atomic swap; whoever reads it keeps the one it began with.
 
-use proviso_ledger::{
-    decision::Manifest,
-    entitlement::Entitlement,
-    ids::{CustomerId, Digest, Key},
-    period::Interval,
+pub use proviso_decide::catalog::Plan;
+use proviso_decide::catalog::Plans;
+use proviso_ledger::model::{
+    answers::Manifest,
+    ids::{CustomerId, Digest, Name},
     terms::Terms,
     time::Timestamp,
 };
-use proviso_store::{Reference, StoreError};
+use proviso_store::{CatalogRows, StoreError};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
-/// A plan.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Plan {
-    /// Its key.
-    pub plan: Key,
-    /// For people.
-    pub name: String,
-    /// How long its periods are; none when they never end by themselves.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub interval: Option<Interval>,
-    /// What its customers are entitled to.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub entitlements: BTreeMap<Key, Entitlement>,
-    /// When it was first put.
-    pub created_at: Timestamp,
-}
-
 /// A policy: a name under which versions are uploaded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Policy {
     /// Its key.
-    pub policy: Key,
+    pub policy: Name,
     /// For people.
     pub description: String,
     /// When it was first put.
@@ -48,7 +31,7 @@ pub struct Policy {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Version {
     /// The policy.
-    pub policy: Key,
+    pub policy: Name,
     /// Counted from 1.
     pub version: u32,
     /// SHA-256 of the module.
@@ -86,7 +69,7 @@ pub enum Scope {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ApiKey {
     /// Its id.
-    pub id: Key,
+    pub id: Name,
     /// For people.
     pub name: String,
     /// What it may do.
@@ -124,13 +107,13 @@ pub struct Catalog {
     /// The revision.
     pub revision: u64,
     /// Plans by key.
-    pub plans: BTreeMap<Key, Arc<Plan>>,
+    pub plans: BTreeMap<Name, Arc<Plan>>,
     /// Terms by plan, in the order they were bound.
-    pub plan_terms: HashMap<Key, Vec<Arc<Terms>>>,
+    pub plan_terms: HashMap<Name, Vec<Arc<Terms>>>,
     /// Policies by key.
-    pub policies: BTreeMap<Key, Arc<Policy>>,
+    pub policies: BTreeMap<Name, Arc<Policy>>,
     /// Versions by policy, in order: version n stands at n - 1.
-    pub versions: HashMap<Key, Vec<Arc<Version>>>,
+    pub versions: HashMap<Name, Vec<Arc<Version>>>,
     /// API keys by the SHA-256 of their secret.
     pub api_keys: HashMap<[u8; 32], Arc<ApiKey>>,
 }
@@ -140,7 +123,7 @@ impl Catalog {
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] for a body that is not what its table holds.
-    pub fn updated(&self, newer: Reference) -> Result<Self, StoreError> {
+    pub fn updated(&self, newer: CatalogRows) -> Result<Self, StoreError> {
         let mut catalog = Self { revision: newer.revision, ..self.clone() };
         for row in newer.plans {
             catalog.plans.insert(row.plan.clone(), Arc::new(parse("plan", &row.plan, &row.body)?));
@@ -165,15 +148,19 @@ impl Catalog {
 
     /// A version, deleted or not.
     #[must_use]
-    pub fn version(&self, policy: &Key, version: u32) -> Option<&Arc<Version>> {
+    pub fn version(&self, policy: &Name, version: u32) -> Option<&Arc<Version>> {
         let place = usize::try_from(version).ok()?.checked_sub(1)?;
         self.versions.get(policy)?.get(place)
     }
+}
 
-    /// A plan's terms, in the order they were bound.
-    #[must_use]
-    pub fn terms_of(&self, plan: Option<&Key>) -> &[Arc<Terms>] {
-        plan.and_then(|plan| self.plan_terms.get(plan)).map_or(&[], Vec::as_slice)
+impl Plans for Catalog {
+    fn plan(&self, plan: &Name) -> Option<&Plan> {
+        self.plans.get(plan).map(Arc::as_ref)
+    }
+
+    fn terms_of(&self, plan: &Name) -> &[Arc<Terms>] {
+        self.plan_terms.get(plan).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -186,7 +173,7 @@ fn put<T>(list: &mut Vec<T>, number: u64, item: T) {
     }
 }
 
-fn parse<T: DeserializeOwned>(what: &str, key: &Key, body: &str) -> Result<T, StoreError> {
+fn parse<T: DeserializeOwned>(what: &str, key: &Name, body: &str) -> Result<T, StoreError> {
     serde_json::from_str(body)
         .map_err(|error| StoreError::Corrupt { detail: format!("{what} {key} can't be read: {error}") })
 }

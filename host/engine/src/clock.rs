@@ -1,6 +1,6 @@
 //! The host's clock, as the engine is handed it; and a test clock that can be moved forward.
 
-use proviso_ledger::time::Timestamp;
+use proviso_ledger::model::time::Timestamp;
 use std::sync::{
     Arc,
     atomic::{AtomicI64, Ordering},

@@ -1,73 +1,87 @@
 //! Plans and the terms that are bound to them.
 
 use crate::{
-    Changed, Engine, Once,
     catalog::{Catalog, Plan},
+    changes::{Changed, json},
+    engine::Engine,
     error::EngineError,
+    plan_terms::{PlanTermsChange, end_in_force, put_in_force},
+    shared::Shared,
     terms::TermsInput,
 };
-use proviso_ledger::{
-    entitlement::Entitlement,
-    error::Rejection,
-    ids::{Key, TermsId},
-    period::Interval,
-    terms::{self, Owner, Terms},
-    time::Timestamp,
+use proviso_decide::{
+    DecideError,
+    catalog::Plans as _,
+    change::Change,
+    command::Idempotency,
+    precondition::{Expected, Tag},
 };
-use proviso_store::{PlanRow, PlanTermsRow, ReferenceChange};
+use proviso_ledger::{
+    model::{
+        entitlement::Entitlement,
+        ids::{Key, Name, TermsId},
+        period::Interval,
+        terms::{self, Owner, Terms, TermsDraft, TermsKey},
+        time::Timestamp,
+    },
+    rules::rejection::Rejection,
+};
+use proviso_store::{CatalogChange, PlanRow, PlanTermsRow};
 use std::{collections::BTreeMap, sync::Arc};
 
-/// A plan as a caller puts it.
-#[derive(Debug, Clone, PartialEq)]
+/// A change of a plan, or a new one.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PlanChange {
-    /// For people.
-    pub name: String,
-    /// How long its periods are.
-    pub interval: Option<Interval>,
+    /// For people; cleared, it is the plan's own name.
+    pub name: Change<String>,
+    /// How long its periods are. Fixed once the plan exists.
+    pub interval: Change<Interval>,
     /// What its customers are entitled to.
-    pub entitlements: BTreeMap<Key, Entitlement>,
-    /// Terms to bind now, unless the same are in force already.
-    pub terms: Option<TermsInput>,
+    pub entitlements: Change<BTreeMap<Key, Entitlement>>,
+    /// The terms that shall be in force; cleared, those in force end.
+    pub terms: Change<PlanTermsChange>,
+    /// What the caller expects to be in force.
+    pub expected: Expected,
+}
+
+impl PlanChange {
+    /// The change that replaces everything; without terms, those in force stay.
+    #[must_use]
+    pub fn replacing(
+        name: String,
+        interval: Option<Interval>,
+        entitlements: BTreeMap<Key, Entitlement>,
+        terms: Option<TermsInput>,
+    ) -> Self {
+        Self {
+            name: Change::Set(name),
+            interval: interval.map_or(Change::Clear, Change::Set),
+            entitlements: Change::Set(entitlements),
+            terms: terms.map_or(Change::Keep, |terms| Change::Set(terms.into())),
+            expected: Expected::Anything,
+        }
+    }
+}
+
+/// The tag of a plan: the plan, its terms in force and its shadows.
+///
+/// # Errors
+/// A plan that can't be written as JSON.
+pub fn plan_tag(catalog: &Catalog, plan: &Plan, now: Timestamp) -> Result<Tag, EngineError> {
+    let all = catalog.terms_of(&plan.plan);
+    let in_force: Option<&Terms> = terms::in_force(all, now).map(|terms| &**terms);
+    let shadows: Vec<&Terms> = terms::shadows(all, now).map(|terms| &**terms).collect();
+    Ok(Tag::of(&(plan, in_force, shadows))?)
 }
 
 impl Engine {
     /// Creates or changes a plan. Returns it and whether it is new.
     ///
     /// # Errors
-    /// An interval that would change; those of [`Engine::prepare_terms`].
-    pub async fn put_plan(&self, plan: Key, change: PlanChange) -> Result<(Arc<Plan>, bool), EngineError> {
-        let prepared = match change.terms {
-            Some(input) => Some(self.prepare_terms(Owner::Plan(plan.clone()), input).await?),
-            None => None,
-        };
-        self.change(|catalog, now| {
-            let before = catalog.plans.get(&plan);
-            if before.is_some_and(|before| before.interval != change.interval) {
-                return Err(EngineError::PlanIntervalFixed);
-            }
-            let after = Plan {
-                plan: plan.clone(),
-                name: change.name.clone(),
-                interval: change.interval,
-                entitlements: change.entitlements.clone(),
-                created_at: before.map_or(now, |before| before.created_at),
-            };
-            let mut changes = Vec::new();
-            if before.is_none_or(|before| **before != after) {
-                changes.push(ReferenceChange::PutPlan(PlanRow { plan: plan.clone(), body: json(&after)? }));
-            }
-            if let Some(prepared) = &prepared {
-                let in_force = terms::in_force(catalog.terms_of(Some(&plan)), now);
-                let same = |other: &Arc<Terms>| {
-                    other.policy == prepared.policy && other.settings == prepared.settings
-                };
-                if !in_force.is_some_and(same) {
-                    changes.push(add_terms(catalog, &plan, prepared.clone(), now)?.0);
-                }
-            }
-            Ok((changes, (Arc::new(after), before.is_none())))
-        })
-        .await
+    /// An interval that would change; another plan than the one that was expected; those of [`Engine::prepare_terms`].
+    pub async fn put_plan(&self, plan: Name, change: PlanChange) -> Result<(Arc<Plan>, bool), EngineError> {
+        let shared = self.shared.clone();
+        self.changes.run(async move { shared.put_plan(plan, change).await }).await
     }
 
     /// Binds terms to a plan: they decide for all its customers from the next decision on, or from when they say.
@@ -76,18 +90,91 @@ impl Engine {
     /// An unknown plan; an end that is not after the start; those of [`Engine::prepare_terms`].
     pub async fn bind_plan_terms(
         &self,
-        plan: Key,
+        plan: Name,
         input: TermsInput,
-        once: Option<Once<'_, Arc<Terms>>>,
+        idempotency: Option<Idempotency>,
     ) -> Result<Changed<Arc<Terms>>, EngineError> {
-        // What answered a repeat may not be there to be prepared again.
-        if let Some(stored) = self.answered_change(once.as_ref()).await? {
-            return Ok(Changed::Replayed(stored));
+        let shared = self.shared.clone();
+        self.changes.run(async move { shared.bind_plan_terms(plan, input, idempotency.as_ref()).await }).await
+    }
+
+    /// Gives a plan's terms an end; `None` means now.
+    ///
+    /// # Errors
+    /// Unknown terms; terms that ended before; an end in the past.
+    pub async fn end_plan_terms(
+        &self,
+        plan: Name,
+        id: TermsId,
+        ends_at: Option<Timestamp>,
+        expected: Expected,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Changed<Arc<Terms>>, EngineError> {
+        let shared = self.shared.clone();
+        self.changes
+            .run(
+                async move { shared.end_plan_terms(plan, id, ends_at, expected, idempotency.as_ref()).await },
+            )
+            .await
+    }
+}
+
+impl Shared {
+    async fn put_plan(&self, plan: Name, change: PlanChange) -> Result<(Arc<Plan>, bool), EngineError> {
+        let prepared = match &change.terms {
+            Change::Set(terms) => Some((terms, self.prepare_terms(terms.input.clone()).await?)),
+            Change::Keep | Change::Clear => None,
+        };
+        self.change(|catalog, now| {
+            let before = catalog.plans.get(&plan);
+            let tag = || before.map(|before| plan_tag(catalog, before, now)).transpose();
+            change.expected.check_with(tag)?;
+            let interval = change.interval.apply(before.and_then(|before| before.interval));
+            if before.is_some_and(|before| before.interval != interval) {
+                return Err(EngineError::PlanIntervalFixed);
+            }
+            let (name, entitlements) = (change.name.clone(), change.entitlements.clone());
+            let after = Plan {
+                plan: plan.clone(),
+                name: name
+                    .apply(before.map(|before| before.name.clone()))
+                    .unwrap_or_else(|| plan.to_string()),
+                interval,
+                entitlements: entitlements
+                    .apply(before.map(|before| before.entitlements.clone()))
+                    .unwrap_or_default(),
+                created_at: before.map_or(now, |before| before.created_at),
+            };
+            let mut changes = Vec::new();
+            if before.is_none_or(|before| **before != after) {
+                changes.push(CatalogChange::PutPlan(PlanRow { plan: plan.clone(), body: json(&after)? }));
+            }
+            changes.extend(match (&change.terms, &prepared) {
+                (_, Some((terms, prepared))) => put_in_force(catalog, &plan, terms, prepared, now)?,
+                (Change::Clear, None) => end_in_force(catalog, &plan, now)?,
+                _ => Vec::new(),
+            });
+            Ok((changes, (Arc::new(after), before.is_none())))
+        })
+        .await
+    }
+
+    async fn bind_plan_terms(
+        &self,
+        plan: Name,
+        input: TermsInput,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<Changed<Arc<Terms>>, EngineError> {
+        // A repeat is answered even if what it named can't be prepared any more.
+        if let Some(idempotency) = idempotency
+            && let Some(value) = self.answered_change(idempotency).await?
+        {
+            return Ok(Changed { value, replayed: true });
         }
-        let prepared = self.prepare_terms(Owner::Plan(plan.clone()), input).await?;
-        self.change_once(once, |catalog, now| {
+        let prepared = self.prepare_terms(input).await?;
+        self.change_once(idempotency, |catalog, now| {
             if !catalog.plans.contains_key(&plan) {
-                return Err(EngineError::PlanNotFound(plan.clone()));
+                return Err(DecideError::PlanNotFound(plan.clone()).into());
             }
             let (change, terms) = add_terms(catalog, &plan, prepared.clone(), now)?;
             Ok((vec![change], terms))
@@ -95,20 +182,18 @@ impl Engine {
         .await
     }
 
-    /// Gives a plan's terms an end: now, when none is given.
-    ///
-    /// # Errors
-    /// Unknown terms; terms that ended before; an end in the past.
-    pub async fn end_plan_terms(
+    async fn end_plan_terms(
         &self,
-        plan: Key,
+        plan: Name,
         id: TermsId,
         ends_at: Option<Timestamp>,
-        once: Option<Once<'_, Arc<Terms>>>,
+        expected: Expected,
+        idempotency: Option<&Idempotency>,
     ) -> Result<Changed<Arc<Terms>>, EngineError> {
-        self.change_once(once, |catalog, now| {
-            let terms = catalog.terms_of(Some(&plan)).iter().find(|terms| terms.key.id == id);
+        self.change_once(idempotency, |catalog, now| {
+            let terms = catalog.terms_of(&plan).iter().find(|terms| terms.key.id == id);
             let mut terms = (**terms.ok_or(EngineError::TermsNotFound)?).clone();
+            expected.check(|| Tag::of(&terms).map(Some))?;
             let end = ends_at.unwrap_or(now);
             match terms.ends_at {
                 Some(ended) if ended <= now => return Err(Rejection::TermsEnded(ended).into()),
@@ -116,29 +201,22 @@ impl Engine {
                 _ => terms.ends_at = Some(end),
             }
             let row = PlanTermsRow { plan: plan.clone(), number: id.entry, body: json(&terms)? };
-            Ok((vec![ReferenceChange::SetPlanTerms(row)], Arc::new(terms)))
+            Ok((vec![CatalogChange::SetPlanTerms(row)], Arc::new(terms)))
         })
         .await
     }
 }
 
-fn add_terms(
+pub(crate) fn add_terms(
     catalog: &Catalog,
-    plan: &Key,
-    mut terms: Terms,
+    plan: &Name,
+    draft: TermsDraft,
     now: Timestamp,
-) -> Result<(ReferenceChange, Arc<Terms>), EngineError> {
-    let number = catalog.terms_of(Some(plan)).len() as u64 + 1;
-    terms.key.id = TermsId { entry: number, index: 0 };
-    terms.effective_at = terms.effective_at.max(now);
-    terms.created_at = now;
-    if terms.ends_at.is_some_and(|end| end <= terms.effective_at) {
-        return Err(Rejection::NotLater("ends_at", terms.effective_at).into());
-    }
+) -> Result<(CatalogChange, Arc<Terms>), EngineError> {
+    let others = catalog.terms_of(plan);
+    let number = others.len() as u64 + 1;
+    let key = TermsKey { owner: Owner::Plan(plan.clone()), id: TermsId { entry: number, index: 0 } };
+    let terms = draft.bind(key, now, others).map_err(Rejection::from)?;
     let row = PlanTermsRow { plan: plan.clone(), number, body: json(&terms)? };
-    Ok((ReferenceChange::AddPlanTerms(row), Arc::new(terms)))
-}
-
-pub(crate) fn json<T: serde::Serialize>(value: &T) -> Result<String, EngineError> {
-    serde_json::to_string(value).map_err(|error| EngineError::Internal(error.to_string()))
+    Ok((CatalogChange::AddPlanTerms(row), Arc::new(terms)))
 }

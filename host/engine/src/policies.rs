@@ -1,14 +1,23 @@
 //! Policies: names, and versions that are uploaded, tried and kept for ever by the digest of their bytes.
 
 use crate::{
-    Engine,
-    catalog::{Policy, Version},
+    catalog::{Catalog, Policy, Version},
+    changes::json,
+    engine::Engine,
     error::EngineError,
-    plans::json,
+    shared::Shared,
 };
-use proviso_ledger::ids::{Digest, Key};
+use proviso_decide::{
+    change::Change,
+    policy::Policy as _,
+    precondition::{Expected, Tag},
+};
+use proviso_ledger::model::{
+    answers::Manifest,
+    ids::{Digest, Name},
+};
 use proviso_policy::PolicyError;
-use proviso_store::{PolicyRow, PolicyVersionRow, ReferenceChange};
+use proviso_store::{CatalogChange, PolicyRow, PolicyVersionRow};
 use std::sync::Arc;
 
 /// What an upload came to.
@@ -24,24 +33,15 @@ impl Engine {
     /// Creates or changes a policy. Returns it and whether it is new.
     ///
     /// # Errors
-    /// The store's.
+    /// Another policy than the one that was expected; the store's.
     pub async fn put_policy(
         &self,
-        policy: Key,
-        description: String,
+        policy: Name,
+        description: Change<String>,
+        expected: Expected,
     ) -> Result<(Arc<Policy>, bool), EngineError> {
-        self.change(|catalog, now| {
-            let before = catalog.policies.get(&policy);
-            let created_at = before.map_or(now, |before| before.created_at);
-            let after = Policy { policy: policy.clone(), description: description.clone(), created_at };
-            let row = PolicyRow { policy: policy.clone(), body: json(&after)? };
-            let changes = match before {
-                Some(before) if **before == after => Vec::new(),
-                _ => vec![ReferenceChange::PutPolicy(row)],
-            };
-            Ok((changes, (Arc::new(after), before.is_none())))
-        })
-        .await
+        let shared = self.shared.clone();
+        self.changes.run(async move { shared.put_policy(policy, description, expected).await }).await
     }
 
     /// Inspects, compiles and tries a module, and keeps it as the policy's next version. The same bytes again are the
@@ -51,60 +51,12 @@ impl Engine {
     /// [`EngineError::PolicyRejected`] with all that is wrong.
     pub async fn upload(
         &self,
-        policy: Key,
+        policy: Name,
         bytes: Vec<u8>,
         compile_ms: impl Fn() -> u64 + Send + Sync + 'static,
     ) -> Result<Uploaded, EngineError> {
-        let digest = Digest::of(&bytes);
-        let known = self.catalog().versions.get(&policy).and_then(|versions| {
-            versions.iter().find(|version| version.digest == digest && !version.deleted).cloned()
-        });
-        if let Some(version) = known {
-            return Ok(Uploaded { version, created: false });
-        }
-        let runtime = self.shared.runtime.clone();
-        let admitted = tokio::task::spawn_blocking(move || {
-            let admitted = runtime.admit(&bytes);
-            (admitted, bytes, compile_ms())
-        });
-        let (admitted, bytes, compile_ms) = admitted
-            .await
-            .map_err(|error| EngineError::Internal(format!("the upload's trial failed: {error}")))?;
-        let admitted = admitted.map_err(EngineError::PolicyRejected)?;
-        let manifest = admitted.module.manifest().clone();
-        self.change(|catalog, now| {
-            let versions = catalog.versions.get(&policy).map_or(&[][..], Vec::as_slice);
-            if let Some(version) =
-                versions.iter().find(|version| version.digest == digest && !version.deleted)
-            {
-                return Ok((Vec::new(), Uploaded { version: version.clone(), created: false }));
-            }
-            let version = Version {
-                policy: policy.clone(),
-                version: u32::try_from(versions.len()).unwrap_or(u32::MAX).saturating_add(1),
-                digest,
-                size_bytes: bytes.len() as u64,
-                manifest: manifest.clone(),
-                compile_ms,
-                created_at: now,
-                deleted: false,
-            };
-            let mut changes = vec![ReferenceChange::PutModule { digest, bytes: bytes.clone() }];
-            if !catalog.policies.contains_key(&policy) {
-                let policy =
-                    Policy { policy: policy.clone(), description: manifest.summary.clone(), created_at: now };
-                changes.insert(
-                    0,
-                    ReferenceChange::PutPolicy(PolicyRow {
-                        policy: policy.policy.clone(),
-                        body: json(&policy)?,
-                    }),
-                );
-            }
-            changes.push(ReferenceChange::AddPolicyVersion(row(&version)?));
-            Ok((changes, Uploaded { version: Arc::new(version), created: true }))
-        })
-        .await
+        let shared = self.shared.clone();
+        self.changes.run(async move { shared.upload(policy, bytes, compile_ms).await }).await
     }
 
     /// The largest module that is taken, in bytes.
@@ -118,26 +70,126 @@ impl Engine {
     ///
     /// # Errors
     /// An unknown version.
-    pub async fn delete_version(&self, policy: Key, version: u32) -> Result<(), EngineError> {
-        self.change(|catalog, _| {
-            let found = catalog.version(&policy, version).filter(|version| !version.deleted);
-            let found = found.ok_or_else(|| EngineError::VersionNotFound(policy.clone(), version))?;
-            let row = row(&Version { deleted: true, ..(**found).clone() })?;
-            Ok((vec![ReferenceChange::SetPolicyVersion(row)], ()))
-        })
-        .await
+    pub async fn delete_version(&self, policy: Name, version: u32) -> Result<(), EngineError> {
+        let shared = self.shared.clone();
+        self.changes.run(async move { shared.delete_version(policy, version).await }).await
     }
 
     /// A version's module.
     ///
     /// # Errors
     /// An unknown version.
-    pub async fn module_bytes(&self, policy: &Key, version: u32) -> Result<Vec<u8>, EngineError> {
+    pub async fn module_bytes(&self, policy: &Name, version: u32) -> Result<Vec<u8>, EngineError> {
         let catalog = self.catalog();
         let unknown = || EngineError::VersionNotFound(policy.clone(), version);
         let found = catalog.version(policy, version).ok_or_else(unknown)?;
         self.shared.store.module(&found.digest).await?.ok_or_else(unknown)
     }
+}
+
+impl Shared {
+    async fn put_policy(
+        &self,
+        policy: Name,
+        description: Change<String>,
+        expected: Expected,
+    ) -> Result<(Arc<Policy>, bool), EngineError> {
+        self.change(|catalog, now| {
+            let before = catalog.policies.get(&policy);
+            expected.check(|| before.map(|before| Tag::of(&**before)).transpose())?;
+            let description = description.clone().apply(before.map(|before| before.description.clone()));
+            let created_at = before.map_or(now, |before| before.created_at);
+            let after =
+                Policy { policy: policy.clone(), description: description.unwrap_or_default(), created_at };
+            let changes = match before {
+                Some(before) if **before == after => Vec::new(),
+                _ => vec![put_policy(&after)?],
+            };
+            Ok((changes, (Arc::new(after), before.is_none())))
+        })
+        .await
+    }
+
+    async fn upload(
+        &self,
+        policy: Name,
+        bytes: Vec<u8>,
+        compile_ms: impl Fn() -> u64 + Send + 'static,
+    ) -> Result<Uploaded, EngineError> {
+        let digest = Digest::of(&bytes);
+        if let Some(version) = live_version(&self.catalog.load(), &policy, digest) {
+            return Ok(Uploaded { version, created: false });
+        }
+        let runtime = self.runtime.clone();
+        let admitted = tokio::task::spawn_blocking(move || {
+            let admitted = runtime.admit(&bytes);
+            (admitted, bytes, compile_ms())
+        });
+        let (admitted, bytes, compile_ms) = admitted
+            .await
+            .map_err(|error| EngineError::Internal(format!("the upload's trial failed: {error}")))?;
+        let admitted = admitted.map_err(|error| match error {
+            PolicyError::Rejected(rejection) => EngineError::PolicyRejected(rejection),
+            other => EngineError::Internal(format!("a module can't be tried: {other}")),
+        })?;
+        let manifest = admitted.module.manifest().clone();
+        self.change(|catalog, now| {
+            if let Some(version) = live_version(catalog, &policy, digest) {
+                return Ok((Vec::new(), Uploaded { version, created: false }));
+            }
+            let versions = catalog.versions.get(&policy).map_or(0, Vec::len);
+            let version = Version {
+                policy: policy.clone(),
+                version: u32::try_from(versions).unwrap_or(u32::MAX).saturating_add(1),
+                digest,
+                size_bytes: bytes.len() as u64,
+                manifest: manifest.clone(),
+                compile_ms,
+                created_at: now,
+                deleted: false,
+            };
+            let changes = add_version(catalog, &version, &bytes)?;
+            Ok((changes, Uploaded { version: Arc::new(version), created: true }))
+        })
+        .await
+    }
+
+    async fn delete_version(&self, policy: Name, version: u32) -> Result<(), EngineError> {
+        self.change(|catalog, _| {
+            let found = catalog.version(&policy, version).filter(|version| !version.deleted);
+            let found = found.ok_or_else(|| EngineError::VersionNotFound(policy.clone(), version))?;
+            let row = row(&Version { deleted: true, ..(**found).clone() })?;
+            Ok((vec![CatalogChange::SetPolicyVersion(row)], ()))
+        })
+        .await
+    }
+}
+
+/// The policy's version that has this module.
+fn live_version(catalog: &Catalog, policy: &Name, digest: Digest) -> Option<Arc<Version>> {
+    let mut versions = catalog.versions.get(policy)?.iter();
+    versions.find(|version| version.digest == digest && !version.deleted).cloned()
+}
+
+/// What is written for a new version: its module and its row, after its policy's where that is new.
+fn add_version(
+    catalog: &Catalog,
+    version: &Version,
+    bytes: &[u8],
+) -> Result<Vec<CatalogChange>, EngineError> {
+    let mut changes = Vec::new();
+    if !catalog.policies.contains_key(&version.policy) {
+        let Version { policy, manifest: Manifest { summary, .. }, created_at, .. } = version;
+        let (policy, description) = (policy.clone(), summary.clone());
+        changes.push(put_policy(&Policy { policy, description, created_at: *created_at })?);
+    }
+    changes.push(CatalogChange::PutModule { digest: version.digest, bytes: bytes.to_vec() });
+    changes.push(CatalogChange::AddPolicyVersion(row(version)?));
+    Ok(changes)
+}
+
+fn put_policy(policy: &Policy) -> Result<CatalogChange, EngineError> {
+    Ok(CatalogChange::PutPolicy(PolicyRow { policy: policy.policy.clone(), body: json(policy)? }))
 }
 
 fn row(version: &Version) -> Result<PolicyVersionRow, EngineError> {
@@ -148,10 +200,4 @@ fn row(version: &Version) -> Result<PolicyVersionRow, EngineError> {
         deleted: version.deleted,
         body: json(version)?,
     })
-}
-
-impl From<PolicyError> for EngineError {
-    fn from(error: PolicyError) -> Self {
-        Self::Module(error.to_string())
-    }
 }

@@ -1,14 +1,11 @@
-//! What waits for a lane: bounded, and fair to customers. In come jobs from any thread, out go as many as the lane can
-//! take, a few of each customer in turn. Nothing is decided here but who is turned away.
+//! The queue of a lane: bounded, and fair to customers. A lane takes a few jobs of each customer in round robin.
 //!
 //! A customer may have as many jobs waiting as there are free places left, so one that floods gets half of the queue and
-//! the others still find room ("dynamic thresholds", Choudhury and Hahne, IEEE/ACM ToN 6(2), 1998, with alpha 1).
+//! the others still find places ("dynamic thresholds", Choudhury and Hahne, IEEE/ACM ToN 6(2), 1998, with alpha 1).
 
-use crate::{
-    command::{Reply, Request},
-    error::EngineError,
-};
-use proviso_ledger::ids::CustomerId;
+use crate::error::EngineError;
+use proviso_decide::command::{Reply, Request};
+use proviso_ledger::model::ids::CustomerId;
 use proviso_store::KeyHash;
 use std::{
     collections::{HashMap, VecDeque},
@@ -16,7 +13,7 @@ use std::{
 };
 use tokio::sync::{Notify, oneshot};
 
-/// A request with the place its reply goes to.
+/// A request with the channel for its reply.
 pub(crate) struct Job {
     pub request: Request,
     /// Of the request's idempotency key.
@@ -26,8 +23,26 @@ pub(crate) struct Job {
     pub reply: oneshot::Sender<Result<Reply, EngineError>>,
 }
 
-/// Jobs of one customer that are taken before the next one's turn.
-const TURN: usize = 16;
+impl Job {
+    /// Replies. The caller may have gone.
+    pub fn answer(self, reply: Result<Reply, EngineError>) {
+        drop(self.reply.send(reply));
+    }
+}
+
+/// Answers all jobs with the same error.
+pub(crate) fn refuse(jobs: impl IntoIterator<Item = Job>, error: &EngineError) {
+    for job in jobs {
+        job.answer(Err(match error {
+            EngineError::Store(error) => EngineError::Store(error.clone()),
+            EngineError::Contention => EngineError::Contention,
+            other => EngineError::Internal(other.to_string()),
+        }));
+    }
+}
+
+/// Jobs of one customer that are taken before the next customer's.
+const QUANTUM: usize = 16;
 
 pub(crate) struct Queue {
     capacity: usize,
@@ -39,8 +54,8 @@ pub(crate) struct Queue {
 #[derive(Default)]
 struct Waiting {
     jobs: HashMap<CustomerId, VecDeque<Job>>,
-    /// Customers with jobs, the next one's turn first.
-    turns: VecDeque<CustomerId>,
+    /// Customers with jobs, in the order in which theirs are taken.
+    order: VecDeque<CustomerId>,
     count: usize,
     closed: bool,
 }
@@ -57,12 +72,12 @@ impl Queue {
             return Err(EngineError::ShuttingDown);
         }
         let free = self.capacity.saturating_sub(waiting.count);
-        let Waiting { jobs, turns, count, .. } = &mut *waiting;
+        let Waiting { jobs, order, count, .. } = &mut *waiting;
         match jobs.get_mut(&job.request.customer) {
             Some(own) if own.len() < free => own.push_back(job),
             None if free > 0 => {
                 let customer = job.request.customer.clone();
-                turns.push_back(customer.clone());
+                order.push_back(customer.clone());
                 jobs.insert(customer, VecDeque::from([job]));
             }
             _ => return Err(EngineError::Overloaded),
@@ -109,22 +124,22 @@ impl Queue {
 
 impl Waiting {
     fn take(&mut self, most: usize, customers: usize, taken: &mut Vec<Job>) {
-        let mut room = most;
-        let mut turns: VecDeque<_> = self.turns.drain(..customers.min(self.turns.len())).collect();
-        while room > 0
-            && let Some(customer) = turns.pop_front()
+        let mut free = most;
+        let mut order: VecDeque<_> = self.order.drain(..customers.min(self.order.len())).collect();
+        while free > 0
+            && let Some(customer) = order.pop_front()
         {
             let Some(jobs) = self.jobs.get_mut(&customer) else { continue };
-            let count = jobs.len().min(TURN).min(room);
+            let count = jobs.len().min(QUANTUM).min(free);
             taken.extend(jobs.drain(..count));
-            (room, self.count) = (room - count, self.count - count);
+            (free, self.count) = (free - count, self.count - count);
             if jobs.is_empty() {
                 self.jobs.remove(&customer);
             } else {
-                turns.push_back(customer);
+                order.push_back(customer);
             }
         }
-        self.turns.append(&mut turns);
+        self.order.append(&mut order);
     }
 }
 
@@ -132,10 +147,14 @@ impl Waiting {
 mod tests {
     use super::*;
     use crate::command::Command;
+    use proviso_ledger::state::Origin;
 
     fn job(customer: &str) -> Job {
-        let request =
-            Request { customer: customer.parse().unwrap(), command: Command::Read, idempotency: None };
+        let request = Request {
+            customer: customer.parse().unwrap(),
+            command: Command::Read,
+            origin: Origin::default(),
+        };
         Job { request, key_hash: None, attempts: 0, reply: oneshot::channel().0 }
     }
 
@@ -150,7 +169,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_flood_leaves_room_for_others() {
+    async fn a_flood_leaves_places_for_others() {
         let queue = Queue::new(1000);
         assert_eq!(flood(&queue, "flood"), 500);
         assert_eq!(flood(&queue, "another"), 250);

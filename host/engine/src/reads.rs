@@ -2,33 +2,46 @@
 //! entitlements.
 
 use crate::{
-    Engine,
-    command::{Idempotency, Outcome},
-    decide::{Decider, Stop},
+    catalog::Catalog,
+    engine::Engine,
     error::EngineError,
-    lane,
+    idempotency::{key_hash, replay},
 };
+use proviso_decide::{
+    Decider, Stop,
+    access::Access,
+    command::{Idempotency, Outcome},
+};
+use proviso_ledger::state::FORMAT;
 use proviso_ledger::{
-    credits::{Credits, Quantity},
-    customer::Profile,
-    decision::Usage,
-    entitlement::{self, Entitlement, Source},
-    ids::{CustomerId, Digest, Key, Seq, hex},
+    fold::FoldError,
     journal::Entry,
-    state::CustomerState,
-    time::Timestamp,
+    model::{
+        amounts::{Credits, Quantity},
+        customer::Profile,
+        ids::{CustomerId, Digest, Key, Seq, hex},
+        time::{Moment, Timestamp, Zone},
+        usage::Usage,
+    },
+    state::{CustomerState, LATE_WINDOW},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use proviso_store::StoredEntry;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 /// Entries that are read at a time.
 const PAGE: u32 = 1_000;
+/// How far a usage may lie ahead of when it is written, in microseconds.
+const AHEAD: i64 = 300 * Timestamp::SECOND;
 
 /// A page of a journal, newest entries first.
 #[derive(Debug)]
 pub struct LedgerPage {
     /// Entries with their chained hash in hexadecimal.
     pub entries: Vec<(Entry, String)>,
-    /// Where the next page begins; none on the last.
+    /// Where the next page begins; `None` on the last.
     pub next_before: Option<Seq>,
 }
 
@@ -52,8 +65,12 @@ pub enum GroupBy {
     Feature,
     /// By entity.
     Entity,
-    /// By local day of the entry.
+    /// By local hour of the usage.
+    Hour,
+    /// By local day of the usage.
     Day,
+    /// By local month of the usage.
+    Month,
     /// By an attribute's value.
     Attribute(String),
 }
@@ -67,21 +84,6 @@ pub struct UsageGroup {
     pub cost: BTreeMap<Key, Credits>,
     /// What was used, by name.
     pub quantities: BTreeMap<String, Quantity>,
-}
-
-/// What a customer may do with a feature, and who says so.
-#[derive(Debug, Clone)]
-pub struct EntitlementAnswer {
-    /// The feature.
-    pub feature: Key,
-    /// What it is entitled to.
-    pub entitlement: Entitlement,
-    /// Which source gave it.
-    pub source: Source,
-    /// Whether it may be used now.
-    pub has_access: bool,
-    /// `ok`, `switched_off`, `closed`, `no_terms_in_force`, or the code with which the policy refuses overage.
-    pub reason: String,
 }
 
 impl Engine {
@@ -100,9 +102,8 @@ impl Engine {
         let has_more = stored.len() > limit as usize;
         let mut entries = Vec::with_capacity(stored.len());
         for stored in stored.into_iter().take(limit as usize) {
-            let entry = Entry::parse(stored.seq, &stored.body)
-                .map_err(|error| EngineError::Damaged(customer.clone(), error))?;
-            entries.push((entry, hex(&stored.hash)));
+            let entry = parse(customer, &stored)?;
+            entries.push((entry, hex(stored.hash)));
         }
         let next_before = entries.last().filter(|_| has_more).map(|(entry, _)| entry.seq);
         Ok(LedgerPage { entries, next_before })
@@ -118,11 +119,11 @@ impl Engine {
         customer: &CustomerId,
         idempotency: &Idempotency,
     ) -> Result<Option<Outcome>, EngineError> {
-        let lookup = [(customer.clone(), lane::key_hash(&idempotency.0))];
+        let lookup = [(customer.clone(), key_hash(&idempotency.0))];
         let found = self.shared.store.find_keys(&lookup).await?;
         let Some(seq) = found.first().copied().flatten() else { return Ok(None) };
         let entry = self.shared.entry(customer, seq).await?;
-        lane::replay(&entry, Some(idempotency)).map(Some)
+        replay(&entry, Some(idempotency)).map(Some)
     }
 
     /// A page of customers by key.
@@ -154,15 +155,11 @@ impl Engine {
         // What is due by now is written first, at its own instants, so that the past is complete.
         self.state(customer).await?;
         let last = self.shared.store.seq_at(customer, at).await?;
-        let snapshot = self.shared.store.snapshot_before(customer, last).await?;
-        let damaged = |error| EngineError::Damaged(customer.clone(), error);
-        let mut state = match snapshot {
-            Some(snapshot) => serde_json::from_str(&snapshot.state).map_err(|error| {
-                let detail = error.to_string();
-                damaged(proviso_ledger::error::FoldError::Unreadable { seq: snapshot.seq, detail })
-            })?,
-            None => CustomerState::new(customer.clone()),
-        };
+        let snapshot = self.shared.store.snapshot_before(customer, last, FORMAT).await?;
+        let damaged = |error| EngineError::journal(customer, error);
+        // One that can't be read is folded anew: it is a cache.
+        let saved = snapshot.and_then(|snapshot| serde_json::from_str(&snapshot.state).ok());
+        let mut state = saved.unwrap_or_else(|| CustomerState::new(customer.clone()));
         while state.seq < last {
             let page = self.shared.store.entries(customer, state.seq, PAGE).await?;
             if page.is_empty() {
@@ -175,7 +172,8 @@ impl Engine {
         Ok(state)
     }
 
-    /// Accepted usage of entries at `from..to`, by the values of `group_by`.
+    /// Accepted usage that occurred at `from..to`, by the values of `group_by`; local days are those of `zone`, or of the
+    /// customer's.
     ///
     /// # Errors
     /// An unknown customer, a damaged journal, or the store's.
@@ -185,32 +183,29 @@ impl Engine {
         from: Timestamp,
         to: Timestamp,
         group_by: &[GroupBy],
+        zone: Option<Zone>,
     ) -> Result<BTreeMap<Vec<Option<String>>, UsageGroup>, EngineError> {
-        let zone = self.state(customer).await?.zone();
+        let state = self.state(customer).await?;
+        let zone = zone.unwrap_or_else(|| state.zone());
         let mut groups: BTreeMap<Vec<Option<String>>, UsageGroup> = BTreeMap::new();
-        let mut after = self.shared.store.seq_at(customer, from.plus_micros(-1)).await?;
+        // A usage is written up to 5 minutes before it is said to occur, and up to the late window after.
+        let (first, last_at) = (from.plus_micros(-AHEAD - 1), to.plus_micros(LATE_WINDOW));
+        let mut after = self.shared.store.seq_at(customer, first).await?;
         loop {
             let page = self.shared.store.entries(customer, after, PAGE).await?;
             let Some(last) = page.last() else { return Ok(groups) };
             after = last.seq;
             for stored in page {
-                if stored.at >= to {
+                if stored.at >= last_at {
                     return Ok(groups);
                 }
-                let entry = Entry::parse(stored.seq, &stored.body)
-                    .map_err(|error| EngineError::Damaged(customer.clone(), error))?;
+                let entry = parse(customer, &stored)?;
                 let Some((usage, rated)) = entry.charged_usage() else { continue };
-                let moment = zone.moment(entry.at);
-                let day = || format!("{:04}-{:02}-{:02}", moment.year, moment.month, moment.day);
-                let key = group_by
-                    .iter()
-                    .map(|by| match by {
-                        GroupBy::Feature => Some(usage.feature.to_string()),
-                        GroupBy::Entity => usage.entity.as_ref().map(Key::to_string),
-                        GroupBy::Day => Some(day()),
-                        GroupBy::Attribute(name) => usage.attribute(name).map(str::to_owned),
-                    })
-                    .collect();
+                if usage.occurred_at < from || usage.occurred_at >= to {
+                    continue;
+                }
+                let moment = zone.moment(usage.occurred_at);
+                let key = group_by.iter().map(|by| by.value(usage, &moment)).collect();
                 groups.entry(key).or_default().add(usage, &rated.credit, rated.cost);
             }
         }
@@ -224,83 +219,65 @@ impl Engine {
         &self,
         customer: &CustomerId,
         feature: &Key,
-    ) -> Result<(EntitlementAnswer, Arc<CustomerState>), EngineError> {
+    ) -> Result<(Access, Arc<CustomerState>), EngineError> {
         let state = self.state(customer).await?;
-        let catalog = self.catalog();
-        let plan = state.profile.as_ref().and_then(|profile| profile.plan.as_ref());
-        let of_plan = plan.and_then(|plan| catalog.plans.get(plan)?.entitlements.get(feature));
-        let at = self.clock().now().max(state.at);
-        let (source, entitlement) = entitlement::evaluate(feature, at, &state.overrides, of_plan);
-        let entitlement = entitlement.ok_or_else(|| EngineError::FeatureNotFound(feature.clone()))?.clone();
-        let (has_access, reason) = match (&entitlement, state.closed) {
-            (_, true) => (false, "closed".to_owned()),
-            (Entitlement::Boolean { value: false }, _) => (false, "switched_off".to_owned()),
-            (Entitlement::Boolean { value: true } | Entitlement::Static { .. }, _) => (true, "ok".to_owned()),
-            (Entitlement::Metered {}, _) => self.metered_access(&state, feature, at).await?,
-        };
-        Ok((EntitlementAnswer { feature: feature.clone(), entitlement, source, has_access, reason }, state))
+        Ok((self.access(&state, feature).await?, state))
     }
 
-    /// All features that the plan or an override names.
+    /// What a customer may do with the features that the plan or an override names: up to `limit` of those after `after`.
     ///
     /// # Errors
     /// An unknown customer; the store's.
     pub async fn entitlements(
         &self,
         customer: &CustomerId,
-    ) -> Result<Vec<(EntitlementAnswer, Arc<CustomerState>)>, EngineError> {
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<(Vec<Access>, Arc<CustomerState>), EngineError> {
         let state = self.state(customer).await?;
         let catalog = self.catalog();
-        let plan = state.profile.as_ref().and_then(|profile| profile.plan.as_ref());
-        let of_plan = plan.and_then(|plan| catalog.plans.get(plan));
-        let at = self.clock().now();
-        let mut features: Vec<Key> =
-            of_plan.iter().flat_map(|plan| plan.entitlements.keys().cloned()).collect();
-        features.extend(state.overrides.iter().filter(|one| one.covers(at)).map(|one| one.feature.clone()));
-        features.sort();
-        features.dedup();
-        let mut answers = Vec::with_capacity(features.len());
-        for feature in features {
-            answers.push(self.entitlement(customer, &feature).await?);
+        let features = self.ask(&catalog, &HashMap::new(), &state, |decider| decider.features(&state));
+        let mut answers = Vec::new();
+        for feature in
+            features.into_iter().filter(|feature| after.is_none_or(|after| feature > after)).take(limit)
+        {
+            answers.push(self.access(&state, &feature).await?);
         }
-        Ok(answers)
+        Ok((answers, state))
     }
 
-    /// A metered feature is accessible while credits are there for it, or while its policy would let more be used.
-    async fn metered_access(
-        &self,
-        state: &CustomerState,
-        feature: &Key,
-        at: Timestamp,
-    ) -> Result<(bool, String), EngineError> {
-        let credit = state.main_credit();
-        if state.available(&credit, Some(feature), at) > Credits::ZERO {
-            return Ok((true, "ok".to_owned()));
-        }
+    async fn access(&self, state: &CustomerState, feature: &Key) -> Result<Access, EngineError> {
+        let mut unavailable = HashMap::new();
         loop {
-            // The decider lives in a block of its own: it may not be held while a module is loaded.
-            let asked = {
-                let catalog = self.catalog();
-                let decider = Decider {
-                    catalog: &catalog,
-                    modules: &|digest: &Digest| self.shared.runtime.loaded(digest),
-                    now: at,
-                    late_window: self.shared.options.late_window_micros(),
-                };
-                decider.beyond_credits(state, feature, &credit, at)
-            };
+            let catalog = self.catalog();
+            let asked = self.ask(&catalog, &unavailable, state, |decider| decider.access(state, feature));
             match asked {
-                Ok(None) => return Ok((true, "ok".to_owned())),
-                Ok(Some(code)) => return Ok((false, code)),
-                Err(Stop::Need(digest)) => {
-                    self.shared.load_module(digest).await?;
-                }
-                Err(Stop::Error(EngineError::NoTermsInForce)) => {
-                    return Ok((false, "no_terms_in_force".to_owned()));
-                }
-                Err(Stop::Error(error) | Stop::Defect(error)) => return Err(error),
+                Ok(access) => return Ok(access),
+                Err(Stop::Need(digest)) => match self.shared.load_module(digest).await {
+                    Ok(_) => {}
+                    Err(EngineError::Module(detail)) => drop(unavailable.insert(digest, detail)),
+                    Err(error) => return Err(error),
+                },
+                Err(Stop::Error(error) | Stop::Defect(error)) => return Err(error.into()),
             }
         }
+    }
+
+    /// Asks a question about a state that writes nothing.
+    fn ask<T>(
+        &self,
+        catalog: &Catalog,
+        unavailable: &HashMap<Digest, String>,
+        state: &CustomerState,
+        question: impl FnOnce(&Decider<'_>) -> T,
+    ) -> T {
+        let decider = Decider {
+            plans: catalog,
+            policies: &|digest| self.shared.look_up_policy(digest, unavailable),
+            now: self.clock().now().max(state.at),
+            late_window: self.shared.options.late_window_micros(),
+        };
+        question(&decider)
     }
 
     /// SHA-256 of a request, for idempotency: the route's own words and the body's bytes.
@@ -315,14 +292,34 @@ impl Engine {
     }
 }
 
+/// An entry as it is stored.
+fn parse(customer: &CustomerId, stored: &StoredEntry) -> Result<Entry, EngineError> {
+    let read = Entry::parse(&stored.body);
+    read.map_err(|error| EngineError::journal(customer, FoldError::Read { seq: stored.seq, error }))
+}
+
+impl GroupBy {
+    fn value(&self, usage: &Usage, moment: &Moment) -> Option<String> {
+        let Moment { year, month, day, hour, .. } = moment;
+        match self {
+            Self::Feature => Some(usage.feature.to_string()),
+            Self::Entity => usage.entity.as_ref().map(Key::to_string),
+            Self::Hour => Some(format!("{year:04}-{month:02}-{day:02}T{hour:02}")),
+            Self::Day => Some(format!("{year:04}-{month:02}-{day:02}")),
+            Self::Month => Some(format!("{year:04}-{month:02}")),
+            Self::Attribute(name) => usage.attribute(name).map(str::to_owned),
+        }
+    }
+}
+
 impl UsageGroup {
     fn add(&mut self, usage: &Usage, credit: &Key, cost: Credits) {
         self.charges += 1;
         let total = self.cost.entry(credit.clone()).or_default();
-        *total = Credits(total.0.saturating_add(cost.0));
+        *total = total.saturating_add(cost);
         for (name, amount) in &usage.quantities {
             let total = self.quantities.entry(name.clone()).or_default();
-            *total = Quantity(total.0.saturating_add(amount.0));
+            *total = total.saturating_add(*amount);
         }
     }
 }

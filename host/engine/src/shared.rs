@@ -1,19 +1,22 @@
 //! What all lanes and use cases share: the store, the policies, the catalog and the clock.
 
-use crate::{catalog::Catalog, clock::Clock, error::EngineError};
+use crate::{catalog::Catalog, clock::Clock, error::EngineError, health::WriteHealth, stats::EngineStats};
 use arc_swap::ArcSwap;
+use proviso_decide::policy::Lookup;
 use proviso_ledger::{
-    error::FoldError,
-    ids::{CustomerId, Digest, Seq},
+    fold::FoldError,
     journal::Entry,
+    model::ids::{CustomerId, Digest, Seq},
+    state::LATE_WINDOW,
 };
 use proviso_policy::{Module, Runtime};
 use proviso_store::Store;
 use std::{
+    collections::HashMap,
     num::NonZeroUsize,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -30,12 +33,12 @@ pub struct Options {
     pub largest_batch: NonZeroUsize,
     /// Customers whose state is kept in memory.
     pub cached_customers: usize,
-    /// How late a usage may be reported.
+    /// How late a usage may be reported: at most 35 days, since what ended before is forgotten.
     pub late_window: Duration,
     /// How often the sweeper looks for what is due.
     pub sweep_every: Duration,
-    /// How often it is looked for changes that other hosts made to plans, policies and API keys. A charge notices them in
-    /// any case.
+    /// How often the store is asked for changes that other hosts made to plans, policies and API keys. A charge notices
+    /// them in any case.
     pub refresh_every: Duration,
 }
 
@@ -55,7 +58,7 @@ impl Default for Options {
 
 impl Options {
     pub(crate) fn late_window_micros(&self) -> i64 {
-        i64::try_from(self.late_window.as_micros()).unwrap_or(i64::MAX)
+        i64::try_from(self.late_window.as_micros()).unwrap_or(i64::MAX).min(LATE_WINDOW)
     }
 
     pub(crate) fn cached_customers_per_lane(&self) -> NonZeroUsize {
@@ -72,43 +75,10 @@ pub(crate) struct Shared {
     /// Held for reading while a request is decided, for writing while the catalog changes: so each decision's time and
     /// its terms belong together.
     pub gate: RwLock<()>,
-    pub totals: Totals,
-}
-
-/// Counts since the start.
-#[derive(Debug, Default)]
-pub struct Totals {
-    entries: AtomicU64,
-    batches: AtomicU64,
-    conflicts: AtomicU64,
-}
-
-impl Totals {
-    /// Counts a durable batch.
-    pub(crate) fn committed(&self, entries: u64) {
-        self.entries.fetch_add(entries, Ordering::Relaxed);
-        self.batches.fetch_add(u64::from(entries > 0), Ordering::Relaxed);
-    }
-
-    /// Counts a batch that has to be decided again.
-    pub(crate) fn conflicted(&self) {
-        self.conflicts.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Durable entries.
-    pub fn entries(&self) -> u64 {
-        self.entries.load(Ordering::Relaxed)
-    }
-
-    /// Transactions that made them durable.
-    pub fn batches(&self) -> u64 {
-        self.batches.load(Ordering::Relaxed)
-    }
-
-    /// Batches that were decided again, since another host had written one of their customers or the catalog had changed.
-    pub fn conflicts(&self) -> u64 {
-        self.conflicts.load(Ordering::Relaxed)
-    }
+    pub stats: EngineStats,
+    pub writes: WriteHealth,
+    /// Whether a change of this host may be durable that is not in `catalog`.
+    catalog_is_uncertain: AtomicBool,
 }
 
 impl Shared {
@@ -126,38 +96,88 @@ impl Shared {
             options,
             catalog: ArcSwap::from_pointee(catalog),
             gate: RwLock::new(()),
-            totals: Totals::default(),
+            stats: EngineStats::default(),
+            writes: WriteHealth::default(),
+            catalog_is_uncertain: AtomicBool::new(false),
         }
     }
 
-    /// Reads the catalog anew if another host has changed it, so that later decisions run on the new one.
+    /// Reads the catalog again if the stored one may be newer: other hosts change it, or a change of this one had an
+    /// uncertain outcome.
     pub async fn refresh_catalog(&self) -> Result<(), EngineError> {
-        if !self.store.is_shared() || self.store.reference_revision().await? == self.catalog.load().revision {
+        if self.store.is_shared() || self.is_catalog_uncertain() {
+            self.reread_catalog().await
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Reads the catalog again if the stored one is newer, whoever changed it: what a conflict asks for, on every store.
+    pub async fn reread_catalog(&self) -> Result<(), EngineError> {
+        if !self.is_catalog_uncertain()
+            && self.store.catalog_revision().await? == self.catalog.load().revision
+        {
             return Ok(());
         }
         let _gate = self.gate.write().await;
         self.read_catalog().await
     }
 
-    /// Reads what is new in the catalog, while the gate is held for writing.
+    /// Reads what is new in the catalog. The gate must be held for writing.
     pub async fn read_catalog(&self) -> Result<(), EngineError> {
         let known = self.catalog.load_full();
-        let catalog = known.updated(self.store.reference(known.revision).await?)?;
-        self.catalog.store(Arc::new(catalog));
+        self.put_catalog(known.updated(self.store.catalog(known.revision).await?)?);
         Ok(())
+    }
+
+    /// Puts a catalog in force that is what is stored. The gate must be held for writing.
+    pub fn put_catalog(&self, catalog: Catalog) {
+        self.catalog.store(Arc::new(catalog));
+        self.catalog_is_uncertain.store(false, Ordering::Release);
+    }
+
+    /// To be called before a change is handed to the store: it may become durable without this host learning so.
+    pub fn mark_catalog_uncertain(&self) {
+        self.catalog_is_uncertain.store(true, Ordering::Release);
+    }
+
+    fn is_catalog_uncertain(&self) -> bool {
+        self.catalog_is_uncertain.load(Ordering::Acquire)
+    }
+
+    /// Takes note of a write that became durable.
+    pub fn write_succeeded(&self) {
+        self.writes.succeeded();
+    }
+
+    /// Takes note of a write that failed, or that other writers prevented at each attempt.
+    pub fn write_failed(&self) {
+        self.writes.failed();
+        self.stats.write_failed();
     }
 
     /// One entry of a journal, which must be there.
     pub async fn entry(&self, customer: &CustomerId, seq: Seq) -> Result<Arc<Entry>, EngineError> {
         let stored = self.store.entries(customer, seq.saturating_sub(1), 1).await?;
-        let damaged = |error| EngineError::Damaged(customer.clone(), error);
+        let damaged = |error| EngineError::journal(customer, error);
         match stored.first() {
             Some(stored) if stored.seq == seq => {
-                Ok(Arc::new(Entry::parse(seq, &stored.body).map_err(damaged)?))
+                let entry =
+                    Entry::parse(&stored.body).map_err(|error| damaged(FoldError::Read { seq, error }))?;
+                Ok(Arc::new(entry))
             }
             found => {
                 Err(damaged(FoldError::Gap { expected: seq, found: found.map_or(0, |stored| stored.seq) }))
             }
+        }
+    }
+
+    /// A policy as far as it can be asked now.
+    pub fn look_up_policy(&self, digest: &Digest, unavailable: &HashMap<Digest, String>) -> Lookup {
+        match (self.runtime.loaded(digest), unavailable.get(digest)) {
+            (Some(module), _) => Lookup::Ready(module),
+            (None, Some(detail)) => Lookup::Unavailable(detail.clone()),
+            (None, None) => Lookup::NotLoaded,
         }
     }
 

@@ -1,23 +1,25 @@
 //! Terms, made from what a caller names: the version must exist, its policy must take the settings.
 
-use crate::{Engine, error::EngineError};
-use proviso_ledger::{
-    ids::{Key, TermsId},
+use crate::{engine::Engine, error::EngineError, shared::Shared};
+use proviso_decide::policy::Policy as _;
+use proviso_ledger::model::{
+    answers::SettingsProblem,
+    ids::Name,
     json::JsonText,
-    terms::{Mode, OnFault, Owner, PolicyRef, Terms, TermsKey},
-    time::Timestamp,
+    terms::{ContractDraft, Mode, OnFault, PolicyRef, TermsDraft},
+    time::{Timestamp, Zone},
 };
 
 /// Terms as a caller gives them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TermsInput {
     /// The policy.
-    pub policy: Key,
-    /// Its version; none means the newest.
+    pub policy: Name,
+    /// Its version; `None` means the newest.
     pub version: Option<u32>,
     /// The settings.
     pub settings: serde_json::Value,
-    /// From when; none means now.
+    /// From when; `None` means now.
     pub effective_at: Option<Timestamp>,
     /// Until when, exclusive.
     pub ends_at: Option<Timestamp>,
@@ -25,17 +27,28 @@ pub struct TermsInput {
     pub mode: Mode,
     /// What decides when the policy faults.
     pub on_fault: OnFault,
+    /// The contract that they belong to.
+    pub contract: Option<ContractDraft>,
+    /// The zone in which they are read; `None` means the customer's.
+    pub time_zone: Option<Zone>,
+    /// The caller's remark.
+    pub note: Option<String>,
 }
 
 impl Engine {
-    /// Terms with their settings checked and prepared by the policy. They are numbered, and start no earlier than now,
-    /// when they are bound.
+    /// Terms with their settings checked and prepared by the policy, to be bound.
     ///
     /// # Errors
     /// An unknown version; settings that the policy refuses, or that it can't work on.
-    pub async fn prepare_terms(&self, owner: Owner, input: TermsInput) -> Result<Terms, EngineError> {
-        self.shared.refresh_catalog().await?;
-        let catalog = self.catalog();
+    pub async fn prepare_terms(&self, input: TermsInput) -> Result<TermsDraft, EngineError> {
+        self.shared.prepare_terms(input).await
+    }
+}
+
+impl Shared {
+    pub(crate) async fn prepare_terms(&self, input: TermsInput) -> Result<TermsDraft, EngineError> {
+        self.refresh_catalog().await?;
+        let catalog = self.catalog.load_full();
         if !catalog.policies.contains_key(&input.policy) {
             return Err(EngineError::PolicyNotFound(input.policy));
         }
@@ -48,12 +61,9 @@ impl Engine {
         let version = version.ok_or_else(|| {
             EngineError::VersionNotFound(input.policy.clone(), input.version.unwrap_or_default())
         })?;
-        let module = self.shared.load_module(version.digest).await?;
+        let module = self.load_module(version.digest).await?;
         let fault = |detail: String| {
-            EngineError::SettingsInvalid(vec![proviso_ledger::decision::Problem {
-                pointer: String::new(),
-                detail,
-            }])
+            EngineError::SettingsInvalid(vec![SettingsProblem { pointer: String::new(), detail }])
         };
         let settings = JsonText::from(&input.settings);
         // Bounded as a decision is, so it may run where decisions run.
@@ -61,8 +71,7 @@ impl Engine {
             Ok(decided) => decided.value.map_err(EngineError::SettingsInvalid)?,
             Err(error) => return Err(fault(format!("the policy failed on these settings: {error}"))),
         };
-        Ok(Terms {
-            key: TermsKey { owner, id: TermsId { entry: 0, index: 0 } },
+        Ok(TermsDraft {
             policy: PolicyRef {
                 name: version.policy.clone(),
                 version: version.version,
@@ -71,11 +80,13 @@ impl Engine {
             settings,
             prepared,
             needs: version.manifest.needs,
-            effective_at: input.effective_at.unwrap_or(Timestamp(i64::MIN)),
+            effective_at: input.effective_at,
             ends_at: input.ends_at,
             mode: input.mode,
             on_fault: input.on_fault,
-            created_at: Timestamp(0),
+            contract: input.contract,
+            time_zone: input.time_zone,
+            note: input.note,
         })
     }
 }

@@ -1,9 +1,10 @@
 //! Verification: every balance, transfer and hash is computed anew from the journal and compared with what is stored.
 
-use crate::{catalog::Catalog, error::EngineError};
+use crate::{catalog::Catalog, error::EngineError, idempotency::key_hash};
+use proviso_ledger::state::FORMAT;
 use proviso_ledger::{
-    ids::{CustomerId, Seq},
     journal::ChainHash,
+    model::ids::{CustomerId, Seq},
     state::CustomerState,
 };
 use proviso_store::{CustomerRow, Store, StoreError};
@@ -44,7 +45,7 @@ pub async fn verify(
     mut progress: impl FnMut(&Verification),
 ) -> Result<Verification, EngineError> {
     let mut verification = Verification::default();
-    Catalog::default().updated(store.reference(0).await?)?;
+    Catalog::default().updated(store.catalog(0).await?)?;
     let mut after: Option<CustomerId> = None;
     loop {
         let rows = store.customers(after.as_ref(), CUSTOMERS).await?;
@@ -67,7 +68,7 @@ async fn verify_customer(
     let mut differ = |detail: String| {
         verification.differences.push(Difference { customer: customer.clone(), detail });
     };
-    let newest = store.snapshot_before(customer, Seq::MAX).await?;
+    let newest = store.snapshot_before(customer, Seq::MAX, FORMAT).await?;
     let mut state = CustomerState::new(customer.clone());
     let mut keys = Vec::new();
     loop {
@@ -89,7 +90,7 @@ async fn verify_customer(
                 differ(format!("entry {} is stored under another time than it says", stored.seq));
             }
             if let Some(key) = &entry.key {
-                keys.push(((customer.clone(), crate::lane::key_hash(key)), entry.seq));
+                keys.push(((customer.clone(), key_hash(key)), entry.seq));
             }
             verification.entries += 1;
             if let Some(snapshot) = newest.as_ref().filter(|snapshot| snapshot.seq == entry.seq) {
@@ -109,7 +110,7 @@ async fn verify_customer(
         for ((found, expected), (_, hash)) in store.find_keys(&lookups).await?.iter().zip(seqs).zip(&lookups)
         {
             if *found != Some(expected) {
-                let key = proviso_ledger::ids::hex(hash);
+                let key = proviso_ledger::model::ids::hex(hash);
                 differ(format!("idempotency key {key} leads to entry {found:?} instead of {expected}"));
             }
         }
@@ -121,7 +122,7 @@ async fn verify_customer(
         ));
     }
     let same = state.profile.as_ref().is_some_and(|profile| {
-        serde_json::from_str::<proviso_ledger::customer::Profile>(&row.profile)
+        serde_json::from_str::<proviso_ledger::model::customer::Profile>(&row.profile)
             .is_ok_and(|saved| saved == *profile)
     });
     if !same || row.closed != state.closed {

@@ -12,11 +12,12 @@
 mod support;
 
 use proviso_engine::{
-    EngineError,
+    DecideError, EngineError,
     command::{ActualUsage, Command, Reply},
 };
 use proviso_ledger::{
-    credits::Quantity, entitlement::Entitlement, ids::ReservationId, journal::Event, terms::Owner,
+    journal::Event,
+    model::{amounts::Quantity, entitlement::Entitlement, ids::ReservationId},
 };
 use std::{sync::Arc, time::Duration};
 use support::{Host, charge, input, key, reserve, settings, summary, time};
@@ -76,7 +77,7 @@ async fn a_repeat_is_answered_though_a_new_request_would_be_refused() {
     assert!(again.replayed);
     assert_eq!(again.entry, released.entry);
     let other = host.entry("acme", release, Some("release again")).await;
-    assert!(matches!(other, Err(EngineError::Rejected(_))), "{other:?}");
+    assert!(matches!(other, Err(EngineError::Decide(DecideError::Rejected(_)))), "{other:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,13 +120,16 @@ async fn what_is_due_is_the_same_early_or_late() {
         story,
         [
             "2026-01-15T10:00:00Z configured",
-            "2026-01-15T10:00:00Z reset started 1",
+            "2026-01-15T10:00:00Z opened started 1",
             "2026-01-15T10:00:00Z reserved 5",
             "2026-01-15T10:00:00Z charged 1",
             "2026-01-16T10:00:00Z reservation expired",
-            "2026-02-15T10:00:00Z reset scheduled 2",
-            "2026-03-15T10:00:00Z reset scheduled 3",
-            "2026-04-15T10:00:00Z reset scheduled 4",
+            "2026-02-15T10:00:00Z closed scheduled 1",
+            "2026-02-15T10:00:00Z opened scheduled 2",
+            "2026-03-15T10:00:00Z closed scheduled 2",
+            "2026-03-15T10:00:00Z opened scheduled 3",
+            "2026-04-15T10:00:00Z closed scheduled 3",
+            "2026-04-15T10:00:00Z opened scheduled 4",
         ]
     );
 }
@@ -157,7 +161,8 @@ async fn the_sweeper_finds_what_is_due() {
     let entries = host.journal("acme").await.len();
     host.engine.sweep().await.unwrap();
     assert_eq!(host.journal("acme").await.len(), entries);
-    assert_eq!(entries, 5);
+    // Configured, opened, reserved, expired, closed and opened.
+    assert_eq!(entries, 6);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -165,14 +170,17 @@ async fn terms_of_a_customer_win_and_end() {
     let host = Host::start().await.with_plan().await;
     host.customer("acme", Some("pro")).await;
     host.customer("other", Some("pro")).await;
-    let terms = host.engine.prepare_terms(Owner::Customer, input(settings("0.0005", "1000"))).await.unwrap();
+    let terms = host.engine.prepare_terms(input(settings("0.0005", "1000"))).await.unwrap();
     let bound = host.entry("acme", Command::BindTerms(Box::new(terms)), None).await.unwrap();
     assert_eq!(summary(&host.charge("acme", 1_000, None).await.entry), "charged 0.5");
     assert_eq!(summary(&host.charge("other", 1_000, None).await.entry), "charged 1");
     let Event::TermsBound(terms) = &bound.entry.event else { panic!() };
-    host.entry("acme", Command::EndTerms(terms.key.id, Some(time("2026-01-16T00:00:00Z"))), None)
-        .await
-        .unwrap();
+    let end = Command::EndTerms {
+        id: terms.key.id,
+        ends_at: Some(time("2026-01-16T00:00:00Z")),
+        expected: proviso_engine::Expected::Anything,
+    };
+    host.entry("acme", end, None).await.unwrap();
     assert_eq!(summary(&host.charge("acme", 1_000, None).await.entry), "charged 0.5");
     host.at("2026-01-16T00:00:00Z");
     assert_eq!(summary(&host.charge("acme", 1_000, None).await.entry), "charged 1");
@@ -185,13 +193,15 @@ async fn a_commit_is_rated_by_the_terms_of_its_reservation() {
     let reserved = host.entry("acme", reserve(10_000, 900), Some("r")).await.unwrap();
     host.put_plan(settings("0.1", "1000")).await;
     let id = ReservationId { entry: reserved.entry.seq, index: 0 };
-    let actual =
-        ActualUsage { quantities: vec![("input_tokens".into(), Quantity(4_000_000_000))], attributes: None };
+    let actual = ActualUsage {
+        quantities: vec![("input_tokens".into(), Quantity::from_whole(4_000))],
+        attributes: None,
+    };
     let committed =
         host.entry("acme", Command::Commit(id, Box::new(actual.clone())), Some("c")).await.unwrap();
     assert_eq!(summary(&committed.entry), "committed 4");
     let again = host.entry("acme", Command::Commit(id, Box::new(actual)), None).await;
-    assert!(matches!(again, Err(EngineError::Rejected(_))), "{again:?}");
+    assert!(matches!(again, Err(EngineError::Decide(DecideError::Rejected(_)))), "{again:?}");
     assert_eq!(host.balance("acme").await, "granted 1000 used 4 reserved 0 available 996 overage 0");
 }
 
@@ -246,12 +256,13 @@ async fn a_metered_feature_is_open_while_a_charge_would_be() {
         let host = Host::start().await.with_plan().await;
         let mut terms = settings("0.001", "10");
         terms["overage"] = overage.clone();
-        let change = proviso_engine::PlanChange {
-            name: "Metered".to_owned(),
-            interval: None,
-            entitlements: [(key("chat"), Entitlement::Metered {})].into(),
-            terms: Some(input(terms)),
-        };
+        let entitlements = [(key("chat"), Entitlement::Metered {})].into();
+        let change = proviso_engine::PlanChange::replacing(
+            "Metered".to_owned(),
+            None,
+            entitlements,
+            Some(input(terms)),
+        );
         host.engine.put_plan(key("metered"), change).await.unwrap();
         host.customer("acme", Some("metered")).await;
         let access = async || {

@@ -19,13 +19,19 @@ use proviso_engine::{
     command::{Command, Reply, Request},
 };
 use proviso_ledger::{
-    ids::{CustomerId, Digest, Seq},
     journal::Event,
-    time::Timestamp,
+    model::{
+        ids::{CustomerId, Digest, Seq},
+        time::Timestamp,
+    },
+};
+use proviso_ledger::{
+    model::amounts::{Credits, Decimal},
+    state::Origin,
 };
 use proviso_store::{
-    Batch, Commit, CustomerRow, KeyHash, LoadedCustomer, Reference, ReferenceChange, Store, StoreError,
-    StoredEntry, StoredRequest, StoredSnapshot,
+    Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash, LoadedCustomer, Store, StoreError,
+    StoredAnswer, StoredEntry, StoredSnapshot,
 };
 use std::{
     collections::HashMap,
@@ -66,8 +72,12 @@ impl Store for Flaky {
             _ => self.inner.commit(batch).await,
         }
     }
-    async fn load(&self, known: &[(CustomerId, Seq)]) -> Result<Vec<LoadedCustomer>, StoreError> {
-        self.inner.load(known).await
+    async fn load(
+        &self,
+        known: &[(CustomerId, Seq)],
+        format: u32,
+    ) -> Result<Vec<LoadedCustomer>, StoreError> {
+        self.inner.load(known, format).await
     }
     async fn find_keys(&self, keys: &[(CustomerId, KeyHash)]) -> Result<Vec<Option<Seq>>, StoreError> {
         self.inner.find_keys(keys).await
@@ -103,8 +113,9 @@ impl Store for Flaky {
         &self,
         customer: &CustomerId,
         seq: Seq,
+        format: u32,
     ) -> Result<Option<StoredSnapshot>, StoreError> {
-        self.inner.snapshot_before(customer, seq).await
+        self.inner.snapshot_before(customer, seq, format).await
     }
     async fn customers(
         &self,
@@ -113,34 +124,37 @@ impl Store for Flaky {
     ) -> Result<Vec<CustomerRow>, StoreError> {
         self.inner.customers(after, limit).await
     }
-    async fn customer(&self, customer: &CustomerId) -> Result<Option<CustomerRow>, StoreError> {
-        self.inner.customer(customer).await
-    }
     async fn due(&self, at: Timestamp, limit: u32, claim: Duration) -> Result<Vec<CustomerId>, StoreError> {
         self.inner.due(at, limit, claim).await
     }
-    async fn reference(&self, since: u64) -> Result<Reference, StoreError> {
-        self.inner.reference(since).await
+    async fn catalog(&self, since: u64) -> Result<CatalogRows, StoreError> {
+        self.inner.catalog(since).await
     }
-    async fn reference_revision(&self) -> Result<u64, StoreError> {
-        self.inner.reference_revision().await
+    async fn catalog_revision(&self) -> Result<u64, StoreError> {
+        self.inner.catalog_revision().await
     }
-    async fn change_reference(
+    async fn change_catalog(
         &self,
         base: Option<u64>,
-        changes: Vec<ReferenceChange>,
-        request: Option<StoredRequest>,
+        changes: Vec<CatalogChange>,
+        answer: Option<StoredAnswer>,
     ) -> Result<Commit, StoreError> {
-        self.inner.change_reference(base, changes, request).await
+        self.inner.change_catalog(base, changes, answer).await
     }
     async fn module(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
         self.inner.module(digest).await
     }
-    async fn request(&self, key_hash: KeyHash) -> Result<Option<StoredRequest>, StoreError> {
-        self.inner.request(key_hash).await
+    async fn answer(&self, key_hash: KeyHash) -> Result<Option<StoredAnswer>, StoreError> {
+        self.inner.answer(key_hash).await
     }
-    async fn requests(&self, after: Option<KeyHash>, limit: u32) -> Result<Vec<StoredRequest>, StoreError> {
-        self.inner.requests(after, limit).await
+    async fn answers(&self, after: Option<KeyHash>, limit: u32) -> Result<Vec<StoredAnswer>, StoreError> {
+        self.inner.answers(after, limit).await
+    }
+    async fn announce(&self, reads_format: u32) -> Result<(), StoreError> {
+        self.inner.announce(reads_format).await
+    }
+    async fn oldest_live_format(&self, max_age: Duration) -> Result<Option<u32>, StoreError> {
+        self.inner.oldest_live_format(max_age).await
     }
     async fn ping(&self) -> Result<(), StoreError> {
         self.inner.ping().await
@@ -163,8 +177,11 @@ const CUSTOMERS: u64 = 5;
 async fn insist(engine: &Engine, customer: &str, command: &Command, name: &str) -> Seq {
     let idempotency = Some((name.parse().unwrap(), Digest::of(name.as_bytes())));
     loop {
-        let request =
-            Request { customer: key(customer), command: command.clone(), idempotency: idempotency.clone() };
+        let request = Request {
+            customer: key(customer),
+            command: command.clone(),
+            origin: Origin { idempotency: idempotency.clone(), by: None },
+        };
         match engine.execute(request).await {
             Ok(Reply::Entry(outcome)) => return outcome.entry.seq,
             Err(EngineError::Store(_) | EngineError::Contention | EngineError::Overloaded) => {}
@@ -213,7 +230,7 @@ async fn check(host: &Host, engine: &Engine, answered: &HashMap<String, Seq>) {
                 Event::Reserved(reserved) => reserved.rated.cost,
                 other => panic!("{other:?}"),
             };
-            assert_eq!(cost.0, tokens * 1_000);
+            assert_eq!(cost, Credits::from_units(i128::from(tokens) * Decimal::SCALE / 1_000));
         }
     }
     assert_eq!(&found, answered);

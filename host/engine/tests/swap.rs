@@ -11,12 +11,15 @@
 
 mod support;
 
-use proviso_engine::{Changed, Clock, Engine, Options, command::Command};
+use proviso_decide::catalog::Plans as _;
+use proviso_engine::{Clock, Engine, Options, command::Command};
 use proviso_ledger::{
-    ids::Key,
     journal::Event,
-    terms::{self, Owner, Terms},
-    time::Timestamp,
+    model::{
+        ids::Key,
+        terms::{self, Terms},
+        time::Timestamp,
+    },
 };
 use std::{
     num::NonZeroUsize,
@@ -67,15 +70,18 @@ async fn every_charge_runs_on_the_terms_in_force_at_its_time() {
             let mut input = input(new);
             input.effective_at = (round % 4 == 0).then_some(later);
             let bound = host.engine.bind_plan_terms(key("pro"), input, None).await.unwrap();
-            assert!(matches!(bound, Changed::Made(_)));
+            assert!(!bound.replayed);
         } else {
-            let terms = host.engine.prepare_terms(Owner::Customer, input(new)).await.unwrap();
+            let terms = host.engine.prepare_terms(input(new)).await.unwrap();
             let bound = host.entry("c1", Command::BindTerms(Box::new(terms)), None).await.unwrap();
             let Event::TermsBound(terms) = &bound.entry.event else { panic!() };
             if round % 4 == 1 {
-                host.entry("c1", Command::EndTerms(terms.key.id, Some(later.plus_micros(400))), None)
-                    .await
-                    .unwrap();
+                let end = Command::EndTerms {
+                    id: terms.key.id,
+                    ends_at: Some(later.plus_micros(400)),
+                    expected: proviso_engine::Expected::Anything,
+                };
+                host.entry("c1", end, None).await.unwrap();
             }
         }
         for _ in 0..10 {
@@ -86,7 +92,7 @@ async fn every_charge_runs_on_the_terms_in_force_at_its_time() {
     let charges: u32 = clients.join_all().await.into_iter().sum();
     assert!(charges > 100, "only {charges} charges ran beside the swaps");
 
-    let plan_terms = host.engine.catalog().terms_of(Some(&key("pro"))).to_vec();
+    let plan_terms = host.engine.catalog().terms_of(&key("pro")).to_vec();
     let mut used = std::collections::BTreeSet::new();
     for customer in 0..CUSTOMERS {
         let customer: Key = key(&format!("c{customer}"));

@@ -11,7 +11,7 @@ fn burn_down_takes_the_lower_priority_number_first() {
     check(
         "a: grant 10 priority=2 expires=+1d
          b: grant 10 priority=1
-         c: grant 10 priority=-1 paid
+         c: grant 10 priority=-1 paid=1
          charge 25 -> c:10 b:10 a:5",
     );
 }
@@ -20,8 +20,8 @@ fn burn_down_takes_the_lower_priority_number_first() {
 fn burn_down_takes_the_earlier_expiry_first_and_none_last() {
     check(
         "a: grant 10
-         b: grant 10 expires=+2d paid
-         c: grant 10 expires=+1d paid
+         b: grant 10 expires=+2d paid=1
+         c: grant 10 expires=+1d paid=1
          charge 25 -> c:10 b:10 a:5",
     );
 }
@@ -29,7 +29,7 @@ fn burn_down_takes_the_earlier_expiry_first_and_none_last() {
 #[test]
 fn burn_down_takes_unpaid_before_paid_and_narrow_before_wide() {
     check(
-        "a: grant 10 paid scope=chat
+        "a: grant 10 paid=1 scope=chat
          b: grant 10
          c: grant 10 scope=chat,image
          d: grant 10 scope=chat
@@ -87,18 +87,23 @@ fn scopes_and_credit_types_are_kept_apart() {
 #[test]
 fn amounts_out_of_range_move_nothing() {
     check(
-        "grant 0 -> rejected: amount must be above 0 and at most 1000000000
-         grant -1 -> rejected: amount must be above 0 and at most 1000000000
-         grant 1000000000.000001 -> rejected: amount must be above 0 and at most 1000000000
+        "grant 0 -> rejected: amount must be above 0 and below 1000000000000000
+         grant -1 -> rejected: amount must be above 0 and below 1000000000000000
+         grant 1000000000000000 -> rejected: amount must be above 0 and below 1000000000000000
          grant 5 effective=+2d expires=+2d -> rejected: expires_at must be later than 2026-01-03T00:00:00Z
-         adjust 0 -> rejected: amount must be above 0 and at most 1000000000
-         adjust -9223372036854.775808 -> rejected: amount must be above 0 and at most 1000000000
-         a: grant 0.000001
-         charge -0.000001 -> invalid: a cost of -0.000001 is not between 0 and 1000000000
-         charge 1000000000.000001 overage=allow:9000000000000 -> invalid: a cost of 1000000000.000001 is not between 0 and 1000000000
+         adjust 0 -> rejected: amount must be above 0 and below 1000000000000000
+         adjust -170141183460469231731687303.715884105728 -> rejected: amount must be above 0 and below 1000000000000000
+         a: grant 0.000000000001
+         charge -0.000000000001 -> invalid: a cost of -0.000000000001 is not between 0 and 999999999999999.999999999999
+         charge 1000000000000000 overage=allow:9000000000000000 -> invalid: a cost of 1000000000000000 is not between 0 and 999999999999999.999999999999
          charge 0 -> nothing
-         charge 0.000001 -> a:0.000001
-         books -> issued=0.000001 spent=0.000001 expired=0 voided=0 overage=0",
+         charge 0.000000000001 -> a:0.000000000001
+         books -> issued=0.000000000001 spent=0.000000000001 expired=0 voided=0 overage=0
+         # The largest there is, several times over.
+         b: grant 999999999999999.999999999999
+         c: grant 999999999999999.999999999999
+         charge 999999999999999.999999999999
+         books -> issued=1999999999999999.999999999999 spent=1000000000000000 expired=0 voided=0 overage=0",
     );
 }
 
@@ -145,16 +150,26 @@ fn a_reservation_ends_exactly_once() {
 }
 
 #[test]
-fn a_refused_commit_leaves_the_reservation_open() {
+fn a_commit_always_bills_and_an_impossible_one_leaves_the_reservation_open() {
     check(
         "a: grant 10
          r: reserve 10
-         commit r 11 -> refused insufficient_credits, 0 available
-         commit r -1 -> invalid: a cost of -1 is not between 0 and 1000000000
+         commit r -1 -> invalid: a cost of -1 is not between 0 and 999999999999999.999999999999
          commit r 5 credit=gpu -> invalid: the commit is rated in gpu, the hold is in credits
          commit r 5 order=grant_99 -> invalid: the draw order names grant_99, which is no live grant
          balance -> granted=10 used=0 reserved=10 available=0 overage=0
-         commit r 10 -> a:10",
+         # Beyond the hold and the balance, whatever the policy says of new usage.
+         commit r 11 -> a:10 overage:1 exceeded:1
+         b: grant 30
+         s: reserve 10
+         commit s 15 overage=deny -> b:15
+         t: reserve 10
+         commit t 25 overage=deny -> b:15 overage:10 exceeded:10
+         u: reserve 4 overage=allow:15
+         commit u 6 overage=allow:17 -> overage:6
+         balance -> granted=40 used=40 reserved=0 available=0 overage=17
+         v: reserve 0
+         commit v 5 overage=purchase -> overage:5 exceeded:5",
     );
 }
 
@@ -186,7 +201,8 @@ fn what_is_held_of_a_voided_grant_can_be_spent_but_not_given_back() {
          charge 1 -> refused insufficient_credits, 0 available
          commit r 3 -> a:3 returned:1
          release s -> s>a 3, a>voided 3
-         void a -> rejected: the customer has no live grant grant_1
+         void a -> rejected: grant grant_1 is voided or expired already
+         void grant_77 -> rejected: the customer has no live grant grant_77
          books -> issued=10 spent=4 expired=0 voided=6 overage=0",
     );
 }
@@ -230,7 +246,7 @@ fn overage_that_is_held_counts_for_the_limit_and_comes_back() {
         "a: grant 10
          r: reserve 15 overage=allow:5 -> a:10 overage:5
          charge 1 overage=allow:5 -> refused insufficient_credits, 0 available
-         balance -> granted=10 used=0 reserved=15 available=0 overage=0
+         balance -> granted=10 used=0 reserved=15 available=0 overage=0 held_overage=5
          commit r 12 -> a:10 overage:2 returned:3
          balance -> granted=10 used=10 reserved=0 available=0 overage=2
          charge 3 overage=allow:5 -> overage:3",
@@ -238,67 +254,89 @@ fn overage_that_is_held_counts_for_the_limit_and_comes_back() {
 }
 
 #[test]
-fn a_reset_settles_no_overage_that_a_reservation_still_holds() {
+fn an_end_settles_no_overage_that_a_reservation_still_holds() {
     check(
-        "customer plan=pro interval=month -> period 1: nothing
+        "customer plan=pro interval=month -> opens 1: nothing
          charge 2 overage=allow:9 -> overage:2
          r: reserve 5 overage=allow:9 until=+40d -> overage:5
-         on reset settle waive 7
+         on close settle waive 7
          reset -> invalid: a settlement of 7 for an overage of 2
-         on reset settle waive 2
-         at +31d -> +31d period 2: issued>overage 2
+         on close settle waive 2
+         at +31d -> +31d closes 1: issued>overage 2 | +31d opens 2: nothing
          release r -> r>overage 5
          books -> issued=2 spent=2 expired=0 voided=0 overage=0",
     );
 }
 
 #[test]
-fn a_reset_rolls_over_expires_charges_fees_issues_and_settles_in_this_order() {
+fn a_period_rolls_over_expires_charges_fees_settles_and_the_next_one_issues_and_settles() {
     check(
-        "on reset issue 100 plan as=a expires=+31d
-         customer plan=pro interval=month -> period 1: issued>a 100
+        "on open issue 100 plan as=a with=0
+         customer plan=pro interval=month -> opens 1: issued>a 100
+         p: grant 15 prepaid priority=9
          charge 30
-         on reset roll a 20 as=b expires=+59d priority=1; expire a; fee 25; issue 100 plan as=c; settle deduct 3
-         at +31d -> +31d period 2: a>b 20, a>expired 50, b>spent 20, overage>spent 5, issued>c 100, c>overage 3
-         balance -> granted=100 used=3 reserved=0 available=97 overage=2
-         books -> issued=200 spent=55 expired=50 voided=0 overage=2
-         on reset settle invoice 1; settle waive 1
-         at +59d -> +59d period 3: issued>overage 1, issued>overage 1
-         # A grant's use is told as long as something is left of it.
-         balance -> granted=100 used=3 reserved=0 available=97 overage=0",
+         on close roll a 20 as=b priority=1; fee 25; settle waive 3
+         on open issue 100 plan as=c with=0; settle deduct 4
+         # A fee is not paid from what was just rolled over.
+         at +31d -> +31d closes 1: a>b 20, a>expired 50, p>spent 15, overage>spent 10, issued>overage 3 | +31d opens 2: issued>c 100, c>overage 4
+         balance -> granted=120 used=4 reserved=0 available=116 overage=3
+         books -> issued=218 spent=55 expired=50 voided=0 overage=3
+         on close fee 7 invoiced; settle invoice 1; settle invoice
+         on open nothing
+         at +59d -> +59d closes 2: c>expired 96, overage>spent 7, issued>overage 7, issued>overage 1, issued>overage 2 | +59d opens 3: nothing
+         books -> issued=228 spent=62 expired=146 voided=0 overage=0",
     );
 }
 
 #[test]
-fn a_reset_that_breaks_a_rule_does_nothing() {
+fn an_end_that_breaks_a_rule_does_nothing() {
     check(
         "customer plan=pro interval=month
          a: grant 10
          s: grant 10 scope=chat
          v: grant 10 effective=+90d
+         at +1h
          r: reserve 4 order=a
-         on reset roll a 7 expires=+90d
+         on close roll a 7 expires=+90d
          reset -> invalid: a book that holds 6 can't give 7
-         on reset roll a 6 expires=+0d
-         reset -> invalid: expires_at must be later than 2026-01-01T00:00:00Z
-         on reset roll a 0
-         reset -> invalid: a rollover of 0 is not above 0 and at most 1000000000
-         on reset expire a; expire a
+         on close roll a 6 expires=+0d
+         reset -> invalid: expires_at must be later than 2026-01-01T01:00:00Z
+         on close roll a 0
+         reset -> invalid: a rollover of 0 is not above 0 and at most 999999999999999.999999999999
+         on close roll a -1 held=1 share=1
+         reset -> invalid: a rollover of -1 is negative
+         on close roll a 1; roll a 1
+         reset -> invalid: grant_3 is carried over twice
+         on close roll a 1 held=5
+         reset -> invalid: a rollover of 5 of the 4 that are held of grant_3
+         on close roll a 1 held=4 share=1.1
+         reset -> invalid: a share of 1.1 of what is held is not between 0 and 1
+         on close roll v 1
+         reset -> invalid: grant_5 is not of this period
+         on close expire v
+         reset -> invalid: grant_5 is not of this period
+         on close expire a; expire a
          reset -> invalid: grant_3 is no live grant
-         on reset expire a; roll a 1 as=b
+         on close expire a; roll a 1 as=b
          # Rollovers come first, whatever the order in which they are named.
-         reset -> period 2: a>b 1, a>expired 5
-         on reset expire a
+         reset -> closes 1: a>b 1, a>expired 5 | opens 2: nothing
+         at +2h
+         on close expire a
          reset -> invalid: grant_3 is no live grant
-         on reset issue -1
-         reset -> invalid: an issue of -1 is not above 0 and at most 1000000000
-         on reset settle deduct 1
+         on close nothing
+         on open issue -1
+         reset -> invalid: an issue of -1 is not above 0 and at most 999999999999999.999999999999
+         on open issue 5 plan expires=+2h
+         reset -> invalid: expires_at must be later than 2026-01-01T02:00:00Z
+         on open settle deduct 1
          reset -> invalid: a settlement of 1 for an overage of 0
-         on reset fee -1
-         reset -> invalid: a fee of -1 is not above 0 and at most 1000000000
+         on open nothing
+         on close fee -1
+         reset -> invalid: a fee of -1 is not above 0 and at most 999999999999999.999999999999
          charge 12 overage=allow:5 -> s:10 b:1 overage:1
-         on reset settle deduct 1
-         reset -> invalid: 1 of 1 can't be deducted: no grant has them",
+         # Deducted as far as grants reach.
+         on close settle deduct 1
+         reset -> closes 2: nothing | opens 3: nothing",
     );
 }
 
@@ -307,12 +345,29 @@ fn a_rollover_keeps_scope_and_may_become_a_rollover_again() {
     check(
         "customer plan=pro interval=month
          a: grant 10 scope=image
-         on reset roll a 10 as=b
-         at +31d -> +31d period 2: a>b 10
+         on close roll a 10 as=b
+         at +31d -> +31d closes 1: a>b 10 | +31d opens 2: nothing
          charge 1 -> refused insufficient_credits, 0 available
-         on reset roll b 4 as=c; expire b
-         at +59d -> +59d period 3: b>c 4, b>expired 6
+         on close roll b 4 as=c; expire b
+         at +59d -> +59d closes 2: b>c 4, b>expired 6 | +59d opens 3: nothing
          charge 4 feature=image -> c:4",
+    );
+}
+
+#[test]
+fn a_rollover_carries_its_share_of_the_cost_to_the_minor_unit() {
+    check(
+        "customer plan=pro interval=month
+         a: grant 1000 prepaid paid=100
+         b: grant 3 prepaid paid=10
+         charge 990 order=a
+         on close roll a 10 as=c with=1; roll b 1 as=d with=1; expire a; expire b
+         at +31d
+         show c -> Live remaining=10 ends=+90d cost=1 EUR
+         show d -> Live remaining=1 ends=+90d cost=3.33 EUR
+         on close nothing
+         at +90d
+         show c -> Expired remaining=0 ends=+90d cost=1 EUR",
     );
 }
 
@@ -324,9 +379,10 @@ fn at_one_instant_reservations_expire_then_the_period_ends_then_grants_expire() 
          b: grant 10 expires=+31d
          c: grant 10 expires=+30d
          r: reserve 12 until=+31d order=a -> a:10 c:2
-         on reset roll a 10 as=d
-         at +40d -> +30d c expires: c>expired 8 | +31d r expires: r>a 10, r>c 2, c>expired 2 | +31d period 2: a>d 10 | +31d b expires: b>expired 10
-         balance -> granted=10 used=0 reserved=0 available=10 overage=0",
+         on close roll a 10 as=d
+         on open issue 5 plan as=e
+         at +40d -> +30d c expires: c>expired 8 | +31d r expires: r>a 10, r>c 2, c>expired 2 | +31d closes 1: a>d 10 | +31d b expires: b>expired 10 | +31d opens 2: issued>e 5
+         balance -> granted=15 used=0 reserved=0 available=15 overage=0",
     );
 }
 
@@ -345,20 +401,22 @@ fn reservations_that_end_together_end_in_the_order_they_were_made() {
 fn periods_follow_the_anchor_in_the_customers_zone() {
     check(
         "at 2026-01-31T00:00:00Z
-         customer plan=pro interval=month -> period 1: nothing
+         customer plan=pro interval=month -> opens 1: nothing
          period -> 1 from 2026-01-31T00:00:00Z to 2026-02-28T00:00:00Z
-         at 2026-03-30T00:00:00Z -> +58d period 2: nothing
+         at 2026-03-30T00:00:00Z -> +58d closes 1: nothing | +58d opens 2: nothing
          period -> 2 from 2026-02-28T00:00:00Z to 2026-03-31T00:00:00Z
          # An early reset does not move the boundaries.
-         reset -> period 3: nothing
+         reset -> closes 2: nothing | opens 3: nothing
          period -> 3 from 2026-03-30T00:00:00Z to 2026-03-31T00:00:00Z
          # A change of zone moves the end, a change of plan starts a period.
          customer plan=pro interval=month zone=Europe/Berlin -> nothing
          period -> 3 from 2026-03-30T00:00:00Z to 2026-03-30T23:00:00Z
-         customer plan=max interval=day every=2 zone=Europe/Berlin -> period 4: nothing
+         customer plan=max interval=day every=2 zone=Europe/Berlin -> closes 3: nothing | opens 4: nothing
          period -> 4 from 2026-03-30T00:00:00Z to 2026-03-31T23:00:00Z
-         customer plan=free -> period 5: nothing
-         period -> 5 from 2026-03-30T00:00:00Z",
+         customer plan=free -> closes 4: nothing | opens 5: nothing
+         period -> 5 from 2026-03-30T00:00:00Z
+         customer -> closes 5: nothing
+         period -> none",
     );
 }
 
@@ -375,15 +433,15 @@ fn a_boundary_in_the_future_may_be_the_anchor() {
 #[test]
 fn many_periods_missed_are_made_up_one_by_one() {
     check(
-        "on reset issue 5 plan
-         customer plan=pro interval=month -> period 1: issued>new 5
-         at +100d -> +31d period 2: issued>new 5 | +59d period 3: issued>new 5 | +90d period 4: issued>new 5
-         balance -> granted=20 used=0 reserved=0 available=20 overage=0",
+        "on open issue 5 plan
+         customer plan=pro interval=month -> opens 1: issued>new 5
+         at +60d -> +31d closes 1: nothing | +31d opens 2: issued>new 5 | +59d closes 2: nothing | +59d opens 3: issued>new 5
+         balance -> granted=15 used=0 reserved=0 available=15 overage=0",
     );
 }
 
 #[test]
-fn exhausted_grants_count_until_the_reset() {
+fn exhausted_grants_count_until_the_period_ends() {
     check(
         "customer plan=pro interval=month
          a: grant 10
@@ -414,7 +472,8 @@ fn a_closed_customer_is_charged_no_more_and_winds_down() {
          a: grant 10 expires=+50d
          r: reserve 4 until=+1d
          s: reserve 2 until=+60d
-         close -> nothing
+         on close fee 1
+         close -> closes 1: a>spent 1 | nothing
          close -> rejected: the customer is closed: no new charges, reservations or grants
          charge 1 -> rejected: the customer is closed: no new charges, reservations or grants
          reserve 1 -> rejected: the customer is closed: no new charges, reservations or grants
@@ -424,7 +483,7 @@ fn a_closed_customer_is_charged_no_more_and_winds_down() {
          terms -> rejected: the customer is closed: no new charges, reservations or grants
          commit s 1 -> a:1 returned:1
          # No period ends any more; what is held and granted runs out.
-         at +99d -> +1d r expires: r>a 4 | +50d a expires: a>expired 9",
+         at +99d -> +1d r expires: r>a 4 | +50d a expires: a>expired 8",
     );
 }
 
@@ -455,10 +514,15 @@ fn counters_have_a_measure_a_scope_and_a_window() {
          counters entity=u2 model=small -> 9 5 0 4
          # A usage without a subject reads zero.
          counters -> 9 0 0 4
-         # A refusal and a hold count nothing, a commit what was used.
+         # A refusal counts nothing, a hold apart, a commit what was used.
          charge 1000 -> refused insufficient_credits, 91 available
          r: reserve 50 tokens=50 entity=u1 model=big
-         counters entity=u1 model=big -> 9 10 15 4
+         counters entity=u1 model=big -> 9+50 10+50 15+50 4
+         # What a commit is shown leaves its own hold out.
+         counters entity=u1 model=big commits=r -> 9 10 15 4
+         s: reserve 1 tokens=7 entity=u1 model=big
+         counters entity=u1 model=big commits=r -> 9+1 10+7 15+7 4
+         release s
          commit r 1 tokens=1 entity=u1 model=big
          counters entity=u1 model=big -> 10 11 16 4
          at +1d
@@ -571,12 +635,10 @@ fn an_override_that_covers_now_and_started_last_wins_over_the_plan() {
          entitled chat plan=basic -> Override gold
          at +1d
          entitled chat plan=basic -> Override silver
-         # Of equal starts, the one that was set last.
+         # One with an equal start replaces the older one.
          override chat iron from=+1d to=+2d
          entitled chat -> Override iron
          at +2d
-         entitled chat -> Override silver
-         at +3d
          entitled chat -> Override gold
          plain chat -> nothing
          entitled chat plan=basic -> Plan basic

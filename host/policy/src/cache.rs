@@ -85,7 +85,7 @@ impl Cache {
     }
 
     fn file(&self, digest: &Digest) -> PathBuf {
-        self.dir.path.join(format!("{}.{}.cwasm", hex(&digest.0), self.engine))
+        self.dir.path.join(format!("{}.{}.cwasm", hex(digest.0), self.engine))
     }
 
     fn mac(&self, digest: &Digest, code: &[u8]) -> Option<Hmac<Sha256>> {

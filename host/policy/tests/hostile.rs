@@ -443,7 +443,7 @@ fn results_that_break_the_memory_rules() {
         })
     };
     check("a large form", &form(70_000), (AtUpload, "invalid_output"));
-    check("a far too large form", &form(1_100_000), (AtUpload, "output_too_large"));
+    check("a far too large form", &form(1_000_000), (AtUpload, "output_too_large"));
     let realloc = |draft: &mut Draft| draft.realloc = "(i32.const -4)".to_owned();
     check("arguments outside memory", &with(realloc), (AtUpload, "invalid_output"));
     let long_line = "(call $log (i32.const 0) (i32.const 0x7fffffff)) (unreachable)";

@@ -1,51 +1,51 @@
-//! Who may do what: a request's API key in, the customer or the operator that it stands for out. A key without the
-//! route's scope, or narrowed to another customer, gets no further than this.
+//! Authentication: who a request's API key stands for, and whether it may do what the route needs. A key without the route's
+//! scope, or narrowed to another customer, is refused here.
 
 use crate::{app::App, extract::path_text, problem::Problem};
 use axum::{
     extract::FromRequestParts,
     http::{header::AUTHORIZATION, request::Parts},
 };
-use proviso_engine::catalog::{ApiKey, Scope};
-use proviso_ledger::ids::CustomerId;
+use proviso_api::access::Scope;
+use proviso_engine::catalog::{self, ApiKey};
+use proviso_engine::command::{Command, Idempotency, Request};
+use proviso_ledger::{
+    model::ids::{CustomerId, Name},
+    state::Origin,
+};
 use std::{marker::PhantomData, sync::Arc};
 
 /// A scope that a route asks for.
 pub trait Asks: Send {
-    /// The scope.
-    const SCOPE: Scope;
+    /// The scope, as the engine knows it.
+    const SCOPE: catalog::Scope;
 }
 
-/// Check, charge, reserve.
-pub struct Usage;
-/// Read.
-pub struct Read;
-/// Customers, plans, grants, terms.
-pub struct Manage;
-/// Policies.
-pub struct Policies;
-/// API keys and the test clock.
-pub struct Admin;
+/// Defines the scopes as types.
+macro_rules! scopes {
+    ($($name:ident),+) => {$(
+        pub struct $name;
+        impl Asks for $name {
+            const SCOPE: catalog::Scope = catalog::Scope::$name;
+        }
+    )+};
+}
+scopes!(Usage, Read, Manage, Policies, Admin);
 
-impl Asks for Usage {
-    const SCOPE: Scope = Scope::Usage;
-}
-impl Asks for Read {
-    const SCOPE: Scope = Scope::Read;
-}
-impl Asks for Manage {
-    const SCOPE: Scope = Scope::Manage;
-}
-impl Asks for Policies {
-    const SCOPE: Scope = Scope::Policies;
-}
-impl Asks for Admin {
-    const SCOPE: Scope = Scope::Admin;
+/// A scope in the words of the wire contract.
+pub fn scope(scope: catalog::Scope) -> Scope {
+    match scope {
+        catalog::Scope::Usage => Scope::Usage,
+        catalog::Scope::Read => Scope::Read,
+        catalog::Scope::Manage => Scope::Manage,
+        catalog::Scope::Policies => Scope::Policies,
+        catalog::Scope::Admin => Scope::Admin,
+    }
 }
 
 /// Someone whose key has scope `S`, for any customer the key is not narrowed away from.
 pub struct Caller<S> {
-    key: Arc<ApiKey>,
+    pub key: Arc<ApiKey>,
     scope: PhantomData<S>,
 }
 
@@ -65,11 +65,11 @@ impl<S: Asks> FromRequestParts<Arc<App>> for Caller<S> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        let header = parts.headers.get(AUTHORIZATION).ok_or_else(Problem::no_key)?;
-        let secret = header.to_str().ok().and_then(bearer).ok_or_else(Problem::no_key)?;
-        let key = app.engine.authenticate(secret).await?.ok_or_else(Problem::bad_key)?;
+        let header = parts.headers.get(AUTHORIZATION).ok_or_else(Problem::no_api_key)?;
+        let secret = header.to_str().ok().and_then(bearer).ok_or_else(Problem::no_api_key)?;
+        let key = app.engine.authenticate(secret).await?.ok_or_else(Problem::bad_api_key)?;
         if !key.allows(S::SCOPE) {
-            return Err(Problem::no_scope(S::SCOPE));
+            return Err(Problem::no_scope(scope(S::SCOPE)));
         }
         Ok(Self { key, scope: PhantomData })
     }
@@ -84,7 +84,26 @@ fn bearer(header: &str) -> Option<&str> {
 pub struct Customer<S> {
     /// The customer.
     pub id: CustomerId,
+    /// The id of the API key.
+    by: Name,
     scope: PhantomData<S>,
+}
+
+impl<S> Customer<S> {
+    /// The id of the API key.
+    pub fn by(&self) -> &Name {
+        &self.by
+    }
+
+    /// Who asks, under which key.
+    pub fn origin(&self, idempotency: Option<Idempotency>) -> Origin {
+        Origin { idempotency, by: Some(self.by.clone()) }
+    }
+
+    /// A request for the customer.
+    pub fn request(&self, command: Command, idempotency: Option<Idempotency>) -> Request {
+        Request { customer: self.id.clone(), command, origin: self.origin(idempotency) }
+    }
 }
 
 impl<S: Asks> FromRequestParts<Arc<App>> for Customer<S> {
@@ -95,15 +114,15 @@ impl<S: Asks> FromRequestParts<Arc<App>> for Customer<S> {
         let text = path_text(parts, app, "customer").await?;
         let id: CustomerId = text.parse().map_err(|error| Problem::bad_path("customer", error))?;
         if caller.sees(&id) {
-            Ok(Self { id, scope: PhantomData })
+            Ok(Self { id, by: caller.key.id.clone(), scope: PhantomData })
         } else {
-            // As if it were not there: a narrowed key must not learn who else is.
+            // As if it did not exist: a narrowed key must not learn of other customers.
             Err(Problem::customer_not_found(&id))
         }
     }
 }
 
-/// Someone whose key has scope `S` and is narrowed to no customer: plans, policies and keys are nobody's own.
+/// Someone whose key has scope `S` and is not narrowed to a customer: plans, policies and keys belong to none.
 pub struct Operator<S>(PhantomData<S>);
 
 impl<S: Asks> FromRequestParts<Arc<App>> for Operator<S> {

@@ -1,15 +1,18 @@
-//! What all handlers share: the engine, the options, the metrics and the rendered API document.
+//! State that all handlers share: the engine, the options, the metrics and the rendered API document.
 
 use crate::{metrics::Metrics, problem::Problem};
 use axum::body::Bytes;
 use proviso_engine::{
     Engine,
-    command::{Command, Idempotency, Outcome, Reply, Request},
+    command::{Outcome, Reply, Request},
 };
-use proviso_ledger::ids::CustomerId;
-use std::sync::{Arc, atomic::AtomicBool};
+use proviso_ledger::model::time::Timestamp;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
 
-/// What the server needs of the binary, and how it behaves.
+/// Settings of the server, and what it needs from the binary.
 #[derive(Clone)]
 pub struct ServerOptions {
     /// Whether `/v1/test_clock` is served.
@@ -20,6 +23,8 @@ pub struct ServerOptions {
     pub new_secret: Arc<dyn Fn() -> String + Send + Sync>,
     /// A monotonic clock in microseconds, to measure with.
     pub stopwatch: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// Tells the request ids of this process from those of others; visible ASCII.
+    pub instance: String,
 }
 
 impl ServerOptions {
@@ -33,27 +38,33 @@ pub struct App {
     pub options: ServerOptions,
     pub metrics: Metrics,
     pub openapi: Bytes,
-    /// Whether the host is about to end: what is asked is answered, but it should be asked elsewhere.
+    /// Whether the host is about to end: requests are still answered, but should go to another host.
     pub draining: Arc<AtomicBool>,
+    requests: AtomicU64,
 }
 
 impl App {
-    pub fn new(engine: Arc<Engine>, options: ServerOptions, api: utoipa::openapi::OpenApi) -> Self {
-        let metrics = Metrics::new(api.paths.paths.keys().cloned());
-        let openapi = serde_json::to_vec(&api).unwrap_or_default().into();
-        Self { engine, options, metrics, openapi, draining: Arc::default() }
+    pub fn new(engine: Arc<Engine>, options: ServerOptions, document: &utoipa::openapi::OpenApi) -> Self {
+        let metrics = Metrics::new(engine.clone(), document.paths.paths.keys().cloned());
+        let openapi = serde_json::to_vec(document).unwrap_or_default().into();
+        Self { engine, options, metrics, openapi, draining: Arc::default(), requests: AtomicU64::new(0) }
     }
 
     /// Carries a command out that ends in an entry.
-    pub async fn record(
-        &self,
-        customer: CustomerId,
-        command: Command,
-        idempotency: Option<Idempotency>,
-    ) -> Result<Outcome, Problem> {
-        match self.engine.execute(Request { customer, command, idempotency }).await? {
+    pub async fn record(&self, request: Request) -> Result<Outcome, Problem> {
+        match self.engine.execute(request).await? {
             Reply::Entry(outcome) => Ok(outcome),
             other => Err(Problem::internal(format!("a command was answered with {other:?}"))),
         }
+    }
+
+    /// The host's time; for what is shown of a customer, no earlier than its last entry.
+    pub fn now(&self) -> Timestamp {
+        self.engine.clock().now()
+    }
+
+    /// A name for a request that came without one.
+    pub fn new_request_id(&self) -> String {
+        format!("{}-{}", self.options.instance, self.requests.fetch_add(1, Ordering::Relaxed))
     }
 }

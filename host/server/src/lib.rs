@@ -1,20 +1,23 @@
-//! The HTTP API: requests in, commands and questions to the engine out, and each answer rendered from what the engine
-//! recorded. Nothing is decided here, nothing is kept here but counts of requests, and no SQL, Wasm, clock or randomness
-//! is known.
+//! The HTTP API: requests become commands and questions to the engine, and each answer is rendered from what the engine
+//! recorded. It decides nothing, keeps nothing but counts of requests, and knows no SQL, Wasm, clock or randomness.
 
 mod access;
-mod answers;
+mod answer;
 mod app;
+mod document;
+mod documented;
 mod extract;
-mod finish;
+mod headers;
 mod metrics;
+mod middleware;
 mod problem;
 mod render;
 mod routes;
-mod schema;
 mod serve;
+mod wire;
 
 pub use app::ServerOptions;
+pub use problem::code_of;
 pub use serve::serve;
 
 use app::App;
@@ -25,7 +28,7 @@ use std::sync::{Arc, atomic::AtomicBool};
 /// All routes, ready to be served.
 #[derive(Clone)]
 pub struct Routes {
-    /// What answers a request.
+    /// Answers requests.
     pub router: Router,
     /// Set when a shutdown begins, so that `/readyz` can say it.
     draining: Arc<AtomicBool>,
@@ -33,14 +36,14 @@ pub struct Routes {
 
 /// All routes over an engine.
 pub fn router(engine: Arc<Engine>, options: ServerOptions) -> Routes {
-    let (routes, api) = routes::all(options.test_clock);
-    let app = Arc::new(App::new(engine, options, api));
+    let (routes, document) = routes::all(options.test_clock);
+    let app = Arc::new(App::new(engine, options, &document));
     let draining = app.draining.clone();
-    let finisher = axum::middleware::from_fn_with_state(app.clone(), finish::finish);
+    let around = axum::middleware::from_fn_with_state(app.clone(), middleware::around);
     let router = routes
         .fallback(routes::not_found)
-        .layer(tower_http::catch_panic::CatchPanicLayer::custom(finish::panicked))
-        .layer(finisher)
+        .layer(tower_http::catch_panic::CatchPanicLayer::custom(middleware::panicked))
+        .layer(around)
         .with_state(app);
     Routes { router, draining }
 }

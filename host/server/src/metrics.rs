@@ -1,144 +1,162 @@
-//! Counts of requests, in Prometheus' text format. Counting takes a few atomic additions; nothing is kept for a request.
+//! Counts of requests and of what the engine wrote, in the text format of OpenMetrics. Counting a request takes a few
+//! atomic additions.
 
 use axum::http::{Method, StatusCode};
-use proviso_engine::Totals;
-use std::{
-    collections::HashMap,
-    fmt::Write as _,
-    sync::atomic::{AtomicU64, Ordering},
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text},
+    metrics::{
+        counter::{ConstCounter, Counter},
+        family::Family,
+        gauge::Gauge,
+        histogram::Histogram,
+    },
+    registry::{Registry, Unit},
 };
+use proviso_engine::{Engine, EngineStats};
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
-/// The upper bounds of the histogram's buckets, in microseconds.
-const BOUNDS: [u64; 14] = [
-    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
-    5_000_000,
-];
-const METHODS: [Method; 6] =
-    [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::HEAD, Method::OPTIONS];
-/// Requests that met no route.
-const ELSEWHERE: &str = "none";
+/// The media type of the text.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The upper bounds of the histogram's buckets, in seconds.
+const BOUNDS: [f64; 14] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
-/// All counters.
+/// All metrics.
 pub struct Metrics {
-    routes: HashMap<String, Route>,
-    elsewhere: Route,
-    in_flight: AtomicU64,
+    registry: Registry,
+    /// The label of each route.
+    routes: HashMap<String, Arc<String>>,
+    /// The label of requests whose path is no route.
+    no_route: Arc<String>,
+    requests: Family<RequestLabels, Counter>,
+    seconds: Family<RouteLabels, Histogram, fn() -> Histogram>,
+    in_flight: Gauge,
 }
 
-/// One route's counters.
-#[derive(Default)]
-struct Route {
-    methods: [Counters; METHODS.len()],
-    other_methods: Counters,
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    route: Arc<String>,
+    method: &'static str,
+    status: &'static str,
 }
 
-#[derive(Default)]
-struct Counters {
-    /// By the hundreds of the status, 1xx to 5xx.
-    statuses: [AtomicU64; 5],
-    buckets: [AtomicU64; BOUNDS.len()],
-    micros: AtomicU64,
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabels {
+    route: Arc<String>,
+    method: &'static str,
 }
 
 impl Metrics {
-    pub fn new(routes: impl Iterator<Item = String>) -> Self {
-        let routes = routes.map(|route| (route, Route::default())).collect();
-        Self { routes, elsewhere: Route::default(), in_flight: AtomicU64::new(0) }
+    pub fn new(engine: Arc<Engine>, routes: impl Iterator<Item = String>) -> Self {
+        let mut registry = Registry::with_prefix("proviso");
+        registry.register_collector(Box::new(OfEngine(engine)));
+        let requests = Family::default();
+        registry.register("http_requests", "Requests that were answered", requests.clone());
+        let histogram: fn() -> Histogram = || Histogram::new(BOUNDS);
+        let seconds = Family::new_with_constructor(histogram);
+        let help = "Time to the answer's head";
+        registry.register_with_unit("http_request", help, Unit::Seconds, seconds.clone());
+        let in_flight = Gauge::default();
+        registry.register("http_requests_in_flight", "Requests that are being answered", in_flight.clone());
+        let routes = routes.map(|route| (route.clone(), Arc::new(route))).collect();
+        Self { registry, routes, no_route: Arc::new("none".to_owned()), requests, seconds, in_flight }
     }
 
-    /// Counts a request in.
+    /// Counts a request that begins.
     pub fn begin(&self) -> InFlight<'_> {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.in_flight.inc();
         InFlight(self)
     }
 
     fn count(&self, route: Option<&str>, method: &Method, status: StatusCode, micros: u64) {
-        let route = route.and_then(|route| self.routes.get(route)).unwrap_or(&self.elsewhere);
-        let place = METHODS.iter().position(|known| known == method);
-        let counters = place.and_then(|place| route.methods.get(place)).unwrap_or(&route.other_methods);
-        let hundreds = usize::from(status.as_u16() / 100).saturating_sub(1);
-        if let Some(count) = counters.statuses.get(hundreds) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-        let bucket = BOUNDS.partition_point(|bound| *bound < micros);
-        if let Some(bucket) = counters.buckets.get(bucket) {
-            bucket.fetch_add(1, Ordering::Relaxed);
-        }
-        counters.micros.fetch_add(micros, Ordering::Relaxed);
+        let route = route.and_then(|route| self.routes.get(route)).unwrap_or(&self.no_route);
+        let (method, status) = (method_label(method), status_label(status));
+        let labels = RequestLabels { route: route.clone(), method, status };
+        self.requests.get_or_create(&labels).inc();
+        let labels = RouteLabels { route: route.clone(), method };
+        self.seconds.get_or_create(&labels).observe(Duration::from_micros(micros).as_secs_f64());
     }
 
-    /// All counters as text, with the engine's.
-    pub fn render(&self, totals: &Totals) -> String {
+    /// All metrics as text.
+    ///
+    /// # Errors
+    /// A metric that can't be written, which is a defect.
+    pub fn render(&self) -> Result<String, fmt::Error> {
         let mut text = String::with_capacity(16 << 10);
-        let mut single = |name: &str, kind: &str, help: &str, value: u64| {
-            // Writing to a string can't fail.
-            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
-        };
-        single(
-            "proviso_journal_entries_total",
-            "counter",
-            "Entries made durable since the start.",
-            totals.entries(),
-        );
-        single("proviso_commits_total", "counter", "Transactions that made them durable.", totals.batches());
-        let help =
-            "Batches that were decided again, since another host or a change of the catalog came first.";
-        single("proviso_commit_conflicts_total", "counter", help, totals.conflicts());
-        let in_flight = self.in_flight.load(Ordering::Relaxed);
-        single("proviso_http_requests_in_flight", "gauge", "Requests that are being answered.", in_flight);
-        let mut requests = String::from(
-            "# HELP proviso_http_requests_total Requests that were answered.\n# TYPE proviso_http_requests_total counter\n",
-        );
-        let mut seconds = String::from(
-            "# HELP proviso_http_request_seconds Time to the answer's head.\n# TYPE proviso_http_request_seconds histogram\n",
-        );
-        let mut routes: Vec<_> = self.routes.iter().map(|(name, route)| (name.as_str(), route)).collect();
-        routes.push((ELSEWHERE, &self.elsewhere));
-        routes.sort_by_key(|(name, _)| *name);
-        for (name, route) in routes {
-            let methods = METHODS.iter().map(Method::as_str).zip(&route.methods);
-            for (method, counters) in methods.chain([("other", &route.other_methods)]) {
-                counters.render(
-                    &format!("route=\"{name}\",method=\"{method}\""),
-                    &mut requests,
-                    &mut seconds,
-                );
-            }
-        }
-        text + &requests + &seconds
+        text::encode(&mut text, &self.registry)?;
+        Ok(text)
     }
 }
 
-impl Counters {
-    fn render(&self, labels: &str, requests: &mut String, seconds: &mut String) {
-        let statuses: Vec<u64> = self.statuses.iter().map(|count| count.load(Ordering::Relaxed)).collect();
-        let total: u64 = statuses.iter().sum();
-        if total == 0 {
-            return;
-        }
-        for (hundreds, count) in (1..).zip(statuses).filter(|(_, count)| *count > 0) {
-            let _ =
-                writeln!(requests, "proviso_http_requests_total{{{labels},status=\"{hundreds}xx\"}} {count}");
-        }
-        let mut below = 0;
-        for (bound, bucket) in BOUNDS.iter().zip(&self.buckets) {
-            below += bucket.load(Ordering::Relaxed);
-            let bound = in_seconds(*bound);
-            let _ =
-                writeln!(seconds, "proviso_http_request_seconds_bucket{{{labels},le=\"{bound}\"}} {below}");
-        }
-        let sum = in_seconds(self.micros.load(Ordering::Relaxed));
-        let _ = writeln!(seconds, "proviso_http_request_seconds_bucket{{{labels},le=\"+Inf\"}} {total}");
-        let _ = writeln!(seconds, "proviso_http_request_seconds_sum{{{labels}}} {sum}");
-        let _ = writeln!(seconds, "proviso_http_request_seconds_count{{{labels}}} {total}");
+/// Known methods by name: what a client makes up must not become a label.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
     }
 }
 
-fn in_seconds(micros: u64) -> String {
-    format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)
+fn status_label(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        ..200 => "1xx",
+        200..300 => "2xx",
+        300..400 => "3xx",
+        400..500 => "4xx",
+        500.. => "5xx",
+    }
 }
 
-/// A request that is being answered; one that is given up counts as ended, but as nothing else.
+/// The engine's own counts, read when they are asked for.
+struct OfEngine(Arc<Engine>);
+
+impl fmt::Debug for OfEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OfEngine").field(self.0.stats()).finish()
+    }
+}
+
+impl Collector for OfEngine {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let stats: &EngineStats = self.0.stats();
+        for (name, help, value) in [
+            ("journal_entries", "Entries made durable since the start", stats.entries()),
+            ("commits", "Transactions that made them durable", stats.batches()),
+            (
+                "commit_conflicts",
+                "Batches that were decided again, since another host or a change of the catalog came first",
+                stats.conflicts(),
+            ),
+            (
+                "write_failures",
+                "Batches and changes of the catalog that were given up",
+                stats.write_failures(),
+            ),
+            (
+                "sweep_failures",
+                "Attempts to write what is due for a customer that failed",
+                stats.sweep_failures(),
+            ),
+            ("policy_faults", "Decisions in which a policy failed", stats.policy_faults()),
+            (
+                "missed_periods",
+                "Ends and beginnings of periods that a policy's failure left undone, until they are made good",
+                stats.missed_periods(),
+            ),
+        ] {
+            let counter = ConstCounter::new(value);
+            counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+        }
+        Ok(())
+    }
+}
+
+/// A request that is being answered; one that is given up counts as ended and as nothing else.
 pub struct InFlight<'a>(&'a Metrics);
 
 impl InFlight<'_> {
@@ -150,35 +168,6 @@ impl InFlight<'_> {
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn requests_are_counted_by_route_method_and_status() {
-        let metrics = Metrics::new(["/a".to_owned()].into_iter());
-        for (route, status, micros) in [(Some("/a"), 201, 90), (Some("/a"), 402, 260), (None, 404, 9_000_000)]
-        {
-            metrics.begin().end(route, &Method::POST, StatusCode::from_u16(status).unwrap(), micros);
-        }
-        let text = metrics.render(&Totals::default());
-        for line in [
-            "proviso_journal_entries_total 0",
-            "proviso_commits_total 0",
-            "proviso_http_requests_in_flight 0",
-            "proviso_http_requests_total{route=\"/a\",method=\"POST\",status=\"2xx\"} 1",
-            "proviso_http_requests_total{route=\"/a\",method=\"POST\",status=\"4xx\"} 1",
-            "proviso_http_request_seconds_bucket{route=\"/a\",method=\"POST\",le=\"0.000250\"} 1",
-            "proviso_http_request_seconds_bucket{route=\"/a\",method=\"POST\",le=\"0.000500\"} 2",
-            "proviso_http_request_seconds_sum{route=\"/a\",method=\"POST\"} 0.000350",
-            "proviso_http_request_seconds_bucket{route=\"none\",method=\"POST\",le=\"5.000000\"} 0",
-            "proviso_http_request_seconds_count{route=\"none\",method=\"POST\"} 1",
-        ] {
-            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
-        }
+        self.0.in_flight.dec();
     }
 }

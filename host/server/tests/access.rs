@@ -32,7 +32,7 @@ fn routes() -> Vec<(&'static str, &'static str, Value, &'static str)> {
         ("GET", "/v1/customers/acme/grants/grant_2", none.clone(), "read"),
         ("POST", "/v1/customers/acme/grants/grant_99/void", none.clone(), "manage"),
         ("POST", "/v1/customers/acme/adjustments", json!({"amount": "1", "reason": "r"}), "manage"),
-        ("POST", "/v1/customers/acme/reset", none.clone(), "manage"),
+        ("POST", "/v1/customers/acme/resets", none.clone(), "manage"),
         ("GET", "/v1/customers/acme/terms", none.clone(), "read"),
         ("POST", "/v1/customers/acme/terms", json!({"policy": "standard"}), "manage"),
         ("GET", "/v1/customers/acme/terms/terms_9", none.clone(), "read"),

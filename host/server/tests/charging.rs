@@ -53,7 +53,7 @@ async fn repeats_are_answered_with_the_same_bytes() {
         ("e", "/v1/customers/acme/grants", json!({"amount": "7", "category": "prepaid"}), 201),
         ("f", &void, json!({}), 200),
         ("g", "/v1/customers/acme/adjustments", json!({"amount": "-0.5", "reason": "a mistake"}), 201),
-        ("h", "/v1/customers/acme/reset", json!({}), 200),
+        ("h", "/v1/customers/acme/resets", json!({}), 200),
         ("i", "/v1/customers/acme/terms", terms.clone(), 201),
         ("j", "/v1/plans/pro/terms", terms.clone(), 201),
     ] {
@@ -115,8 +115,8 @@ async fn refusals_say_what_is_missing_and_are_in_the_ledger() {
     }
     let unrated = json!({"feature": "unheard-of", "quantities": {}});
     let ask = server.ask("POST", "/v1/customers/acme/charges").key("unrated").json(&unrated);
-    let unrated = ask.send().await.refuses(402, "feature_not_rated");
-    assert!(unrated.get("required").is_none(), "{unrated}");
+    let unrated = ask.send().await.refuses(422, "feature_not_rated");
+    assert_eq!(unrated["required"], "0", "{unrated}");
 }
 
 #[tokio::test]
@@ -169,7 +169,7 @@ async fn a_reservation_has_one_outcome() {
         server.post(&path(&first, verb), body).await.refuses(409, "reservation_closed");
     }
     let second = reserve("two", 900).await.expect(201);
-    let released = server.ask("POST", &path(&second, "release")).send().await.expect(200);
+    let released = server.ask("POST", &path(&second, "release")).key("release").send().await.expect(200);
     assert_eq!((&released["returned"], &released["balance"]["available"]), (&json!("100"), &json!("960")));
 
     let third = reserve("three", 60).await.expect(201);
@@ -180,9 +180,13 @@ async fn a_reservation_has_one_outcome() {
     assert_eq!(server.get("/v1/customers/acme/balance").await.expect(200)["reservations"], json!([]));
 
     let fourth = reserve("four", 60).await.expect(201);
+    // The usage has happened: what it comes to is billed, and what goes beyond the terms is told.
     let much = json!({"quantities": {"input_tokens": 5_000_000}});
-    server.post(&path(&fourth, "commit"), &much).await.refuses(402, "insufficient_credits");
-    server.post(&path(&fourth, "commit"), &actual).await.expect(200);
+    let beyond = server.post(&path(&fourth, "commit"), &much).await.expect(200);
+    assert_eq!(
+        (&beyond["cost"], &beyond["overage"], &beyond["exceeded"]),
+        (&json!("5000"), &json!("4040"), &json!("4040"))
+    );
     for unknown in ["res_1", "res_999", "res_3_1", "nonsense", "grant_1"] {
         let path = format!("/v1/customers/acme/reservations/{unknown}/release");
         server.post(&path, &json!({})).await.refuses(404, "reservation_not_found");

@@ -15,13 +15,13 @@ async fn customers_are_put_read_and_listed() {
         acme,
         json!({
             "customer": "acme", "name": "Acme", "plan": "pro", "time_zone": "UTC", "anchor": "2026-01-15T10:00:00Z",
-            "attributes": {}, "stripe_customer": null, "closed": false, "created_at": "2026-01-15T10:00:00Z",
+            "attributes": {}, "external_ids": {}, "closed": false, "created_at": "2026-01-15T10:00:00Z",
             "period": {"number": 1, "start": "2026-01-15T10:00:00Z", "end": "2026-02-15T10:00:00Z"}
         })
     );
     let body = json!({
         "name": "Acme Inc.", "plan": "pro", "time_zone": "Europe/Berlin", "anchor": "2026-01-01T00:00:00+01:00",
-        "attributes": {"tier": "gold", "seats": 5}, "stripe_customer": "cus_1"
+        "attributes": {"tier": "gold", "seats": 5}, "external_ids": {"stripe": "cus_1"}
     });
     let changed = server.put("/v1/customers/acme", &body).await.expect(200);
     assert_eq!(
@@ -51,7 +51,7 @@ async fn customers_are_put_read_and_listed() {
         .refuses(409, "no_terms_in_force");
     let check = server.post("/v1/customers/bare/check", &usage(1)).await.expect(200);
     assert_eq!(check["reason"], "no_terms_in_force");
-    server.post("/v1/customers/bare/reset", &json!({})).await.refuses(409, "no_period");
+    server.post("/v1/customers/bare/resets", &json!({})).await.refuses(409, "no_period");
 }
 
 #[tokio::test]
@@ -282,7 +282,7 @@ async fn balances_are_as_they_were() {
         (&one(&next)["available"], &one(&next)["next_reset_at"]),
         (&json!("1000"), &json!("2026-03-15T10:00:00Z"))
     );
-    let early = server.post("/v1/customers/acme/reset", &json!({})).await.expect(200);
+    let early = server.post("/v1/customers/acme/resets", &json!({})).await.expect(200);
     assert_eq!((&early["reason"], &early["period"]["number"]), (&json!("early"), &json!(3)));
     assert_eq!(early["balance"]["available"], "1000");
 }
@@ -343,7 +343,7 @@ async fn the_ledger_shows_what_happened_and_why() {
     let ledger = server.get("/v1/customers/acme/ledger").await.expect(200);
     let types: Vec<_> =
         ledger["data"].as_array().unwrap().iter().map(|entry| entry["type"].clone()).collect();
-    assert_eq!(types, ["charged", "reset", "configured"]);
+    assert_eq!(types, ["charged", "period_opened", "configured"]);
     let charged = &ledger["data"][0];
     assert_eq!((&charged["entry"], &charged["key"]), (&json!(3), &json!("k")));
     assert_eq!(charged["event"]["rated"]["lines"][0]["cost"], "1.5");

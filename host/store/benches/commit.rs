@@ -1,10 +1,10 @@
-//! How fast entries become durable: by batch size, number of customers and batches under way at once.
+//! How fast entries become durable: by batch size, number of customers and concurrent batches.
 //!
-//! Each lane does what an engine does when nobody else writes: it commits without asking. The latencies are the commits'.
+//! Each lane does what an engine does when no other host writes: it commits without loading. The latencies are the commits'.
 //! `cargo bench -p proviso-store` prints one line for each case; arguments (`-- batch customers lanes entries`, in this
 //! order, all of them) run a single one. With the address of a PostgreSQL server first (`-- postgres://…`), each case
 //! runs in a new database of its own there, which is dropped afterwards. A line's first case, one charge a transaction
-//! with nobody else waiting, is the reference to divide by: a disk shared with others changes all of them alike.
+//! with no other one waiting, is the base to divide by: a disk shared with others changes all of them alike.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,12 +13,12 @@
     clippy::cast_precision_loss
 )]
 
-use proviso_ledger::{
+use proviso_ledger::model::{
     ids::{CustomerId, Digest},
     time::Timestamp,
 };
 use proviso_store::{
-    Batch, Commit, NewEntry, PostgresOptions, PostgresStore, SqliteOptions, SqliteStore, Store,
+    Batch, Commit, DatabaseUrl, NewEntry, PostgresOptions, PostgresStore, SqliteOptions, SqliteStore, Store,
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgRow};
 use std::{
@@ -33,14 +33,15 @@ const STARTED: i64 = 1_790_000_000_000_000;
 struct Case {
     batch: usize,
     customers: usize,
-    /// Batches under way at once.
+    /// Concurrent batches.
     lanes: usize,
     entries: usize,
 }
 
 fn main() {
     let numbers: Vec<usize> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
-    let server = std::env::args().find(|argument| PostgresOptions::is_meant_by(argument));
+    let is_server = |argument: &String| matches!(argument.parse(), Ok(DatabaseUrl::Postgres(_)));
+    let server = std::env::args().find(is_server);
     let run = async |case| match &server {
         Some(server) => on_postgres(server, case).await,
         None => on_sqlite(case).await,
@@ -114,8 +115,8 @@ async fn on_sqlite(case: Case) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bench.db");
     let mut options = SqliteOptions::new(&path);
-    if let Ok(index_after) = std::env::var("BENCH_INDEX_AFTER") {
-        options.index_after = index_after.parse().unwrap();
+    if let Ok(entries) = std::env::var("BENCH_MEMTABLE_ENTRIES") {
+        options.memtable_entries = entries.parse().unwrap();
     }
     let line = run(Arc::new(SqliteStore::open(options).await.unwrap()), case).await;
     println!("{line}, file {} MiB", std::fs::metadata(&path).map_or(0, |file| file.len()) >> 20);

@@ -1,8 +1,8 @@
-//! What can be said of a batch before any database is asked: whether it contradicts itself, and if not, what it asks of
-//! each journal and which customer rows it leaves.
+//! What is known of a batch before any database is asked: whether it contradicts itself, and if not, what must hold of
+//! each journal before it is written, and which customer rows it leaves.
 
 use crate::rows::{Batch, CustomerRow, KeyHash, NewEntry, NewKey};
-use proviso_ledger::{
+use proviso_ledger::model::{
     ids::{CustomerId, Seq},
     time::Timestamp,
 };
@@ -11,56 +11,56 @@ use std::{
     ops::RangeInclusive,
 };
 
-/// What a batch asks of one customer's journal.
+/// What must hold of one customer's journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Demand {
-    /// What the number of the last entry may be before: exactly one when there are new entries, else at least the
-    /// highest that a key or a snapshot is of.
+pub struct JournalPrecondition {
+    /// Between which numbers the last entry must be: exactly one number when there are new entries, else at least the
+    /// highest that a key or a snapshot names.
     pub heads: RangeInclusive<Seq>,
     /// The number of the last entry afterwards, when there are new ones.
     pub last: Option<Seq>,
 }
 
-impl Demand {
-    /// The highest number in it that means an entry.
+impl JournalPrecondition {
+    /// The highest number in it that names an entry.
     pub fn highest(&self) -> Seq {
         self.last.unwrap_or(*self.heads.start())
     }
 }
 
-/// What a batch asks of the database.
+/// What must hold for a batch to be written.
 #[derive(Debug, Default)]
-pub struct Demands<'a> {
-    pub journals: HashMap<&'a CustomerId, Demand>,
-    /// Keys that must be new, with the entries that they are of.
+pub struct Preconditions<'a> {
+    pub journals: HashMap<&'a CustomerId, JournalPrecondition>,
+    /// Keys that must be new, with the entries that they name.
     pub keys: HashMap<(&'a CustomerId, KeyHash), Seq>,
 }
 
-impl<'a> Demands<'a> {
-    /// None when the batch contradicts itself: numbers with gaps, a key twice, a key or snapshot of nothing.
+impl<'a> Preconditions<'a> {
+    /// None when the batch contradicts itself: numbers with gaps, a duplicate key, a key or snapshot of no entry.
     pub fn of(batch: &'a Batch) -> Option<Self> {
-        let mut demands = Self::default();
+        let mut preconditions = Self::default();
         for NewEntry { customer, seq, key_hash, .. } in &batch.entries {
-            demands.append(customer, *seq)?;
+            preconditions.append(customer, *seq)?;
             if let Some(key_hash) = key_hash {
-                demands.take(customer, *key_hash, *seq)?;
+                preconditions.add_key(customer, *key_hash, *seq)?;
             }
         }
         for NewKey { customer, key_hash, seq } in &batch.keys {
-            demands.need(customer, *seq)?;
-            demands.take(customer, *key_hash, *seq)?;
+            preconditions.require_entry(customer, *seq)?;
+            preconditions.add_key(customer, *key_hash, *seq)?;
         }
         for snapshot in &batch.snapshots {
-            demands.need(&snapshot.customer, snapshot.seq)?;
+            preconditions.require_entry(&snapshot.customer, snapshot.seq)?;
         }
-        Some(demands)
+        Some(preconditions)
     }
 
     fn append(&mut self, customer: &'a CustomerId, seq: Seq) -> Option<()> {
         let before = seq.checked_sub(1)?;
         match self.journals.entry(customer) {
             Entry::Vacant(journal) => {
-                journal.insert(Demand { heads: before..=before, last: Some(seq) });
+                journal.insert(JournalPrecondition { heads: before..=before, last: Some(seq) });
                 Some(())
             }
             Entry::Occupied(mut journal) => {
@@ -70,26 +70,26 @@ impl<'a> Demands<'a> {
         }
     }
 
-    fn need(&mut self, customer: &'a CustomerId, seq: Seq) -> Option<()> {
-        let none = Demand { heads: 0..=Seq::MAX, last: None };
-        let journal = self.journals.entry(customer).or_insert(none);
+    fn require_entry(&mut self, customer: &'a CustomerId, seq: Seq) -> Option<()> {
+        let any = JournalPrecondition { heads: 0..=Seq::MAX, last: None };
+        let journal = self.journals.entry(customer).or_insert(any);
         if journal.last.is_none() {
             journal.heads = seq.max(*journal.heads.start())..=Seq::MAX;
         }
         (seq >= 1 && journal.last.is_none_or(|last| seq <= last)).then_some(())
     }
 
-    fn take(&mut self, customer: &'a CustomerId, key_hash: KeyHash, seq: Seq) -> Option<()> {
+    fn add_key(&mut self, customer: &'a CustomerId, key_hash: KeyHash, seq: Seq) -> Option<()> {
         self.keys.insert((customer, key_hash), seq).is_none().then_some(())
     }
 }
 
-/// The customer rows that batches leave, one for each customer: the last word counts.
+/// The customer rows that batches leave. Of several for one customer the last counts.
 #[derive(Debug, Default)]
 pub struct CustomerChanges {
     /// To create or replace.
     pub rows: BTreeMap<CustomerId, CustomerRow>,
-    /// New due times of others.
+    /// New due times of other customers.
     pub due: BTreeMap<CustomerId, Option<Timestamp>>,
 }
 

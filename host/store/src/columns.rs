@@ -1,14 +1,14 @@
-//! Rows of either database in, the crate's own rows out. What a column must not hold is reported as corrupt.
+//! Decodes rows of either database. A column that holds what it must not is reported as corrupt.
 
 use crate::{
-    StoreError,
-    rows::{CustomerRow, KeyHash, StoredEntry, StoredRequest, StoredSnapshot},
+    error::StoreError,
+    rows::{CustomerRow, KeyHash, StoredAnswer, StoredEntry, StoredSnapshot},
 };
-use proviso_ledger::{
-    ids::{CustomerId, Seq},
+use proviso_ledger::model::{
+    ids::{CustomerId, Name, Seq},
     time::Timestamp,
 };
-use sqlx::{Row, postgres::PgRow, sqlite::SqliteRow};
+use sqlx::{Row, postgres::PgRow};
 
 /// A row whose columns are read by position.
 pub trait Columns {
@@ -19,36 +19,28 @@ pub trait Columns {
     fn blob(&self, column: usize) -> Result<&[u8], StoreError>;
 }
 
-macro_rules! columns {
-    ($row:ty) => {
-        impl Columns for $row {
-            fn integer(&self, column: usize) -> Result<i64, StoreError> {
-                Ok(self.try_get(column)?)
-            }
+impl Columns for PgRow {
+    fn integer(&self, column: usize) -> Result<i64, StoreError> {
+        Ok(self.try_get(column)?)
+    }
 
-            fn optional(&self, column: usize) -> Result<Option<i64>, StoreError> {
-                Ok(self.try_get(column)?)
-            }
+    fn optional(&self, column: usize) -> Result<Option<i64>, StoreError> {
+        Ok(self.try_get(column)?)
+    }
 
-            fn flag(&self, column: usize) -> Result<bool, StoreError> {
-                Ok(self.try_get(column)?)
-            }
+    fn flag(&self, column: usize) -> Result<bool, StoreError> {
+        Ok(self.try_get(column)?)
+    }
 
-            fn text(&self, column: usize) -> Result<&str, StoreError> {
-                Ok(self.try_get(column)?)
-            }
+    fn text(&self, column: usize) -> Result<&str, StoreError> {
+        Ok(self.try_get(column)?)
+    }
 
-            fn blob(&self, column: usize) -> Result<&[u8], StoreError> {
-                Ok(self.try_get(column)?)
-            }
-        }
-    };
+    fn blob(&self, column: usize) -> Result<&[u8], StoreError> {
+        Ok(self.try_get(column)?)
+    }
 }
 
-columns!(SqliteRow);
-columns!(PgRow);
-
-/// What the writer of a SQLite file reads for itself.
 impl Columns for rusqlite::Row<'_> {
     fn integer(&self, column: usize) -> Result<i64, StoreError> {
         Ok(self.get(column)?)
@@ -63,25 +55,24 @@ impl Columns for rusqlite::Row<'_> {
     }
 
     fn text(&self, column: usize) -> Result<&str, StoreError> {
-        self.get_ref(column)?.as_str().map_err(broken)
+        self.get_ref(column)?.as_str().map_err(corrupt)
     }
 
     fn blob(&self, column: usize) -> Result<&[u8], StoreError> {
-        self.get_ref(column)?.as_blob().map_err(broken)
+        self.get_ref(column)?.as_blob().map_err(corrupt)
     }
 }
 
-/// What was read does not make sense.
-pub fn broken(detail: impl std::fmt::Display) -> StoreError {
+pub fn corrupt(detail: impl std::fmt::Display) -> StoreError {
     StoreError::Corrupt { detail: detail.to_string() }
 }
 
-/// A number as a database keeps it; larger ones than it can keep do not exist.
+/// An entry's number as a database stores it. No entry has a higher one than a database can store.
 pub fn integer(seq: Seq) -> i64 {
     i64::try_from(seq).unwrap_or(i64::MAX)
 }
 
-/// What all keys above `after` are above: every key is above no bytes.
+/// A lower bound, itself excluded, for all keys above `after`: every key is above the empty one.
 pub fn above(after: Option<&KeyHash>) -> &[u8] {
     after.map_or(&[], |key| key)
 }
@@ -91,7 +82,7 @@ pub fn number<T: TryFrom<i64, Error: std::fmt::Display>>(
     row: &impl Columns,
     column: usize,
 ) -> Result<T, StoreError> {
-    T::try_from(row.integer(column)?).map_err(broken)
+    T::try_from(row.integer(column)?).map_err(corrupt)
 }
 
 pub fn seq(row: &impl Columns, column: usize) -> Result<Seq, StoreError> {
@@ -99,11 +90,15 @@ pub fn seq(row: &impl Columns, column: usize) -> Result<Seq, StoreError> {
 }
 
 pub fn key(row: &impl Columns, column: usize) -> Result<CustomerId, StoreError> {
-    row.text(column)?.parse().map_err(broken)
+    row.text(column)?.parse().map_err(corrupt)
+}
+
+pub fn name(row: &impl Columns, column: usize) -> Result<Name, StoreError> {
+    row.text(column)?.parse().map_err(corrupt)
 }
 
 pub fn bytes<const N: usize>(row: &impl Columns, column: usize) -> Result<[u8; N], StoreError> {
-    row.blob(column)?.try_into().map_err(broken)
+    row.blob(column)?.try_into().map_err(corrupt)
 }
 
 /// `seq, at, hash, body`, from a column on.
@@ -113,10 +108,10 @@ pub fn entry(row: &impl Columns, from: usize) -> Result<StoredEntry, StoreError>
     Ok(StoredEntry { seq: seq(row, from)?, at, hash: bytes(row, from + 2)?, body })
 }
 
-/// `seq, at, state`, from a column on.
-pub fn snapshot(row: &impl Columns, from: usize) -> Result<StoredSnapshot, StoreError> {
-    let at = Timestamp(row.integer(from + 1)?);
-    Ok(StoredSnapshot { seq: seq(row, from)?, at, state: row.text(from + 2)?.to_owned() })
+/// `seq, at, state` of a snapshot of this format.
+pub fn snapshot(row: &impl Columns, format: u32) -> Result<StoredSnapshot, StoreError> {
+    let at = Timestamp(row.integer(1)?);
+    Ok(StoredSnapshot { format, seq: seq(row, 0)?, at, state: row.text(2)?.to_owned() })
 }
 
 /// `customer_id, created_at, due_at, closed, profile`.
@@ -130,19 +125,18 @@ pub fn customer_row(row: &impl Columns) -> Result<CustomerRow, StoreError> {
     })
 }
 
-/// `key_hash, request_hash, at, status, body`.
-pub fn request(row: &impl Columns) -> Result<StoredRequest, StoreError> {
-    Ok(StoredRequest {
+/// `key_hash, request_hash, at, answer`.
+pub fn answer(row: &impl Columns) -> Result<StoredAnswer, StoreError> {
+    Ok(StoredAnswer {
         key_hash: bytes(row, 0)?,
         request_hash: bytes(row, 1)?,
         at: Timestamp(row.integer(2)?),
-        status: number(row, 3)?,
-        body: row.text(4)?.to_owned(),
+        answer: row.text(3)?.to_owned(),
     })
 }
 
 /// `key_hash, seq`.
-pub fn answered_key(row: &impl Columns) -> Result<(KeyHash, Seq), StoreError> {
+pub fn key_and_seq(row: &impl Columns) -> Result<(KeyHash, Seq), StoreError> {
     Ok((bytes(row, 0)?, seq(row, 1)?))
 }
 
@@ -152,7 +146,7 @@ pub fn in_order(customer: &CustomerId, entries: &mut [StoredEntry], first: Seq) 
     let mut expected = first;
     for entry in entries {
         if entry.seq != expected {
-            return Err(broken(format!("entry {expected} of {customer} is missing")));
+            return Err(corrupt(format!("entry {expected} of {customer} is missing")));
         }
         expected = expected.saturating_add(1);
     }

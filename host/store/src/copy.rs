@@ -1,45 +1,49 @@
-//! From one database to another of any kind: everything that is in the first in, the same in the second out, which must
-//! be empty. Rows are moved as they are; nothing is decided and no body is looked into here.
+//! Copies a database to an empty one of any kind. Rows are copied as they are; nothing is decided and no body is parsed.
 //!
-//! A journal's entries are written before the rows that make it known: an interrupted copy is to be thrown away.
+//! A journal's entries are written before its customer's row is: discard the result of an interrupted copy.
 
 use crate::{
-    Batch, Commit, CustomerRow, KeyHash, NewEntry, NewKey, NewSnapshot, ReferenceChange, Store, StoreError,
+    error::StoreError,
+    rows::{
+        Batch, CatalogChange, Commit, CustomerRow, KeyHash, NewEntry, NewKey, NewSnapshot, StoredSnapshot,
+    },
+    store::Store,
 };
-use proviso_ledger::ids::{CustomerId, Seq};
+use proviso_ledger::model::ids::{CustomerId, Seq};
 
-/// Rows that are read at a time.
+/// Rows that are read at once.
 const PAGE: u32 = 1_000;
-/// A commit is made when so many rows or bytes are gathered.
+/// A commit is made when the batch has this many rows or bytes.
 const ROWS: usize = 2_000;
 const BYTES: usize = 4 << 20;
 
-/// What was copied.
+/// How much was copied.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Copied {
-    /// Customers, with all that belongs to them.
+    /// Customers, with their journals, keys and snapshots.
     pub customers: u64,
-    /// Entries of their journals.
+    /// Entries of all journals.
     pub entries: u64,
 }
 
-/// Copies every journal, every idempotency key, the customers, the newest saved state of each, the reference data and the
-/// management requests. Nothing may write to either database meanwhile.
+/// Copies all customers with their journals and idempotency keys, the newest snapshot of this format of each, the catalog
+/// and the stored answers. Nothing may write to either database meanwhile.
 ///
 /// # Errors
-/// [`StoreError::NotEmpty`], or what either database says. Whatever was copied before stays there.
+/// [`StoreError::NotEmpty`], or an error of either database. What was copied before the error stays in the second one.
 pub async fn copy(
     from: &dyn Store,
     to: &dyn Store,
+    format: u32,
     mut progress: impl FnMut(&Copied),
 ) -> Result<Copied, StoreError> {
-    if to.reference_revision().await? != 0 {
+    if to.catalog_revision().await? != 0 {
         return Err(StoreError::NotEmpty { found: "plans, policies or API keys" });
     }
     if !to.customers(None, 1).await?.is_empty() {
         return Err(StoreError::NotEmpty { found: "customers" });
     }
-    let mut gathered = Gathered { to, batch: Batch::default(), rows: 0, bytes: 0 };
+    let mut writer = BatchWriter { to, batch: Batch::default(), rows: 0, bytes: 0 };
     let mut copied = Copied::default();
     let mut after: Option<CustomerId> = None;
     loop {
@@ -47,19 +51,24 @@ pub async fn copy(
         let Some(last) = rows.last() else { break };
         after = Some(last.customer.clone());
         for row in rows {
-            copied.entries += customer(from, &mut gathered, row).await?;
+            copied.entries += customer(from, &mut writer, row, format).await?;
             copied.customers += 1;
             progress(&copied);
         }
     }
-    gathered.commit().await?;
-    reference(from, to).await?;
-    requests(from, to).await?;
+    writer.commit().await?;
+    catalog(from, to).await?;
+    answers(from, to).await?;
     Ok(copied)
 }
 
 /// Copies one customer; returns how many entries that were.
-async fn customer(from: &dyn Store, to: &mut Gathered<'_>, row: CustomerRow) -> Result<Seq, StoreError> {
+async fn customer(
+    from: &dyn Store,
+    to: &mut BatchWriter<'_>,
+    row: CustomerRow,
+    format: u32,
+) -> Result<Seq, StoreError> {
     let customer = row.customer.clone();
     let mut head = 0;
     loop {
@@ -72,7 +81,7 @@ async fn customer(from: &dyn Store, to: &mut Gathered<'_>, row: CustomerRow) -> 
                 customer: customer.clone(),
                 seq: entry.seq,
                 at: entry.at,
-                // With the others below.
+                // It is among the keys below.
                 key_hash: None,
                 hash: entry.hash,
                 body: entry.body,
@@ -90,9 +99,10 @@ async fn customer(from: &dyn Store, to: &mut Gathered<'_>, row: CustomerRow) -> 
             to.added(0).await?;
         }
     }
-    if let Some(saved) = from.snapshot_before(&customer, Seq::MAX).await? {
+    if let Some(saved) = from.snapshot_before(&customer, Seq::MAX, format).await? {
         let bytes = saved.state.len();
-        to.batch.snapshots.push(NewSnapshot { customer, seq: saved.seq, at: saved.at, state: saved.state });
+        let StoredSnapshot { format, seq, at, state } = saved;
+        to.batch.snapshots.push(NewSnapshot { customer, format, seq, at, state });
         to.added(bytes).await?;
     }
     let bytes = row.profile.len();
@@ -101,16 +111,16 @@ async fn customer(from: &dyn Store, to: &mut Gathered<'_>, row: CustomerRow) -> 
     Ok(head)
 }
 
-/// Rows that go to the other database together.
-struct Gathered<'a> {
+/// Collects rows into batches of a size that a database writes well.
+struct BatchWriter<'a> {
     to: &'a dyn Store,
     batch: Batch,
     rows: usize,
     bytes: usize,
 }
 
-impl Gathered<'_> {
-    /// Takes note of a row that was put into the batch.
+impl BatchWriter<'_> {
+    /// Counts a row that was put into the batch.
     async fn added(&mut self, bytes: usize) -> Result<(), StoreError> {
         (self.rows, self.bytes) = (self.rows + 1, self.bytes + bytes);
         if self.rows < ROWS && self.bytes < BYTES {
@@ -125,41 +135,41 @@ impl Gathered<'_> {
     }
 }
 
-async fn reference(from: &dyn Store, to: &dyn Store) -> Result<(), StoreError> {
-    let reference = from.reference(0).await?;
-    let plans = reference.plans.into_iter().map(ReferenceChange::PutPlan);
-    let terms = reference.plan_terms.into_iter().map(ReferenceChange::AddPlanTerms);
-    let policies = reference.policies.into_iter().map(ReferenceChange::PutPolicy);
-    let api_keys = reference.api_keys.into_iter().map(ReferenceChange::AddApiKey);
+async fn catalog(from: &dyn Store, to: &dyn Store) -> Result<(), StoreError> {
+    let rows = from.catalog(0).await?;
+    let plans = rows.plans.into_iter().map(CatalogChange::PutPlan);
+    let terms = rows.plan_terms.into_iter().map(CatalogChange::AddPlanTerms);
+    let policies = rows.policies.into_iter().map(CatalogChange::PutPolicy);
+    let api_keys = rows.api_keys.into_iter().map(CatalogChange::AddApiKey);
     let changes: Vec<_> = plans.chain(terms).chain(policies).chain(api_keys).collect();
     if !changes.is_empty() {
-        written(to.change_reference(None, changes, None).await?)?;
+        written(to.change_catalog(None, changes, None).await?)?;
     }
-    for version in reference.policy_versions {
+    for version in rows.policy_versions {
         let digest = version.digest;
         let bytes = from.module(&digest).await?.ok_or_else(|| StoreError::Corrupt {
             detail: format!("the module {digest} of policy {} is missing", version.policy),
         })?;
         let changes =
-            vec![ReferenceChange::PutModule { digest, bytes }, ReferenceChange::AddPolicyVersion(version)];
-        written(to.change_reference(None, changes, None).await?)?;
+            vec![CatalogChange::PutModule { digest, bytes }, CatalogChange::AddPolicyVersion(version)];
+        written(to.change_catalog(None, changes, None).await?)?;
     }
     Ok(())
 }
 
-async fn requests(from: &dyn Store, to: &dyn Store) -> Result<(), StoreError> {
+async fn answers(from: &dyn Store, to: &dyn Store) -> Result<(), StoreError> {
     let mut after: Option<KeyHash> = None;
     loop {
-        let requests = from.requests(after, PAGE).await?;
-        let Some(last) = requests.last() else { return Ok(()) };
+        let answers = from.answers(after, PAGE).await?;
+        let Some(last) = answers.last() else { return Ok(()) };
         after = Some(last.key_hash);
-        for request in requests {
-            written(to.change_reference(None, Vec::new(), Some(request)).await?)?;
+        for answer in answers {
+            written(to.change_catalog(None, Vec::new(), Some(answer)).await?)?;
         }
     }
 }
 
-/// What is new to an empty database can't meet anything there, unless someone else writes to it.
+/// A conflict in a database that was empty means that someone else writes to it.
 fn written(commit: Commit) -> Result<(), StoreError> {
     match commit {
         Commit::Durable => Ok(()),

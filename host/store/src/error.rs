@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// Why a store could not do what it was asked. Nothing of a failed call was written, unless its docs say otherwise.
+/// Why a call failed. Nothing of a failed call was written, unless the call's documentation says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// The database can't be reached or is busy.
@@ -11,7 +11,7 @@ pub enum StoreError {
         /// What the database said.
         detail: String,
     },
-    /// No room is left for the database.
+    /// The database can't grow any more.
     #[error("the database's disk is full")]
     DiskFull,
     /// What is stored contradicts itself.
@@ -44,19 +44,19 @@ pub enum StoreError {
         /// The lock file.
         path: PathBuf,
     },
-    /// The database server turned this process away: a wrong password, an unknown database, no privilege, no TLS.
+    /// The server turned this process away: a wrong password, an unknown database, a missing privilege, no TLS.
     #[error("the database refused the connection: {detail}")]
     Refused {
         /// What the server said.
         detail: String,
     },
-    /// The database server is not one that this binary can use.
+    /// The server is not one that this binary can use.
     #[error("this database server can't be used: {detail}")]
     Unsupported {
         /// What is wrong with it.
         detail: String,
     },
-    /// The database server only reads: it is a standby, or was made read-only.
+    /// The server only reads: it is a standby, or was made read-only.
     #[error("the database server takes no writes: it is a standby, or set to read only; name the primary")]
     Standby,
     /// The store was opened only for reading.
@@ -65,7 +65,7 @@ pub enum StoreError {
     /// This kind of database has no archive, and needs none.
     #[error("this database keeps all entries where they are: there is nothing to archive")]
     NoArchive,
-    /// A copy must begin with nothing, or it could not be told from what was there.
+    /// The database to copy to is not empty.
     #[error("the database to copy to is not empty: it holds {found}; name a new one")]
     NotEmpty {
         /// What was found there.
@@ -74,18 +74,10 @@ pub enum StoreError {
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
-    /// No database can be meant by this.
+    /// A malformed address of a database.
     #[error("not a database address: {detail}")]
     Address {
-        /// What is wrong with it.
+        /// What is wrong with it. Repeats nothing of the address.
         detail: String,
     },
-}
-
-impl StoreError {
-    /// Whether the same call may succeed later without anyone changing a setting or the data.
-    #[must_use]
-    pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::DiskFull | Self::Standby)
-    }
 }

@@ -1,8 +1,8 @@
-//! The rows that go into a store and come out of it: plain data with typed keys. Bodies, states and profiles are JSON
-//! text that other crates write and read; a store never looks into them.
+//! The rows that a store writes and reads: plain data with typed keys. Bodies, states, profiles and answers are JSON text
+//! that other crates write and read; a store never parses them.
 
-use proviso_ledger::{
-    ids::{CustomerId, Digest, Key, Seq},
+use proviso_ledger::model::{
+    ids::{CustomerId, Digest, Name, Seq},
     time::Timestamp,
 };
 
@@ -12,17 +12,17 @@ pub type KeyHash = [u8; 16];
 /// An entry to append to a customer's journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewEntry {
-    /// Whose journal.
+    /// Whose journal it is appended to.
     pub customer: CustomerId,
     /// One more than the customer's last entry, 1 for the first.
     pub seq: Seq,
-    /// When; never earlier than the customer's last entry.
+    /// Never earlier than the customer's last entry.
     pub at: Timestamp,
     /// The idempotency key that this entry answers.
     pub key_hash: Option<KeyHash>,
-    /// The chained SHA-256.
+    /// SHA-256, chained to the entry before.
     pub hash: [u8; 32],
-    /// The entry, JSON.
+    /// JSON.
     pub body: String,
 }
 
@@ -31,54 +31,58 @@ pub struct NewEntry {
 pub struct StoredEntry {
     /// Its number in the customer's journal.
     pub seq: Seq,
-    /// When.
+    /// As it was appended.
     pub at: Timestamp,
-    /// The chained SHA-256.
+    /// SHA-256, chained to the entry before.
     pub hash: [u8; 32],
-    /// The entry, JSON.
+    /// JSON.
     pub body: String,
 }
 
 /// A further idempotency key that an entry answers (a repeat that was counted in it, a second key of one command).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewKey {
-    /// Whose key.
+    /// Whose journal the entry is in.
     pub customer: CustomerId,
-    /// The key; it must be new.
+    /// Must not exist yet.
     pub key_hash: KeyHash,
-    /// The entry, which exists or comes with the same batch.
+    /// An entry that exists or is in the same batch.
     pub seq: Seq,
 }
 
-/// A customer's folded state, kept so that a load need not fold the whole journal. A cache: it may be missing, never
-/// wrong.
+/// A customer's folded state, so that a load need not fold the whole journal. It is a cache: any may be missing, and
+/// hosts that write different formats keep theirs side by side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewSnapshot {
-    /// Whose state.
+    /// Whose state it is.
     pub customer: CustomerId,
-    /// The last entry that is folded in, which exists or comes with the same batch.
+    /// The format of `state`. Only who asks for this format reads the snapshot.
+    pub format: u32,
+    /// The last entry that is folded in, which exists or is in the same batch.
     pub seq: Seq,
     /// That entry's time.
     pub at: Timestamp,
-    /// The state, JSON.
+    /// JSON.
     pub state: String,
 }
 
-/// A snapshot as it was kept.
+/// A snapshot of the format that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredSnapshot {
+    /// The format of `state`.
+    pub format: u32,
     /// The last entry that is folded in.
     pub seq: Seq,
     /// That entry's time.
     pub at: Timestamp,
-    /// The state, JSON.
+    /// JSON.
     pub state: String,
 }
 
 /// What lists and the sweeper know of a customer; derived from the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CustomerRow {
-    /// The customer.
+    /// Its key.
     pub customer: CustomerId,
     /// When it was first put.
     pub created_at: Timestamp,
@@ -90,20 +94,20 @@ pub struct CustomerRow {
     pub profile: String,
 }
 
-/// What one commit writes: all of it or nothing.
+/// What one commit writes, as a whole or not at all.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Batch {
-    /// The revision of the reference data that all of this was decided with; none when it does not matter.
+    /// The catalog's revision that all of this was decided with; None when any will do.
     pub revision: Option<u64>,
-    /// Entries; those of one customer in the order of their numbers.
+    /// Those of one customer are in the order of their numbers.
     pub entries: Vec<NewEntry>,
     /// Further keys of entries.
     pub keys: Vec<NewKey>,
-    /// Snapshots.
+    /// Replace snapshots of the same format and entry.
     pub snapshots: Vec<NewSnapshot>,
     /// Customers to create or replace.
     pub customers: Vec<CustomerRow>,
-    /// New due times of customers that exist or are created above; unknown ones are passed over.
+    /// New due times of customers that exist or are created above; unknown customers are ignored.
     pub due: Vec<(CustomerId, Option<Timestamp>)>,
 }
 
@@ -122,15 +126,15 @@ impl Batch {
 /// How a commit ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Commit {
-    /// Written, and it stays written.
+    /// Written, and durable.
     Durable,
-    /// Something that had to be new exists already, an entry's number leaves a gap, or the reference data has changed.
-    /// Nothing was written: load again and decide again.
+    /// Something that had to be new exists already, an entry's number leaves a gap, or the catalog has changed. Nothing
+    /// was written: load again and decide again.
     Conflict,
 }
 
-/// What is needed to bring a customer's state up to date. Neither snapshot nor tail: nothing is new since the entry
-/// that was known; when none was, nobody knows this customer.
+/// What is needed to bring a customer's state up to date. With neither snapshot nor entries, nothing is newer than the
+/// entry that was known, or, when none was, the customer does not exist.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LoadedCustomer {
     /// The newest snapshot, when no entry was known.
@@ -143,19 +147,19 @@ pub struct LoadedCustomer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanRow {
     /// Its key.
-    pub plan: Key,
-    /// The plan, JSON.
+    pub plan: Name,
+    /// JSON.
     pub body: String,
 }
 
 /// Terms of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanTermsRow {
-    /// The plan.
-    pub plan: Key,
-    /// Their number among the plan's terms.
+    /// Its plan.
+    pub plan: Name,
+    /// The number among the plan's terms.
     pub number: u64,
-    /// The terms, JSON.
+    /// JSON.
     pub body: String,
 }
 
@@ -163,41 +167,41 @@ pub struct PlanTermsRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyRow {
     /// Its key.
-    pub policy: Key,
-    /// The policy, JSON.
+    pub policy: Name,
+    /// JSON.
     pub body: String,
 }
 
 /// A version of a policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyVersionRow {
-    /// The policy.
-    pub policy: Key,
+    /// Its policy.
+    pub policy: Name,
     /// 1 for the first.
     pub version: u32,
-    /// The module that it runs.
+    /// SHA-256 of the module that it runs.
     pub digest: Digest,
     /// Whether it may no longer be bound. Its module stays, so that what it decided can be replayed.
     pub deleted: bool,
-    /// The version, JSON.
+    /// JSON.
     pub body: String,
 }
 
-/// A key to the API. The secret itself is never stored.
+/// An API key. The secret itself is never stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKeyRow {
     /// Its id.
-    pub id: Key,
+    pub id: Name,
     /// SHA-256 of the secret; unique.
     pub secret_hash: [u8; 32],
     /// Scopes and the like, JSON.
     pub body: String,
 }
 
-/// The small tables that every host keeps in memory, as of one revision.
+/// Rows of the small tables that every host keeps in memory, as of one revision.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Reference {
-    /// Moves up by one with each change.
+pub struct CatalogRows {
+    /// Increases by one with each change.
     pub revision: u64,
     /// By key.
     pub plans: Vec<PlanRow>,
@@ -211,10 +215,10 @@ pub struct Reference {
     pub api_keys: Vec<ApiKeyRow>,
 }
 
-/// One change of reference data. `Put` creates or replaces, `Add` conflicts with a row that exists, `Set` with one
-/// that does not.
+/// One change of the catalog. `Put` creates or replaces, `Add` conflicts with a row that exists, `Set` conflicts when
+/// there is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ReferenceChange {
+pub enum CatalogChange {
     /// Creates or replaces a plan.
     PutPlan(PlanRow),
     /// Adds terms to a plan that exists or is put by an earlier change.
@@ -223,34 +227,32 @@ pub enum ReferenceChange {
     SetPlanTerms(PlanTermsRow),
     /// Creates or replaces a policy.
     PutPolicy(PolicyRow),
-    /// Keeps a module; one that is kept already stays as it is.
+    /// Stores a module; one that is stored already stays as it is.
     PutModule {
         /// SHA-256 of the bytes.
         digest: Digest,
-        /// The component.
+        /// The component, as uploaded.
         bytes: Vec<u8>,
     },
     /// Adds a version to a policy and of a module that exist or are put by earlier changes.
     AddPolicyVersion(PolicyVersionRow),
     /// Changes a version; its digest stays as it is.
     SetPolicyVersion(PolicyVersionRow),
-    /// Adds a key to the API.
+    /// Adds an API key.
     AddApiKey(ApiKeyRow),
     /// Changes a key's body; its secret stays as it is.
     SetApiKey(ApiKeyRow),
 }
 
-/// A management request and what was answered, so that a repeat is answered alike.
+/// The answer to a request that changed the catalog, so that a repeat of the request gets the same one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredRequest {
-    /// The idempotency key.
+pub struct StoredAnswer {
+    /// The request's idempotency key.
     pub key_hash: KeyHash,
-    /// SHA-256 of the request, to tell a repeat from another request under the same key.
+    /// SHA-256 of the request, which tells a repeat from another request with the same key.
     pub request_hash: [u8; 32],
     /// When it was answered.
     pub at: Timestamp,
-    /// The HTTP status.
-    pub status: u16,
-    /// The answer.
-    pub body: String,
+    /// JSON.
+    pub answer: String,
 }

@@ -1,6 +1,6 @@
-//! What the databases report in, this crate's errors out. Nothing of sqlx or rusqlite is seen beyond this crate.
+//! Turns errors of sqlx and rusqlite into this crate's.
 
-use crate::StoreError;
+use crate::error::StoreError;
 use sqlx::postgres::PgDatabaseError;
 
 impl From<sqlx::Error> for StoreError {
@@ -31,7 +31,7 @@ impl From<rusqlite::Error> for StoreError {
         let detail = error.to_string();
         match error {
             rusqlite::Error::SqliteFailure(failure, _) => of_sqlite(failure.extended_code, detail),
-            // What is left is about values and columns that are not what they must be.
+            // The others are about values and columns of an unexpected type.
             _ => Self::Corrupt { detail },
         }
     }
@@ -57,11 +57,11 @@ fn of_sqlite(code: i32, detail: String) -> StoreError {
 fn of_postgres(error: &PgDatabaseError) -> StoreError {
     let (code, detail) = (error.code(), format!("{} ({})", error.message(), error.code()));
     match (code.get(..2), code) {
-        // The disk; and nothing else of the class, which is about connections and memory.
+        // The disk; the rest of its class is about connections and memory.
         (_, "53100") => StoreError::DiskFull,
-        // Read-only transactions: a server that was made a standby, or a session that only reads.
+        // Read-only transactions: the server was made a standby, or the session only reads.
         (_, "25006") => StoreError::Standby,
-        // Authorization, an unknown database, a missing privilege.
+        // Failed authorization, an unknown database, a missing privilege.
         (Some("28" | "3D"), _) | (_, "42501") => StoreError::Refused { detail },
         // Data that does not fit, violated constraints, unknown tables and columns, damaged pages and indexes.
         (Some("22" | "23" | "42"), _) | (_, "XX001" | "XX002") => StoreError::Corrupt { detail },

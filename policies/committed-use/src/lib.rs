@@ -1,12 +1,14 @@
 //! A committed-use contract. The customer promises to use a number of credits in each period, a number that grows along
-//! a ramp, and pays a discounted price for it. What a period lacks of the promise is charged at its end, as a true-up.
+//! a ramp, and pays a discounted price for it. What a period lacks of the promise is invoiced at its end, as a true-up.
 //! What goes beyond the promise costs another price, and overage is allowed up to a limit and invoiced.
 //!
-//! In: a price list, the discounts, the ramp, and the period's cost so far. Out: lines at the committed and at the
-//! further price; at a reset, the true-up and the invoice. The credits themselves are granted with the contract.
+//! A period that is cut short (an early reset, a change or an end of the plan, the customer's closing), or that the
+//! contract covers only in part, is trued up to the share of the promise that fits the time. Amendments in the middle of
+//! a period change the promise for the whole of it, and the ramp goes on from the contract's start. The credits
+//! themselves are granted with the contract.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
-use proviso_sdk::{prelude::*, types::Moment};
+use proviso_sdk::{Instant, prelude::*};
 use serde::Deserialize;
 
 /// The settings of one contract.
@@ -36,7 +38,7 @@ enum RampBy {
     /// The customer's billing periods.
     #[default]
     Period,
-    /// Months since the contract's terms took effect; the first has number 1.
+    /// Months since the contract's start (of terms without a contract: since they took effect); the first has number 1.
     ContractMonth,
 }
 
@@ -49,14 +51,31 @@ struct Step {
 }
 
 impl CommittedUse {
-    /// What is promised for a period; before the first step, nothing.
-    fn commitment(&self, period: &Period, contract: &Moment) -> Credits {
+    /// What is promised for a whole period; before the first step, nothing.
+    fn commitment(&self, period: &Period, context: &Context) -> Credits {
         let number = match self.ramp_by {
             RampBy::Period => i64::from(period.number),
-            RampBy::ContractMonth => period.start.months_since(contract) + 1,
+            RampBy::ContractMonth => {
+                let contract = context.contract.as_ref();
+                let start = contract.map_or(&context.terms_effective_at, |contract| &contract.start);
+                // The period in which the contract begins is its first month.
+                (period.start.months_since(start) + 1).max(1)
+            }
         };
         let begun = self.ramp.iter().take_while(|step| i64::from(step.from) <= number);
         begun.last().map_or(Credits::ZERO, |step| step.commitment)
+    }
+
+    /// What is promised for the part of a period that ran within the contract. Rounded down: a true-up never exceeds its
+    /// exact share.
+    fn commitment_until(&self, end: Instant, period: &Period, context: &Context) -> Credits {
+        let whole = self.commitment(period, context);
+        let contract = context.contract.as_ref();
+        let from = contract.map_or(period.start.at, |contract| contract.start.at);
+        let until = contract.and_then(|contract| contract.end).map_or(end, |last| last.at.min(end));
+        let share = period.part_between(from, until);
+        let part = share.map(|(part, all)| whole.mul_div(part, all, Rounding::Down));
+        part.and_then(Result::ok).unwrap_or(whole)
     }
 }
 
@@ -83,12 +102,12 @@ impl Policy for CommittedUse {
             if step.from <= before {
                 problems.push(Problem::new(&format!("/ramp/{index}/from"), "must be above the step before"));
             }
-            if step.commitment < Credits::ZERO {
+            if step.commitment.is_negative() {
                 problems.push(Problem::new(&format!("/ramp/{index}/commitment"), "must not be negative"));
             }
             before = step.from;
         }
-        if self.overage_limit < Credits::ZERO {
+        if self.overage_limit.is_negative() {
             problems.push(Problem::new("/overage_limit", "must not be negative"));
         }
         problems
@@ -99,15 +118,16 @@ impl Policy for CommittedUse {
     }
 
     fn rate(&self, usage: &Usage, context: &Context) -> Result<Rating, Refusal> {
-        let commitment = self.commitment(&context.period, &context.terms_effective_at);
-        let mut left = commitment.above(Credits(context.counter(0)));
+        let used = context.cost_counter(0).before(usage);
+        let mut left = self.commitment(&usage.period, context).above(used);
         let mut lines = Vec::new();
         for Priced { label, amount, price } in self.prices.priced(usage)? {
             let committed = price.percent(self.committed_percent, Rounding::Up)?;
-            let within = if left.is_positive() { committed.affords(left)?.min(amount) } else { Amount::ZERO };
+            let within =
+                if left.is_positive() { committed.affords(left).min(amount) } else { Quantity::ZERO };
             if within.is_positive() {
                 let line = Line::priced(&label, within, committed, Rounding::Up)?;
-                left = left.above(Credits(line.cost));
+                left = left.above(line.cost);
                 lines.push(line);
             }
             let beyond = amount.above(within);
@@ -121,26 +141,19 @@ impl Policy for CommittedUse {
     }
 
     fn overage(&self, _: &Usage, _: &Rating, _: Credits, _: &Context) -> OverageOutcome {
-        OverageOutcome::up_to(self.overage_limit)
+        OverageOutcome::Allow(self.overage_limit)
     }
 
-    fn reset(&self, closing: Option<&Period>, _: &Period, context: &Context) -> ResetOutcome {
-        let mut outcome = ResetOutcome::default();
-        let Some(closing) = closing else { return outcome };
-        let commitment = self.commitment(closing, &context.terms_effective_at);
-        let true_up = commitment.above(Credits(context.counter(0)));
-        let mut owed = context.overage(CREDITS);
+    fn close(&self, closing: &Closing, context: &Context) -> CloseOutcome {
+        let mut outcome = CloseOutcome::default();
+        let commitment = self.commitment_until(context.now.at, &closing.period, context);
+        let true_up = commitment.above(context.cost_counter(0).used());
         if true_up.is_positive() {
-            outcome.fees.push(Fee::new("true-up to the commitment", true_up));
+            outcome.fees.push(Fee::invoiced("true-up to the commitment", true_up));
             outcome.notes.push(format!("{true_up} of the commitment of {commitment} were not used"));
-            // What the grants don't pay of the fee becomes overage, and is invoiced with the rest.
-            let available =
-                context.grants.iter().filter(|grant| grant.credit == CREDITS && grant.features.is_empty());
-            let available = available.fold(0, |sum: i64, grant| sum.saturating_add(grant.remaining));
-            owed = Credits(owed.0.saturating_add(true_up.above(Credits(available)).0));
         }
-        if owed.is_positive() {
-            outcome.settle.push(Settlement::invoice(CREDITS, owed));
+        if context.overage(CREDITS).is_positive() {
+            outcome.settle.push(Settlement::invoice(CREDITS));
         }
         outcome
     }
@@ -151,7 +164,7 @@ proviso_sdk::export!(CommittedUse, no_std);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proviso_sdk::testing::{Terms, context, period, pointers, show, usage};
+    use proviso_sdk::testing::{Terms, context, credits, period, pointers, show, usage};
 
     const SETTINGS: &str = r#"{
         "prices": [{"feature": "chat", "quantity": "tokens", "price": "0.01"}],
@@ -177,35 +190,63 @@ mod tests {
             );
             assert_eq!(show(&rating), expected, "{spent} spent");
         }
-        let overage =
-            terms.overage(&usage("chat").quantity("tokens", "1"), "1", &context("2026-01-10T00:00:00Z"));
-        assert_eq!(overage, OverageOutcome::Allow(500_000_000));
+        let january = context("2026-01-10T00:00:00Z");
+        let overage = terms.overage(&usage("chat").quantity("tokens", "1"), "1", &january);
+        assert_eq!(overage, OverageOutcome::Allow(credits("500")));
     }
 
     #[test]
-    fn what_a_period_lacks_is_trued_up_along_the_ramp() {
-        let terms = Terms::<CommittedUse>::new(SETTINGS);
+    fn the_ramp_counts_from_the_contract() {
+        let periods = Terms::<CommittedUse>::new(SETTINGS);
         let months = Terms::<CommittedUse>::new(
             &SETTINGS.replace("\"ramp\"", "\"ramp_by\": \"contract_month\", \"ramp\""),
         );
-        let next = period(9, "2026-05-01T00:00:00Z", "2026-06-01T00:00:00Z");
-        for (terms, number, signed, used, fee, invoice) in [
-            (&terms, 3, "2026-01-01T00:00:00Z", "400", 600, 550),
-            (&terms, 3, "2026-01-01T00:00:00Z", "1000", 0, 0),
-            (&terms, 4, "2026-01-01T00:00:00Z", "1000", 1000, 950),
-            (&months, 9, "2026-02-01T00:00:00Z", "400", 600, 550),
-            (&months, 9, "2026-01-01T00:00:00Z", "400", 1600, 1550),
+        let used_in_april = usage("chat").quantity("tokens", "1").at("2026-04-10T00:00:00Z");
+        let april = |number| period(number, "2026-04-01T00:00:00Z", "2026-05-01T00:00:00Z");
+        let now = context("2026-04-20T00:00:00Z").counter("1500");
+        let contract = |start: &str| now.clone().terms_since("2026-04-15T00:00:00Z").contract("c-1", start);
+        for (terms, number, context, committed) in [
+            (&periods, 3, now.clone(), false),
+            (&periods, 4, now.clone(), true),
+            (&months, 9, now.clone().terms_since("2026-02-01T00:00:00Z"), false),
+            (&months, 9, now.clone().terms_since("2026-01-01T00:00:00Z"), true),
+            // An amendment in the middle of April does not begin the ramp anew.
+            (&months, 9, contract("2026-01-01T00:00:00Z"), true),
+            (&months, 9, contract("2026-02-01T00:00:00Z"), false),
         ] {
-            let closing = period(number, "2026-04-01T00:00:00Z", "2026-05-01T00:00:00Z");
-            let context = context("2026-05-01T00:00:00Z").period(closing).terms_since(signed).counter(used);
-            let outcome = terms.reset(&next, &context.grant("grant_1", "contract", "100", "50"));
-            let fees: i64 = outcome.fees.iter().map(|fee| fee.amount).sum();
-            let invoiced: i64 = outcome.settle.iter().map(|settlement| settlement.amount).sum();
-            assert_eq!(
-                (fees, invoiced),
-                (fee * 1_000_000, invoice * 1_000_000),
-                "period {number}, {used} used"
-            );
+            let rating = terms.rate(&used_in_april.clone().period(april(number)), &context).unwrap();
+            let unit_cost = if committed { "0.007" } else { "0.009" };
+            assert_eq!(rating.lines[0].unit_cost.to_string(), unit_cost, "period {number}: {context:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_period_lacks_is_invoiced() {
+        let terms = Terms::<CommittedUse>::new(SETTINGS);
+        let april = period(3, "2026-04-01T00:00:00Z", "2026-05-01T00:00:00Z");
+        let end = "2026-05-01T00:00:00Z";
+        let middle = "2026-04-16T00:00:00Z";
+        use CloseReason::{Closed, PlanChanged, PlanEnded, Scheduled};
+        for (reason, now, contract, used, fee) in [
+            (Scheduled, end, None, "400", "600"),
+            (Scheduled, end, None, "1000", "0"),
+            (Scheduled, end, None, "2000", "0"),
+            (PlanChanged, middle, None, "400", "100"),
+            (PlanEnded, middle, None, "400", "100"),
+            (Closed, middle, None, "500", "0"),
+            (Closed, "2026-04-11T00:00:00Z", None, "0.333333333333", "333"),
+            (Scheduled, end, Some("2026-01-01T00:00:00Z"), "400", "600"),
+            (Scheduled, end, Some("2026-04-16T00:00:00Z"), "400", "100"),
+        ] {
+            let mut closing = context(now).period(april).counter_with_held(used, "77").overage("40");
+            if let Some(start) = contract {
+                closing = closing.contract("c-1", start).terms_since("2026-04-20T00:00:00Z");
+            }
+            let outcome = terms.close(reason, &closing);
+            let fees: Vec<_> = outcome.fees.iter().map(|fee| fee.amount).collect();
+            let expected = Some(credits(fee)).filter(|fee| fee.is_positive());
+            assert_eq!(fees, Vec::from_iter(expected), "{reason:?} {now} {contract:?}, {used} used");
+            assert_eq!(outcome.settle, [Settlement::invoice(CREDITS)]);
         }
     }
 

@@ -1,9 +1,8 @@
 //! A pool with a grace buffer. Each period opens with a pool of credits. A customer that pays on time earns a buffer:
 //! so many credits for each payment, up to a most. When the pool is empty, the buffer lets the customer go on; what was
-//! taken of it comes off the next pool.
+//! taken of it comes off the next pool, or is invoiced when there is none.
 //!
-//! In: a price list, the pool, how the buffer grows, and a customer attribute that counts payments, which the billing
-//! system keeps. Out: costs, an overage limit, and at a reset the next pool less what is owed.
+//! The payments are counted by the billing system, in an attribute of the customer.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 use proviso_sdk::prelude::*;
@@ -43,8 +42,8 @@ impl Grace {
     fn earned(&self, context: &Context) -> Credits {
         let payments =
             context.customer.attribute(&self.attribute).and_then(|count| count.parse::<u32>().ok());
-        let earned = self.for_each.repeated(i64::from(payments.unwrap_or(0))).unwrap_or(Credits::MAX);
-        earned.min(self.most)
+        let earned = self.for_each.repeated(i64::from(payments.unwrap_or(0)));
+        earned.unwrap_or(self.most).min(self.most)
     }
 }
 
@@ -52,7 +51,7 @@ impl Policy for GracePool {
     const ABOUT: About =
         About::new("grace-pool", "1.0.0", "A pool of credits with a buffer that on-time payment earns.")
             .settings_schema(include_str!("../settings.schema.json"))
-            .needs(&["customer-attributes"]);
+            .needs(&[Need::CustomerAttributes]);
 
     fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
@@ -64,11 +63,20 @@ impl Policy for GracePool {
         }
         for (pointer, credits) in [("/grace/for_each", self.grace.for_each), ("/grace/most", self.grace.most)]
         {
-            if credits < Credits::ZERO {
+            if credits.is_negative() {
                 problems.push(Problem::new(pointer, "must not be negative"));
             }
         }
         problems
+    }
+
+    /// The next pool pays the buffer back, not what the customer buys meanwhile.
+    fn settle_overage_from(&self) -> SettleOverageFrom {
+        SettleOverageFrom::Reset
+    }
+
+    fn period_categories(&self) -> Vec<Category> {
+        vec![Category::Plan]
     }
 
     fn rate(&self, usage: &Usage, _: &Context) -> Result<Rating, Refusal> {
@@ -77,32 +85,34 @@ impl Policy for GracePool {
         Ok(Rating::of(lines)?)
     }
 
-    fn overage(&self, _: &Usage, _: &Rating, shortfall: Credits, context: &Context) -> OverageOutcome {
+    fn overage(&self, usage: &Usage, _: &Rating, shortfall: Credits, context: &Context) -> OverageOutcome {
         let buffer = self.grace.earned(context);
-        let owed = context.overage(CREDITS);
-        if shortfall > buffer.above(owed) {
-            let detail =
-                format!("{shortfall} credits are missing, and {} of the buffer are left", buffer.above(owed));
-            let mut refusal = Refusal::new("grace_exhausted", &detail);
-            refusal.retry_at = context.period.end.as_ref().map(|end| end.at);
+        let left = buffer.above(context.overage_with_held(CREDITS));
+        if shortfall > left {
+            let detail = format!("{shortfall} credits are missing, and {left} of the buffer are left");
+            let end = context.period.end.filter(|_| !usage.late);
+            let refusal = Refusal::denied("grace_exhausted", &detail).retry_at(end.map(|end| end.at));
             return OverageOutcome::Deny(refusal);
         }
-        OverageOutcome::up_to(buffer)
+        OverageOutcome::Allow(buffer)
     }
 
-    fn reset(&self, closing: Option<&Period>, next: &Period, context: &Context) -> ResetOutcome {
-        let mut outcome = ResetOutcome::default();
-        let end = next.end.as_ref().map(|end| end.at);
-        outcome.issue.push(NewGrant::new("plan", self.pool).expires_at(end));
-        if closing.is_none() {
-            return outcome;
+    fn close(&self, closing: &Closing, context: &Context) -> CloseOutcome {
+        let mut outcome = CloseOutcome::default();
+        let last = matches!(closing.reason, CloseReason::PlanEnded | CloseReason::Closed);
+        if last && context.overage(CREDITS).is_positive() {
+            outcome.settle.push(Settlement::invoice(CREDITS));
         }
-        let ends = context.grants.iter().filter(|grant| grant.category == "plan");
-        outcome.expire = ends.map(|grant| grant.id.clone()).collect();
+        outcome
+    }
+
+    fn open(&self, opening: &Opening, context: &Context) -> OpenOutcome {
+        let mut outcome = OpenOutcome::default();
+        outcome.issue.push(NewGrant::new(Category::Plan, self.pool).allowance(opening.allowance));
         // No more than the new pool holds: a larger debt, from an earlier contract, goes down pool by pool.
         let owed = context.overage(CREDITS).min(self.pool);
         if owed.is_positive() {
-            outcome.settle.push(Settlement::deduct(CREDITS, owed));
+            outcome.settle.push(Settlement::deduct(CREDITS).up_to(owed));
             outcome.notes.push(format!("{owed} that the buffer lent come off this pool"));
         }
         outcome
@@ -114,7 +124,10 @@ proviso_sdk::export!(GracePool, no_std);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proviso_sdk::testing::{ContextBuilder, Terms, context, period, pointers, show, usage};
+    use proviso_sdk::{
+        OpenReason,
+        testing::{ContextBuilder, Terms, context, credits, opening, period, pointers, show, usage},
+    };
 
     const SETTINGS: &str = r#"{
         "prices": [{"feature": "render", "quantity": "seconds", "price": "0.5"}],
@@ -122,9 +135,12 @@ mod tests {
     }"#;
 
     fn paid(payments: &str) -> ContextBuilder {
-        context("2026-11-23T10:00:00Z")
-            .attribute("on_time_payments", payments)
-            .grant("grant_1", "plan", "1000", "0")
+        context("2026-11-23T10:00:00Z").attribute("on_time_payments", payments).grant(
+            "grant_1",
+            Category::Plan,
+            "1000",
+            "0",
+        )
     }
 
     #[test]
@@ -141,43 +157,60 @@ mod tests {
     #[test]
     fn payments_on_time_earn_a_buffer() {
         let terms = Terms::<GracePool>::new(SETTINGS);
-        for (payments, owed, shortfall, allowed) in [
-            ("0", "0", "1", None),
-            ("never", "0", "1", None),
-            ("1", "0", "50", Some(50)),
-            ("1", "0", "50.000001", None),
-            ("3", "100", "50", Some(150)),
-            ("3", "100", "51", None),
-            ("4000000000", "0", "200", Some(200)),
+        for (payments, owed, held, shortfall, allowed) in [
+            ("0", "0", "0", "1", None),
+            ("never", "0", "0", "1", None),
+            ("1", "0", "0", "50", Some("50")),
+            ("1", "0", "0", "50.000000000001", None),
+            ("3", "100", "0", "50", Some("150")),
+            ("3", "100", "0", "51", None),
+            ("3", "60", "40", "50", Some("150")),
+            ("3", "60", "40", "51", None),
+            ("4000000000", "0", "0", "200", Some("200")),
         ] {
             let used = usage("render").quantity("seconds", "1");
-            match terms.overage(&used, shortfall, &paid(payments).overage(owed)) {
-                OverageOutcome::Allow(limit) => {
-                    assert_eq!(Some(limit / 1_000_000), allowed, "{payments} payments")
+            let outcome = terms.overage(&used, shortfall, &paid(payments).overage(owed).held_overage(held));
+            match (&outcome, allowed) {
+                (OverageOutcome::Allow(limit), Some(allowed)) => assert_eq!(*limit, credits(allowed)),
+                (OverageOutcome::Deny(refusal), None) => {
+                    assert_eq!(refusal.code, "grace_exhausted");
+                    assert_eq!(refusal.retry_at, paid("0").build().period.end.map(|end| end.at));
                 }
-                OverageOutcome::Deny(refusal) => {
-                    assert_eq!(
-                        (refusal.code.as_str(), allowed),
-                        ("grace_exhausted", None),
-                        "{payments} payments"
-                    );
-                }
-                other => panic!("{other:?}"),
+                _ => panic!("{payments} payments, {shortfall} missing: {outcome:?}"),
             }
         }
+        let late = terms.overage(&usage("render").quantity("seconds", "1").late(), "1", &paid("0"));
+        let OverageOutcome::Deny(refusal) = late else { panic!("{late:?}") };
+        assert_eq!(refusal.retry_at, None);
     }
 
     #[test]
     fn what_was_lent_comes_off_the_next_pool() {
         let terms = Terms::<GracePool>::new(SETTINGS);
-        let next = period(2, "2026-12-01T00:00:00Z", "2027-01-01T00:00:00Z");
-        for (owed, deducted) in [("0", None), ("120", Some(120)), ("5000", Some(1000))] {
-            let outcome = terms.reset(&next, &paid("3").overage(owed));
-            assert_eq!((outcome.expire.len(), outcome.issue[0].amount), (1, 1_000_000_000));
-            assert_eq!(outcome.settle.first().map(|settlement| settlement.amount / 1_000_000), deducted);
+        let december = period(2, "2026-12-01T00:00:00Z", "2027-01-01T00:00:00Z");
+        let opening = opening(OpenReason::Scheduled, december);
+        for (owed, deducted) in [("0", None), ("120", Some("120")), ("5000", Some("1000"))] {
+            let outcome = terms.open(&opening, &paid("3").overage(owed));
+            assert_eq!(outcome.issue, [NewGrant::new(Category::Plan, credits("1000"))]);
+            let expected = deducted.map(|amount| Settlement::deduct(CREDITS).up_to(credits(amount)));
+            assert_eq!(outcome.settle, Vec::from_iter(expected), "{owed} owed");
         }
-        let opened = terms.open(&paid("0").overage("5"));
-        assert_eq!((opened.issue.len(), opened.settle.len(), opened.expire.len()), (1, 0, 0));
+        assert_eq!(terms.prepared.settle_overage_from, SettleOverageFrom::Reset);
+    }
+
+    #[test]
+    fn what_no_pool_can_pay_is_invoiced() {
+        let terms = Terms::<GracePool>::new(SETTINGS);
+        for (reason, owed, invoiced) in [
+            (CloseReason::Scheduled, "9", false),
+            (CloseReason::PlanChanged, "9", false),
+            (CloseReason::PlanEnded, "9", true),
+            (CloseReason::Closed, "9", true),
+            (CloseReason::Closed, "0", false),
+        ] {
+            let settled = terms.close(reason, &paid("3").overage(owed)).settle;
+            assert_eq!(settled, Vec::from_iter(invoiced.then(|| Settlement::invoice(CREDITS))), "{reason:?}");
+        }
     }
 
     #[test]

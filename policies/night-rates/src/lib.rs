@@ -1,14 +1,14 @@
 //! Cheaper nights and weekends. The hours are the customer's own: what counts is the local time at which something was
 //! used. Each user has a cap on what a local day may cost; beyond it, a usage is refused until the next local midnight.
 //!
-//! In: a price list, the tariffs, and each user's cost of the day so far. Out: lines at the day's, the night's or the
-//! weekend's price, or a refusal. With a cap, usage must name its user (the entity): what names none cannot be capped.
+//! With a cap, usage must name its user (the entity): what names none cannot be capped. The cap counts what open
+//! reservations hold, so that requests in flight can't pass it; work that was done is billed whatever the cap says.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 extern crate alloc;
 
 use core::fmt;
-use proviso_sdk::{prelude::*, types::Moment};
+use proviso_sdk::{Moment, prelude::*};
 use serde::{
     Deserialize, Deserializer,
     de::{Error, Visitor},
@@ -40,7 +40,7 @@ pub struct NightRates {
 struct Night {
     /// The first minute that counts.
     from: Clock,
-    /// The first minute that no longer counts, past midnight when it is earlier than `from`.
+    /// The first minute that no longer counts; when it is earlier than `from`, that of the next day.
     to: Clock,
     /// What is paid of the day's price.
     percent: Percent,
@@ -134,33 +134,41 @@ impl Policy for NightRates {
             lines.push(Line::priced(&format!("{label}{tariff}"), amount, price, Rounding::Up)?);
         }
         let rating = Rating::of(lines)?;
-        if let Some(cap) = self.daily_cap {
-            if usage.entity.is_none() {
-                return Err(Refusal::new(
-                    "entity_required",
-                    "with a daily cap for each user, usage must name its user",
-                ));
-            }
-            let today = Credits(context.counter(0));
-            if rating.cost > 0 && today.plus(Credits(rating.cost))? > cap {
-                let detail = format!("the day's cap is {cap} credits, and {today} are used");
-                return Err(Refusal::new("daily_cap_reached", &detail).retry_at(context.now.next_midnight()));
-            }
+        if let Some(cap) = self.daily_cap.filter(|_| usage.is_refusable()) {
+            check_cap(cap, &rating, usage, context)?;
         }
         Ok(rating)
     }
 
-    fn reset(&self, closing: Option<&Period>, next: &Period, context: &Context) -> ResetOutcome {
-        let mut outcome = ResetOutcome::default();
-        let Some(allowance) = self.allowance else { return outcome };
-        if closing.is_some() {
-            let ends = context.grants.iter().filter(|grant| grant.category == "plan");
-            outcome.expire = ends.map(|grant| grant.id.clone()).collect();
-        }
-        let end = next.end.as_ref().map(|end| end.at);
-        outcome.issue.push(NewGrant::new("plan", allowance).expires_at(end));
-        outcome
+    fn period_categories(&self) -> Vec<Category> {
+        self.allowance.map(|_| Category::Plan).into_iter().collect()
     }
+
+    fn open(&self, opening: &Opening, _: &Context) -> OpenOutcome {
+        let allowance =
+            self.allowance.map(|amount| NewGrant::new(Category::Plan, amount).allowance(opening.allowance));
+        OpenOutcome { issue: allowance.into_iter().collect(), ..OpenOutcome::default() }
+    }
+}
+
+/// Refuses what would take a user beyond the day's cap.
+fn check_cap(cap: Credits, rating: &Rating, usage: &Usage, context: &Context) -> Result<(), Refusal> {
+    if usage.entity().is_none() {
+        let detail = "with a daily cap for each user, usage must name its user";
+        return Err(Refusal::invalid("entity_required", detail));
+    }
+    let day = context.cost_counter(0);
+    if !rating.cost.is_positive() || day.total().plus(rating.cost)? <= cap {
+        return Ok(());
+    }
+    let (used, held) = (day.used(), day.held());
+    let detail =
+        format!("the day's cap is {cap} credits; {used} are used and {held} held by open reservations");
+    // Midnight brings nothing for a day that is over, and what is only held may be free again at any time.
+    let today = usage.occurred_at.day_number() == context.now.day_number();
+    let spent = used.plus(rating.cost)? > cap;
+    Err(Refusal::denied("daily_cap_reached", &detail)
+        .retry_at((today && spent).then(|| context.now.next_midnight())))
 }
 
 proviso_sdk::export!(NightRates, no_std);
@@ -168,7 +176,10 @@ proviso_sdk::export!(NightRates, no_std);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proviso_sdk::testing::{Terms, context, moment, period, pointers, show, usage};
+    use proviso_sdk::{
+        OpenReason, RefusalKind,
+        testing::{Terms, context, credits, moment, opening, period, pointers, show, usage},
+    };
 
     const SETTINGS: &str = r#"{
         "prices": [{"quantity": "tokens", "price": "0.01"}],
@@ -197,34 +208,45 @@ mod tests {
     #[test]
     fn a_user_stops_at_the_cap_until_local_midnight() {
         let terms = Terms::<NightRates>::new(SETTINGS);
-        let [counter] = terms.counters.as_slice() else { panic!("{:?}", terms.counters) };
+        let [counter] = terms.counters() else { panic!("{:?}", terms.counters()) };
         assert_eq!((counter.scope.as_str(), counter.window.as_str()), ("entity", "day"));
         let now = "2026-11-23T12:00:00+01:00";
-        let used = usage("chat").quantity("tokens", "100").entity("user-7").at(now);
-        assert!(terms.rate(&used, &context(now).counter("19")).is_ok());
-        let refusal = terms.rate(&used, &context(now).counter("19.000001")).unwrap_err();
-        assert_eq!(refusal.code, "daily_cap_reached");
-        assert_eq!(refusal.retry_at, Some(moment("2026-11-24T00:00:00+01:00").at));
-        assert_eq!(
-            show(&terms.rate(&usage("chat").quantity("tokens", "1"), &context(now))),
-            "entity_required"
-        );
-        assert_eq!(refusal.detail, "the day's cap is 20 credits, and 19.000001 are used");
+        let (today, midnight) = (now, Some("2026-11-24T00:00:00+01:00"));
+        // At most 19 of 20 may be used before something that costs 1.
+        for (used, held, purpose, at, refused) in [
+            ("19", "0", Purpose::Charge, today, None),
+            ("19.000000000001", "0", Purpose::Charge, today, Some(midnight)),
+            ("18", "1.5", Purpose::Charge, today, Some(None)),
+            ("18", "1.5", Purpose::Reserve, today, Some(None)),
+            ("30", "0", Purpose::Reserve, today, Some(midnight)),
+            ("30", "9", Purpose::Commit, today, None),
+            ("30", "0", Purpose::Charge, "2026-11-22T12:00:00+01:00", Some(None)),
+        ] {
+            let used_now = usage("chat").quantity("tokens", "100").entity("user-7").at(at).purpose(purpose);
+            let rated = terms.rate(&used_now, &context(now).counter_with_held(used, held));
+            let expected = refused.map(|retry_at| retry_at.map(|text| moment(text).at));
+            let refusal = rated.err().map(|refusal| {
+                assert_eq!(refusal.code, "daily_cap_reached");
+                refusal.retry_at
+            });
+            assert_eq!(refusal, expected, "{used} used, {held} held, {purpose:?} {at}");
+        }
+        let nobody = terms.rate(&usage("chat").quantity("tokens", "1").at(now), &context(now)).unwrap_err();
+        assert_eq!((nobody.code.as_str(), nobody.kind), ("entity_required", RefusalKind::Invalid));
     }
 
     #[test]
-    fn an_allowance_opens_each_period() {
+    fn an_allowance_opens_each_period_and_ends_with_it() {
         let terms = Terms::<NightRates>::new(SETTINGS);
-        let next = period(2, "2026-12-01T00:00:00Z", "2027-01-01T00:00:00Z");
-        let closing = context("2026-12-01T00:00:00Z")
-            .grant("grant_1", "plan", "9", "4")
-            .grant("grant_2", "prepaid", "9", "9");
-        let outcome = terms.reset(&next, &closing);
-        assert_eq!(outcome.expire, ["grant_1"]);
-        assert_eq!(
-            (outcome.issue[0].amount, outcome.issue[0].expires_at),
-            (1_000_000_000, next.end.map(|end| end.at))
-        );
+        let december = period(2, "2026-12-01T00:00:00Z", "2027-01-01T00:00:00Z");
+        let now = context("2026-12-01T00:00:00Z");
+        let issued = terms.open(&opening(OpenReason::Scheduled, december), &now).issue;
+        assert_eq!(issued, [NewGrant::new(Category::Plan, credits("1000"))]);
+        assert_eq!(issued[0].expires, Expiry::with_its_period());
+        assert_eq!(terms.prepared.period_categories, [Category::Plan]);
+        let without = Terms::<NightRates>::new(&SETTINGS.replace(r#", "allowance": "1000""#, ""));
+        assert_eq!(without.open(&opening(OpenReason::Started, december), &now), OpenOutcome::default());
+        assert_eq!(without.prepared.period_categories, []);
     }
 
     #[test]

@@ -1,8 +1,12 @@
-//! Local calendar arithmetic. In: moments, which carry the customer's local calendar. Out: days, months and instants.
+//! Moments, periods and expiries, with arithmetic on the local calendar that a moment carries.
+//!
 //! A policy has no zone tables: what is computed ahead keeps the moment's offset, so it may be an hour off across a
 //! change of daylight saving time.
 
-use crate::bindings::proviso::policy::types::{Instant, Moment, Period};
+use proviso_amounts::Decimal;
+
+/// Microseconds since 1970-01-01T00:00:00Z.
+pub type Instant = i64;
 
 /// Microseconds in a second.
 pub const SECOND: i64 = 1_000_000;
@@ -12,6 +16,29 @@ pub const MINUTE: i64 = 60 * SECOND;
 pub const HOUR: i64 = 60 * MINUTE;
 /// Microseconds in a day of 24 hours.
 pub const DAY: i64 = 24 * HOUR;
+
+/// An instant with the local calendar at that instant, in the zone of the terms or else of the customer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// The instant.
+    pub at: Instant,
+    /// Proleptic Gregorian.
+    pub year: i16,
+    /// 1 to 12.
+    pub month: u8,
+    /// 1 to 31.
+    pub day: u8,
+    /// 0 to 23.
+    pub hour: u8,
+    /// 0 to 59.
+    pub minute: u8,
+    /// 0 to 59.
+    pub second: u8,
+    /// ISO 8601: Monday is 1, Sunday is 7.
+    pub weekday: u8,
+    /// Seconds to add to UTC to get local time.
+    pub offset_seconds: i32,
+}
 
 impl Moment {
     /// The moment of an instant in a zone that lies `offset_seconds` ahead of UTC.
@@ -72,21 +99,65 @@ impl Moment {
     }
 }
 
+/// One billing period: from its start up to, and not including, its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Period {
+    /// The customer's first has number 1.
+    pub number: u32,
+    /// When it begins.
+    pub start: Moment,
+    /// None when the customer has no plan interval, so that no period ends by itself.
+    pub end: Option<Moment>,
+}
+
 impl Period {
-    /// How many periods of this length lie between `earlier` and this period's end, to the nearest whole number: one
-    /// for this period's start. None when the period never ends.
+    /// The end's instant; [`Instant::MAX`] for a period that does not end by itself.
     #[must_use]
-    pub fn periods_since(&self, earlier: Instant) -> Option<i64> {
-        // A mean month is 30.436875 days. It hides the unequal months: the error stays below half a period for decades.
-        const MEAN_MONTH: i64 = 30_436_875 * (DAY / 1_000_000);
-        let end = self.end.as_ref()?.at;
-        let length = end.saturating_sub(self.start.at);
-        let length = if length >= 28 * DAY - HOUR {
-            ((length + MEAN_MONTH / 2) / MEAN_MONTH).max(1) * MEAN_MONTH
-        } else {
-            length.max(1)
-        };
-        Some(end.saturating_sub(earlier).saturating_add(length / 2).div_euclid(length))
+    pub fn end_at(&self) -> Instant {
+        self.end.map_or(Instant::MAX, |end| end.at)
+    }
+
+    /// How much of the period lies between two instants: `(microseconds within, microseconds in all)`. None when the
+    /// period has no end or no length, so that no part of it can be told.
+    #[must_use]
+    pub fn part_between(&self, from: Instant, to: Instant) -> Option<(Decimal, Decimal)> {
+        let end = self.end?.at;
+        let whole = end.checked_sub(self.start.at).filter(|whole| *whole > 0)?;
+        let part = to.min(end).saturating_sub(from.max(self.start.at)).max(0);
+        Some((Decimal::from_whole(part), Decimal::from_whole(whole)))
+    }
+}
+
+/// When what is left of a grant expires: at whichever comes first; never, when both are none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Expiry {
+    /// At this instant.
+    pub at: Option<Instant>,
+    /// With the end of a period, wherever an anchor, a zone or an interval moves that end: 0 is the period in which the
+    /// grant becomes usable (for a grant that stands: the current one), 1 the one after, and so on.
+    pub with_period: Option<u32>,
+}
+
+impl Expiry {
+    /// It does not expire.
+    pub const NEVER: Self = Self { at: None, with_period: None };
+
+    /// At an instant.
+    #[must_use]
+    pub const fn at(at: Instant) -> Self {
+        Self { at: Some(at), with_period: None }
+    }
+
+    /// With the end of the period in which the grant becomes usable.
+    #[must_use]
+    pub const fn with_its_period() -> Self {
+        Self::after_periods(0)
+    }
+
+    /// With the end of the period that comes so many periods after the one in which the grant becomes usable.
+    #[must_use]
+    pub const fn after_periods(periods: u32) -> Self {
+        Self { at: None, with_period: Some(periods) }
     }
 }
 
@@ -125,7 +196,7 @@ fn days_in_month(year: i64, month: u8) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::moment;
+    use crate::testing::{moment, period};
 
     #[test]
     fn dates_survive_the_way_there_and_back() {
@@ -152,17 +223,18 @@ mod tests {
     }
 
     #[test]
-    fn ages_are_counted_in_periods() {
-        let age = |start, end, earlier| {
-            Period { number: 9, start: moment(start), end: Some(moment(end)) }
-                .periods_since(moment(earlier).at)
-        };
-        let (february, march, april) =
-            ("2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z", "2026-04-01T00:00:00+01:00");
-        assert_eq!(age(february, march, february), Some(1));
-        assert_eq!(age(february, march, "2025-12-01T00:00:00Z"), Some(3));
-        assert_eq!(age(march, april, "2016-04-01T00:00:00Z"), Some(120));
-        assert_eq!(age("2026-01-01T00:00:00Z", april, "2025-10-01T00:00:00Z"), Some(2));
-        assert_eq!(age("2026-03-02T00:00:00Z", "2026-03-09T00:00:00Z", "2026-02-16T00:00:00Z"), Some(3));
+    fn parts_of_a_period_are_cut_to_it() {
+        let day = |day: i64| moment("2026-04-01T00:00:00Z").at + (day - 1) * DAY;
+        let april = period(4, "2026-04-01T00:00:00Z", "2026-05-01T00:00:00Z");
+        for (from, to, part) in [(1, 31, 30), (-9, 99, 30), (11, 21, 10), (21, 11, 0), (40, 50, 0)] {
+            let days = |days: i64| Decimal::from_whole(days * DAY);
+            assert_eq!(
+                april.part_between(day(from), day(to)),
+                Some((days(part), days(30))),
+                "{from} to {to}"
+            );
+        }
+        assert_eq!(Period { end: None, ..april }.part_between(0, 1), None);
+        assert_eq!(Period { end: Some(april.start), ..april }.part_between(0, 1), None);
     }
 }

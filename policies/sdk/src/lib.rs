@@ -1,8 +1,8 @@
-//! What authors of Proviso policies use. In: a type that says what a usage costs, what happens when credits run out
-//! and what a reset does. Out: a component of the world `proviso:policy/policy@1.0.0`, or a native test of it.
-//! Nothing here reads a clock, a file or the network, and a policy cannot either.
+//! What authors of Proviso policies use: a policy is a type with its settings and a way to rate, and [`export!`] makes it
+//! a component of the world `proviso:policy/policy@1.0.0`. A policy has no clock, no file and no network: everything it
+//! knows is in its arguments.
 //!
-//! A policy is its settings: a type that serde reads, with a way to rate. This is a whole one:
+//! This is a whole one:
 //!
 //! ```
 //! use proviso_sdk::prelude::*;
@@ -35,42 +35,51 @@
 
 extern crate alloc;
 
-mod amounts;
-pub mod bindings;
+mod boundary;
 pub mod calendar;
-mod decimal;
-pub mod form;
-mod json;
+mod context;
+mod counter;
 #[cfg(target_arch = "wasm32")]
 mod memory;
-mod outcome;
+mod overage;
 mod policy;
 mod prices;
+mod rating;
+mod settings;
 pub mod testing;
 mod usage;
+#[doc(hidden)]
+pub mod v1;
 
-pub use amounts::{Amount, Credits, OutOfRange, Percent, Price, Rounding, sum};
-pub use decimal::DecimalError;
-pub use outcome::CREDITS;
-pub use policy::{About, Module, Policy, damaged, read_form, read_settings};
+pub use boundary::{
+    Allowance, CloseOutcome, CloseReason, Closing, Fee, FeeMethod, Given, NewGrant, OpenOutcome, OpenReason,
+    Opening, Rollover, Settlement, SettlementMethod,
+};
+pub use calendar::{Expiry, Instant, Moment, Period};
+pub use context::{Balance, Category, Context, Contract, Customer, Grant};
+pub use counter::{Counted, Counter, Scope, Window};
+pub use overage::{Offer, OverageOutcome, TopUp};
+pub use policy::{
+    About, Manifest, Module, Need, Policy, Prepared, PricedFeature, Problem, SettleOverageFrom, damaged,
+    read_form, read_settings,
+};
 pub use prices::{PriceList, Priced, UnitPrice};
-pub use usage::{Scope, Window};
-
-/// The records of the interface. Their amounts are bare integers in the units that `wit/v1` names; [`Credits`],
-/// [`Amount`] and [`Price`] wrap them.
-pub mod types {
-    pub use crate::bindings::proviso::policy::types::*;
-}
+pub use proviso_amounts::{
+    Credits, Currency, Decimal, DecimalError, Money, MoneyError, OutOfRange, Percent, Price, Quantity,
+    Rounding,
+};
+pub use rating::{CREDITS, Line, Rating, Refusal, RefusalKind, Suggestion};
+pub use settings::FormError;
+pub use usage::{Attribute, Entity, NamedQuantity, Purpose, Usage};
 
 /// What nearly every policy needs.
 pub mod prelude {
     pub use crate::{
-        About, Amount, CREDITS, Credits, OutOfRange, Percent, Policy, Price, PriceList, Priced, Rounding,
-        Scope, Window, sum,
-        types::{
-            Context, Counter, Fee, Line, Money, NewGrant, Offer, OverageOutcome, Period, Problem, Rating,
-            Refusal, ResetOutcome, Rollover, Settlement, TopUp, Usage,
-        },
+        About, Allowance, CREDITS, Category, CloseOutcome, CloseReason, Closing, Context, Counter, Credits,
+        Decimal, Expiry, Fee, Line, Money, Need, NewGrant, Offer, OpenOutcome, OpenReason, Opening,
+        OutOfRange, OverageOutcome, Percent, Period, Policy, Price, PriceList, Priced, PricedFeature,
+        Problem, Purpose, Quantity, Rating, Refusal, Rollover, Rounding, Scope, SettleOverageFrom,
+        Settlement, Suggestion, TopUp, Usage, Window,
     };
     pub use alloc::{
         borrow::ToOwned,
@@ -87,10 +96,12 @@ pub mod prelude {
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
-/// Leaves a line with the decision. Bounded in number and length; the rest is dropped. Outside a module it does nothing.
+/// Leaves a line with the decision. Bounded in number and length; the rest is dropped. Natively it does nothing.
+///
+/// A module whose code reaches this imports the host's `log`, which makes each of its decisions a little slower.
 pub fn log(message: &str) {
     #[cfg(target_arch = "wasm32")]
-    bindings::log(message);
+    v1::bindings::log(message);
     #[cfg(not(target_arch = "wasm32"))]
     let _ = message;
 }
@@ -98,14 +109,16 @@ pub fn log(message: &str) {
 /// Makes a type that is a [`Policy`] or a [`Module`] the policy of this crate, whose crate type must be `cdylib`.
 ///
 /// `export!(MyPolicy)` works in every crate. `export!(MyPolicy, no_std)` is for crates that say
-/// `#![cfg_attr(target_arch = "wasm32", no_std)]`: their module is smaller, and a panic's message is left in the log.
+/// `#![cfg_attr(target_arch = "wasm32", no_std)]`: their module is smaller. A panic stops the decision, which the host
+/// records as a fault; with `export!(MyPolicy, no_std, log_panics)` its message is left in the log, at the cost of the
+/// import and of the text in the module.
 #[macro_export]
 macro_rules! export {
     ($policy:ident) => {
         #[cfg(target_arch = "wasm32")]
         #[allow(unsafe_code, missing_docs)] // Generated: the component's entry points.
         const _: () = {
-    $crate::bindings::export_component!($policy with_types_in $crate::bindings);
+    $crate::v1::bindings::export_component_v1!($policy with_types_in $crate::v1::bindings);
         };
     };
     ($policy:ident, no_std) => {
@@ -113,16 +126,25 @@ macro_rules! export {
 
         #[cfg(target_arch = "wasm32")]
         #[panic_handler]
+        fn panicked(_: &::core::panic::PanicInfo<'_>) -> ! {
+            ::core::arch::wasm32::unreachable()
+        }
+    };
+    ($policy:ident, no_std, log_panics) => {
+        $crate::export!($policy);
+
+        #[cfg(target_arch = "wasm32")]
+        #[panic_handler]
         fn panicked(info: &::core::panic::PanicInfo<'_>) -> ! {
-            $crate::panicked(info)
+            $crate::log_panic(info)
         }
     };
 }
 
-/// Where a panic ends in modules without std: its message in the log, then a trap.
+/// The message of a panic in the log, then a trap.
 #[doc(hidden)]
 #[cfg(target_arch = "wasm32")]
-pub fn panicked(info: &core::panic::PanicInfo<'_>) -> ! {
+pub fn log_panic(info: &core::panic::PanicInfo<'_>) -> ! {
     log(&alloc::format!("{info}"));
     core::arch::wasm32::unreachable()
 }

@@ -1,5 +1,5 @@
-//! Memory of a module. In: requests for memory of one decision. Out: the next free bytes. Nothing is ever given
-//! back: each decision runs in a fresh instance, which the host drops as a whole.
+//! The allocator of a module: nothing is ever given back, since each decision runs in a fresh instance that the host drops
+//! as a whole.
 #![allow(unsafe_code)] // A global allocator is an unsafe trait; this one has a single thread and a single direction.
 
 use core::{

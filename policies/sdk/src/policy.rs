@@ -1,15 +1,62 @@
-//! What a policy is to its author. In: the calls of the interface. Out: the same calls with typed settings. Nothing
-//! here decides anything: a policy that says nothing of overage denies, and one that says nothing of resets does nothing.
+//! What a policy is to its author: a type with the settings of one contract and a way to rate.
 
 use crate::{
-    Credits, form, json,
-    types::{
-        Context, Counter, Manifest, OverageOutcome, Period, Prepared, Problem, Rating, Refusal, ResetOutcome,
-        Usage,
-    },
+    boundary::{CloseOutcome, Closing, OpenOutcome, Opening},
+    context::{Category, Context},
+    counter::Counter,
+    overage::OverageOutcome,
+    rating::{CREDITS, Rating, Refusal},
+    settings::{form, json},
+    usage::Usage,
 };
-use alloc::{borrow::ToOwned, string::ToString, vec, vec::Vec};
-use serde::de::DeserializeOwned;
+use alloc::{
+    borrow::ToOwned,
+    string::{String, ToString},
+    vec,
+    vec::Vec,
+};
+use proviso_amounts::Credits;
+use serde::{Deserialize, de::DeserializeOwned};
+
+/// What of the context a policy reads when it rates. What is not needed is left out, since it costs time in every decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// The balance of each credit type; there for `overage`, `close` and `open` in any case.
+    Balances,
+    /// The live grants; there for `close` and `open` in any case.
+    Grants,
+    /// The attributes of the customer.
+    CustomerAttributes,
+    /// The attributes of the entities that used.
+    EntityAttributes,
+}
+
+impl Need {
+    fn name(self) -> String {
+        let name = match self {
+            Self::Balances => "balances",
+            Self::Grants => "grants",
+            Self::CustomerAttributes => "customer-attributes",
+            Self::EntityAttributes => "entity-attributes",
+        };
+        name.to_owned()
+    }
+}
+
+/// What a policy says of itself, as the interface has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    /// The policy's name.
+    pub name: String,
+    /// The author's version, semver.
+    pub version: String,
+    /// One sentence for people.
+    pub summary: String,
+    /// JSON Schema of the settings, for people and forms.
+    pub settings_schema: String,
+    /// What of the context it reads.
+    pub needs: Vec<String>,
+}
 
 /// What a policy says of itself.
 #[derive(Debug, Clone, Copy)]
@@ -18,7 +65,7 @@ pub struct About {
     version: &'static str,
     summary: &'static str,
     settings_schema: &'static str,
-    needs: &'static [&'static str],
+    needs: &'static [Need],
 }
 
 impl About {
@@ -34,11 +81,9 @@ impl About {
         Self { settings_schema, ..self }
     }
 
-    /// What of the context the policy reads: `balances`, `grants`, `customer-attributes`. What is not needed costs
-    /// nothing, so name only what `rate` reads; balances are there for `overage` and `reset` in any case, and grants
-    /// for `reset`.
+    /// What of the context `rate` reads.
     #[must_use]
-    pub const fn needs(self, needs: &'static [&'static str]) -> Self {
+    pub const fn needs(self, needs: &'static [Need]) -> Self {
         Self { needs, ..self }
     }
 
@@ -50,9 +95,77 @@ impl About {
             version: self.version.to_owned(),
             summary: self.summary.to_owned(),
             settings_schema: self.settings_schema.to_owned(),
-            needs: self.needs.iter().map(ToString::to_string).collect(),
+            needs: self.needs.iter().map(|need| need.name()).collect(),
         }
     }
+}
+
+/// What is wrong with the settings, at a JSON pointer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Where, such as `/rates/0/price`.
+    pub pointer: String,
+    /// For people.
+    pub detail: String,
+}
+
+impl Problem {
+    /// What is wrong at a JSON pointer into the settings.
+    #[must_use]
+    pub fn new(pointer: &str, detail: &str) -> Self {
+        Self { pointer: pointer.to_owned(), detail: detail.to_owned() }
+    }
+}
+
+/// A feature that settings price, and the credit type that it draws.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PricedFeature {
+    /// None: every feature that no other item names.
+    pub feature: Option<String>,
+    /// The credit type.
+    pub credit: String,
+}
+
+impl PricedFeature {
+    /// A feature that draws this credit type.
+    #[must_use]
+    pub fn new(feature: &str, credit: &str) -> Self {
+        Self { feature: Some(feature.to_owned()), credit: credit.to_owned() }
+    }
+
+    /// Every feature that no other item names.
+    #[must_use]
+    pub fn others(credit: &str) -> Self {
+        Self { feature: None, credit: credit.to_owned() }
+    }
+}
+
+/// What pays outstanding overage.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SettleOverageFrom {
+    /// A grant that the customer paid for, as soon as it is given.
+    #[default]
+    Purchases,
+    /// What `close` and `open` settle, and nothing else.
+    Reset,
+    /// Nothing.
+    Never,
+}
+
+/// Settings that were checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prepared {
+    /// The settings in the policy's own compact form: handed to every decision, at most 64 KiB.
+    pub form: Vec<u8>,
+    /// The counters that these settings need; at most 32.
+    pub counters: Vec<Counter>,
+    /// What these settings price.
+    pub features: Vec<PricedFeature>,
+    /// What pays outstanding overage.
+    pub settle_overage_from: SettleOverageFrom,
+    /// Categories whose grants expire with their period, unless they are given with an expiry of their own.
+    pub period_categories: Vec<Category>,
 }
 
 /// A policy whose settings are a type that serde can read: the value itself is one contract's settings.
@@ -63,13 +176,31 @@ pub trait Policy: DeserializeOwned {
     /// What the policy says of itself.
     const ABOUT: About;
 
-    /// What is wrong with settings that have the right types; nothing, unless the policy says so.
+    /// What is wrong with settings that have the right types. Defaults to nothing.
     fn problems(&self) -> Vec<Problem> {
         Vec::new()
     }
 
-    /// The counters these settings need; `context.counters` holds their values in the same order.
+    /// The counters that these settings need. Defaults to none. [`Context::cost_counter`] and
+    /// [`Context::quantity_counter`] give their values, by their place in this list.
     fn counters(&self) -> Vec<Counter> {
+        Vec::new()
+    }
+
+    /// What these settings price, and from which credit type: entitlements look there. Defaults to every feature,
+    /// drawing the usual credits.
+    fn features(&self) -> Vec<PricedFeature> {
+        vec![PricedFeature::others(CREDITS)]
+    }
+
+    /// What pays outstanding overage. Defaults to what the customer buys.
+    fn settle_overage_from(&self) -> SettleOverageFrom {
+        SettleOverageFrom::Purchases
+    }
+
+    /// Categories whose grants expire with their period, unless they are given with an expiry of their own. Defaults to
+    /// none: what `open` issues says itself when it expires.
+    fn period_categories(&self) -> Vec<Category> {
         Vec::new()
     }
 
@@ -79,7 +210,7 @@ pub trait Policy: DeserializeOwned {
     /// Why it may not happen.
     fn rate(&self, usage: &Usage, context: &Context) -> Result<Rating, Refusal>;
 
-    /// What happens when the cost exceeds what is available by `shortfall`: denied, unless the policy says otherwise.
+    /// What happens when the cost exceeds what is available by `shortfall`. Defaults to a denial.
     fn overage(
         &self,
         usage: &Usage,
@@ -87,15 +218,20 @@ pub trait Policy: DeserializeOwned {
         shortfall: Credits,
         context: &Context,
     ) -> OverageOutcome {
-        let _ = (usage, rating);
-        OverageOutcome::insufficient(shortfall, context)
+        let _ = rating;
+        OverageOutcome::insufficient(shortfall, usage, context)
     }
 
-    /// What a period's end does: nothing, unless the policy says otherwise. `closing` is none when the customer's
-    /// first period opens.
-    fn reset(&self, closing: Option<&Period>, next: &Period, context: &Context) -> ResetOutcome {
-        let _ = (closing, next, context);
-        ResetOutcome::default()
+    /// What the end of a period does, asked of the terms in force just before it. Defaults to nothing.
+    fn close(&self, closing: &Closing, context: &Context) -> CloseOutcome {
+        let _ = (closing, context);
+        CloseOutcome::default()
+    }
+
+    /// What the beginning of a period does, asked of the terms in force from it on. Defaults to nothing.
+    fn open(&self, opening: &Opening, context: &Context) -> OpenOutcome {
+        let _ = (opening, context);
+        OpenOutcome::default()
     }
 }
 
@@ -126,8 +262,11 @@ pub trait Module {
         context: &Context,
     ) -> OverageOutcome;
 
-    /// See [`Policy::reset`].
-    fn reset(form: &[u8], closing: Option<&Period>, next: &Period, context: &Context) -> ResetOutcome;
+    /// See [`Policy::close`].
+    fn close(form: &[u8], closing: &Closing, context: &Context) -> CloseOutcome;
+
+    /// See [`Policy::open`].
+    fn open(form: &[u8], opening: &Opening, context: &Context) -> OpenOutcome;
 }
 
 /// Reads settings from JSON text: the value, and the form to read it from again.
@@ -170,7 +309,16 @@ impl<P: Policy> Module for P {
     fn prepare(settings: &str) -> Result<Prepared, Vec<Problem>> {
         let (policy, form) = read_settings::<P>(settings).map_err(|problem| vec![problem])?;
         let problems = policy.problems();
-        if problems.is_empty() { Ok(Prepared { form, counters: policy.counters() }) } else { Err(problems) }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        Ok(Prepared {
+            form,
+            counters: policy.counters(),
+            features: policy.features(),
+            settle_overage_from: policy.settle_overage_from(),
+            period_categories: policy.period_categories(),
+        })
     }
 
     fn rate(form: &[u8], usage: &Usage, context: &Context) -> Result<Rating, Refusal> {
@@ -187,36 +335,11 @@ impl<P: Policy> Module for P {
         Policy::overage(&read_form::<P>(form), usage, rating, shortfall, context)
     }
 
-    fn reset(form: &[u8], closing: Option<&Period>, next: &Period, context: &Context) -> ResetOutcome {
-        Policy::reset(&read_form::<P>(form), closing, next, context)
-    }
-}
-
-/// The way from the component's exports to the policy.
-impl<M: Module> crate::bindings::Guest for M {
-    fn describe() -> Manifest {
-        M::describe()
+    fn close(form: &[u8], closing: &Closing, context: &Context) -> CloseOutcome {
+        Policy::close(&read_form::<P>(form), closing, context)
     }
 
-    fn prepare(settings: alloc::string::String) -> Result<Prepared, Vec<Problem>> {
-        M::prepare(&settings)
-    }
-
-    fn rate(usage: Usage, context: Context, form: Vec<u8>) -> Result<Rating, Refusal> {
-        M::rate(&form, &usage, &context)
-    }
-
-    fn overage(
-        usage: Usage,
-        rating: Rating,
-        shortfall: i64,
-        context: Context,
-        form: Vec<u8>,
-    ) -> OverageOutcome {
-        M::overage(&form, &usage, &rating, Credits(shortfall), &context)
-    }
-
-    fn reset(closing: Option<Period>, next: Period, context: Context, form: Vec<u8>) -> ResetOutcome {
-        M::reset(&form, closing.as_ref(), &next, &context)
+    fn open(form: &[u8], opening: &Opening, context: &Context) -> OpenOutcome {
+        Policy::open(&read_form::<P>(form), opening, context)
     }
 }

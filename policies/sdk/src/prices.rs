@@ -1,11 +1,8 @@
-//! A plain list of unit prices, for policies whose terms lie elsewhere. In: settings and a usage. Out: what of the usage
-//! has which price, or a refusal when nothing has one.
+//! A plain list of unit prices, for policies whose own terms lie elsewhere.
 
-use crate::{
-    Amount, Price,
-    types::{Refusal, Usage},
-};
+use crate::{rating::Refusal, usage::Usage};
 use alloc::{format, string::String, vec::Vec};
+use proviso_amounts::{Price, Quantity};
 use serde::Deserialize;
 
 /// Unit prices: `[{"feature": "chat", "quantity": "tokens", "price": "0.002"}, …]`. Of the prices that match a
@@ -33,7 +30,7 @@ pub struct Priced {
     /// The quantity's name for people: `input tokens` for `input_tokens`.
     pub label: String,
     /// How much.
-    pub amount: Amount,
+    pub amount: Quantity,
     /// What one unit costs.
     pub price: Price,
 }
@@ -42,7 +39,7 @@ impl PriceList {
     /// The parts of a usage that have a price, in the order of its quantities; quantities of zero are left out.
     ///
     /// # Errors
-    /// `feature_not_rated` when nothing of it has a price, `negative_quantity` when less than nothing was used.
+    /// Invalid: `feature_not_rated` when nothing of it has a price, `negative_quantity` when an amount is below zero.
     pub fn priced(&self, usage: &Usage) -> Result<Vec<Priced>, Refusal> {
         let mut priced = Vec::with_capacity(usage.quantities.len());
         let mut rated = false;
@@ -53,25 +50,25 @@ impl PriceList {
             };
             let Some(unit) = self.0.iter().find(fits) else { continue };
             rated = true;
-            if quantity.amount < 0 {
-                return Err(Refusal::new("negative_quantity", &format!("{} is negative", quantity.name)));
+            if quantity.amount.is_negative() {
+                return Err(Refusal::invalid("negative_quantity", &format!("{} is negative", quantity.name)));
             }
-            if quantity.amount > 0 {
+            if quantity.amount.is_positive() {
                 let label = quantity.name.replace('_', " ");
-                priced.push(Priced { label, amount: Amount(quantity.amount), price: unit.price });
+                priced.push(Priced { label, amount: quantity.amount, price: unit.price });
             }
         }
         if rated {
             Ok(priced)
         } else {
             let detail = format!("no price matches this usage of {}", usage.feature);
-            Err(Refusal::new("feature_not_rated", &detail))
+            Err(Refusal::invalid("feature_not_rated", &detail))
         }
     }
 
     /// Whether a price is below zero, which no contract means.
     #[must_use]
     pub fn has_negative(&self) -> bool {
-        self.0.iter().any(|unit| unit.price < Price::ZERO)
+        self.0.iter().any(|unit| unit.price.is_negative())
     }
 }

@@ -1,7 +1,7 @@
-//! Little-endian integers and short text, written once and read in place. In: values, or bytes. Out: bytes, or values
-//! that borrow from them. Reading past the end gives none.
+//! Little-endian integers and short text, written once and read in place. Reading past the end gives none.
 
 use alloc::vec::Vec;
+use proviso_sdk::Decimal;
 
 /// Reads from the front.
 #[derive(Debug, Clone, Copy)]
@@ -29,8 +29,8 @@ impl<'a> Bytes<'a> {
         self.array().and_then(|bytes| usize::try_from(u32::from_le_bytes(bytes)).ok())
     }
 
-    pub(crate) fn i64(&mut self) -> Option<i64> {
-        self.array().map(i64::from_le_bytes)
+    pub(crate) fn decimal(&mut self) -> Option<Decimal> {
+        self.array().map(|bytes| Decimal::from_units(i128::from_le_bytes(bytes)))
     }
 
     pub(crate) fn text(&mut self) -> Option<&'a [u8]> {
@@ -47,4 +47,8 @@ pub(crate) fn put_size(bytes: &mut Vec<u8>, size: usize) {
 pub(crate) fn put_text(bytes: &mut Vec<u8>, text: &str) {
     put_size(bytes, text.len());
     bytes.extend_from_slice(text.as_bytes());
+}
+
+pub(crate) fn put_decimal(bytes: &mut Vec<u8>, decimal: Decimal) {
+    bytes.extend_from_slice(&decimal.units().to_le_bytes());
 }

@@ -1,20 +1,11 @@
-//! What is wrong with settings that have the right types. In: typed settings. Out: problems, each at its JSON pointer.
-//! Nothing is decided here.
+//! What is wrong with settings that have the right types, each at its JSON pointer.
 
-use crate::settings::{
-    MoneySettings, OverageMode, OverageSettings, PriceModel, Rate, ResetSettings, Settings, Span, Tiers,
-};
+use crate::settings::{OverageMode, OverageSettings, PriceModel, Rate, ResetSettings, Settings, Span, Tiers};
 use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
-use proviso_sdk::{Amount, Credits, Percent, Price, types::Problem};
-
-const CATEGORIES: [&str; 8] =
-    ["plan", "trial", "prepaid", "promotional", "top_up", "contract", "rollover", "adjustment"];
-
-/// The most that one amount of credits may be: what the host accepts in one movement.
-const LARGEST: Credits = Credits(1_000_000_000_000_000);
+use proviso_sdk::{Category, Credits, Percent, Price, Problem, Quantity};
 
 /// Collects problems, each at the place that is being looked at.
 #[derive(Default)]
@@ -64,39 +55,30 @@ impl Check {
     }
 
     #[inline(never)]
-    fn key(&mut self, field: &str, text: &str) {
+    fn credit_type(&mut self, field: &str, text: &str) {
         let fine = (1..=128).contains(&text.len())
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte));
         self.at(field, fine, "must be 1 to 128 letters, digits, or any of _ . : -");
     }
 
+    /// Features carry the caller's own keys.
     #[inline(never)]
-    fn category(&mut self, category: &str) {
-        self.that(
-            CATEGORIES.contains(&category),
-            "must be one of: plan, trial, prepaid, promotional, top_up, contract, rollover, adjustment",
-        );
+    fn feature(&mut self, field: &str, text: &str) {
+        let fine = (1..=256).contains(&text.len()) && !text.contains(char::is_control) && text.trim() == text;
+        self.at(field, fine, "must be 1 to 256 bytes without control characters and surrounding spaces");
     }
 
+    /// What the host accepts in one movement.
     #[inline(never)]
     fn credits(&mut self, field: &str, credits: Credits) {
-        self.at(field, credits.is_positive() && credits <= LARGEST, "must be above 0 and at most 1000000000");
+        let fine = credits.is_positive() && credits.is_acceptable();
+        self.at(field, fine, "must be above 0 and below 1000000000000000");
     }
 
     #[inline(never)]
     fn price(&mut self, field: &str, price: Price) {
-        self.at(field, price >= Price::ZERO, "must not be negative");
-    }
-
-    #[inline(never)]
-    fn money(&mut self, field: &str, money: Option<&MoneySettings>) {
-        let Some(money) = money else { return };
-        self.within(field, |check| {
-            check.at("amount", money.amount >= Credits::ZERO, "must not be negative");
-            let fine =
-                money.currency.len() == 3 && money.currency.bytes().all(|byte| byte.is_ascii_uppercase());
-            check.at("currency", fine, "must be an ISO 4217 code such as EUR");
-        });
+        let fine = !price.is_negative() && price.is_acceptable();
+        self.at(field, fine, "must not be negative, and below 1000000000000000");
     }
 }
 
@@ -104,9 +86,10 @@ impl Settings {
     /// What is wrong with settings that have the right types.
     pub(crate) fn problems(&self) -> Vec<Problem> {
         let mut check = Check::default();
-        check.key("credit", &self.credit);
+        check.credit_type("credit", &self.credit);
         let minimum = self.minimum_charge;
-        check.at("minimum_charge", (Credits::ZERO..=LARGEST).contains(&minimum), "must be 0 to 1000000000");
+        let fine = !minimum.is_negative() && minimum.is_acceptable();
+        check.at("minimum_charge", fine, "must not be negative, and below 1000000000000000");
         check.each("rates", &self.rates, |check, rate| {
             rate.check(check);
             let same = |other: &&Rate| {
@@ -126,7 +109,7 @@ impl Settings {
 impl Rate {
     fn check(&self, check: &mut Check) {
         if let Some(feature) = &self.feature {
-            check.key("feature", feature);
+            check.feature("feature", feature);
         }
         check.at("quantity", self.quantity.as_deref() != Some(""), "must not be empty");
         check.within("price", |check| {
@@ -159,7 +142,7 @@ impl Tiers {
     fn check(&self, check: &mut Check) {
         let count = self.tiers.len();
         check.at("tiers", (1..=32).contains(&count), "must hold 1 to 32 tiers");
-        let (mut below, mut left) = (Amount::ZERO, count);
+        let (mut below, mut left) = (Quantity::ZERO, count);
         check.each("tiers", &self.tiers, |check, tier| {
             left -= 1;
             check.price("per_unit", tier.per_unit);
@@ -193,12 +176,11 @@ impl OverageSettings {
         ] {
             check.at(field, !given || self.mode == mode, detail);
         }
-        check.at("limit", self.limit.is_none_or(|limit| limit >= Credits::ZERO), "must not be negative");
+        check.at("limit", self.limit.is_none_or(|limit| !limit.is_negative()), "must not be negative");
         let offers = self.mode != RequirePurchase || !self.offers.is_empty();
         check.at("offers", offers, "must hold at least one offer");
         check.each("offers", &self.offers, |check, offer| {
             check.credits("credits", offer.credits);
-            check.money("price", offer.price.as_ref());
         });
         match self.pack {
             Some(pack) => check.credits("pack", pack),
@@ -206,7 +188,6 @@ impl OverageSettings {
         }
         check.at("max_packs", self.max_packs != Some(0), "must be above 0");
         check.at("expires_after_days", self.expires_after_days != Some(0), "must be above 0");
-        check.money("price", self.price.as_ref());
     }
 }
 
@@ -214,19 +195,16 @@ impl ResetSettings {
     fn check(&self, check: &mut Check) {
         check.each("allowance", &self.allowance, |check, allowance| {
             check.credits("amount", allowance.amount);
-            check.key("credit", &allowance.credit);
-            check.within("category", |check| check.category(&allowance.category));
+            check.credit_type("credit", &allowance.credit);
             check.within("features", |check| {
                 for (index, feature) in allowance.features.iter().enumerate() {
-                    check.key(&index.to_string(), feature);
+                    check.feature(&index.to_string(), feature);
                 }
             });
-            check.money("cost_basis", allowance.cost_basis.as_ref());
         });
         check.each("expire", self.expire.as_deref().unwrap_or_default(), |check, category| {
-            check.category(category);
-            let rolls = self.rollover.is_some() && category == "rollover";
-            check.that(!rolls, "say expires_after_periods in the rollover instead");
+            let rolls = self.rollover.is_some() && *category == Category::Rollover;
+            check.that(!rolls, "give the rollover expires_after_periods instead");
         });
         let Some(rollover) = &self.rollover else { return };
         check.within("rollover", |check| {

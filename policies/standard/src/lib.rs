@@ -1,5 +1,5 @@
-//! The policy that most plans use. In: settings with rates, what happens beyond the last credit, and what a reset does.
-//! Out: costs with lines that add up to them, overage outcomes and resets. No plan's numbers are written here.
+//! The policy that most plans use: rates, what happens when credits run out, and what a period's end and beginning do, all
+//! by settings.
 //!
 //! Rates are matched by feature, quantity and attributes; the most specific one wins (see [`settings::Rate`]). The
 //! prepared form is a table sorted by feature and quantity, so that a decision looks at the few rates that it may need
@@ -8,24 +8,22 @@
 
 extern crate alloc;
 
+mod boundary;
 mod bytes;
 mod checks;
 mod overage;
 mod rating;
-mod reset;
 pub mod settings;
 mod table;
 mod tiers;
 
 use alloc::vec::Vec;
 use proviso_sdk::{
-    About, Credits, Module, damaged, read_form, read_settings,
-    types::{
-        Context, Manifest, OverageOutcome, Period, Prepared, Problem, Rating, Refusal, ResetOutcome, Usage,
-    },
+    About, CloseOutcome, Closing, Context, Credits, Manifest, Module, OpenOutcome, Opening, OverageOutcome,
+    Prepared, Problem, Rating, Refusal, Usage, damaged, read_form, read_settings,
 };
-use settings::{Ending, Settings};
-use table::Table;
+use settings::{Settings, WithoutRates};
+use table::{Built, Table};
 
 const ABOUT: About = About::new(
     "standard",
@@ -56,25 +54,45 @@ impl Module for Standard {
     fn prepare(text: &str) -> Result<Prepared, Vec<Problem>> {
         let (settings, rest) = read_settings::<Settings>(text).map_err(|problem| Vec::from([problem]))?;
         let mut problems = settings.problems();
-        let (table, counters) = table::build(&settings, &mut problems);
+        let Built { table, counters, features } = table::build(&settings, &mut problems);
         if !problems.is_empty() {
             return Err(problems);
         }
         let length = u32::try_from(table.len()).unwrap_or(u32::MAX);
-        Ok(Prepared { form: [&length.to_le_bytes(), &*table, &*rest].concat(), counters })
+        Ok(Prepared {
+            form: [&length.to_le_bytes(), &*table, &*rest].concat(),
+            counters,
+            features,
+            settle_overage_from: settings.overage.settle_from,
+            period_categories: settings.reset.map(|reset| reset.period_categories()).unwrap_or_default(),
+        })
     }
 
     fn rate(form: &[u8], usage: &Usage, context: &Context) -> Result<Rating, Refusal> {
         rating::rate(&split(form).0, usage, context)
     }
 
-    fn overage(form: &[u8], _: &Usage, _: &Rating, shortfall: Credits, context: &Context) -> OverageOutcome {
-        read_form::<Ending>(split(form).1).overage(shortfall, context)
+    fn overage(
+        form: &[u8],
+        usage: &Usage,
+        _: &Rating,
+        shortfall: Credits,
+        context: &Context,
+    ) -> OverageOutcome {
+        without_rates(form).overage(usage, shortfall, context)
     }
 
-    fn reset(form: &[u8], closing: Option<&Period>, next: &Period, context: &Context) -> ResetOutcome {
-        read_form::<Ending>(split(form).1).reset(closing, next, context)
+    fn close(form: &[u8], closing: &Closing, context: &Context) -> CloseOutcome {
+        without_rates(form).close(closing, context)
     }
+
+    fn open(form: &[u8], opening: &Opening, context: &Context) -> OpenOutcome {
+        without_rates(form).open(opening, context)
+    }
+}
+
+fn without_rates(form: &[u8]) -> WithoutRates {
+    read_form(split(form).1)
 }
 
 proviso_sdk::export!(Standard, no_std);

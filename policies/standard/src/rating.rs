@@ -1,68 +1,68 @@
-//! What a usage costs. In: the opened table, a usage, the counters. Out: lines and their sum, or a refusal.
+//! What a usage costs, with the lines that explain it, or why it has no price.
 
 use crate::{
     settings::Unrated,
     table::{Model, Table, Won},
 };
 use alloc::{format, vec::Vec};
-use proviso_sdk::{
-    Amount, Credits, OutOfRange, Rounding,
-    types::{Context, Line, Rating, Refusal, Usage},
-};
+use proviso_sdk::{Context, Line, OutOfRange, Price, Quantity, Rating, Refusal, Rounding, Usage};
 
 /// What `usage` costs.
 pub(crate) fn rate(table: &Table<'_>, usage: &Usage, context: &Context) -> Result<Rating, Refusal> {
-    let mut lines = Lines { lines: Vec::with_capacity(usage.quantities.len() + 1), rounding: table.rounding };
+    let lines = Vec::with_capacity(usage.quantities.len() + 1);
+    let mut lines = Lines { lines, rounding: table.rounding, usage, context };
     let mut rated = false;
     if let Some(won) = table.winner(usage, "") {
         rated = true;
-        lines.add(&won, Amount::ONE, context)?;
+        lines.add(&won, Quantity::ONE)?;
     }
     for quantity in &usage.quantities {
-        let amount = Amount(quantity.amount);
+        let amount = quantity.amount;
         let Some(won) = table.winner(usage, &quantity.name) else { continue };
         rated = true;
-        if amount < Amount::ZERO {
-            return Err(Refusal::new("negative_quantity", &format!("{} is negative", quantity.name)));
+        if amount.is_negative() {
+            return Err(Refusal::invalid("negative_quantity", &format!("{} is negative", quantity.name)));
         }
         if amount.is_positive() {
-            lines.add(&won, amount, context)?;
+            lines.add(&won, amount)?;
         }
     }
     if !rated && table.unrated == Unrated::Refuse {
         let detail = format!("no rate matches this usage of {}", usage.feature);
-        return Err(Refusal::new("feature_not_rated", &detail));
+        return Err(Refusal::invalid("feature_not_rated", &detail));
     }
     let mut rating = Rating::of(lines.lines)?.in_credit(table.credit);
-    let missing = table.minimum_charge.above(Credits(rating.cost));
-    if rating.cost > 0 && missing.is_positive() {
-        rating.lines.push(Line::fixed("minimum charge", missing)?);
-        rating.cost = table.minimum_charge.0;
+    let missing = table.minimum_charge.above(rating.cost);
+    if rating.cost.is_positive() && missing.is_positive() {
+        rating.lines.push(Line::fixed("minimum charge", missing));
+        rating.cost = table.minimum_charge;
     }
     Ok(rating)
 }
 
-struct Lines {
+struct Lines<'a> {
     lines: Vec<Line>,
     rounding: Rounding,
+    usage: &'a Usage,
+    context: &'a Context,
 }
 
-impl Lines {
-    fn add(&mut self, won: &Won<'_>, amount: Amount, context: &Context) -> Result<(), OutOfRange> {
+impl Lines<'_> {
+    fn add(&mut self, won: &Won<'_>, amount: Quantity) -> Result<(), OutOfRange> {
         match &won.model {
-            Model::Flat(price) => self.push(won.label, Amount::ONE, *price),
+            Model::Flat(price) => self.push(won.label, Quantity::ONE, *price),
             Model::PerUnit(price) => self.push(won.label, amount, *price),
             Model::PerBlock { size, price } => {
                 self.push(won.label, amount.blocks(*size, Rounding::Up)?, *price)
             }
             Model::Graduated(tiers) => {
-                for (tier, part) in tiers.split(tiers.before(context), amount)? {
+                for (tier, part) in tiers.split(tiers.before(self.usage, self.context), amount)? {
                     self.push(tier.label, part, tier.price)?;
                 }
                 Ok(())
             }
             Model::Volume(tiers) => {
-                let total = tiers.before(context).plus(amount)?;
+                let total = tiers.before(self.usage, self.context).plus(amount)?;
                 match tiers.rows().find(|tier| total <= tier.up_to) {
                     Some(tier) => self.push(tier.label, amount, tier.price),
                     None => Err(OutOfRange),
@@ -71,7 +71,7 @@ impl Lines {
         }
     }
 
-    fn push(&mut self, label: &str, quantity: Amount, price: proviso_sdk::Price) -> Result<(), OutOfRange> {
+    fn push(&mut self, label: &str, quantity: Quantity, price: Price) -> Result<(), OutOfRange> {
         self.lines.push(Line::priced(label, quantity, price, self.rounding)?);
         Ok(())
     }

@@ -1,9 +1,11 @@
-//! The settings, as people write them in JSON. In: what serde reads. Out: typed values. What types alone don't show is
-//! checked next door, in `checks`.
+//! The settings, as people write them in JSON. What their types alone don't show is checked in [`crate::checks`].
 
 use alloc::{borrow::ToOwned, string::String, vec::Vec};
 use core::fmt;
-use proviso_sdk::{Amount, CREDITS, Credits, Percent, Price, Rounding, Window};
+use proviso_sdk::{
+    Allowance, CREDITS, Category, Credits, Money, Percent, Price, Quantity, Rounding, SettleOverageFrom,
+    Window,
+};
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor},
@@ -16,7 +18,7 @@ pub struct Settings {
     /// The credit type that charges draw.
     #[serde(default = "usual_credits")]
     pub credit: String,
-    /// How each line's cost is rounded to a millionth of a credit. Up by default: never less than the exact cost.
+    /// How each line's cost is rounded to 12 decimal places. Defaults to up: never less than the exact cost.
     #[serde(default)]
     pub rounding: Rounding,
     /// A usage that costs anything costs at least this.
@@ -31,14 +33,14 @@ pub struct Settings {
     /// What happens when a cost exceeds what is available.
     #[serde(default)]
     pub overage: OverageSettings,
-    /// What a reset does; without it, nothing.
+    /// What the end of a period and the beginning of the next one do; without it, nothing.
     #[serde(default)]
     pub reset: Option<ResetSettings>,
 }
 
-/// What `overage` and `reset` need: the same settings without the rates, which are skipped unread.
+/// The settings without the rates, which are skipped unread: what everything but rating needs.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Ending {
+pub(crate) struct WithoutRates {
     #[serde(default = "usual_credits")]
     pub(crate) credit: String,
     #[serde(default)]
@@ -79,7 +81,7 @@ pub struct Rate {
     /// Attributes that the usage must have, with these values.
     #[serde(default)]
     pub when: Conditions,
-    /// What the line says; by default the quantity's or the feature's name.
+    /// What the line says; defaults to the quantity's or the feature's name.
     #[serde(default)]
     pub label: Option<String>,
     /// Units that cost nothing, before `price` begins; only with `per_unit`.
@@ -125,7 +127,7 @@ impl<'de> Deserialize<'de> for Conditions {
 #[serde(deny_unknown_fields)]
 pub struct Included {
     /// How many.
-    pub units: Amount,
+    pub units: Quantity,
     /// Over which time.
     #[serde(default)]
     pub per: Span,
@@ -139,7 +141,7 @@ pub enum PriceModel {
     Flat(Price),
     /// One price for each unit.
     PerUnit(Price),
-    /// One price for each block; a block that is begun counts whole.
+    /// One price for each block; a part of a block counts as a whole one.
     PerBlock(Block),
     /// Each unit costs what its own tier says.
     Graduated(Tiers),
@@ -152,7 +154,7 @@ pub enum PriceModel {
 #[serde(deny_unknown_fields)]
 pub struct Block {
     /// How many units.
-    pub size: Amount,
+    pub size: Quantity,
     /// What they cost together.
     pub price: Price,
 }
@@ -174,7 +176,7 @@ pub struct Tiers {
 pub struct Tier {
     /// The last unit that belongs to it.
     #[serde(default)]
-    pub up_to: Option<Amount>,
+    pub up_to: Option<Quantity>,
     /// The price of one unit.
     pub per_unit: Price,
 }
@@ -187,13 +189,13 @@ pub enum Span {
     /// Each usage for itself.
     #[default]
     Usage,
-    /// The customer's local day.
+    /// The local day.
     Day,
-    /// The customer's local calendar month.
+    /// The local calendar month.
     Month,
     /// The billing period.
     Period,
-    /// For ever.
+    /// All time.
     Lifetime,
 }
 
@@ -226,15 +228,18 @@ pub struct OverageSettings {
     /// With `top_up`: how many credits are issued at a time; as many packs as the cost needs.
     #[serde(default)]
     pub pack: Option<Credits>,
-    /// With `top_up`: the most packs for one charge; by default 1.
+    /// With `top_up`: the most packs for one charge; defaults to 1.
     #[serde(default)]
     pub max_packs: Option<u32>,
     /// With `top_up`: what a pack costs.
     #[serde(default)]
-    pub price: Option<MoneySettings>,
+    pub price: Option<Money>,
     /// With `top_up`: after how many days of 24 hours the rest of a pack expires.
     #[serde(default)]
     pub expires_after_days: Option<u32>,
+    /// What pays outstanding overage.
+    #[serde(default)]
+    pub settle_from: SettleOverageFrom,
 }
 
 /// The ways to go on, or not, without credits.
@@ -264,29 +269,24 @@ pub struct OfferSettings {
     pub credits: Credits,
     /// What it costs.
     #[serde(default)]
-    pub price: Option<MoneySettings>,
+    pub price: Option<Money>,
 }
 
-/// Real money.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MoneySettings {
-    /// A decimal with up to six places.
-    pub amount: Credits,
-    /// An ISO 4217 code.
-    pub currency: String,
-}
-
-/// What a reset does.
+/// What the end of a period and the beginning of the next one do.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResetSettings {
     /// Grants that each period opens with.
     #[serde(default)]
-    pub allowance: Vec<Allowance>,
-    /// Categories whose grants end with the period; by default those of the allowance.
+    pub allowance: Vec<AllowanceSettings>,
+    /// With a change of plan: how much of the allowance is issued when this cycle gave allowances already. Defaults to
+    /// what the change asks for.
     #[serde(default)]
-    pub expire: Option<Vec<String>>,
+    pub allowance_on_change: Option<Allowance>,
+    /// Categories whose grants end with their period, unless they have an expiry of their own; defaults to those of the
+    /// allowance.
+    #[serde(default)]
+    pub expire: Option<Vec<Category>>,
     /// What is carried over of the grants that end.
     #[serde(default)]
     pub rollover: Option<RolloverSettings>,
@@ -298,15 +298,15 @@ pub struct ResetSettings {
 /// A grant that each period opens with.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Allowance {
+pub struct AllowanceSettings {
     /// How many credits.
     pub amount: Credits,
     /// Their type.
     #[serde(default = "usual_credits")]
     pub credit: String,
     /// The grant's category.
-    #[serde(default = "plan")]
-    pub category: String,
+    #[serde(default)]
+    pub category: Category,
     /// A lower number is drawn first.
     #[serde(default)]
     pub priority: i32,
@@ -315,35 +315,32 @@ pub struct Allowance {
     pub features: Vec<String>,
     /// What the customer paid for it.
     #[serde(default)]
-    pub cost_basis: Option<MoneySettings>,
-}
-
-fn plan() -> String {
-    "plan".to_owned()
+    pub cost_basis: Option<Money>,
 }
 
 /// What is carried over. The parts that are left out don't limit.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RolloverSettings {
-    /// Of each grant's rest, this part; rounded down.
+    /// Of what is left of each grant, this part; rounded down.
     #[serde(default)]
     pub percent: Option<Percent>,
-    /// The most that one reset carries over, for each credit type.
+    /// The most that one period's end carries over, for each credit type.
     #[serde(default)]
     pub cap: Option<Credits>,
-    /// The most that may be carried over and unspent in all, with what came from earlier periods.
+    /// The most that may be carried over and unspent in all, with what came from earlier periods, for each credit type.
+    /// What exceeds it is taken from the oldest.
     #[serde(default)]
     pub max: Option<Credits>,
     /// For how many periods it lives: 1 until the next period's end. Without it, it does not expire.
     #[serde(default)]
     pub expires_after_periods: Option<u32>,
-    /// The new grants' priority; by default that of the grant they come from.
+    /// The new grants' priority; defaults to that of the grant they come from.
     #[serde(default)]
     pub priority: Option<i32>,
 }
 
-/// What becomes of outstanding overage at a reset.
+/// What becomes of outstanding overage when a period ends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Settle {
@@ -370,10 +367,24 @@ impl Rate {
 }
 
 impl ResetSettings {
-    /// Whether grants of a category end with the period.
-    pub(crate) fn ends(&self, category: &str) -> bool {
+    /// The categories whose grants end with their period.
+    pub(crate) fn period_categories(&self) -> Vec<Category> {
+        if let Some(expire) = &self.expire {
+            return expire.clone();
+        }
+        let mut categories = Vec::new();
+        for allowance in &self.allowance {
+            if !categories.contains(&allowance.category) {
+                categories.push(allowance.category);
+            }
+        }
+        categories
+    }
+
+    /// Whether grants of a category end with their period.
+    pub(crate) fn ends(&self, category: Category) -> bool {
         match &self.expire {
-            Some(expire) => expire.iter().any(|name| name == category),
+            Some(expire) => expire.contains(&category),
             None => self.allowance.iter().any(|allowance| allowance.category == category),
         }
     }

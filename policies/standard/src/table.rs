@@ -1,23 +1,26 @@
-//! The rates as a table that is searched in place. In: checked settings, once. Out: bytes; and from them, for one usage
-//! and one of its quantities, the rate that wins. Nothing is parsed or copied to find it.
+//! The rates as a table that is searched in place: for one usage and one of its quantities, the rate that wins. Nothing is
+//! parsed or copied to find it.
 //!
 //! Layout: rounding, unrated, minimum charge, credit type; the number of groups and the offset of each; the groups. A
 //! group has a feature and a quantity (empty for none) and its rates, the ones with more conditions first. Groups are
 //! sorted by both.
 
 use crate::{
-    bytes::{Bytes, put_size, put_text},
-    settings::{PriceModel, Rate, Settings, Unrated},
-    tiers::TierList,
+    bytes::{Bytes, put_decimal, put_size, put_text},
+    settings::{PriceModel, Rate, Settings, Tier, Tiers, Unrated},
+    tiers::{TierEntry, TierList},
 };
 use alloc::{format, string::String, vec::Vec};
 use proviso_sdk::{
-    Amount, Credits, Price, Rounding, Scope,
-    types::{Counter, Problem, Usage},
+    Counter, Credits, Decimal, Price, PricedFeature, Problem, Quantity, Rounding, Scope, Usage,
 };
 
-/// How the host limits counters.
+/// How the host limits counters and the lines of a rating.
 const MOST_COUNTERS: usize = 32;
+const MOST_LINES: usize = 256;
+
+/// The end of a tier that has none.
+const NO_END: Quantity = Quantity::new(Decimal::MAX);
 
 /// What a rate that won says.
 pub(crate) struct Won<'a> {
@@ -29,7 +32,7 @@ pub(crate) struct Won<'a> {
 pub(crate) enum Model<'a> {
     Flat(Price),
     PerUnit(Price),
-    PerBlock { size: Amount, price: Price },
+    PerBlock { size: Quantity, price: Price },
     Graduated(TierList<'a>),
     Volume(TierList<'a>),
 }
@@ -51,10 +54,11 @@ impl<'a> Table<'a> {
         let rounding = match bytes.u8()? {
             0 => Rounding::Up,
             1 => Rounding::Down,
+            2 => Rounding::HalfUp,
             _ => Rounding::HalfEven,
         };
         let unrated = if bytes.u8()? == 0 { Unrated::Refuse } else { Unrated::Free };
-        let minimum_charge = Credits(bytes.i64()?);
+        let minimum_charge = Credits::new(bytes.decimal()?);
         let credit = core::str::from_utf8(bytes.text()?).ok()?;
         let groups = bytes.size()?;
         let offsets = bytes.take(groups.checked_mul(4)?)?;
@@ -110,9 +114,9 @@ fn meets(rate: &mut Bytes<'_>, usage: &Usage) -> Option<bool> {
 fn won(mut rate: Bytes<'_>) -> Option<Won<'_>> {
     let label = core::str::from_utf8(rate.text()?).ok()?;
     let model = match rate.u8()? {
-        0 => Model::Flat(Price(rate.i64()?)),
-        1 => Model::PerUnit(Price(rate.i64()?)),
-        2 => Model::PerBlock { size: Amount(rate.i64()?), price: Price(rate.i64()?) },
+        0 => Model::Flat(Price::new(rate.decimal()?)),
+        1 => Model::PerUnit(Price::new(rate.decimal()?)),
+        2 => Model::PerBlock { size: Quantity::new(rate.decimal()?), price: Price::new(rate.decimal()?) },
         3 => Model::Graduated(TierList::open(rate)?),
         _ => Model::Volume(TierList::open(rate)?),
     };
@@ -126,8 +130,17 @@ fn order<'a>(row: &Row<'a>) -> (&'a str, &'a str, usize) {
     (row.0, row.1, usize::MAX - row.2.when.0.len())
 }
 
-/// Writes the table, and the counters that its tiers need.
-pub(crate) fn build(settings: &Settings, problems: &mut Vec<Problem>) -> (Vec<u8>, Vec<Counter>) {
+/// What the rates come to.
+pub(crate) struct Built {
+    pub(crate) table: Vec<u8>,
+    /// The totals that tiers need.
+    pub(crate) counters: Vec<Counter>,
+    /// The features that have a rate. With a rate for every feature, or where what has no rate is free, also the others.
+    pub(crate) features: Vec<PricedFeature>,
+}
+
+/// Writes the table.
+pub(crate) fn build(settings: &Settings, problems: &mut Vec<Problem>) -> Built {
     let mut counters = Vec::new();
     let mut rates: Vec<Row<'_>> = Vec::with_capacity(settings.rates.len());
     for rate in &settings.rates {
@@ -135,6 +148,16 @@ pub(crate) fn build(settings: &Settings, problems: &mut Vec<Problem>) -> (Vec<u8
         // Behind its equals, so that rates with as many conditions keep the order of the settings.
         let place = rates.partition_point(|other| order(other) <= order(&row));
         rates.insert(place, row);
+    }
+    let mut features = Vec::new();
+    for of_feature in rates.chunk_by(|a, b| a.0 == b.0) {
+        if let Some((feature, ..)) = of_feature.first().filter(|(feature, ..)| !feature.is_empty()) {
+            features.push(PricedFeature::new(feature, &settings.credit));
+        }
+    }
+    let others = rates.first().is_some_and(|(feature, ..)| feature.is_empty());
+    if others || settings.unrated == Unrated::Free {
+        features.push(PricedFeature::others(&settings.credit));
     }
 
     let (mut offsets, mut body) = (Vec::new(), Vec::new());
@@ -151,6 +174,13 @@ pub(crate) fn build(settings: &Settings, problems: &mut Vec<Problem>) -> (Vec<u8
             body.extend_from_slice(&bytes);
         }
     }
+    let lines = most_lines(&rates);
+    if lines > MOST_LINES {
+        let detail = format!(
+            "one usage could need {lines} lines, and a rating may have {MOST_LINES}: use fewer tiers"
+        );
+        problems.push(Problem::new("/rates", &detail));
+    }
     if counters.len() > MOST_COUNTERS {
         let detail =
             format!("these rates need {} totals, and a policy may keep {MOST_COUNTERS}", counters.len());
@@ -161,15 +191,16 @@ pub(crate) fn build(settings: &Settings, problems: &mut Vec<Problem>) -> (Vec<u8
     table.push(match settings.rounding {
         Rounding::Up => 0,
         Rounding::Down => 1,
-        Rounding::HalfEven => 2,
+        Rounding::HalfUp => 2,
+        Rounding::HalfEven => 3,
     });
     table.push(u8::from(settings.unrated == Unrated::Free));
-    table.extend_from_slice(&settings.minimum_charge.0.to_le_bytes());
+    put_decimal(&mut table, settings.minimum_charge.decimal());
     put_text(&mut table, &settings.credit);
     put_size(&mut table, offsets.len() / 4);
     table.extend_from_slice(&offsets);
     table.extend_from_slice(&body);
-    (table, counters)
+    Built { table, counters, features }
 }
 
 fn rate_bytes(rate: &Rate, counters: &mut Vec<Counter>) -> Vec<u8> {
@@ -181,21 +212,21 @@ fn rate_bytes(rate: &Rate, counters: &mut Vec<Counter>) -> Vec<u8> {
     }
     let label = label(rate);
     put_text(&mut bytes, &label);
-    let mut numbers = |kind: u8, numbers: &[i64]| {
+    let mut numbers = |kind: u8, numbers: &[Decimal]| {
         bytes.push(kind);
         for number in numbers {
-            bytes.extend_from_slice(&number.to_le_bytes());
+            put_decimal(&mut bytes, *number);
         }
     };
     match (&rate.price, &rate.included) {
-        (PriceModel::Flat(price), _) => numbers(0, &[price.0]),
-        (PriceModel::PerUnit(price), None) => numbers(1, &[price.0]),
+        (PriceModel::Flat(price), _) => numbers(0, &[price.decimal()]),
+        (PriceModel::PerUnit(price), None) => numbers(1, &[price.decimal()]),
         (PriceModel::PerUnit(price), Some(included)) => {
             numbers(3, &[]);
             let free = (included.units, Price::ZERO, format!("{label}, included"));
-            TierList::write(&mut bytes, counter(rate, counters), &[free, (Amount::MAX, *price, label)]);
+            TierList::write(&mut bytes, counter(rate, counters), &[free, (NO_END, *price, label)]);
         }
-        (PriceModel::PerBlock(block), _) => numbers(2, &[block.size.0, block.price.0]),
+        (PriceModel::PerBlock(block), _) => numbers(2, &[block.size.decimal(), block.price.decimal()]),
         (PriceModel::Graduated(tiers), _) => {
             numbers(3, &[]);
             TierList::write(&mut bytes, counter(rate, counters), &tier_rows(tiers, &label));
@@ -208,11 +239,46 @@ fn rate_bytes(rate: &Rate, counters: &mut Vec<Counter>) -> Vec<u8> {
     bytes
 }
 
-fn tier_rows(tiers: &crate::settings::Tiers, label: &str) -> Vec<(Amount, Price, String)> {
-    let row = |(index, tier): (usize, &crate::settings::Tier)| {
-        (tier.up_to.unwrap_or(Amount::MAX), tier.per_unit, format!("{label}, tier {}", index + 1))
+/// Neighbours with the same price are one tier.
+fn tier_rows(tiers: &Tiers, label: &str) -> Vec<TierEntry> {
+    let row = |(index, tier): (usize, &Tier)| {
+        (tier.up_to.unwrap_or(NO_END), tier.per_unit, format!("{label}, tier {}", index + 1))
     };
-    tiers.tiers.iter().enumerate().map(row).collect()
+    let mut rows: Vec<TierEntry> = tiers.tiers.iter().enumerate().map(row).collect();
+    rows.dedup_by(|next, row| {
+        let same = next.1 == row.1;
+        if same {
+            row.0 = next.0;
+        }
+        same
+    });
+    rows
+}
+
+/// The most lines that one usage may need: with every quantity that has a rate, in as many tiers as it may touch, and a
+/// line for the minimum charge.
+fn most_lines(rates: &[Row<'_>]) -> usize {
+    let of_rate = |(_, _, rate): &Row<'_>| match (&rate.price, &rate.included) {
+        (PriceModel::Graduated(tiers), _) => tier_rows(tiers, "").len(),
+        (_, Some(_)) => 2,
+        _ => 1,
+    };
+    // For each quantity of a feature, the longest rate. The rates for every feature come first, and are shared.
+    let (mut shared, mut most) = (Vec::new(), 0);
+    for of_feature in rates.chunk_by(|a, b| a.0 == b.0) {
+        let mut lines: Vec<(&str, usize)> = shared.clone();
+        for row in of_feature {
+            match lines.iter_mut().find(|(quantity, _)| *quantity == row.1) {
+                Some((_, longest)) => *longest = of_rate(row).max(*longest),
+                None => lines.push((row.1, of_rate(row))),
+            }
+        }
+        most = most.max(lines.iter().map(|(_, longest)| longest).sum::<usize>() + 1);
+        if of_feature.first().is_some_and(|(feature, ..)| feature.is_empty()) {
+            shared = lines;
+        }
+    }
+    most
 }
 
 /// What a line says: `input tokens` for `input_tokens`.

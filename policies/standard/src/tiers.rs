@@ -1,11 +1,14 @@
-//! Tiers as the table holds them. In: an amount and the total before it. Out: what falls into each tier.
+//! Tiers as the table holds them, and which part of an amount falls into which tier.
 
-use crate::bytes::{Bytes, put_size, put_text};
+use crate::bytes::{Bytes, put_decimal, put_size, put_text};
 use alloc::{string::String, vec::Vec};
-use proviso_sdk::{Amount, OutOfRange, Price, types::Context};
+use proviso_sdk::{Context, OutOfRange, Price, Quantity, Usage};
 
 /// No counter: each usage starts at zero.
 const NO_COUNTER: u8 = u8::MAX;
+
+/// A tier to write: its end, its price and what its line says.
+pub(crate) type TierEntry = (Quantity, Price, String);
 
 /// A list of tiers, read in place.
 #[derive(Debug, Clone, Copy)]
@@ -18,18 +21,18 @@ pub(crate) struct TierList<'a> {
 /// One tier: up to and with this total, at this price.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TierRow<'a> {
-    pub(crate) up_to: Amount,
+    pub(crate) up_to: Quantity,
     pub(crate) price: Price,
     pub(crate) label: &'a str,
 }
 
 impl<'a> TierList<'a> {
-    pub(crate) fn write(bytes: &mut Vec<u8>, counter: Option<usize>, rows: &[(Amount, Price, String)]) {
+    pub(crate) fn write(bytes: &mut Vec<u8>, counter: Option<usize>, rows: &[TierEntry]) {
         bytes.push(counter.and_then(|place| u8::try_from(place).ok()).unwrap_or(NO_COUNTER));
         put_size(bytes, rows.len());
         for (up_to, price, label) in rows {
-            bytes.extend_from_slice(&up_to.0.to_le_bytes());
-            bytes.extend_from_slice(&price.0.to_le_bytes());
+            put_decimal(bytes, up_to.decimal());
+            put_decimal(bytes, price.decimal());
             put_text(bytes, label);
         }
     }
@@ -39,18 +42,18 @@ impl<'a> TierList<'a> {
     }
 
     /// The total before this usage.
-    pub(crate) fn before(&self, context: &Context) -> Amount {
+    pub(crate) fn before(&self, usage: &Usage, context: &Context) -> Quantity {
         if self.counter == NO_COUNTER {
-            Amount::ZERO
+            Quantity::ZERO
         } else {
-            Amount(context.counter(usize::from(self.counter)).max(0))
+            context.quantity_counter(usize::from(self.counter)).before(usage)
         }
     }
 
     pub(crate) fn rows(self) -> impl Iterator<Item = TierRow<'a>> {
         let mut rows = self.rows;
         (0..self.count).map_while(move |_| {
-            let (up_to, price) = (Amount(rows.i64()?), Price(rows.i64()?));
+            let (up_to, price) = (Quantity::new(rows.decimal()?), Price::new(rows.decimal()?));
             Some(TierRow { up_to, price, label: core::str::from_utf8(rows.text()?).ok()? })
         })
     }
@@ -58,9 +61,9 @@ impl<'a> TierList<'a> {
     /// What of `amount`, after the total `before`, falls into each tier that it touches.
     pub(crate) fn split(
         self,
-        before: Amount,
-        amount: Amount,
-    ) -> Result<impl Iterator<Item = (TierRow<'a>, Amount)>, OutOfRange> {
+        before: Quantity,
+        amount: Quantity,
+    ) -> Result<impl Iterator<Item = (TierRow<'a>, Quantity)>, OutOfRange> {
         let after = before.plus(amount)?;
         let mut from = before;
         Ok(self.rows().filter_map(move |row| {

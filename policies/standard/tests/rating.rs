@@ -1,7 +1,10 @@
 //! What usages cost under the standard policy, as tables.
 
 use policy_standard::Standard;
-use proviso_sdk::testing::{ContextBuilder, Terms, UsageBuilder, context, pointers, show, usage};
+use proviso_sdk::{
+    Purpose, RefusalKind,
+    testing::{ContextBuilder, Terms, UsageBuilder, context, pointers, show, usage},
+};
 
 const NOW: &str = "2026-11-23T10:00:00+01:00";
 
@@ -125,7 +128,7 @@ fn tiers_look_at_the_total_before() {
     let totals =
         |calls: &str, tokens: &str, sent: &str| context(NOW).counter(calls).counter(tokens).counter(sent);
     let terms = Terms::<Standard>::new(settings);
-    let names: Vec<_> = terms.counters.iter().map(|counter| counter.name.as_str()).collect();
+    let names: Vec<_> = terms.counters().iter().map(|counter| counter.name.as_str()).collect();
     assert_eq!(
         names,
         ["api.calls.customer.month", "chat.tokens.customer.period", "mail.sent.customer.period"]
@@ -182,27 +185,143 @@ fn totals_are_kept_for_each_value_and_shared_between_rates() {
          "price": {"per_unit": "1"}}
     ]}"#,
     );
-    let [counter] = terms.counters.as_slice() else { panic!("{:?}", terms.counters) };
+    let [counter] = terms.counters() else { panic!("{:?}", terms.counters()) };
     assert_eq!((counter.measure.as_str(), counter.scope.as_str()), ("quantity:tokens", "attribute:model"));
     assert_eq!((counter.features.as_slice(), counter.window.as_str()), (&["chat".to_owned()][..], "day"));
 }
 
 #[test]
 fn every_line_is_rounded_as_the_settings_say() {
-    for (rounding, cost) in [("up", "0.000002"), ("down", "0.000001"), ("half_even", "0.000002")] {
+    for (rounding, cost) in [
+        ("up", "0.000000000003"),
+        ("down", "0.000000000002"),
+        ("half_up", "0.000000000003"),
+        ("half_even", "0.000000000002"),
+    ] {
         let terms = Terms::<Standard>::new(&format!(
-            r#"{{"rounding": "{rounding}", "rates": [{{"quantity": "n", "price": {{"per_unit": "0.000001"}}}}]}}"#
+            r#"{{"rounding": "{rounding}", "rates": [{{"quantity": "n", "price": {{"per_unit": "0.000000000001"}}}}]}}"#
         ));
-        let rating = terms.rate(&usage("f").quantity("n", "1.5"), &context(NOW));
-        assert_eq!(show(&rating), format!("n: 1.5 x 0.000001 = {cost}\n{cost} credits"));
+        let rating = terms.rate(&usage("f").quantity("n", "2.5"), &context(NOW));
+        assert_eq!(show(&rating), format!("n: 2.5 x 0.000000000001 = {cost}\n{cost} credits"));
     }
 }
 
 #[test]
 fn a_cost_beyond_all_bounds_is_refused() {
     let terms = Terms::<Standard>::new(r#"{"rates": [{"quantity": "n", "price": {"per_unit": "9000000"}}]}"#);
-    let rating = terms.rate(&usage("f").quantity("n", "9000000000000"), &context(NOW));
-    assert_eq!(show(&rating), "amount_out_of_range");
+    for (amount, expected) in [
+        ("1000", "n: 1000 x 9000000 = 9000000000\n9000000000 credits"),
+        ("9000000000000", "amount_out_of_range"),
+        ("999999999999999.9", "amount_out_of_range"),
+    ] {
+        let rating = terms.rate(&usage("f").quantity("n", amount), &context(NOW));
+        assert_eq!(show(&rating), expected);
+    }
+}
+
+#[test]
+fn small_prices_and_large_amounts_are_exact() {
+    let terms = Terms::<Standard>::new(
+        r#"{"rates": [{"quantity": "tokens", "price": {"per_unit": "0.0000003"}},
+                      {"quantity": "bytes", "price": {"per_unit": "0.000000000001"}}]}"#,
+    );
+    for (quantity, amount, expected) in [
+        ("tokens", "25", "tokens: 25 x 0.0000003 = 0.0000075\n0.0000075 credits"),
+        (
+            "bytes",
+            "900000000000001",
+            "bytes: 900000000000001 x 0.000000000001 = 900.000000000001\n900.000000000001 credits",
+        ),
+    ] {
+        assert_eq!(show(&terms.rate(&usage("f").quantity(quantity, amount), &context(NOW))), expected);
+    }
+}
+
+#[test]
+fn tiers_of_a_reservation_begin_where_all_holds_are_used() {
+    let terms = Terms::<Standard>::new(
+        r#"{"rates": [{"quantity": "tokens", "included": {"units": 1000, "per": "period"}, "price": {"per_unit": "1"}}]}"#,
+    );
+    for (purpose, expected) in [
+        (Purpose::Charge, "tokens, included: 800 x 0 = 0\n0 credits"),
+        (Purpose::Commit, "tokens, included: 800 x 0 = 0\n0 credits"),
+        (Purpose::Reserve, "tokens, included: 200 x 0 = 0\ntokens: 600 x 1 = 600\n600 credits"),
+    ] {
+        let used = usage("chat").quantity("tokens", "800").purpose(purpose);
+        assert_eq!(
+            show(&terms.rate(&used, &context(NOW).counter_with_held("100", "700"))),
+            expected,
+            "{purpose:?}"
+        );
+    }
+}
+
+#[test]
+fn a_usage_without_a_price_is_invalid() {
+    let terms = Terms::<Standard>::new(
+        r#"{"rates": [{"feature": "chat", "quantity": "n", "price": {"per_unit": "1"}}]}"#,
+    );
+    for used in [usage("search"), usage("chat").quantity("n", "-1")] {
+        assert_eq!(terms.rate(&used, &context(NOW)).unwrap_err().kind, RefusalKind::Invalid);
+    }
+}
+
+#[test]
+fn the_features_that_have_a_price_are_named() {
+    let features = |settings: &str| {
+        let prepared = Terms::<Standard>::new(settings).prepared.features;
+        let name = |feature: proviso_sdk::PricedFeature| {
+            format!("{} {}", feature.feature.as_deref().unwrap_or("*"), feature.credit)
+        };
+        prepared.into_iter().map(name).collect::<Vec<_>>().join(", ")
+    };
+    let rates = r#""rates": [{"feature": "search", "price": {"flat": "1"}}, {"feature": "chat", "price": {"flat": "1"}},
+                             {"feature": "chat", "quantity": "n", "price": {"flat": "1"}}]"#;
+    for (settings, expected) in [
+        ("{}".to_owned(), ""),
+        (format!("{{{rates}}}"), "chat credits, search credits"),
+        (
+            format!(r#"{{"credit": "points", "unrated": "free", {rates}}}"#),
+            "chat points, search points, * points",
+        ),
+        (r#"{"rates": [{"price": {"flat": "1"}}]}"#.to_owned(), "* credits"),
+    ] {
+        assert_eq!(features(&settings), expected, "{settings}");
+    }
+}
+
+#[test]
+fn a_rating_never_has_more_lines_than_the_host_takes() {
+    let tiers = |same: bool| {
+        let tier = |n: usize| {
+            let end = if n < 31 { format!(r#""up_to": {}, "#, n + 1) } else { String::new() };
+            format!(r#"{{{end}"per_unit": "{}"}}"#, if same { 1 } else { n })
+        };
+        (0..32).map(tier).collect::<Vec<_>>().join(",")
+    };
+    let rates = |quantities: usize, same: bool| {
+        let rate = |n: usize| {
+            let feature = if n.is_multiple_of(2) { r#""feature": "chat", "# } else { "" };
+            format!(
+                r#"{{{feature}"quantity": "q{n}", "price": {{"graduated": {{"tiers": [{}]}}}}}}"#,
+                tiers(same)
+            )
+        };
+        format!(
+            r#"{{"minimum_charge": "1", "rates": [{}]}}"#,
+            (0..quantities).map(rate).collect::<Vec<_>>().join(",")
+        )
+    };
+    let used = |quantities: usize| {
+        (0..quantities).fold(usage("chat"), |used, n| used.quantity(&format!("q{n}"), "100"))
+    };
+    // 7 x 32 and the minimum charge.
+    let rating = Terms::<Standard>::new(&rates(7, false)).rate(&used(7), &context(NOW)).unwrap();
+    assert_eq!(rating.lines.len(), 224);
+    assert_eq!(pointers::<Standard>(&rates(8, false)), ["/rates"]);
+    // Tiers that cost the same are one line.
+    let rating = Terms::<Standard>::new(&rates(40, true)).rate(&used(40), &context(NOW)).unwrap();
+    assert_eq!(rating.lines.len(), 40);
 }
 
 #[test]
@@ -216,7 +335,9 @@ fn wrong_settings_are_named_with_their_place() {
         (&rate(r#""price": {"flat": "-1"}"#), &["/rates/0/price/flat"]),
         (&rate(r#""price": {"flat": "1", "per_unit": "1"}"#), &["/rates/0/price"]),
         (&rate(r#""price": {"each": "1"}"#), &["/rates/0/price/each"]),
-        (&rate(r#""feature": "a b", "price": {"flat": "1"}"#), &["/rates/0/feature"]),
+        (&rate(r#""feature": " a", "price": {"flat": "1"}"#), &["/rates/0/feature"]),
+        (&rate(r#""price": {"flat": "1000000000000000"}"#), &["/rates/0/price/flat"]),
+        (&rate(r#""price": {"flat": "0.0000000000001"}"#), &["/rates/0/price/flat"]),
         (
             &rate(r#""quantity": "n", "price": {"per_block": {"size": 0, "price": "1"}}"#),
             &["/rates/0/price/per_block/size"],
@@ -264,7 +385,7 @@ fn hundreds_of_rates_fit_into_the_form() {
         })
         .collect();
     let terms = Terms::<Standard>::new(&format!(r#"{{"rates": [{}]}}"#, rates.join(",")));
-    assert!(terms.form_bytes() < 65_536, "{}", terms.form_bytes());
+    assert!(terms.prepared.form.len() < 65_536, "{}", terms.prepared.form.len());
     let rating =
         terms.rate(&usage("chat").quantity("tokens", "10").attribute("model", "m249"), &context(NOW));
     assert_eq!(show(&rating), "tokens: 10 x 0.2491 = 2.491\n2.491 credits");

@@ -4,19 +4,20 @@
 use crate::{binary, place};
 use proviso_engine::{
     Clock, Engine, Options, PlanChange, TermsInput,
-    command::{Command, ProfileChange, Request, UsageRequest},
+    command::{Change, Command, CustomerChange, Request, UsageRequest},
 };
 use proviso_ledger::{
-    credits::Quantity,
-    customer::Profile,
-    decision::Usage,
-    ids::{Digest, Key},
-    period::{Interval, IntervalUnit},
-    terms::{Mode, OnFault},
-    time::{Timestamp, Zone},
+    model::{
+        amounts::{Decimal, Quantity},
+        ids::Digest,
+        period::{Interval, IntervalUnit},
+        terms::{Mode, OnFault},
+        time::Timestamp,
+    },
+    state::Origin,
 };
 use proviso_policy::{Compiler, Limits, Runtime};
-use proviso_store::Access;
+use proviso_store::{Access, DatabaseUrl};
 use std::{
     num::NonZeroUsize,
     sync::{
@@ -46,17 +47,17 @@ pub fn fill(database_url: &str, size: Size) {
         each(&engine, size.customers, |number| Request {
             customer: key(&format!("c{number}")),
             command: Command::Configure(Box::new(profile())),
-            idempotency: None,
+            origin: Origin::default(),
         })
         .await;
         // A customer begins with more than one entry: the first period's opening, too.
-        let left = size.entries.saturating_sub(usize::try_from(engine.totals().entries()).unwrap());
+        let left = size.entries.saturating_sub(usize::try_from(engine.stats().entries()).unwrap());
         each(&engine, left, move |number| {
             let idempotency = Some((format!("fill-{number}").parse().unwrap(), Digest::of(b"fill")));
             Request {
                 customer: key(&format!("c{}", number % size.customers)),
                 command: charge(),
-                idempotency,
+                origin: Origin { idempotency, by: None },
             }
         })
         .await;
@@ -65,7 +66,8 @@ pub fn fill(database_url: &str, size: Size) {
 }
 
 async fn start(database_url: &str, customers: usize) -> Arc<Engine> {
-    let store = proviso_store::open(database_url, Access::ReadWrite).await.expect("the database opens");
+    let url: DatabaseUrl = database_url.parse().expect("an address of a database");
+    let store = url.open(Access::ReadWrite, None).await.expect("the database opens");
     let limits = Limits { instances: 32, ..Limits::default() };
     let runtime = Runtime::new(limits, None, Compiler::InProcess).expect("the sandbox starts");
     let options = Options {
@@ -102,7 +104,7 @@ async fn each(engine: &Arc<Engine>, count: usize, make: impl Fn(usize) -> Reques
     tasks.join_all().await;
 }
 
-fn key(text: &str) -> Key {
+fn key<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
     text.parse().unwrap()
 }
 
@@ -112,44 +114,40 @@ fn now() -> Timestamp {
 }
 
 fn plan() -> PlanChange {
-    PlanChange {
-        name: "Pro".to_owned(),
-        interval: Some(Interval { unit: IntervalUnit::Month, count: 1 }),
-        entitlements: Default::default(),
-        terms: Some(TermsInput {
-            policy: key("standard"),
-            version: None,
-            settings: place::settings(),
-            effective_at: None,
-            ends_at: None,
-            mode: Mode::Active,
-            on_fault: OnFault::Deny,
-        }),
-    }
+    let terms = TermsInput {
+        policy: key("standard"),
+        version: None,
+        settings: place::settings(),
+        effective_at: None,
+        ends_at: None,
+        mode: Mode::Active,
+        on_fault: OnFault::Deny,
+        contract: None,
+        time_zone: None,
+        note: None,
+    };
+    let month = Interval::new(IntervalUnit::Month, 1).unwrap();
+    PlanChange::replacing("Pro".to_owned(), Some(month), Default::default(), Some(terms))
 }
 
-fn profile() -> ProfileChange {
-    let profile = Profile {
-        name: "someone".to_owned(),
-        plan: Some(key("pro")),
-        interval: None,
-        time_zone: Zone::utc(),
-        anchor: Timestamp(0),
-        attributes: Vec::new(),
-        stripe_customer: None,
-    };
-    ProfileChange { profile, anchor: None }
+fn profile() -> CustomerChange {
+    CustomerChange {
+        name: Change::Set("someone".to_owned()),
+        plan: Change::Set(key("pro")),
+        anchor: Change::Set(Timestamp(0)),
+        ..CustomerChange::default()
+    }
 }
 
 /// The charge of [`crate::population::USAGE`].
 fn charge() -> Command {
-    let quantity = |name: &str, count: i64| (name.to_owned(), Quantity(count * 1_000_000));
-    let usage = Usage {
+    let quantity =
+        |name: &str, count: i64| (name.to_owned(), Quantity::from_units(i128::from(count) * Decimal::SCALE));
+    Command::Charge(Box::new(UsageRequest {
         feature: key("chat"),
         quantities: vec![quantity("input_tokens", 1_200), quantity("output_tokens", 300)],
         attributes: vec![("model".to_owned(), "large".to_owned())],
         entity: Some(key("user-7")),
-        occurred_at: Timestamp(0),
-    };
-    Command::Charge(Box::new(UsageRequest { usage, has_time: false }))
+        occurred_at: None,
+    }))
 }

@@ -2,7 +2,7 @@
 //! was answered. A benchmark that loses charges measures nothing.
 
 use crate::wire::Wire;
-use proviso_ledger::credits::Credits;
+use proviso_ledger::model::amounts::{Credits, Decimal};
 use std::{
     fmt::Write as _,
     sync::atomic::{AtomicU32, Ordering},
@@ -10,8 +10,8 @@ use std::{
 
 /// What every charge uses, as JSON without its braces.
 pub const USAGE: &str = r#""feature":"chat","quantities":{"input_tokens":1200,"output_tokens":300},"attributes":{"model":"large"},"entity":"user-7""#;
-/// What it costs under the settings of [`crate::place::settings`], in microcredits.
-pub const COST: i64 = 1_800_000;
+/// What it costs under the settings of [`crate::place::settings`], in units of credits.
+pub const COST: i128 = 18 * Decimal::SCALE / 10;
 /// Customers that are looked at after a run.
 const SAMPLES: usize = 5;
 
@@ -60,7 +60,7 @@ impl Population {
         for (number, before) in &self.before {
             let used = self.used(wire, *number).await;
             let charges = self.charges[*number].load(Ordering::Relaxed);
-            let expected = Credits(before.0 + COST * i64::from(charges));
+            let expected = Credits::from_units(before.units() + COST * i128::from(charges));
             let customer = self.key(*number);
             assert_eq!(
                 used, expected,

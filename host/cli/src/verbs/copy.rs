@@ -8,7 +8,8 @@ use crate::{
     terminal::{self, Paint},
 };
 use clap::Args;
-use proviso_store::{Access, Copied};
+use proviso_ledger::state::FORMAT;
+use proviso_store::{Access, Copied, copy};
 
 /// What `copy` takes.
 #[derive(Debug, Args)]
@@ -31,7 +32,7 @@ pub fn run(flags: Flags) -> Result<Verdict, Error> {
         let from = database.open(Access::ReadWrite, connections).await?;
         let to = flags.to.open(Access::ReadWrite, connections).await?;
         let bar = terminal::spinner("copying");
-        let copied = proviso_store::copy(&*from, &*to, |so_far| bar.set_message(counts(so_far))).await;
+        let copied = copy(&*from, &*to, FORMAT, |so_far| bar.set_message(counts(so_far))).await;
         bar.finish_and_clear();
         from.close().await;
         to.close().await;

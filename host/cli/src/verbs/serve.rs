@@ -11,7 +11,7 @@ use crate::{
     secrets, telemetry, terminal,
 };
 use clap::Args;
-use proviso_engine::{Clock, Engine, Options, catalog::Scope};
+use proviso_engine::{Clock, Engine, NewApiKey, Options, catalog::Scope};
 use proviso_policy::{CacheDir, Limits, Runtime};
 use proviso_server::ServerOptions;
 use proviso_store::Access;
@@ -73,6 +73,7 @@ async fn serve(settings: Settings, limits: Limits) -> Result<(), Error> {
         max_body_bytes: ServerOptions::MAX_BODY_BYTES,
         new_secret: Arc::new(secrets::new_api_key),
         stopwatch: Arc::new(move || stopwatch.micros()),
+        instance: secrets::new_instance(),
     };
     let router = proviso_server::router(engine.clone(), options);
     let listening = format!("listening on {}", settings.listen);
@@ -128,8 +129,8 @@ async fn ensure_admin(engine: &Engine, settings: &Settings) -> Result<(), Error>
 }
 
 async fn add_admin(engine: &Engine, secret: &str) -> Result<(), Error> {
-    let scopes = BTreeSet::from([Scope::Admin]);
-    engine.add_api_key(secret, "first admin key".to_owned(), scopes, None, None, None).await?;
+    let (name, scopes) = ("first admin key".to_owned(), BTreeSet::from([Scope::Admin]));
+    engine.add_api_key(secret, NewApiKey { name, scopes, customer: None, expires_at: None }, None).await?;
     Ok(())
 }
 

@@ -3,32 +3,42 @@
 
 use lru::LruCache;
 use proviso_ledger::{
-    error::FoldError,
-    ids::{CustomerId, Seq},
+    fold::FoldError,
+    model::{
+        ids::{CustomerId, Seq},
+        time::Timestamp,
+    },
     state::CustomerState,
-    time::Timestamp,
 };
 use proviso_store::{LoadedCustomer, StoredSnapshot};
 use std::num::NonZeroUsize;
 
 /// A state and what the store already has of it.
-pub(crate) struct Cached {
+pub(super) struct Cached {
     /// The state, with all entries of the batch under way folded in.
     pub state: CustomerState,
-    /// The entry that the newest stored snapshot holds; 0 when there is none.
+    /// The last entry that the newest stored snapshot holds; 0 when there is none.
     pub snapshot_seq: Seq,
     /// The bytes of the entries after it.
-    pub tail_bytes: usize,
+    pub bytes_since_snapshot: usize,
     /// The size of the newest snapshot.
     pub snapshot_bytes: usize,
-    /// A lower bound of the next due time that the store has; the outer none when it is not known.
+    /// A lower bound of the next due time that the store has; the outer `None` when it is not known.
     pub stored_due: Option<Option<Timestamp>>,
 }
 
-/// The fewest states that are kept: a batch on its way and the next one, each after being put together once.
+/// The fewest states that are kept: those of a commit in flight and of the open batch.
 pub(super) const SMALLEST: usize = 4096;
 
-pub(crate) struct Cache {
+/// Why a state was not rebuilt.
+pub(super) enum NotTaken {
+    /// The saved state can't be read: all entries are needed.
+    NeedsJournal,
+    /// The journal does not fold.
+    Journal(FoldError),
+}
+
+pub(super) struct Cache {
     states: LruCache<CustomerId, Cached>,
     capacity: usize,
 }
@@ -62,15 +72,19 @@ impl Cache {
 
     /// Rebuilds a state from what is stored, or brings it up to date. Nothing falls out yet: the bound holds again with
     /// [`trim`](Self::trim).
-    pub fn take_in(&mut self, customer: &CustomerId, loaded: LoadedCustomer) -> Result<(), FoldError> {
+    ///
+    /// # Errors
+    /// A journal that does not fold. [`NotTaken::NeedsJournal`] when the saved state can't be read: it is a cache, so all
+    /// entries say the same.
+    pub fn take_in(&mut self, customer: &CustomerId, loaded: LoadedCustomer) -> Result<(), NotTaken> {
         // Taken out first, so that a state that can't be folded is not left half way.
         let mut cached = match (self.states.pop(customer), loaded.snapshot) {
             (Some(cached), None) => cached,
-            (_, snapshot) => Cached::begin(customer, snapshot)?,
+            (_, snapshot) => Cached::begin(customer, snapshot).ok_or(NotTaken::NeedsJournal)?,
         };
         for entry in loaded.tail {
-            cached.state.fold(entry.seq, &entry.body, &entry.hash)?;
-            cached.tail_bytes += entry.body.len();
+            cached.state.fold(entry.seq, &entry.body, &entry.hash).map_err(NotTaken::Journal)?;
+            cached.bytes_since_snapshot += entry.body.len();
         }
         self.states.push(customer.clone(), cached);
         Ok(())
@@ -85,17 +99,16 @@ impl Cache {
 }
 
 impl Cached {
-    /// The state before any entry, or the one that a snapshot holds.
-    fn begin(customer: &CustomerId, snapshot: Option<StoredSnapshot>) -> Result<Self, FoldError> {
+    /// The state before any entry, or the one that a snapshot holds; none when that can't be read.
+    fn begin(customer: &CustomerId, snapshot: Option<StoredSnapshot>) -> Option<Self> {
         let (mut snapshot_seq, mut snapshot_bytes) = (0, 0);
         let state = match snapshot {
             None => CustomerState::new(customer.clone()),
             Some(StoredSnapshot { seq, state, .. }) => {
                 (snapshot_seq, snapshot_bytes) = (seq, state.len());
-                serde_json::from_str(&state)
-                    .map_err(|error| FoldError::Unreadable { seq, detail: error.to_string() })?
+                serde_json::from_str(&state).ok()?
             }
         };
-        Ok(Self { state, snapshot_seq, tail_bytes: 0, snapshot_bytes, stored_due: None })
+        Some(Self { state, snapshot_seq, bytes_since_snapshot: 0, snapshot_bytes, stored_due: None })
     }
 }

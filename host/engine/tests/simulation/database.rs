@@ -2,16 +2,16 @@
 //! of its own, which can be cut or paused.
 
 use crate::{model::Model, support::dice::Dice};
-use proviso_ledger::{
+use proviso_ledger::model::{
     ids::{CustomerId, Digest, Seq},
     time::Timestamp,
 };
 use proviso_store::{
-    Batch, Commit, CustomerRow, KeyHash, LoadedCustomer, Reference, ReferenceChange, Store, StoreError,
-    StoredEntry, StoredRequest, StoredSnapshot,
+    Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash, LoadedCustomer, Store, StoreError,
+    StoredAnswer, StoredEntry, StoredSnapshot,
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -23,9 +23,11 @@ use tokio::time::Instant;
 #[derive(Default)]
 struct Data {
     model: Model,
-    reference: Reference,
+    catalog: CatalogRows,
     modules: HashMap<Digest, Vec<u8>>,
-    requests: HashMap<KeyHash, StoredRequest>,
+    answers: HashMap<KeyHash, StoredAnswer>,
+    /// By connection: the format that was announced, and when.
+    formats: HashMap<u64, (u32, Instant)>,
     /// Until when a customer is left to a connection.
     claims: HashMap<CustomerId, (u64, Instant)>,
 }
@@ -33,7 +35,12 @@ struct Data {
 /// What all hosts share.
 pub struct Database {
     dice: Dice,
+    is_shared: bool,
     data: Mutex<Data>,
+    /// Customers whose journals can't be read.
+    damaged: Mutex<HashSet<CustomerId>>,
+    /// Whether there is no space left to write to.
+    full: AtomicBool,
     faulty: AtomicBool,
     faults: AtomicU64,
     connections: AtomicU64,
@@ -42,16 +49,32 @@ pub struct Database {
 }
 
 impl Database {
-    pub fn new(dice: Dice) -> Self {
+    pub fn new(dice: Dice, is_shared: bool) -> Self {
         let now = Instant::now();
         Self {
             dice,
+            is_shared,
             data: Mutex::default(),
+            damaged: Mutex::default(),
+            full: AtomicBool::new(false),
             faulty: AtomicBool::new(false),
             faults: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             troubles: Mutex::new((now, now)),
         }
+    }
+
+    /// Whether several hosts may use it at once.
+    pub fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
+    pub fn damage(&self, customers: HashSet<CustomerId>) {
+        *self.damaged.lock().unwrap() = customers;
+    }
+
+    pub fn fill(&self, full: bool) {
+        self.full.store(full, Ordering::Relaxed);
     }
 
     pub fn allow_faults(&self, allowed: bool) {
@@ -158,7 +181,17 @@ impl Connection {
         change: impl FnOnce(&mut Data) -> Commit + Send + 'static,
     ) -> Result<Commit, StoreError> {
         self.travel().await?;
+        if self.database.full.load(Ordering::Relaxed) {
+            return Err(StoreError::DiskFull);
+        }
         if self.database.throws(30) {
+            if !self.database.is_shared {
+                // Whatever became of it is settled before its only host goes on.
+                if self.database.dice.one_in(2) {
+                    change(&mut self.database.data());
+                }
+                return Err(lost());
+            }
             let (database, delay) = (self.database.clone(), self.database.dice.millis(0..20_000));
             tokio::spawn(async move {
                 tokio::time::sleep(delay).await;
@@ -175,12 +208,22 @@ impl Connection {
 #[async_trait::async_trait]
 impl Store for Connection {
     fn is_shared(&self) -> bool {
-        true
+        self.database.is_shared
     }
 
-    async fn load(&self, known: &[(CustomerId, Seq)]) -> Result<Vec<LoadedCustomer>, StoreError> {
-        self.ask(|data| known.iter().map(|(customer, seq)| data.model.load_after(customer, *seq)).collect())
-            .await
+    async fn load(
+        &self,
+        known: &[(CustomerId, Seq)],
+        format: u32,
+    ) -> Result<Vec<LoadedCustomer>, StoreError> {
+        let load = |data: &Data, customer: &CustomerId, seq: Seq| {
+            let mut loaded = data.model.load_after(customer, seq, format);
+            if self.database.damaged.lock().unwrap().contains(customer) {
+                loaded.tail.iter_mut().for_each(|entry| entry.body.clear());
+            }
+            loaded
+        };
+        self.ask(|data| known.iter().map(|(customer, seq)| load(data, customer, *seq)).collect()).await
     }
 
     async fn find_keys(&self, keys: &[(CustomerId, KeyHash)]) -> Result<Vec<Option<Seq>>, StoreError> {
@@ -201,7 +244,7 @@ impl Store for Connection {
             return Ok(Commit::Conflict);
         }
         self.change(move |data| {
-            data.model.revision = data.reference.revision;
+            data.model.revision = data.catalog.revision;
             let written: Vec<_> = batch
                 .customers
                 .iter()
@@ -257,8 +300,9 @@ impl Store for Connection {
         &self,
         customer: &CustomerId,
         seq: Seq,
+        format: u32,
     ) -> Result<Option<StoredSnapshot>, StoreError> {
-        self.ask(|data| data.model.snapshot_before(customer, seq)).await
+        self.ask(|data| data.model.snapshot_before(customer, seq, format)).await
     }
 
     async fn customers(
@@ -272,10 +316,6 @@ impl Store for Connection {
             rows.filter(|row| after.is_none_or(|after| row.customer > *after)).take(limit).cloned().collect()
         })
         .await
-    }
-
-    async fn customer(&self, customer: &CustomerId) -> Result<Option<CustomerRow>, StoreError> {
-        self.ask(|data| data.model.customers.get(customer).cloned()).await
     }
 
     async fn due(&self, at: Timestamp, limit: u32, claim: Duration) -> Result<Vec<CustomerId>, StoreError> {
@@ -304,28 +344,28 @@ impl Store for Connection {
     }
 
     /// All of it, whatever is known: rows may come twice.
-    async fn reference(&self, _: u64) -> Result<Reference, StoreError> {
-        self.ask(|data| data.reference.clone()).await
+    async fn catalog(&self, _: u64) -> Result<CatalogRows, StoreError> {
+        self.ask(|data| data.catalog.clone()).await
     }
 
-    async fn reference_revision(&self) -> Result<u64, StoreError> {
-        self.ask(|data| data.reference.revision).await
+    async fn catalog_revision(&self) -> Result<u64, StoreError> {
+        self.ask(|data| data.catalog.revision).await
     }
 
-    async fn change_reference(
+    async fn change_catalog(
         &self,
         base: Option<u64>,
-        changes: Vec<ReferenceChange>,
-        request: Option<StoredRequest>,
+        changes: Vec<CatalogChange>,
+        answer: Option<StoredAnswer>,
     ) -> Result<Commit, StoreError> {
         self.change(move |data| {
-            if base.is_some_and(|base| base != data.reference.revision) {
+            if base.is_some_and(|base| base != data.catalog.revision) {
                 return Commit::Conflict;
             }
-            if request.as_ref().is_some_and(|request| data.requests.contains_key(&request.key_hash)) {
+            if answer.as_ref().is_some_and(|answer| data.answers.contains_key(&answer.key_hash)) {
                 return Commit::Conflict;
             }
-            let mut next = data.reference.clone();
+            let mut next = data.catalog.clone();
             let mut modules = Vec::new();
             for change in changes {
                 if !apply(&mut next, &mut modules, change) {
@@ -333,9 +373,9 @@ impl Store for Connection {
                 }
             }
             next.revision += 1;
-            data.reference = next;
+            data.catalog = next;
             data.modules.extend(modules);
-            data.requests.extend(request.map(|request| (request.key_hash, request)));
+            data.answers.extend(answer.map(|answer| (answer.key_hash, answer)));
             Commit::Durable
         })
         .await
@@ -345,49 +385,75 @@ impl Store for Connection {
         self.ask(|data| data.modules.get(digest).cloned()).await
     }
 
-    async fn request(&self, key_hash: KeyHash) -> Result<Option<StoredRequest>, StoreError> {
-        self.ask(|data| data.requests.get(&key_hash).cloned()).await
+    async fn answer(&self, key_hash: KeyHash) -> Result<Option<StoredAnswer>, StoreError> {
+        self.ask(|data| data.answers.get(&key_hash).cloned()).await
     }
 
-    async fn requests(&self, after: Option<KeyHash>, limit: u32) -> Result<Vec<StoredRequest>, StoreError> {
+    async fn answers(&self, after: Option<KeyHash>, limit: u32) -> Result<Vec<StoredAnswer>, StoreError> {
         self.ask(|data| {
-            let mut requests: Vec<_> = data.requests.values().cloned().collect();
-            requests.retain(|request| after.is_none_or(|after| request.key_hash > after));
-            requests.sort_unstable_by_key(|request| request.key_hash);
-            requests.truncate(usize::try_from(limit).unwrap());
-            requests
+            let mut answers: Vec<_> = data.answers.values().cloned().collect();
+            answers.retain(|answer| after.is_none_or(|after| answer.key_hash > after));
+            answers.sort_unstable_by_key(|answer| answer.key_hash);
+            answers.truncate(usize::try_from(limit).unwrap());
+            answers
         })
         .await
+    }
+
+    async fn announce(&self, reads_format: u32) -> Result<(), StoreError> {
+        self.travel().await?;
+        self.database.data().formats.insert(self.number, (reads_format, Instant::now()));
+        self.travel().await
+    }
+
+    async fn oldest_live_format(&self, max_age: Duration) -> Result<Option<u32>, StoreError> {
+        let live = |(format, at): &(u32, Instant)| (at.elapsed() <= max_age).then_some(*format);
+        self.ask(|data| data.formats.values().filter_map(live).min()).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
         self.ask(|_| ()).await
     }
 
-    async fn close(&self) {}
+    async fn close(&self) {
+        self.database.data().formats.remove(&self.number);
+    }
 }
 
 /// The changes that a run makes; false when one meets a row that it must not.
-fn apply(reference: &mut Reference, modules: &mut Vec<(Digest, Vec<u8>)>, change: ReferenceChange) -> bool {
+fn apply(catalog: &mut CatalogRows, modules: &mut Vec<(Digest, Vec<u8>)>, change: CatalogChange) -> bool {
     match change {
-        ReferenceChange::PutPlan(row) => {
-            reference.plans.retain(|plan| plan.plan != row.plan);
-            reference.plans.push(row);
+        CatalogChange::PutPlan(row) => {
+            catalog.plans.retain(|plan| plan.plan != row.plan);
+            catalog.plans.push(row);
         }
-        ReferenceChange::AddPlanTerms(row) => {
-            if reference.plan_terms.iter().any(|terms| (&terms.plan, terms.number) == (&row.plan, row.number))
-            {
+        CatalogChange::AddPlanTerms(row) => {
+            if catalog.plan_terms.iter().any(|terms| (&terms.plan, terms.number) == (&row.plan, row.number)) {
                 return false;
             }
-            reference.plan_terms.push(row);
+            catalog.plan_terms.push(row);
         }
-        ReferenceChange::PutPolicy(row) => {
-            reference.policies.retain(|policy| policy.policy != row.policy);
-            reference.policies.push(row);
+        CatalogChange::PutPolicy(row) => {
+            catalog.policies.retain(|policy| policy.policy != row.policy);
+            catalog.policies.push(row);
         }
-        ReferenceChange::PutModule { digest, bytes } => modules.push((digest, bytes)),
-        ReferenceChange::AddPolicyVersion(row) => reference.policy_versions.push(row),
-        other => panic!("no run makes this change: {other:?}"),
+        CatalogChange::PutModule { digest, bytes } => modules.push((digest, bytes)),
+        CatalogChange::AddPolicyVersion(row) => catalog.policy_versions.push(row),
+        CatalogChange::AddApiKey(row) => catalog.api_keys.push(row),
+        CatalogChange::SetPlanTerms(row) => {
+            let mut all = catalog.plan_terms.iter_mut();
+            let found = all.find(|terms| (&terms.plan, terms.number) == (&row.plan, row.number));
+            return found.map(|found| *found = row).is_some();
+        }
+        CatalogChange::SetPolicyVersion(row) => {
+            let mut all = catalog.policy_versions.iter_mut();
+            let found = all.find(|known| (&known.policy, known.version) == (&row.policy, row.version));
+            return found.map(|found| *found = row).is_some();
+        }
+        CatalogChange::SetApiKey(row) => {
+            let found = catalog.api_keys.iter_mut().find(|known| known.id == row.id);
+            return found.map(|found| *found = row).is_some();
+        }
     }
     true
 }

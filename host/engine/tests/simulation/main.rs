@@ -1,8 +1,9 @@
-//! A simulation: several hosts on one database, clients that retry, and faults, all on one thread under virtual time,
-//! so that a seed gives the same interleaving each time. What must hold is checked at the end, whatever happened:
-//! each charge once, every answer true, journals and balances equal to the clients' own books.
+//! A simulation: several hosts on one database, or one host on a database of its own, clients that hang up and retry, and
+//! faults, all on one thread under virtual time, so that a seed gives the same interleaving each time. What must hold is
+//! checked at the end, whatever happened: each charge once, every answer true, journals and balances equal to the clients'
+//! own books.
 //!
-//! `PROVISO_SEED=n` replays one seed, `PROVISO_SEEDS=n` runs so many (40 when nothing is said).
+//! `PROVISO_SEED=n` replays one seed, `PROVISO_SEEDS=n` runs so many (default 40).
 
 #![allow(
     clippy::unwrap_used,
@@ -21,11 +22,12 @@ mod database;
 mod model;
 #[path = "../support/mod.rs"]
 mod support;
+mod troubles;
 
 use clients::Books;
 use database::{Connection, Database};
 use proviso_engine::{Clock, Engine, Options};
-use proviso_ledger::time::Timestamp;
+use proviso_ledger::model::time::Timestamp;
 use std::{
     cell::{Cell, RefCell},
     num::NonZeroUsize,
@@ -36,6 +38,7 @@ use std::{
 use support::{START, dice::Dice, time};
 use tokio::{task::LocalSet, time::Instant};
 
+/// Hosts that share a database.
 const HOSTS: usize = 3;
 const CLIENTS: u64 = 8;
 
@@ -53,12 +56,26 @@ pub struct World {
     pub database: Arc<Database>,
     pub hosts: RefCell<Vec<Rc<Host>>>,
     pub books: RefCell<Books>,
+    /// How often a client hung up.
+    pub hang_ups: Cell<u64>,
     /// Whether the clients are.
     done: Cell<bool>,
     began: Instant,
 }
 
 impl World {
+    fn new(seed: u64, is_shared: bool) -> Self {
+        Self {
+            dice: Dice::new(seed),
+            database: Arc::new(Database::new(Dice::new(seed ^ 0x5eed), is_shared)),
+            hosts: RefCell::default(),
+            books: RefCell::default(),
+            hang_ups: Cell::default(),
+            done: Cell::default(),
+            began: Instant::now(),
+        }
+    }
+
     fn now(&self) -> Timestamp {
         time(START).plus_micros(i64::try_from(self.began.elapsed().as_micros()).unwrap())
     }
@@ -84,6 +101,13 @@ impl World {
         Rc::new(Host { engine, connection, skew })
     }
 
+    /// The first host, as other tests drive theirs.
+    fn first_host(&self) -> support::Host {
+        let engine = self.hosts.borrow()[0].engine.clone();
+        let (clock, dir) = (engine.clock().clone(), Arc::new(tempfile::tempdir().unwrap()));
+        support::Host { engine, clock, dir }
+    }
+
     /// `kill -9`: whatever the host had under way is never answered, and may or may not have reached the database.
     async fn kill(&self, place: usize) {
         let killed = self.hosts.borrow()[place].clone();
@@ -95,6 +119,9 @@ impl World {
     /// Ends a host as SIGTERM does, and starts it again.
     async fn replace(&self, place: usize) {
         let ended = self.hosts.borrow()[place].clone();
+        if !self.database.is_shared() {
+            ended.engine.close().await;
+        }
         let next = self.start_host(ended.skew).await;
         self.hosts.borrow_mut()[place] = next;
         ended.engine.close().await;
@@ -104,7 +131,7 @@ impl World {
     async fn disturb(&self) {
         while !self.done.get() {
             tokio::time::sleep(self.dice.millis(10..400)).await;
-            let place = self.dice.index(HOSTS);
+            let place = self.dice.index(self.hosts.borrow().len());
             match self.dice.below(8) {
                 0 => self.kill(place).await,
                 1 => self.replace(place).await,
@@ -120,22 +147,21 @@ impl World {
     }
 }
 
+/// Runs something under virtual time.
+fn simulate<T>(run: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    LocalSet::new().block_on(&runtime.unwrap(), run)
+}
+
 /// Runs one seed; returns a digest of all that was written, which another run of it must give again.
 fn run(seed: u64) -> String {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    LocalSet::new().block_on(&runtime.unwrap(), async {
-        let dice = Dice::new(seed);
-        let database = Arc::new(Database::new(Dice::new(seed ^ 0x5eed)));
-        let skews = [0, dice.skew(), dice.skew()];
-        let world = Rc::new(World {
-            dice,
-            database,
-            hosts: RefCell::default(),
-            books: RefCell::default(),
-            done: Cell::default(),
-            began: Instant::now(),
-        });
-        for skew in skews {
+    simulate(async {
+        // Every fourth run is one host on a database of its own.
+        let is_shared = !seed.is_multiple_of(4);
+        let world = Rc::new(World::new(seed, is_shared));
+        clients::install(&world).await;
+        for place in 0..if is_shared { HOSTS } else { 1 } {
+            let skew = if place == 0 { 0 } else { world.dice.skew() };
             let host = world.start_host(skew).await;
             world.hosts.borrow_mut().push(host);
         }
@@ -149,6 +175,7 @@ fn run(seed: u64) -> String {
             .map(|number| tokio::task::spawn_local(clients::charge(world.clone(), number)))
             .collect();
         clients.push(tokio::task::spawn_local(clients::manage(world.clone())));
+        clients.push(tokio::task::spawn_local(clients::administer(world.clone())));
         for client in clients {
             client.await.unwrap();
         }
@@ -164,6 +191,8 @@ fn run(seed: u64) -> String {
         }
         let faults = world.database.faults();
         assert!(faults > 10, "only {faults} faults");
+        let hang_ups = world.hang_ups.get();
+        assert!(hang_ups > 10, "only {hang_ups} clients hung up");
         world.database.digest()
     })
 }

@@ -7,26 +7,30 @@ pub mod dice;
 
 use proviso_engine::{
     Clock, Engine, EngineError, Options, PlanChange, TermsInput,
-    command::{Command, Outcome, ProfileChange, Reply, Request, Ttl, UsageRequest},
+    command::{Change, Command, CustomerChange, Outcome, Reply, Request, Ttl, UsageRequest},
 };
 use proviso_ledger::{
-    credits::Quantity,
-    customer::Profile,
-    decision::Usage,
-    grant::{Category, Grant, default_credit},
-    ids::{Digest, GrantId, Key},
     journal::{Entry, Event},
-    period::{Interval, IntervalUnit},
-    state::CustomerState,
-    terms::{Mode, OnFault},
-    time::{Timestamp, Zone},
+    model::{
+        amounts::Quantity,
+        grant::{Category, default_credit},
+        ids::Digest,
+        period::{Interval, IntervalUnit},
+        terms::{Mode, OnFault},
+        time::Timestamp,
+        view::Expiry,
+    },
+    rules::grants::GrantRequest,
+    state::{CustomerState, Origin},
 };
 use proviso_policy::{Compiler, Limits, Runtime};
 use proviso_store::{SqliteOptions, SqliteStore, Store};
 use std::{
     num::NonZeroUsize,
     path::Path,
+    str::FromStr,
     sync::{Arc, LazyLock},
+    task::Poll,
     time::Duration,
 };
 
@@ -51,7 +55,8 @@ pub fn time(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-pub fn key(text: &str) -> Key {
+/// A key or a name, as the place needs it.
+pub fn key<T: FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
     text.parse().unwrap()
 }
 
@@ -63,7 +68,7 @@ pub struct Host {
 }
 
 pub async fn open(dir: &Path) -> Arc<dyn Store> {
-    let options = SqliteOptions { index_after: 64, ..SqliteOptions::new(dir.join("proviso.db")) };
+    let options = SqliteOptions { memtable_entries: 64, ..SqliteOptions::new(dir.join("proviso.db")) };
     Arc::new(SqliteStore::open(options).await.expect("the database opens"))
 }
 
@@ -113,26 +118,22 @@ impl Host {
     }
 
     pub async fn put_plan(&self, settings: serde_json::Value) {
-        let change = PlanChange {
-            name: "Pro".to_owned(),
-            interval: Some(Interval { unit: IntervalUnit::Month, count: 1 }),
-            entitlements: Default::default(),
-            terms: Some(input(settings)),
-        };
+        let interval = Interval::new(IntervalUnit::Month, 1).unwrap();
+        let change = PlanChange::replacing(
+            "Pro".to_owned(),
+            Some(interval),
+            Default::default(),
+            Some(input(settings)),
+        );
         self.engine.put_plan(key("pro"), change).await.expect("the plan is put");
     }
 
     pub async fn customer(&self, customer: &str, plan: Option<&str>) -> Arc<CustomerState> {
-        let profile = Profile {
-            name: customer.to_owned(),
-            plan: plan.map(key),
-            interval: None,
-            time_zone: Zone::utc(),
-            anchor: Timestamp(0),
-            attributes: Vec::new(),
-            stripe_customer: None,
+        let change = CustomerChange {
+            name: Change::Set(customer.to_owned()),
+            plan: plan.map_or(Change::Clear, |plan| Change::Set(key(plan))),
+            ..CustomerChange::default()
         };
-        let change = ProfileChange { profile, anchor: None };
         match self.execute(customer, Command::Configure(Box::new(change)), None).await {
             Ok(Reply::Configured { state, .. }) => state,
             other => panic!("{other:?}"),
@@ -147,7 +148,8 @@ impl Host {
     ) -> Result<Reply, EngineError> {
         let digest = Digest::of(format!("{command:?}").as_bytes());
         let idempotency = idempotency.map(|key| (key.parse().unwrap(), digest));
-        self.engine.execute(Request { customer: key(customer), command, idempotency }).await
+        let origin = Origin { idempotency, by: None };
+        self.engine.execute(Request { customer: key(customer), command, origin }).await
     }
 
     pub async fn entry(
@@ -207,18 +209,20 @@ pub fn input(settings: serde_json::Value) -> TermsInput {
         ends_at: None,
         mode: Mode::Active,
         on_fault: OnFault::Deny,
+        contract: None,
+        time_zone: None,
+        note: None,
     }
 }
 
 pub fn usage(tokens: i64) -> Box<UsageRequest> {
-    let usage = Usage {
+    Box::new(UsageRequest {
         feature: key("chat"),
-        quantities: vec![("input_tokens".to_owned(), Quantity(tokens * 1_000_000))],
+        quantities: vec![("input_tokens".to_owned(), Quantity::from_whole(tokens))],
         attributes: Vec::new(),
         entity: None,
-        occurred_at: Timestamp(0),
-    };
-    Box::new(UsageRequest { usage, has_time: false })
+        occurred_at: None,
+    })
 }
 
 pub fn charge(tokens: i64) -> Command {
@@ -226,22 +230,34 @@ pub fn charge(tokens: i64) -> Command {
 }
 
 pub fn reserve(tokens: i64, ttl_seconds: u32) -> Command {
-    Command::Reserve(usage(tokens), Ttl(ttl_seconds))
+    Command::Reserve(usage(tokens), Ttl::new(ttl_seconds).unwrap())
 }
 
-pub fn grant(credits: &str) -> Grant {
-    Grant {
-        id: GrantId { entry: 0, index: 0 },
+pub fn grant(credits: &str) -> GrantRequest {
+    GrantRequest {
         credit: default_credit(),
         amount: credits.parse().unwrap(),
         category: Category::Prepaid,
         priority: 0,
-        effective_at: Timestamp(0),
-        expires_at: None,
+        effective_at: None,
+        expires: Expiry::default(),
         features: Vec::new(),
         cost_basis: None,
         metadata: Vec::new(),
     }
+}
+
+/// Drops `work` after so many polls unless it is done by then, as a server does when its client hangs up.
+pub async fn hang_up_after<T>(polls: u64, work: impl Future<Output = T>) -> Option<T> {
+    let (mut work, mut left) = (Box::pin(work), polls);
+    std::future::poll_fn(move |context| match work.as_mut().poll(context) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => {
+            left = left.saturating_sub(1);
+            if left == 0 { Poll::Ready(None) } else { Poll::Pending }
+        }
+    })
+    .await
 }
 
 /// What an entry is, in a word and its cost.
@@ -251,7 +267,8 @@ pub fn summary(entry: &Entry) -> String {
         Event::Refused(refused) => format!("refused {}", refused.code),
         Event::Reserved(reserved) => format!("reserved {}", reserved.rated.cost),
         Event::Committed(committed) => format!("committed {}", committed.rated.cost),
-        Event::Reset(reset) => format!("reset {:?} {}", reset.reason, reset.opened.number).to_lowercase(),
+        Event::PeriodClosed(closed) => format!("closed {} {}", closed.reason.as_str(), closed.period.number),
+        Event::PeriodOpened(opened) => format!("opened {} {}", opened.reason.as_str(), opened.period.number),
         Event::GrantsExpired { grants } => format!("expired {}", grants.len()),
         Event::ReservationExpired { .. } => "reservation expired".to_owned(),
         Event::Configured(_) => "configured".to_owned(),

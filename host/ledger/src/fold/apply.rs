@@ -1,24 +1,28 @@
 //! What each event changes beside the movements of credits: before them, what they need; after them, what they leave.
 
 use crate::{
-    journal::{Committed, Entry, Event, OpenReason, PeriodClosed, PeriodOpened, Reserved},
-    model::{
-        amounts::{Credits, Decimal},
-        ids::ReservationId,
-        time::Timestamp,
+    journal::{
+        Carried, CloseReason, Committed, Entry, Event, OpenReason, PeriodClosed, PeriodOpened, Reserved,
     },
-    rules::opening::is_allowance,
+    model::{
+        amounts::Credits,
+        grant::CreditType,
+        ids::{GrantId, Key, ReservationId},
+        time::Timestamp,
+        transfer::{Book, Transfer},
+    },
     state::{
-        CustomerState, GrantStatus, Incoming, LATE_WINDOW, Meanwhile, Missed, Onward, PastPeriod,
-        ReservationState,
+        CustomerState, GrantState, GrantStatus, Incoming, LATE_WINDOW, Meanwhile, Missed, Onward, PastPeriod,
+        PastZone, ReservationState, Since,
         counters::Part,
-        history::MissedCall,
+        history::{MissedCall, add_given},
         moves::{less, more, take_hold},
     },
 };
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-/// Grants of which nothing is left are forgotten when a period ends, and whenever there are more than this.
+/// Grants of which nothing is left are forgotten when a period ends; and, where there are more than this, at once: of live ones
+/// only when that many of them are used up, since balances show them until the period ends.
 const MOST_EXHAUSTED: usize = 256;
 
 impl CustomerState {
@@ -26,23 +30,38 @@ impl CustomerState {
     pub(super) fn begin(&mut self, entry: &Entry) {
         match &entry.event {
             Event::Configured(configured) => {
-                if self.profile.is_none() {
-                    self.created_at = entry.at;
+                match &self.profile {
+                    None => self.created_at = entry.at,
+                    Some(before) if before.time_zone != configured.profile.time_zone => {
+                        let zone = before.time_zone.clone();
+                        self.zones.push(PastZone { until: entry.at, zone });
+                        let oldest = Timestamp(entry.at.0.saturating_sub(LATE_WINDOW));
+                        self.zones.retain(|past| past.until >= oldest);
+                    }
+                    Some(_) => {}
                 }
                 self.profile = Some(configured.profile.clone());
                 if let Some(period) = &mut self.period {
                     period.end = configured.period_end;
                 }
-                self.refresh_ends();
+                self.refresh_ends(entry.at);
             }
-            Event::Closed {} => self.closed = true,
+            Event::Closed {} => {
+                self.closed = true;
+                self.refresh_ends(entry.at);
+            }
             Event::TermsBound(terms) => self.terms.push(terms.clone()),
             Event::TermsEnded { id, ends_at } => {
                 if let Some(terms) = self.terms.iter_mut().find(|terms| terms.key.id == *id) {
                     Arc::make_mut(terms).ends_at = Some(*ends_at);
                 }
             }
-            Event::OverrideSet(exception) => self.overrides.push(exception.clone()),
+            Event::OverrideSet(exception) => {
+                // One that starts at the same instant is the older version of this one.
+                self.overrides
+                    .retain(|one| one.feature != exception.feature || one.starts_at != exception.starts_at);
+                self.overrides.push(exception.clone());
+            }
             Event::OverrideRemoved { feature } => self.overrides.retain(|one| &one.feature != feature),
             Event::Granted(grant) => self.add_grant(grant),
             Event::Adjusted(adjusted) => adjusted.grant.iter().for_each(|grant| self.add_grant(grant)),
@@ -79,12 +98,8 @@ impl CustomerState {
             Event::Released { reservation } | Event::ReservationExpired { reservation } => {
                 self.end_reservation(*reservation)?;
             }
-            Event::Voided { grant } => self.end_grant(*grant, GrantStatus::Voided, entry.at)?,
-            Event::GrantsExpired { grants } => {
-                for grant in grants {
-                    self.end_grant(*grant, GrantStatus::Expired, entry.at)?;
-                }
-            }
+            Event::Voided { grant } => self.end_grants(&[*grant], GrantStatus::Voided, entry.at)?,
+            Event::GrantsExpired { grants } => self.end_grants(grants, GrantStatus::Expired, entry.at)?,
             Event::PeriodClosed(closed) => self.end_period(entry.at, closed)?,
             Event::PeriodOpened(opened) => {
                 let faulted = opened.decision.as_ref().is_some_and(|decision| decision.is_unmade());
@@ -95,69 +110,97 @@ impl CustomerState {
             }
             _ => {}
         }
+        match &entry.event {
+            Event::PeriodClosed(closed) if closed.retried => self.note_redrawn(&entry.transfers),
+            Event::PeriodOpened(opened) if opened.retried => self.note_redrawn(&entry.transfers),
+            _ => {}
+        }
         self.note_meanwhile(entry);
         self.forget_grants(entry);
         Ok(())
     }
 
     fn begin_period(&mut self, opened: &PeriodOpened) {
-        let since = opened.cycle.start.max(self.fresh_since.unwrap_or(opened.cycle.start));
-        let since = if opened.reason == OpenReason::Early { opened.period.start } else { since };
+        let number = opened.period.number;
+        if opened.reason == OpenReason::Early {
+            self.fresh_from = number;
+        }
         if opened.retried {
-            let number = opened.period.number;
             self.missed
                 .retain(|missed| missed.number != number || !matches!(missed.what, MissedCall::Open(..)));
         } else {
             self.period = Some(opened.period.clone());
-            self.periods = opened.period.number;
+            self.periods = number;
             self.cycle = Some(opened.cycle.clone());
-            self.whole.clone_from(&opened.whole);
-            if opened.reason == OpenReason::Early {
-                self.fresh_since = Some(opened.period.start);
-            }
-            self.refresh_ends();
+            self.refresh_ends(opened.period.start);
         }
+        self.whole.clone_from(&opened.whole);
+        let since = self.counts_since(&opened.cycle);
         for grant in &opened.grants {
             self.add_grant(grant);
-            let carried = opened.carried.iter().find(|carried| carried.to == grant.id);
-            if carried.is_some() {
-                let credit = grant.credit.clone();
-                let sources: Vec<usize> = (0..self.grants.len())
-                    .filter(|index| {
-                        self.grants.get(*index).is_some_and(|state| {
-                            state.grant.credit == credit && self.is_carried(state, since)
-                        })
-                    })
-                    .collect();
-                for index in sources {
-                    if let Some(state) = self.grants.get_mut(index) {
-                        state.onward = Some(Onward { to: grant.id, share: Decimal::ONE, limit: None });
-                    }
-                }
+            if !opened.extras.contains(&grant.id)
+                && let Ok(state) = self.grant_mut(grant.id)
+            {
+                state.allowance_of = Some(number);
             }
-            if let Ok(state) = self.grant_mut(grant.id) {
-                state.allowance_of = is_allowance(grant.category).then_some(opened.period.number);
-                state.incoming = carried.map(|carried| Incoming { skip: carried.skip, limit: carried.limit });
+        }
+        for carried in &opened.carried {
+            self.stand_in(carried, since, opened.period.start);
+        }
+    }
+
+    /// Puts an allowance in the place of what those before it in the cycle have left, as far as late usage could still draw it,
+    /// and of what comes back to them.
+    fn stand_in(&mut self, carried: &Carried, since: Since, at: Timestamp) {
+        let oldest = Timestamp(at.0.saturating_sub(LATE_WINDOW));
+        let Some((credit, mut left)) =
+            self.grant(carried.to).map(|state| (state.grant.credit.clone(), state.grant.amount))
+        else {
+            return;
+        };
+        let mut usable_since = None;
+        let sources: Vec<_> = self
+            .grants
+            .iter()
+            .filter(|state| state.grant.credit == credit && self.is_allowance_since(state, since))
+            .map(|state| state.grant.id)
+            .collect();
+        for id in sources {
+            let Ok(source) = self.grant_mut(id) else { continue };
+            let is_recent = source.ended_at.is_none_or(|end| end >= oldest);
+            let renewed = if is_recent { left.min(source.expired) } else { Credits::ZERO };
+            if renewed.is_positive() {
+                left = left.saturating_sub(renewed);
+                source.expired = source.expired.saturating_sub(renewed);
+                usable_since = usable_since.into_iter().chain([source.usable_since]).min();
             }
+            if carried.limit.is_positive() && source.held.is_positive() {
+                source.carried_to = Some(carried.to);
+            }
+        }
+        if let Ok(target) = self.grant_mut(carried.to) {
+            target.usable_since = usable_since.map_or(target.usable_since, |at| at.min(target.usable_since));
+            let takes = carried.limit.is_positive();
+            target.incoming = takes.then_some(Incoming { skip: carried.skip, limit: carried.limit });
         }
     }
 
     fn end_period(&mut self, at: Timestamp, closed: &PeriodClosed) -> Result<(), String> {
-        for grant in &closed.expired {
-            // What ended in time and is only made good now keeps its end.
-            if self.grant_mut(*grant)?.status == GrantStatus::Live {
-                self.end_grant(*grant, GrantStatus::Expired, at)?;
-            }
-        }
+        // What ended in time and is only made good now keeps its end.
+        let is_live = |id: &GrantId| self.grant(*id).is_none_or(|state| state.status == GrantStatus::Live);
+        let expired: Vec<GrantId> = closed.expired.iter().copied().filter(is_live).collect();
+        self.end_grants(&expired, GrantStatus::Expired, at)?;
         for rolled in &closed.rolled {
             let older = self.grant_mut(rolled.from)?;
             if rolled.held_limit.is_positive() {
                 older.onward =
-                    Some(Onward { to: rolled.to, share: rolled.held_share, limit: Some(rolled.held_limit) });
+                    Some(Onward { to: rolled.to, share: rolled.held_share, limit: rolled.held_limit });
             }
-            let since = older.usable_since;
+            let (since, allowance_of) = (older.usable_since, older.allowance_of);
             let newer = self.grant_mut(rolled.to)?;
             newer.usable_since = newer.usable_since.min(since);
+            // Should it expire while its cycle goes on, it was not given after all.
+            newer.allowance_of = allowance_of;
         }
         if closed.retried {
             let number = closed.period.number;
@@ -168,11 +211,15 @@ impl CustomerState {
                 .retain(|missed| missed.number != number || !matches!(missed.what, MissedCall::Close(_)));
             return Ok(());
         }
+        if closed.reason != CloseReason::Scheduled {
+            self.count_as_one(closed);
+        }
         let whole = std::mem::take(&mut self.whole);
         let plan = self.plan().cloned();
         self.past.push(PastPeriod {
             period: closed.period.clone(),
             plan,
+            cycle: self.cycle.clone().filter(|cycle| cycle.end > closed.period.end || cycle.end.is_none()),
             given: closed.given.clone(),
             whole,
         });
@@ -185,18 +232,51 @@ impl CustomerState {
         Ok(())
     }
 
-    /// Forgets periods that neither late usage nor the running cycle can need.
+    /// A period that was cut off and the one after it count as one for grants that end with later periods: nobody loses time by
+    /// a change of plan.
+    fn count_as_one(&mut self, closed: &PeriodClosed) {
+        for state in &mut self.grants {
+            let is_new = closed.grants.iter().any(|grant| grant.id == state.grant.id);
+            if let Some(with) = state.ends_with.as_mut().filter(|with| with.number > closed.period.number)
+                && !is_new
+            {
+                with.number = with.number.saturating_add(1);
+            }
+        }
+    }
+
+    /// Forgets periods that neither late usage nor an open reservation nor a cycle can need. Of periods whose cycle never ends,
+    /// what they gave counts for ever, so the oldest takes in what the others gave.
     fn forget_past(&mut self, at: Timestamp) {
-        let oldest = Timestamp(at.0.saturating_sub(LATE_WINDOW));
+        let late = Timestamp(at.0.saturating_sub(LATE_WINDOW));
+        let reserved = self.reservations.values().map(|reservation| self.time_of(&reservation.usage));
+        let oldest = reserved.chain([late]).min().unwrap_or(late);
         let cycle = self.cycle.as_ref().map_or(at, |cycle| cycle.start);
-        self.past
-            .retain(|past| past.period.end.is_none_or(|end| end >= oldest) || past.period.start >= cycle);
-        let kept = |number: u32, past: &[PastPeriod]| past.iter().any(|past| past.period.number == number);
-        let past = std::mem::take(&mut self.past);
-        self.missed.retain(|missed| kept(missed.number, &past) || missed.number >= self.periods);
-        let first = past.first().map_or(self.periods, |past| past.period.number);
-        self.past = past;
-        self.counters.forget(at, first);
+        let mut kept: Vec<PastPeriod> = Vec::with_capacity(self.past.len());
+        for past in std::mem::take(&mut self.past) {
+            let recent = past.period.end.is_none_or(|end| end >= oldest) || past.period.start >= cycle;
+            let counts = past.cycle.as_ref().is_some_and(|cycle| cycle.end.is_none_or(|end| end > at));
+            let is_endless = |past: &PastPeriod| past.cycle.as_ref().is_some_and(|cycle| cycle.end.is_none());
+            // What was given before a cycle was begun on request counts no more, so it must not take in what does.
+            let is_fresh = |past: &PastPeriod| past.period.number >= self.fresh_from;
+            let endless = kept.iter_mut().find(|kept| is_endless(kept) && is_fresh(kept) == is_fresh(&past));
+            match endless.filter(|_| !recent && is_endless(&past)) {
+                Some(first) => {
+                    past.given
+                        .iter()
+                        .for_each(|given| add_given(&mut first.given, &given.credit, given.amount));
+                }
+                None if recent || counts => kept.push(past),
+                None => {}
+            }
+        }
+        self.missed.retain(|missed| {
+            missed.number >= self.periods || kept.iter().any(|past| past.period.number == missed.number)
+        });
+        let first = kept.iter().find(|past| past.period.end.is_none_or(|end| end >= oldest));
+        let first = first.map_or(self.periods, |past| past.period.number);
+        self.past = kept;
+        self.counters.forget(oldest, first);
     }
 
     fn finish_commit(&mut self, committed: &Committed) -> Result<(), String> {
@@ -217,7 +297,7 @@ impl CustomerState {
     fn end_reservation(&mut self, id: ReservationId) -> Result<(), String> {
         let reservation = self.reservations.remove(&id).ok_or("no such reservation")?;
         for count in &reservation.counts {
-            self.counters.change(count, Part::Held, true)?;
+            self.counters.take_back(count, Part::Held)?;
         }
         let left = reservation.held();
         if left.is_zero() { Ok(()) } else { Err(format!("a closed reservation still holds {left}")) }
@@ -225,7 +305,10 @@ impl CustomerState {
 
     fn count(&mut self, entry: &Entry, part: Part) -> Result<(), String> {
         // Each counts in the window that it names, whatever period runs by now.
-        entry.counts.iter().try_for_each(|count| self.counters.change(count, part, false))
+        let oldest = Timestamp(entry.at.0.saturating_sub(LATE_WINDOW));
+        let first = self.past.iter().find(|past| past.period.end.is_none_or(|end| end >= oldest));
+        let first = first.map_or(self.periods, |past| past.period.number);
+        entry.counts.iter().try_for_each(|count| self.counters.add(count, part, oldest, first))
     }
 
     fn add_reservation(&mut self, entry: &Entry, reserved: &Reserved) {
@@ -241,29 +324,63 @@ impl CustomerState {
         self.reservations.insert(ReservationId { entry: entry.seq, index: 0 }, state);
     }
 
-    /// Remembers what was drawn while the running period lacks its grants.
+    /// Remembers what was drawn while grants are missing that a fault kept from being there.
     fn note_meanwhile(&mut self, entry: &Entry) {
+        if self.missed.is_empty() {
+            return;
+        }
         let Some((usage, rated)) = entry.charged_usage() else { return };
-        let running = self.periods;
-        let open =
-            |missed: &&mut Missed| missed.number == running && matches!(missed.what, MissedCall::Open(..));
-        let Some(missed) = self.missed.iter_mut().find(open) else { return };
         let grants = entry.draws().into_iter().map(|draw| (Some(draw.grant), draw.amount));
         let overage = Some((None, entry.overage())).filter(|(_, amount)| amount.is_positive());
-        for (grant, amount) in grants.chain(overage) {
-            let same = missed.meanwhile.iter_mut().find(|one| {
-                one.grant == grant
-                    && one.credit == rated.credit
-                    && one.feature.as_ref() == Some(&usage.feature)
-            });
-            match same {
-                Some(one) => one.amount = one.amount.saturating_add(amount),
-                None => missed.meanwhile.push(Meanwhile {
-                    grant,
-                    credit: rated.credit.clone(),
-                    feature: Some(usage.feature.clone()),
-                    amount,
-                }),
+        let drawn: Vec<_> = grants.chain(overage).collect();
+        let time = self.time_of(usage);
+        for missed in &mut self.missed {
+            let since = match missed.what {
+                MissedCall::Close(_) => {
+                    let past = self.past.iter().find(|past| past.period.number == missed.number);
+                    past.and_then(|past| past.period.end)
+                }
+                MissedCall::Open(..) => {
+                    let running = self.period.as_ref().filter(|period| period.number == missed.number);
+                    running.map(|period| period.start)
+                }
+            };
+            // Usage of before draws what there was before.
+            if since.is_some_and(|since| since <= time) {
+                for (grant, amount) in &drawn {
+                    add_meanwhile(missed, *grant, &rated.credit, Some(&usage.feature), *amount);
+                }
+            }
+        }
+    }
+
+    /// Once something was made good, what that was drawn from instead is no longer what other missed grants must make up for.
+    fn note_redrawn(&mut self, transfers: &[Transfer]) {
+        let mut given_back = None;
+        for transfer in transfers {
+            let (from, to) = match (transfer.from, transfer.to, given_back.take()) {
+                (Book::Spent, Book::Grant(older), _) => {
+                    given_back = Some(older);
+                    continue;
+                }
+                (Book::Grant(newer), Book::Spent, Some(older)) => (Some(older), newer),
+                (Book::Grant(newer), Book::Overage, _) => (None, newer),
+                _ => continue,
+            };
+            for missed in &mut self.missed {
+                let mut left = transfer.amount;
+                let mut moved = Vec::new();
+                let same = |one: &&mut Meanwhile| one.grant == from && one.credit == transfer.credit;
+                for one in missed.meanwhile.iter_mut().filter(same) {
+                    let part = left.min(one.amount);
+                    one.amount = one.amount.saturating_sub(part);
+                    left = left.saturating_sub(part);
+                    moved.push((one.feature.clone(), part));
+                }
+                for (feature, part) in moved.into_iter().filter(|(_, part)| part.is_positive()) {
+                    add_meanwhile(missed, Some(to), &transfer.credit, feature.as_ref(), part);
+                }
+                missed.meanwhile.retain(|one| one.amount.is_positive());
             }
         }
     }
@@ -271,32 +388,70 @@ impl CustomerState {
     fn forget_grants(&mut self, entry: &Entry) {
         let ends_period = matches!(entry.event, Event::PeriodClosed(_));
         let crowded = self.grants.len() > MOST_EXHAUSTED;
+        let live = || self.grants.iter().filter(|state| state.status == GrantStatus::Live);
+        let used_up = crowded && live().filter(|state| state.is_exhausted()).count() > MOST_EXHAUSTED;
         if !ends_period && !crowded && !matches!(entry.event, Event::GrantsExpired { .. }) {
             return;
         }
         let oldest = Timestamp(entry.at.0.saturating_sub(LATE_WINDOW));
-        let awaited: Vec<_> = self
-            .grants
-            .iter()
-            .filter(|state| !state.held.is_zero())
-            .filter_map(|state| state.onward.map(|onward| onward.to))
-            .collect();
-        let meanwhile: Vec<_> =
-            self.missed.iter().flat_map(|missed| &missed.meanwhile).filter_map(|one| one.grant).collect();
+        let needed = self.needed_grants();
+        let running = self.period.as_ref().map(|period| period.number);
         self.grants.retain(|state| {
-            let id = state.grant.id;
-            let needed = !state.is_exhausted() || awaited.contains(&id) || meanwhile.contains(&id);
-            needed
-                || match state.status {
-                    // One that still takes credits that come back is not at its end.
-                    GrantStatus::Live => state.incoming.is_some() || (!ends_period && !crowded),
-                    GrantStatus::Expired if state.expired.is_positive() => {
-                        state.ended_at.is_none_or(|end| end >= oldest)
-                    }
-                    GrantStatus::Expired | GrantStatus::Voided => {
-                        !crowded && state.ended_at.is_none_or(|end| end >= oldest)
-                    }
+            // What an allowance gave counts until its period has ended.
+            let counts = state.allowance_of.is_some() && state.allowance_of == running;
+            if !state.is_exhausted() || counts || needed.contains(&state.grant.id) {
+                return true;
+            }
+            match state.status {
+                GrantStatus::Live => !ends_period && !used_up,
+                GrantStatus::Expired if state.expired.is_positive() => {
+                    state.ended_at.is_none_or(|end| end >= oldest)
                 }
+                GrantStatus::Expired | GrantStatus::Voided => {
+                    !crowded && state.ended_at.is_none_or(|end| end >= oldest)
+                }
+            }
         });
+    }
+
+    /// Grants that credits may still come back to from others, and those that missed grants must make up for.
+    fn needed_grants(&self) -> BTreeSet<GrantId> {
+        let of_missed = self.missed.iter().flat_map(|missed| &missed.meanwhile).filter_map(|one| one.grant);
+        let mut needed: BTreeSet<GrantId> = of_missed.collect();
+        let onward = |state: &GrantState| {
+            [state.onward.map(|onward| onward.to), state.carried_to].into_iter().flatten()
+        };
+        let holders = self.grants.iter().filter(|state| !state.held.is_zero());
+        let mut reached: Vec<GrantId> = holders.flat_map(onward).collect();
+        let mut seen = BTreeSet::new();
+        while let Some(id) = reached.pop() {
+            if seen.insert(id) {
+                reached.extend(self.grant(id).into_iter().flat_map(onward));
+            }
+        }
+        needed.append(&mut seen);
+        needed
+    }
+}
+
+fn add_meanwhile(
+    missed: &mut Missed,
+    grant: Option<GrantId>,
+    credit: &CreditType,
+    feature: Option<&Key>,
+    amount: Credits,
+) {
+    let same = missed
+        .meanwhile
+        .iter_mut()
+        .find(|one| one.grant == grant && &one.credit == credit && one.feature.as_ref() == feature);
+    match same {
+        Some(one) => one.amount = one.amount.saturating_add(amount),
+        None => missed.meanwhile.push(Meanwhile {
+            grant,
+            credit: credit.clone(),
+            feature: feature.cloned(),
+            amount,
+        }),
     }
 }

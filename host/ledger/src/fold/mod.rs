@@ -60,7 +60,7 @@ impl CustomerState {
         };
         self.apply(&entry).map_err(|error| SealError::Defect(error.to_string()))?;
         entry.after = draft.credit.map(|credit| After {
-            balance: self.balance(&credit, entry.at),
+            balance: self.balance_of(&credit, entry.event.feature(), entry.at),
             next_reset_at: self.next_reset_at(),
         });
         let body = serde_json::to_string(&entry).map_err(|error| SealError::Defect(error.to_string()))?;
@@ -93,7 +93,7 @@ impl CustomerState {
     pub fn fold_verified(&mut self, seq: u64, body: &str, hash: &ChainHash) -> Result<Entry, FoldError> {
         let entry = self.fold(seq, body, hash)?;
         if let Some(after) = &entry.after {
-            let balance = self.balance(&after.balance.credit, entry.at);
+            let balance = self.balance_of(&after.balance.credit, entry.event.feature(), entry.at);
             if balance != after.balance || self.next_reset_at() != after.next_reset_at {
                 return Err(FoldError::Balance(seq));
             }

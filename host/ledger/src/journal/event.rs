@@ -9,6 +9,7 @@ use crate::model::{
     entitlement::Override,
     grant::{CreditType, Grant},
     ids::{GrantId, Key, ReservationId, TermsId},
+    period::Interval,
     terms::Terms,
     time::Timestamp,
     usage::Usage,
@@ -83,6 +84,20 @@ pub enum Event {
     PeriodClosed(Box<PeriodClosed>),
     /// A period began.
     PeriodOpened(Box<PeriodOpened>),
+}
+
+impl Event {
+    /// The feature whose usage it is about.
+    #[must_use]
+    pub fn feature(&self) -> Option<&Key> {
+        match self {
+            Self::Charged(charged) => Some(&charged.usage.feature),
+            Self::Refused(refused) => Some(&refused.usage.feature),
+            Self::Reserved(reserved) => Some(&reserved.usage.feature),
+            Self::Committed(committed) => Some(&committed.usage.feature),
+            _ => None,
+        }
+    }
 }
 
 /// The customer as configured.
@@ -354,9 +369,12 @@ pub enum OpenReason {
 pub struct Cycle {
     /// Its start.
     pub start: Timestamp,
-    /// Its end, exclusive.
+    /// Its end, exclusive; none when it never ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<Timestamp>,
+    /// The interval of plans whose cycle it is; none when it never ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Interval>,
 }
 
 /// A period began.
@@ -383,7 +401,10 @@ pub struct PeriodOpened {
     /// The whole plan allowances, before what was given in the cycle was taken off.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub whole: Vec<Given>,
-    /// Where credits go that reservations give back of this cycle's earlier allowances.
+    /// Those of the grants that are no allowances: they were given in full and are neither of category plan nor trial.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extras: Vec<GrantId>,
+    /// Those that were reduced by what the cycle's earlier allowances gave, and so stand in the place of what expired of those.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub carried: Vec<Carried>,
     /// Overage that was taken off.
@@ -394,8 +415,8 @@ pub struct PeriodOpened {
     pub notes: Vec<String>,
 }
 
-/// An allowance that takes what reservations give back of the allowances before it in the cycle, as it would have been
-/// larger had that not been held.
+/// An allowance that was reduced by what those before it in the cycle gave. It takes what reservations give back of those, as
+/// it would have been larger had that not been held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Carried {
     /// The grant.
@@ -404,5 +425,6 @@ pub struct Carried {
     #[serde(default, skip_serializing_if = "super::record::no_credits")]
     pub skip: Credits,
     /// How much it takes after that.
+    #[serde(default, skip_serializing_if = "super::record::no_credits")]
     pub limit: Credits,
 }

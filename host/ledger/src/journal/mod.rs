@@ -11,7 +11,7 @@ pub use record::*;
 
 use crate::model::{
     amounts::Credits,
-    ids::{ChargeId, CustomerId, Digest, IdempotencyKey, Key, Seq},
+    ids::{ChargeId, CustomerId, Digest, IdempotencyKey, Name, Seq},
     transfer::{Book, Transfer},
     usage::Usage,
 };
@@ -58,7 +58,7 @@ pub struct Entry {
     pub request: Option<Digest>,
     /// The id of the API key that asked; none for what time itself brings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub by: Option<Key>,
+    pub by: Option<Name>,
     /// What happened.
     pub event: Event,
     /// The movements of credits, in order.
@@ -93,10 +93,16 @@ impl Entry {
         struct Format {
             v: u32,
         }
-        serde_json::from_str(body).map_err(|error| match serde_json::from_str(body) {
-            Ok(Format { v }) if v > FORMAT => ReadError::Newer(v),
-            _ => ReadError::Unreadable(error.to_string()),
-        })
+        let newer = |format: u32| format > FORMAT;
+        match serde_json::from_str::<Self>(body) {
+            // What reads well by accident may still mean something else.
+            Ok(entry) if newer(entry.format) => Err(ReadError::Newer(entry.format)),
+            Ok(entry) => Ok(entry),
+            Err(error) => match serde_json::from_str(body) {
+                Ok(Format { v }) if newer(v) => Err(ReadError::Newer(v)),
+                _ => Err(ReadError::Unreadable(error.to_string())),
+            },
+        }
     }
 
     /// The charge id that a charge or commit has.

@@ -144,8 +144,11 @@ pub struct Balance {
     pub used: Credits,
     /// What open reservations hold, of grants and beyond them.
     pub reserved: Credits,
-    /// What may be drawn without overage.
+    /// What may be drawn without overage: after an entry about a usage, by its feature; else by any.
     pub available: Credits,
+    /// What only other features may draw.
+    #[serde(default, skip_serializing_if = "no_credits")]
+    pub restricted: Credits,
     /// Spent beyond all grants and not yet settled.
     pub overage: Credits,
     /// The part of `reserved` that is held beyond all grants.

@@ -1,7 +1,7 @@
 //! A customer as the caller describes it.
 
 use super::{
-    ids::Key,
+    ids::Name,
     period::{Interval, Schedule},
     time::{Timestamp, Zone},
 };
@@ -14,7 +14,7 @@ pub struct Profile {
     pub name: String,
     /// The plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub plan: Option<Key>,
+    pub plan: Option<Name>,
     /// The plan's interval, as it was when the plan was taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<Interval>,

@@ -1,14 +1,20 @@
-//! Names: keys that callers choose, ids that the journal gives, digests of content.
+//! Keys and names that callers choose, ids that the journal gives, digests of content.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use std::{fmt, str::FromStr, sync::Arc};
 
+/// Lower-case hexadecimal digits of bytes.
+pub use ::hex::encode as hex;
+
 /// Why a name is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// A caller's key outside `[A-Za-z0-9_.:-]{1,128}`.
-    #[error("must be 1 to 128 characters of A-Z a-z 0-9 _ . : -")]
+    /// Not a [`Key`].
+    #[error("must be 1 to 256 bytes without control characters and surrounding spaces")]
     Key,
+    /// Not a [`Name`].
+    #[error("must be 1 to 128 characters of A-Z a-z 0-9 _ . : -")]
+    Name,
     /// Not an id of the expected kind.
     #[error("not an id of this kind")]
     Id,
@@ -37,53 +43,76 @@ macro_rules! text_serde {
     };
 }
 
-/// A key that the caller chose: a customer, plan, policy, feature or entity. Cheap to clone.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key(Arc<str>);
+/// Defines a text that is checked where it is made. Cheap to clone.
+macro_rules! checked_text {
+    ($(#[$meta:meta])* $name:ident, $error:expr, $valid:expr) => {
+        $(#[$meta])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NameError;
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                let valid: fn(&str) -> bool = $valid;
+                if valid(text) { Ok(Self(text.into())) } else { Err($error) }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&*self.0, f)
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        text_serde!($name);
+    };
+}
+
+checked_text! {
+    /// The caller's own key of a customer, entity, feature or credit type: 1 to 256 bytes without control characters and
+    /// surrounding white space. Compares by its bytes.
+    Key, NameError::Key, |text| {
+        (1..=Key::MAX_BYTES).contains(&text.len()) && text.trim() == text && !text.contains(char::is_control)
+    }
+}
+
+checked_text! {
+    /// The name of a plan, a policy or an API key: `[A-Za-z0-9_.:-]{1,128}`.
+    Name, NameError::Name, |text| {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'-');
+        (1..=128).contains(&text.len()) && text.bytes().all(allowed)
+    }
+}
 
 impl Key {
+    /// The longest key, in bytes.
+    pub const MAX_BYTES: usize = 256;
+
     /// A key that the code itself names.
     pub(crate) fn known(text: &'static str) -> Self {
         Self(text.into())
     }
-
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
-
-impl FromStr for Key {
-    type Err = NameError;
-    fn from_str(text: &str) -> Result<Self, NameError> {
-        let fine = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'-');
-        if (1..=128).contains(&text.len()) && text.bytes().all(fine) {
-            Ok(Self(text.into()))
-        } else {
-            Err(NameError::Key)
-        }
-    }
-}
-
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-impl fmt::Debug for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&*self.0, f)
-    }
-}
-
-impl AsRef<str> for Key {
-    fn as_ref(&self) -> &str {
-        &self.0
-    }
-}
-text_serde!(Key);
 
 /// A customer's key.
 pub type CustomerId = Key;
@@ -190,7 +219,7 @@ impl Digest {
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("sha256:")?;
-        f.write_str(&hex(&self.0))
+        f.write_str(&hex(self.0))
     }
 }
 
@@ -205,13 +234,7 @@ impl FromStr for Digest {
     fn from_str(text: &str) -> Result<Self, NameError> {
         let digits = text.strip_prefix("sha256:").ok_or(NameError::Digest)?;
         let mut bytes = [0; 32];
-        if digits.len() != 64 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(NameError::Digest);
-        }
-        for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks(2)) {
-            let pair = std::str::from_utf8(pair).map_err(|_| NameError::Digest)?;
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| NameError::Digest)?;
-        }
+        ::hex::decode_to_slice(digits, &mut bytes).map_err(|_| NameError::Digest)?;
         Ok(Self(bytes))
     }
 }
@@ -258,19 +281,6 @@ pub(crate) mod short_digest {
     }
 }
 
-/// Lower-case hexadecimal.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        for nibble in [byte >> 4, byte & 15] {
-            text.push(char::from(DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0')));
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -296,13 +306,23 @@ mod tests {
 
     #[test]
     fn keys_and_digests_are_checked() {
-        assert!("a.b:c-d_E9".parse::<Key>().is_ok());
-        for bad in ["", "a b", "é", &"x".repeat(129)] {
-            assert_eq!(bad.parse::<Key>(), Err(NameError::Key), "{bad}");
+        let longest = "é".repeat(128);
+        for key in ["a.b:c-d_E9", "ann@example.com", "auth0|5f7c", "openai/gpt-4o", "Zoë", "100 %", &longest]
+        {
+            assert_eq!(key.parse::<Key>().unwrap().as_str(), key);
+        }
+        for bad in ["", " a", "a\u{a0}", "a\nb", "\u{0}", "\u{85}", &format!("{longest}x")] {
+            assert_eq!(bad.parse::<Key>(), Err(NameError::Key), "{bad:?}");
+        }
+        assert!("a.b:c-d_E9".parse::<Name>().is_ok());
+        for bad in ["", "a b", "a/b", "é", &"x".repeat(129)] {
+            assert_eq!(bad.parse::<Name>(), Err(NameError::Name), "{bad}");
         }
         let digest = Digest::of(b"abc");
         assert_eq!(digest.to_string().parse(), Ok(digest));
         assert!(digest.to_string().starts_with("sha256:ba7816bf"));
-        assert_eq!(format!("sha256:{}", "+f".repeat(32)).parse::<Digest>(), Err(NameError::Digest));
+        for digits in ["+f".repeat(32), "0f".repeat(31), "0f".repeat(33), "é".repeat(32)] {
+            assert_eq!(format!("sha256:{digits}").parse::<Digest>(), Err(NameError::Digest), "{digits}");
+        }
     }
 }

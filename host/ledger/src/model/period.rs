@@ -143,6 +143,15 @@ impl Schedule {
         self.boundary(self.index_after(at)?.checked_add(i64::from(n))?).filter(|boundary| *boundary > at)
     }
 
+    /// How many boundaries lie after `from` and at or before `to`.
+    ///
+    /// Returns none beyond the calendar's end.
+    #[must_use]
+    pub fn between(&self, from: Timestamp, to: Timestamp) -> Option<u32> {
+        let count = self.index_after(to)?.checked_sub(self.index_after(from)?)?;
+        Some(u32::try_from(count.max(0)).unwrap_or(u32::MAX))
+    }
+
     /// The last boundary at or before `at`.
     ///
     /// Returns none before the calendar's beginning.
@@ -275,6 +284,8 @@ mod tests {
             let last = schedule.last_at(at).unwrap();
             prop_assert!(last <= at && schedule.next_after(last) == Some(next));
             prop_assert_eq!(schedule.nth_after(at, 1), schedule.next_after(next));
+            prop_assert_eq!(schedule.between(at, next), Some(1));
+            prop_assert_eq!(schedule.between(last, at), Some(0));
             // No other boundary lies between: walk back from `next` by the count of whole intervals around it.
             let near = (next.0 - schedule.anchor.0) / (schedule.interval.least_seconds() * 1_000_000);
             for n in near - 60..=near + 2 {

@@ -2,7 +2,7 @@
 
 use super::{
     answers::{Needs, Prepared},
-    ids::{Digest, Key, TermsId},
+    ids::{Digest, Name, TermsId},
     json::JsonText,
     time::{Timestamp, Zone},
 };
@@ -12,8 +12,8 @@ use std::{fmt, sync::Arc};
 /// A version of a policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyRef {
-    /// The policy's key.
-    pub name: Key,
+    /// The policy's name.
+    pub name: Name,
     /// Its version, counted by the host from 1.
     pub version: u32,
     /// SHA-256 of the module.
@@ -50,7 +50,7 @@ pub enum Owner {
     /// To one customer: the one whose journal they stand in.
     Customer,
     /// To all customers of a plan.
-    Plan(Key),
+    Plan(Name),
 }
 
 /// Names terms within a customer's journal: `customer/terms_12` or `plan/pro/terms_3`.

@@ -3,7 +3,7 @@
 use super::{
     counter::Counted,
     grant::{Category, CreditType},
-    ids::{CustomerId, GrantId, Key},
+    ids::{CustomerId, GrantId, Key, Name},
     time::{Moment, Timestamp},
     usage::{Purpose, Usage},
 };
@@ -121,7 +121,7 @@ pub struct Context {
     /// The customer.
     pub customer: CustomerId,
     /// The plan: at the time of the usage, or of the period concerned.
-    pub plan: Option<Key>,
+    pub plan: Option<Name>,
     /// The customer's attributes, sorted by name.
     pub attributes: Vec<(String, String)>,
     /// When the host decides.

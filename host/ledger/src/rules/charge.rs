@@ -52,7 +52,7 @@ impl CustomerState {
             Ok(funding) => funding,
             Err(unfunded) => return Err(self.unfunded(at, Intent::Charge, usage, rating, record, unfunded)),
         };
-        let counts = self.counts(&counters, &usage, rating.cost);
+        let counts = self.counts(&counters, &usage, rating.cost, None);
         let credit = rating.credit.clone();
         let transfers = funding.transfers(&credit, Book::Spent);
         let late = self.late(&usage);

@@ -15,8 +15,9 @@ use crate::{
         transfer::Book,
         view::Expiry,
     },
-    state::{CustomerState, Draft, GrantStatus},
+    state::{CustomerState, Draft, GrantState, GrantStatus, history::add_given},
 };
+use std::collections::{BTreeMap, BTreeSet};
 
 impl CustomerState {
     /// The entry that ends the running period at `at`.
@@ -31,8 +32,21 @@ impl CustomerState {
         decision: Option<DecisionRecord>,
         outcome: CloseOutcome,
     ) -> Result<Draft, Denied> {
+        let (closed, scratch) = self.closing(at, at, reason, decision, outcome)?;
+        Ok(Draft::moving(Event::PeriodClosed(Box::new(closed)), self.main_credit(), scratch.transfers))
+    }
+
+    /// What ends the running period at `end`, worked out at `at`.
+    pub(super) fn closing(
+        &self,
+        at: Timestamp,
+        end: Timestamp,
+        reason: CloseReason,
+        decision: Option<DecisionRecord>,
+        outcome: CloseOutcome,
+    ) -> Result<(PeriodClosed, Scratch), Denied> {
         let running = self.period.as_ref().ok_or(Rejection::NoPeriod)?;
-        let period = Period { end: Some(at), ..running.clone() };
+        let period = Period { end: Some(end), ..running.clone() };
         let mut closed = PeriodClosed {
             reason,
             period,
@@ -46,11 +60,10 @@ impl CustomerState {
             given: Vec::new(),
             notes: Vec::new(),
         };
-        let credit = self.main_credit();
         let mut scratch = Scratch::new(self, at);
-        carry_out(&mut scratch, &mut closed, outcome).map_err(Denied::InvalidDecision)?;
-        closed.grants = scratch.grants;
-        Ok(Draft::moving(Event::PeriodClosed(Box::new(closed)), credit, scratch.transfers))
+        carry_out(&mut scratch, &mut closed, end, outcome).map_err(Denied::InvalidDecision)?;
+        closed.grants.clone_from(&scratch.grants);
+        Ok((closed, scratch))
     }
 
     /// Checks that an early end of the period makes sense.
@@ -63,21 +76,41 @@ impl CustomerState {
     }
 }
 
-fn carry_out(scratch: &mut Scratch, closed: &mut PeriodClosed, outcome: CloseOutcome) -> Result<(), String> {
-    for rollover in &outcome.roll_over {
-        roll_over(scratch, closed, rollover)?;
+fn carry_out(
+    scratch: &mut Scratch,
+    closed: &mut PeriodClosed,
+    end: Timestamp,
+    outcome: CloseOutcome,
+) -> Result<(), String> {
+    let state = &scratch.state;
+    let later = state.grants.iter().filter(|grant| !state.is_concerned_by_end(grant, end, closed.reason));
+    scratch.barred = later.map(|state| state.grant.id).collect();
+    if !outcome.roll_over.is_empty() {
+        let coming = scratch.state.coming_back();
+        for rollover in &outcome.roll_over {
+            roll_over(scratch, closed, end, rollover, &coming)?;
+        }
+        let mut named = BTreeSet::new();
+        if let Some(twice) = closed.rolled.iter().find(|rolled| !named.insert(rolled.from)) {
+            return Err(format!("{} is carried over twice", twice.from));
+        }
     }
     for id in outcome.expire {
+        if scratch.barred.contains(&id) {
+            return Err(format!("{id} is not of this period"));
+        }
         scratch.expire(id)?;
         closed.expired.push(id);
     }
     expire_with_period(scratch, closed)?;
     closed.given = given(&scratch.state, closed);
-    let carried: Vec<GrantId> = scratch.grants.iter().map(|grant| grant.id).collect();
+    let later = scratch.barred.len();
+    scratch.barred.extend(scratch.grants.iter().map(|grant| grant.id));
     for fee in outcome.fees {
-        pay(scratch, &fee, &carried)?;
+        pay(scratch, &fee)?;
         closed.fees.push(fee.into());
     }
+    scratch.barred.truncate(later);
     for settlement in outcome.settle {
         closed.settled.extend(scratch.settle(settlement)?);
     }
@@ -85,18 +118,25 @@ fn carry_out(scratch: &mut Scratch, closed: &mut PeriodClosed, outcome: CloseOut
     Ok(())
 }
 
-fn roll_over(scratch: &mut Scratch, closed: &mut PeriodClosed, rollover: &Rollover) -> Result<(), String> {
+fn roll_over(
+    scratch: &mut Scratch,
+    closed: &mut PeriodClosed,
+    end: Timestamp,
+    rollover: &Rollover,
+    coming: &BTreeMap<GrantId, Credits>,
+) -> Result<(), String> {
     let Rollover { grant, amount, held_share, held_limit, priority, expires } = *rollover;
     let older = scratch.live(grant)?;
-    let held = scratch.state.grant(grant).map_or(Credits::ZERO, |state| state.held);
+    if scratch.barred.contains(&grant) {
+        return Err(format!("{grant} is not of this period"));
+    }
+    let own = scratch.state.grant(grant).map_or(Credits::ZERO, |state| state.held);
+    let held = own.saturating_add(coming.get(&grant).copied().unwrap_or_default());
     if held_share.is_negative() || held_share > Decimal::ONE {
         return Err(format!("a share of {held_share} of what is held is not between 0 and 1"));
     }
     if held_limit > held {
         return Err(format!("a rollover of {held_limit} of the {held} that are held of {grant}"));
-    }
-    if closed.rolled.iter().any(|rolled| rolled.from == grant) {
-        return Err(format!("{grant} is carried over twice"));
     }
     let follows = held_limit.is_positive() && held_share.is_positive();
     if !follows {
@@ -105,46 +145,37 @@ fn roll_over(scratch: &mut Scratch, closed: &mut PeriodClosed, rollover: &Rollov
         return Err(format!("a rollover of {amount} is negative"));
     }
     let Expiry { at: expires_at, with_period } = expires;
-    if expires_at.is_some_and(|expiry| expiry <= scratch.at) {
-        return Err(format!("a rollover of {grant} that has expired already"));
-    }
     let moved = if follows { amount.saturating_add(held_limit) } else { amount };
     let newer = Grant {
         id: scratch.next_id()?,
         amount,
         category: Category::Rollover,
         priority,
-        effective_at: scratch.at,
+        effective_at: end,
         expires_at,
         expires_with_period: with_period.map(|n| closed.period.number.saturating_add(1).saturating_add(n)),
         cost_basis: older.cost_basis.map(|basis| share(basis, moved, older.amount)),
         ..older
     };
     let (to, credit) = (newer.id, newer.credit.clone());
-    if follows {
-        scratch.add_unchecked(newer)
-    } else {
-        scratch.add(newer)?
-    }
+    scratch.add(newer, end)?;
     scratch.step(&credit, Book::Grant(grant), Book::Grant(to), amount)?;
     closed.rolled.push(Rolled { from: grant, to, held_share, held_limit });
     Ok(())
 }
 
 /// The part of a cost basis that belongs to a part of a grant, to the minor unit.
-fn share(basis: Money, part: Credits, whole: Credits) -> Money {
+pub(super) fn share(basis: Money, part: Credits, whole: Credits) -> Money {
     basis.share(part.min(whole), whole, Rounding::HalfEven).unwrap_or(basis)
 }
 
 fn expire_with_period(scratch: &mut Scratch, closed: &mut PeriodClosed) -> Result<(), String> {
-    let ends = |number: u32| number <= closed.period.number;
+    let number = closed.period.number;
     let ending: Vec<GrantId> = scratch
         .state
         .grants
         .iter()
-        .filter(|state| {
-            state.status == GrantStatus::Live && state.grant.expires_with_period.is_some_and(ends)
-        })
+        .filter(|state| state.status == GrantStatus::Live && state.ends_with_by(number))
         .map(|state| state.grant.id)
         .collect();
     for id in ending {
@@ -154,10 +185,10 @@ fn expire_with_period(scratch: &mut Scratch, closed: &mut PeriodClosed) -> Resul
     Ok(())
 }
 
-fn pay(scratch: &mut Scratch, fee: &Fee, carried: &[GrantId]) -> Result<(), String> {
+fn pay(scratch: &mut Scratch, fee: &Fee) -> Result<(), String> {
     check_amount("a fee", fee.amount)?;
     match fee.method {
-        FeeMethod::Drawn => scratch.draw(&fee.credit, fee.amount, carried),
+        FeeMethod::Drawn => scratch.draw(&fee.credit, fee.amount),
         FeeMethod::Invoiced => {
             scratch.step(&fee.credit, Book::Overage, Book::Spent, fee.amount)?;
             scratch.step(&fee.credit, Book::Issued, Book::Overage, fee.amount)
@@ -165,18 +196,16 @@ fn pay(scratch: &mut Scratch, fee: &Fee, carried: &[GrantId]) -> Result<(), Stri
     }
 }
 
-/// What the closing period's plan allowances gave: all that did not expire.
+/// What the closing period's plan allowances gave: all that did not expire, and so what lives on beyond the period, too.
 fn given(state: &CustomerState, closed: &PeriodClosed) -> Vec<Given> {
+    let rolled: BTreeMap<GrantId, GrantId> =
+        closed.rolled.iter().map(|rolled| (rolled.from, rolled.to)).collect();
     let mut sums: Vec<Given> = Vec::new();
     for allowance in state.grants.iter().filter(|state| state.allowance_of == Some(closed.period.number)) {
-        let rolled = closed.rolled.iter().filter(|rolled| rolled.from == allowance.grant.id);
-        let moved = rolled.filter_map(|rolled| state.grant(rolled.to)).map(|to| to.remaining);
-        let amount = Credits::checked_sum([allowance.spent, allowance.held].into_iter().chain(moved));
-        let amount = amount.unwrap_or(Credits::LARGEST);
-        match sums.iter_mut().find(|given| given.credit == allowance.grant.credit) {
-            Some(given) => given.amount = given.amount.saturating_add(amount),
-            None => sums.push(Given { credit: allowance.grant.credit.clone(), amount }),
-        }
+        let moved = rolled.get(&allowance.grant.id).and_then(|to| state.grant(*to)).map(|to| to.remaining);
+        let GrantState { remaining, held, spent, voided, .. } = *allowance;
+        let amount = Credits::checked_sum([remaining, held, spent, voided].into_iter().chain(moved));
+        add_given(&mut sums, &allowance.grant.credit, amount.unwrap_or(Credits::LARGEST));
     }
     sums
 }

@@ -38,10 +38,10 @@ pub enum Detail {
 }
 
 impl Terms {
-    /// The zone in which they are read.
+    /// The zone in which they are read at an instant.
     #[must_use]
-    pub fn zone(&self, state: &CustomerState) -> Zone {
-        self.time_zone.clone().unwrap_or_else(|| state.zone())
+    pub fn zone_at(&self, state: &CustomerState, at: Timestamp) -> Zone {
+        self.time_zone.clone().unwrap_or_else(|| state.zone_at(at))
     }
 }
 
@@ -49,8 +49,8 @@ impl CustomerState {
     /// A usage as a policy with these terms sees it.
     #[must_use]
     pub fn usage_view<'a>(&self, terms: &Terms, asked: Asked<'a>, at: Timestamp) -> UsageView<'a> {
-        let zone = terms.zone(self);
         let time = self.time_of(asked.usage);
+        let zone = terms.zone_at(self, time);
         let found = self.period_at(time);
         let entities = asked.usage.entity.iter();
         UsageView {
@@ -68,9 +68,10 @@ impl CustomerState {
     #[must_use]
     pub fn usage_context(&self, terms: &Terms, asked: Asked<'_>, at: Timestamp, detail: Detail) -> Context {
         let usage = asked.usage;
-        let counters = self.counter_values(&terms.prepared.counters, terms.time_zone.as_ref(), usage);
-        let mut context = self.base_context(terms, at);
-        context.counters = counters;
+        let zone = terms.zone_at(self, self.time_of(usage));
+        let mut context = self.base_context(terms, &zone, at);
+        let declared = &terms.prepared.counters;
+        context.counters = self.counter_values(declared, terms.time_zone.as_ref(), usage, asked.commits);
         if let Some(found) = self.period_at(self.time_of(usage)).filter(|found| found.is_past) {
             context.plan = found.plan.cloned();
         }
@@ -114,10 +115,22 @@ impl CustomerState {
         at: Timestamp,
         reason: CloseReason,
     ) -> Option<(Closing, Context)> {
-        let zone = terms.zone(self);
+        let zone = terms.zone_at(self, at);
         let running = self.period.as_ref()?;
         let period = view_of_period(&Period { end: Some(at), ..running.clone() }, &zone);
-        let mut context = self.period_context(terms, at, running.number, Timestamp(at.0.saturating_sub(1)));
+        let coming = self.coming_back();
+        let mut context = self.period_context(terms, &zone, at, running.number);
+        let concerned = |grant: &&GrantState| self.is_concerned_by_end(grant, at, reason);
+        let grants = self.grants.iter().filter(|grant| grant.is_usable(at)).filter(concerned);
+        context.grants = grants
+            .map(|grant| {
+                let mut view = self.grant_view(grant);
+                // What comes back by way of others may be carried over like what it holds itself.
+                let more = coming.get(&view.id).copied().unwrap_or_default();
+                view.held = view.held.saturating_add(more);
+                view
+            })
+            .collect();
         context.period = period;
         Some((Closing { period, reason: reason.as_str() }, context))
     }
@@ -125,10 +138,12 @@ impl CustomerState {
     /// What the beginning of a period is called with.
     #[must_use]
     pub fn opening_view(&self, terms: &Terms, at: Timestamp, next: &NextPeriod) -> (Opening, Context) {
-        let zone = terms.zone(self);
+        let zone = terms.zone_at(self, at);
         let period = view_of_period(&next.period, &zone);
         let closed = next.period.number.saturating_sub(1);
-        let mut context = self.period_context(terms, at, closed, Timestamp(at.0.saturating_sub(1)));
+        let mut context = self.period_context(terms, &zone, at, closed);
+        let grants = self.grants.iter().filter(|grant| grant.is_usable(at));
+        context.grants = grants.map(|grant| self.grant_view(grant)).collect();
         context.period = period;
         let opening = Opening {
             period,
@@ -141,8 +156,10 @@ impl CustomerState {
         (opening, context)
     }
 
-    fn period_context(&self, terms: &Terms, at: Timestamp, counted: u32, counted_at: Timestamp) -> Context {
+    /// At the end and the beginning of a period, with the counters of the one that ended.
+    fn period_context(&self, terms: &Terms, zone: &Zone, at: Timestamp, ended: u32) -> Context {
         let counters = &terms.prepared.counters;
+        let just_before = Timestamp(at.0.saturating_sub(1));
         Context {
             balances: self
                 .accounts
@@ -153,19 +170,12 @@ impl CustomerState {
                     self.balance_view(balance, available)
                 })
                 .collect(),
-            grants: self
-                .grants
-                .iter()
-                .filter(|grant| grant.is_usable(at))
-                .map(|grant| self.grant_view(grant))
-                .collect(),
-            counters: self.customer_counter_values(counters, terms.time_zone.as_ref(), counted, counted_at),
-            ..self.base_context(terms, at)
+            counters: self.customer_counter_values(counters, terms.time_zone.as_ref(), ended, just_before),
+            ..self.base_context(terms, zone, at)
         }
     }
 
-    fn base_context(&self, terms: &Terms, at: Timestamp) -> Context {
-        let zone = terms.zone(self);
+    fn base_context(&self, terms: &Terms, zone: &Zone, at: Timestamp) -> Context {
         let profile = self.profile.as_ref();
         Context {
             customer: self.customer.clone(),
@@ -175,7 +185,7 @@ impl CustomerState {
                 .map(|profile| profile.attributes.clone())
                 .unwrap_or_default(),
             now: zone.moment(at),
-            period: self.period_view(&zone, at),
+            period: self.period_view(zone, at),
             terms_effective_at: zone.moment(terms.effective_at),
             contract: terms.contract.as_ref().map(|contract| ContractView {
                 id: contract.id.clone(),
@@ -227,7 +237,7 @@ impl CustomerState {
             effective_at: grant.effective_at,
             expires: Expiry {
                 at: grant.expires_at,
-                with_period: grant.expires_with_period.map(|number| number.saturating_sub(running)),
+                with_period: state.ends_with.map(|with| with.number.saturating_sub(running)),
             },
             features: grant.features.clone(),
             cost_basis: grant.cost_basis,

@@ -9,7 +9,7 @@ use crate::{
         period::Schedule,
         time::Timestamp,
     },
-    state::{CustomerState, GrantStatus},
+    state::{CustomerState, GrantState, GrantStatus, Since, history::add_given},
 };
 
 /// The cycle of a period that begins, and what counts as given in it.
@@ -17,71 +17,82 @@ use crate::{
 pub struct CycleAt {
     /// The cycle.
     pub cycle: Cycle,
-    /// What plan allowances gave in it: used, held, or carried over.
+    /// What plan allowances gave in it: all but what expired of them.
     pub given: Vec<(CreditType, Credits)>,
     /// The part of `given` that open reservations hold and that goes nowhere else when it comes back.
     pub held: Vec<(CreditType, Credits)>,
-    /// From when periods count.
-    pub since: Timestamp,
+    /// The first period that counts.
+    pub since: Since,
 }
 
 impl CustomerState {
     /// The cycle of a period that begins at `at`, by the profile as it is.
     ///
-    /// A cycle runs for one interval, from boundary to boundary. One that has begun is not cut short by a moved anchor: until an
-    /// interval has passed since its beginning, it goes on.
+    /// A cycle runs for one interval, from boundary to boundary. One that has begun goes on until its end, wherever an anchor moves
+    /// boundaries and whatever other plans come in between. One that was begun on request ends at the next boundary. Without an
+    /// interval it never ends.
     #[must_use]
     pub fn cycle_at(&self, at: Timestamp, reason: OpenReason) -> CycleAt {
         let schedule = self.profile.as_ref().and_then(Profile::schedule);
-        let cycle = match (reason, schedule) {
-            (OpenReason::Early, schedule) => {
-                Cycle { start: at, end: schedule.and_then(|schedule| schedule.next_after(at)) }
+        let interval = schedule.as_ref().map(|schedule| schedule.interval);
+        let running = self.running_cycles(at, schedule.as_ref()).find(|cycle| cycle.interval == interval);
+        let cycle = match (reason, running, schedule) {
+            (OpenReason::Early, _, schedule) => {
+                let end = schedule.and_then(|schedule| schedule.next_after(at));
+                Cycle { start: at, end, interval }
             }
-            (_, None) => Cycle { start: self.cycle.as_ref().map_or(at, |cycle| cycle.start), end: None },
-            (_, Some(schedule)) => self.scheduled_cycle(at, &schedule),
+            (_, Some(running), _) => running.clone(),
+            (_, None, Some(schedule)) => {
+                let start = schedule.last_at(at).unwrap_or(at);
+                Cycle { start, end: schedule.next_after(at), interval }
+            }
+            // What was given in the cycle of another plan counts in one that never ends.
+            (_, None, None) => {
+                let start = self.running_cycles(at, None).next().map_or(at, |cycle| cycle.start);
+                Cycle { start, end: None, interval }
+            }
         };
-        let since = cycle.start.max(self.fresh_since.unwrap_or(cycle.start));
-        CycleAt { given: self.given_since(since), held: self.held_since(since), cycle, since }
+        let number =
+            if reason == OpenReason::Early { self.periods.saturating_add(1) } else { self.fresh_from };
+        let since = Since { start: cycle.start, number };
+        let (given, held) = (self.given_since(since), self.held_since(since));
+        CycleAt { given, held, cycle, since }
     }
 
-    fn scheduled_cycle(&self, at: Timestamp, schedule: &Schedule) -> Cycle {
-        let start = schedule.last_at(at).unwrap_or(at);
-        let running_end = |cycle: &Cycle| {
-            let end = schedule.interval.after(cycle.start, &schedule.zone)?;
-            // Clock changes may move a boundary by hours, which cuts nothing short.
-            let slack = (3 * 3_600).min(schedule.interval.least_seconds() / 8) * Timestamp::SECOND;
-            (end > at.plus_micros(slack)).then_some(end)
-        };
-        match &self.cycle {
-            Some(cycle) if cycle.start < start => match running_end(cycle) {
-                Some(end) => Cycle { start: cycle.start, end: Some(end) },
-                None => Cycle { start, end: schedule.next_after(at) },
-            },
-            _ => Cycle { start, end: schedule.next_after(at) },
-        }
+    /// Cycles that go on at `at`, the newest first.
+    fn running_cycles(&self, at: Timestamp, schedule: Option<&Schedule>) -> impl Iterator<Item = &Cycle> {
+        // Clock changes may move a boundary by hours, which cuts nothing short.
+        let least_seconds = schedule.map_or(0, |schedule| schedule.interval.least_seconds());
+        let slack = (3 * 3_600).min(least_seconds / 8) * Timestamp::SECOND;
+        let fresh = self.past.iter().rev().filter(|past| past.period.number >= self.fresh_from);
+        let past = fresh.filter_map(|past| past.cycle.as_ref());
+        let goes_on = move |cycle: &&Cycle| cycle.end.is_none_or(|end| end > at.plus_micros(slack));
+        self.cycle.iter().chain(past).filter(goes_on)
     }
 
-    /// What reservations hold of ended plan allowances of periods that began at `since` or later, and that goes nowhere yet.
-    fn held_since(&self, since: Timestamp) -> Vec<(CreditType, Credits)> {
-        let mut sums: Vec<(CreditType, Credits)> = Vec::new();
-        for state in self.grants.iter().filter(|state| self.is_carried(state, since)) {
-            match sums.iter_mut().find(|(credit, _)| credit == &state.grant.credit) {
-                Some((_, sum)) => *sum = sum.saturating_add(state.held),
-                None => sums.push((state.grant.credit.clone(), state.held)),
+    /// From when periods count in a cycle: not before a new one was last begun on request.
+    pub(crate) fn counts_since(&self, cycle: &Cycle) -> Since {
+        Since { start: cycle.start, number: self.fresh_from }
+    }
+
+    /// What reservations hold of ended plan allowances of periods that began at `since` or later, and that was not carried over.
+    pub(super) fn held_since(&self, since: Since) -> Vec<(CreditType, Credits)> {
+        let mut sums: Vec<Given> = Vec::new();
+        for state in self.grants.iter().filter(|state| self.is_allowance_since(state, since)) {
+            let held = state.held.saturating_sub(state.rolls_on(state.held));
+            if held.is_positive() {
+                add_given(&mut sums, &state.grant.credit, held);
             }
         }
-        sums
+        sums.into_iter().map(|given| (given.credit, given.amount)).collect()
     }
 
-    /// Whether what comes back to a grant belongs to the next allowance of the cycle.
-    pub(crate) fn is_carried(&self, state: &crate::state::GrantState, since: Timestamp) -> bool {
+    /// Whether it is an ended plan allowance of a period that began at `since` or later.
+    pub(crate) fn is_allowance_since(&self, state: &GrantState, since: Since) -> bool {
         let of_cycle = |number: u32| {
-            self.past.iter().any(|past| past.period.number == number && past.period.start >= since)
+            self.past.iter().any(|past| past.period.number == number && since.counts(&past.period))
         };
-        state.status == GrantStatus::Expired
-            && !state.held.is_zero()
-            && state.onward.is_none()
-            && state.allowance_of.is_some_and(of_cycle)
+        state.status == GrantStatus::Expired && state.allowance_of.is_some_and(of_cycle)
     }
 
     /// What the cycle's past periods were entitled to, in proportion to their part of it.
@@ -89,7 +100,7 @@ impl CustomerState {
         let Some(end) = cycle.cycle.end else { return Credits::ZERO };
         let length = end.0.saturating_sub(cycle.cycle.start.0).max(1);
         let mut sum = Credits::ZERO;
-        for past in self.past.iter().filter(|past| past.period.start >= cycle.since) {
+        for past in self.past.iter().filter(|past| cycle.since.counts(&past.period)) {
             let ran = past.period.end.map_or(0, |end| end.0.saturating_sub(past.period.start.0));
             for Given { credit: of, amount } in &past.whole {
                 if of == credit {

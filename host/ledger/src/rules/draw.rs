@@ -16,7 +16,7 @@ use crate::{
     },
     state::{CustomerState, GrantState, GrantStatus},
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What is drawn for: a feature (none: a fee, a correction), when it was used and when it is decided.
 #[derive(Debug, Clone, Copy)]
@@ -103,19 +103,13 @@ impl CustomerState {
         cost: Credits,
         first: &[GrantId],
     ) -> (Vec<(Draw, bool)>, Credits) {
-        let mut left = cost;
-        let mut draws = Vec::with_capacity(1);
-        let preferred = first.iter().filter_map(|id| self.drawable(using).find(|(g, _)| g.grant.id == *id));
-        let others = self.drawable(using).filter(|(grant, _)| !first.contains(&grant.grant.id));
-        for (grant, most) in preferred.chain(others) {
-            if left.is_zero() {
-                break;
-            }
-            let amount = left.min(most);
-            left = left.saturating_sub(amount);
-            draws.push((Draw { grant: grant.grant.id, amount }, grant.status == GrantStatus::Expired));
+        if first.is_empty() {
+            return take(self.drawable(using), cost);
         }
-        (draws, left)
+        let place: BTreeMap<GrantId, usize> = first.iter().copied().zip(0..).collect();
+        let mut drawable: Vec<(&GrantState, Credits)> = self.drawable(using).collect();
+        drawable.sort_by_key(|(grant, _)| place.get(&grant.grant.id).copied().unwrap_or(usize::MAX));
+        take(drawable.into_iter(), cost)
     }
 
     /// Funds `cost`, a part or all of `rating`'s, as the policy's `overage` answer allows (none: not at all).
@@ -139,7 +133,13 @@ impl CustomerState {
             Ok(Beyond::TopUp(grant, settles)) => funding.top_up = Some((grant, shortfall, settles)),
             Err(_) if obligation == Obligation::Billed => {
                 funding.overage = shortfall;
-                funding.exceeded = shortfall;
+                funding.exceeded = match overage {
+                    Some(Overage::Allow(limit)) => {
+                        let drawn = self.drawn_beyond(&rating.credit);
+                        shortfall.min(drawn.saturating_add(shortfall).above(*limit))
+                    }
+                    _ => shortfall,
+                };
             }
             Err(unfunded) => return Err(unfunded),
         }
@@ -165,8 +165,7 @@ impl CustomerState {
                 refused(refusal, offers.iter().cloned().map(Offer::from).collect())
             }
             Some(Overage::Allow(limit)) => {
-                let drawn =
-                    self.accounts.get(&rating.credit).map_or(Credits::ZERO, |account| account.overage);
+                let drawn = self.drawn_beyond(&rating.credit);
                 if drawn.saturating_add(shortfall) > *limit {
                     let detail = format!(
                         "{shortfall} credits are missing; with the outstanding overage of {drawn} that is over the \
@@ -190,13 +189,22 @@ impl CustomerState {
         }
     }
 
+    /// The overage that is outstanding or held.
+    fn drawn_beyond(&self, credit: &CreditType) -> Credits {
+        self.accounts.get(credit).map_or(Credits::ZERO, |account| account.overage)
+    }
+
     fn check_rating(&self, rating: &Rating) -> Result<(), String> {
         if rating.cost.is_negative() || !rating.cost.is_acceptable() {
             return Err(format!("a cost of {} is not between 0 and {}", rating.cost, Credits::LARGEST));
         }
+        if rating.draw_order.is_empty() {
+            return Ok(());
+        }
+        let known: BTreeSet<GrantId> = self.grants.iter().map(|state| state.grant.id).collect();
         let mut named = BTreeSet::new();
         for id in &rating.draw_order {
-            if self.grant(*id).is_none() {
+            if !known.contains(id) {
                 return Err(format!("the draw order names {id}, which is no live grant"));
             }
             // Drawn from twice, a grant would give more than it has.
@@ -235,6 +243,24 @@ impl CustomerState {
             metadata: Vec::new(),
         })
     }
+}
+
+/// Takes `cost` from grants in order.
+fn take<'a>(
+    drawable: impl Iterator<Item = (&'a GrantState, Credits)>,
+    cost: Credits,
+) -> (Vec<(Draw, bool)>, Credits) {
+    let mut left = cost;
+    let mut draws = Vec::with_capacity(1);
+    for (grant, most) in drawable {
+        if left.is_zero() {
+            break;
+        }
+        let amount = left.min(most);
+        left = left.saturating_sub(amount);
+        draws.push((Draw { grant: grant.grant.id, amount }, grant.status == GrantStatus::Expired));
+    }
+    (draws, left)
 }
 
 /// What pays for a shortfall.

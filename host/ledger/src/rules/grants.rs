@@ -99,19 +99,17 @@ impl CustomerState {
         GrantId { entry: self.seq + 1, index: 0 }
     }
 
-    pub(crate) fn check_grant(&self, grant: &Grant, at: Timestamp) -> Result<(), Rejection> {
+    fn check_grant(&self, grant: &Grant, at: Timestamp) -> Result<(), Rejection> {
         if grant.amount <= Credits::ZERO || !grant.amount.is_acceptable() {
             return Err(Rejection::AmountOutOfRange("amount"));
         }
-        let earliest_end = grant.effective_at.max(at);
-        if grant.expires_at.is_some_and(|expiry| expiry <= earliest_end) {
-            return Err(Rejection::NotLater("expires_at", earliest_end));
-        }
-        let live = self.grants.iter().filter(|grant| grant.status == GrantStatus::Live).count();
-        if live >= MOST_LIVE {
-            return Err(Rejection::TooMany(live, "grants"));
-        }
-        Ok(())
+        check_end(grant, at)?;
+        let live = self.live_grants();
+        if live >= MOST_LIVE { Err(Rejection::TooMany(live, "grants")) } else { Ok(()) }
+    }
+
+    pub(crate) fn live_grants(&self) -> usize {
+        self.grants.iter().filter(|grant| grant.status == GrantStatus::Live).count()
     }
 
     /// The entry that voids what a grant has left. What is spent stays spent; what is held is voided when it comes back.
@@ -174,4 +172,13 @@ impl CustomerState {
         };
         Ok(Draft::moving(Event::Adjusted(adjusted), credit, transfers))
     }
+}
+
+/// Checks that a grant which is given at `at` does not end before it begins.
+pub(super) fn check_end(grant: &Grant, at: Timestamp) -> Result<(), Rejection> {
+    let earliest_end = grant.effective_at.max(at);
+    if grant.expires_at.is_some_and(|expiry| expiry <= earliest_end) {
+        return Err(Rejection::NotLater("expires_at", earliest_end));
+    }
+    Ok(())
 }

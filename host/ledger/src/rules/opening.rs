@@ -1,12 +1,13 @@
 //! The beginning of a period, as the policy decides: allowances, less what was given in the cycle already.
 
 use super::{
+    closing::share,
     cycle::{CycleAt, part},
     rejection::Denied,
     scratch::{Scratch, check_amount},
 };
 use crate::{
-    journal::{Carried, DecisionRecord, Event, Given, OpenReason, Period, PeriodOpened},
+    journal::{Carried, DecisionRecord, Event, OpenReason, Period, PeriodOpened},
     model::{
         amounts::Credits,
         answers::{Allowance, NewGrant, OpenOutcome},
@@ -15,7 +16,7 @@ use crate::{
         transfer::Book,
         view::Expiry,
     },
-    state::{CustomerState, Draft},
+    state::{CustomerState, Draft, history::add_given},
 };
 
 /// A period that is about to begin.
@@ -29,13 +30,6 @@ pub struct NextPeriod {
     pub cycle: CycleAt,
     /// What was asked for with a change of plan.
     pub allowance: Allowance,
-}
-
-/// How an allowance is reduced: what is issued, and what of returned credits follows.
-struct Reduced {
-    amount: Credits,
-    skip: Credits,
-    limit: Credits,
 }
 
 impl CustomerState {
@@ -73,6 +67,7 @@ impl CustomerState {
         let mut scratch = Scratch::new(self, at);
         // The ends of grants are counted from the period that begins.
         scratch.state.period = Some(opened.period.clone());
+        scratch.state.refresh_ends(at);
         begin_grants(&mut scratch, &mut opened, cycle, outcome).map_err(Denied::InvalidDecision)?;
         opened.grants = scratch.grants;
         Ok(Draft::moving(Event::PeriodOpened(Box::new(opened)), main_credit, scratch.transfers))
@@ -83,11 +78,22 @@ impl CustomerState {
 pub(super) fn begin_grants(
     scratch: &mut Scratch,
     opened: &mut PeriodOpened,
-    mut cycle: CycleAt,
+    cycle: CycleAt,
     outcome: OpenOutcome,
 ) -> Result<(), String> {
+    let mut cycle = Remaining::of(cycle);
+    let mut reduced = Vec::with_capacity(outcome.issue.len());
     for new in outcome.issue {
-        issue(scratch, opened, &mut cycle, new)?;
+        check_amount("an issue", new.amount)?;
+        if is_allowance(&new) {
+            add_given(&mut opened.whole, &new.credit, new.amount);
+        }
+        let part = cycle.reduce(&scratch.state, opened, &new);
+        reduced.push((new, part));
+    }
+    cycle.assign_returns(&mut reduced);
+    for (new, part) in reduced {
+        issue(scratch, opened, new, &part)?;
     }
     for settlement in outcome.settle {
         opened.settled.extend(scratch.settle(settlement)?);
@@ -99,35 +105,21 @@ pub(super) fn begin_grants(
 fn issue(
     scratch: &mut Scratch,
     opened: &mut PeriodOpened,
-    cycle: &mut CycleAt,
     new: NewGrant,
+    reduced: &Reduced,
 ) -> Result<(), String> {
-    check_amount("an issue", new.amount)?;
-    let is_allowance = is_allowance(new.category);
-    if is_allowance {
-        match opened.whole.iter_mut().find(|whole| whole.credit == new.credit) {
-            Some(whole) => whole.amount = whole.amount.saturating_add(new.amount),
-            None => opened.whole.push(Given { credit: new.credit.clone(), amount: new.amount }),
-        }
-    }
-    let reduced = match new.allowance {
-        Allowance::Full => Reduced { amount: new.amount, skip: Credits::ZERO, limit: Credits::ZERO },
-        Allowance::Carry => reduce(cycle, &new.credit, new.amount, Credits::ZERO),
-        Allowance::Prorate => {
-            let free = scratch.state.entitled(cycle, &new.credit);
-            let rest = rest_of_cycle(opened, new.amount);
-            reduce(cycle, &new.credit, rest, free)
-        }
-    };
-    let Reduced { amount, skip, limit } = reduced;
+    let Reduced { amount, stands_in, skip, limit } = *reduced;
     if amount.is_zero() && limit.is_zero() {
         return Ok(());
     }
+    let is_allowance = is_allowance(&new);
     // One that is made good begins when it should have.
     let effective_at = new.effective_at.map_or(opened.period.start, |from| from.max(opened.period.start));
     let Expiry { at: expires_at, with_period } = new.expires;
+    let id = scratch.next_id()?;
     let grant = Grant {
-        id: scratch.next_id()?,
+        id,
+        cost_basis: new.cost_basis.map(|basis| share(basis, amount.saturating_add(limit), new.amount)),
         credit: new.credit,
         amount,
         category: new.category,
@@ -137,44 +129,108 @@ fn issue(
         expires_with_period: with_period
             .map(|n| scratch.state.period_number_at(effective_at).saturating_add(n)),
         features: new.features,
-        cost_basis: new.cost_basis,
         metadata: Vec::new(),
     };
-    let (to, credit) = (grant.id, grant.credit.clone());
-    if limit.is_positive() {
-        opened.carried.push(Carried { to, skip, limit });
-        scratch.add_unchecked(grant);
-    } else {
-        scratch.add(grant)?;
+    let credit = grant.credit.clone();
+    scratch.add(grant, opened.period.start)?;
+    if stands_in {
+        opened.carried.push(Carried { to: id, skip, limit });
     }
-    scratch.step(&credit, Book::Issued, Book::Grant(to), amount)
+    if !is_allowance {
+        opened.extras.push(id);
+    }
+    scratch.step(&credit, Book::Issued, Book::Grant(id), amount)
 }
 
-/// Whether grants of a category that a period opens with are plan allowances.
-pub(crate) const fn is_allowance(category: Category) -> bool {
-    matches!(category, Category::Plan | Category::Trial)
+/// Whether a grant that a period opens with is a plan allowance, which is given once in a cycle.
+fn is_allowance(new: &NewGrant) -> bool {
+    new.allowance != Allowance::Full || matches!(new.category, Category::Plan | Category::Trial)
 }
 
-/// Takes what was given off an allowance, but for the part of it that is `free`, and says what of held credits follows once
-/// they come back: as much as the allowance would have been larger.
-fn reduce(cycle: &mut CycleAt, credit: &CreditType, amount: Credits, free: Credits) -> Reduced {
-    let of = |list: &mut Vec<(CreditType, Credits)>| {
-        list.iter_mut()
-            .find(|(other, _)| other == credit)
-            .map(|(_, sum)| std::mem::replace(sum, Credits::ZERO))
-    };
-    let given = of(&mut cycle.given).unwrap_or_default();
-    let counted = given.above(free);
-    let held = of(&mut cycle.held).unwrap_or_default().min(counted);
-    let taken = amount.min(counted);
-    // The next allowance of this credit type is reduced by what is left.
-    if let Some((_, sum)) = cycle.given.iter_mut().find(|(other, _)| other == credit) {
-        *sum = counted.saturating_sub(taken);
+/// How an allowance is reduced.
+struct Reduced {
+    /// What is issued.
+    amount: Credits,
+    /// Whether it stands in the place of earlier allowances of the cycle.
+    stands_in: bool,
+    /// How much of what comes back of those expires first.
+    skip: Credits,
+    /// How much it takes after that.
+    limit: Credits,
+}
+
+/// What of a cycle's past is not yet taken off an allowance, by credit type.
+struct Remaining {
+    cycle: CycleAt,
+    credits: Vec<RemainingOf>,
+}
+
+struct RemainingOf {
+    credit: CreditType,
+    /// What was given.
+    given: Credits,
+    /// The part of it that may still come back.
+    held: Credits,
+    /// What would remain of it beyond all allowances.
+    skip: Credits,
+}
+
+impl Remaining {
+    fn of(cycle: CycleAt) -> Self {
+        let held = |credit: &CreditType| {
+            let of_credit = cycle.held.iter().find(|(other, _)| other == credit);
+            of_credit.map_or(Credits::ZERO, |(_, amount)| *amount)
+        };
+        let credits = cycle.given.iter().map(|(credit, given)| RemainingOf {
+            credit: credit.clone(),
+            given: *given,
+            held: held(credit).min(*given),
+            skip: Credits::ZERO,
+        });
+        Self { credits: credits.collect(), cycle }
     }
-    Reduced {
-        amount: amount.saturating_sub(taken),
-        skip: counted.above(amount),
-        limit: if held.is_zero() { Credits::ZERO } else { taken.above(counted.saturating_sub(held)) },
+
+    fn reduce(&mut self, state: &CustomerState, opened: &PeriodOpened, new: &NewGrant) -> Reduced {
+        let (amount, free) = match new.allowance {
+            Allowance::Full => {
+                let zero = Credits::ZERO;
+                return Reduced { amount: new.amount, stands_in: false, skip: zero, limit: zero };
+            }
+            Allowance::Carry => (new.amount, Credits::ZERO),
+            Allowance::Prorate => {
+                (rest_of_cycle(opened, new.amount), state.entitled(&self.cycle, &new.credit))
+            }
+        };
+        let remaining = self.credits.iter_mut().find(|remaining| remaining.credit == new.credit);
+        let Some(remaining) = remaining else {
+            return Reduced { amount, stands_in: false, skip: Credits::ZERO, limit: Credits::ZERO };
+        };
+        // What the past periods were entitled to makes up for so much of what was given, whichever allowance is reduced by it.
+        let counted = remaining.given.above(free);
+        let taken = amount.min(counted);
+        // Had nothing been held, so much less would be taken: it follows once it comes back.
+        let settled = remaining.given.saturating_sub(remaining.held).above(free);
+        let limit = taken.saturating_sub(amount.min(settled));
+        remaining.given = remaining.given.saturating_sub(taken);
+        remaining.held = remaining.held.saturating_sub(limit);
+        remaining.skip = counted.saturating_sub(taken);
+        Reduced { amount: amount.saturating_sub(taken), stands_in: true, skip: Credits::ZERO, limit }
+    }
+
+    /// What comes back has one way only: to the last allowance of its credit type that is reduced because of it.
+    fn assign_returns(&self, reduced: &mut [(NewGrant, Reduced)]) {
+        for RemainingOf { credit, skip, .. } in &self.credits {
+            let mut sum = Credits::ZERO;
+            let mut last = None;
+            let of_credit = reduced.iter_mut().filter(|(new, part)| &new.credit == credit && part.stands_in);
+            for (_, part) in of_credit.filter(|(_, part)| part.limit.is_positive()) {
+                sum = sum.saturating_add(std::mem::replace(&mut part.limit, Credits::ZERO));
+                last = Some(part);
+            }
+            if let Some(part) = last {
+                (part.limit, part.skip) = (sum, *skip);
+            }
+        }
     }
 }
 

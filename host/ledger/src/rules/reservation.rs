@@ -11,13 +11,14 @@ use crate::{
     journal::{Committed, Draw, Event, Intent, Reserved, Shape},
     model::{
         amounts::Credits,
-        ids::ReservationId,
+        ids::{GrantId, ReservationId},
         time::Timestamp,
         transfer::{Book, Transfer},
         usage::Usage,
     },
-    state::{CustomerState, Draft, GrantStatus, ReservationState},
+    state::{CustomerState, Draft, GrantState, GrantStatus, ReservationState},
 };
+use std::collections::BTreeMap;
 
 impl CustomerState {
     /// The entry that sets a usage's cost aside until `expires_at`. `reduced_from` has the quantities that were asked for, when
@@ -55,7 +56,7 @@ impl CustomerState {
             Err(unfunded) => return Err(self.unfunded(at, Intent::Reserve, usage, rating, record, unfunded)),
         };
         let id = ReservationId { entry: self.seq + 1, index: 0 };
-        let counts = self.counts(&counters, &usage, rating.cost);
+        let counts = self.counts(&counters, &usage, rating.cost, None);
         let credit = rating.credit.clone();
         let transfers = funding.transfers(&credit, Book::Reserved(id));
         let late = self.late(&usage);
@@ -142,7 +143,7 @@ impl CustomerState {
                     return Err(self.unfunded(at, Intent::Commit(id), usage, rating, record, unfunded));
                 }
             };
-        let counts = self.counts(&counters, &usage, rating.cost);
+        let counts = self.counts(&counters, &usage, rating.cost, Some(id));
         let credit = rating.credit.clone();
         let (taken, taken_overage, rest) = take(reservation, rating.cost);
         let spent = taken.iter().fold(taken_overage, |sum, draw| sum.saturating_add(draw.amount));
@@ -200,46 +201,80 @@ impl CustomerState {
     }
 
     /// The movements that empty a hold. What goes back to a grant that has ended goes where it would have gone had it not been
-    /// held: on into what was carried over of the grant, else it expires or is voided with it.
+    /// held: on into what was carried over of the grant or into the allowance after it, else it expires or is voided with it.
     fn give_back(&self, id: ReservationId, reservation: &ReservationState) -> Vec<Transfer> {
+        let is_live =
+            |grant: GrantId| self.grant(grant).is_none_or(|state| state.status == GrantStatus::Live);
         let mut transfers = Vec::with_capacity(reservation.holds.len());
-        let credit = &reservation.credit;
-        // Limits of what is carried on change with each step, so a copy takes them in.
-        let mut scratch: Option<Self> = None;
-        for (grant, amount) in reservation.holds.iter().filter(|(_, amount)| !amount.is_zero()) {
-            let back = Transfer::new(credit, Book::Reserved(id), Book::Grant(*grant), *amount);
-            if self.grant(*grant).is_none_or(|state| state.status == GrantStatus::Live) {
-                transfers.push(back);
-                continue;
-            }
-            let scratch = scratch.get_or_insert_with(|| self.clone());
-            let mut step = |transfer: Transfer, scratch: &mut Self| {
-                // A step that can't be made is found when the draft is sealed.
-                let _ = scratch.move_credits(&transfer);
-                transfers.push(transfer);
-            };
-            let (mut at, mut left) = (*grant, *amount);
-            let mut flow = scratch.grant(at).and_then(|state| scratch.flow(state, left));
-            step(back, scratch);
-            // Each step leads to a younger grant, so this ends.
-            while let Some(state) = scratch.grant(at).filter(|state| state.status != GrantStatus::Live) {
-                let end = if state.status == GrantStatus::Voided { Book::Voided } else { Book::Expired };
-                let next = flow.take().filter(|flow| flow.forward.is_positive());
-                let forward = next.map_or(Credits::ZERO, |flow| flow.forward);
-                let ends = left.saturating_sub(forward);
-                if ends.is_positive() {
-                    step(Transfer::new(credit, Book::Grant(at), end, ends), scratch);
-                }
-                let Some(next) = next else { break };
-                let further = scratch.grant(next.to).and_then(|state| scratch.flow(state, forward));
-                step(Transfer::new(credit, Book::Grant(at), Book::Grant(next.to), forward), scratch);
-                (at, left, flow) = (next.to, forward, further);
-            }
+        if reservation.holds.iter().all(|(grant, amount)| amount.is_zero() || is_live(*grant)) {
+            let back = reservation.holds.iter().filter(|(_, amount)| !amount.is_zero());
+            transfers.extend(back.map(|(grant, amount)| {
+                Transfer::new(&reservation.credit, Book::Reserved(id), Book::Grant(*grant), *amount)
+            }));
+        } else {
+            // Limits of what goes on change with each step, so a copy takes them in.
+            transfers = self.clone().give_back_to_ended(id, reservation);
         }
         if !reservation.overage.is_zero() {
+            let credit = &reservation.credit;
             transfers.push(Transfer::new(credit, Book::Reserved(id), Book::Overage, reservation.overage));
         }
         transfers
+    }
+
+    /// Empties what a reservation holds of grants.
+    fn give_back_to_ended(&mut self, id: ReservationId, reservation: &ReservationState) -> Vec<Transfer> {
+        let credit = &reservation.credit;
+        let mut transfers = Vec::with_capacity(reservation.holds.len() * 2);
+        for (grant, amount) in reservation.holds.iter().filter(|(_, amount)| !amount.is_zero()) {
+            // Each step leads to a younger grant, so this ends.
+            let mut steps = vec![(Book::Reserved(id), *grant, *amount)];
+            while let Some((from, to, amount)) = steps.pop() {
+                // Where it goes on to is settled before its arrival uses the limits up.
+                let state = self.grant(to);
+                let flow = state.map(|state| self.flow(state, amount)).unwrap_or_default();
+                let end = match state.map(|state| state.status) {
+                    Some(GrantStatus::Expired) => Some(Book::Expired),
+                    Some(GrantStatus::Voided) => Some(Book::Voided),
+                    Some(GrantStatus::Live) | None => None,
+                };
+                let mut step = |transfer: Transfer| {
+                    // A step that can't be made is found when the draft is sealed.
+                    let _ = self.move_credits(&transfer);
+                    transfers.push(transfer);
+                };
+                step(Transfer::new(credit, from, Book::Grant(to), amount));
+                let Some(end) = end else { continue };
+                let goes_on = flow.parts().fold(Credits::ZERO, |sum, (_, part)| sum.saturating_add(part));
+                let ends = amount.saturating_sub(goes_on);
+                if ends.is_positive() {
+                    step(Transfer::new(credit, Book::Grant(to), end, ends));
+                }
+                steps.extend(flow.parts().map(|(next, part)| (Book::Grant(to), next, part)));
+            }
+        }
+        transfers
+    }
+
+    /// What would come to live grants by way of others, if reservations gave back all that they hold.
+    pub(crate) fn coming_back(&self) -> BTreeMap<GrantId, Credits> {
+        let mut coming = BTreeMap::new();
+        let goes_on = |state: &GrantState| {
+            !state.held.is_zero() && (state.onward.is_some() || state.carried_to.is_some())
+        };
+        if !self.grants.iter().any(goes_on) {
+            return coming;
+        }
+        let mut scratch = self.clone();
+        for (id, reservation) in &self.reservations {
+            for transfer in scratch.give_back_to_ended(*id, reservation) {
+                if let (Book::Grant(_), Book::Grant(to)) = (transfer.from, transfer.to) {
+                    let sum: &mut Credits = coming.entry(to).or_default();
+                    *sum = sum.saturating_add(transfer.amount);
+                }
+            }
+        }
+        coming
     }
 }
 

@@ -7,7 +7,7 @@ use super::{
     scratch::Scratch,
 };
 use crate::{
-    journal::{CloseReason, DecisionRecord, Event, Period, PeriodOpened},
+    journal::{CloseReason, DecisionRecord, Event, PeriodOpened},
     model::{
         amounts::Credits,
         answers::{CloseOutcome, OpenOutcome},
@@ -17,11 +17,24 @@ use crate::{
     state::{CustomerState, Draft, GrantStatus, Meanwhile, Missed, MissedCall},
 };
 
+/// Tells an end from a beginning.
+type IsWhat = fn(&MissedCall) -> bool;
+
+fn is_close(what: &MissedCall) -> bool {
+    matches!(what, MissedCall::Close(_))
+}
+
+fn is_open(what: &MissedCall) -> bool {
+    matches!(what, MissedCall::Open(..))
+}
+
 impl CustomerState {
-    /// What a fault left undone of a period.
+    /// What a fault left undone of a period and may still be made good: its end, or its beginning while it runs.
     #[must_use]
     pub fn missed_of(&self, number: u32) -> Option<&Missed> {
-        self.missed.iter().find(|missed| missed.number == number)
+        let runs = self.period.as_ref().is_some_and(|period| period.number == number);
+        let may = |what: &MissedCall| runs || matches!(what, MissedCall::Close(_));
+        self.missed.iter().find(|missed| missed.number == number && may(&missed.what))
     }
 
     /// The state as the end of a past period would have found it: its period runs, and what expired with it is there.
@@ -31,33 +44,38 @@ impl CustomerState {
     /// When nothing of the period's end was left undone.
     pub fn before_missed_close(&self, number: u32) -> Result<(Self, Vec<Transfer>, CloseReason), Rejection> {
         let nothing = Rejection::NothingMissed(number);
-        let Some(Missed { what: MissedCall::Close(reason), .. }) = self.missed_of(number) else {
-            return Err(nothing);
-        };
+        let reason = self.missed.iter().find_map(|missed| match &missed.what {
+            MissedCall::Close(reason) if missed.number == number => Some(*reason),
+            _ => None,
+        });
+        let reason = reason.ok_or(nothing.clone())?;
         let past = self.past.iter().find(|past| past.period.number == number).ok_or(nothing)?;
-        let mut before = self.clone();
+        let mut before = self.without_meanwhile(number, is_close);
         before.period = Some(past.period.clone());
         let mut transfers = Vec::new();
         for state in &self.grants {
             let ended_with = state.status == GrantStatus::Expired
-                && state.grant.expires_with_period == Some(number)
-                && state.expired.is_positive();
-            if ended_with {
-                let id = state.grant.id;
+                && state.ended_at == past.period.end
+                && state.ends_with_by(number);
+            if !ended_with {
+                continue;
+            }
+            let id = state.grant.id;
+            if state.expired.is_positive() {
                 let transfer =
                     Transfer::new(&state.grant.credit, Book::Expired, Book::Grant(id), state.expired);
                 // The grant has what it gives, so this can't fail.
                 let _ = before.move_credits(&transfer);
-                if let Ok(grant) = before.grant_mut(id) {
-                    grant.status = GrantStatus::Live;
-                }
                 transfers.push(transfer);
             }
+            if let Ok(grant) = before.grant_mut(id) {
+                grant.status = GrantStatus::Live;
+            }
         }
-        Ok((before, transfers, *reason))
+        Ok((before, transfers, reason))
     }
 
-    /// The entry that makes a period's end good.
+    /// The entry that makes a period's end good. What was drawn elsewhere meanwhile is drawn from what is carried over.
     ///
     /// # Errors
     /// When nothing of it was left undone; see [`CustomerState::close_period`].
@@ -69,15 +87,44 @@ impl CustomerState {
         outcome: CloseOutcome,
     ) -> Result<Draft, Denied> {
         let (before, mut transfers, reason) = self.before_missed_close(number)?;
-        let mut draft = before.close_period(at, reason, decision, outcome)?;
-        transfers.append(&mut draft.transfers);
-        draft.transfers = transfers;
-        if let Event::PeriodClosed(closed) = &mut draft.event {
-            closed.retried = true;
-            closed.period.end =
-                self.past.iter().find(|past| past.period.number == number).and_then(|past| past.period.end);
+        let end = before.period.as_ref().and_then(|period| period.end).unwrap_or(at);
+        let (mut closed, mut scratch) = before.closing(at, end, reason, decision, outcome)?;
+        closed.retried = true;
+        self.redraw_missed(&mut scratch, number, is_close).map_err(Denied::InvalidDecision)?;
+        transfers.append(&mut scratch.transfers);
+        Ok(Draft::moving(Event::PeriodClosed(Box::new(closed)), self.main_credit(), transfers))
+    }
+
+    /// What was drawn since something was missed, in the order in which it first was.
+    fn meanwhile(&self, number: u32, is_what: IsWhat) -> impl Iterator<Item = &Meanwhile> {
+        let missed =
+            self.missed.iter().filter(move |missed| missed.number == number && is_what(&missed.what));
+        missed.flat_map(|missed| &missed.meanwhile)
+    }
+
+    /// The state without the overage that came since something was missed: what ends and begins must not settle that.
+    fn without_meanwhile(&self, number: u32, is_what: IsWhat) -> Self {
+        let mut before = self.clone();
+        for drawn in self.meanwhile(number, is_what).filter(|drawn| drawn.grant.is_none()) {
+            let later = drawn.amount.min(before.outstanding(&drawn.credit));
+            if let Some(account) = before.accounts.get_mut(&drawn.credit) {
+                account.overage = account.overage.saturating_sub(later);
+            }
         }
-        Ok(draft)
+        before
+    }
+
+    /// Draws from the new grants what was drawn elsewhere meanwhile.
+    fn redraw_missed(&self, scratch: &mut Scratch, number: u32, is_what: IsWhat) -> Result<(), String> {
+        let without = self.without_meanwhile(number, is_what);
+        for (credit, account) in &self.accounts {
+            let before = without.accounts.get(credit).map_or(account.overage, |before| before.overage);
+            let later = account.overage.saturating_sub(before);
+            if let Some(account) = scratch.state.accounts.get_mut(credit) {
+                account.overage = account.overage.saturating_add(later);
+            }
+        }
+        self.meanwhile(number, is_what).try_for_each(|drawn| redraw(scratch, drawn))
     }
 
     /// The running period whose beginning a fault left undone.
@@ -95,9 +142,16 @@ impl CustomerState {
         };
         let period = self.period.as_ref().filter(|period| period.number == number).ok_or(nothing.clone())?;
         let cycle = self.cycle.clone().ok_or(nothing)?;
-        let since = cycle.start.max(self.fresh_since.unwrap_or(cycle.start));
-        let cycle = CycleAt { given: self.given_since(since), held: Vec::new(), cycle, since };
+        let since = self.counts_since(&cycle);
+        let (given, held) = (self.given_since(since), self.held_since(since));
+        let cycle = CycleAt { given, held, cycle, since };
         Ok(NextPeriod { period: period.clone(), reason: *reason, cycle, allowance: *allowance })
+    }
+
+    /// The state as the beginning of the running period would have found it, as far as overage is concerned.
+    #[must_use]
+    pub fn before_missed_open(&self, number: u32) -> Self {
+        self.without_meanwhile(number, is_open)
     }
 
     /// The entry that makes a period's beginning good: its grants are there from its start on, and what was drawn elsewhere
@@ -114,19 +168,11 @@ impl CustomerState {
     ) -> Result<Draft, Denied> {
         self.require_open()?;
         let next = self.missed_open(number)?;
-        let meanwhile: Vec<Meanwhile> = self
-            .missed
-            .iter()
-            .filter(|missed| missed.number == number)
-            .flat_map(|missed| missed.meanwhile.iter().cloned())
-            .collect();
         let (mut opened, cycle) = PeriodOpened::begin(next, decision);
         opened.retried = true;
-        let mut scratch = Scratch::new(self, at);
+        let mut scratch = Scratch::new(&self.before_missed_open(number), at);
         begin_grants(&mut scratch, &mut opened, cycle, outcome).map_err(Denied::InvalidDecision)?;
-        for drawn in &meanwhile {
-            redraw(&mut scratch, drawn).map_err(Denied::InvalidDecision)?;
-        }
+        self.redraw_missed(&mut scratch, number, is_open).map_err(Denied::InvalidDecision)?;
         opened.grants = scratch.grants;
         let credit = opened.grants.first().map_or_else(|| self.main_credit(), |grant| grant.credit.clone());
         Ok(Draft::moving(Event::PeriodOpened(Box::new(opened)), credit, scratch.transfers))
@@ -139,13 +185,14 @@ impl PeriodOpened {
         let NextPeriod { period, reason, cycle, allowance } = next;
         let opened = Self {
             reason,
-            period: Period { ..period },
+            period,
             cycle: cycle.cycle.clone(),
             retried: false,
             allowance,
             decision,
             grants: Vec::new(),
             whole: Vec::new(),
+            extras: Vec::new(),
             carried: Vec::new(),
             settled: Vec::new(),
             notes: Vec::new(),

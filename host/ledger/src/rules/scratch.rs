@@ -1,7 +1,11 @@
 //! The end or the beginning of a period being worked out: each step moves credits on a copy, so that the next one sees what
 //! is left.
 
-use super::draw::{Use, draw_transfers};
+use super::{
+    customer::MOST_LIVE,
+    draw::{Use, draw_transfers},
+    grants::check_end,
+};
 use crate::{
     journal::Settlement,
     model::{
@@ -21,11 +25,22 @@ pub(super) struct Scratch {
     pub at: Timestamp,
     /// Grants that this entry makes, in order.
     pub grants: Vec<Grant>,
+    /// Grants that it may not draw.
+    pub barred: Vec<GrantId>,
+    /// How many live grants there were before.
+    live: usize,
 }
 
 impl Scratch {
     pub fn new(state: &CustomerState, at: Timestamp) -> Self {
-        Self { state: state.clone(), transfers: Vec::new(), at, grants: Vec::new() }
+        Self {
+            live: state.live_grants(),
+            state: state.clone(),
+            transfers: Vec::new(),
+            at,
+            grants: Vec::new(),
+            barred: Vec::new(),
+        }
     }
 
     pub fn step(&mut self, credit: &CreditType, from: Book, to: Book, amount: Credits) -> Result<(), String> {
@@ -53,33 +68,40 @@ impl Scratch {
         Ok(GrantId { index, ..self.state.next_grant() })
     }
 
-    /// Adds a grant without its credits.
-    pub fn add(&mut self, grant: Grant) -> Result<(), String> {
-        self.state.check_grant(&grant, self.at).map_err(|rejection| rejection.to_string())?;
-        self.add_unchecked(grant);
-        Ok(())
-    }
-
-    /// Adds a grant that may begin with nothing.
-    pub fn add_unchecked(&mut self, grant: Grant) {
+    /// Adds a grant without its credits, as of `at`. It may begin with nothing, where it takes credits that come back.
+    pub fn add(&mut self, grant: Grant, at: Timestamp) -> Result<(), String> {
+        check_end(&grant, at).map_err(|rejection| rejection.to_string())?;
+        // A customer that may be given no more must still get what its periods bring, and carry over what it has.
+        if self.live + self.grants.len() >= MOST_LIVE * 2 {
+            return Err("there are too many live grants".to_owned());
+        }
         self.state.add_grant(&grant);
         self.grants.push(grant);
+        Ok(())
     }
 
     pub fn expire(&mut self, id: GrantId) -> Result<(), String> {
         let credit = self.live(id)?.credit;
         let remaining = self.state.grant(id).map_or(Credits::ZERO, |state| state.remaining);
         self.step(&credit, Book::Grant(id), Book::Expired, remaining)?;
-        self.state.end_grant(id, GrantStatus::Expired, self.at)
+        let grant = self.state.grant_mut(id)?;
+        grant.status = GrantStatus::Expired;
+        grant.ended_at = Some(self.at);
+        Ok(())
     }
 
-    /// Draws a cost of no feature, not from `barred` grants; what they don't cover becomes overage.
-    pub fn draw(&mut self, credit: &CreditType, amount: Credits, barred: &[GrantId]) -> Result<(), String> {
-        let using = Use { barred, ..Use::general(credit, self.at) };
-        let (draws, missing) = self.state.draw(using, amount, &[]);
-        let transfers: Vec<Transfer> = draw_transfers(credit, &draws, Book::Spent).collect();
-        transfers.into_iter().try_for_each(|transfer| self.carry_out(transfer))?;
+    /// Draws a cost of no feature; what grants don't cover becomes overage.
+    pub fn draw(&mut self, credit: &CreditType, amount: Credits) -> Result<(), String> {
+        let missing = self.draw_into(credit, amount, Book::Spent)?;
         self.step(credit, Book::Overage, Book::Spent, missing)
+    }
+
+    fn draw_into(&mut self, credit: &CreditType, amount: Credits, to: Book) -> Result<Credits, String> {
+        let using = Use { barred: &self.barred, ..Use::general(credit, self.at) };
+        let (draws, missing) = self.state.draw(using, amount, &[]);
+        let transfers: Vec<Transfer> = draw_transfers(credit, &draws, to).collect();
+        transfers.into_iter().try_for_each(|transfer| self.carry_out(transfer))?;
+        Ok(missing)
     }
 
     pub fn settle(&mut self, settlement: answers::Settlement) -> Result<Option<Settlement>, String> {
@@ -101,9 +123,7 @@ impl Scratch {
                 wanted
             }
             SettleMethod::Deduct => {
-                let (draws, missing) = self.state.draw(Use::general(&credit, self.at), wanted, &[]);
-                let transfers: Vec<Transfer> = draw_transfers(&credit, &draws, Book::Overage).collect();
-                transfers.into_iter().try_for_each(|transfer| self.carry_out(transfer))?;
+                let missing = self.draw_into(&credit, wanted, Book::Overage)?;
                 wanted.saturating_sub(missing)
             }
         };

@@ -40,9 +40,19 @@ impl CustomerState {
             used,
             reserved,
             available,
+            restricted: Credits::ZERO,
             overage: drawn.saturating_sub(held_overage),
             held_overage,
         }
+    }
+
+    /// The balance as a usage of `feature` sees it; none sees all.
+    #[must_use]
+    pub fn balance_of(&self, credit: &CreditType, feature: Option<&Key>, at: Timestamp) -> Balance {
+        let balance = self.balance(credit, at);
+        let Some(feature) = feature else { return balance };
+        let available = self.available(credit, Some(feature), at);
+        Balance { available, restricted: balance.available.saturating_sub(available), ..balance }
     }
 
     /// The overage that may be settled: what reservations hold of it is not spent yet and may still come back.

@@ -1,11 +1,10 @@
 //! The totals of counters, by what they count and by window, for as long as usage of that window may be reported.
 
-use super::LATE_WINDOW;
 use crate::{
     journal::Count,
     model::{
         counter::{Counted, CounterKey, Window, WindowId},
-        time::Timestamp,
+        time::{Timestamp, Zone},
     },
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -39,8 +38,29 @@ impl Counters {
         )
     }
 
-    /// Adds a count, or takes it back.
-    pub(crate) fn change(&mut self, count: &Count, part: Part, back: bool) -> Result<(), String> {
+    /// Adds a count. Where it begins a window, windows are forgotten that ended before `oldest`; of periods, those before
+    /// `first_period`: a customer's periods need not end.
+    pub(crate) fn add(
+        &mut self,
+        count: &Count,
+        part: Part,
+        oldest: Timestamp,
+        first_period: u32,
+    ) -> Result<(), String> {
+        let known = self.0.get(&count.counter).is_some_and(|windows| windows.contains_key(&count.window_id));
+        self.change(count, part, false)?;
+        if !known && let Some(windows) = self.0.get_mut(&count.counter) {
+            forget_windows(windows, first_window(count.counter.window, oldest, first_period));
+        }
+        Ok(())
+    }
+
+    /// Takes a count back.
+    pub(crate) fn take_back(&mut self, count: &Count, part: Part) -> Result<(), String> {
+        self.change(count, part, true)
+    }
+
+    fn change(&mut self, count: &Count, part: Part, back: bool) -> Result<(), String> {
         let windows = match self.0.get_mut(&count.counter) {
             Some(windows) => windows,
             None => self.0.entry(count.counter.clone()).or_default(),
@@ -58,6 +78,12 @@ impl Counters {
         *amount = sum.ok_or_else(|| format!("a counter overflows by {}", count.add))?;
         if *total == Counted::default() {
             subjects.remove(&count.subject);
+            if subjects.is_empty() {
+                windows.remove(&count.window_id);
+            }
+            if windows.is_empty() {
+                self.0.remove(&count.counter);
+            }
         }
         Ok(())
     }
@@ -70,28 +96,10 @@ impl Counters {
         })
     }
 
-    /// Forgets windows that ended before usage of them could still be reported; of periods, those before `first_period`.
-    pub(crate) fn forget(&mut self, at: Timestamp, first_period: u32) {
-        const DAY: i64 = 86_400 * Timestamp::SECOND;
-        let oldest = at.0.saturating_sub(LATE_WINDOW);
+    /// Forgets windows that ended before `oldest`; of periods, those before `first_period`.
+    pub(crate) fn forget(&mut self, oldest: Timestamp, first_period: u32) {
         self.0.retain(|key, windows| {
-            let first = match key.window {
-                Window::Period => i64::from(first_period),
-                // A day of slack, for zones.
-                Window::Day => (oldest - DAY).div_euclid(DAY),
-                Window::Month => {
-                    let utc = crate::model::time::Zone::utc();
-                    utc.month(Timestamp(oldest.saturating_sub(DAY)))
-                }
-                Window::Hours(hours) => oldest.div_euclid(3600 * Timestamp::SECOND) - i64::from(hours),
-                Window::Lifetime => WindowId::MIN,
-            };
-            if windows.first_key_value().is_some_and(|(id, _)| *id < first) {
-                // Held parts stay: their reservations will take them back.
-                windows.retain(|id, subjects| {
-                    *id >= first || subjects.values().any(|total| !total.held.is_zero())
-                });
-            }
+            forget_windows(windows, first_window(key.window, oldest, first_period));
             !windows.is_empty()
         });
     }
@@ -115,6 +123,26 @@ impl Counters {
                 subjects.iter().map(move |(subject, total)| (key, *id, subject.as_str(), *total))
             })
         })
+    }
+}
+
+/// The first window that usage since `oldest` may be counted in.
+fn first_window(window: Window, oldest: Timestamp, first_period: u32) -> WindowId {
+    const DAY: i64 = 86_400 * Timestamp::SECOND;
+    match window {
+        Window::Period => i64::from(first_period),
+        // A day of slack, for zones.
+        Window::Day => oldest.0.saturating_sub(DAY).div_euclid(DAY),
+        Window::Month => Zone::utc().month(Timestamp(oldest.0.saturating_sub(DAY))),
+        Window::Hours(hours) => oldest.0.div_euclid(3600 * Timestamp::SECOND) - i64::from(hours),
+        Window::Lifetime => WindowId::MIN,
+    }
+}
+
+fn forget_windows(windows: &mut BTreeMap<WindowId, Subjects>, first: WindowId) {
+    if windows.first_key_value().is_some_and(|(id, _)| *id < first) {
+        // Held parts stay: their reservations will take them back.
+        windows.retain(|id, subjects| *id >= first || subjects.values().any(|total| !total.held.is_zero()));
     }
 }
 

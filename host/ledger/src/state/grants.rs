@@ -1,11 +1,14 @@
 //! Where a grant's credits are, when it ends, and where credits go that come back after that.
 
 use super::CustomerState;
-use crate::model::{
-    amounts::{Credits, Decimal},
-    grant::Grant,
-    ids::GrantId,
-    time::Timestamp,
+use crate::{
+    journal::CloseReason,
+    model::{
+        amounts::{Credits, Decimal},
+        grant::Grant,
+        ids::GrantId,
+        time::Timestamp,
+    },
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -33,33 +36,49 @@ pub struct GrantState {
     pub held: Credits,
     /// Spent.
     pub spent: Credits,
-    /// What of it expired. Usage that occurred while it was live may still draw it.
+    /// What of it expired and no later allowance of its cycle stands in the place of. Usage that occurred while it was live
+    /// may still draw it.
     pub expired: Credits,
+    /// What of it was voided.
+    pub voided: Credits,
     /// Whether it may still be drawn.
     pub status: GrantStatus,
     /// Since when its credits may be used: of a rollover, since when the grant could that they came from.
     pub usable_since: Timestamp,
-    /// When its time runs out, as anchor and zone are now.
+    /// The period with whose end it ends, as plan, anchor and zone are now.
+    pub ends_with: Option<EndsWith>,
+    /// When its time runs out, as they are now.
     pub ends_at: Option<Timestamp>,
     /// When it stopped being live.
     pub ended_at: Option<Timestamp>,
-    /// The number of the period whose plan allowance it is.
+    /// The number of the period whose plan allowance it is, or was carried over from.
     pub allowance_of: Option<u32>,
-    /// Where credits go that come back after its end.
+    /// What was carried over of it takes a part of the credits that come back after its end.
     pub onward: Option<Onward>,
+    /// The later allowance of its cycle that takes the rest of them.
+    pub carried_to: Option<GrantId>,
     /// What it takes of credits that come back to the allowances before it.
     pub incoming: Option<Incoming>,
 }
 
-/// Where credits go that reservations give back to a grant that has ended.
+/// The period with whose end a grant ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndsWith {
+    /// Its number.
+    pub number: u32,
+    /// How many periods that is after the one in which the grant becomes usable.
+    pub after: u32,
+}
+
+/// Where a part of the credits goes that reservations give back to a grant that has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Onward {
     /// To this grant.
     pub to: GrantId,
     /// This part (0 to 1) of each amount, rounded down.
     pub share: Decimal,
-    /// Still at most this much; none means without a limit of its own.
-    pub limit: Option<Credits>,
+    /// Still at most this much.
+    pub limit: Credits,
 }
 
 /// What an allowance takes of credits that come back to earlier allowances of its cycle.
@@ -96,6 +115,11 @@ impl GrantState {
         }
     }
 
+    /// Whether it ends with the period of that number, or one before it.
+    pub(crate) fn ends_with_by(&self, number: u32) -> bool {
+        self.ends_with.is_some_and(|with| with.number <= number)
+    }
+
     pub(crate) fn is_exhausted(&self) -> bool {
         self.remaining.is_zero() && self.held.is_zero()
     }
@@ -108,10 +132,20 @@ impl CustomerState {
         self.grants.iter().find(|grant| grant.grant.id == id)
     }
 
-    /// When a grant's time runs out: at its instant or with the end of its period, whichever comes first.
-    pub(crate) fn grant_end(&self, grant: &Grant) -> Option<Timestamp> {
-        let with_period = grant.expires_with_period.and_then(|number| self.period_end(number));
-        [grant.expires_at, with_period].into_iter().flatten().min()
+    /// Whether the end of the running period at `end` concerns a grant: not one that only becomes usable with the next.
+    pub(crate) fn is_concerned_by_end(
+        &self,
+        state: &GrantState,
+        end: Timestamp,
+        reason: CloseReason,
+    ) -> bool {
+        let number = self.period.as_ref().map_or(0, |period| period.number);
+        if state.grant.effective_at < end || state.ends_with_by(number) {
+            return true;
+        }
+        // What was given at the instant of an end that nobody foresaw was given before that end, unless it is made good by now.
+        let ended_before = self.past.iter().any(|past| past.period.number == number);
+        state.grant.effective_at == end && reason != CloseReason::Scheduled && !ended_before
     }
 
     /// When a period ends, as anchor and zone are now; none when it does not end by itself, or no plan runs.
@@ -135,11 +169,7 @@ impl CustomerState {
         let Some(period) = &self.period else { return self.periods + 1 };
         let Some(end) = period.end.filter(|end| at >= *end) else { return period.number };
         let schedule = self.profile.as_ref().and_then(crate::model::customer::Profile::schedule);
-        let Some(schedule) = schedule else { return period.number };
-        // Few boundaries lie between: a grant that becomes usable in a thousand periods counts as one that does so in the last.
-        let ahead = (0..1_000)
-            .take_while(|n| schedule.nth_after(end, *n).is_some_and(|boundary| boundary <= at))
-            .count();
-        period.number.saturating_add(1).saturating_add(u32::try_from(ahead).unwrap_or(0))
+        let ahead = schedule.and_then(|schedule| schedule.between(end, at)).unwrap_or(0);
+        period.number.saturating_add(1).saturating_add(ahead)
     }
 }

@@ -2,13 +2,13 @@
 
 use super::CustomerState;
 use crate::{
-    journal::{CloseReason, Given, OpenReason, Period},
+    journal::{CloseReason, Cycle, Given, OpenReason, Period},
     model::{
         amounts::Credits,
         answers::Allowance,
         grant::CreditType,
-        ids::{GrantId, Key},
-        time::Timestamp,
+        ids::{GrantId, Key, Name},
+        time::{Timestamp, Zone},
     },
 };
 use serde::{Deserialize, Serialize};
@@ -20,13 +20,42 @@ pub struct PastPeriod {
     pub period: Period,
     /// The plan that it was on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub plan: Option<Key>,
-    /// What its plan allowances gave: used, held, or carried over.
+    pub plan: Option<Name>,
+    /// The cycle that it belongs to, where that goes on after its end: until then what it gave counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cycle: Option<Cycle>,
+    /// What its plan allowances gave: all but what expired of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub given: Vec<Given>,
     /// The whole plan allowances of its plan, for a whole cycle.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub whole: Vec<Given>,
+}
+
+/// A zone that was the customer's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PastZone {
+    /// Until when, exclusive.
+    pub until: Timestamp,
+    /// The zone.
+    pub zone: Zone,
+}
+
+/// From which period on what allowances gave counts: those that began at `start` or later, but for those before `number`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Since {
+    /// The cycle's start.
+    pub start: Timestamp,
+    /// The first period of the cycle that was last begun on request.
+    pub number: u32,
+}
+
+impl Since {
+    /// Whether a period counts.
+    #[must_use]
+    pub fn counts(self, period: &Period) -> bool {
+        period.start >= self.start && period.number >= self.number
+    }
 }
 
 /// An end or a beginning of a period that a fault left undone.
@@ -36,7 +65,7 @@ pub struct Missed {
     pub number: u32,
     /// What is to be made good.
     pub what: MissedCall,
-    /// What was drawn since the period began, until its grants are there.
+    /// What was drawn since that should have happened.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub meanwhile: Vec<Meanwhile>,
 }
@@ -51,7 +80,7 @@ pub enum MissedCall {
     Open(OpenReason, Allowance),
 }
 
-/// Credits that were drawn while a period lacked its grants.
+/// Credits that were drawn while grants were missing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meanwhile {
     /// The grant that gave them; none for overage.
@@ -72,7 +101,7 @@ pub struct PeriodAt<'a> {
     /// The period.
     pub period: &'a Period,
     /// The plan that it was on.
-    pub plan: Option<&'a Key>,
+    pub plan: Option<&'a Name>,
     /// Whether it has ended.
     pub is_past: bool,
 }
@@ -95,17 +124,34 @@ impl CustomerState {
         }
     }
 
-    /// What plan allowances gave in the periods that began at `since` or later.
+    /// The zone that was the customer's at an instant.
     #[must_use]
-    pub fn given_since(&self, since: Timestamp) -> Vec<(CreditType, Credits)> {
-        let mut sums: Vec<(CreditType, Credits)> = Vec::new();
-        let periods = self.past.iter().filter(|past| past.period.start >= since);
+    pub fn zone_at(&self, at: Timestamp) -> Zone {
+        self.zones.iter().find(|past| at < past.until).map_or_else(|| self.zone(), |past| past.zone.clone())
+    }
+
+    /// The plan that the customer was on at an instant; none when it was on none, or before it existed.
+    #[must_use]
+    pub fn plan_at(&self, at: Timestamp) -> Option<&Name> {
+        self.period_at(at).filter(|found| found.period.start <= at).and_then(|found| found.plan)
+    }
+
+    /// What plan allowances gave in the periods that count.
+    #[must_use]
+    pub fn given_since(&self, since: Since) -> Vec<(CreditType, Credits)> {
+        let mut sums: Vec<Given> = Vec::new();
+        let periods = self.past.iter().filter(|past| since.counts(&past.period));
         for given in periods.flat_map(|past| &past.given) {
-            match sums.iter_mut().find(|(credit, _)| credit == &given.credit) {
-                Some((_, sum)) => *sum = sum.saturating_add(given.amount),
-                None => sums.push((given.credit.clone(), given.amount)),
-            }
+            add_given(&mut sums, &given.credit, given.amount);
         }
-        sums
+        sums.into_iter().map(|given| (given.credit, given.amount)).collect()
+    }
+}
+
+/// Adds to what was given of a credit type.
+pub(crate) fn add_given(sums: &mut Vec<Given>, credit: &CreditType, amount: Credits) {
+    match sums.iter_mut().find(|given| &given.credit == credit) {
+        Some(given) => given.amount = given.amount.saturating_add(amount),
+        None => sums.push(Given { credit: credit.clone(), amount }),
     }
 }

@@ -7,8 +7,8 @@ pub mod history;
 pub(crate) mod moves;
 
 pub use counters::Counters;
-pub use grants::{GrantState, GrantStatus, Incoming, Onward};
-pub use history::{Meanwhile, Missed, MissedCall, PastPeriod, PeriodAt};
+pub use grants::{EndsWith, GrantState, GrantStatus, Incoming, Onward};
+pub use history::{Meanwhile, Missed, MissedCall, PastPeriod, PastZone, PeriodAt, Since};
 
 use crate::{
     journal::{self, ChainHash, Count, Cycle, Event, Given, Period},
@@ -17,7 +17,7 @@ use crate::{
         customer::Profile,
         entitlement::Override,
         grant::CreditType,
-        ids::{CustomerId, Digest, IdempotencyKey, Key, ReservationId, Seq},
+        ids::{CustomerId, Digest, IdempotencyKey, Name, ReservationId, Seq},
         terms::{Terms, TermsKey},
         time::{Timestamp, Zone},
         transfer::Transfer,
@@ -101,12 +101,14 @@ pub struct CustomerState {
     pub periods: u32,
     /// The cycle of the last period that began.
     pub cycle: Option<Cycle>,
-    /// When a new cycle was last begun on request: what was given before does not count.
-    pub fresh_since: Option<Timestamp>,
+    /// The first period of the cycle that was last begun on request: what was given before does not count.
+    pub fresh_from: u32,
     /// The whole plan allowances of the running period, before what was given in the cycle was taken off.
     pub whole: Vec<Given>,
-    /// Periods that ended within the late window or the cycle, oldest first.
+    /// Periods that late usage, an open reservation or a cycle may still need, oldest first.
     pub past: Vec<PastPeriod>,
+    /// The customer's zones before this one, as far as the late window reaches, oldest first.
+    pub zones: Vec<PastZone>,
     /// Ends and beginnings of periods that a fault left undone.
     pub missed: Vec<Missed>,
     /// Usage totals by what they count.
@@ -134,7 +136,7 @@ pub struct Origin {
     /// The caller's idempotency key and the hash of its request.
     pub idempotency: Option<(IdempotencyKey, Digest)>,
     /// The id of the API key.
-    pub by: Option<Key>,
+    pub by: Option<Name>,
 }
 
 impl Draft {
@@ -170,9 +172,10 @@ impl CustomerState {
             period: None,
             periods: 0,
             cycle: None,
-            fresh_since: None,
+            fresh_from: 0,
             whole: Vec::new(),
             past: Vec::new(),
+            zones: Vec::new(),
             missed: Vec::new(),
             counters: Counters::default(),
         }
@@ -186,7 +189,7 @@ impl CustomerState {
 
     /// The customer's plan.
     #[must_use]
-    pub fn plan(&self) -> Option<&Key> {
+    pub fn plan(&self) -> Option<&Name> {
         self.profile.as_ref().and_then(|profile| profile.plan.as_ref())
     }
 

@@ -1,6 +1,6 @@
 //! Movements of credits between books, and what follows from them for grants, reservations and periods.
 
-use super::{Account, CustomerState, GrantState, GrantStatus, ReservationState};
+use super::{Account, CustomerState, EndsWith, GrantState, GrantStatus, Onward, ReservationState};
 use crate::model::{
     amounts::{Credits, Rounding},
     grant::{Category, Grant},
@@ -8,43 +8,64 @@ use crate::model::{
     time::Timestamp,
     transfer::{Book, Transfer},
 };
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-/// Where an amount goes that comes back to a grant that has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where an amount goes that comes back to a grant that has ended; the rest ends there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Flow {
-    /// To this grant.
-    pub to: GrantId,
-    /// So much of it.
-    pub forward: Credits,
-    /// So much counts against the onward limit, of which what is not forwarded was skipped.
-    pub shared: Credits,
-    /// So much of that was skipped.
+    /// To what was carried over of the grant.
+    pub rolled: Option<(GrantId, Credits)>,
+    /// To the allowance after it in the cycle.
+    pub carried: Option<(GrantId, Credits)>,
+    /// So much is skipped before that.
     pub skipped: Credits,
 }
 
+impl Flow {
+    /// The parts that go on, and where to.
+    pub fn parts(&self) -> impl Iterator<Item = (GrantId, Credits)> {
+        [self.rolled, self.carried].into_iter().flatten().filter(|(_, amount)| amount.is_positive())
+    }
+}
+
+impl GrantState {
+    /// The part of `amount` that goes into what was carried over of it, once reservations give it back.
+    pub(crate) fn rolls_on(&self, amount: Credits) -> Credits {
+        let Some(Onward { share, limit, .. }) = self.onward else { return Credits::ZERO };
+        let part = amount.decimal().mul(share, Rounding::Down).map_or(amount, Credits::new);
+        part.min(amount).min(limit)
+    }
+}
+
 impl CustomerState {
-    /// Where `amount` goes that comes back to `grant`; none when it stays or ends there.
-    pub(crate) fn flow(&self, grant: &GrantState, amount: Credits) -> Option<Flow> {
-        let onward = grant.onward.filter(|_| grant.status == GrantStatus::Expired)?;
-        let target = self.grant(onward.to)?;
-        let shared = amount.decimal().mul(onward.share, Rounding::Down).ok()?;
-        let mut shared = Credits::new(shared).min(amount);
-        if let Some(limit) = onward.limit {
-            shared = shared.min(limit);
+    /// Where `amount` goes that comes back to `grant`.
+    pub(crate) fn flow(&self, grant: &GrantState, amount: Credits) -> Flow {
+        let mut flow = Flow::default();
+        if grant.status != GrantStatus::Expired {
+            return flow;
         }
-        let (skipped, forward) = match target.incoming {
-            Some(incoming) => {
-                let skipped = shared.min(incoming.skip);
-                (skipped, shared.saturating_sub(skipped).min(incoming.limit))
-            }
-            None => (Credits::ZERO, shared),
-        };
-        Some(Flow { to: onward.to, forward, shared, skipped })
+        let mut rest = amount;
+        if let Some(target) = grant.onward.and_then(|onward| self.grant(onward.to)) {
+            let part = grant.rolls_on(amount);
+            rest = rest.saturating_sub(part);
+            flow.rolled = Some((target.grant.id, part));
+        }
+        let carried = grant.carried_to.and_then(|to| self.grant(to));
+        if let Some((target, incoming)) = carried.and_then(|target| Some((target, target.incoming?))) {
+            flow.skipped = rest.min(incoming.skip);
+            let part = rest.saturating_sub(flow.skipped).min(incoming.limit);
+            flow.carried = Some((target.grant.id, part));
+        }
+        flow
     }
 
     pub(crate) fn add_grant(&mut self, grant: &Grant) {
-        let ends_at = self.grant_end(grant);
+        let ends_with = grant.expires_with_period.map(|number| {
+            let after = number.saturating_sub(self.period_number_at(grant.effective_at));
+            EndsWith { number, after }
+        });
+        let with_period = ends_with.and_then(|with| self.period_end(with.number));
+        let ends_at = [grant.expires_at, with_period].into_iter().flatten().min();
         let place = self
             .grants
             .partition_point(|other| other.grant.burn_down_order(other.ends_at, grant, ends_at).is_lt());
@@ -54,47 +75,80 @@ impl CustomerState {
             held: Credits::ZERO,
             spent: Credits::ZERO,
             expired: Credits::ZERO,
+            voided: Credits::ZERO,
             status: GrantStatus::Live,
             usable_since: grant.effective_at,
+            ends_with,
             ends_at,
             ended_at: None,
             allowance_of: None,
             onward: None,
+            carried_to: None,
             incoming: None,
         };
         self.grants.insert(place, state);
     }
 
-    /// Puts the ends of grants right that follow a period, after anchor, zone, interval or period changed.
-    pub(crate) fn refresh_ends(&mut self) {
-        let ends: Vec<Option<Timestamp>> =
-            self.grants.iter().map(|state| self.grant_end(&state.grant)).collect();
+    /// Puts the ends of grants right that follow a period, after anchor, zone, interval or period changed at `at`. For one that
+    /// only becomes usable later, the period in which it does has another number then.
+    pub(crate) fn refresh_ends(&mut self, at: Timestamp) {
+        // Many grants end with the same few periods.
+        let mut of_period: BTreeMap<u32, Option<Timestamp>> = BTreeMap::new();
+        let mut ends = Vec::new();
+        // What has ended stays ended.
+        for state in self.grants.iter().filter(|state| state.status == GrantStatus::Live) {
+            let Grant { effective_at, expires_at, .. } = *state.grant;
+            let ends_with = state.ends_with.map(|with| match &self.period {
+                Some(_) if effective_at > at => {
+                    let number = self.period_number_at(effective_at).saturating_add(with.after);
+                    EndsWith { number, ..with }
+                }
+                _ => with,
+            });
+            let with_period = ends_with.and_then(|with| {
+                *of_period.entry(with.number).or_insert_with(|| self.period_end(with.number))
+            });
+            ends.push((ends_with, [expires_at, with_period].into_iter().flatten().min()));
+        }
         let mut moved = false;
-        for (state, end) in self.grants.iter_mut().zip(ends) {
-            // What has ended stays ended.
-            if state.status == GrantStatus::Live && state.ends_at != end {
-                state.ends_at = end;
+        let live = self.grants.iter_mut().filter(|state| state.status == GrantStatus::Live);
+        for (state, (ends_with, ends_at)) in live.zip(ends) {
+            state.ends_with = ends_with;
+            if state.ends_at != ends_at {
+                state.ends_at = ends_at;
                 moved = true;
             }
         }
         if moved {
-            self.grants.sort_by(|a, b| a.grant.burn_down_order(a.ends_at, &b.grant, b.ends_at));
+            self.sort_grants();
         }
+    }
+
+    fn sort_grants(&mut self) {
+        self.grants.sort_by(|a, b| a.grant.burn_down_order(a.ends_at, &b.grant, b.ends_at));
     }
 
     pub(crate) fn grant_mut(&mut self, id: GrantId) -> Result<&mut GrantState, String> {
         self.grants.iter_mut().find(|grant| grant.grant.id == id).ok_or_else(|| format!("no grant {id}"))
     }
 
-    pub(crate) fn end_grant(
+    pub(crate) fn end_grants(
         &mut self,
-        id: GrantId,
+        ids: &[GrantId],
         status: GrantStatus,
         at: Timestamp,
     ) -> Result<(), String> {
-        let grant = self.grant_mut(id)?;
-        grant.status = status;
-        grant.ended_at = Some(at);
+        let mut moved = false;
+        for id in ids {
+            let grant = self.grant_mut(*id)?;
+            grant.status = status;
+            grant.ended_at = Some(at);
+            // What ended early comes before what was carried on of it, when late usage draws both.
+            moved |= grant.ends_at.replace(at) != Some(at);
+        }
+        if moved {
+            self.sort_grants();
+        }
         Ok(())
     }
 
@@ -164,13 +218,22 @@ impl CustomerState {
             Book::Spent | Book::Overage => grant.spent = more(grant.spent, amount)?,
             Book::Reserved(_) => grant.held = more(grant.held, amount)?,
             Book::Grant(newer) => {
+                let allowance_of = grant.allowance_of;
                 let target = self.grant_mut(newer)?;
                 target.remaining = more(target.remaining, amount)?;
+                // What rolls over stays given; what the next allowance takes counts there.
+                if target.grant.category != Category::Rollover {
+                    self.add_given(allowance_of, transfer, Credits::ZERO.saturating_sub(amount))?;
+                }
                 // A younger grant that has ended, too, hands it on.
                 return self.note_return(newer, transfer);
             }
-            Book::Expired => grant.expired = more(grant.expired, amount)?,
-            Book::Voided => {}
+            Book::Expired => {
+                grant.expired = more(grant.expired, amount)?;
+                let allowance_of = grant.allowance_of;
+                self.add_given(allowance_of, transfer, Credits::ZERO.saturating_sub(amount))?;
+            }
+            Book::Voided => grant.voided = more(grant.voided, amount)?,
             Book::Issued => return Err("credits can't be un-issued".to_owned()),
         }
         self.arrive(transfer, Some(id))
@@ -223,32 +286,23 @@ impl CustomerState {
         Ok(())
     }
 
-    /// Counts what came back to an ended grant against the limits of where it goes on to, and against what its period gave.
+    /// Counts what came back to an ended grant against the limits of where it goes on to.
     fn note_return(&mut self, id: GrantId, transfer: &Transfer) -> Result<(), String> {
-        let Some(grant) = self.grant(id).filter(|grant| grant.status == GrantStatus::Expired) else {
-            return Ok(());
-        };
-        let allowance_of = grant.allowance_of;
-        let mut kept = Credits::ZERO;
-        if let Some(flow) = self.flow(grant, transfer.amount) {
-            if let Some(limit) = self.grant_mut(id)?.onward.as_mut().and_then(|onward| onward.limit.as_mut())
-            {
-                *limit = less(*limit, flow.shared)?;
-            }
-            let target = self.grant_mut(flow.to)?;
-            if let Some(incoming) = &mut target.incoming {
-                incoming.skip = less(incoming.skip, flow.skipped)?;
-                incoming.limit = less(incoming.limit, flow.forward)?;
-            }
-            // What rolls over stays with the customer.
-            if target.grant.category == Category::Rollover {
-                kept = flow.forward;
-            }
+        let Some(grant) = self.grant(id) else { return Ok(()) };
+        let Flow { rolled, carried, skipped } = self.flow(grant, transfer.amount);
+        if let (Some((_, part)), Some(onward)) = (rolled, self.grant_mut(id)?.onward.as_mut()) {
+            onward.limit = less(onward.limit, part)?;
         }
-        let back = transfer.amount.saturating_sub(kept);
-        self.add_given(allowance_of, transfer, Credits::ZERO.saturating_sub(back))
+        if let Some((to, part)) = carried
+            && let Some(incoming) = self.grant_mut(to)?.incoming.as_mut()
+        {
+            incoming.skip = less(incoming.skip, skipped)?;
+            incoming.limit = less(incoming.limit, part)?;
+        }
+        Ok(())
     }
 
+    /// Counts what an allowance of a past period gave more or less than was known when that ended.
     fn add_given(&mut self, period: Option<u32>, transfer: &Transfer, amount: Credits) -> Result<(), String> {
         let past = period.and_then(|number| self.past.iter_mut().find(|past| past.period.number == number));
         let given = past.and_then(|past| past.given.iter_mut().find(|given| given.credit == transfer.credit));

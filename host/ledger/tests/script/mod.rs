@@ -8,22 +8,29 @@ mod words;
 
 use crate::support::{customer, decision, key, policy, record, usage};
 use proviso_ledger::{
-    charge::Decision,
-    credits::Credits,
-    customer::Profile,
-    decision::{Counter, Needs, Overage, Prepared, Refusal, TopUp, Usage},
-    due::Due,
-    entitlement::{self, Entitlement, Override, Source},
-    error::{Denied, Rejection},
-    grant::{Category, CostBasis, Grant},
-    ids::{GrantId, TermsId},
-    journal::{Entry, Event, ResetReason},
-    json::JsonText,
-    period::Interval,
+    journal::{CloseReason, Entry, Event, OpenReason},
+    model::{
+        amounts::Credits,
+        answers::{Allowance, Needs, Overage, Prepared, Refusal, SettleFrom, TopUp},
+        counter::{Counted, Counter},
+        customer::Profile,
+        entitlement::{self, Entitlement, Override, Source},
+        grant::Category,
+        ids::{GrantId, TermsId},
+        json::JsonText,
+        period::Interval,
+        terms::{self, Mode, OnFault, Terms, TermsDraft},
+        time::Timestamp,
+        transfer::Book,
+        usage::Usage,
+    },
+    rules::{
+        charge::Decision,
+        due::Due,
+        grants::{GrantRequest, GrantTerms},
+        rejection::{Denied, Rejection},
+    },
     state::{CustomerState, Draft},
-    terms::{self, Mode, OnFault, Owner, Terms, TermsKey},
-    time::Timestamp,
-    transfer::Book,
 };
 use std::{str::FromStr, sync::Arc};
 use words::{Words, category, counter, instant, offset, unit};
@@ -51,13 +58,16 @@ pub fn check(script: &str) {
     }
 }
 
+#[derive(Clone)]
 struct World {
     state: CustomerState,
     replica: CustomerState,
     now: Timestamp,
     names: Vec<(String, String)>,
-    on_reset: String,
+    on_close: String,
+    on_open: String,
     counters: Vec<Counter>,
+    grant_terms: GrantTerms,
 }
 
 impl World {
@@ -67,8 +77,10 @@ impl World {
             replica: customer(),
             now: START.parse().unwrap(),
             names: Vec::new(),
-            on_reset: String::new(),
+            on_close: String::new(),
+            on_open: String::new(),
             counters: Vec::new(),
+            grant_terms: GrantTerms::default(),
         }
     }
 
@@ -77,8 +89,12 @@ impl World {
             Some((name, rest)) if !name.contains(' ') => (Some(name), rest),
             _ => (None, line),
         };
-        if let Some(outcome) = line.strip_prefix("on reset ") {
-            self.on_reset = outcome.to_owned();
+        if let Some(outcome) = line.strip_prefix("on close ") {
+            self.on_close = outcome.to_owned();
+            return "ok".to_owned();
+        }
+        if let Some(outcome) = line.strip_prefix("on open ") {
+            self.on_open = outcome.to_owned();
             return "ok".to_owned();
         }
         let seq = self.state.seq + 1;
@@ -91,25 +107,44 @@ impl World {
             "reserve" => self.reserve(&words),
             "commit" => self.commit(&words),
             "release" => self.simple(self.state.release(self.id(words.arg(0)))),
+            "extend" => {
+                let (id, until) = (self.id(words.arg(0)), instant(words.arg(1)));
+                self.simple(self.state.extend_reservation(self.now, id, until))
+            }
             "void" => self.simple(self.state.void(self.id(words.arg(0)))),
             "adjust" => {
                 let draft =
                     self.state.adjust(self.now, words.credit(), words.amount(0), "checked".to_owned());
                 self.simple(draft)
             }
-            "close" => self.simple(self.state.close()),
+            "close" => self.close(),
             "reset" => match self.state.check_early_reset() {
-                Ok(()) => self.reset(self.now, ResetReason::Early),
+                Ok(()) => self.period_ends(CloseReason::Early, OpenReason::Early),
                 Err(rejection) => rejected(&rejection),
             },
+            "settle_from" => {
+                self.grant_terms.settle_from = match words.arg(0) {
+                    "purchases" => SettleFrom::Purchases,
+                    "reset" => SettleFrom::Reset,
+                    _ => SettleFrom::Never,
+                };
+                "ok".to_owned()
+            }
+            "period_categories" => {
+                self.grant_terms.period_categories = words.args.iter().map(|text| category(text)).collect();
+                "ok".to_owned()
+            }
             "balance" => self.balance(&words),
+            "available" => self.available(&words),
             "books" => self.books(&words),
+            "show" => self.show(self.id(words.arg(0))),
             "period" => self.period(),
             "count" => {
                 self.counters.push(counter(&words));
                 "ok".to_owned()
             }
             "counters" => self.counted(&words),
+            "counter_totals" => self.state.counters.len().to_string(),
             "terms" => self.bind_terms(&words),
             "end" => {
                 let id = self.id::<TermsId>(words.arg(0));
@@ -143,7 +178,7 @@ impl World {
     /// Seals a draft, and checks all that must hold of any entry.
     fn take(&mut self, at: Timestamp, draft: Draft) -> Entry {
         let sealed = self.state.seal(at, draft).unwrap();
-        assert_eq!(Entry::parse(sealed.entry.seq, &sealed.body), Ok(sealed.entry.clone()));
+        assert_eq!(Entry::parse(&sealed.body), Ok(sealed.entry.clone()));
         self.replica.fold_verified(sealed.entry.seq, &sealed.body, &sealed.hash).unwrap();
         assert_eq!(self.replica, self.state, "the fold of the journal is the state");
         let snapshot = serde_json::to_string(&self.state).unwrap();
@@ -183,7 +218,8 @@ impl World {
         let mut said = Vec::new();
         while let Some((at, due)) = self.state.next_due().filter(|(at, _)| *at <= to) {
             let what = match due {
-                Due::PeriodEnd => self.reset(at, ResetReason::Scheduled),
+                Due::PeriodEnd => self.close_period(at, CloseReason::Scheduled).unwrap(),
+                Due::PeriodStart(reason) => self.open_period(at, reason, Allowance::Carry).unwrap(),
                 Due::ReservationExpiry(id) => {
                     let entry = self.take(at, self.state.expire_reservation(id).unwrap());
                     format!("{} expires: {}", self.name_of(&id.to_string()), self.moves(&entry))
@@ -202,12 +238,12 @@ impl World {
         if said.is_empty() { "nothing".to_owned() } else { said.join(" | ") }
     }
 
+    /// As decisions are made: another plan closes the running period by the old terms and opens one by the new.
     fn configure(&mut self, words: &Words<'_>) -> String {
         let before = self.state.profile.clone();
         let plan = words.option("plan").map(key);
-        let interval = words
-            .option("interval")
-            .map(|text| Interval { unit: unit(text), count: words.number("every", 1) });
+        let interval =
+            words.option("interval").map(|text| Interval::new(unit(text), words.number("every", 1)).unwrap());
         let profile = Profile {
             name: "Acme".to_owned(),
             plan: plan.clone(),
@@ -217,55 +253,112 @@ impl World {
                 .time("anchor")
                 .unwrap_or(before.as_ref().map_or(self.now, |profile| profile.anchor)),
             attributes: Vec::new(),
-            stripe_customer: None,
+            external_ids: Vec::new(),
         };
-        let said = self.simple(self.state.configure(self.now, profile));
-        if plan.is_none() || before.as_ref().is_some_and(|before| before.plan == plan) {
-            return said;
+        let allowance = match words.option("allowance") {
+            Some("full") => Allowance::Full,
+            Some("prorate") => Allowance::Prorate,
+            _ => Allowance::Carry,
+        };
+        let mut said = Vec::new();
+        let changes = before.is_some_and(|before| before.plan != plan);
+        if changes && self.state.period.is_some() {
+            let reason = if plan.is_some() { CloseReason::PlanChanged } else { CloseReason::PlanEnded };
+            said.push(self.close_period(self.now, reason).unwrap());
         }
-        let reason =
-            if self.state.period.is_none() { ResetReason::Started } else { ResetReason::PlanChanged };
-        self.reset(self.now, reason)
+        let configured = self.simple(self.state.configure(self.now, profile));
+        if plan.is_some() && self.state.period.is_none() {
+            let reason = if self.state.periods == 0 { OpenReason::Started } else { OpenReason::PlanChanged };
+            said.push(self.open_period(self.now, reason, allowance).unwrap());
+        } else if said.is_empty() {
+            said.push(configured);
+        }
+        said.join(" | ")
     }
 
-    fn reset(&mut self, at: Timestamp, reason: ResetReason) -> String {
-        let (outcome, names) = words::outcome(&self.on_reset, |name| self.id::<GrantId>(name));
-        let opened = self.state.next_period(at).unwrap();
-        match self.state.reset(at, reason, opened, Some(record()), outcome) {
+    fn close(&mut self) -> String {
+        let mut said = Vec::new();
+        if self.state.period.is_some() && !self.state.closed {
+            said.push(self.close_period(self.now, CloseReason::Closed).unwrap());
+        }
+        said.push(self.simple(self.state.close_customer()));
+        said.join(" | ")
+    }
+
+    /// Both or neither.
+    fn period_ends(&mut self, close: CloseReason, open: OpenReason) -> String {
+        let before = self.clone();
+        let closed = self.close_period(self.now, close);
+        let opened = closed.and_then(|closed| {
+            let opened = self.open_period(self.now, open, Allowance::Full)?;
+            Ok(format!("{closed} | {opened}"))
+        });
+        opened.unwrap_or_else(|invalid| {
+            *self = before;
+            invalid
+        })
+    }
+
+    fn close_period(&mut self, at: Timestamp, reason: CloseReason) -> Result<String, String> {
+        let (outcome, names) = words::closing(&self.on_close, |name| self.id::<GrantId>(name));
+        match self.state.close_period(at, reason, Some(record()), outcome) {
             Ok(draft) => {
                 let entry = self.take(at, draft);
-                let Event::Reset(reset) = &entry.event else { panic!("{entry:?}") };
-                assert_eq!(names.len(), reset.grants.len());
-                self.names.extend(
-                    names.into_iter().zip(&reset.grants).map(|(name, grant)| (name, grant.id.to_string())),
-                );
-                format!("period {}: {}", reset.opened.number, self.moves(&entry))
+                let Event::PeriodClosed(closed) = &entry.event else { panic!("{entry:?}") };
+                let ids: Vec<GrantId> = closed.grants.iter().map(|grant| grant.id).collect();
+                self.name(names, &ids);
+                Ok(format!("closes {}: {}", closed.period.number, self.moves(&entry)))
             }
-            Err(Denied::InvalidDecision(detail)) => format!("invalid: {detail}"),
+            Err(Denied::InvalidDecision(detail)) => Err(format!("invalid: {detail}")),
             Err(denied) => panic!("{denied:?}"),
         }
     }
 
+    fn open_period(
+        &mut self,
+        at: Timestamp,
+        reason: OpenReason,
+        allowance: Allowance,
+    ) -> Result<String, String> {
+        let (outcome, names) = words::opening(&self.on_open);
+        let next = self.state.next_period(at, reason, allowance).unwrap();
+        match self.state.open_period(at, next, Some(record()), outcome) {
+            Ok(draft) => {
+                let entry = self.take(at, draft);
+                let Event::PeriodOpened(opened) = &entry.event else { panic!("{entry:?}") };
+                let ids: Vec<GrantId> = opened.grants.iter().map(|grant| grant.id).collect();
+                self.name(names, &ids);
+                Ok(format!("opens {}: {}", opened.period.number, self.moves(&entry)))
+            }
+            Err(Denied::InvalidDecision(detail)) => Err(format!("invalid: {detail}")),
+            Err(denied) => panic!("{denied:?}"),
+        }
+    }
+
+    fn name(&mut self, names: Vec<String>, ids: &[GrantId]) {
+        // An allowance that was used up is not issued; then the names of the others are the last ones.
+        let issued = names.into_iter().rev().zip(ids.iter().rev());
+        self.names.extend(issued.map(|(name, id)| (name, id.to_string())));
+    }
+
     fn grant(&mut self, words: &Words<'_>) -> String {
-        let grant = Grant {
-            id: GrantId { entry: 0, index: 0 },
+        let request = GrantRequest {
             credit: words.credit(),
             amount: words.amount(0),
             category: words.args.get(1).map_or(Category::Promotional, |text| category(text)),
             priority: words.number("priority", 0),
-            effective_at: words.time("effective").unwrap_or(self.now),
-            expires_at: words.time("expires"),
+            effective_at: words.time("effective"),
+            expires: words.expiry(),
             features: words.list("scope").map(key).collect(),
-            cost_basis: words
-                .flag("paid")
-                .then(|| CostBasis { amount: Credits(1), currency: "EUR".to_owned() }),
+            cost_basis: words.money(),
             metadata: Vec::new(),
         };
-        self.simple(self.state.give(self.now, grant))
+        self.simple(self.state.give(self.now, request, &self.grant_terms))
     }
 
     fn usage(&self, words: &Words<'_>) -> Usage {
-        let mut usage = usage(words.option("feature").unwrap_or("chat"), self.now);
+        let time = words.time("occurred").unwrap_or(self.now);
+        let mut usage = usage(words.option("feature").unwrap_or("chat"), time);
         usage
             .quantities
             .extend(words.option("tokens").map(|text| ("tokens".to_owned(), text.parse().unwrap())));
@@ -275,19 +368,24 @@ impl World {
     }
 
     fn decision(&self, words: &Words<'_>, cost: Credits) -> Decision {
-        let refusal = Refusal { code: "policy_denied".to_owned(), detail: "no".to_owned(), retry_at: None };
+        let refusal = Refusal::denied("policy_denied", "no".to_owned());
         let overage = words.option("overage").map(|text| match text.split_once(':') {
             Some(("allow", limit)) => Overage::Allow(limit.parse().unwrap()),
-            Some(("top_up", amount)) => {
-                let expires_at = words.time("expires");
-                Overage::TopUp(TopUp { amount: amount.parse().unwrap(), expires_at, cost_basis: None })
-            }
+            Some(("top_up", amount)) => Overage::TopUp(TopUp {
+                amount: amount.parse().unwrap(),
+                priority: 0,
+                expires: words.expiry(),
+                cost_basis: None,
+            }),
             None if text == "deny" => Overage::Deny(refusal),
             None if text == "purchase" => Overage::RequirePurchase(Vec::new()),
             _ => panic!("no such overage: {text}"),
         });
         let order = words.list("order").map(|name| self.id(name)).collect();
-        decision(words.credit().as_str(), cost, order, overage, self.counters.clone())
+        let counters = self.counters.iter().map(|counter| (counter.clone(), None)).collect();
+        let mut decision = decision(words.credit().as_str(), cost, order, overage, counters);
+        decision.settle_from = self.grant_terms.settle_from;
+        decision
     }
 
     fn charge(&mut self, words: &Words<'_>) -> String {
@@ -298,28 +396,34 @@ impl World {
     fn reserve(&mut self, words: &Words<'_>) -> String {
         let decision = self.decision(words, words.amount(0));
         let expires_at = words.time("until").unwrap_or(self.now.plus_micros(900 * Timestamp::SECOND));
-        self.charging(self.state.reserve(self.now, self.usage(words), decision, expires_at))
+        self.charging(self.state.reserve(self.now, self.usage(words), None, decision, expires_at))
     }
 
     fn commit(&mut self, words: &Words<'_>) -> String {
         let decision = self.decision(words, words.amount(1));
-        self.charging(self.state.commit(self.now, self.id(words.arg(0)), self.usage(words), decision))
+        let id = self.id(words.arg(0));
+        let mut usage = self.usage(words);
+        if let Ok(reservation) = self.state.open_reservation(id) {
+            usage.occurred_at = reservation.usage.occurred_at;
+        }
+        self.charging(self.state.commit(self.now, id, usage, decision))
     }
 
     fn bind_terms(&mut self, words: &Words<'_>) -> String {
-        let terms = Terms {
-            key: TermsKey { owner: Owner::Customer, id: TermsId { entry: 0, index: 0 } },
+        let draft = TermsDraft {
             policy: policy(),
             settings: JsonText::from(&serde_json::json!({ "price": 0.1, "tiers": [1, null, "x"] })),
-            prepared: Prepared { form: vec![0, 255], counters: self.counters.clone() },
+            prepared: Prepared { form: vec![0, 255], counters: self.counters.clone(), ..Prepared::default() },
             needs: Needs::default(),
-            effective_at: words.time("from").unwrap_or(self.now),
+            effective_at: words.time("from"),
             ends_at: words.time("to"),
             mode: if words.flag("shadow") { Mode::Shadow } else { Mode::Active },
             on_fault: OnFault::LastGood,
-            created_at: self.now,
+            contract: None,
+            time_zone: None,
+            note: None,
         };
-        self.simple(self.state.bind_terms(self.now, terms))
+        self.simple(self.state.bind_terms(self.now, draft))
     }
 
     fn set_override(&mut self, words: &Words<'_>) -> String {
@@ -353,15 +457,23 @@ impl World {
 
     fn balance(&self, words: &Words<'_>) -> String {
         let balance = self.state.balance(&words.credit(), self.now);
-        let on_grants: i64 =
-            self.state.reservations.values().flat_map(|r| &r.holds).map(|(_, held)| held.0).sum();
-        if self.state.accounts.len() == 1 {
-            assert_eq!(balance.granted.0, balance.used.0 + balance.available.0 + on_grants);
-        }
-        format!(
+        let on_grants = balance.reserved.saturating_sub(balance.held_overage);
+        let parts = Credits::checked_sum([balance.used, balance.available, on_grants]).unwrap();
+        assert_eq!(balance.granted, parts, "granted = used + available + held of grants");
+        let mut said = format!(
             "granted={} used={} reserved={} available={} overage={}",
             balance.granted, balance.used, balance.reserved, balance.available, balance.overage
-        )
+        );
+        if !balance.held_overage.is_zero() {
+            said.push_str(&format!(" held_overage={}", balance.held_overage));
+        }
+        said
+    }
+
+    /// What a feature may draw, and what only others may.
+    fn available(&self, words: &Words<'_>) -> String {
+        let view = self.state.balance_for(&words.credit(), &key(words.arg(0)), self.now);
+        format!("{} restricted={}", view.available, view.restricted)
     }
 
     fn books(&self, words: &Words<'_>) -> String {
@@ -370,6 +482,19 @@ impl World {
             "issued={} spent={} expired={} voided={} overage={}",
             books.issued, books.spent, books.expired, books.voided, books.overage
         )
+    }
+
+    /// When a grant ends, what it cost, and its status.
+    fn show(&self, id: GrantId) -> String {
+        let Some(state) = self.state.grant(id) else { return "forgotten".to_owned() };
+        let mut said = format!("{:?} remaining={}", state.status, state.remaining);
+        if let Some(end) = state.ends_at {
+            said.push_str(&format!(" ends={}", offset(end)));
+        }
+        if let Some(basis) = state.grant.cost_basis {
+            said.push_str(&format!(" cost={basis}"));
+        }
+        said
     }
 
     fn period(&self) -> String {
@@ -384,8 +509,13 @@ impl World {
 
     fn counted(&self, words: &Words<'_>) -> String {
         let usage = self.usage(words);
-        let values = self.state.counter_values(&self.counters, Some(&usage), self.now);
-        values.into_iter().map(|value| Credits(value).to_string()).collect::<Vec<_>>().join(" ")
+        let commits = words.option("commits").map(|name| self.id(name));
+        let values = self.state.counter_values(&self.counters, None, &usage, commits);
+        let said = |Counted { used, held }: Counted| match held.is_zero() {
+            true => used.to_string(),
+            false => format!("{used}+{held}"),
+        };
+        values.into_iter().map(said).collect::<Vec<_>>().join(" ")
     }
 
     /// What was drawn from where.
@@ -403,6 +533,10 @@ impl World {
         also("overage", entry.overage());
         if let Event::Committed(committed) = &entry.event {
             also("returned", committed.returned);
+            also("exceeded", committed.exceeded);
+        }
+        if let Some(period) = entry.late() {
+            said.push(format!("late:{period}"));
         }
         if said.is_empty() { "nothing".to_owned() } else { said.join(" ") }
     }

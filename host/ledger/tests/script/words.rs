@@ -1,15 +1,17 @@
 //! The words of a script's line, and what they mean.
 
 use crate::support::key;
-use proviso_ledger::{
-    credits::Credits,
-    decision::{
-        Counter, Fee, Measure, NewGrant, ResetOutcome, Rollover, Scope, SettleMethod, Settlement, Window,
+use proviso_ledger::model::{
+    amounts::{Credits, Decimal, Money},
+    answers::{
+        Allowance, CloseOutcome, Fee, FeeMethod, NewGrant, OpenOutcome, Rollover, SettleMethod, Settlement,
     },
+    counter::{Counter, Measure, Scope, Window},
     grant::{Category, CreditType},
     ids::GrantId,
     period::IntervalUnit,
     time::Timestamp,
+    view::Expiry,
 };
 use std::str::FromStr;
 
@@ -56,6 +58,18 @@ impl<'a> Words<'a> {
         self.option(name).map(instant)
     }
 
+    /// `expires=+3d with=0`: at an instant, with the n-th period, or both.
+    pub fn expiry(&self) -> Expiry {
+        Expiry {
+            at: self.time("expires"),
+            with_period: self.option("with").map(|text| text.parse().unwrap()),
+        }
+    }
+
+    pub fn money(&self) -> Option<Money> {
+        self.option("paid").map(|text| Money::new(text.parse().unwrap(), "EUR".parse().unwrap()).unwrap())
+    }
+
     pub fn list(&self, name: &str) -> impl Iterator<Item = &'a str> {
         self.option(name).into_iter().flat_map(|text| text.split(','))
     }
@@ -85,14 +99,14 @@ pub fn offset(at: Timestamp) -> String {
 }
 
 pub fn category(text: &str) -> Category {
-    Category::from_name(text).unwrap_or(Category::Promotional)
+    Category::from_name(text).unwrap_or_else(|| panic!("no such category: {text}"))
 }
 
 pub fn unit(text: &str) -> IntervalUnit {
     serde_json::from_value(text.into()).unwrap()
 }
 
-/// `count tokens by entity per day features=chat`.
+/// `count tokens by entity per day features=chat`; `per 24h` is 24 rolling hours.
 pub fn counter(words: &Words<'_>) -> Counter {
     let measure = match words.arg(0) {
         "cost" => Measure::Cost,
@@ -103,7 +117,10 @@ pub fn counter(words: &Words<'_>) -> Counter {
         "entity" => Scope::Entity,
         attribute => Scope::Attribute(attribute.to_owned()),
     };
-    let window: Window = serde_json::from_value(words.arg(4).into()).unwrap();
+    let window = match words.arg(4).strip_suffix('h').map(str::parse) {
+        Some(Ok(hours)) => Window::Hours(hours),
+        _ => serde_json::from_value(words.arg(4).into()).unwrap(),
+    };
     Counter {
         name: "any".to_owned(),
         measure,
@@ -113,53 +130,77 @@ pub fn counter(words: &Words<'_>) -> Counter {
     }
 }
 
-/// `roll a 10 as=b; expire a; fee 5; issue 100 plan as=c; settle deduct 5`, with the names of the grants it makes.
-pub fn outcome(text: &str, id: impl Fn(&str) -> GrantId) -> (ResetOutcome, Vec<String>) {
-    let mut outcome = ResetOutcome::default();
-    let (mut rolled, mut issued) = (Vec::new(), Vec::new());
-    for step in text.split(';').map(str::trim).filter(|step| !step.is_empty() && *step != "nothing") {
-        let words = Words::parse(step);
-        let name = words.option("as").unwrap_or("new").to_owned();
+fn steps(text: &str) -> impl Iterator<Item = Words<'_>> {
+    text.split(';').map(str::trim).filter(|step| !step.is_empty() && *step != "nothing").map(Words::parse)
+}
+
+/// `roll a 10 as=b; expire a; fee 5; settle deduct 5`, with the names of the grants it makes.
+pub fn closing(text: &str, id: impl Fn(&str) -> GrantId) -> (CloseOutcome, Vec<String>) {
+    let (mut outcome, mut names) = (CloseOutcome::default(), Vec::new());
+    for words in steps(text) {
         match words.verb {
             "roll" => {
-                rolled.push(name);
+                names.push(words.option("as").unwrap_or("new").to_owned());
                 outcome.roll_over.push(Rollover {
                     grant: id(words.arg(0)),
                     amount: words.amount(1),
+                    held_share: words.number("share", Decimal::ZERO),
+                    held_limit: words.number("held", Credits::ZERO),
                     priority: words.number("priority", 0),
-                    expires_at: words.time("expires"),
+                    expires: words.expiry(),
                 });
             }
             "expire" => outcome.expire.push(id(words.arg(0))),
-            "fee" => {
-                let label = "true-up".to_owned();
-                outcome.fees.push(Fee { credit: words.credit(), label, amount: words.amount(0) });
-            }
+            "fee" => outcome.fees.push(Fee {
+                credit: words.credit(),
+                label: "true-up".to_owned(),
+                amount: words.amount(0),
+                method: if words.flag("invoiced") { FeeMethod::Invoiced } else { FeeMethod::Drawn },
+            }),
+            "settle" => outcome.settle.push(settlement(&words)),
+            other => panic!("no such step: {other}"),
+        }
+    }
+    (outcome, names)
+}
+
+/// `issue 100 plan as=c carry; settle deduct 5`, with the names of the grants it makes.
+pub fn opening(text: &str) -> (OpenOutcome, Vec<String>) {
+    let (mut outcome, mut names) = (OpenOutcome::default(), Vec::new());
+    for words in steps(text) {
+        match words.verb {
             "issue" => {
-                issued.push(name);
+                names.push(words.option("as").unwrap_or("new").to_owned());
                 outcome.issue.push(NewGrant {
                     credit: words.credit(),
                     amount: words.amount(0),
                     category: words.args.get(1).map_or(Category::Plan, |text| category(text)),
                     priority: words.number("priority", 0),
                     effective_at: words.time("effective"),
-                    expires_at: words.time("expires"),
+                    expires: words.expiry(),
                     features: words.list("scope").map(key).collect(),
-                    cost_basis: None,
+                    cost_basis: words.money(),
+                    allowance: match words.option("allowance") {
+                        Some("full") => Allowance::Full,
+                        Some("prorate") => Allowance::Prorate,
+                        _ => Allowance::Carry,
+                    },
                 });
             }
-            "settle" => {
-                let method = match words.arg(0) {
-                    "deduct" => SettleMethod::Deduct,
-                    "invoice" => SettleMethod::Invoice,
-                    "waive" => SettleMethod::Waive,
-                    other => panic!("no such method: {other}"),
-                };
-                outcome.settle.push(Settlement { credit: words.credit(), amount: words.amount(1), method });
-            }
+            "settle" => outcome.settle.push(settlement(&words)),
             other => panic!("no such step: {other}"),
         }
     }
-    rolled.extend(issued);
-    (outcome, rolled)
+    (outcome, names)
+}
+
+fn settlement(words: &Words<'_>) -> Settlement {
+    let method = match words.arg(0) {
+        "deduct" => SettleMethod::Deduct,
+        "invoice" => SettleMethod::Invoice,
+        "waive" => SettleMethod::Waive,
+        other => panic!("no such method: {other}"),
+    };
+    let amount = words.args.get(1).map(|text| text.parse().unwrap());
+    Settlement { credit: words.credit(), amount, method }
 }

@@ -1,11 +1,9 @@
 //! A second bookkeeper: keeps every book from the transfers alone, and knows the burn-down order by another way.
 
 use proviso_ledger::{
-    grant::Grant,
     journal::{Entry, Event},
-    state::{CustomerState, Draft, GrantStatus},
-    time::Timestamp,
-    transfer::Book,
+    model::{amounts::Credits, counter::Counted, time::Timestamp, transfer::Book},
+    state::{CustomerState, Draft, GrantState, GrantStatus},
 };
 use std::{cmp::Ordering, collections::BTreeMap};
 
@@ -18,66 +16,75 @@ impl Oracle {
     /// Takes an entry in and compares its books with those of the state.
     pub fn take(&mut self, entry: &Entry, state: &CustomerState) {
         for transfer in &entry.transfers {
-            assert!(transfer.amount.0 > 0, "{transfer:?}");
+            assert!(transfer.amount.is_positive(), "{transfer:?}");
             let credit = transfer.credit.to_string();
-            *self.books.entry((credit.clone(), transfer.from)).or_default() -= i128::from(transfer.amount.0);
-            *self.books.entry((credit, transfer.to)).or_default() += i128::from(transfer.amount.0);
+            *self.books.entry((credit.clone(), transfer.from)).or_default() -= transfer.amount.units();
+            *self.books.entry((credit, transfer.to)).or_default() += transfer.amount.units();
         }
         assert_eq!(self.books.values().sum::<i128>(), 0, "what leaves one book arrives in another");
         for ((credit, book), amount) in &self.books {
             let books =
                 state.accounts.iter().find(|(name, _)| name.as_str() == credit).map(|(_, books)| *books);
             let books = books.unwrap_or_default();
-            let (kept, floor) = match book {
-                Book::Issued => (-books.issued.0, i128::MIN),
-                Book::Overage => (-books.overage.0, i128::MIN),
-                Book::Spent => (books.spent.0, 0),
-                Book::Expired => (books.expired.0, 0),
-                Book::Voided => (books.voided.0, 0),
+            let (kept, may_be_below) = match book {
+                Book::Issued => (-books.issued.units(), true),
+                Book::Overage => (-books.overage.units(), true),
+                Book::Spent => (books.spent.units(), false),
+                Book::Expired => (books.expired.units(), false),
+                Book::Voided => (books.voided.units(), false),
                 // A grant that is forgotten has nothing left.
-                Book::Grant(id) => (state.grant(*id).map_or(0, |grant| grant.remaining.0), 0),
+                Book::Grant(id) => (state.grant(*id).map_or(0, |grant| grant.remaining.units()), false),
                 Book::Reserved(id) => {
-                    (state.reservations.get(id).map_or(0, |reservation| reservation.held().0), 0)
+                    let held = state.reservations.get(id).map_or(Credits::ZERO, |one| one.held());
+                    (held.units(), false)
                 }
             };
-            assert_eq!(*amount, i128::from(kept), "{credit} {book} after {entry:?}");
-            assert!(*amount >= floor, "{credit} {book} is below zero");
+            assert_eq!(*amount, kept, "{credit} {book} after {entry:?}");
+            assert!(may_be_below || *amount >= 0, "{credit} {book} is below zero");
         }
         state.check_books().unwrap();
         check_grants(state);
-        if let Event::Charged(charged) = &entry.event {
-            let drawn: i64 = entry.draws().iter().map(|draw| draw.amount.0).sum();
-            assert_eq!(drawn + entry.overage().0, charged.rated.cost.0, "a charge costs what it draws");
+        let cost = match &entry.event {
+            Event::Charged(charged) => Some(charged.rated.cost),
+            Event::Committed(committed) => Some(committed.rated.cost),
+            _ => None,
+        };
+        if let Some(cost) = cost {
+            let drawn = sum(entry.draws().iter().map(|draw| draw.amount));
+            assert_eq!(drawn + entry.overage().units(), cost.units(), "it costs what it draws");
         }
-        if let Event::Committed(committed) = &entry.event {
-            let drawn: i64 = entry.draws().iter().map(|draw| draw.amount.0).sum();
-            assert_eq!(drawn + entry.overage().0, committed.rated.cost.0, "a commit costs what it draws");
+        if state.reservations.is_empty() {
+            let held = state.counters.iter().find(|(.., Counted { held, .. })| !held.is_zero());
+            assert_eq!(held, None, "nothing is held, yet a counter says so");
         }
     }
 
-    /// Draws are greedy: each drawn grant but the last is emptied, and none that comes before them is passed over.
+    /// Draws are greedy: each drawn grant but the last is emptied, and none that comes before them is passed over. Those that
+    /// were live when the usage occurred come first, with what expired of them.
     pub fn check_draws(&self, state: &CustomerState, at: Timestamp, draft: &Draft, in_host_order: bool) {
-        let (Event::Charged(_) | Event::Reserved(_)) = &draft.event else { return };
         let usage = match &draft.event {
             Event::Charged(charged) => &charged.usage,
             Event::Reserved(reserved) => &reserved.usage,
             _ => return,
         };
-        let mut usable: Vec<_> = state
-            .grants
-            .iter()
-            .filter(|state| {
-                let grant = &state.grant;
-                let covered = grant.features.is_empty() || grant.features.contains(&usage.feature);
-                let in_time = grant.effective_at <= at && grant.expires_at.is_none_or(|expiry| at < expiry);
-                Some(&grant.credit) == draft.credit.as_ref()
-                    && covered
-                    && in_time
-                    && state.status == GrantStatus::Live
-            })
-            .filter(|state| state.remaining.0 > 0)
-            .collect();
-        usable.sort_by(|a, b| order(&a.grant, &b.grant));
+        let time = usage.occurred_at.max(state.created_at).min(at);
+        let covered = |grant: &&GrantState| {
+            Some(&grant.grant.credit) == draft.credit.as_ref()
+                && (grant.grant.features.is_empty() || grant.grant.features.contains(&usage.feature))
+        };
+        let mut usable: Vec<(bool, &GrantState, Credits)> = Vec::new();
+        for grant in state.grants.iter().filter(covered) {
+            let then = grant.usable_since <= time && grant.ended_at.is_none_or(|end| time < end);
+            let most = match grant.status {
+                GrantStatus::Live if then || grant.grant.effective_at <= at => grant.remaining,
+                GrantStatus::Expired if then => grant.expired,
+                _ => Credits::ZERO,
+            };
+            if most.is_positive() {
+                usable.push((!then, grant, most));
+            }
+        }
+        usable.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| order(a.1, b.1)));
         let drawn: Vec<_> = draft
             .transfers
             .iter()
@@ -89,61 +96,61 @@ impl Oracle {
             .collect();
         if in_host_order {
             for (place, (id, amount)) in drawn.iter().enumerate() {
-                assert_eq!(*id, usable[place].grant.id);
-                assert!(
-                    place + 1 == drawn.len() || *amount == usable[place].remaining,
-                    "{id} is not emptied"
-                );
+                let (_, grant, most) = usable[place];
+                assert_eq!(*id, grant.grant.id);
+                assert!(place + 1 == drawn.len() || *amount == most, "{id} is not emptied");
             }
         }
         // Neither overage nor a top-up while a grant that could be drawn has something left.
         let beyond =
             draft.transfers.iter().any(|transfer| matches!(transfer.from, Book::Overage | Book::Issued));
         if beyond {
-            let all: i128 = usable.iter().map(|state| i128::from(state.remaining.0)).sum();
-            assert_eq!(drawn.iter().map(|(_, amount)| i128::from(amount.0)).sum::<i128>(), all);
+            let all = sum(usable.iter().map(|(.., most)| *most));
+            assert_eq!(sum(drawn.iter().map(|(_, amount)| *amount)), all);
         }
     }
 }
 
+fn sum(amounts: impl Iterator<Item = Credits>) -> i128 {
+    amounts.map(Credits::units).sum()
+}
+
 fn check_grants(state: &CustomerState) {
     for grant in &state.grants {
-        let held: i64 = state
+        let held = sum(state
             .reservations
             .values()
             .flat_map(|reservation| &reservation.holds)
             .filter(|(id, _)| *id == grant.grant.id)
-            .map(|(_, amount)| amount.0)
-            .sum();
-        assert_eq!(
-            held, grant.held.0,
-            "what reservations hold of {} is what it knows to be held",
-            grant.grant.id
-        );
-        assert!(grant.remaining.0 >= 0 && grant.spent.0 >= 0);
+            .map(|(_, amount)| *amount));
+        let id = grant.grant.id;
+        assert_eq!(held, grant.held.units(), "what reservations hold of {id} is what it knows to be held");
+        for part in [grant.remaining, grant.spent, grant.expired, grant.voided] {
+            assert!(!part.is_negative(), "{grant:?}");
+        }
         assert!(
             grant.status == GrantStatus::Live || grant.remaining.is_zero(),
-            "a dead grant has nothing to give"
+            "a grant that has ended has nothing to give: {grant:?}"
         );
-        let sum = grant.remaining.0 + grant.held.0 + grant.spent.0;
-        assert!(sum <= grant.grant.amount.0, "{} gave more than it had", grant.grant.id);
     }
-    assert!(state.grants.is_sorted_by(|a, b| order(&a.grant, &b.grant).is_le()));
+    assert!(state.grants.is_sorted_by(|a, b| order(a, b).is_le()));
 }
 
 /// The rule of the design, criterion by criterion.
-fn order(a: &Grant, b: &Grant) -> Ordering {
-    let expiry = |grant: &Grant| grant.expires_at.map_or(i64::MAX, |expiry| expiry.0);
-    let paid = |grant: &Grant| grant.cost_basis.as_ref().is_some_and(|basis| basis.amount.0 > 0);
-    let scope = |grant: &Grant| match grant.features.len() {
+fn order(a: &GrantState, b: &GrantState) -> Ordering {
+    let expiry = |state: &GrantState| state.ends_at.map_or(i64::MAX, |expiry| expiry.0);
+    let paid = |state: &GrantState| state.grant.cost_basis.is_some_and(|basis| !basis.is_zero());
+    let scope = |state: &GrantState| match state.grant.features.len() {
         0 => usize::MAX,
         some => some,
     };
-    a.priority
-        .cmp(&b.priority)
+    let created = |state: &GrantState| (state.grant.id.entry, state.grant.id.index);
+    a.grant
+        .priority
+        .cmp(&b.grant.priority)
         .then_with(|| expiry(a).cmp(&expiry(b)))
         .then_with(|| paid(a).cmp(&paid(b)))
         .then_with(|| scope(a).cmp(&scope(b)))
-        .then_with(|| a.effective_at.cmp(&b.effective_at))
-        .then_with(|| (a.id.entry, a.id.index).cmp(&(b.id.entry, b.id.index)))
+        .then_with(|| a.grant.effective_at.cmp(&b.grant.effective_at))
+        .then_with(|| created(a).cmp(&created(b)))
 }

@@ -1,17 +1,22 @@
 //! What scenarios and properties share: names, usages and decisions as a policy would give them.
+#![allow(dead_code, reason = "each test file uses its part")]
 
 use proviso_ledger::{
-    charge::Decision,
-    credits::Credits,
-    decision::{Counter, Overage, Rating, Usage},
-    ids::{Digest, GrantId, Key, TermsId},
     journal::DecisionRecord,
+    model::{
+        amounts::Credits,
+        answers::{Overage, Rating, SettleFrom},
+        counter::Counter,
+        ids::{Digest, GrantId, TermsId},
+        terms::{Owner, PolicyRef, TermsKey},
+        time::{Timestamp, Zone},
+        usage::Usage,
+    },
+    rules::charge::Decision,
     state::CustomerState,
-    terms::{Owner, PolicyRef, TermsKey},
-    time::Timestamp,
 };
 
-pub fn key(text: &str) -> Key {
+pub fn key<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
     text.parse().unwrap()
 }
 
@@ -34,8 +39,15 @@ pub fn policy() -> PolicyRef {
 }
 
 pub fn record() -> DecisionRecord {
-    let terms = TermsKey { owner: Owner::Plan(key("pro")), id: TermsId { entry: 1, index: 0 } };
-    DecisionRecord { terms, policy: policy(), fuel: 7, log: Vec::new(), fault: None, shadows: Vec::new() }
+    DecisionRecord {
+        terms: TermsKey { owner: Owner::Plan(key("pro")), id: TermsId { entry: 1, index: 0 } },
+        digest: Digest::of(b"terms"),
+        policy: policy(),
+        fuel: 7,
+        log: Vec::new(),
+        fault: None,
+        shadows: Vec::new(),
+    }
 }
 
 pub fn decision(
@@ -43,8 +55,8 @@ pub fn decision(
     cost: Credits,
     draw_order: Vec<GrantId>,
     overage: Option<Overage>,
-    counters: Vec<Counter>,
+    counters: Vec<(Counter, Option<Zone>)>,
 ) -> Decision {
     let rating = Rating { credit: key(credit), cost, lines: Vec::new(), draw_order };
-    Decision { record: record(), rating, overage, counters }
+    Decision { record: record(), rating, overage, counters, settle_from: SettleFrom::Purchases }
 }

@@ -10,7 +10,7 @@ use proviso_ledger::model::{
     answers::{self, Allowance, FeeMethod, Needs, RefusalKind, SettleFrom, SettleMethod},
     counter::{self, Measure, Scope, Window},
     grant::Category,
-    ids::Key,
+    ids::Name,
     json::JsonText,
     view,
 };
@@ -87,7 +87,7 @@ pub(crate) struct Manifest {
 
 impl Manifest {
     pub(crate) fn check(self) -> Checked<answers::Manifest> {
-        check::parsed::<Key>("name", &self.name)?;
+        check::parsed::<Name>("name", &self.name)?;
         check::parsed::<semver::Version>("version", &self.version)?;
         let schema: serde_json::Value = serde_json::from_str(&self.settings_schema)
             .map_err(|error| Invalid::new("settings-schema", format!("not JSON: {error}")))?;
@@ -378,7 +378,7 @@ pub(crate) struct Offer {
 impl Offer {
     fn check(self) -> Checked<answers::Offer> {
         Ok(answers::Offer {
-            code: check::parsed::<Key>("code", &self.code).map(|_| self.code)?,
+            code: check::parsed::<Name>("code", &self.code).map(|_| self.code)?,
             label: check::text("label", self.label, TEXT_BYTES)?,
             credits: check::credits("credits", self.credits.into())?,
             price: money("price", self.price)?,

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail loudly")]
 #![allow(dead_code, unused_imports, reason = "each test binary uses a part")]
 
+#[allow(unused_imports, reason = "each test binary uses a part")]
 pub use proviso_decide::policy::{Failure, Policy};
 use proviso_ledger::model::{
     amounts::{Credits, Decimal, Money, Quantity},

@@ -1,50 +1,77 @@
-//! The `Idempotency-Key` header.
+//! The `Idempotency-Key` header, with the digest of what the request asks for: its method, route, path and body.
 
-use crate::{app::App, problem::Problem};
-use axum::{extract::FromRequestParts, http::request::Parts};
+use super::json::Body;
+use crate::{app::App, headers::IDEMPOTENCY_KEY, problem::Problem};
+use axum::{
+    extract::{FromRequest, FromRequestParts, MatchedPath, RawPathParams, Request},
+    http::{HeaderMap, request::Parts},
+};
 use proviso_engine::{Engine, command::Idempotency};
-use proviso_ledger::ids::IdempotencyKey;
+use proviso_ledger::model::ids::{Digest, IdempotencyKey};
 use std::sync::Arc;
 
-const HEADER: &str = "idempotency-key";
-
-/// The key, where it is optional.
-pub struct Key(pub Option<IdempotencyKey>);
-
-impl Key {
-    /// The key with the digest of the request: the route's own name, the parts of its path, the body.
-    pub fn with(self, request: &[&[u8]]) -> Option<Idempotency> {
-        self.0.map(|key| (key, Engine::request_digest(request)))
-    }
+/// A request that needs an idempotency key, since it moves credits.
+pub struct Keyed<B> {
+    pub idempotency: Idempotency,
+    pub body: B,
 }
 
-impl FromRequestParts<Arc<App>> for Key {
+/// A request that may have an idempotency key.
+pub struct MaybeKeyed<B> {
+    pub idempotency: Option<Idempotency>,
+    pub body: B,
+}
+
+impl<B: Body> FromRequest<Arc<App>> for Keyed<B> {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, Problem> {
-        let mut values = parts.headers.get_all(HEADER).iter();
-        let Some(value) = values.next() else { return Ok(Self(None)) };
-        let text = value.to_str().ok().filter(|_| values.next().is_none());
-        let key = text.and_then(|text| text.parse().ok()).ok_or_else(Problem::bad_idempotency_key)?;
-        Ok(Self(Some(key)))
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
+        let key = key(request.headers())?.ok_or_else(Problem::no_idempotency_key)?;
+        let (body, digest) = read(request, app).await?;
+        Ok(Self { idempotency: (key, digest), body })
     }
 }
 
-/// The key, where it is required.
-pub struct RequiredKey(pub IdempotencyKey);
-
-impl RequiredKey {
-    /// See [`Key::with`].
-    pub fn with(self, request: &[&[u8]]) -> Idempotency {
-        (self.0, Engine::request_digest(request))
-    }
-}
-
-impl FromRequestParts<Arc<App>> for RequiredKey {
+impl<B: Body> FromRequest<Arc<App>> for MaybeKeyed<B> {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        let key = Key::from_request_parts(parts, app).await?;
-        key.0.map(Self).ok_or_else(Problem::no_idempotency_key)
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
+        let key = key(request.headers())?;
+        let (body, digest) = read(request, app).await?;
+        Ok(Self { idempotency: key.map(|key| (key, digest)), body })
+    }
+}
+
+fn key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Problem> {
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let text = value.to_str().ok().filter(|_| values.next().is_none());
+    text.and_then(|text| text.parse().ok()).map(Some).ok_or_else(Problem::bad_idempotency_key)
+}
+
+async fn read<B: Body>(request: Request, app: &Arc<App>) -> Result<(B, Digest), Problem> {
+    let (mut parts, body) = request.into_parts();
+    let path = Path::of(&mut parts, app).await?;
+    let method = parts.method.clone();
+    let (body, bytes) = B::read(Request::from_parts(parts, body), app).await?;
+    let mut words = vec![method.as_str().as_bytes(), path.route.as_bytes()];
+    words.extend(path.values.iter().map(|value| value.as_bytes()));
+    words.push(&bytes);
+    Ok((body, Engine::request_digest(&words)))
+}
+
+/// A path as it is meant: however its parts are percent-encoded, it is the same.
+struct Path {
+    route: String,
+    values: Vec<String>,
+}
+
+impl Path {
+    async fn of(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let route = parts.extensions.get::<MatchedPath>().map(|route| route.as_str().to_owned());
+        let params = RawPathParams::from_request_parts(parts, app).await;
+        let params = params.map_err(|_| Problem::bad_path("a part", "must be percent-encoded UTF-8"))?;
+        let values = params.iter().map(|(_, value)| value.to_owned()).collect();
+        Ok(Self { route: route.unwrap_or_default(), values })
     }
 }

@@ -1,14 +1,12 @@
-//! JSON bodies. Parsed once when they are fine; only what is wrong is parsed again, to say where.
+//! JSON bodies. A valid one is parsed once; an invalid one is parsed again, to say where.
 
 use super::raw::{is_of_type, read_body};
-use crate::{
-    app::App,
-    problem::{FieldError, Problem},
-};
+use crate::{app::App, problem::Problem};
 use axum::{
     body::Bytes,
     extract::{FromRequest, Request},
 };
+use proviso_api::customer::MAX_NAME_BYTES;
 use serde::{
     Deserialize,
     de::{DeserializeOwned, IgnoredAny},
@@ -16,63 +14,76 @@ use serde::{
 use serde_path_to_error::{Path, Segment};
 use std::{fmt::Write as _, sync::Arc};
 
-/// What a body has to begin with. Serde would also read a structure from an array of its fields.
+/// The first byte of a body. Serde would also read a structure from an array of its fields.
 const OBJECT: u8 = b'{';
 
-/// A body that is a JSON object, and its bytes, which idempotency digests.
-pub struct Json<T> {
-    /// What it says.
-    pub value: T,
-    /// As it came.
-    pub bytes: Bytes,
+/// A body that is read together with its bytes.
+pub trait Body: Sized + Send {
+    fn read(request: Request, app: &Arc<App>) -> impl Future<Output = Result<(Self, Bytes), Problem>> + Send;
 }
 
-impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
-    type Rejection = Problem;
+/// A body that is a JSON object.
+pub struct Json<T>(pub T);
 
-    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
+/// A JSON object that may be missing.
+pub struct MaybeJson<T>(pub T);
+
+impl<T: DeserializeOwned + Send> Body for Json<T> {
+    async fn read(request: Request, app: &Arc<App>) -> Result<(Self, Bytes), Problem> {
         let (parts, body) = request.into_parts();
         let fits = is_of_type(&parts.headers, "application/json");
         let bytes = read_body(body, app.options.max_body_bytes).await?;
         if !fits {
             return Err(Problem::wrong_type("application/json"));
         }
-        Ok(Self { value: object("", &bytes)?, bytes })
+        Ok((Self(object("", &bytes)?), bytes))
     }
 }
 
-/// A body that may be missing.
-pub struct MaybeJson<T> {
-    /// What it says.
-    pub value: T,
-    /// As it came.
-    pub bytes: Bytes,
-}
-
-impl<T: DeserializeOwned + Default> FromRequest<Arc<App>> for MaybeJson<T> {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
+impl<T: DeserializeOwned + Default + Send> Body for MaybeJson<T> {
+    async fn read(request: Request, app: &Arc<App>) -> Result<(Self, Bytes), Problem> {
         let (parts, body) = request.into_parts();
         let fits = is_of_type(&parts.headers, "application/json");
         let bytes = read_body(body, app.options.max_body_bytes).await?;
         match (bytes.is_empty(), fits) {
-            (true, _) => Ok(Self { value: T::default(), bytes }),
-            (false, true) => Ok(Self { value: object("", &bytes)?, bytes }),
+            (true, _) => Ok((Self(T::default()), bytes)),
+            (false, true) => Ok((Self(object("", &bytes)?), bytes)),
             (false, false) => Err(Problem::wrong_type("application/json")),
         }
     }
 }
 
-/// Reads an object that stands at `place`, a JSON pointer, in the body.
+impl<T: DeserializeOwned + Send> FromRequest<Arc<App>> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
+        Ok(Self::read(request, app).await?.0)
+    }
+}
+
+impl<T: DeserializeOwned + Default + Send> FromRequest<Arc<App>> for MaybeJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
+        Ok(Self::read(request, app).await?.0)
+    }
+}
+
+/// Checks the length of a text for people.
+pub fn short(pointer: &str, text: &str) -> Result<(), Problem> {
+    if text.len() <= MAX_NAME_BYTES {
+        return Ok(());
+    }
+    Err(Problem::invalid_field(pointer, format!("longer than {MAX_NAME_BYTES} bytes")))
+}
+
+/// Reads the object at `place`, a JSON pointer, in the body.
 pub fn object<'a, T: Deserialize<'a>>(place: &str, bytes: &'a [u8]) -> Result<T, Problem> {
     match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
         Some(&OBJECT) => read(place, bytes),
-        // What is no JSON at all is told so.
-        _ => Err(parse::<IgnoredAny>(bytes).map_or_else(
-            |problem| problem,
-            |_| Problem::invalid(vec![FieldError::new(place, "must be a JSON object")]),
-        )),
+        // A body that is not JSON at all has a problem of its own.
+        _ => Err(parse::<IgnoredAny>(bytes)
+            .map_or_else(|problem| problem, |_| Problem::invalid_field(place, "must be a JSON object"))),
     }
 }
 
@@ -95,12 +106,12 @@ fn explain<'a, T: Deserialize<'a>>(place: &str, bytes: &'a [u8], first: &serde_j
         Err(error) => (pointer(error.path()), error.inner().to_string()),
         Ok(_) => (String::new(), first.to_string()),
     };
-    // The place in the text is of no use beside the pointer.
+    // The pointer says where; line and column would only repeat it.
     let detail = detail.rsplit_once(" at line ").map_or(detail.as_str(), |(detail, _)| detail);
     // Serde names a missing field only in its message.
     let missing = detail.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
     let missing = missing.map(|name| format!("/{name}")).unwrap_or_default();
-    Problem::invalid(vec![FieldError::new(format!("{place}{path}{missing}"), detail)])
+    Problem::invalid_field(format!("{place}{path}{missing}"), detail)
 }
 
 fn pointer(path: &Path) -> String {

@@ -1,16 +1,16 @@
-//! From a request to typed values. In: paths, queries, headers, bodies, all of them untrusted. Out: values that hold
-//! what their types say, or a problem that names the field.
+//! Reads typed values from requests: paths, queries, headers, bodies, all of them untrusted. What is wrong becomes a problem
+//! that names the field.
 
 mod idempotency;
 mod json;
-mod pairs;
 mod path;
+mod precondition;
 mod query;
 mod raw;
 
-pub use idempotency::{Key as IdempotencyHeader, RequiredKey};
-pub use json::{Json, MaybeJson, object, parse};
-pub use pairs::{Amount, Attributes, MOST as MOST_PAIRS, Quantities, Text, is_name};
-pub use path::{ApiKeyId, At, FeatureKey, PlanKey, PolicyKey, VersionNumber, path_text};
-pub use query::{Page, Paging, Query, cursor, cut};
+pub use idempotency::{Keyed, MaybeKeyed};
+pub use json::{Json, MaybeJson, object, parse, short};
+pub use path::{At, FeatureKey, KeyId, PeriodNumber, PlanName, PolicyName, VersionNumber, path_text};
+pub use precondition::IfMatch;
+pub use query::{Paging, Query, cursor, cut};
 pub use raw::{is_of_type, media_type, read_body};

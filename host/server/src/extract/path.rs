@@ -1,19 +1,18 @@
-//! The variable parts of a path. A caller's own key that can't be one is the caller's mistake; an id that can't be one is
-//! simply not there.
+//! The variable parts of a path, percent-decoded. A key or name that can't be one is 400; an id that can't be one is 404.
 
 use crate::{app::App, problem::Problem};
 use axum::{
     extract::{FromRequestParts, RawPathParams},
     http::request::Parts,
 };
-use proviso_ledger::ids::{GrantId, Key, ReservationId, TermsId};
+use proviso_api::ProblemCode;
+use proviso_ledger::model::ids::{GrantId, Key, Name, ReservationId, TermsId};
 use std::sync::Arc;
 
 /// Something that a path names.
 pub trait Part: Sized + Send {
-    /// What it is called in the route.
+    /// Its name in the route.
     const NAME: &'static str;
-    /// Reads it.
     fn read(text: &str) -> Result<Self, Problem>;
 }
 
@@ -37,11 +36,10 @@ pub async fn path_text(parts: &mut Parts, app: &Arc<App>, name: &'static str) ->
     found.ok_or_else(|| Problem::internal(format!("the route has no {name}")))
 }
 
-/// Defines a caller's key as a part of a path.
-macro_rules! keys {
-    ($($(#[$doc:meta])* $name:ident, $text:literal;)*) => {$(
-        $(#[$doc])*
-        pub struct $name(pub Key);
+/// Defines a caller's key or name as a part of a path.
+macro_rules! chosen {
+    ($($name:ident($type:ty), $text:literal;)*) => {$(
+        pub struct $name(pub $type);
 
         impl Part for $name {
             const NAME: &'static str = $text;
@@ -52,52 +50,45 @@ macro_rules! keys {
     )*};
 }
 
-keys! {
-    /// A plan.
-    PlanKey, "plan";
-    /// A policy.
-    PolicyKey, "policy";
-    /// A feature.
-    FeatureKey, "feature";
+chosen! {
+    PlanName(Name), "plan";
+    PolicyName(Name), "policy";
+    FeatureKey(Key), "feature";
 }
 
-impl Part for ReservationId {
-    const NAME: &'static str = "reservation";
-    fn read(text: &str) -> Result<Self, Problem> {
-        text.parse().map_err(|_| Problem::not_found("reservation", text))
-    }
-}
-
-impl Part for GrantId {
-    const NAME: &'static str = "grant";
-    fn read(text: &str) -> Result<Self, Problem> {
-        text.parse().map_err(|_| Problem::not_found("grant", text))
-    }
-}
-
-impl Part for TermsId {
-    const NAME: &'static str = "terms";
-    fn read(text: &str) -> Result<Self, Problem> {
-        text.parse().map_err(|_| Problem::not_found("terms", text))
-    }
+/// Defines an id that the host gave as a part of a path. A text that can't be one names nothing.
+macro_rules! given {
+    ($($type:ty, $text:literal, $code:ident, $what:literal, $read:expr;)*) => {$(
+        impl Part for $type {
+            const NAME: &'static str = $text;
+            fn read(text: &str) -> Result<Self, Problem> {
+                let id = text.parse().ok().map($read);
+                id.ok_or_else(|| Problem::not_found(ProblemCode::$code, $what, text))
+            }
+        }
+    )*};
 }
 
 /// The number of a policy's version.
 pub struct VersionNumber(pub u32);
 
-impl Part for VersionNumber {
-    const NAME: &'static str = "version";
+/// The number of a customer's period.
+pub struct PeriodNumber(pub u32);
+
+impl Part for PeriodNumber {
+    const NAME: &'static str = "number";
     fn read(text: &str) -> Result<Self, Problem> {
-        text.parse().map(Self).map_err(|_| Problem::not_found("version", text))
+        text.parse().map(Self).map_err(|_| Problem::bad_path(Self::NAME, "must be the number of a period"))
     }
 }
 
 /// The id of an API key.
-pub struct ApiKeyId(pub Key);
+pub struct KeyId(pub Name);
 
-impl Part for ApiKeyId {
-    const NAME: &'static str = "api_key";
-    fn read(text: &str) -> Result<Self, Problem> {
-        text.parse().map(Self).map_err(|_| Problem::not_found("api_key", text))
-    }
+given! {
+    ReservationId, "reservation", ReservationNotFound, "reservation", |id| id;
+    GrantId, "grant", GrantNotFound, "grant", |id| id;
+    TermsId, "terms", TermsNotFound, "terms", |id| id;
+    VersionNumber, "version", VersionNotFound, "version", VersionNumber;
+    KeyId, "api_key", ApiKeyNotFound, "API key", KeyId;
 }

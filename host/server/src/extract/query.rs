@@ -3,7 +3,8 @@
 use crate::{app::App, problem::Problem};
 use axum::{extract::FromRequestParts, http::request::Parts};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use proviso_api::Page;
+use serde::{Deserialize, de::DeserializeOwned};
 use std::sync::Arc;
 use utoipa::IntoParams;
 
@@ -27,22 +28,13 @@ pub struct Paging {
     /// How many items at most, 1 to 1000.
     #[param(minimum = 1, maximum = 1000, default = 50)]
     limit: Option<u32>,
-    /// Where the page begins: `next_cursor` of the page before.
+    /// Where the page begins: `next_cursor` of the page before; empty for the first page.
     cursor: Option<String>,
 }
 
-/// A page of a list.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub struct Page<T> {
-    /// The items.
-    pub data: Vec<T>,
-    /// The cursor of the next page; null on the last one.
-    pub next_cursor: Option<String>,
-}
-
 impl Paging {
-    const USUAL: u32 = 50;
-    const MOST: u32 = 1_000;
+    const DEFAULT: u32 = 50;
+    const MAX: u32 = 1_000;
 
     pub fn new(limit: Option<u32>, cursor: Option<String>) -> Self {
         Self { limit, cursor }
@@ -50,21 +42,23 @@ impl Paging {
 
     /// How many items the page has at most.
     pub fn limit(&self) -> Result<u32, Problem> {
-        match self.limit.unwrap_or(Self::USUAL) {
-            limit @ 1..=Self::MOST => Ok(limit),
-            _ => Err(Problem::bad_query(format!("limit must be 1 to {}", Self::MOST))),
+        match self.limit.unwrap_or(Self::DEFAULT) {
+            limit @ 1..=Self::MAX => Ok(limit),
+            _ => Err(Problem::bad_query(format!("limit must be 1 to {}", Self::MAX))),
         }
     }
 
     /// The key of the last item before the page.
     pub fn after<K: std::str::FromStr>(&self) -> Result<Option<K>, Problem> {
-        let Some(cursor) = &self.cursor else { return Ok(None) };
+        let Some(cursor) = self.cursor.as_deref().filter(|cursor| !cursor.is_empty()) else {
+            return Ok(None);
+        };
         let bytes = URL_SAFE_NO_PAD.decode(cursor).ok();
         let key = bytes.and_then(|bytes| String::from_utf8(bytes).ok()?.parse().ok());
         key.map(Some).ok_or_else(Problem::bad_cursor)
     }
 
-    /// A page of items that come in the order of their keys, `after` and all.
+    /// A page of `items`, which come in the order of their keys and include those before the cursor.
     pub fn page<T, K>(
         &self,
         items: impl IntoIterator<Item = T>,

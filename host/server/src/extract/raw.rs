@@ -9,10 +9,10 @@ use http_body_util::BodyExt as _;
 use std::time::Duration;
 
 /// How long a client may take to send a body.
-const PATIENCE: Duration = Duration::from_secs(30);
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How much of a body that is too large is read before the answer, so that a client that is still sending gets to see
 /// it instead of a broken connection.
-const MOST_DRAINED: usize = 16 << 20;
+const MAX_DRAINED: usize = 16 << 20;
 
 /// Reads a body of at most `limit` bytes.
 pub async fn read_body(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
@@ -27,7 +27,7 @@ pub async fn read_body(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
             too_large = too_large || first.len() + rest.len() + data.len() > limit;
             if too_large {
                 drained += data.len();
-                if drained > MOST_DRAINED {
+                if drained > MAX_DRAINED {
                     break;
                 }
             } else if first.is_empty() {
@@ -42,10 +42,10 @@ pub async fn read_body(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
         }
         Ok(if rest.is_empty() { first } else { [first.as_ref(), &rest].concat().into() })
     };
-    tokio::time::timeout(PATIENCE, read).await.unwrap_or_else(|_| Err(Problem::slow_body()))
+    tokio::time::timeout(BODY_TIMEOUT, read).await.unwrap_or_else(|_| Err(Problem::slow_body()))
 }
 
-/// The type that the body says it is of (such as `application/json`), when it is in UTF-8 or does not say in what.
+/// The media type of the body, such as `application/json`; `None` when its charset is another one than UTF-8.
 pub fn media_type(headers: &HeaderMap) -> Option<&str> {
     let mut parts = headers.get(CONTENT_TYPE)?.to_str().ok()?.split(';').map(str::trim);
     let found = parts.next()?;
@@ -58,7 +58,7 @@ pub fn media_type(headers: &HeaderMap) -> Option<&str> {
     is_utf8.then_some(found)
 }
 
-/// Whether the body says it is of type `expected`.
+/// Whether the body has the media type `expected`.
 pub fn is_of_type(headers: &HeaderMap, expected: &str) -> bool {
     media_type(headers).is_some_and(|found| found.eq_ignore_ascii_case(expected))
 }

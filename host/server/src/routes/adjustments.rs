@@ -1,37 +1,24 @@
 //! `POST /v1/customers/{customer}/adjustments`: a balance is corrected, with a reason.
 
-use super::customers::short;
 use crate::{
     access::{Customer, Manage},
-    answers::Answer,
+    answer::Answer,
     app::App,
-    extract::{IdempotencyHeader, Json},
-    problem::{Problem, ProblemBody},
-    render::{self, Adjustment},
-    schema,
+    documented::problems,
+    extract::{Json, Keyed, short},
+    problem::Problem,
+    render,
 };
 use axum::extract::State;
+use proviso_api::grant::{Adjustment, AdjustmentInput};
 use proviso_engine::command::Command;
-use proviso_ledger::{credits::Credits, grant::default_credit, ids::Key};
-use serde::Deserialize;
+use proviso_ledger::model::grant::default_credit;
 use std::sync::Arc;
-use utoipa::ToSchema;
 
-/// A correction.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = AdjustmentInput, example = json!({ "amount": "-2.5", "reason": "double delivery, ticket 4711" }))]
-pub struct AdjustmentBody {
-    /// Above zero gives, as a grant; below takes, from grants in burn-down order.
-    #[schema(value_type = schema::Credits)]
-    amount: Credits,
-    /// The credit type; `credits`, when it is not said.
-    #[serde(default)]
-    #[schema(value_type = Option<schema::Key>)]
-    credit: Option<Key>,
-    /// Why, for people.
-    reason: String,
-}
+problems!(
+    AdjustmentProblems: CALLER CUSTOMER BODY REQUIRED_KEY LANE,
+    CustomerClosed, AdjustmentExceedsAvailable, TotalOutOfRange, TooMany
+);
 
 /// Correct a balance
 #[utoipa::path(
@@ -40,25 +27,20 @@ pub struct AdjustmentBody {
     operation_id = "adjust_balance",
     tag = "Customers",
     params(
-        ("customer" = String, Path, description = "Whose"),
-        ("Idempotency-Key" = Option<String>, Header, description = "The same for repeats"),
+        ("customer" = String, Path, description = "The customer"),
+        ("Idempotency-Key" = String, Header, description = "New for each correction, the same for its repeats"),
     ),
-    request_body = AdjustmentBody,
-    responses(
-        (status = 201, description = "Corrected", body = Adjustment),
-        (status = "default", description = "A problem", body = ProblemBody, content_type = "application/problem+json"),
-    ),
+    request_body = AdjustmentInput,
+    responses((status = 201, description = "Corrected", body = Adjustment), AdjustmentProblems),
 )]
 pub async fn create(
     State(app): State<Arc<App>>,
     customer: Customer<Manage>,
-    key: IdempotencyHeader,
-    body: Json<AdjustmentBody>,
+    Keyed { idempotency, body: Json(body) }: Keyed<Json<AdjustmentInput>>,
 ) -> Result<Answer, Problem> {
-    let idempotency = key.with(&[b"adjust", customer.id.as_str().as_bytes(), &body.bytes]);
-    let AdjustmentBody { amount, credit, reason } = body.value;
+    let AdjustmentInput { amount, credit, reason } = body;
     short("/reason", &reason)?;
     let command = Command::Adjust { credit: credit.unwrap_or_else(default_credit), amount, reason };
-    let outcome = app.record(customer.id.clone(), command, idempotency).await?;
+    let outcome = app.record(customer.request(command, Some(idempotency))).await?;
     render::answer(&customer.id, &outcome)
 }

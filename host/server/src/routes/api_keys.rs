@@ -1,77 +1,30 @@
-//! Keys to the API. A secret is shown once, to whoever makes the key; only its digest is kept.
+//! Keys to the API. A secret is shown once, to whoever creates the key; only its digest is kept.
 
-use super::customers::short;
 use crate::{
-    access::{Admin, Operator},
-    answers::Answer,
+    access::{self, Admin, Operator},
+    answer::Answer,
     app::App,
-    extract::{ApiKeyId, At, IdempotencyHeader, Json, Page, Paging, Query},
-    problem::{FieldError, Problem, ProblemBody},
-    schema,
+    documented::problems,
+    extract::{At, Json, KeyId, MaybeKeyed, Paging, Query, short},
+    problem::Problem,
 };
 use axum::extract::State;
+use proviso_api::{
+    Page,
+    access::{ApiKey as ApiKeyView, ApiKeyInput, Scope},
+};
 use proviso_engine::{
-    Changed, Once,
-    catalog::{ApiKey, Scope},
+    Changed, NewApiKey,
+    catalog::{self, ApiKey},
 };
-use proviso_ledger::{
-    ids::{CustomerId, Key},
-    time::Timestamp,
-};
-use serde::{Deserialize, Serialize};
-use std::{collections::BTreeSet, sync::Arc};
-use utoipa::ToSchema;
+use proviso_ledger::model::ids::Name;
+use std::{borrow::Cow, sync::Arc};
 
-/// A key to make.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = ApiKeyInput, example = json!({ "name": "backend", "scopes": ["usage", "read"] }))]
-pub struct ApiKeyBody {
-    /// For people.
-    name: String,
-    /// What it may do: some of `usage`, `read`, `manage`, `policies`, `admin`.
-    #[schema(value_type = Vec<String>)]
-    scopes: BTreeSet<Scope>,
-    /// The only customer it may touch; any, when it is not said.
-    #[serde(default)]
-    #[schema(value_type = Option<schema::Key>)]
-    customer: Option<CustomerId>,
-    /// When it stops working; never, when it is not said.
-    #[serde(default)]
-    #[schema(value_type = Option<schema::Time>)]
-    expires_at: Option<Timestamp>,
-}
+problems!(CreateProblems: CALLER OPERATOR BODY KEY CATALOG);
+problems!(ListProblems: CALLER OPERATOR LIST);
+problems!(RevokeProblems: CALLER OPERATOR CATALOG, InvalidPath, ApiKeyNotFound);
 
-/// A key to the API.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = ApiKey)]
-pub struct ApiKeyAnswer<'a> {
-    /// Its id.
-    #[schema(value_type = schema::Id, example = "key_2")]
-    id: &'a Key,
-    /// For people.
-    name: &'a str,
-    /// What it may do.
-    #[schema(value_type = Vec<String>)]
-    scopes: &'a BTreeSet<Scope>,
-    /// The only customer it may touch.
-    #[schema(value_type = Option<schema::Key>)]
-    customer: Option<&'a CustomerId>,
-    /// When it stops working.
-    #[schema(value_type = Option<schema::Time>)]
-    expires_at: Option<Timestamp>,
-    /// When it was revoked.
-    #[schema(value_type = Option<schema::Time>)]
-    revoked_at: Option<Timestamp>,
-    /// When it was made.
-    #[schema(value_type = schema::Time)]
-    created_at: Timestamp,
-    /// What is sent as the bearer token. Only when the key is made, and never again.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    secret: Option<&'a str>,
-}
-
-/// Make an API key
+/// Create an API key
 ///
 /// The secret is in this answer only; a repeat with the same `Idempotency-Key` is answered without it.
 #[utoipa::path(
@@ -80,34 +33,26 @@ pub struct ApiKeyAnswer<'a> {
     operation_id = "create_api_key",
     tag = "Operating",
     params(("Idempotency-Key" = Option<String>, Header, description = "The same for repeats")),
-    request_body = ApiKeyBody,
-    responses(
-        (status = 201, description = "Made", body = ApiKeyAnswer),
-        (status = "default", description = "A problem", body = ProblemBody, content_type = "application/problem+json"),
-    ),
+    request_body = ApiKeyInput,
+    responses((status = 201, description = "Created", body = ApiKeyView), CreateProblems),
 )]
 pub async fn create(
     State(app): State<Arc<App>>,
     _: Operator<Admin>,
-    key: IdempotencyHeader,
-    body: Json<ApiKeyBody>,
+    MaybeKeyed { idempotency, body: Json(body) }: MaybeKeyed<Json<ApiKeyInput>>,
 ) -> Result<Answer, Problem> {
-    let idempotency = key.with(&[b"api key", &body.bytes]);
-    let ApiKeyBody { name, scopes, customer, expires_at } = body.value;
+    let ApiKeyInput { name, scopes, customer, expires_at } = body;
     short("/name", &name)?;
     if scopes.is_empty() {
-        return Err(Problem::invalid(vec![FieldError::new("/scopes", "must name at least one scope")]));
+        return Err(Problem::invalid_field("/scopes", "must name at least one scope"));
     }
-    // What is kept for a repeat holds no secret.
-    let render =
-        |key: &Arc<ApiKey>| (201, serde_json::to_string(&ApiKeyAnswer::new(key, None)).unwrap_or_default());
-    let once = idempotency.map(|(key, request)| Once { key, request, render: &render });
+    let scopes = scopes.into_iter().map(scope).collect();
+    let new = NewApiKey { name, scopes, customer, expires_at };
     let secret = (app.options.new_secret)();
-    let added = app.engine.add_api_key(&secret, name, scopes, customer, expires_at, once).await?;
-    match added {
-        Changed::Made(key) => Answer::put(true, &ApiKeyAnswer::new(&key, Some(&secret))),
-        Changed::Replayed(stored) => Ok(Answer::again(stored.status, stored.body)),
-    }
+    let Changed { value, replayed } = app.engine.add_api_key(&secret, new, idempotency).await?;
+    // Only whoever made the key learns its secret: it is not kept for a repeat.
+    let secret = (!replayed).then_some(secret.as_str());
+    Ok(Answer::put(true, &view(&value, secret))?.replayed(replayed))
 }
 
 /// List API keys
@@ -118,8 +63,8 @@ pub async fn create(
     tag = "Operating",
     params(Paging),
     responses(
-        (status = 200, description = "All keys, oldest first, revoked ones too", body = Page<ApiKeyAnswer>),
-        (status = "default", description = "A problem", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 200, description = "All keys, oldest first, revoked ones too", body = Page<ApiKeyView>),
+        ListProblems,
     ),
 )]
 pub async fn list(
@@ -130,8 +75,8 @@ pub async fn list(
     let catalog = app.engine.catalog();
     let mut keys: Vec<&ApiKey> = catalog.api_keys.values().map(Arc::as_ref).collect();
     keys.sort_by_key(|key| number(&key.id));
-    let keys = keys.into_iter().map(|key| ApiKeyAnswer::new(key, None));
-    Answer::ok(&paging.page(keys, |key| number(key.id))?)
+    let keys = keys.into_iter().map(|key| view(key, None));
+    Answer::ok(&paging.page(keys, |key| number(&key.id))?)
 }
 
 /// Revoke an API key
@@ -141,36 +86,41 @@ pub async fn list(
     operation_id = "revoke_api_key",
     tag = "Operating",
     params(("api_key" = String, Path, description = "The key's id")),
-    responses(
-        (status = 200, description = "It does not work any more", body = ApiKeyAnswer),
-        (status = "default", description = "A problem", body = ProblemBody, content_type = "application/problem+json"),
-    ),
+    responses((status = 200, description = "It does not work any more", body = ApiKeyView), RevokeProblems),
 )]
 pub async fn revoke(
     State(app): State<Arc<App>>,
     _: Operator<Admin>,
-    At(id): At<ApiKeyId>,
+    At(id): At<KeyId>,
 ) -> Result<Answer, Problem> {
     let key = app.engine.revoke_api_key(id.0).await?;
-    Answer::ok(&ApiKeyAnswer::new(&key, None))
+    Answer::ok(&view(&key, None))
 }
 
 /// The number in `key_12`: by the texts themselves `key_10` would come before `key_9`.
-fn number(id: &Key) -> u64 {
+fn number(id: &Name) -> u64 {
     id.as_str().rsplit('_').next().and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
-impl<'a> ApiKeyAnswer<'a> {
-    fn new(key: &'a ApiKey, secret: Option<&'a str>) -> Self {
-        Self {
-            id: &key.id,
-            name: &key.name,
-            scopes: &key.scopes,
-            customer: key.customer.as_ref(),
-            expires_at: key.expires_at,
-            revoked_at: key.revoked_at,
-            created_at: key.created_at,
-            secret,
-        }
+fn scope(scope: Scope) -> catalog::Scope {
+    match scope {
+        Scope::Usage => catalog::Scope::Usage,
+        Scope::Read => catalog::Scope::Read,
+        Scope::Manage => catalog::Scope::Manage,
+        Scope::Policies => catalog::Scope::Policies,
+        Scope::Admin => catalog::Scope::Admin,
+    }
+}
+
+fn view<'a>(key: &'a ApiKey, secret: Option<&'a str>) -> ApiKeyView<'a> {
+    ApiKeyView {
+        id: key.id.clone(),
+        name: Cow::Borrowed(&key.name),
+        scopes: key.scopes.iter().copied().map(access::scope).collect(),
+        customer: key.customer.clone(),
+        expires_at: key.expires_at,
+        revoked_at: key.revoked_at,
+        created_at: key.created_at,
+        secret: secret.map(Cow::Borrowed),
     }
 }

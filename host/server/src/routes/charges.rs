@@ -1,46 +1,41 @@
 //! `POST /v1/customers/{customer}/charges`: a usage, rated by the policy in force and drawn at once.
 
-use super::{
-    charging::{self, Charging},
-    usages::UsageBody,
-};
+use super::submission::{self, Submission};
 use crate::{
-    access::{Customer, Usage},
-    answers::Answer,
+    access::{self, Customer},
+    answer::Answer,
     app::App,
-    extract::{Json, RequiredKey},
-    problem::{Problem, ProblemBody},
-    render::Charge,
+    documented::problems,
+    extract::{Json, Keyed},
+    problem::Problem,
 };
 use axum::extract::State;
+use proviso_api::{charge::Charge, usage::Usage};
 use std::sync::Arc;
+
+problems!(ChargeProblems: CALLER CUSTOMER BODY REQUIRED_KEY LANE RATED REFUSED);
 
 /// Charge a usage
 ///
-/// An answer means that the charge is durable. A refusal is in the journal, too: the same key gets it again.
+/// An answer means that the charge is durable. A refusal is in the journal, too: the same key gets it again. A policy may
+/// refuse with a code of its own, always with status 402.
 #[utoipa::path(
     post,
     path = "/v1/customers/{customer}/charges",
     operation_id = "charge",
     tag = "Usage",
     params(
-        ("customer" = String, Path, description = "Who pays"),
+        ("customer" = String, Path, description = "The customer who pays"),
         ("Idempotency-Key" = String, Header, description = "New for each charge, the same for its repeats"),
     ),
-    request_body = UsageBody,
-    responses(
-        (status = 201, description = "Charged", body = Charge),
-        (status = 402, description = "Refused: insufficient_credits, purchase_required, policy_denied, not_entitled or a code of the policy", body = ProblemBody, content_type = "application/problem+json"),
-        (status = "default", description = "A problem", body = ProblemBody, content_type = "application/problem+json"),
-    ),
+    request_body = Usage,
+    responses((status = 201, description = "Charged", body = Charge), ChargeProblems),
 )]
 pub async fn charge(
     State(app): State<Arc<App>>,
-    customer: Customer<Usage>,
-    key: RequiredKey,
-    body: Json<UsageBody>,
+    customer: Customer<access::Usage>,
+    Keyed { idempotency, body: Json(usage) }: Keyed<Json<Usage>>,
 ) -> Result<Answer, Problem> {
-    let idempotency = key.with(&[b"charge", customer.id.as_str().as_bytes(), &body.bytes]);
-    let usage = body.value.into();
-    charging::one(&app, Charging { customer: customer.id, idempotency, usage, time_at: "/occurred_at" }).await
+    submission::one(&app, Submission::new(customer.id.clone(), idempotency, usage).with_key(customer.by()))
+        .await
 }

@@ -2,130 +2,89 @@
 
 use crate::{
     access::{Caller, Customer, Manage, Read},
-    answers::{Answer, Period, texts},
+    answer::Answer,
     app::App,
-    extract::{Attributes, Json, Page, Paging, Query, cut},
-    problem::{FieldError, Problem, ProblemBody},
-    schema,
+    documented::problems,
+    extract::{IfMatch, Json, Paging, Query, cut, short},
+    problem::Problem,
+    wire,
 };
 use axum::extract::State;
+use proviso_api::{
+    Page,
+    customer::{Customer as CustomerView, CustomerInput},
+};
+use proviso_engine::DecideError;
 use proviso_engine::{
     CustomerSummary, EngineError,
-    command::{Command, ProfileChange, Reply, Request},
+    command::{Command, CustomerChange, Reply},
+    customer_tag,
 };
+use proviso_ledger::model::answers::Allowance;
 use proviso_ledger::{
-    customer::Profile,
-    error::Rejection,
-    ids::{CustomerId, Key},
+    model::{
+        customer::Profile,
+        ids::{CustomerId, Key},
+        time::Timestamp,
+    },
     state::CustomerState,
-    time::{Timestamp, Zone},
 };
-use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc};
-use utoipa::ToSchema;
+use std::{borrow::Cow, sync::Arc};
 
-/// The longest name for people, in bytes.
-pub const LONGEST_NAME: usize = 512;
+problems!(
+    PutProblems: CALLER CUSTOMER BODY LANE,
+    CustomerClosed, ChangedMeanwhile, TotalOutOfRange, TooMany; named PlanNotFound
+);
+problems!(ReadProblems: CALLER CUSTOMER LANE);
+problems!(ListProblems: CALLER LIST LANE, CustomerNotFound);
+problems!(DeleteProblems: CALLER CUSTOMER LANE, ChangedMeanwhile);
 
-/// A customer, as the caller describes it.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = CustomerInput, example = json!({ "name": "Acme Inc.", "plan": "pro", "time_zone": "Europe/Berlin" }))]
-pub struct CustomerBody {
-    /// For people; the customer's key, when it is not said.
-    #[serde(default)]
-    name: Option<String>,
-    /// The plan. A change of it closes the period and begins one on the new plan.
-    #[serde(default)]
-    #[schema(value_type = Option<schema::Key>)]
-    plan: Option<Key>,
-    /// The zone in which periods and days are counted; UTC, when it is not said.
-    #[serde(default)]
-    #[schema(value_type = Option<schema::TimeZone>)]
-    time_zone: Option<Zone>,
-    /// From where periods are counted; stays as it was (or is now), when it is not said.
-    #[serde(default)]
-    #[schema(value_type = Option<schema::Time>)]
-    anchor: Option<Timestamp>,
-    /// The caller's data, which policies may read; at most 64.
-    #[serde(default)]
-    #[schema(value_type = BTreeMap<String, schema::Attribute>)]
-    attributes: Attributes,
-    /// The customer's id at Stripe.
-    #[serde(default)]
-    stripe_customer: Option<String>,
-}
-
-/// A customer.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Customer)]
-pub struct CustomerAnswer<'a> {
-    /// Its key.
-    #[schema(value_type = schema::Key)]
-    customer: &'a CustomerId,
-    /// For people.
-    name: &'a str,
-    /// The plan.
-    #[schema(value_type = Option<schema::Key>)]
-    plan: Option<&'a Key>,
-    /// The zone in which periods and days are counted.
-    #[schema(value_type = schema::TimeZone)]
-    time_zone: &'a str,
-    /// From where periods are counted.
-    #[schema(value_type = schema::Time)]
-    anchor: Timestamp,
-    /// The caller's data.
-    attributes: BTreeMap<&'a str, &'a str>,
-    /// The customer's id at Stripe.
-    stripe_customer: Option<&'a str>,
-    /// Whether it was closed: no new charges; the ledger stays.
-    closed: bool,
-    /// When it was created.
-    #[schema(value_type = schema::Time)]
-    created_at: Timestamp,
-    /// The current period; absent in lists.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    period: Option<Option<Period>>,
-}
-
-/// Create or replace a customer
+/// Create or change a customer
+///
+/// An absent field stays as it is, null clears it. The same request again changes nothing.
 #[utoipa::path(
     put,
     path = "/v1/customers/{customer}",
     operation_id = "put_customer",
     tag = "Customers",
-    params(("customer" = String, Path, description = "The caller's own key")),
-    request_body = CustomerBody,
+    params(
+        ("customer" = String, Path, description = "The caller's own key, percent-encoded"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` of the customer that is changed"),
+    ),
+    request_body = CustomerInput,
     responses(
-        (status = 200, description = "Replaced", body = CustomerAnswer),
-        (status = 201, description = "Created", body = CustomerAnswer),
-        (status = "default", description = "A problem", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 200, description = "In force", body = CustomerView),
+        (status = 201, description = "Created", body = CustomerView),
+        PutProblems,
     ),
 )]
 pub async fn put(
     State(app): State<Arc<App>>,
     customer: Customer<Manage>,
-    body: Json<CustomerBody>,
+    IfMatch(expected): IfMatch,
+    Json(body): Json<CustomerInput>,
 ) -> Result<Answer, Problem> {
-    let CustomerBody { name, plan, time_zone, anchor, attributes, stripe_customer } = body.value;
-    let name = name.unwrap_or_else(|| customer.id.to_string());
-    short("/name", &name)?;
-    short("/stripe_customer", stripe_customer.as_deref().unwrap_or_default())?;
-    let profile = Profile {
-        name,
-        plan,
-        interval: None,
-        time_zone: time_zone.unwrap_or_default(),
-        anchor: anchor.unwrap_or_default(),
-        attributes: attributes.0,
-        stripe_customer,
+    let CustomerInput { name, plan, time_zone, anchor, attributes, external_ids } = body;
+    short("/name", name.value().map_or("", String::as_str))?;
+    let change = CustomerChange {
+        name: name.into_option().into(),
+        plan: plan.into_option().into(),
+        time_zone: time_zone.into_option().into(),
+        anchor: anchor.into_option().into(),
+        attributes: attributes.map(|attributes| attributes.0).into_option().into(),
+        external_ids: external_ids.map(|ids| ids.0).into_option().into(),
+        allowance: Allowance::Carry,
+        expected,
     };
-    let command = Command::Configure(Box::new(ProfileChange { profile, anchor }));
-    let request = Request { customer: customer.id.clone(), command, idempotency: None };
-    match app.engine.execute(request).await {
-        Ok(Reply::Configured { state, created }) => Answer::put(created, &answer(&state)?),
+    let command = Command::Configure(Box::new(change));
+    match app.engine.execute(customer.request(command, None)).await {
+        Ok(Reply::Configured { state, created }) => {
+            Ok(Answer::put(created, &whole(&state)?)?.tagged(customer_tag(&state)?))
+        }
         Ok(other) => Err(Problem::internal(format!("a customer was answered with {other:?}"))),
-        Err(error @ EngineError::PlanNotFound(_)) => Err(Problem::from(error).named_by("/plan")),
+        Err(error @ EngineError::Decide(DecideError::PlanNotFound(_))) => {
+            Err(Problem::from(error).named_by("/plan"))
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -137,14 +96,10 @@ pub async fn put(
     operation_id = "read_customer",
     tag = "Customers",
     params(("customer" = String, Path, description = "The customer")),
-    responses(
-        (status = 200, description = "The customer", body = CustomerAnswer),
-        (status = "default", description = "A problem", body = ProblemBody, content_type = "application/problem+json"),
-    ),
+    responses((status = 200, description = "The customer", body = CustomerView), ReadProblems),
 )]
 pub async fn get(State(app): State<Arc<App>>, customer: Customer<Read>) -> Result<Answer, Problem> {
-    let state = app.engine.state(&customer.id).await?;
-    Answer::ok(&answer(&state)?)
+    shown(&*app.engine.state(&customer.id).await?)
 }
 
 /// List customers
@@ -154,10 +109,7 @@ pub async fn get(State(app): State<Arc<App>>, customer: Customer<Read>) -> Resul
     operation_id = "list_customers",
     tag = "Customers",
     params(Paging),
-    responses(
-        (status = 200, description = "Customers by key", body = Page<CustomerAnswer>),
-        (status = "default", description = "A problem", body = ProblemBody, content_type = "application/problem+json"),
-    ),
+    responses((status = 200, description = "Customers by key", body = Page<CustomerView>), ListProblems),
 )]
 pub async fn list(
     State(app): State<Arc<App>>,
@@ -167,7 +119,7 @@ pub async fn list(
     let (limit, after) = (paging.limit()?, paging.after::<Key>()?);
     if let Some(only) = caller.only_customer() {
         let state = app.engine.state(only).await?;
-        return Answer::ok(&Page { data: vec![answer(&state)?], next_cursor: None });
+        return Answer::ok(&Page { data: vec![whole(&state)?], next_cursor: None });
     }
     let mut customers = app.engine.customers(after.as_ref(), limit + 1).await?;
     let next_cursor = cut(&mut customers, limit as usize, |one| one.customer.clone());
@@ -182,59 +134,53 @@ pub async fn list(
     path = "/v1/customers/{customer}",
     operation_id = "close_customer",
     tag = "Customers",
-    params(("customer" = String, Path, description = "The customer")),
-    responses(
-        (status = 200, description = "Closed", body = CustomerAnswer),
-        (status = "default", description = "A problem", body = ProblemBody, content_type = "application/problem+json"),
+    params(
+        ("customer" = String, Path, description = "The customer"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` of the customer that is closed"),
     ),
+    responses((status = 200, description = "Closed", body = CustomerView), DeleteProblems),
 )]
-pub async fn delete(State(app): State<Arc<App>>, customer: Customer<Manage>) -> Result<Answer, Problem> {
-    let request = Request { customer: customer.id.clone(), command: Command::Close, idempotency: None };
-    match app.engine.execute(request).await {
-        Ok(_) | Err(EngineError::Rejected(Rejection::CustomerClosed)) => {}
-        Err(error) => return Err(error.into()),
-    }
-    let state = app.engine.state(&customer.id).await?;
-    Answer::ok(&answer(&state)?)
+pub async fn delete(
+    State(app): State<Arc<App>>,
+    customer: Customer<Manage>,
+    IfMatch(expected): IfMatch,
+) -> Result<Answer, Problem> {
+    let command = Command::Close(expected);
+    app.engine.execute(customer.request(command, None)).await?;
+    shown(&*app.engine.state(&customer.id).await?)
 }
 
-fn answer(state: &CustomerState) -> Result<CustomerAnswer<'_>, Problem> {
+fn shown(state: &CustomerState) -> Result<Answer, Problem> {
+    Ok(Answer::ok(&whole(state)?)?.tagged(customer_tag(state)?))
+}
+
+fn whole(state: &CustomerState) -> Result<CustomerView<'_>, Problem> {
     let profile = state.profile.as_ref();
     let profile = profile.ok_or_else(|| Problem::customer_not_found(&state.customer))?;
-    let mut answer = describe(&state.customer, profile, state.closed, state.created_at);
-    answer.period = Some(state.period.as_ref().map(Period::from));
-    Ok(answer)
+    let view = view(&state.customer, profile, state.closed, state.created_at);
+    Ok(CustomerView { period: Some(state.period.as_ref().map(wire::period)), ..view })
 }
 
-fn summary(one: &CustomerSummary) -> CustomerAnswer<'_> {
-    describe(&one.customer, &one.profile, one.closed, one.created_at)
+fn summary(one: &CustomerSummary) -> CustomerView<'_> {
+    view(&one.customer, &one.profile, one.closed, one.created_at)
 }
 
-fn describe<'a>(
-    customer: &'a CustomerId,
+fn view<'a>(
+    customer: &CustomerId,
     profile: &'a Profile,
     closed: bool,
     created_at: Timestamp,
-) -> CustomerAnswer<'a> {
-    CustomerAnswer {
-        customer,
-        name: &profile.name,
-        plan: profile.plan.as_ref(),
-        time_zone: profile.time_zone.name(),
+) -> CustomerView<'a> {
+    CustomerView {
+        customer: customer.clone(),
+        name: Cow::Borrowed(&profile.name),
+        plan: profile.plan.clone(),
+        time_zone: Cow::Borrowed(profile.time_zone.name()),
         anchor: profile.anchor,
-        attributes: texts(&profile.attributes),
-        stripe_customer: profile.stripe_customer.as_deref(),
+        attributes: wire::texts(&profile.attributes),
+        external_ids: wire::texts(&profile.external_ids),
         closed,
         created_at,
         period: None,
     }
-}
-
-/// Checks the length of a text for people.
-pub fn short(pointer: &str, text: &str) -> Result<(), Problem> {
-    if text.len() <= LONGEST_NAME {
-        return Ok(());
-    }
-    let detail = format!("longer than {LONGEST_NAME} bytes");
-    Err(Problem::invalid(vec![FieldError::new(pointer, detail)]))
 }

@@ -1,6 +1,6 @@
 //! The API's document, and a page that shows it. Nothing is loaded from elsewhere.
 
-use crate::{app::App, problem::Problem};
+use crate::{app::App, documented::problems, problem::Problem};
 use axum::{
     extract::{Path, State},
     http::{
@@ -9,13 +9,18 @@ use axum::{
     },
     response::{IntoResponse, Response},
 };
+use rust_embed::RustEmbed;
 use std::sync::Arc;
 
-const PAGE: &str = include_str!("docs/page.html");
-const SCRIPT: &str = include_str!("docs/page.js");
-const STYLE: &str = include_str!("docs/page.css");
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+problems!(FileProblems: , RouteNotFound);
+
+/// The files of the page.
+#[derive(RustEmbed)]
+#[folder = "src/routes/docs"]
+struct Files;
 
 /// This document
 #[utoipa::path(
@@ -37,10 +42,10 @@ pub async fn openapi(State(app): State<Arc<App>>) -> Response {
     operation_id = "docs",
     tag = "Operating",
     security(()),
-    responses((status = 200, description = "A page", body = String, content_type = "text/html")),
+    responses((status = 200, description = "A page", body = String, content_type = "text/html"), FileProblems),
 )]
-pub async fn page() -> Response {
-    shown("text/html; charset=utf-8", PAGE)
+pub async fn page() -> Result<Response, Problem> {
+    embedded("page.html")
 }
 
 /// Parts of the page
@@ -51,17 +56,21 @@ pub async fn page() -> Response {
     tag = "Operating",
     security(()),
     params(("file" = String, Path, description = "`page.js` or `page.css`")),
-    responses((status = 200, description = "The file", body = String, content_type = "text/plain")),
+    responses((status = 200, description = "The file", body = String, content_type = "text/plain"), FileProblems),
 )]
 pub async fn file(Path(file): Path<String>) -> Result<Response, Problem> {
-    match file.as_str() {
-        "page.js" => Ok(shown("text/javascript; charset=utf-8", SCRIPT)),
-        "page.css" => Ok(shown("text/css; charset=utf-8", STYLE)),
-        _ => Err(Problem::no_route()),
-    }
+    embedded(&file)
 }
 
-fn shown(content_type: &'static str, text: &'static str) -> Response {
+fn embedded(file: &str) -> Result<Response, Problem> {
+    let content_type = match file.rsplit('.').next() {
+        Some("html") => "text/html; charset=utf-8",
+        Some("js") => "text/javascript; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        _ => return Err(Problem::no_route()),
+    };
+    let content = Files::get(file).ok_or_else(Problem::no_route)?;
     let nosniff = (HeaderName::from_static("x-content-type-options"), "nosniff");
-    ([(CONTENT_TYPE, content_type), (CONTENT_SECURITY_POLICY, POLICY), nosniff], text).into_response()
+    let headers = [(CONTENT_TYPE, content_type), (CONTENT_SECURITY_POLICY, POLICY), nosniff];
+    Ok((headers, content.data).into_response())
 }

@@ -1,37 +1,45 @@
 //! `POST /v1/events`: usages as CloudEvents 1.0, in any of the three modes of their HTTP binding. Each event is charged as
 //! `POST …/charges` would charge it, once, however often and in whichever mode it is delivered.
 
+mod attribution;
 mod data;
 mod envelope;
 mod headers;
 mod otel;
 
 use self::{data::Data, envelope::Envelope};
-use super::charging::{self, ItemResult};
+use super::submission;
 use crate::{
     access::{Caller, Usage},
-    answers::Answer,
+    answer::Answer,
     app::App,
+    documented::problems,
     extract::{media_type, object, read_body},
-    problem::{Problem, ProblemBody},
-    render::Charge,
+    problem::Problem,
 };
 use axum::extract::{Request, State};
+use proviso_api::{
+    charge::{BatchResult, Charge},
+    usage::MAX_BATCH,
+};
 use std::sync::Arc;
 
 const STRUCTURED: &str = "application/cloudevents+json";
 const BATCHED: &str = "application/cloudevents-batch+json";
-/// Event formats other than these begin so, too.
+/// The prefix of every event format, of those that are not taken as well.
 const ANY_FORMAT: &str = "application/cloudevents";
 const ALL_MODES: &str =
     "application/cloudevents+json, application/cloudevents-batch+json, or JSON beside ce- headers";
+
+problems!(EventProblems: CALLER BODY LANE RATED REFUSED, CustomerNotFound, IdempotencyKeyReused);
 
 /// Send usage as CloudEvents
 ///
 /// Structured (one event), batched (up to 1000), or binary (`ce-` headers and `data` as the body). `subject` is the
 /// customer, `type` the feature, `time` when it was used. `source` and `id` make the event unique: delivered again, in
 /// whichever mode, it is answered as before; with other content it is refused with `idempotency_key_reused`. Names of
-/// OpenTelemetry's GenAI conventions in `data` are understood.
+/// OpenTelemetry's GenAI conventions in `data` are understood. An entity that is not valid does not stop the charge: it is
+/// repaired or left out, and `warnings` say so. Pointers lead into the event in its structured form.
 #[utoipa::path(
     post,
     path = "/v1/events",
@@ -54,12 +62,9 @@ const ALL_MODES: &str =
         ),
     ),
     responses(
-        (status = 200, description = "Of a batch: one result for each event, in order", body = Vec<ItemResult>),
+        (status = 200, description = "Of a batch: one result for each event, in order", body = Vec<BatchResult>),
         (status = 201, description = "Of a single event: charged", body = Charge),
-        (status = 402, description = "Of a single event: refused, as a charge is", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "None of the three modes", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "The event was delivered before with other content: idempotency_key_reused", body = ProblemBody, content_type = "application/problem+json"),
-        (status = "default", description = "A problem; pointers lead into the event in its structured form", body = ProblemBody, content_type = "application/problem+json"),
+        EventProblems,
     ),
 )]
 pub async fn ingest(
@@ -74,14 +79,14 @@ pub async fn ingest(
         Some(STRUCTURED) => object("", &bytes)?,
         Some(BATCHED) => {
             let read = |place: &str, event: &serde_json::value::RawValue| {
-                object::<Envelope>(place, event.get().as_bytes())?.charging(place)?.by(&caller)
+                object::<Envelope>(place, event.get().as_bytes())?.submission(place)?.by(&caller)
             };
-            return charging::many(&app, parts.uri.path(), &bytes, read).await;
+            return submission::many(&app, parts.uri.path(), &bytes, MAX_BATCH, read).await;
         }
         Some(other) if envelope::is_json(other) && !other.starts_with(ANY_FORMAT) => {
             Envelope::of_headers(&parts.headers, &bytes)?
         }
         _ => return Err(Problem::wrong_type(ALL_MODES)),
     };
-    charging::one(&app, event.charging("")?.by(&caller)?).await
+    submission::one(&app, event.submission("")?.by(&caller)?).await
 }

@@ -1,16 +1,15 @@
-//! All routes, and from the same list the API's document. One file for each resource; each handler reads typed values,
-//! asks the engine once or twice, and renders.
+//! All routes, and from the same list the API's document. One file for each resource; a handler reads typed values, asks
+//! the engine once or twice, and renders.
 
 mod adjustments;
 mod api_keys;
 mod balance;
 mod batch;
 mod charges;
-mod charging;
 mod check;
 mod customers;
 mod docs;
-pub mod entitlements;
+mod entitlements;
 mod events;
 mod grants;
 mod ledger;
@@ -18,20 +17,17 @@ mod operations;
 mod plans;
 mod policies;
 mod reservations;
-mod reset;
-pub mod terms;
+mod resets;
+mod submission;
+mod terms;
 mod test_clock;
-mod usage;
-mod usages;
+mod usage_report;
 mod versions;
 
-use crate::{app::App, problem::Problem};
+use crate::{app::App, document::Document, problem::Problem};
 use axum::Router;
 use std::sync::Arc;
-use utoipa::{
-    Modify, OpenApi,
-    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
-};
+use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// All routes and their document.
@@ -39,23 +35,27 @@ pub fn all(test_clock: bool) -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
     let mut router = OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(charges::charge))
         .routes(routes!(check::check))
-        .routes(routes!(reservations::reserve))
+        .routes(routes!(reservations::list, reservations::reserve))
+        .routes(routes!(reservations::get))
         .routes(routes!(reservations::commit))
         .routes(routes!(reservations::release))
+        .routes(routes!(reservations::extend))
         .routes(routes!(batch::batch))
         .routes(routes!(events::ingest))
         .routes(routes!(balance::get))
         .routes(routes!(entitlements::list))
         .routes(routes!(entitlements::get, entitlements::put, entitlements::delete))
         .routes(routes!(ledger::list))
-        .routes(routes!(usage::report))
+        .routes(routes!(usage_report::report))
         .routes(routes!(customers::list))
         .routes(routes!(customers::get, customers::put, customers::delete))
         .routes(routes!(grants::list, grants::create))
         .routes(routes!(grants::get))
         .routes(routes!(grants::void))
         .routes(routes!(adjustments::create))
-        .routes(routes!(reset::reset))
+        .routes(routes!(resets::reset))
+        .routes(routes!(resets::retry))
+        .routes(routes!(resets::missed))
         .routes(routes!(plans::list))
         .routes(routes!(plans::get, plans::put))
         .routes(routes!(terms::list_of_plan, terms::bind_to_plan))
@@ -83,39 +83,7 @@ pub fn all(test_clock: bool) -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
     router.split_for_parts()
 }
 
-/// What is answered where there is nothing.
+/// The answer where there is no route.
 pub async fn not_found() -> Problem {
     Problem::no_route()
-}
-
-#[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "Proviso",
-        description = "Runs the terms of every customer's contract as code, over an exact and durable credit ledger.\n\n\
-            Credits are decimal strings. Times are RFC 3339 in UTC. Errors are RFC 9457 problem details with a stable \
-            `code`. POST requests take an `Idempotency-Key`: a repeat is answered as before, with \
-            `Idempotency-Replayed: true`."
-    ),
-    modifiers(&BearerAuth),
-    security(("api_key" = [])),
-    tags(
-        (name = "Usage", description = "The hot path: check, charge, reserve and commit"),
-        (name = "Reading", description = "Balances, entitlements, the journal, usage reports"),
-        (name = "Customers", description = "Customers and their credits"),
-        (name = "Plans", description = "Plans and the terms that are bound to them"),
-        (name = "Policies", description = "Policies and their versions"),
-        (name = "Operating", description = "API keys, health, metrics"),
-    ),
-)]
-struct Document;
-
-struct BearerAuth;
-
-impl Modify for BearerAuth {
-    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
-        let components = openapi.components.get_or_insert_default();
-        components.add_security_scheme("api_key", SecurityScheme::Http(scheme));
-    }
 }

@@ -1,28 +1,23 @@
-//! For whoever runs the server: is it up, is it ready, what did it do. No key is needed.
+//! For whoever operates the server: health, readiness, metrics. No key is needed.
 
-use crate::{
-    answers::Answer,
-    app::App,
-    problem::{Problem, ProblemBody},
-};
+use crate::{answer::Answer, app::App, documented::problems, metrics, problem::Problem};
 use axum::{
     extract::State,
     http::header::CONTENT_TYPE,
     response::{IntoResponse, Response},
 };
-use serde::Serialize;
-use std::sync::{Arc, atomic::Ordering};
-use utoipa::ToSchema;
+use proviso_api::operations::Health;
+use std::{
+    borrow::Cow,
+    sync::{Arc, atomic::Ordering},
+};
 
-/// How the server is.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Health {
-    /// `ok`.
-    #[schema(example = "ok")]
-    status: &'static str,
-}
+problems!(ReadyProblems: , StorageUnavailable, Draining, InternalError);
+problems!(MetricsProblems: , InternalError);
 
-/// Is it up
+const OK: Health = Health { status: Cow::Borrowed("ok") };
+
+/// Health
 #[utoipa::path(
     get,
     path = "/healthz",
@@ -32,10 +27,10 @@ pub struct Health {
     responses((status = 200, description = "It answers", body = Health)),
 )]
 pub async fn healthz() -> Result<Answer, Problem> {
-    Answer::ok(&Health { status: "ok" })
+    Answer::ok(&OK)
 }
 
-/// Is it ready
+/// Readiness
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -44,15 +39,15 @@ pub async fn healthz() -> Result<Answer, Problem> {
     security(()),
     responses(
         (status = 200, description = "The database answers, and the host is not about to end", body = Health),
-        (status = 503, description = "It does not: storage_unavailable; or the host is about to end: draining", body = ProblemBody, content_type = "application/problem+json"),
+        ReadyProblems,
     ),
 )]
 pub async fn readyz(State(app): State<Arc<App>>) -> Result<Answer, Problem> {
     if app.draining.load(Ordering::Relaxed) {
         return Err(Problem::draining());
     }
-    app.engine.ping().await?;
-    Answer::ok(&Health { status: "ok" })
+    app.engine.check_ready().await?;
+    Answer::ok(&OK)
 }
 
 /// Metrics
@@ -62,9 +57,12 @@ pub async fn readyz(State(app): State<Arc<App>>) -> Result<Answer, Problem> {
     operation_id = "metrics",
     tag = "Operating",
     security(()),
-    responses((status = 200, description = "Prometheus' text format", body = String, content_type = "text/plain")),
+    responses(
+        (status = 200, description = "OpenMetrics' text format", body = String, content_type = "application/openmetrics-text"),
+        MetricsProblems,
+    ),
 )]
-pub async fn metrics(State(app): State<Arc<App>>) -> Response {
-    let text = app.metrics.render(app.engine.totals());
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+pub async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Problem> {
+    let text = app.metrics.render().map_err(|_| Problem::internal("metrics can't be written".to_owned()))?;
+    Ok(([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
 }

@@ -1,197 +1,88 @@
 //! Plans: how long periods are, what customers are entitled to, and the terms that decide for them.
 
-use super::{
-    customers::short,
-    entitlements::{EntitlementBody, Kind, kind_and_value},
-    terms::{Terms, TermsBody, explained},
-};
+use super::terms::{named_by_terms, new_terms};
 use crate::{
     access::{Manage, Operator, Read},
-    answers::Answer,
+    answer::Answer,
     app::App,
-    extract::{At, Json, Page, Paging, PlanKey, Query},
-    problem::{FieldError, Problem, ProblemBody},
-    schema,
+    documented::problems,
+    extract::{At, IfMatch, Json, Paging, PlanName, Query, short},
+    problem::Problem,
+    wire,
 };
 use axum::extract::State;
-use proviso_engine::{
-    EngineError, PlanChange,
-    catalog::{Catalog, Plan},
+use proviso_api::{
+    Page, Patch,
+    entitlement::EntitlementValue,
+    plan::{IntervalUnits, MAX_FEATURES, Plan as PlanView, PlanInput},
+    terms::TermsInput,
 };
-use proviso_ledger::{
+use proviso_decide::catalog::Plans as _;
+use proviso_engine::DecideError;
+use proviso_engine::{
+    PlanChange, PlanTermsChange,
+    catalog::{Catalog, Plan},
+    plan_tag,
+};
+use proviso_ledger::model::{
+    entitlement::Entitlement,
     ids::Key,
-    period::{Interval, IntervalUnit},
-    terms::{Terms as LedgerTerms, in_force},
+    terms::{in_force, shadows},
     time::Timestamp,
 };
-use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
-};
-use serde_json::Value;
-use std::{collections::BTreeMap, fmt, sync::Arc};
-use utoipa::ToSchema;
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
-/// The most features that one plan names.
-const MOST_FEATURES: usize = 1_000;
-/// The most units of one interval.
-const MOST_UNITS: u16 = 1_000;
-
-/// A plan, as the caller describes it.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = PlanInput, example = json!({
-    "name": "Pro",
-    "interval": "month",
-    "entitlements": { "chat": { "type": "metered" }, "seats": { "type": "static", "value": 25 } },
-    "terms": { "policy": "standard", "settings": { "rates": [{ "price": { "per_unit": "0.001" } }] } }
-}))]
-pub struct PlanBody {
-    /// For people; the plan's key, when it is not said.
-    #[serde(default)]
-    name: Option<String>,
-    /// How long its periods are: a unit such as `month`, or a unit and a count; null when they never end by themselves.
-    /// It can't change.
-    #[serde(default)]
-    #[schema(value_type = Option<IntervalInput>)]
-    interval: Option<IntervalBody>,
-    /// What its customers are entitled to, by feature.
-    #[serde(default)]
-    #[schema(value_type = BTreeMap<String, EntitlementBody>)]
-    entitlements: BTreeMap<Key, EntitlementBody>,
-    /// Terms to bind now, unless the same are in force already.
-    #[serde(default)]
-    terms: Option<TermsBody>,
-}
-
-/// `"month"` or `{"unit": "month", "count": 3}`.
-#[derive(Debug)]
-struct IntervalBody(Interval);
-
-/// A unit, or a unit and a count of 1 to 1000.
-#[derive(ToSchema)]
-#[schema(as = Interval)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "it stands for the interval in the API document")]
-pub enum IntervalInput {
-    /// One unit: `hour`, `day`, `week`, `month`, `quarter` or `year`.
-    #[schema(example = "month")]
-    Unit(String),
-    /// Some units.
-    Units(Units),
-}
-
-/// Some units.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = IntervalUnits)]
-pub struct Units {
-    /// `hour`, `day`, `week`, `month`, `quarter` or `year`.
-    #[schema(value_type = String, example = "month")]
-    unit: IntervalUnit,
-    /// How many, 1 to 1000.
-    #[schema(minimum = 1, maximum = 1000)]
-    count: u16,
-}
-
-impl<'de> Deserialize<'de> for IntervalBody {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Read;
-        impl<'de> Visitor<'de> for Read {
-            type Value = IntervalBody;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a unit such as \"month\", or {\"unit\": \"month\", \"count\": 3}")
-            }
-
-            fn visit_str<E: Error>(self, unit: &str) -> Result<IntervalBody, E> {
-                let unit = IntervalUnit::deserialize(serde::de::value::StrDeserializer::new(unit))?;
-                Ok(IntervalBody(Interval { unit, count: 1 }))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<IntervalBody, A::Error> {
-                let Units { unit, count } = Units::deserialize(MapAccessDeserializer::new(map))?;
-                if (1..=MOST_UNITS).contains(&count) {
-                    Ok(IntervalBody(Interval { unit, count }))
-                } else {
-                    Err(A::Error::custom(format_args!("count must be 1 to {MOST_UNITS}")))
-                }
-            }
-        }
-        deserializer.deserialize_any(Read)
-    }
-}
-
-/// A plan.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Plan)]
-pub struct PlanAnswer<'a> {
-    /// Its key.
-    #[schema(value_type = schema::Key)]
-    plan: &'a Key,
-    /// For people.
-    name: &'a str,
-    /// How long its periods are; null when they never end by themselves.
-    interval: Option<Units>,
-    /// What its customers are entitled to, by feature.
-    #[schema(value_type = BTreeMap<String, EntitlementOfPlan>)]
-    entitlements: BTreeMap<&'a Key, EntitlementOfPlan>,
-    /// The terms in force now.
-    terms: Option<Terms<'a>>,
-    /// When it was created.
-    #[schema(value_type = schema::Time)]
-    created_at: Timestamp,
-}
-
-/// What a feature is entitled to.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct EntitlementOfPlan {
-    /// Its kind.
-    r#type: Kind,
-    /// Its value.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    value: Option<Value>,
-}
+problems!(
+    PutProblems: CALLER OPERATOR BODY CATALOG,
+    InvalidPath, PlanIntervalFixed, ChangedMeanwhile, SettingsInvalid; named PolicyNotFound VersionNotFound
+);
+problems!(ReadProblems: CALLER OPERATOR, InvalidPath, PlanNotFound);
+problems!(ListProblems: CALLER OPERATOR LIST);
 
 /// Create or change a plan
+///
+/// An absent field stays as it is, null clears it. The same request again changes nothing.
 #[utoipa::path(
     put,
     path = "/v1/plans/{plan}",
     operation_id = "put_plan",
     tag = "Plans",
-    params(("plan" = String, Path, description = "The caller's own key")),
-    request_body = PlanBody,
+    params(
+        ("plan" = String, Path, description = "The plan's name"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` of the plan that is changed"),
+    ),
+    request_body = PlanInput,
     responses(
-        (status = 200, description = "Changed", body = PlanAnswer),
-        (status = 201, description = "Created", body = PlanAnswer),
-        (status = "default", description = "A problem", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 200, description = "In force", body = PlanView),
+        (status = 201, description = "Created", body = PlanView),
+        PutProblems,
     ),
 )]
 pub async fn put(
     State(app): State<Arc<App>>,
     _: Operator<Manage>,
-    At(plan): At<PlanKey>,
-    body: Json<PlanBody>,
+    At(plan): At<PlanName>,
+    IfMatch(expected): IfMatch,
+    Json(body): Json<PlanInput>,
 ) -> Result<Answer, Problem> {
-    let PlanBody { name, interval, entitlements, terms } = body.value;
-    let name = name.unwrap_or_else(|| plan.0.to_string());
-    short("/name", &name)?;
-    if entitlements.len() > MOST_FEATURES {
-        let detail = format!("more than {MOST_FEATURES} features");
-        return Err(Problem::invalid(vec![FieldError::new("/entitlements", detail)]));
-    }
-    let entitlements = entitlements
-        .into_iter()
-        .map(|(feature, body)| {
-            let entitlement = body.read(&format!("/entitlements/{feature}"))?;
-            Ok((feature, entitlement))
-        })
-        .collect::<Result<_, Problem>>()?;
-    let interval = interval.map(|interval| interval.0);
-    let change = PlanChange { name, interval, entitlements, terms: terms.map(TermsBody::read) };
+    let PlanInput { name, interval, entitlements, terms } = body;
+    short("/name", name.value().map_or("", String::as_str))?;
+    let entitlements: Option<Option<BTreeMap<Key, Entitlement>>> = match entitlements {
+        Patch::Absent => None,
+        Patch::Null => Some(None),
+        Patch::Value(entitlements) => Some(Some(read_entitlements(entitlements)?)),
+    };
+    let change = PlanChange {
+        name: name.into_option().into(),
+        interval: interval.map(|interval| interval.0).into_option().into(),
+        entitlements: entitlements.into(),
+        terms: terms.map(terms_change).into_option().into(),
+        expected,
+    };
     let put = app.engine.put_plan(plan.0, change).await;
-    let (plan, created) = put.map_err(|error| explained(error, "/terms"))?;
-    Answer::put(created, &PlanAnswer::new(&plan, in_force_now(&app, &app.engine.catalog(), &plan).as_deref()))
+    let (plan, created) = put.map_err(|error| named_by_terms(error, "/terms"))?;
+    let (catalog, now) = (app.engine.catalog(), app.now());
+    Ok(Answer::put(created, &view(&catalog, &plan, now))?.tagged(Some(plan_tag(&catalog, &plan, now)?)))
 }
 
 /// Read a plan
@@ -201,19 +92,16 @@ pub async fn put(
     operation_id = "read_plan",
     tag = "Plans",
     params(("plan" = String, Path, description = "The plan")),
-    responses(
-        (status = 200, description = "The plan", body = PlanAnswer),
-        (status = "default", description = "A problem", body = ProblemBody, content_type = "application/problem+json"),
-    ),
+    responses((status = 200, description = "The plan", body = PlanView), ReadProblems),
 )]
 pub async fn get(
     State(app): State<Arc<App>>,
     _: Operator<Read>,
-    At(plan): At<PlanKey>,
+    At(plan): At<PlanName>,
 ) -> Result<Answer, Problem> {
-    let catalog = app.engine.catalog();
-    let found = catalog.plans.get(&plan.0).ok_or(EngineError::PlanNotFound(plan.0))?;
-    Answer::ok(&PlanAnswer::new(found, in_force_now(&app, &catalog, found).as_deref()))
+    let (catalog, now) = (app.engine.catalog(), app.now());
+    let plan = catalog.plans.get(&plan.0).ok_or(DecideError::PlanNotFound(plan.0))?;
+    Ok(Answer::ok(&view(&catalog, plan, now))?.tagged(Some(plan_tag(&catalog, plan, now)?)))
 }
 
 /// List plans
@@ -223,46 +111,50 @@ pub async fn get(
     operation_id = "list_plans",
     tag = "Plans",
     params(Paging),
-    responses(
-        (status = 200, description = "Plans by key", body = Page<PlanAnswer>),
-        (status = "default", description = "A problem", body = ProblemBody, content_type = "application/problem+json"),
-    ),
+    responses((status = 200, description = "Plans by name", body = Page<PlanView>), ListProblems),
 )]
 pub async fn list(
     State(app): State<Arc<App>>,
     _: Operator<Read>,
     Query(paging): Query<Paging>,
 ) -> Result<Answer, Problem> {
-    let catalog = app.engine.catalog();
-    let now = app.engine.clock().now();
-    let plans = catalog.plans.values().map(|plan| {
-        let terms = in_force(catalog.terms_of(Some(&plan.plan)), now);
-        PlanAnswer::new(plan, terms.map(Arc::as_ref))
-    });
+    let (catalog, now) = (app.engine.catalog(), app.now());
+    let plans = catalog.plans.values().map(|plan| view(&catalog, plan, now));
     Answer::ok(&paging.page(plans, |plan| plan.plan.clone())?)
 }
 
-fn in_force_now(app: &App, catalog: &Catalog, plan: &Plan) -> Option<Arc<LedgerTerms>> {
-    in_force(catalog.terms_of(Some(&plan.plan)), app.engine.clock().now()).cloned()
+fn read_entitlements(
+    entitlements: BTreeMap<Key, EntitlementValue>,
+) -> Result<BTreeMap<Key, Entitlement>, Problem> {
+    if entitlements.len() > MAX_FEATURES {
+        return Err(Problem::invalid_field("/entitlements", format!("more than {MAX_FEATURES} features")));
+    }
+    let read = |(feature, value): (Key, EntitlementValue)| {
+        let escaped = feature.as_str().replace('~', "~0").replace('/', "~1");
+        let entitlement = value.read(&format!("/entitlements/{escaped}"));
+        entitlement.map(|entitlement| (feature, entitlement)).map_err(|error| Problem::invalid(vec![error]))
+    };
+    entitlements.into_iter().map(read).collect()
 }
 
-impl<'a> PlanAnswer<'a> {
-    fn new(plan: &'a Plan, terms: Option<&'a LedgerTerms>) -> Self {
-        let entitlement = |entitlement| {
-            let (r#type, value) = kind_and_value(entitlement);
-            EntitlementOfPlan { r#type, value }
-        };
-        Self {
-            plan: &plan.plan,
-            name: &plan.name,
-            interval: plan.interval.map(|Interval { unit, count }| Units { unit, count }),
-            entitlements: plan
-                .entitlements
-                .iter()
-                .map(|(feature, one)| (feature, entitlement(one)))
-                .collect(),
-            terms: terms.map(Terms::new),
-            created_at: plan.created_at,
-        }
+fn terms_change(body: TermsInput) -> PlanTermsChange {
+    let (mode, on_fault, ends_at) = (body.mode, body.on_fault, body.ends_at.into_option().into());
+    PlanTermsChange { input: new_terms(body), mode, on_fault, ends_at }
+}
+
+fn view<'a>(catalog: &'a Catalog, plan: &'a Plan, now: Timestamp) -> PlanView<'a> {
+    let terms = catalog.terms_of(&plan.plan);
+    let entitlement =
+        |(feature, entitlement): (&Key, _)| (feature.clone(), EntitlementValue::from(entitlement));
+    PlanView {
+        plan: plan.plan.clone(),
+        name: Cow::Borrowed(&plan.name),
+        interval: plan
+            .interval
+            .map(|interval| IntervalUnits { unit: interval.unit(), count: interval.count() }),
+        entitlements: plan.entitlements.iter().map(entitlement).collect(),
+        terms: in_force(terms, now).map(|terms| wire::terms(terms)),
+        shadows: shadows(terms, now).map(|terms| wire::terms(terms)).collect(),
+        created_at: plan.created_at,
     }
 }

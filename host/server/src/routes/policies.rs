@@ -1,73 +1,57 @@
 //! Policies: names under which versions are uploaded.
 
-use super::customers::short;
 use crate::{
     access::{Operator, Policies, Read},
-    answers::Answer,
+    answer::Answer,
     app::App,
-    extract::{At, MaybeJson, Page, Paging, PolicyKey, Query},
-    problem::{Problem, ProblemBody},
-    schema,
+    documented::problems,
+    extract::{At, IfMatch, MaybeJson, Paging, PolicyName, Query, short},
+    problem::Problem,
+    wire,
 };
 use axum::extract::State;
-use proviso_engine::{
-    EngineError,
-    catalog::{Catalog, Policy},
+use proviso_api::{
+    Page,
+    policy::{Policy, PolicyInput},
 };
-use proviso_ledger::{ids::Key, time::Timestamp};
-use serde::{Deserialize, Serialize};
+use proviso_engine::{EngineError, Tag};
 use std::sync::Arc;
-use utoipa::ToSchema;
 
-/// A policy, as the caller describes it.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = PolicyInput, example = json!({ "description": "Rates, tiers and allowances by settings" }))]
-pub struct PolicyBody {
-    /// For people.
-    #[serde(default)]
-    description: String,
-}
-
-/// A policy.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Policy)]
-pub struct PolicyAnswer<'a> {
-    /// Its key.
-    #[schema(value_type = schema::Key)]
-    policy: &'a Key,
-    /// For people.
-    description: &'a str,
-    /// The newest version that may be bound; null when there is none.
-    latest_version: Option<u32>,
-    /// When it was created.
-    #[schema(value_type = schema::Time)]
-    created_at: Timestamp,
-}
+problems!(PutProblems: CALLER OPERATOR BODY CATALOG, InvalidPath, ChangedMeanwhile);
+problems!(ReadProblems: CALLER OPERATOR, InvalidPath, PolicyNotFound);
+problems!(ListProblems: CALLER OPERATOR LIST);
 
 /// Create or change a policy
+///
+/// An absent field stays as it is, null clears it. The same request again changes nothing.
 #[utoipa::path(
     put,
     path = "/v1/policies/{policy}",
     operation_id = "put_policy",
     tag = "Policies",
-    params(("policy" = String, Path, description = "The caller's own key")),
-    request_body = Option<PolicyBody>,
+    params(
+        ("policy" = String, Path, description = "The policy's name"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` of the policy that is changed"),
+    ),
+    request_body = Option<PolicyInput>,
     responses(
-        (status = 200, description = "Changed", body = PolicyAnswer),
-        (status = 201, description = "Created", body = PolicyAnswer),
-        (status = "default", description = "A problem", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 200, description = "In force", body = Policy),
+        (status = 201, description = "Created", body = Policy),
+        PutProblems,
     ),
 )]
 pub async fn put(
     State(app): State<Arc<App>>,
     _: Operator<Policies>,
-    At(policy): At<PolicyKey>,
-    body: MaybeJson<PolicyBody>,
+    At(policy): At<PolicyName>,
+    IfMatch(expected): IfMatch,
+    MaybeJson(body): MaybeJson<PolicyInput>,
 ) -> Result<Answer, Problem> {
-    short("/description", &body.value.description)?;
-    let (policy, created) = app.engine.put_policy(policy.0, body.value.description).await?;
-    Answer::put(created, &answer(&app.engine.catalog(), &policy))
+    short("/description", body.description.value().map_or("", String::as_str))?;
+    let put = app.engine.put_policy(policy.0, body.description.into_option().into(), expected).await?;
+    let (policy, created) = put;
+    let view = Answer::put(created, &wire::policy(&app.engine.catalog(), &policy))?;
+    Ok(view.tagged(Some(Tag::of(&*policy)?)))
 }
 
 /// Read a policy
@@ -77,19 +61,16 @@ pub async fn put(
     operation_id = "read_policy",
     tag = "Policies",
     params(("policy" = String, Path, description = "The policy")),
-    responses(
-        (status = 200, description = "The policy", body = PolicyAnswer),
-        (status = "default", description = "A problem", body = ProblemBody, content_type = "application/problem+json"),
-    ),
+    responses((status = 200, description = "The policy", body = Policy), ReadProblems),
 )]
 pub async fn get(
     State(app): State<Arc<App>>,
     _: Operator<Read>,
-    At(policy): At<PolicyKey>,
+    At(policy): At<PolicyName>,
 ) -> Result<Answer, Problem> {
     let catalog = app.engine.catalog();
     let found = catalog.policies.get(&policy.0).ok_or(EngineError::PolicyNotFound(policy.0))?;
-    Answer::ok(&answer(&catalog, found))
+    Ok(Answer::ok(&wire::policy(&catalog, found))?.tagged(Some(Tag::of(&**found)?)))
 }
 
 /// List policies
@@ -99,10 +80,7 @@ pub async fn get(
     operation_id = "list_policies",
     tag = "Policies",
     params(Paging),
-    responses(
-        (status = 200, description = "Policies by key", body = Page<PolicyAnswer>),
-        (status = "default", description = "A problem", body = ProblemBody, content_type = "application/problem+json"),
-    ),
+    responses((status = 200, description = "Policies by name", body = Page<Policy>), ListProblems),
 )]
 pub async fn list(
     State(app): State<Arc<App>>,
@@ -110,16 +88,6 @@ pub async fn list(
     Query(paging): Query<Paging>,
 ) -> Result<Answer, Problem> {
     let catalog = app.engine.catalog();
-    let policies = catalog.policies.values().map(|policy| answer(&catalog, policy));
+    let policies = catalog.policies.values().map(|policy| wire::policy(&catalog, policy));
     Answer::ok(&paging.page(policies, |policy| policy.policy.clone())?)
-}
-
-fn answer<'a>(catalog: &Catalog, policy: &'a Policy) -> PolicyAnswer<'a> {
-    let versions = catalog.versions.get(&policy.policy).map_or(&[][..], Vec::as_slice);
-    PolicyAnswer {
-        policy: &policy.policy,
-        description: &policy.description,
-        latest_version: versions.iter().rev().find(|version| !version.deleted).map(|version| version.version),
-        created_at: policy.created_at,
-    }
 }

@@ -2,149 +2,50 @@
 
 use crate::{
     access::{Customer, Manage, Operator, Read},
-    answers::Answer,
+    answer::Answer,
     app::App,
-    extract::{At, IdempotencyHeader, Json, MaybeJson, Page, Paging, PlanKey, Query},
-    problem::{Problem, ProblemBody},
-    render::{self, TermsEnded},
-    schema,
+    documented::problems,
+    extract::{At, IfMatch, Json, MaybeJson, MaybeKeyed, Paging, PlanName, Query},
+    problem::Problem,
+    render, wire,
 };
 use axum::extract::State;
-use proviso_engine::{Changed, EngineError, Once, TermsInput, command::Command};
-use proviso_ledger::{
-    ids::{Digest, Key, TermsId},
-    json::JsonText,
-    terms::{Mode, OnFault, Owner, Terms as LedgerTerms, TermsKey, in_force},
-    time::Timestamp,
+use proviso_api::terms::ContractInput;
+use proviso_api::{
+    Page,
+    terms::{Terms as TermsView, TermsEndInput, TermsEnded, TermsInput},
 };
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use proviso_decide::catalog::Plans as _;
+use proviso_engine::DecideError;
+use proviso_engine::{Changed, EngineError, Tag, TermsInput as NewTerms, command::Command};
+use proviso_ledger::model::terms::ContractDraft;
+use proviso_ledger::model::{ids::TermsId, terms::Terms};
 use std::sync::Arc;
-use utoipa::ToSchema;
 
-/// Terms to bind.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = TermsInput, example = json!({
-    "policy": "standard",
-    "version": 1,
-    "settings": { "rates": [{ "feature": "chat", "quantity": "input_tokens", "price": { "per_unit": "0.001" } }] },
-    "on_fault": "last_good"
-}))]
-pub struct TermsBody {
-    /// The policy.
-    #[schema(value_type = schema::Key)]
-    policy: Key,
-    /// Its version; the newest, when it is not said.
-    #[serde(default)]
-    version: Option<u32>,
-    /// The settings, as the policy's manifest describes them.
-    #[serde(default = "no_settings")]
-    #[schema(value_type = Object)]
-    settings: Value,
-    /// From when; at once, when it is not said.
-    #[serde(default)]
-    #[schema(value_type = Option<schema::Time>)]
-    effective_at: Option<Timestamp>,
-    /// Until when, exclusive; without an end, when it is not said.
-    #[serde(default)]
-    #[schema(value_type = Option<schema::Time>)]
-    ends_at: Option<Timestamp>,
-    /// `active` decides, `shadow` is only recorded beside what decides.
-    #[serde(default)]
-    #[schema(value_type = String, example = "active")]
-    mode: Mode,
-    /// What decides when the policy faults: `deny`, `plan` or `last_good`.
-    #[serde(default)]
-    #[schema(value_type = String, example = "deny")]
-    on_fault: OnFault,
-}
-
-fn no_settings() -> Value {
-    Value::Object(serde_json::Map::new())
-}
-
-impl TermsBody {
-    /// In the engine's words.
-    pub fn read(self) -> TermsInput {
-        let Self { policy, version, settings, effective_at, ends_at, mode, on_fault } = self;
-        TermsInput { policy, version, settings, effective_at, ends_at, mode, on_fault }
-    }
-}
-
-/// When terms end.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = TermsEndInput)]
-pub struct EndBody {
-    /// Their end, exclusive; now, when it is not said.
-    #[serde(default)]
-    #[schema(value_type = Option<schema::Time>)]
-    ends_at: Option<Timestamp>,
-}
-
-/// Terms as they were agreed.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Terms<'a> {
-    /// Their id.
-    #[schema(value_type = schema::Id, example = "terms_12")]
-    id: TermsId,
-    /// Their name in decisions.
-    #[schema(value_type = String, example = "plan/pro/terms_12")]
-    key: &'a TermsKey,
-    /// The policy.
-    #[schema(value_type = schema::Key)]
-    policy: &'a Key,
-    /// Its version.
-    version: u32,
-    /// SHA-256 of its module.
-    #[schema(value_type = schema::Digest)]
-    digest: Digest,
-    /// The settings as they were given.
-    #[schema(value_type = Object)]
-    settings: &'a JsonText,
-    /// From when.
-    #[schema(value_type = schema::Time)]
-    effective_at: Timestamp,
-    /// Until when, exclusive.
-    #[schema(value_type = Option<schema::Time>)]
-    ends_at: Option<Timestamp>,
-    /// Whether they decide.
-    #[schema(value_type = String, example = "active")]
-    mode: Mode,
-    /// What decides when the policy faults.
-    #[schema(value_type = String, example = "deny")]
-    on_fault: OnFault,
-    /// When they were bound.
-    #[schema(value_type = schema::Time)]
-    created_at: Timestamp,
-    /// Whether these are the ones that decide now, among those of the same plan or customer; only when terms are read.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    in_force: Option<bool>,
-}
-
-impl<'a> Terms<'a> {
-    pub fn new(terms: &'a LedgerTerms) -> Self {
-        Self {
-            id: terms.key.id,
-            key: &terms.key,
-            policy: &terms.policy.name,
-            version: terms.policy.version,
-            digest: terms.policy.digest,
-            settings: &terms.settings,
-            effective_at: terms.effective_at,
-            ends_at: terms.ends_at,
-            mode: terms.mode,
-            on_fault: terms.on_fault,
-            created_at: terms.created_at,
-            in_force: None,
-        }
-    }
-}
+problems!(
+    BindToPlanProblems: CALLER OPERATOR BODY KEY CATALOG,
+    InvalidPath, PlanNotFound, SettingsInvalid; named PolicyNotFound VersionNotFound
+);
+problems!(
+    BindToCustomerProblems: CALLER CUSTOMER BODY KEY LANE,
+    CustomerClosed, TooMany, SettingsInvalid; named PolicyNotFound VersionNotFound
+);
+problems!(
+    EndOfPlanProblems: CALLER OPERATOR BODY KEY CATALOG,
+    InvalidPath, TermsNotFound, TermsEnded, ChangedMeanwhile
+);
+problems!(
+    EndOfCustomerProblems: CALLER CUSTOMER BODY KEY LANE,
+    TermsNotFound, TermsEnded, ChangedMeanwhile
+);
+problems!(ListOfPlanProblems: CALLER OPERATOR LIST, InvalidPath, PlanNotFound);
+problems!(ListOfCustomerProblems: CALLER CUSTOMER LIST LANE);
+problems!(ReadOfPlanProblems: CALLER OPERATOR, InvalidPath, TermsNotFound);
+problems!(ReadOfCustomerProblems: CALLER CUSTOMER LANE, TermsNotFound);
 
 /// Bind terms to a plan
 ///
-/// They decide for all its customers from the next decision on, or from when they say.
+/// They decide for all its customers from the next decision on, or from `effective_at`.
 #[utoipa::path(
     post,
     path = "/v1/plans/{plan}/terms",
@@ -154,28 +55,18 @@ impl<'a> Terms<'a> {
         ("plan" = String, Path, description = "The plan"),
         ("Idempotency-Key" = Option<String>, Header, description = "The same for repeats"),
     ),
-    request_body = TermsBody,
-    responses(
-        (status = 201, description = "Bound", body = Terms),
-        (status = 422, description = "The policy refuses the settings: settings_invalid", body = ProblemBody, content_type = "application/problem+json"),
-        (status = "default", description = "A problem", body = ProblemBody, content_type = "application/problem+json"),
-    ),
+    request_body = TermsInput,
+    responses((status = 201, description = "Bound", body = TermsView), BindToPlanProblems),
 )]
 pub async fn bind_to_plan(
     State(app): State<Arc<App>>,
     _: Operator<Manage>,
-    At(plan): At<PlanKey>,
-    key: IdempotencyHeader,
-    body: Json<TermsBody>,
+    At(plan): At<PlanName>,
+    MaybeKeyed { idempotency, body: Json(body) }: MaybeKeyed<Json<TermsInput>>,
 ) -> Result<Answer, Problem> {
-    let idempotency = key.with(&[b"plan terms", plan.0.as_str().as_bytes(), &body.bytes]);
-    let render = |terms: &Arc<LedgerTerms>| (201, text(&Terms::new(terms)));
-    let once = idempotency.map(|(key, request)| Once { key, request, render: &render });
-    let bound = app.engine.bind_plan_terms(plan.0, body.value.read(), once).await;
-    match bound.map_err(|error| explained(error, ""))? {
-        Changed::Made(terms) => Answer::put(true, &Terms::new(&terms)),
-        Changed::Replayed(stored) => Ok(Answer::again(stored.status, stored.body)),
-    }
+    let bound = app.engine.bind_plan_terms(plan.0, new_terms(body), idempotency).await;
+    let Changed { value, replayed } = bound.map_err(|error| named_by_terms(error, ""))?;
+    Ok(Answer::put(true, &wire::terms(&value))?.replayed(replayed))
 }
 
 /// Bind terms to a customer
@@ -190,31 +81,19 @@ pub async fn bind_to_plan(
         ("customer" = String, Path, description = "The customer"),
         ("Idempotency-Key" = Option<String>, Header, description = "The same for repeats"),
     ),
-    request_body = TermsBody,
-    responses(
-        (status = 201, description = "Bound", body = Terms),
-        (status = 422, description = "The policy refuses the settings: settings_invalid", body = ProblemBody, content_type = "application/problem+json"),
-        (status = "default", description = "A problem", body = ProblemBody, content_type = "application/problem+json"),
-    ),
+    request_body = TermsInput,
+    responses((status = 201, description = "Bound", body = TermsView), BindToCustomerProblems),
 )]
 pub async fn bind_to_customer(
     State(app): State<Arc<App>>,
     customer: Customer<Manage>,
-    key: IdempotencyHeader,
-    body: Json<TermsBody>,
+    MaybeKeyed { idempotency, body: Json(body) }: MaybeKeyed<Json<TermsInput>>,
 ) -> Result<Answer, Problem> {
-    let idempotency = key.with(&[b"terms", customer.id.as_str().as_bytes(), &body.bytes]);
-    // What answered a repeat may not be there to be prepared again.
-    if let Some(idempotency) = &idempotency
-        && let Some(outcome) = app.engine.answered(&customer.id, idempotency).await?
-    {
-        return render::answer(&customer.id, &outcome);
-    }
-    let terms = app.engine.prepare_terms(Owner::Customer, body.value.read()).await;
-    let terms = terms.map_err(|error| explained(error, ""))?;
-    let command = Command::BindTerms(Box::new(terms));
-    let outcome = app.record(customer.id.clone(), command, idempotency).await?;
-    render::answer(&customer.id, &outcome)
+    let bound = app
+        .engine
+        .bind_customer_terms(customer.id.clone(), new_terms(body), customer.origin(idempotency))
+        .await;
+    render::answer(&customer.id, &bound.map_err(|error| named_by_terms(error, ""))?)
 }
 
 /// End terms of a plan
@@ -227,29 +106,21 @@ pub async fn bind_to_customer(
         ("plan" = String, Path, description = "The plan"),
         ("terms" = String, Path, description = "The terms"),
         ("Idempotency-Key" = Option<String>, Header, description = "The same for repeats"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` of the terms that are ended"),
     ),
-    request_body = Option<EndBody>,
-    responses(
-        (status = 200, description = "Ended, or to end then", body = TermsEnded),
-        (status = "default", description = "A problem", body = ProblemBody, content_type = "application/problem+json"),
-    ),
+    request_body = Option<TermsEndInput>,
+    responses((status = 200, description = "Ended, or to end then", body = TermsEnded), EndOfPlanProblems),
 )]
 pub async fn end_of_plan(
     State(app): State<Arc<App>>,
     _: Operator<Manage>,
-    At(plan): At<PlanKey>,
+    At(plan): At<PlanName>,
     At(id): At<TermsId>,
-    key: IdempotencyHeader,
-    body: MaybeJson<EndBody>,
+    IfMatch(expected): IfMatch,
+    MaybeKeyed { idempotency, body: MaybeJson(body) }: MaybeKeyed<MaybeJson<TermsEndInput>>,
 ) -> Result<Answer, Problem> {
-    let path = [plan.0.as_str(), &id.to_string()].join("/");
-    let idempotency = key.with(&[b"end plan terms", path.as_bytes(), &body.bytes]);
-    let render = |terms: &Arc<LedgerTerms>| (200, text(&ended(terms)));
-    let once = idempotency.map(|(key, request)| Once { key, request, render: &render });
-    match app.engine.end_plan_terms(plan.0, id, body.value.ends_at, once).await? {
-        Changed::Made(terms) => Answer::ok(&ended(&terms)),
-        Changed::Replayed(stored) => Ok(Answer::again(stored.status, stored.body)),
-    }
+    let ended = app.engine.end_plan_terms(plan.0, id, body.ends_at, expected, idempotency).await?;
+    Ok(Answer::ok(&wire::ended_terms(&ended.value))?.replayed(ended.replayed))
 }
 
 /// End terms of a customer
@@ -262,24 +133,20 @@ pub async fn end_of_plan(
         ("customer" = String, Path, description = "The customer"),
         ("terms" = String, Path, description = "The terms"),
         ("Idempotency-Key" = Option<String>, Header, description = "The same for repeats"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` of the terms that are ended"),
     ),
-    request_body = Option<EndBody>,
-    responses(
-        (status = 200, description = "Ended, or to end then", body = TermsEnded),
-        (status = "default", description = "A problem", body = ProblemBody, content_type = "application/problem+json"),
-    ),
+    request_body = Option<TermsEndInput>,
+    responses((status = 200, description = "Ended, or to end then", body = TermsEnded), EndOfCustomerProblems),
 )]
 pub async fn end_of_customer(
     State(app): State<Arc<App>>,
     customer: Customer<Manage>,
     At(id): At<TermsId>,
-    key: IdempotencyHeader,
-    body: MaybeJson<EndBody>,
+    IfMatch(expected): IfMatch,
+    MaybeKeyed { idempotency, body: MaybeJson(body) }: MaybeKeyed<MaybeJson<TermsEndInput>>,
 ) -> Result<Answer, Problem> {
-    let path = [customer.id.as_str(), &id.to_string()].join("/");
-    let idempotency = key.with(&[b"end terms", path.as_bytes(), &body.bytes]);
-    let command = Command::EndTerms(id, body.value.ends_at);
-    let outcome = app.record(customer.id.clone(), command, idempotency).await?;
+    let command = Command::EndTerms { id, ends_at: body.ends_at, expected };
+    let outcome = app.record(customer.request(command, idempotency)).await?;
     render::answer(&customer.id, &outcome)
 }
 
@@ -291,21 +158,21 @@ pub async fn end_of_customer(
     tag = "Plans",
     params(("plan" = String, Path, description = "The plan"), Paging),
     responses(
-        (status = 200, description = "All terms it ever had, oldest first", body = Page<Terms>),
-        (status = "default", description = "A problem", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 200, description = "All terms it ever had, oldest first", body = Page<TermsView>),
+        ListOfPlanProblems,
     ),
 )]
 pub async fn list_of_plan(
     State(app): State<Arc<App>>,
     _: Operator<Read>,
-    At(plan): At<PlanKey>,
+    At(plan): At<PlanName>,
     Query(paging): Query<Paging>,
 ) -> Result<Answer, Problem> {
     let catalog = app.engine.catalog();
     if !catalog.plans.contains_key(&plan.0) {
-        return Err(EngineError::PlanNotFound(plan.0).into());
+        return Err(DecideError::PlanNotFound(plan.0).into());
     }
-    let terms = with_status(&app, catalog.terms_of(Some(&plan.0)));
+    let terms = wire::terms_with_status(catalog.terms_of(&plan.0), app.now());
     Answer::ok(&paging.page(terms, |terms| terms.id)?)
 }
 
@@ -317,8 +184,8 @@ pub async fn list_of_plan(
     tag = "Customers",
     params(("customer" = String, Path, description = "The customer"), Paging),
     responses(
-        (status = 200, description = "All terms it ever had, oldest first", body = Page<Terms>),
-        (status = "default", description = "A problem", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 200, description = "All terms it ever had, oldest first", body = Page<TermsView>),
+        ListOfCustomerProblems,
     ),
 )]
 pub async fn list_of_customer(
@@ -327,7 +194,8 @@ pub async fn list_of_customer(
     Query(paging): Query<Paging>,
 ) -> Result<Answer, Problem> {
     let state = app.engine.state(&customer.id).await?;
-    Answer::ok(&paging.page(with_status(&app, &state.terms), |terms| terms.id)?)
+    let terms = wire::terms_with_status(&state.terms, app.now());
+    Answer::ok(&paging.page(terms, |terms| terms.id)?)
 }
 
 /// Read terms of a plan
@@ -340,18 +208,15 @@ pub async fn list_of_customer(
         ("plan" = String, Path, description = "The plan"),
         ("terms" = String, Path, description = "The terms"),
     ),
-    responses(
-        (status = 200, description = "The terms", body = Terms),
-        (status = "default", description = "A problem", body = ProblemBody, content_type = "application/problem+json"),
-    ),
+    responses((status = 200, description = "The terms", body = TermsView), ReadOfPlanProblems),
 )]
 pub async fn get_of_plan(
     State(app): State<Arc<App>>,
     _: Operator<Read>,
-    At(plan): At<PlanKey>,
+    At(plan): At<PlanName>,
     At(id): At<TermsId>,
 ) -> Result<Answer, Problem> {
-    one(&app, app.engine.catalog().terms_of(Some(&plan.0)), id)
+    one(&app, app.engine.catalog().terms_of(&plan.0), id)
 }
 
 /// Read terms of a customer
@@ -364,10 +229,7 @@ pub async fn get_of_plan(
         ("customer" = String, Path, description = "The customer"),
         ("terms" = String, Path, description = "The terms"),
     ),
-    responses(
-        (status = 200, description = "The terms", body = Terms),
-        (status = "default", description = "A problem", body = ProblemBody, content_type = "application/problem+json"),
-    ),
+    responses((status = 200, description = "The terms", body = TermsView), ReadOfCustomerProblems),
 )]
 pub async fn get_of_customer(
     State(app): State<Arc<App>>,
@@ -377,8 +239,36 @@ pub async fn get_of_customer(
     one(&app, &app.engine.state(&customer.id).await?.terms, id)
 }
 
-/// The problem of terms that can't be made; they stand at `place` of the request.
-pub fn explained(error: EngineError, place: &str) -> Problem {
+/// New terms in the engine's words.
+pub fn new_terms(body: TermsInput) -> NewTerms {
+    let TermsInput {
+        policy,
+        version,
+        settings,
+        effective_at,
+        ends_at,
+        mode,
+        on_fault,
+        contract,
+        time_zone,
+        note,
+    } = body;
+    NewTerms {
+        policy,
+        version,
+        settings,
+        effective_at,
+        ends_at: ends_at.into_option().flatten(),
+        mode: mode.unwrap_or_default(),
+        on_fault: on_fault.unwrap_or_default(),
+        contract: contract.map(|ContractInput { id, start, end }| ContractDraft { id, start, end }),
+        time_zone,
+        note,
+    }
+}
+
+/// The problem of terms that can't be made; `place` is the JSON pointer to them in the request.
+pub fn named_by_terms(error: EngineError, place: &str) -> Problem {
     match &error {
         EngineError::PolicyNotFound(_) => Problem::from(error).named_by(&format!("{place}/policy")),
         EngineError::VersionNotFound(..) => Problem::from(error).named_by(&format!("{place}/version")),
@@ -387,21 +277,8 @@ pub fn explained(error: EngineError, place: &str) -> Problem {
     }
 }
 
-fn with_status<'a>(app: &App, all: &'a [Arc<LedgerTerms>]) -> impl Iterator<Item = Terms<'a>> {
-    let current = in_force(all, app.engine.clock().now()).map(|terms| terms.key.id);
-    all.iter().map(move |terms| Terms { in_force: Some(current == Some(terms.key.id)), ..Terms::new(terms) })
-}
-
-fn one(app: &App, all: &[Arc<LedgerTerms>], id: TermsId) -> Result<Answer, Problem> {
-    let found = with_status(app, all).find(|terms| terms.id == id);
-    Answer::ok(&found.ok_or(EngineError::TermsNotFound)?)
-}
-
-fn ended(terms: &LedgerTerms) -> TermsEnded {
-    TermsEnded { id: terms.key.id, ends_at: terms.ends_at.unwrap_or(terms.effective_at) }
-}
-
-/// JSON text of an answer that is kept; what is answered can always be written.
-fn text(answer: &impl Serialize) -> String {
-    serde_json::to_string(answer).unwrap_or_default()
+fn one(app: &App, all: &[Arc<Terms>], id: TermsId) -> Result<Answer, Problem> {
+    let found = all.iter().find(|terms| terms.key.id == id).ok_or(EngineError::TermsNotFound)?;
+    let view = wire::terms_with_status(all, app.now()).find(|terms| terms.id == id);
+    Ok(Answer::ok(&view)?.tagged(Some(Tag::of(&**found)?)))
 }

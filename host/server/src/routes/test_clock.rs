@@ -2,26 +2,18 @@
 
 use crate::{
     access::{Admin, Operator},
-    answers::Answer,
+    answer::Answer,
     app::App,
+    documented::problems,
     extract::Json,
-    problem::{Problem, ProblemBody},
-    schema,
+    problem::Problem,
 };
 use axum::extract::State;
-use proviso_ledger::time::Timestamp;
-use serde::{Deserialize, Serialize};
+use proviso_api::operations::TestClock;
 use std::sync::Arc;
-use utoipa::ToSchema;
 
-/// The host's time.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TestClock {
-    /// Now.
-    #[schema(value_type = schema::Time)]
-    now: Timestamp,
-}
+problems!(ReadProblems: CALLER OPERATOR);
+problems!(AdvanceProblems: CALLER OPERATOR BODY, ClockGoesBack);
 
 /// Read the test clock
 #[utoipa::path(
@@ -29,13 +21,10 @@ pub struct TestClock {
     path = "/v1/test_clock",
     operation_id = "read_test_clock",
     tag = "Operating",
-    responses(
-        (status = 200, description = "The host's time", body = TestClock),
-        (status = "default", description = "A problem", body = ProblemBody, content_type = "application/problem+json"),
-    ),
+    responses((status = 200, description = "The host's time", body = TestClock), ReadProblems),
 )]
 pub async fn get(State(app): State<Arc<App>>, _: Operator<Admin>) -> Result<Answer, Problem> {
-    Answer::ok(&TestClock { now: app.engine.clock().now() })
+    Answer::ok(&TestClock { now: app.now() })
 }
 
 /// Move the test clock forward
@@ -47,19 +36,15 @@ pub async fn get(State(app): State<Arc<App>>, _: Operator<Admin>) -> Result<Answ
     operation_id = "advance_test_clock",
     tag = "Operating",
     request_body = TestClock,
-    responses(
-        (status = 200, description = "The host's time", body = TestClock),
-        (status = 409, description = "That lies in the past: clock_goes_back", body = ProblemBody, content_type = "application/problem+json"),
-        (status = "default", description = "A problem", body = ProblemBody, content_type = "application/problem+json"),
-    ),
+    responses((status = 200, description = "The host's time", body = TestClock), AdvanceProblems),
 )]
 pub async fn advance(
     State(app): State<Arc<App>>,
     _: Operator<Admin>,
-    body: Json<TestClock>,
+    Json(body): Json<TestClock>,
 ) -> Result<Answer, Problem> {
     let clock = app.engine.clock();
-    if !clock.advance_to(body.value.now) && clock.now() > body.value.now {
+    if !clock.advance_to(body.now) && clock.now() > body.now {
         return Err(Problem::clock_goes_back(clock.now()));
     }
     Answer::ok(&TestClock { now: clock.now() })

@@ -2,13 +2,15 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+mod documented;
+
 use axum::{
     body::{Body, Bytes},
     http::{HeaderMap, Request},
 };
 use http_body_util::BodyExt as _;
-use proviso_engine::{Clock, Engine, Options, catalog::Scope};
-use proviso_ledger::time::Timestamp;
+use proviso_engine::{Clock, Engine, NewApiKey, Options, catalog::Scope};
+use proviso_ledger::model::time::Timestamp;
 use proviso_policy::{Compiler, Limits, Runtime};
 use proviso_server::{Routes, ServerOptions, router};
 use proviso_store::{SqliteOptions, SqliteStore};
@@ -43,6 +45,7 @@ pub struct Server {
     pub routes: Routes,
     pub engine: Arc<Engine>,
     pub clock: Clock,
+    posts: AtomicU64,
     _dir: tempfile::TempDir,
 }
 
@@ -139,15 +142,21 @@ impl Ask<'_> {
         self
     }
 
+    /// Sends it, and holds every problem in the answer against what the API document lists for the operation.
     pub async fn send(mut self) -> Answer {
         if let Some(secret) = &self.secret {
             self.request = self.request.header("authorization", format!("Bearer {secret}"));
         }
         let request = self.request.body(self.body).unwrap();
-        let response = self.server.routes.router.clone().oneshot(request).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let bytes = body.collect().await.unwrap().to_bytes();
-        Answer { status: parts.status.as_u16(), headers: parts.headers, bytes }
+        let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
+        let answer = self.server.answer(request).await;
+        assert!(answer.header("x-request-id").is_some_and(|id| !id.is_empty()), "{method} {path}");
+        if answer.header("content-type").is_some_and(|found| found.contains("json"))
+            && path != "/openapi.json"
+        {
+            documented::Operations::of(self.server).await.check(&method, &path, &answer);
+        }
+        answer
     }
 }
 
@@ -165,7 +174,14 @@ impl Server {
         let engine =
             Engine::start(Arc::new(store), RUNTIME.clone(), clock.clone(), options).await.expect("it starts");
         let scopes = [Scope::Admin].into();
-        engine.add_api_key(ADMIN, "first".to_owned(), scopes, None, None, None).await.unwrap();
+        engine
+            .add_api_key(
+                ADMIN,
+                NewApiKey { name: "first".to_owned(), scopes, customer: None, expires_at: None },
+                None,
+            )
+            .await
+            .unwrap();
         let secrets = AtomicU64::new(0);
         let stopwatch = AtomicU64::new(0);
         let options = ServerOptions {
@@ -173,9 +189,10 @@ impl Server {
             max_body_bytes: ServerOptions::MAX_BODY_BYTES,
             new_secret: Arc::new(move || format!("secret-{}", secrets.fetch_add(1, Ordering::Relaxed))),
             stopwatch: Arc::new(move || stopwatch.fetch_add(1_000, Ordering::Relaxed)),
+            instance: "test".to_owned(),
         };
         let routes = router(engine.clone(), options);
-        Self { routes, engine, clock, _dir: dir }
+        Self { routes, engine, clock, posts: AtomicU64::new(0), _dir: dir }
     }
 
     /// With a policy, a monthly plan `pro` (0.001 for an input token, 1,000 credits a month), and a customer `acme` on it.
@@ -185,6 +202,13 @@ impl Server {
         server.put("/v1/plans/pro", &plan("0.001", "1000")).await.expect(201);
         server.put("/v1/customers/acme", &json!({"name": "Acme", "plan": "pro"})).await.expect(201);
         server
+    }
+
+    pub async fn answer(&self, request: Request<Body>) -> Answer {
+        let response = self.routes.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        Answer { status: parts.status.as_u16(), headers: parts.headers, bytes }
     }
 
     pub fn ask(&self, method: &str, path: &str) -> Ask<'_> {
@@ -204,8 +228,10 @@ impl Server {
         self.ask("PUT", path).json(body).send().await
     }
 
+    /// With an idempotency key of its own.
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
-        self.ask("POST", path).json(body).send().await
+        let key = self.posts.fetch_add(1, Ordering::Relaxed);
+        self.ask("POST", path).key(&format!("post-{key}")).json(body).send().await
     }
 
     pub async fn upload(&self, policy: &str) -> Answer {

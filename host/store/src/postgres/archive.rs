@@ -1,11 +1,11 @@
-//! Old entries: moved out of the hot table in, read back as if nothing had happened out.
+//! Old entries: moves them from the hot table to segments of many entries, and reads them from there.
 //!
-//! Both directions are one statement, so a reader sees an entry either here or there. Segments are found by their first
-//! number: the last one that begins at or below a number holds it, if it goes so far.
+//! A move and each read is one statement, so a reader sees an entry in exactly one of the two. Segments are found by
+//! their first number: the last one that begins at or below a number has it, if it reaches that far.
 
 use super::pool::Pool;
-use crate::{StoreError, columns};
-use proviso_ledger::{
+use crate::{columns, error::StoreError};
+use proviso_ledger::model::{
     ids::{CustomerId, Seq},
     time::Timestamp,
 };
@@ -42,7 +42,7 @@ pub(super) use archived;
 pub async fn archive(pool: &Pool, customer: &CustomerId, through: Seq) -> Result<u64, StoreError> {
     let query = || sqlx::query(MOVE).bind(customer.as_str()).bind(columns::integer(through));
     let rows = pool.fetch(query).await?;
-    columns::number(rows.first().ok_or_else(|| columns::broken("a move without an answer"))?, 0)
+    columns::number(rows.first().ok_or_else(|| columns::corrupt("a count without a row"))?, 0)
 }
 
 /// The number of the last archived entry at or before `at`, 0 when there is none.

@@ -1,11 +1,11 @@
-//! Hands customers that are due to one host at a time.
+//! Claims of customers that are due, so that one host at a time works on each.
 //!
-//! A claim is two columns of the customer's row and ends by the database's clock, so that no host's clock matters. It
-//! keeps work from being done twice, nothing else: what a host writes without one is as right.
+//! A claim is two columns of the customer's row and ends by the database's clock, so that no host's clock matters. It only
+//! saves work: what a host writes without one is as correct.
 
 use super::pool::{PgQuery, Pool};
-use crate::{StoreError, columns::key};
-use proviso_ledger::{ids::CustomerId, time::Timestamp};
+use crate::{columns::key, error::StoreError};
+use proviso_ledger::model::{ids::CustomerId, time::Timestamp};
 use sqlx::postgres::PgRow;
 use std::{
     collections::HashSet,
@@ -16,9 +16,8 @@ use std::{
 /// The claims of one open store.
 #[derive(Debug)]
 pub struct Claims {
-    /// Told apart from all others by this.
     owner: String,
-    /// Nothing was claimed that is due later.
+    /// No claim is of a customer that is due later.
     latest: AtomicI64,
 }
 
@@ -28,7 +27,7 @@ WHERE due_at <= $1 AND (claimed_until IS NULL OR claimed_by = $3 \
   OR claimed_until <= (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)) \
 ORDER BY due_at, customer_id LIMIT $2";
 
-/// Checks again what the page said, since another host may have been quicker.
+/// Checks the page's conditions again, since another host may have claimed some of it.
 const CLAIM: &str = "\
 WITH clock AS MATERIALIZED (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now) \
 UPDATE customers SET claimed_by = $3, claimed_until = (SELECT now FROM clock) + $4 \
@@ -36,8 +35,8 @@ WHERE customer_id = ANY ($2::text[]) AND due_at <= $1 \
   AND (claimed_until IS NULL OR claimed_by = $3 OR claimed_until <= (SELECT now FROM clock)) \
 RETURNING customer_id";
 
-/// Only what is due can be claimed, which the index finds.
-const LET_GO: &str = "\
+/// Only customers that are due can be claimed, which the index finds.
+const RELEASE: &str = "\
 UPDATE customers SET claimed_by = NULL, claimed_until = NULL WHERE due_at <= $1 AND claimed_by = $2";
 
 impl Claims {
@@ -45,7 +44,7 @@ impl Claims {
         Self { owner, latest: AtomicI64::new(i64::MIN) }
     }
 
-    /// Up to `limit` customers, earliest first, that nobody else has.
+    /// Claims up to `limit` customers, earliest first, that no other host has claimed.
     pub async fn take(
         &self,
         pool: &Pool,
@@ -61,32 +60,32 @@ impl Claims {
             if page.is_empty() {
                 return Ok(page);
             }
-            let asked: Vec<_> = page.iter().map(CustomerId::as_str).collect();
-            let claim = || sqlx::query(CLAIM).bind(at.0).bind(&asked).bind(&self.owner).bind(micros);
-            let won: HashSet<_> = keys(&pool.fetch(claim).await?)?.into_iter().collect();
-            // When others won all of it, the next page begins after theirs.
-            if !won.is_empty() {
-                return Ok(page.into_iter().filter(|customer| won.contains(customer)).collect());
+            let customers: Vec<_> = page.iter().map(CustomerId::as_str).collect();
+            let claim = || sqlx::query(CLAIM).bind(at.0).bind(&customers).bind(&self.owner).bind(micros);
+            let claimed: HashSet<_> = keys(&pool.fetch(claim).await?)?.into_iter().collect();
+            // When others have claimed the whole page, the next one leaves it out.
+            if !claimed.is_empty() {
+                return Ok(page.into_iter().filter(|customer| claimed.contains(customer)).collect());
             }
         }
     }
 
-    /// What is due, without a claim.
-    pub async fn look(pool: &Pool, at: Timestamp, limit: u32) -> Result<Vec<CustomerId>, StoreError> {
+    /// The customers that are due, without a claim.
+    pub async fn list(pool: &Pool, at: Timestamp, limit: u32) -> Result<Vec<CustomerId>, StoreError> {
         let sql =
             "SELECT customer_id FROM customers WHERE due_at <= $1 ORDER BY due_at, customer_id LIMIT $2";
         keys(&pool.fetch(|| sqlx::query(sql).bind(at.0).bind(i64::from(limit))).await?)
     }
 
-    /// Lets others have what this store has claimed and not finished.
-    pub async fn let_go(&self, pool: &Pool) {
+    /// Releases the claims of customers that are still due.
+    pub async fn release(&self, pool: &Pool) {
         let latest = self.latest.load(Ordering::Relaxed);
         if latest == i64::MIN {
             return;
         }
-        let query = || sqlx::query(LET_GO).bind(latest).bind(&self.owner);
+        let query = || sqlx::query(RELEASE).bind(latest).bind(&self.owner);
         if let Err(error) = pool.fetch(query).await {
-            tracing::warn!(%error, "claims of customers that are due were not let go of; they end by themselves");
+            tracing::warn!(%error, "claims of customers that are due were not released; they end by themselves");
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Brings the schema up to what this binary knows, or says why it will not do.
+//! Brings the schema of a database up to what this binary knows, or says why it can't be used.
 
-use crate::{StoreError, columns::broken};
+use crate::{columns::corrupt, error::StoreError};
 use sqlx::{
     PgConnection,
     migrate::{MigrateError, Migrator},
@@ -9,20 +9,20 @@ use std::cmp::Ordering;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
 
-/// Applies what is missing. Of several hosts that start at once one does, and the others wait for it.
+/// Applies the migrations that are missing. Of several hosts that start at once one does, and the others wait for it.
 pub async fn migrate(connection: &mut PgConnection) -> Result<(), StoreError> {
     match compare(connection).await? {
         (Ordering::Equal, ..) => return Ok(()),
         (Ordering::Greater, found, known) => return Err(StoreError::NewerSchema { found, known }),
         (Ordering::Less, ..) => {}
     }
-    // Also for the wait: another host may have much to change.
+    // Also while waiting for another host, whose migrations may take long.
     sqlx::raw_sql("SET statement_timeout = 0; SET lock_timeout = 0").execute(&mut *connection).await?;
     // `run` takes anything that can be acquired, which makes futures that are not `Send`; this is what it calls.
     MIGRATIONS.run_direct(None, connection, false).await.map_err(|error| match error {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => StoreError::from(error),
         MigrateError::VersionMissing(found) => StoreError::NewerSchema { found, known: newest_known() },
-        other => broken(other),
+        other => corrupt(other),
     })
 }
 

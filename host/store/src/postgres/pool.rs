@@ -1,15 +1,15 @@
-//! Queries in, rows out, over a few connections that are kept open.
+//! A few connections that are kept open.
 //!
-//! sqlx's own pool asks the server whether a connection is alive each time it is used or put back, which would double
-//! the round trips of a commit. Here nothing is asked: a connection that turns out to be dead is replaced and the
-//! query sent again, and whoever can't have that must say so. A connection whose last word is unknown, also because
-//! nobody waited for it, is never used again.
+//! sqlx's own pool asks the server whether a connection is alive each time it is used or put back, which would double the
+//! round trips of a commit. This one does not: a connection that turns out to be dead is replaced and the query sent
+//! again, unless the caller can't allow that. A connection whose last statement's outcome is unknown, also because its
+//! caller stopped waiting, is never used again.
 
 use super::{
-    heads::Heads,
+    heads::{Generation, Heads, ServerStart},
     server::{Server, survives},
 };
-use crate::StoreError;
+use crate::error::StoreError;
 use sqlx::{
     PgConnection, Postgres,
     postgres::{PgArguments, PgRow},
@@ -17,7 +17,7 @@ use sqlx::{
 };
 use std::{
     io,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::{
@@ -27,7 +27,7 @@ use tokio::{
 
 pub type PgQuery<'q> = Query<'q, Postgres, PgArguments>;
 
-/// How much longer than a statement may take its answer is waited for: longer only when nobody is there any more.
+/// How much longer than the statement timeout to wait for an answer: a server that is alive answers by then.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// Connections to one server.
@@ -35,31 +35,52 @@ const GRACE: Duration = Duration::from_secs(3);
 pub struct Pool {
     server: Server,
     permits: Semaphore,
-    /// The last one used is used first, so that few stay warm rather than many lukewarm.
-    idle: Mutex<Vec<PgConnection>>,
-    /// What is known of the journals; forgotten whenever a connection is made.
+    /// The one used last is used first, so that a few stay in the server's caches.
+    idle: Mutex<Vec<Session>>,
     pub heads: Heads,
 }
 
+/// A connection, and which others it belongs to.
+#[derive(Debug)]
+struct Session {
+    connection: PgConnection,
+    generation: Generation,
+}
+
 impl Pool {
-    pub fn new(server: Server, first: PgConnection) -> Self {
+    /// Begins with one connection.
+    pub fn new(server: Server, (connection, start): (PgConnection, ServerStart)) -> Self {
         let permits = Semaphore::new(usize::try_from(server.options.max_connections.max(1)).unwrap_or(1));
-        Self { server, permits, idle: Mutex::new(vec![first]), heads: Heads::default() }
+        let heads = Heads::default();
+        let first = Session { connection, generation: heads.join(start) };
+        Self { server, permits, idle: Mutex::new(vec![first]), heads }
     }
 
-    /// A connection to oneself, as soon as one is free.
+    /// A connection for the caller alone, as soon as one is free.
     pub async fn lease(&self) -> Result<Lease<'_>, StoreError> {
         let patience = self.server.options.acquire_timeout;
         let permit = match timeout(patience, self.permits.acquire()).await {
             Ok(permit) => permit.map_err(|_| StoreError::Closed)?,
             Err(_) => return Err(unavailable(format!("no connection was free within {patience:?}"))),
         };
-        let idle = self.idle().pop();
-        let mut lease = Lease { connection: idle, in_transaction: false, pool: self, _permit: permit };
-        if lease.is_lost() {
-            lease.connect().await?;
-        }
-        Ok(lease)
+        let Session { connection, generation } = match self.idle_session() {
+            Some(session) => session,
+            None => self.connect().await?,
+        };
+        let connection = Some(connection);
+        Ok(Lease { connection, generation, in_transaction: false, pool: self, _permit: permit })
+    }
+
+    /// Drops those of older generations: their server has most likely been replaced.
+    fn idle_session(&self) -> Option<Session> {
+        let mut idle = self.idle();
+        idle.retain(|session| self.heads.is_current(session.generation));
+        idle.pop()
+    }
+
+    async fn connect(&self) -> Result<Session, StoreError> {
+        let (connection, start) = self.server.connect(self.server.options.acquire_timeout).await?;
+        Ok(Session { connection, generation: self.heads.join(start) })
     }
 
     /// The rows of a query that may be sent twice.
@@ -74,53 +95,53 @@ impl Pool {
         }
     }
 
-    /// Waits for whoever has a connection, and closes all.
+    /// Waits until all connections are idle, and closes them.
     pub async fn close(&self) {
         let everyone = self.server.options.max_connections.max(1);
         // An error means that it is closed already.
         let Ok(_permits) = self.permits.acquire_many(everyone).await else { return };
         self.permits.close();
         let idle = std::mem::take(&mut *self.idle());
-        for connection in idle {
+        for Session { connection, .. } in idle {
             if let Err(error) = sqlx::Connection::close(connection).await {
                 tracing::debug!(%error, "closing a database connection failed");
             }
         }
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<PgConnection>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Session>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A connection that is one's own until this is dropped.
+/// A connection that only the holder uses, until this is dropped.
 #[derive(Debug)]
 pub struct Lease<'a> {
     /// None while it is used, and when it is lost.
     connection: Option<PgConnection>,
+    /// The connection's, also when it is lost.
+    generation: Generation,
     in_transaction: bool,
     pool: &'a Pool,
     _permit: SemaphorePermit<'a>,
 }
 
 impl Lease<'_> {
-    /// Whether the connection is gone, and with it the outcome of the last statement unknown.
+    /// Whether the connection is lost, and with it the outcome of the last statement unknown.
     pub fn is_lost(&self) -> bool {
         self.connection.is_none()
     }
 
-    /// A new connection for one that is lost. The idle ones have most likely met the same fate.
-    pub async fn renew(&mut self) -> Result<(), StoreError> {
-        self.pool.idle().clear();
-        self.in_transaction = false;
-        self.connect().await
+    /// The generation of the connection.
+    pub fn generation(&self) -> Generation {
+        self.generation
     }
 
-    async fn connect(&mut self) -> Result<(), StoreError> {
-        let server = &self.pool.server;
-        let connection = server.connect(server.options.acquire_timeout).await?;
-        self.pool.heads.forget();
-        self.connection = Some(connection);
+    /// Replaces a lost connection by a new one.
+    pub async fn renew(&mut self) -> Result<(), StoreError> {
+        let Session { connection, generation } = self.pool.connect().await?;
+        self.in_transaction = false;
+        (self.connection, self.generation) = (Some(connection), generation);
         Ok(())
     }
 
@@ -137,13 +158,13 @@ impl Lease<'_> {
         Ok(self.put_back(connection, outcome)?.rows_affected())
     }
 
-    /// Begins a transaction, on a new connection when this one proves dead. One that is not ended is rolled back by
-    /// closing the connection.
+    /// Begins a transaction, on a new connection when this one turns out to be dead. A transaction that is not ended is
+    /// rolled back by closing the connection.
     pub async fn begin(&mut self, begin: &'static str) -> Result<(), StoreError> {
-        match self.say(begin).await {
+        match self.run(begin).await {
             Err(_) if self.is_lost() => {
                 self.renew().await?;
-                self.say(begin).await?;
+                self.run(begin).await?;
             }
             done => done?,
         }
@@ -153,12 +174,12 @@ impl Lease<'_> {
 
     /// `COMMIT` or `ROLLBACK`.
     pub async fn end(&mut self, end: &'static str) -> sqlx::Result<()> {
-        self.say(end).await?;
+        self.run(end).await?;
         self.in_transaction = false;
         Ok(())
     }
 
-    async fn say(&mut self, sql: &'static str) -> sqlx::Result<()> {
+    async fn run(&mut self, sql: &'static str) -> sqlx::Result<()> {
         let mut connection = self.take()?;
         let outcome = self.bounded(sqlx::raw_sql(sql).execute(&mut connection)).await;
         self.put_back(connection, outcome).map(drop)
@@ -171,6 +192,8 @@ impl Lease<'_> {
     fn put_back<T>(&mut self, connection: PgConnection, outcome: sqlx::Result<T>) -> sqlx::Result<T> {
         if outcome.as_ref().err().is_none_or(survives) {
             self.connection = Some(connection);
+        } else {
+            self.pool.heads.end(self.generation);
         }
         outcome
     }
@@ -184,7 +207,7 @@ impl Lease<'_> {
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
         if let Some(connection) = self.connection.take().filter(|_| !self.in_transaction) {
-            self.pool.idle().push(connection);
+            self.pool.idle().push(Session { connection, generation: self.generation });
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Every question to the journal and its caches. In come ids, out come rows; nothing is written here.
+//! Every question to the journal and its caches.
 //!
-//! Lists of ids go in as arrays, and each id is looked up for itself (`LATERAL`): no statement joins two customers'
+//! Lists of ids are passed as arrays, and each id is looked up by itself (`LATERAL`): no statement joins two customers'
 //! rows.
 
 use super::{
@@ -8,11 +8,11 @@ use super::{
     pool::Pool,
 };
 use crate::{
-    StoreError,
-    columns::{self, Columns, above, answered_key, broken, customer_row, in_order, integer, seq, snapshot},
+    columns::{self, Columns, above, corrupt, customer_row, in_order, integer, key_and_seq, seq, snapshot},
+    error::StoreError,
     rows::{CustomerRow, KeyHash, LoadedCustomer, StoredEntry, StoredSnapshot},
 };
-use proviso_ledger::{
+use proviso_ledger::model::{
     ids::{CustomerId, Seq},
     time::Timestamp,
 };
@@ -25,7 +25,7 @@ WITH wanted AS MATERIALIZED ( \
   SELECT w.index, w.customer_id, greatest(w.seq, s.seq) AS known, s.seq, s.at, s.state \
   FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS w (customer_id, seq, index) \
   LEFT JOIN LATERAL (SELECT seq, at, state FROM snapshots \
-    WHERE customer_id = w.customer_id AND w.seq = 0 ORDER BY snapshots.seq DESC LIMIT 1) AS s ON true) \
+    WHERE customer_id = w.customer_id AND format = $3 AND w.seq = 0 ORDER BY snapshots.seq DESC LIMIT 1) AS s ON true) \
 SELECT index, seq, at, NULL::bytea, state FROM wanted WHERE seq IS NOT NULL \
 UNION ALL \
 SELECT w.index, e.seq, e.at, e.hash, e.body FROM wanted AS w CROSS JOIN LATERAL ( \
@@ -37,22 +37,22 @@ SELECT w.index, e.seq, e.at, e.hash, e.body FROM wanted AS w CROSS JOIN LATERAL 
     ") AS e"
 );
 
-/// What was written after the entries that are known of each customer, as far as it is not archived: all there is to ask
-/// for those that another host may have written a moment ago, and a third of the work.
-const NEWS: &str = "\
+/// The entries after the known one of each customer, as far as they are not archived: enough for what another host wrote
+/// a moment ago, and a third of the work.
+const ENTRIES_AFTER: &str = "\
 SELECT w.index, e.seq, e.at, e.hash, e.body \
 FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS w (customer_id, seq, index) CROSS JOIN LATERAL ( \
   SELECT seq, at, hash, body FROM entries \
   WHERE customer_id = w.customer_id AND entries.seq > w.seq ORDER BY entries.seq) AS e";
 
-/// The entries of one customer whose numbers lie between two, which lie so close together as to be one page.
+/// The entries of one customer between two numbers, which are one page apart.
 const ENTRIES: &str = concat!(
     "SELECT seq, at, hash, body FROM entries WHERE customer_id = $1 AND seq BETWEEN $2 AND $3 UNION ALL ",
     archived!("$1", "$2", "$3"),
     " ORDER BY seq"
 );
 
-/// As many as `$3` of one customer before the number `$2`, newest first.
+/// Up to `$3` entries of one customer before the number `$2`, newest first.
 const ENTRIES_BEFORE: &str = concat!(
     "WITH span AS MATERIALIZED (SELECT last, last - $3 + 1 AS first FROM (SELECT least($2 - 1, \
        (SELECT seq FROM entries WHERE customer_id = $1 ORDER BY seq DESC LIMIT 1)) AS last) AS l) \
@@ -62,36 +62,50 @@ const ENTRIES_BEFORE: &str = concat!(
     " ORDER BY seq DESC"
 );
 
-pub async fn load(pool: &Pool, known: &[(CustomerId, Seq)]) -> Result<Vec<LoadedCustomer>, StoreError> {
+pub async fn load(
+    pool: &Pool,
+    known: &[(CustomerId, Seq)],
+    format: u32,
+) -> Result<Vec<LoadedCustomer>, StoreError> {
     if known.is_empty() {
         return Ok(Vec::new());
     }
     if known.iter().all(|(_, seq)| *seq > 0) {
-        match load_by(NEWS, pool, known).await {
-            // What follows the known entry is archived already.
+        match load_by(ENTRIES_AFTER, None, pool, known).await {
+            // The next entries are archived already.
             Err(StoreError::Corrupt { .. }) => {}
             done => return done,
         }
     }
-    load_by(LOAD, pool, known).await
+    load_by(LOAD, Some(format), pool, known).await
 }
 
+/// With a format when the statement has a place for it and reads snapshots.
 async fn load_by(
     sql: &'static str,
+    format: Option<u32>,
     pool: &Pool,
     known: &[(CustomerId, Seq)],
 ) -> Result<Vec<LoadedCustomer>, StoreError> {
     let mut loaded = vec![LoadedCustomer::default(); known.len()];
     let customers: Vec<_> = known.iter().map(|(customer, _)| customer.as_str()).collect();
     let seqs: Vec<_> = known.iter().map(|(_, seq)| integer(*seq)).collect();
-    for row in pool.fetch(|| sqlx::query(sql).bind(&customers).bind(&seqs)).await? {
+    let query = || {
+        let query = sqlx::query(sql).bind(&customers).bind(&seqs);
+        match format {
+            Some(format) => query.bind(i64::from(format)),
+            None => query,
+        }
+    };
+    for row in pool.fetch(query).await? {
         let slot = asked(&mut loaded, &row)?;
-        match sqlx::Row::try_get_raw(&row, 3).is_ok_and(|hash| sqlx::ValueRef::is_null(&hash)) {
-            true => {
+        let has_no_hash = sqlx::Row::try_get_raw(&row, 3).is_ok_and(|hash| sqlx::ValueRef::is_null(&hash));
+        match format {
+            Some(format) if has_no_hash => {
                 let (seq, at, state) = (seq(&row, 1)?, Timestamp(row.integer(2)?), row.text(4)?.to_owned());
-                slot.snapshot = Some(StoredSnapshot { seq, at, state });
+                slot.snapshot = Some(StoredSnapshot { format, seq, at, state });
             }
-            false => slot.tail.push(columns::entry(&row, 1)?),
+            _ => slot.tail.push(columns::entry(&row, 1)?),
         }
     }
     for ((customer, seq), loaded) in known.iter().zip(&mut loaded) {
@@ -101,11 +115,11 @@ async fn load_by(
     Ok(loaded)
 }
 
-/// What a row is about, by its first column, which counts from 1.
+/// The place of a row's answer, by its first column, which counts from 1.
 fn asked<'a, T>(slots: &'a mut [T], row: &PgRow) -> Result<&'a mut T, StoreError> {
     let index: usize = columns::number(row, 0)?;
     let slot = index.checked_sub(1).and_then(|index| slots.get_mut(index));
-    slot.ok_or_else(|| broken("an answer to what was not asked"))
+    slot.ok_or_else(|| corrupt("an answer to what was not asked"))
 }
 
 pub async fn find_keys(pool: &Pool, keys: &[(CustomerId, KeyHash)]) -> Result<Vec<Option<Seq>>, StoreError> {
@@ -135,7 +149,7 @@ pub async fn keys(
                ORDER BY key_hash LIMIT $3";
     let after = above(after.as_ref());
     let query = || sqlx::query(sql).bind(customer.as_str()).bind(after).bind(i64::from(limit));
-    pool.fetch(query).await?.iter().map(answered_key).collect()
+    pool.fetch(query).await?.iter().map(key_and_seq).collect()
 }
 
 pub async fn entries(
@@ -148,7 +162,7 @@ pub async fn entries(
     let last = after.saturating_add(limit.into());
     let query = || sqlx::query(ENTRIES).bind(customer.as_str()).bind(integer(first)).bind(integer(last));
     let mut entries = match after {
-        // Above what can be a number.
+        // No entry has a number above this.
         after if i64::try_from(after).is_err() => Vec::new(),
         _ => decode(&pool.fetch(query).await?)?,
     };
@@ -172,7 +186,7 @@ fn decode(rows: &[PgRow]) -> Result<Vec<StoredEntry>, StoreError> {
 }
 
 pub async fn seq_at(pool: &Pool, customer: &CustomerId, at: Timestamp) -> Result<Seq, StoreError> {
-    // A binary search: numbers have no gaps and times never go backwards. The answer lies in low..=high; when it is not
+    // A binary search: numbers have no gaps and times never go backwards. The answer is in low..=high; when it is not
     // among the hot entries, it is the number before the first of them, or archived.
     let sql = "WITH RECURSIVE hot AS MATERIALIZED (SELECT \
                  coalesce((SELECT seq FROM entries WHERE customer_id = $1 ORDER BY seq LIMIT 1), 1) AS first, \
@@ -187,7 +201,7 @@ pub async fn seq_at(pool: &Pool, customer: &CustomerId, at: Timestamp) -> Result
                  WHERE low < high) \
                SELECT low, (SELECT first FROM hot) FROM search WHERE low = high";
     let found = pool.fetch(|| sqlx::query(sql).bind(customer.as_str()).bind(at.0)).await?;
-    let found = found.first().ok_or_else(|| broken(format!("the journal of {customer} has a gap")))?;
+    let found = found.first().ok_or_else(|| corrupt(format!("the journal of {customer} has a gap")))?;
     match (seq(found, 0)?, seq(found, 1)?) {
         (low, first) if low < first && first > 1 => archive::seq_at(pool, customer, at).await,
         (low, _) => Ok(low),
@@ -198,11 +212,12 @@ pub async fn snapshot_before(
     pool: &Pool,
     customer: &CustomerId,
     seq: Seq,
+    format: u32,
 ) -> Result<Option<StoredSnapshot>, StoreError> {
-    let sql = "SELECT seq, at, state FROM snapshots WHERE customer_id = $1 AND seq <= $2 \
+    let sql = "SELECT seq, at, state FROM snapshots WHERE customer_id = $1 AND format = $2 AND seq <= $3 \
                ORDER BY seq DESC LIMIT 1";
-    let rows = pool.fetch(|| sqlx::query(sql).bind(customer.as_str()).bind(integer(seq))).await?;
-    rows.first().map(|row| snapshot(row, 0)).transpose()
+    let query = || sqlx::query(sql).bind(customer.as_str()).bind(i64::from(format)).bind(integer(seq));
+    pool.fetch(query).await?.first().map(|row| snapshot(row, format)).transpose()
 }
 
 pub async fn customers(
@@ -216,10 +231,4 @@ pub async fn customers(
     let after = after.map_or("", CustomerId::as_str);
     let rows = pool.fetch(|| sqlx::query(sql).bind(after).bind(i64::from(limit))).await?;
     rows.iter().map(customer_row).collect()
-}
-
-pub async fn customer(pool: &Pool, customer: &CustomerId) -> Result<Option<CustomerRow>, StoreError> {
-    let sql = "SELECT customer_id, created_at, due_at, closed, profile FROM customers WHERE customer_id = $1";
-    let rows = pool.fetch(|| sqlx::query(sql).bind(customer.as_str())).await?;
-    rows.first().map(customer_row).transpose()
 }

@@ -1,8 +1,9 @@
-//! An address in, sessions out that are set up as every statement here expects them.
+//! Makes sessions, set up as every statement here expects them.
 //!
-//! A server that does not answer yet is tried again for a while; one that says no is not. No error shows a password.
+//! A server that does not answer yet is tried again for a while; one that refuses is not. No error shows a password.
 
-use crate::StoreError;
+use super::heads::ServerStart;
+use crate::error::StoreError;
 use sqlx::{
     AssertSqlSafe, ConnectOptions, PgConnection, Row,
     postgres::{PgConnectOptions, PgSeverity},
@@ -12,10 +13,10 @@ use tokio::time::{sleep, timeout};
 
 /// The oldest release that this crate is tested for, as PostgreSQL counts them.
 const OLDEST: u32 = 14_00_00;
-/// Between two attempts to connect; doubled each time.
+/// Between two attempts to connect; doubled after each.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
-/// The first failed attempts that nobody needs to hear of.
+/// Failed attempts that are not logged.
 const QUIET_ATTEMPTS: u32 = 3;
 
 /// How a PostgreSQL database is used. The defaults suit a server.
@@ -26,26 +27,26 @@ pub struct PostgresOptions {
     pub max_connections: u32,
     /// How long a statement may take.
     pub statement_timeout: Duration,
-    /// How long to wait for a free connection, or for a server that is away to come back.
+    /// How long to wait for a free connection, or for a server that does not answer.
     pub acquire_timeout: Duration,
     /// How long to wait for the server when the store is opened.
     pub start_timeout: Duration,
 }
 
 impl PostgresOptions {
-    /// The defaults for the database at `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, where `?sslmode=` and its like
-    /// may follow. What it leaves out, the variables `PGHOST`, `PGUSER`, `PGPASSWORD` and so on say.
+    /// The defaults for the database at `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, where parameters such as
+    /// `?sslmode=` may follow. Parts that are missing default to the variables `PGHOST`, `PGUSER`, `PGPASSWORD` and so on.
     ///
     /// # Errors
-    /// [`StoreError::Address`] when it is no such address.
+    /// [`StoreError::Address`] when it is not such an address.
     pub fn new(address: &str) -> Result<Self, StoreError> {
-        let refused = |detail: String| StoreError::Address { detail };
-        if !Self::is_meant_by(address) {
-            return Err(refused("it must start with \"postgres://\"".to_owned()));
+        let invalid = |detail: String| StoreError::Address { detail };
+        if !address.starts_with("postgres://") && !address.starts_with("postgresql://") {
+            return Err(invalid("must begin with postgres://".to_owned()));
         }
         let server = address.parse::<PgConnectOptions>().map_err(|error| match error {
-            sqlx::Error::Configuration(reason) => refused(reason.to_string()),
-            _ => refused("write postgres://USER:PASSWORD@HOST:PORT/DATABASE".to_owned()),
+            sqlx::Error::Configuration(reason) => invalid(reason.to_string()),
+            _ => invalid("write postgres://USER:PASSWORD@HOST:PORT/DATABASE".to_owned()),
         })?;
         Ok(Self {
             server: server.application_name("proviso").disable_statement_logging(),
@@ -54,12 +55,6 @@ impl PostgresOptions {
             acquire_timeout: Duration::from_secs(5),
             start_timeout: Duration::from_secs(30),
         })
-    }
-
-    /// Whether an address names a PostgreSQL database.
-    #[must_use]
-    pub fn is_meant_by(address: &str) -> bool {
-        address.starts_with("postgres://") || address.starts_with("postgresql://")
     }
 }
 
@@ -97,8 +92,8 @@ impl Server {
         Self { options, writes, session }
     }
 
-    /// A session, tried for until `patience` ends.
-    pub async fn connect(&self, patience: Duration) -> Result<PgConnection, StoreError> {
+    /// A session, and when its server was started. Tries again until `patience` has passed.
+    pub async fn connect(&self, patience: Duration) -> Result<(PgConnection, ServerStart), StoreError> {
         let mut last = StoreError::Unavailable { detail: format!("no answer from {}", self.options) };
         let attempts = async {
             let mut pause = FIRST_PAUSE;
@@ -121,11 +116,12 @@ impl Server {
         }
     }
 
-    async fn try_connect(&self) -> Result<PgConnection, StoreError> {
+    async fn try_connect(&self) -> Result<(PgConnection, ServerStart), StoreError> {
         let mut connection = self.options.server.connect().await?;
         let version = connection.server_version_num().unwrap_or(0);
         if version < OLDEST {
-            let detail = format!("it is PostgreSQL {}, and 14 is the oldest that will do", version / 10_000);
+            let detail =
+                format!("it is PostgreSQL {}, and 14 is the oldest that is supported", version / 10_000);
             return Err(StoreError::Unsupported { detail });
         }
         let row = sqlx::raw_sql(AssertSqlSafe(self.session.clone())).fetch_one(&mut connection).await?;
@@ -137,17 +133,18 @@ impl Server {
         if self.writes && row.try_get::<bool, _>("only_reads")? {
             return Err(StoreError::Standby);
         }
-        Ok(connection)
+        let start = ServerStart(row.try_get("server_start")?);
+        Ok((connection, start))
     }
 }
 
-/// Whether a session can go on after an error: the server's own refusals of a statement leave it intact.
+/// Whether a session can be used after an error: a statement that the server refuses leaves it intact.
 pub fn survives(error: &sqlx::Error) -> bool {
     use sqlx::Error::{ColumnDecode, Database, Decode, Encode, RowNotFound};
     match error {
         Database(error) => {
             let error = error.downcast_ref::<sqlx::postgres::PgDatabaseError>();
-            // A server that became a standby: the next session finds out.
+            // A server that became a standby: a new session reports it.
             !matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic) && error.code() != "25006"
         }
         ColumnDecode { .. } | Decode(_) | Encode(_) | RowNotFound => true,
@@ -155,7 +152,7 @@ pub fn survives(error: &sqlx::Error) -> bool {
     }
 }
 
-/// One statement that sets a session up and says what kind of server it is on.
+/// One statement that sets a session up and describes its server.
 fn session(options: &PostgresOptions, writes: bool) -> String {
     let statement_ms = options.statement_timeout.as_millis();
     let lock_ms = (options.statement_timeout / 2).as_millis();
@@ -163,7 +160,7 @@ fn session(options: &PostgresOptions, writes: bool) -> String {
         ("statement_timeout", format!("'{statement_ms}'")),
         ("lock_timeout", format!("'{lock_ms}'")),
         ("idle_in_transaction_session_timeout", format!("'{statement_ms}'")),
-        // An answer means durable, whatever the server's default says; waiting for standbys is more than that.
+        // An answer means durable, whatever the server's default is; waiting for standbys includes that.
         (
             "synchronous_commit",
             "CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END"
@@ -172,7 +169,7 @@ fn session(options: &PostgresOptions, writes: bool) -> String {
         ("default_transaction_isolation", "'read committed'".to_owned()),
         ("default_transaction_read_only", if writes { "'off'" } else { "'on'" }.to_owned()),
         // Every statement of a hot path looks rows up by their keys. It is planned once for each session, perhaps while
-        // the tables are still empty, and must not scan them when they no longer are.
+        // the tables are empty, and must not scan them when they have grown.
         ("plan_cache_mode", "'force_generic_plan'".to_owned()),
         ("enable_seqscan", "'off'".to_owned()),
         ("enable_hashjoin", "'off'".to_owned()),
@@ -183,7 +180,8 @@ fn session(options: &PostgresOptions, writes: bool) -> String {
     let settings = settings.map(|(name, value)| format!("set_config('{name}', {value}, false)")).join(", ");
     format!(
         "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean AS only_reads, \
-         current_setting('server_encoding') AS encoding, {settings}"
+         current_setting('server_encoding') AS encoding, \
+         (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint AS server_start, {settings}"
     )
 }
 

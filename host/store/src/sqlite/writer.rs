@@ -1,22 +1,22 @@
 //! The one thread that writes, with the one connection that writes.
 //!
-//! In come batches, out go answers. Whatever waits when a commit begins goes into one transaction, because a sync to
-//! disk costs the same for one batch as for many; then the tail takes it in, and only then the callers are answered. So
-//! memory never holds what the file does not, and a failed transaction leaves nothing to undo.
+//! Whatever waits when a commit begins goes into one transaction, because a sync to disk costs the same for one batch as
+//! for many. Once it is durable its rows are added to the memtable, and only then the callers are answered. So memory
+//! never holds what the file does not, and a failed transaction leaves nothing to undo.
 
 use super::{
-    SqliteOptions,
+    catalog,
     checkpoint::Checkpointer,
     connect::{self, Lock},
     group::Group,
-    merge::{Run, Slice},
+    memtable::{Appended, Memtables, Pos},
+    options::SqliteOptions,
     recover::catch_up,
-    reference,
-    tail::{Appended, Pos, Tail},
+    sorted_run::{Slice, SortedRun},
 };
 use crate::{
-    StoreError,
-    rows::{Batch, Commit, ReferenceChange, StoredRequest},
+    error::StoreError,
+    rows::{Batch, CatalogChange, Commit, StoredAnswer},
 };
 use rusqlite::{Connection, TransactionBehavior};
 use std::{
@@ -26,13 +26,13 @@ use std::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-/// A transaction takes in no further batch when it holds this many rows or bytes.
+/// A transaction gets no further batch once it has this many rows or bytes.
 const FULL_ROWS: usize = 1024;
 const FULL_BYTES: usize = 4 << 20;
 
 pub type Reply = oneshot::Sender<Result<Commit, StoreError>>;
 
-/// A batch on its way.
+/// A batch to commit.
 #[derive(Debug)]
 pub struct CommitJob {
     pub batch: Batch,
@@ -43,37 +43,40 @@ pub struct CommitJob {
 #[derive(Debug)]
 pub enum Job {
     Commit(CommitJob),
-    Reference {
+    ChangeCatalog {
         base: Option<u64>,
-        changes: Vec<ReferenceChange>,
-        request: Option<StoredRequest>,
+        changes: Vec<CatalogChange>,
+        answer: Option<StoredAnswer>,
         reply: Reply,
     },
     Close(oneshot::Sender<()>),
 }
 
-/// Where the frozen generation is on its way into the tables.
+/// How far the flush of the immutable memtable is.
 #[derive(Debug)]
-enum Merge {
+enum Flush {
+    /// There is no immutable memtable.
     Idle,
-    /// With the last position that the generation holds.
-    Sorting(JoinHandle<Run>, Pos),
-    Writing(Run),
+    /// No thread could be started to sort the memtable, whose last position this is.
+    Unsorted(Pos),
+    /// With the memtable's last position.
+    Sorting(JoinHandle<SortedRun>, Pos),
+    Merging(SortedRun),
 }
 
 /// The thread's state.
 #[derive(Debug)]
 pub struct Writer {
     options: SqliteOptions,
-    /// None after an error, until a new connection has seen where the file stands.
+    /// None after an error, until a new connection has read what is durable.
     connection: Option<Connection>,
-    tail: Arc<Tail>,
+    memtables: Arc<Memtables>,
     last_pos: Pos,
-    /// Of the reference data; no other process changes it.
+    /// The catalog's. No other process changes it.
     revision: u64,
-    merge: Merge,
+    flush: Flush,
     checkpointer: Checkpointer,
-    // Held until the connection is closed.
+    // Released after the connection is closed.
     _lock: Lock,
 }
 
@@ -85,18 +88,18 @@ struct Written {
 }
 
 impl Writer {
-    /// Opens a file whose schema is up to date, and brings the tail to where it stands.
-    pub fn open(options: SqliteOptions, tail: Arc<Tail>, lock: Lock) -> Result<Self, StoreError> {
+    /// Opens a file whose schema is up to date, and fills the memtable from it.
+    pub fn open(options: SqliteOptions, memtables: Arc<Memtables>, lock: Lock) -> Result<Self, StoreError> {
         let mut connection = connect::writer(&options)?;
-        let last_pos = catch_up(&mut connection, &tail, 0)?;
-        let revision = reference::written_revision(&connection)?;
+        let last_pos = catch_up(&mut connection, &memtables, 0)?;
+        let revision = catalog::revision(&connection)?;
         let checkpoints = connect::checkpointer(&options.path)?;
         let checkpointer = Checkpointer::start(checkpoints, options.checkpoint_pages).map_err(no_thread)?;
-        let (connection, merge) = (Some(connection), Merge::Idle);
-        Ok(Self { options, connection, tail, last_pos, revision, merge, checkpointer, _lock: lock })
+        let (connection, flush) = (Some(connection), Flush::Idle);
+        Ok(Self { options, connection, memtables, last_pos, revision, flush, checkpointer, _lock: lock })
     }
 
-    /// Starts the thread. It ends when it is told to close or nobody is left to tell it anything.
+    /// Starts the thread. It ends at [`Job::Close`] or when all senders of jobs are dropped.
     pub fn start(self, jobs: mpsc::Receiver<Job>) -> Result<(), StoreError> {
         let thread = thread::Builder::new().name("sqlite-writer".to_owned());
         thread.spawn(move || self.run(jobs)).map(drop).map_err(no_thread)
@@ -108,13 +111,13 @@ impl Writer {
         while let Some(job) = next.take() {
             match job {
                 Job::Commit(first) => {
-                    let group;
-                    (group, next) = gather(first, &mut jobs);
-                    self.commit(group);
+                    let waiting;
+                    (waiting, next) = gather(first, &mut jobs);
+                    self.commit(waiting);
                 }
-                Job::Reference { base, changes, request, reply } => {
-                    // A caller who no longer waits needs no answer, here and below.
-                    let _ = reply.send(self.change_reference(base, changes, request));
+                Job::ChangeCatalog { base, changes, answer, reply } => {
+                    // Here and below, sending fails when the caller no longer waits.
+                    let _ = reply.send(self.change_catalog(base, changes, answer));
                 }
                 Job::Close(done) => {
                     closed = Some(done);
@@ -159,17 +162,17 @@ impl Writer {
             return Ok(Vec::new());
         }
         let mut connection = self.connection()?;
-        self.checkpointer.finish(&connection);
+        self.checkpointer.do_rest(&connection);
         let mut commits = Vec::with_capacity(batches.len());
         let (mut group, mut appends) = (Group::default(), 0);
         let written = (|| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let view = self.tail.view();
+            let view = self.memtables.view();
             for batch in batches {
                 let rows = batch.entries.len() + batch.keys.len();
-                let admitted = group.admit(&view, &transaction, batch)?;
-                appends += if admitted { rows } else { 0 };
-                commits.push(if admitted { Commit::Durable } else { Commit::Conflict });
+                let added = group.add(&view, &transaction, batch)?;
+                appends += if added { rows } else { 0 };
+                commits.push(if added { Commit::Durable } else { Commit::Conflict });
             }
             if !commits.contains(&Commit::Durable) {
                 return Ok(None);
@@ -183,7 +186,7 @@ impl Writer {
             Ok(None) => self.connection = Some(connection),
             Ok(Some(written)) => {
                 self.connection = Some(connection);
-                self.take_in(written);
+                self.note_durable(written);
             }
             Err(error) => {
                 connect::close(connection);
@@ -193,90 +196,91 @@ impl Writer {
         Ok(commits)
     }
 
-    /// Takes note of what is durable.
-    fn take_in(&mut self, Written { appended, pages, slice }: Written) {
-        self.last_pos = end_of(self.last_pos, appended.len());
-        self.tail.add(&appended);
+    fn note_durable(&mut self, Written { appended, pages, slice }: Written) {
+        self.last_pos = pos_after(self.last_pos, appended.len());
+        self.memtables.add(&appended);
         self.checkpointer.wrote(pages + slice.map_or(0, Slice::rows));
-        if let (Some(slice), Merge::Writing(run)) = (slice, &mut self.merge)
+        if let (Some(slice), Flush::Merging(run)) = (slice, &mut self.flush)
             && run.advance(slice)
         {
-            self.end_run();
+            self.end_flush();
         }
     }
 
-    /// A commit that failed may be durable all the same (or may not be). The file knows.
+    /// A commit that failed may be durable or not; the file tells. Ok when it is.
     fn after_failure(&mut self, error: StoreError, appended: usize) -> Result<(), StoreError> {
         tracing::error!(%error, "a commit failed");
-        let last_pos = end_of(self.last_pos, appended);
+        let last_pos = pos_after(self.last_pos, appended);
         let connection = self.connection().map_err(|_| error.clone())?;
         self.connection = Some(connection);
         if appended > 0 && self.last_pos == last_pos { Ok(()) } else { Err(error) }
     }
 
-    /// The connection, which the caller puts back when all went well; a new one after an error.
+    /// Takes the connection, which the caller puts back unless it failed; opens a new one after an error.
     fn connection(&mut self) -> Result<Connection, StoreError> {
         if let Some(connection) = self.connection.take() {
             return Ok(connection);
         }
         let mut connection = connect::writer(&self.options)?;
-        self.last_pos = catch_up(&mut connection, &self.tail, self.last_pos)?;
+        self.last_pos = catch_up(&mut connection, &self.memtables, self.last_pos)?;
         Ok(connection)
     }
 
+    /// Starts a flush when one is due, and writes the next slice of the one in progress.
     fn write_slice(&mut self, transaction: &Connection, appended: usize) -> rusqlite::Result<Option<Slice>> {
-        self.merge = match std::mem::replace(&mut self.merge, Merge::Idle) {
-            Merge::Sorting(thread, up_to) if thread.is_finished() => match thread.join() {
-                Ok(run) => Merge::Writing(run),
+        self.flush = match std::mem::replace(&mut self.flush, Flush::Idle) {
+            Flush::Sorting(thread, up_to) if thread.is_finished() => match thread.join() {
+                Ok(run) => Flush::Merging(run),
                 Err(_) => {
-                    tracing::error!("sorting the journal's tail failed; it is sorted again");
+                    tracing::error!("sorting a memtable failed; it is sorted again");
                     self.sort(up_to)
                 }
             },
-            Merge::Idle if self.tail.view().active().len() >= self.options.index_after => {
-                self.tail.freeze();
+            Flush::Unsorted(up_to) => self.sort(up_to),
+            Flush::Idle if self.memtables.view().active().len() >= self.options.memtable_entries => {
+                self.memtables.rotate();
                 self.sort(self.last_pos)
             }
             unchanged => unchanged,
         };
-        match &mut self.merge {
-            Merge::Writing(run) => run.write_slice(transaction, appended).map(Some),
-            Merge::Sorting(..) | Merge::Idle => Ok(None),
+        match &mut self.flush {
+            Flush::Merging(run) => run.write_slice(transaction, appended).map(Some),
+            Flush::Idle | Flush::Unsorted(_) | Flush::Sorting(..) => Ok(None),
         }
     }
 
-    fn sort(&self, up_to: Pos) -> Merge {
-        let Some(frozen) = self.tail.view().frozen() else { return Merge::Idle };
-        match beside("sqlite-sort", move || Run::sort(&frozen, up_to)) {
-            Ok(thread) => Merge::Sorting(thread, up_to),
+    fn sort(&self, up_to: Pos) -> Flush {
+        let Some(memtable) = self.memtables.view().immutable() else { return Flush::Idle };
+        match spawn("sqlite-sort", move || SortedRun::new(&memtable, up_to)) {
+            Ok(thread) => Flush::Sorting(thread, up_to),
             Err(error) => {
-                tracing::error!(%error, "no thread to sort the journal's tail with; it is tried again");
-                Merge::Idle
+                tracing::error!(%error, "no thread could be started to sort a memtable; the next commit tries again");
+                Flush::Unsorted(up_to)
             }
         }
     }
 
-    fn end_run(&mut self) {
-        let run = std::mem::replace(&mut self.merge, Merge::Idle);
-        let frozen = self.tail.drop_frozen();
-        // Freeing that many keys takes longer than a commit may wait.
-        let _ = beside("sqlite-free", move || drop((run, frozen)));
+    fn end_flush(&mut self) {
+        let run = std::mem::replace(&mut self.flush, Flush::Idle);
+        let memtable = self.memtables.take_immutable();
+        // Freeing that many keys takes longer than a commit should wait.
+        let _ = spawn("sqlite-free", move || drop((run, memtable)));
     }
 
-    fn change_reference(
+    fn change_catalog(
         &mut self,
         base: Option<u64>,
-        changes: Vec<ReferenceChange>,
-        request: Option<StoredRequest>,
+        changes: Vec<CatalogChange>,
+        answer: Option<StoredAnswer>,
     ) -> Result<Commit, StoreError> {
         let mut connection = self.connection()?;
-        let outcome = reference::change(&mut connection, base, changes, request);
+        let outcome = catalog::change(&mut connection, base, changes, answer);
         if outcome.is_err() {
             connect::close(connection);
             connection = self.connection()?;
         }
-        // Asked for, since a change that failed may have been made all the same.
-        self.revision = reference::written_revision(&connection)?;
+        // Read anew, since a change that failed may be durable.
+        self.revision = catalog::revision(&connection)?;
         self.connection = Some(connection);
         outcome
     }
@@ -296,13 +300,13 @@ impl Writer {
     }
 }
 
-/// The last position once so many more rows are appended.
-fn end_of(last_pos: Pos, appended: usize) -> Pos {
+/// The last position once this many more rows are appended.
+fn pos_after(last_pos: Pos, appended: usize) -> Pos {
     (last_pos..).nth(appended).unwrap_or(Pos::MAX)
 }
 
-/// Runs what would hold up commits.
-fn beside<T: Send + 'static>(
+/// Runs on a thread of its own what would delay commits.
+fn spawn<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<JoinHandle<T>> {
@@ -313,24 +317,25 @@ fn no_thread(error: io::Error) -> StoreError {
     StoreError::Unavailable { detail: format!("no thread could be started: {error}") }
 }
 
-/// Everything that waits, up to what one transaction should hold; and the job after it, if one was taken out.
+/// The commits that wait, up to what one transaction should have, and the job that was received after them, if any.
 fn gather(first: CommitJob, jobs: &mut mpsc::Receiver<Job>) -> (Vec<CommitJob>, Option<Job>) {
     let (mut rows, mut bytes) = weight(&first.batch);
-    let mut group = vec![first];
+    let mut waiting = vec![first];
     while rows < FULL_ROWS && bytes < FULL_BYTES {
         match jobs.try_recv() {
             Ok(Job::Commit(job)) => {
                 let (more_rows, more_bytes) = weight(&job.batch);
                 (rows, bytes) = (rows + more_rows, bytes + more_bytes);
-                group.push(job);
+                waiting.push(job);
             }
-            Ok(other) => return (group, Some(other)),
+            Ok(other) => return (waiting, Some(other)),
             Err(_) => break,
         }
     }
-    (group, None)
+    (waiting, None)
 }
 
+/// Rows and bytes.
 fn weight(batch: &Batch) -> (usize, usize) {
     let rows = batch.entries.len() + batch.keys.len() + batch.snapshots.len() + batch.customers.len();
     let bodies: usize = batch.entries.iter().map(|entry| entry.body.len()).sum();
@@ -341,8 +346,8 @@ fn weight(batch: &Batch) -> (usize, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Store, rows::NewEntry, sqlite::SqliteStore};
-    use proviso_ledger::time::Timestamp;
+    use crate::{rows::NewEntry, sqlite::migrate::migrate};
+    use proviso_ledger::model::time::Timestamp;
 
     fn batch(seq: u64) -> Batch {
         let customer = "acme".parse().unwrap();
@@ -351,11 +356,11 @@ mod tests {
         Batch { entries: vec![entry], ..Batch::default() }
     }
 
-    /// A writer as `open` makes it, but not running.
+    /// A writer whose thread is not started.
     async fn writer(options: &SqliteOptions) -> Writer {
-        SqliteStore::open(options.clone()).await.unwrap().close().await;
         let lock = Lock::take(&options.path).await.unwrap();
-        Writer::open(options.clone(), Arc::new(Tail::new()), lock).unwrap()
+        migrate(&options.path).await.unwrap();
+        Writer::open(options.clone(), Arc::new(Memtables::new()), lock).unwrap()
     }
 
     #[tokio::test]
@@ -367,7 +372,7 @@ mod tests {
             let mut group = Group::default();
             let mut connection = writer.connection().unwrap();
             let transaction = connection.transaction().unwrap();
-            assert!(group.admit(&writer.tail.view(), &transaction, batch(seq)).unwrap());
+            assert!(group.add(&writer.memtables.view(), &transaction, batch(seq)).unwrap());
             group.write(&transaction, writer.last_pos).unwrap();
             if reached_the_file {
                 transaction.commit().unwrap();
@@ -377,8 +382,31 @@ mod tests {
             connect::close(connection);
             let outcome = writer.after_failure(failure.clone(), 1);
             assert_eq!(outcome, if reached_the_file { Ok(()) } else { Err(failure.clone()) });
-            assert_eq!(writer.tail.view().head(&"acme".parse().unwrap()), Some(1));
+            assert_eq!(writer.memtables.view().head(&"acme".parse().unwrap()), Some(1));
         }
         writer.close();
+    }
+
+    #[tokio::test]
+    async fn a_memtable_that_could_not_be_sorted_is_kept_until_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut options = SqliteOptions::new(folder.path().join("store.db"));
+        options.memtable_entries = 1;
+        let mut writer = writer(&options).await;
+        assert_eq!(writer.write(vec![batch(1)]), Ok(vec![Commit::Durable]));
+        // As when no thread could be started.
+        writer.memtables.rotate();
+        writer.flush = Flush::Unsorted(writer.last_pos);
+        // Each commit finds the active memtable full, and the unsorted one still there.
+        for seq in 2..=4 {
+            assert_eq!(writer.write(vec![batch(seq), batch(1)]), Ok(vec![Commit::Durable, Commit::Conflict]));
+        }
+        writer.close();
+        let connection = connect::reader(&options.path).unwrap();
+        let indexed = "SELECT indexed_pos FROM progress";
+        let indexed: Pos = connection.query_row(indexed, [], |row| row.get(0)).unwrap();
+        let stored = "SELECT count(*) FROM entry_index WHERE pos <= ?1";
+        let stored: Pos = connection.query_row(stored, [indexed], |row| row.get(0)).unwrap();
+        assert_eq!(stored, indexed, "every entry up to the indexed one is in the index");
     }
 }

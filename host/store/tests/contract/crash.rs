@@ -1,10 +1,10 @@
-//! Crashes: a log that was cut at any byte, and a process that was killed while it wrote.
+//! Crashes: a log that ends at any byte, and a process that was killed while it wrote.
 
 use crate::{
     Factory, SqliteFile,
-    model::{Model, customer, entry, key, row, unknown},
+    model::{FORMAT, Model, customer, entry, key, row, unknown},
 };
-use proviso_ledger::ids::CustomerId;
+use proviso_ledger::model::ids::CustomerId;
 use proviso_store::{Batch, Commit, NewKey};
 use std::{
     io::{BufRead, BufReader},
@@ -36,7 +36,7 @@ fn beside(path: &Path, suffix: &str) -> std::path::PathBuf {
 
 #[tokio::test]
 async fn a_log_cut_anywhere_opens_as_some_moment_of_the_past() {
-    let mut file = SqliteFile::restless();
+    let mut file = SqliteFile::with_small_limits();
     // Without a checkpoint the log alone holds everything, so that each of its beginnings is what a power cut may leave.
     file.options.checkpoint_pages = 1 << 20;
     let store = file.open().await;
@@ -51,13 +51,18 @@ async fn a_log_cut_anywhere_opens_as_some_moment_of_the_past() {
     let (data, log) = (&file.options.path, std::fs::read(beside(&file.options.path, "-wal")).unwrap());
     let mut reached = 0;
     for cut in (1..=49).map(|part| log.len() * part / 49 - part % 7 * 100) {
-        let copy = SqliteFile::restless();
+        let copy = SqliteFile::with_small_limits();
         std::fs::copy(data, &copy.options.path).unwrap();
         std::fs::write(beside(&copy.options.path, "-wal"), &log[..cut]).unwrap();
         let reopened = copy.open().await;
-        let entries: usize =
-            reopened.load(&unknown(&everyone())).await.unwrap().iter().map(|found| found.tail.len()).sum();
-        let moment = past.iter().position(|model| model.keys.len() - furthers(model) == entries).unwrap();
+        let entries: usize = reopened
+            .load(&unknown(&everyone()), FORMAT)
+            .await
+            .unwrap()
+            .iter()
+            .map(|found| found.tail.len())
+            .sum();
+        let moment = past.iter().position(|model| model.keys.len() - further_keys(model) == entries).unwrap();
         assert!(moment >= reached, "a longer log has less in it");
         reached = moment;
         let mut model = past[moment].clone();
@@ -73,7 +78,7 @@ async fn a_log_cut_anywhere_opens_as_some_moment_of_the_past() {
 }
 
 /// Further keys, of which there are as many as keys that are no entry's own.
-fn furthers(model: &Model) -> usize {
+fn further_keys(model: &Model) -> usize {
     model.keys.len() - model.journals.values().map(Vec::len).sum::<usize>()
 }
 
@@ -85,7 +90,7 @@ const CHILD_FILE: &str = "PROVISO_TEST_CHILD_FILE";
 #[allow(clippy::disallowed_methods)]
 async fn commits_until_it_is_killed() {
     let Ok(path) = std::env::var(CHILD_FILE) else { return };
-    let mut file = SqliteFile::restless();
+    let mut file = SqliteFile::with_small_limits();
     file.options.path = path.into();
     file.options.checkpoint_pages = 32;
     let store = file.open().await;
@@ -101,7 +106,7 @@ async fn commits_until_it_is_killed() {
 #[tokio::test]
 async fn a_killed_process_loses_nothing_that_it_answered() {
     for until in [1, 3, 30, 100, 250] {
-        let file = SqliteFile::restless();
+        let file = SqliteFile::with_small_limits();
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "crash::commits_until_it_is_killed", "--ignored", "--nocapture"])
             .env(CHILD_FILE, &file.options.path)
@@ -127,8 +132,9 @@ async fn a_killed_process_loses_nothing_that_it_answered() {
         // One more may have become durable without an answer.
         let mut one_more = model.clone();
         one_more.commit(&nth(&model, answered));
-        let found = store.load(&unknown(&everyone())).await.unwrap();
-        let loaded = |model: &Model| everyone().iter().map(|name| model.load(name)).collect::<Vec<_>>();
+        let found = store.load(&unknown(&everyone()), FORMAT).await.unwrap();
+        let loaded =
+            |model: &Model| everyone().iter().map(|name| model.load(name, FORMAT)).collect::<Vec<_>>();
         let model = if found == loaded(&one_more) { one_more } else { model };
         model.check(&*store, &everyone()).await;
     }

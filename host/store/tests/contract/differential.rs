@@ -1,9 +1,9 @@
-//! The same random steps on both databases: every answer and everything that is stored in the end must be equal, and so
-//! must be what copies of it hold.
+//! The same random steps on both databases: every answer and everything that is stored in the end must be equal, and
+//! equal to its copies.
 
 use crate::{
     Factory, SqliteFile,
-    model::{CLAIM, Model, customer, key, row, time},
+    model::{CLAIM, FORMAT, Model, OTHER_FORMAT, key, row, time},
     postgres::PostgresDatabase,
     random::{Step, batch, everyone, step},
 };
@@ -11,20 +11,23 @@ use proptest::{
     prelude::*,
     test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner},
 };
-use proviso_ledger::{ids::Digest, time::Timestamp};
+use proviso_ledger::model::{
+    ids::{Digest, Name},
+    time::Timestamp,
+};
 use proviso_store::{
-    ApiKeyRow, Batch, Commit, Copied, PlanRow, PlanTermsRow, PolicyRow, PolicyVersionRow, Reference,
-    ReferenceChange, Store, StoreError, StoredRequest, copy,
+    ApiKeyRow, Batch, CatalogChange, CatalogRows, Commit, Copied, PlanRow, PlanTermsRow, PolicyRow,
+    PolicyVersionRow, Store, StoreError, StoredAnswer, copy,
 };
 
 const SEEDS: u8 = 16;
 
 #[derive(Debug, Clone)]
 enum Act {
-    /// A step of the walks, with how far its revision is off; none: without one.
+    /// A step of a random walk, and how far its revision is off; None: without one.
     Journal(Step, Option<u64>),
-    /// Changes, and the name of the request that asked for them.
-    Reference(Vec<ReferenceChange>, Option<u8>),
+    /// Changes, and the name of the answer that is stored with them.
+    Catalog(Vec<CatalogChange>, Option<u8>),
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -32,14 +35,15 @@ fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         6 => (step(), off).prop_map(|(step, off)| Act::Journal(step, off)),
         1 => (proptest::collection::vec(change(), 0..3), proptest::option::of(0..12_u8))
-            .prop_map(|(changes, request)| Act::Reference(changes, request)),
+            .prop_map(|(changes, answer)| Act::Catalog(changes, answer)),
     ]
 }
 
-/// Few names, so that changes meet rows that exist.
-fn change() -> impl Strategy<Value = ReferenceChange> {
+/// Of few names, so that changes find rows that exist.
+fn change() -> impl Strategy<Value = CatalogChange> {
     (0..9_u8, 0..3_u8, 0..3_u8, any::<bool>(), any::<u16>()).prop_map(|(kind, name, number, flag, body)| {
-        let (name, body) = (customer(["a", "B", "c"][usize::from(name)]), format!("{{\"n\":{body}}}"));
+        let (name, body): (Name, _) =
+            (["a", "B", "c"][usize::from(name)].parse().unwrap(), format!("{{\"n\":{body}}}"));
         let module = [number];
         let terms = PlanTermsRow { plan: name.clone(), number: number.into(), body: body.clone() };
         let version = PolicyVersionRow {
@@ -52,31 +56,30 @@ fn change() -> impl Strategy<Value = ReferenceChange> {
         let secret_hash = Digest::of(&[number, flag.into()]).0;
         let api_key = ApiKeyRow { id: name.clone(), secret_hash, body: body.clone() };
         match kind {
-            0 => ReferenceChange::PutPlan(PlanRow { plan: name, body }),
-            1 => ReferenceChange::AddPlanTerms(terms),
-            2 => ReferenceChange::SetPlanTerms(terms),
-            3 => ReferenceChange::PutPolicy(PolicyRow { policy: name, body }),
-            4 => ReferenceChange::PutModule { digest: Digest::of(&module), bytes: module.to_vec() },
-            5 => ReferenceChange::AddPolicyVersion(version),
-            6 => ReferenceChange::SetPolicyVersion(version),
-            7 => ReferenceChange::AddApiKey(api_key),
-            _ => ReferenceChange::SetApiKey(api_key),
+            0 => CatalogChange::PutPlan(PlanRow { plan: name, body }),
+            1 => CatalogChange::AddPlanTerms(terms),
+            2 => CatalogChange::SetPlanTerms(terms),
+            3 => CatalogChange::PutPolicy(PolicyRow { policy: name, body }),
+            4 => CatalogChange::PutModule { digest: Digest::of(&module), bytes: module.to_vec() },
+            5 => CatalogChange::AddPolicyVersion(version),
+            6 => CatalogChange::SetPolicyVersion(version),
+            7 => CatalogChange::AddApiKey(api_key),
+            _ => CatalogChange::SetApiKey(api_key),
         }
     })
 }
 
-fn request(name: u8) -> StoredRequest {
-    StoredRequest {
+fn answer(name: u8) -> StoredAnswer {
+    StoredAnswer {
         key_hash: key(&name.to_string()),
         request_hash: Digest::of(&[name]).0,
         at: time(name.into()),
-        status: 200 + u16::from(name),
-        body: "{}".to_owned(),
+        answer: format!("{{\"n\":{name}}}"),
     }
 }
 
 async fn walk(acts: &[Act]) -> Result<(), TestCaseError> {
-    let (file, database) = (SqliteFile::restless(), PostgresDatabase::fresh());
+    let (file, database) = (SqliteFile::with_small_limits(), PostgresDatabase::fresh());
     let mut stores = [file.open().await, database.open().await];
     let mut model = Model::default();
     for act in acts {
@@ -98,10 +101,10 @@ async fn walk(acts: &[Act]) -> Result<(), TestCaseError> {
                 }
                 None => compare(&model, &*stores[0], &*stores[1]).await?,
             },
-            Act::Reference(changes, name) => {
-                let name = name.map(request);
-                let one = stores[0].change_reference(None, changes.clone(), name.clone()).await;
-                let other = stores[1].change_reference(None, changes.clone(), name).await;
+            Act::Catalog(changes, name) => {
+                let name = name.map(answer);
+                let one = stores[0].change_catalog(None, changes.clone(), name.clone()).await;
+                let other = stores[1].change_catalog(None, changes.clone(), name).await;
                 prop_assert_eq!(&one, &other, "{:?}", changes);
                 model.revision += u64::from(one == Ok(Commit::Durable));
             }
@@ -123,27 +126,28 @@ async fn compare(model: &Model, one: &dyn Store, other: &dyn Store) -> Result<()
     compare_copy(model, one, other).await?;
     for name in &everyone() {
         for seq in 0..=model.head(name) + 1 {
-            same!(one, other, snapshot_before(name, seq));
+            same!(one, other, snapshot_before(name, seq, FORMAT));
+            same!(one, other, snapshot_before(name, seq, OTHER_FORMAT));
         }
     }
     for at in 0..10 {
         same!(one, other, due(Timestamp(at), 1000, CLAIM));
     }
-    same!(one, other, reference_revision());
+    same!(one, other, catalog_revision());
     for number in 0..12 {
         same!(one, other, module(&Digest::of(&[number])));
     }
     Ok(())
 }
 
-/// Asks both for everything that a copy must have: not who has claimed what, how often something was changed, saved
-/// states that newer ones have replaced, or modules that no version runs.
+/// Asks both for everything that a copy must have: that leaves out claims, the number of changes, snapshots that are older
+/// or of another format, and modules that no version runs.
 async fn compare_copy(model: &Model, one: &dyn Store, other: &dyn Store) -> Result<(), TestCaseError> {
     let everyone = everyone();
     for back in [u64::MAX, 3, 0] {
         let known = |name: &_| (Clone::clone(name), model.head(name).saturating_sub(back));
         let known: Vec<_> = everyone.iter().map(known).collect();
-        same!(one, other, load(&known));
+        same!(one, other, load(&known, FORMAT));
     }
     let keys: Vec<_> = (0..=u8::MAX).map(|number| key(&number.to_string())).collect();
     let keys: Vec<_> = everyone.iter().flat_map(|name| keys.iter().map(|key| (name.clone(), *key))).collect();
@@ -153,21 +157,20 @@ async fn compare_copy(model: &Model, one: &dyn Store, other: &dyn Store) -> Resu
         same!(one, other, keys(name, Some(key("7")), 3));
         same!(one, other, entries(name, 0, 10_000));
         same!(one, other, entries_before(name, None, 10_000));
-        same!(one, other, customer(name));
         for seq in 0..=model.head(name) + 1 {
             same!(one, other, seq_at(name, Timestamp(time(seq).0 + 5)));
         }
     }
     same!(one, other, customers(None, 1000));
-    let [this, that] = [one.reference(0).await.unwrap(), other.reference(0).await.unwrap()];
+    let [this, that] = [one.catalog(0).await.unwrap(), other.catalog(0).await.unwrap()];
     for version in &this.policy_versions {
         same!(one, other, module(&version.digest));
     }
-    prop_assert_eq!(Reference { revision: 0, ..this }, Reference { revision: 0, ..that });
-    same!(one, other, requests(None, 1000));
-    same!(one, other, requests(Some(key("7")), 3));
+    prop_assert_eq!(CatalogRows { revision: 0, ..this }, CatalogRows { revision: 0, ..that });
+    same!(one, other, answers(None, 1000));
+    same!(one, other, answers(Some(key("7")), 3));
     for number in 0..12 {
-        same!(one, other, request(key(&number.to_string())));
+        same!(one, other, answer(key(&number.to_string())));
     }
     Ok(())
 }
@@ -175,20 +178,20 @@ async fn compare_copy(model: &Model, one: &dyn Store, other: &dyn Store) -> Resu
 /// From a file to a server, some of whose old entries are archived, and back to a file.
 async fn copy_there_and_back(model: &Model, one: &dyn Store) -> Result<(), TestCaseError> {
     let rows = everyone().iter().map(|name| row(name, Some(7))).collect();
-    // Whoever has a journal is listed, as engines see to.
+    // Every customer with a journal has a row, as with an engine.
     prop_assert_eq!(one.commit(Batch { customers: rows, ..Batch::default() }).await, Ok(Commit::Durable));
-    let (database, file) = (PostgresDatabase::fresh(), SqliteFile::restless());
+    let (database, file) = (PostgresDatabase::fresh(), SqliteFile::with_small_limits());
     let (server, back) = (database.open().await, file.open().await);
-    let copied = copy(one, &*server, |_| ()).await;
+    let copied = copy(one, &*server, FORMAT, |_| ()).await;
     let entries = everyone().iter().map(|name| model.head(name)).sum();
     prop_assert_eq!(&copied, &Ok(Copied { customers: everyone().len() as u64, entries }));
     compare_copy(model, one, &*server).await?;
     for name in everyone() {
         server.archive(&name, model.head(&name) / 2).await.unwrap();
     }
-    prop_assert_eq!(copy(&*server, &*back, |_| ()).await, copied);
+    prop_assert_eq!(copy(&*server, &*back, FORMAT, |_| ()).await, copied);
     compare_copy(model, one, &*back).await?;
-    let refused = copy(one, &*back, |_| ()).await;
+    let refused = copy(one, &*back, FORMAT, |_| ()).await;
     prop_assert!(matches!(refused, Err(StoreError::NotEmpty { .. })), "{:?}", refused);
     Ok(())
 }

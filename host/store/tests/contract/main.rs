@@ -1,6 +1,6 @@
-//! What every store promises, and what the SQLite one promises beside it.
+//! What every store promises, and what each kind of database promises besides.
 //!
-//! [`suite`] and [`random`] know only the trait and a [`Factory`]; each kind of database runs them through its own.
+//! [`suite`] and [`random`] know only the trait and a [`Factory`], of which each kind of database has its own.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
@@ -34,16 +34,16 @@ pub struct SqliteFile {
 
 impl SqliteFile {
     /// As a server would open it.
-    pub fn calm() -> Self {
+    pub fn with_defaults() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let options = SqliteOptions::new(folder.path().join("store.db"));
         Self { folder, options }
     }
 
-    /// Runs, slices and checkpoints so small that every test meets all of them.
-    pub fn restless() -> Self {
-        let mut file = Self::calm();
-        file.options.index_after = 3;
+    /// With memtables, slices and checkpoints so small that every test uses all of them.
+    pub fn with_small_limits() -> Self {
+        let mut file = Self::with_defaults();
+        file.options.memtable_entries = 3;
         file.options.checkpoint_pages = 8;
         file
     }
@@ -72,13 +72,15 @@ macro_rules! contract {
                 a_batch_is_written_whole_or_not_at_all,
                 of_those_who_race_for_a_number_one_wins,
                 a_load_starts_at_the_newest_snapshot,
+                snapshots_of_other_formats_are_ignored,
+                announced_formats_bound_what_is_written,
                 times_find_their_entry,
                 customers_are_listed_and_come_due,
                 an_empty_store_knows_nothing,
-                reference_data_changes_as_one,
+                catalog_changes_are_made_together,
                 a_batch_is_of_the_newest_revision,
-                reference_data_is_read_since_a_revision,
-                a_request_is_kept_with_its_changes,
+                the_catalog_is_read_since_a_revision,
+                an_answer_is_stored_with_its_changes,
                 what_was_committed_survives_a_reopening,
                 a_closed_store_refuses,
                 large_batches_go_through,
@@ -100,6 +102,6 @@ macro_rules! contract {
     };
 }
 
-contract!(on_sqlite, SqliteFile::calm());
-contract!(on_restless_sqlite, SqliteFile::restless());
+contract!(on_sqlite, SqliteFile::with_defaults());
+contract!(on_sqlite_with_small_limits, SqliteFile::with_small_limits());
 contract!(on_postgres, PostgresDatabase::fresh());

@@ -1,6 +1,6 @@
-//! A store in a few maps: so simple that it is right, and what the real ones are compared with.
+//! A store in a few maps, simple enough to be right. The real ones are compared with it.
 
-use proviso_ledger::{
+use proviso_ledger::model::{
     ids::{CustomerId, Digest, Seq},
     time::Timestamp,
 };
@@ -14,9 +14,10 @@ use std::{collections::BTreeMap, time::Duration};
 pub struct Model {
     pub journals: BTreeMap<CustomerId, Vec<NewEntry>>,
     pub keys: BTreeMap<(CustomerId, KeyHash), Seq>,
-    pub snapshots: BTreeMap<(CustomerId, Seq), NewSnapshot>,
+    /// By customer, format and last entry.
+    pub snapshots: BTreeMap<(CustomerId, u32, Seq), NewSnapshot>,
     pub customers: BTreeMap<CustomerId, CustomerRow>,
-    /// Of the reference data.
+    /// The catalog's.
     pub revision: u64,
 }
 
@@ -40,14 +41,14 @@ impl Model {
             return false;
         }
         for entry in &batch.entries {
-            let fresh = entry.key_hash.is_none_or(|hash| self.take(&entry.customer, hash, entry.seq));
+            let fresh = entry.key_hash.is_none_or(|hash| self.add_key(&entry.customer, hash, entry.seq));
             if entry.seq != self.head(&entry.customer) + 1 || !fresh {
                 return false;
             }
             self.journals.entry(entry.customer.clone()).or_default().push(entry.clone());
         }
         for key in &batch.keys {
-            if !self.exists(&key.customer, key.seq) || !self.take(&key.customer, key.key_hash, key.seq) {
+            if !self.exists(&key.customer, key.seq) || !self.add_key(&key.customer, key.key_hash, key.seq) {
                 return false;
             }
         }
@@ -55,7 +56,8 @@ impl Model {
             if !self.exists(&snapshot.customer, snapshot.seq) {
                 return false;
             }
-            self.snapshots.insert((snapshot.customer.clone(), snapshot.seq), snapshot.clone());
+            let key = (snapshot.customer.clone(), snapshot.format, snapshot.seq);
+            self.snapshots.insert(key, snapshot.clone());
         }
         for row in &batch.customers {
             self.customers.insert(row.customer.clone(), row.clone());
@@ -68,7 +70,7 @@ impl Model {
         true
     }
 
-    fn take(&mut self, customer: &CustomerId, hash: KeyHash, seq: Seq) -> bool {
+    fn add_key(&mut self, customer: &CustomerId, hash: KeyHash, seq: Seq) -> bool {
         self.keys.insert((customer.clone(), hash), seq).is_none()
     }
 
@@ -93,35 +95,37 @@ impl Model {
         own.map(|((_, key), seq)| (*key, *seq)).take(limit).collect()
     }
 
-    pub fn snapshot_before(&self, customer: &CustomerId, seq: Seq) -> Option<StoredSnapshot> {
-        let range = (customer.clone(), 0)..=(customer.clone(), seq);
+    pub fn snapshot_before(&self, customer: &CustomerId, seq: Seq, format: u32) -> Option<StoredSnapshot> {
+        let range = (customer.clone(), format, 0)..=(customer.clone(), format, seq);
         let (_, NewSnapshot { seq, at, state, .. }) = self.snapshots.range(range).next_back()?;
-        Some(StoredSnapshot { seq: *seq, at: *at, state: state.clone() })
+        Some(StoredSnapshot { format, seq: *seq, at: *at, state: state.clone() })
     }
 
-    pub fn load(&self, customer: &CustomerId) -> LoadedCustomer {
-        let snapshot = self.snapshot_before(customer, Seq::MAX);
+    pub fn load(&self, customer: &CustomerId, format: u32) -> LoadedCustomer {
+        let snapshot = self.snapshot_before(customer, Seq::MAX, format);
         let folded = snapshot.as_ref().map_or(0, |snapshot| snapshot.seq as usize);
         LoadedCustomer { snapshot, tail: self.entries(customer).split_off(folded) }
     }
 
-    pub fn load_after(&self, customer: &CustomerId, known: Seq) -> LoadedCustomer {
+    pub fn load_after(&self, customer: &CustomerId, known: Seq, format: u32) -> LoadedCustomer {
         match usize::try_from(known).unwrap() {
-            0 => self.load(customer),
+            0 => self.load(customer, format),
             known => LoadedCustomer { snapshot: None, tail: self.entries(customer).split_off(known) },
         }
     }
 
     /// Asks a store everything about `customers` and compares each answer.
     pub async fn check(&self, store: &dyn Store, customers: &[CustomerId]) {
-        let expected: Vec<_> = customers.iter().map(|customer| self.load(customer)).collect();
-        assert_eq!(store.load(&unknown(customers)).await.unwrap(), expected, "load");
+        for format in [FORMAT, OTHER_FORMAT] {
+            let expected: Vec<_> = customers.iter().map(|customer| self.load(customer, format)).collect();
+            assert_eq!(store.load(&unknown(customers), format).await.unwrap(), expected, "load of {format}");
+        }
         for back in [0, 1, 7] {
             let known = |customer| (CustomerId::clone(customer), self.head(customer).saturating_sub(back));
             let known: Vec<_> = customers.iter().map(known).collect();
             let expected: Vec<_> =
-                known.iter().map(|(customer, seq)| self.load_after(customer, *seq)).collect();
-            assert_eq!(store.load(&known).await.unwrap(), expected, "load of all but {back}");
+                known.iter().map(|(customer, seq)| self.load_after(customer, *seq, FORMAT)).collect();
+            assert_eq!(store.load(&known, FORMAT).await.unwrap(), expected, "load of all but {back}");
         }
 
         let mut keys: Vec<_> = self.keys.keys().cloned().collect();
@@ -165,9 +169,12 @@ impl Model {
             let last = entries.iter().rev().find(|e| e.at <= at).map_or(0, |e| e.seq);
             assert_eq!(store.seq_at(customer, at).await.unwrap(), last, "{customer} at {at:?}");
         }
-        for seq in [0, 1, head / 2, head, Seq::MAX] {
-            let found = store.snapshot_before(customer, seq).await.unwrap();
-            assert_eq!(found, self.snapshot_before(customer, seq), "snapshot of {customer} before {seq}");
+        for (seq, format) in
+            [0, 1, head / 2, head, Seq::MAX].map(|seq| [(seq, FORMAT), (seq, OTHER_FORMAT)]).as_flattened()
+        {
+            let found = store.snapshot_before(customer, *seq, *format).await.unwrap();
+            let expected = self.snapshot_before(customer, *seq, *format);
+            assert_eq!(found, expected, "snapshot of {customer} before {seq} in {format}");
         }
         let middle = self.keys_after(customer, None, 2).last().map(|(key, _)| *key);
         for (after, limit) in [(None, 1000), (None, 2), (middle, 1000), (Some([0xff; 16]), 5)] {
@@ -178,8 +185,6 @@ impl Model {
                 "{limit} keys of {customer} after {after:?}"
             );
         }
-        let found = store.customer(customer).await.unwrap();
-        assert_eq!(found.as_ref(), self.customers.get(customer), "customer {customer}");
     }
 }
 
@@ -190,12 +195,16 @@ fn stored(entry: &NewEntry) -> StoredEntry {
 /// How long a test's claims last.
 pub const CLAIM: Duration = Duration::from_secs(60);
 
-/// As one asks for customers of whom nothing is known yet.
+/// Of the snapshots that the tests write.
+pub const FORMAT: u32 = 1;
+pub const OTHER_FORMAT: u32 = 2;
+
+/// How one asks for customers of whom nothing is known yet.
 pub fn unknown(customers: &[CustomerId]) -> Vec<(CustomerId, Seq)> {
     customers.iter().map(|customer| (customer.clone(), 0)).collect()
 }
 
-// What the tests write, so that equal arguments give equal rows.
+// Rows that the tests write: equal arguments give equal rows.
 
 pub fn customer(name: &str) -> CustomerId {
     name.parse().unwrap()
@@ -218,7 +227,7 @@ pub fn entry(customer: &CustomerId, seq: Seq, key_hash: Option<KeyHash>) -> NewE
 
 pub fn snapshot(customer: &CustomerId, seq: Seq) -> NewSnapshot {
     let state = format!("{{\"state\":\"{customer} {seq}\"}}");
-    NewSnapshot { customer: customer.clone(), seq, at: time(seq), state }
+    NewSnapshot { customer: customer.clone(), format: FORMAT, seq, at: time(seq), state }
 }
 
 pub fn row(customer: &CustomerId, due_at: Option<i64>) -> CustomerRow {

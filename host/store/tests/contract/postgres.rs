@@ -1,18 +1,18 @@
-//! What only a PostgreSQL database promises: several hosts at once, claims, connections that come back, and words for
-//! whatever is wrong with a server.
+//! What only a PostgreSQL database promises: several hosts at once, claims, lost connections that are replaced, and an
+//! error for each thing that may be wrong with a server.
 
 use crate::{
     Factory, SqliteFile,
     cluster::{self, Cluster},
-    model::{CLAIM, Model, customer, entry, key, row, snapshot, unknown},
+    model::{CLAIM, FORMAT, Model, customer, entry, key, row, snapshot, unknown},
 };
-use proviso_ledger::{
+use proviso_ledger::model::{
     ids::{CustomerId, Digest},
     time::Timestamp,
 };
 use proviso_store::{
-    Access, Batch, Commit, NewEntry, NewKey, PostgresOptions, PostgresStore, ReferenceChange, Store,
-    StoreError,
+    Access, Batch, CatalogChange, Commit, DatabaseUrl, NewEntry, NewKey, PostgresOptions, PostgresStore,
+    Store, StoreError,
 };
 use sqlx::{Connection, PgConnection};
 use std::{sync::Arc, time::Duration};
@@ -30,7 +30,7 @@ impl PostgresDatabase<'static> {
 }
 
 impl<'a> PostgresDatabase<'a> {
-    fn on(cluster: &'a Cluster) -> Self {
+    pub fn on(cluster: &'a Cluster) -> Self {
         Self { cluster, name: cluster.create_database() }
     }
 
@@ -123,7 +123,7 @@ async fn a_customer_that_is_due_is_handed_to_one_host() {
     assert_eq!(due(&other, 100).await, seen);
     assert_eq!(due(&one, 100).await, everyone[2..3]);
 
-    // A claim that has ended by the database's clock binds nobody.
+    // A claim that has ended by the database's clock keeps no host out.
     database.sql("update customers set claimed_until = 0 where customer_id = 'c2'");
     assert!(due(&other, 100).await.contains(&everyone[2]));
     assert_eq!(due(&one, 100).await, []);
@@ -166,6 +166,37 @@ async fn hosts_that_sweep_at_once_share_the_work() {
     assert_eq!(swept, expected, "each once");
 }
 
+#[tokio::test]
+async fn the_oldest_of_the_live_hosts_bounds_the_format() {
+    let database = PostgresDatabase::fresh();
+    let (one, other) = (database.open().await, database.open().await);
+    let age = Duration::from_secs(60);
+    let oldest = async || one.oldest_live_format(age).await.unwrap();
+    one.announce(3).await.unwrap();
+    assert_eq!(oldest().await, Some(3));
+    other.announce(2).await.unwrap();
+    assert_eq!(oldest().await, Some(2), "while the other is upgraded");
+    assert_eq!(other.oldest_live_format(age).await, Ok(Some(2)));
+
+    // One that has said nothing for too long by the database's clock is not waited for.
+    database.sql("update hosts set seen_at = seen_at - 61 * 1000000 where reads_format = 2");
+    assert_eq!(oldest().await, Some(3));
+    assert_eq!(one.oldest_live_format(Duration::from_secs(3600)).await, Ok(Some(2)));
+    other.announce(2).await.unwrap();
+    assert_eq!(oldest().await, Some(2), "it was alive after all");
+
+    // One that ends in order is gone at once; one that was killed leaves a row that is removed in the end.
+    other.close().await;
+    assert_eq!(oldest().await, Some(3));
+    database.sql("insert into hosts select 'killed', 1, seen_at - 86401 * 1000000::bigint from hosts");
+    one.announce(4).await.unwrap();
+    assert_eq!(database.sql("select reads_format from hosts"), "4");
+
+    let reader = PostgresStore::open_read_only(database.options()).await.unwrap();
+    assert_eq!(reader.announce(1).await, Err(StoreError::ReadOnly));
+    assert_eq!(reader.oldest_live_format(age).await, Ok(Some(4)));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hosts_that_race_leave_journals_without_gaps() {
     const ENTRIES: usize = 60;
@@ -183,7 +214,7 @@ async fn hosts_that_race_leave_journals_without_gaps() {
                 let mut known: Vec<_> = unknown(&customers);
                 let (mut won, mut lost) = (0, 0);
                 while won < ENTRIES {
-                    let loaded = store.load(&known).await.unwrap();
+                    let loaded = store.load(&known, FORMAT).await.unwrap();
                     for ((_, seq), loaded) in known.iter_mut().zip(loaded) {
                         *seq += loaded.tail.len() as u64;
                     }
@@ -206,7 +237,7 @@ async fn hosts_that_race_leave_journals_without_gaps() {
     }
     assert!(lost > 0, "they never met");
     let store = database.open().await;
-    for loaded in store.load(&unknown(&everyone)).await.unwrap() {
+    for loaded in store.load(&unknown(&everyone), FORMAT).await.unwrap() {
         // That none is missing in between is checked by the load.
         assert_eq!(loaded.tail.len(), 4 * ENTRIES);
     }
@@ -216,11 +247,11 @@ async fn hosts_that_race_leave_journals_without_gaps() {
 async fn use_it(store: &dyn Store, round: u64) {
     let acme = customer("acme");
     assert_eq!(store.commit(one("acme", round)).await, Ok(Commit::Durable));
-    assert_eq!(store.load(&[(acme.clone(), round - 1)]).await.unwrap()[0].tail.len(), 1);
+    assert_eq!(store.load(&[(acme.clone(), round - 1)], FORMAT).await.unwrap()[0].tail.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sessions_that_end_while_nobody_looks_are_not_noticed() {
+async fn sessions_that_end_while_idle_are_replaced() {
     let database = PostgresDatabase::fresh();
     let store = database.open().await;
     let (acme, plan) = (customer("acme"), vec![]);
@@ -230,9 +261,9 @@ async fn sessions_that_end_while_nobody_looks_are_not_noticed() {
     database.kill_sessions();
     assert_eq!(store.entries(&acme, 0, 9).await.unwrap().len(), 2);
     database.kill_sessions();
-    assert_eq!(store.change_reference(None, plan, None).await, Ok(Commit::Durable));
+    assert_eq!(store.change_catalog(None, plan, None).await, Ok(Commit::Durable));
     database.kill_sessions();
-    assert_eq!(store.reference(0).await.unwrap().revision, 1);
+    assert_eq!(store.catalog(0).await.unwrap().revision, 1);
     database.kill_sessions();
     assert_eq!(store.due(Timestamp(1), 9, CLAIM).await, Ok(vec![]));
     database.kill_sessions();
@@ -246,12 +277,12 @@ async fn a_server_that_has_forgotten_entries_is_not_written_on() {
     for seq in 1..=3 {
         assert_eq!(store.commit(one("acme", seq)).await, Ok(Commit::Durable));
     }
-    // As a standby that was promoted before it had all.
+    // Like a standby that was promoted before it had received everything.
     database.kill_sessions();
     database.sql("delete from entries where seq = 3");
     assert_eq!(store.ping().await, Ok(()));
     assert_eq!(store.commit(one("acme", 4)).await, Ok(Commit::Conflict));
-    assert_eq!(store.load(&[(customer("acme"), 1)]).await.unwrap()[0].tail.len(), 1);
+    assert_eq!(store.load(&[(customer("acme"), 1)], FORMAT).await.unwrap()[0].tail.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -314,14 +345,14 @@ async fn a_lock_that_is_held_too_long_is_not_waited_for() {
 async fn schemas_are_told_apart() {
     let database = PostgresDatabase::fresh();
     let read_only = || PostgresStore::open_read_only(database.options());
-    assert_eq!(read_only().await.map(drop), Err(StoreError::OlderSchema { found: 0, known: 4 }));
+    assert_eq!(read_only().await.map(drop), Err(StoreError::OlderSchema { found: 0, known: 1 }));
     database.open().await.close().await;
     assert_eq!(read_only().await.map(drop), Ok(()));
     database.sql(
         "insert into _sqlx_migrations (version, description, success, checksum, execution_time) \
          values (9000, 'of the future', true, '', 0)",
     );
-    let refused = StoreError::NewerSchema { found: 9000, known: 4 };
+    let refused = StoreError::NewerSchema { found: 9000, known: 1 };
     assert_eq!(read_only().await.map(drop), Err(refused.clone()));
     assert_eq!(database.try_open().await.map(drop), Err(refused));
 }
@@ -337,12 +368,13 @@ async fn a_reader_reads_and_writes_nothing() {
         let batch = Batch { snapshots, customers: vec![row(&acme, Some(3))], ..one("acme", seq) };
         assert_eq!(store.commit(batch.clone()).await, Ok(model.commit(&batch)));
     }
-    // As a standby would be.
+    // Like a standby.
     database.sql(&format!("alter database {} set default_transaction_read_only = on", database.name));
-    let reader = proviso_store::open(&database.cluster.url(&database.name), Access::ReadOnly).await.unwrap();
+    let url: DatabaseUrl = database.cluster.url(&database.name).parse().unwrap();
+    let reader = url.open(Access::ReadOnly, None).await.unwrap();
     model.check(&*reader, std::slice::from_ref(&acme)).await;
     assert_eq!(reader.commit(one("acme", 10)).await, Err(StoreError::ReadOnly));
-    assert_eq!(reader.change_reference(None, vec![], None).await, Err(StoreError::ReadOnly));
+    assert_eq!(reader.change_catalog(None, vec![], None).await, Err(StoreError::ReadOnly));
     reader.close().await;
     assert_eq!(database.try_open().await.map(drop), Err(StoreError::Standby));
 }
@@ -441,8 +473,8 @@ async fn a_module_of_any_bytes_and_a_body_of_any_characters_come_back() {
     let store = database.open().await;
     let bytes: Vec<u8> = (0..=255).cycle().take(3 << 20).collect();
     let digest = Digest::of(&bytes);
-    let change = ReferenceChange::PutModule { digest, bytes: bytes.clone() };
-    assert_eq!(store.change_reference(None, vec![change], None).await, Ok(Commit::Durable));
+    let change = CatalogChange::PutModule { digest, bytes: bytes.clone() };
+    assert_eq!(store.change_catalog(None, vec![change], None).await, Ok(Commit::Durable));
     assert_eq!(store.module(&digest).await, Ok(Some(bytes)));
     let acme = customer("acme");
     let body = "\"\\u0000 \u{1f980} \u{7f} \\\\ ' \"".repeat(100_000);
@@ -481,6 +513,6 @@ async fn archiving_changes_no_answer() {
         assert_eq!(store.commit(batch.clone()).await, Ok(model.commit(&batch)));
     }
     assert_eq!(database.sql("select count(*), min(seq) from entries where customer_id = 'acme'"), "5|901");
-    let file = SqliteFile::calm();
+    let file = SqliteFile::with_defaults();
     assert_eq!(file.open().await.archive(&both[0], 1).await, Err(StoreError::NoArchive));
 }

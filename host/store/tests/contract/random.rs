@@ -1,15 +1,15 @@
-//! Random commits, right ones and wrong ones, reopened now and then, against the model.
+//! Random commits, valid and conflicting ones, with reopenings, compared with the model.
 
 use crate::{
     Factory,
-    model::{Model, customer, entry, key, row, snapshot},
+    model::{FORMAT, Model, OTHER_FORMAT, customer, entry, key, row, snapshot},
 };
 use proptest::{
     prelude::*,
     test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner},
 };
-use proviso_ledger::{ids::CustomerId, time::Timestamp};
-use proviso_store::{Batch, NewKey};
+use proviso_ledger::model::{ids::CustomerId, time::Timestamp};
+use proviso_store::{Batch, NewKey, NewSnapshot};
 
 const SEEDS: u8 = 24;
 const CUSTOMERS: usize = 5;
@@ -30,8 +30,8 @@ pub enum Step {
         entries: Vec<Entry>,
         /// Customer, key, how far below the head.
         keys: Vec<(usize, u8, u64)>,
-        /// Customer, how far below the head.
-        snapshots: Vec<(usize, u64)>,
+        /// Customer, format, how far below the head.
+        snapshots: Vec<(usize, u32, u64)>,
         customers: Vec<(usize, Option<i64>)>,
         due: Vec<(usize, Option<i64>)>,
     },
@@ -41,7 +41,7 @@ pub enum Step {
 
 pub fn step() -> impl Strategy<Value = Step> {
     let who = 0..CUSTOMERS;
-    // Mostly right, or else nothing would ever be written.
+    // Mostly valid, or nothing would ever be written.
     let off = prop_oneof![30 => Just(0_i8), 1 => Just(1_i8), 1 => Just(-1_i8)];
     let key = prop_oneof![3 => Just(None), 5 => any::<u8>().prop_map(Some)];
     let entry = (who.clone(), off, key).prop_map(|(customer, off, key)| Entry { customer, off, key });
@@ -51,7 +51,7 @@ pub fn step() -> impl Strategy<Value = Step> {
         any::<bool>(),
         proptest::collection::vec(entry, 0..6),
         proptest::collection::vec((who.clone(), any::<u8>(), below.clone()), 0..2),
-        proptest::collection::vec((who.clone(), below), 0..2),
+        proptest::collection::vec((who.clone(), FORMAT..=OTHER_FORMAT, below), 0..2),
         proptest::collection::vec((who.clone(), due.clone()), 0..2),
         proptest::collection::vec((who, due), 0..2),
     )
@@ -74,7 +74,7 @@ pub fn everyone() -> Vec<CustomerId> {
     (0..CUSTOMERS).map(name).collect()
 }
 
-/// What a step commits, as far as the model's journals go; none when it does something else.
+/// The batch of a step, numbered from the ends of the model's journals; None when it commits nothing.
 pub fn batch(model: &Model, step: &Step) -> Option<Batch> {
     let Step::Commit { entries, keys, snapshots, customers, due, .. } = step else { return None };
     let mut heads: Vec<u64> = (0..CUSTOMERS).map(|index| model.head(&name(index))).collect();
@@ -88,7 +88,10 @@ pub fn batch(model: &Model, step: &Step) -> Option<Batch> {
         let seq = heads[*who].saturating_sub(*below);
         batch.keys.push(NewKey { customer: name(*who), key_hash: key(&number.to_string()), seq });
     }
-    let state = |(who, below): &(usize, u64)| snapshot(&name(*who), heads[*who].saturating_sub(*below));
+    let state = |(who, format, below): &(usize, u32, u64)| {
+        let snapshot = snapshot(&name(*who), heads[*who].saturating_sub(*below));
+        NewSnapshot { format: *format, ..snapshot }
+    };
     batch.snapshots = snapshots.iter().map(state).collect();
     batch.customers = customers.iter().map(|(who, due_at)| row(&name(*who), *due_at)).collect();
     batch.due = due.iter().map(|(who, due_at)| (name(*who), due_at.map(Timestamp))).collect();

@@ -1,15 +1,16 @@
 //! What only a SQLite file promises: one writing process, readers beside it, schemas that are told apart, and a full
-//! disk that leaves nothing behind.
+//! disk that leaves no part of a commit.
 
 use crate::{
     Factory, SqliteFile,
-    model::{Model, customer, entry, key, unknown},
+    model::{FORMAT, Model, customer, entry, key, unknown},
 };
 use proviso_store::{Batch, Commit, NewEntry, SqliteOptions, SqliteStore, Store, StoreError};
-use sqlx::{ConnectOptions, SqliteConnection, sqlite::SqliteConnectOptions};
+use rusqlite::Connection;
 
-async fn raw(file: &SqliteFile) -> SqliteConnection {
-    SqliteConnectOptions::new().filename(&file.options.path).connect().await.unwrap()
+/// A connection that the store knows nothing of.
+fn connect(file: &SqliteFile) -> Connection {
+    Connection::open(&file.options.path).unwrap()
 }
 
 fn one(of: &str, seq: u64) -> Batch {
@@ -19,12 +20,12 @@ fn one(of: &str, seq: u64) -> Batch {
 
 #[tokio::test]
 async fn a_second_writer_is_kept_out() {
-    let file = SqliteFile::calm();
+    let file = SqliteFile::with_defaults();
     let store = file.open().await;
     let lock = file.options.path.canonicalize().unwrap().with_extension("db.lock");
     assert_eq!(file.try_open().await.map(drop), Err(StoreError::Locked { path: lock }));
     store.close().await;
-    // Dropping is closing, too, but nobody waits for it.
+    // Dropping closes, too, without waiting for it.
     drop(file.try_open().await.unwrap());
     while file.try_open().await.is_err() {
         tokio::task::yield_now().await;
@@ -33,20 +34,19 @@ async fn a_second_writer_is_kept_out() {
 
 #[tokio::test]
 async fn a_newer_schema_is_refused() {
-    let file = SqliteFile::calm();
+    let file = SqliteFile::with_defaults();
     file.open().await.close().await;
-    let mut connection = raw(&file).await;
     let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
                  VALUES (9000, 'of the future', true, x'00', 0)";
-    sqlx::query(newer).execute(&mut connection).await.unwrap();
-    let refused = StoreError::NewerSchema { found: 9000, known: 4 };
+    connect(&file).execute(newer, []).unwrap();
+    let refused = StoreError::NewerSchema { found: 9000, known: 1 };
     assert_eq!(file.try_open().await.map(drop), Err(refused.clone()));
     assert_eq!(SqliteStore::open_read_only(file.options.clone()).await.map(drop), Err(refused));
 }
 
 #[tokio::test]
 async fn what_is_no_database_is_told() {
-    let file = SqliteFile::calm();
+    let file = SqliteFile::with_defaults();
     std::fs::write(&file.options.path, "neither empty nor a database".repeat(50)).unwrap();
     assert!(matches!(file.try_open().await, Err(StoreError::Corrupt { .. })));
     let missing = SqliteOptions::new(file.folder.path().join("missing.db"));
@@ -55,13 +55,13 @@ async fn what_is_no_database_is_told() {
     std::fs::write(&empty.path, "").unwrap();
     assert_eq!(
         SqliteStore::open_read_only(empty).await.map(drop),
-        Err(StoreError::OlderSchema { found: 0, known: 4 })
+        Err(StoreError::OlderSchema { found: 0, known: 1 })
     );
 }
 
 #[tokio::test]
 async fn a_live_file_can_be_read_beside_its_writer() {
-    let file = SqliteFile::restless();
+    let file = SqliteFile::with_small_limits();
     let store = file.open().await;
     let mut model = Model::default();
     let everyone: Vec<_> = (0..7).map(|n| customer(&format!("c{n}"))).collect();
@@ -74,21 +74,21 @@ async fn a_live_file_can_be_read_beside_its_writer() {
         let reader = SqliteStore::open_read_only(file.options.clone()).await.unwrap();
         model.check(&reader, &everyone).await;
         assert_eq!(reader.commit(one("c0", round + 1)).await, Err(StoreError::ReadOnly));
-        assert_eq!(reader.change_reference(None, vec![], None).await, Err(StoreError::ReadOnly));
+        assert_eq!(reader.change_catalog(None, vec![], None).await, Err(StoreError::ReadOnly));
         reader.close().await;
     }
-    // One that stays open goes on to see journals without gaps, whatever is indexed meanwhile.
+    // One that stays open sees journals without gaps, whatever is indexed meanwhile.
     let reader = SqliteStore::open_read_only(file.options.clone()).await.unwrap();
     for round in 13..=40 {
         assert_eq!(store.commit(one("c0", round)).await, Ok(Commit::Durable));
-        let seen = reader.load(&unknown(&everyone[..1])).await.unwrap();
+        let seen = reader.load(&unknown(&everyone[..1]), FORMAT).await.unwrap();
         assert!((12..=round as usize).contains(&seen[0].tail.len()), "{} at {round}", seen[0].tail.len());
     }
 }
 
 #[tokio::test]
 async fn the_indexes_end_up_complete() {
-    let file = SqliteFile::restless();
+    let file = SqliteFile::with_small_limits();
     let store = file.open().await;
     for seq in 1..=60 {
         let batches = (0..10).map(|n| store.commit(one(&format!("c{n}"), seq)));
@@ -97,24 +97,24 @@ async fn the_indexes_end_up_complete() {
         }
     }
     store.close().await;
-    let mut connection = raw(&file).await;
+    let connection = connect(&file);
     let progress = "SELECT indexed_pos FROM progress";
-    let indexed: i64 = sqlx::query_scalar(progress).fetch_one(&mut connection).await.unwrap();
+    let indexed: i64 = connection.query_row(progress, [], |row| row.get(0)).unwrap();
     assert!(indexed > 500, "indexed up to {indexed} of 600");
     let wrong = "SELECT count(*) FROM entries AS e WHERE pos <= ?1 AND NOT ( \
                    EXISTS (SELECT 1 FROM entry_index AS x WHERE x.customer_id = e.customer_id AND x.seq = e.seq \
                            AND x.pos = e.pos) \
                    AND EXISTS (SELECT 1 FROM idempotency AS i WHERE i.customer_id = e.customer_id \
                                AND i.key_hash = e.key_hash AND i.seq = e.seq))";
-    let wrong: i64 = sqlx::query_scalar(wrong).bind(indexed).fetch_one(&mut connection).await.unwrap();
+    let wrong: i64 = connection.query_row(wrong, [indexed], |row| row.get(0)).unwrap();
     assert_eq!(wrong, 0);
 }
 
 #[tokio::test]
 async fn the_log_stays_short_under_load() {
-    let mut file = SqliteFile::calm();
+    let mut file = SqliteFile::with_defaults();
     file.options.checkpoint_pages = 64;
-    file.options.index_after = 100;
+    file.options.memtable_entries = 100;
     let store = file.open().await;
     let log = file.options.path.with_extension("db-wal");
     let body = format!("\"{}\"", "x".repeat(20_000));
@@ -130,7 +130,7 @@ async fn the_log_stays_short_under_load() {
 
 #[tokio::test]
 async fn a_full_disk_leaves_memory_and_file_agreeing() {
-    let mut file = SqliteFile::restless();
+    let mut file = SqliteFile::with_small_limits();
     file.options.max_pages = Some(200);
     let store = file.open().await;
     let mut model = Model::default();
@@ -157,7 +157,7 @@ async fn a_full_disk_leaves_memory_and_file_agreeing() {
     }
     assert!(full > 40, "the limit was never met");
     store.close().await;
-    // With more room it goes on where it stopped.
+    // With more space it continues where it stopped.
     file.options.max_pages = None;
     let store = file.open().await;
     model.check(&*store, &everyone).await;

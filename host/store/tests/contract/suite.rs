@@ -2,14 +2,14 @@
 
 use crate::{
     Factory,
-    model::{CLAIM, Model, customer, entry, key, row, snapshot, time},
+    model::{CLAIM, FORMAT, Model, OTHER_FORMAT, customer, entry, key, row, snapshot, time},
 };
-use proviso_ledger::{ids::Digest, time::Timestamp};
+use proviso_ledger::model::{ids::Digest, time::Timestamp};
 use proviso_store::{
-    ApiKeyRow, Batch, Commit, LoadedCustomer, NewKey, PlanRow, PlanTermsRow, PolicyRow, PolicyVersionRow,
-    Reference, ReferenceChange, Store, StoreError, StoredRequest,
+    ApiKeyRow, Batch, CatalogChange, CatalogRows, Commit, LoadedCustomer, NewKey, NewSnapshot, PlanRow,
+    PlanTermsRow, PolicyRow, PolicyVersionRow, Store, StoreError, StoredAnswer,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// Commits to the store and to the model, which must agree.
 async fn commit(store: &dyn Store, model: &mut Model, batch: Batch) -> Commit {
@@ -181,12 +181,50 @@ pub async fn a_load_starts_at_the_newest_snapshot(factory: &dyn Factory) {
         commit(&*store, &mut model, batch).await;
         model.check(&*store, &[customer("zoo"), acme.clone(), acme.clone()]).await;
     }
-    // An older one beside it changes nothing, the same one again replaces it.
+    // An older one changes nothing, another of the same entry replaces it.
     let mut again = snapshot(&acme, 24);
     again.state = "{}".to_owned();
     let batch = Batch { snapshots: vec![snapshot(&acme, 3), again], ..Batch::default() };
     commit(&*store, &mut model, batch).await;
     model.check(&*store, &[acme]).await;
+}
+
+pub async fn snapshots_of_other_formats_are_ignored(factory: &dyn Factory) {
+    let store = factory.open().await;
+    let mut model = Model::default();
+    let acme = customer("acme");
+    let in_format = |format, seq| NewSnapshot { format, ..snapshot(&acme, seq) };
+    commit(&*store, &mut model, entries("acme", 1..=9)).await;
+    // Hosts of two versions, whose snapshots are of the same entry, or of an older or a newer one.
+    for (format, seq) in [(OTHER_FORMAT, 5), (FORMAT, 3), (FORMAT, 5), (OTHER_FORMAT, 9), (FORMAT, 7)] {
+        let batch = Batch { snapshots: vec![in_format(format, seq)], ..Batch::default() };
+        assert_eq!(commit(&*store, &mut model, batch).await, Commit::Durable);
+        model.check(&*store, std::slice::from_ref(&acme)).await;
+    }
+    // Both in one batch.
+    let snapshots = vec![in_format(FORMAT, 9), in_format(OTHER_FORMAT, 8)];
+    commit(&*store, &mut model, Batch { snapshots, ..Batch::default() }).await;
+    model.check(&*store, std::slice::from_ref(&acme)).await;
+    // A host of a third version folds from the first entry.
+    let loaded = store.load(&[(acme.clone(), 0)], 3).await.unwrap();
+    assert_eq!((loaded[0].snapshot.clone(), loaded[0].tail.len()), (None, 9));
+    assert_eq!(store.snapshot_before(&acme, 9, 3).await, Ok(None));
+}
+
+pub async fn announced_formats_bound_what_is_written(factory: &dyn Factory) {
+    let age = Duration::from_secs(60);
+    let store = factory.open().await;
+    assert_eq!(store.oldest_live_format(age).await, Ok(None));
+    // The newest announcement of a host counts.
+    for format in [1, 3, 2, u32::MAX] {
+        assert_eq!(store.announce(format).await, Ok(()));
+        assert_eq!(store.oldest_live_format(age).await, Ok(Some(format)));
+    }
+    // A host that has ended, and its successor before it announces itself.
+    store.close().await;
+    assert_eq!(store.announce(1).await, Err(StoreError::Closed));
+    let store = factory.open().await;
+    assert_eq!(store.oldest_live_format(age).await, Ok(None));
 }
 
 pub async fn times_find_their_entry(factory: &dyn Factory) {
@@ -242,42 +280,42 @@ pub async fn customers_are_listed_and_come_due(factory: &dyn Factory) {
 pub async fn an_empty_store_knows_nothing(factory: &dyn Factory) {
     let store = factory.open().await;
     Model::default().check(&*store, &[customer("acme")]).await;
-    assert_eq!(store.load(&[]).await, Ok(vec![]));
+    assert_eq!(store.load(&[], FORMAT).await, Ok(vec![]));
     assert_eq!(store.find_keys(&[]).await, Ok(vec![]));
-    assert_eq!(store.load(&[(customer("acme"), 0)]).await, Ok(vec![LoadedCustomer::default()]));
-    assert_eq!(store.reference(0).await, Ok(Reference::default()));
+    assert_eq!(store.load(&[(customer("acme"), 0)], FORMAT).await, Ok(vec![LoadedCustomer::default()]));
+    assert_eq!(store.catalog(0).await, Ok(CatalogRows::default()));
     assert_eq!(store.module(&Digest::of(b"")).await, Ok(None));
-    assert_eq!(store.request(key("k")).await, Ok(None));
+    assert_eq!(store.answer(key("k")).await, Ok(None));
     assert_eq!(store.ping().await, Ok(()));
 }
 
 fn plan(name: &str, body: &str) -> PlanRow {
-    PlanRow { plan: customer(name), body: body.to_owned() }
+    PlanRow { plan: name.parse().unwrap(), body: body.to_owned() }
 }
 
 fn terms(plan: &str, number: u64, body: &str) -> PlanTermsRow {
-    PlanTermsRow { plan: customer(plan), number, body: body.to_owned() }
+    PlanTermsRow { plan: plan.parse().unwrap(), number, body: body.to_owned() }
 }
 
 fn policy(name: &str, body: &str) -> PolicyRow {
-    PolicyRow { policy: customer(name), body: body.to_owned() }
+    PolicyRow { policy: name.parse().unwrap(), body: body.to_owned() }
 }
 
 fn version(policy: &str, version: u32, module: &[u8], deleted: bool) -> PolicyVersionRow {
     let digest = Digest::of(module);
-    PolicyVersionRow { policy: customer(policy), version, digest, deleted, body: "{}".to_owned() }
+    PolicyVersionRow { policy: policy.parse().unwrap(), version, digest, deleted, body: "{}".to_owned() }
 }
 
 fn api_key(id: &str, secret: &str, body: &str) -> ApiKeyRow {
-    ApiKeyRow { id: customer(id), secret_hash: Digest::of(secret.as_bytes()).0, body: body.to_owned() }
+    ApiKeyRow { id: id.parse().unwrap(), secret_hash: Digest::of(secret.as_bytes()).0, body: body.to_owned() }
 }
 
-fn module(bytes: &[u8]) -> ReferenceChange {
-    ReferenceChange::PutModule { digest: Digest::of(bytes), bytes: bytes.to_vec() }
+fn module(bytes: &[u8]) -> CatalogChange {
+    CatalogChange::PutModule { digest: Digest::of(bytes), bytes: bytes.to_vec() }
 }
 
-pub async fn reference_data_changes_as_one(factory: &dyn Factory) {
-    use ReferenceChange::{
+pub async fn catalog_changes_are_made_together(factory: &dyn Factory) {
+    use CatalogChange::{
         AddApiKey, AddPlanTerms, AddPolicyVersion, PutPlan, PutPolicy, SetApiKey, SetPlanTerms,
         SetPolicyVersion,
     };
@@ -302,15 +340,15 @@ pub async fn reference_data_changes_as_one(factory: &dyn Factory) {
         (vec![SetApiKey(api_key("key-1", "secret", "2"))], Commit::Durable),
         (vec![SetApiKey(api_key("key-2", "secret", "2"))], Commit::Conflict),
     ] {
-        let before = store.reference(0).await.unwrap();
-        assert_eq!(store.change_reference(None, changes.clone(), None).await, Ok(expected), "{changes:?}");
+        let before = store.catalog(0).await.unwrap();
+        assert_eq!(store.change_catalog(None, changes.clone(), None).await, Ok(expected), "{changes:?}");
         revision += u64::from(expected == Commit::Durable);
-        assert_eq!(store.reference_revision().await, Ok(revision));
+        assert_eq!(store.catalog_revision().await, Ok(revision));
         if expected == Commit::Conflict {
-            assert_eq!(store.reference(0).await.unwrap(), before, "{changes:?}");
+            assert_eq!(store.catalog(0).await.unwrap(), before, "{changes:?}");
         }
     }
-    let expected = Reference {
+    let expected = CatalogRows {
         revision,
         plans: vec![plan("pro", "2")],
         plan_terms: vec![terms("pro", 1, "2")],
@@ -318,7 +356,7 @@ pub async fn reference_data_changes_as_one(factory: &dyn Factory) {
         policy_versions: vec![version("standard", 1, b"one", true)],
         api_keys: vec![api_key("key-1", "secret", "2")],
     };
-    assert_eq!(store.reference(0).await, Ok(expected));
+    assert_eq!(store.catalog(0).await, Ok(expected));
     assert_eq!(store.module(&Digest::of(b"one")).await, Ok(Some(b"one".to_vec())));
 }
 
@@ -326,9 +364,9 @@ pub async fn a_batch_is_of_the_newest_revision(factory: &dyn Factory) {
     let store = factory.open().await;
     let mut model = Model::default();
     for round in 0..4 {
-        assert_eq!(store.change_reference(None, vec![], None).await, Ok(Commit::Durable));
-        let refused = vec![ReferenceChange::SetPlanTerms(terms("pro", 1, "1"))];
-        assert_eq!(store.change_reference(None, refused, None).await, Ok(Commit::Conflict));
+        assert_eq!(store.change_catalog(None, vec![], None).await, Ok(Commit::Durable));
+        let refused = vec![CatalogChange::SetPlanTerms(terms("pro", 1, "1"))];
+        assert_eq!(store.change_catalog(None, refused, None).await, Ok(Commit::Conflict));
         model.revision += 1;
         for (revision, expected) in [
             (Some(round), Commit::Conflict),
@@ -344,61 +382,55 @@ pub async fn a_batch_is_of_the_newest_revision(factory: &dyn Factory) {
     model.check(&*store, &[customer("acme")]).await;
 }
 
-pub async fn reference_data_is_read_since_a_revision(factory: &dyn Factory) {
-    use ReferenceChange::{
-        AddPlanTerms, AddPolicyVersion, PutPlan, PutPolicy, SetPlanTerms, SetPolicyVersion,
-    };
+pub async fn the_catalog_is_read_since_a_revision(factory: &dyn Factory) {
+    use CatalogChange::{AddPlanTerms, AddPolicyVersion, PutPlan, PutPolicy, SetPlanTerms, SetPolicyVersion};
     let store = factory.open().await;
     let changes = [
         vec![PutPlan(plan("a", "1")), PutPlan(plan("b", "1")), AddPlanTerms(terms("a", 1, "1"))],
         vec![PutPlan(plan("b", "2")), AddPlanTerms(terms("a", 2, "1"))],
         vec![PutPolicy(policy("p", "1")), module(b"one"), AddPolicyVersion(version("p", 1, b"one", false))],
         vec![SetPlanTerms(terms("a", 1, "2")), SetPolicyVersion(version("p", 1, b"one", true))],
-        vec![ReferenceChange::AddApiKey(api_key("k", "secret", "1"))],
+        vec![CatalogChange::AddApiKey(api_key("k", "secret", "1"))],
     ];
     for (base, changes) in (0..).zip(changes) {
         for other in [base + 1, base + 9] {
-            assert_eq!(
-                store.change_reference(Some(other), changes.clone(), None).await,
-                Ok(Commit::Conflict)
-            );
+            assert_eq!(store.change_catalog(Some(other), changes.clone(), None).await, Ok(Commit::Conflict));
         }
-        assert_eq!(store.change_reference(Some(base), changes, None).await, Ok(Commit::Durable));
-        let nothing = Reference { revision: base + 1, ..Reference::default() };
-        assert_eq!(store.reference(base + 1).await, Ok(nothing));
+        assert_eq!(store.change_catalog(Some(base), changes, None).await, Ok(Commit::Durable));
+        let nothing = CatalogRows { revision: base + 1, ..CatalogRows::default() };
+        assert_eq!(store.catalog(base + 1).await, Ok(nothing));
     }
-    let all = store.reference(0).await.unwrap();
+    let all = store.catalog(0).await.unwrap();
     assert_eq!((all.revision, all.plans.len(), all.plan_terms.len()), (5, 2, 2));
-    let since = store.reference(1).await.unwrap();
+    let since = store.catalog(1).await.unwrap();
     assert_eq!(since.plans, [plan("b", "2")]);
     assert_eq!(since.plan_terms, [terms("a", 1, "2"), terms("a", 2, "1")]);
     assert_eq!(since.policy_versions, [version("p", 1, b"one", true)]);
-    let since = store.reference(3).await.unwrap();
+    let since = store.catalog(3).await.unwrap();
     assert_eq!((since.plans.len(), since.policies.len()), (0, 0));
     assert_eq!(since.plan_terms, [terms("a", 1, "2")]);
     assert_eq!(since.api_keys, [api_key("k", "secret", "1")]);
 }
 
-pub async fn a_request_is_kept_with_its_changes(factory: &dyn Factory) {
+pub async fn an_answer_is_stored_with_its_changes(factory: &dyn Factory) {
     let store = factory.open().await;
-    let request = |name: &str, status| StoredRequest {
+    let answer = |name: &str, answer: &str| StoredAnswer {
         key_hash: key(name),
         request_hash: Digest::of(name.as_bytes()).0,
         at: time(1),
-        status,
-        body: "{\"answer\":true}".to_owned(),
+        answer: answer.to_owned(),
     };
-    let put = |name: &str| vec![ReferenceChange::PutPlan(plan(name, "1"))];
-    let change = |changes, request| store.change_reference(None, changes, Some(request));
-    assert_eq!(change(put("pro"), request("k1", 201)).await, Ok(Commit::Durable));
-    assert_eq!(change(put("other"), request("k1", 422)).await, Ok(Commit::Conflict));
-    let refused = vec![ReferenceChange::SetPlanTerms(terms("pro", 7, "1"))];
-    assert_eq!(change(refused, request("k2", 201)).await, Ok(Commit::Conflict));
-    assert_eq!(change(vec![], request("k3", 404)).await, Ok(Commit::Durable));
-    assert_eq!(store.request(key("k1")).await, Ok(Some(request("k1", 201))));
-    assert_eq!(store.request(key("k2")).await, Ok(None));
-    assert_eq!(store.request(key("k3")).await, Ok(Some(request("k3", 404))));
-    assert_eq!(store.reference(0).await.unwrap().plans, [plan("pro", "1")]);
+    let put = |name: &str| vec![CatalogChange::PutPlan(plan(name, "1"))];
+    let change = |changes, answer| store.change_catalog(None, changes, Some(answer));
+    assert_eq!(change(put("pro"), answer("k1", "[1]")).await, Ok(Commit::Durable));
+    assert_eq!(change(put("other"), answer("k1", "[2]")).await, Ok(Commit::Conflict));
+    let refused = vec![CatalogChange::SetPlanTerms(terms("pro", 7, "1"))];
+    assert_eq!(change(refused, answer("k2", "[1]")).await, Ok(Commit::Conflict));
+    assert_eq!(change(vec![], answer("k3", "[3]")).await, Ok(Commit::Durable));
+    assert_eq!(store.answer(key("k1")).await, Ok(Some(answer("k1", "[1]"))));
+    assert_eq!(store.answer(key("k2")).await, Ok(None));
+    assert_eq!(store.answer(key("k3")).await, Ok(Some(answer("k3", "[3]"))));
+    assert_eq!(store.catalog(0).await.unwrap().plans, [plan("pro", "1")]);
 }
 
 pub async fn what_was_committed_survives_a_reopening(factory: &dyn Factory) {
@@ -406,7 +438,7 @@ pub async fn what_was_committed_survives_a_reopening(factory: &dyn Factory) {
     for round in 0..6 {
         let store = factory.open().await;
         model.check(&*store, &[customer("acme"), customer("zoo")]).await;
-        assert_eq!(store.reference_revision().await, Ok(round));
+        assert_eq!(store.catalog_revision().await, Ok(round));
         for name in ["acme", "zoo"] {
             let head = model.head(&customer(name));
             let mut batch = entries(name, head + 1..=head + 1 + round);
@@ -418,7 +450,7 @@ pub async fn what_was_committed_survives_a_reopening(factory: &dyn Factory) {
             });
             commit(&*store, &mut model, batch).await;
         }
-        store.change_reference(None, vec![], None).await.unwrap();
+        store.change_catalog(None, vec![], None).await.unwrap();
         store.close().await;
     }
 }
@@ -429,7 +461,7 @@ pub async fn a_closed_store_refuses(factory: &dyn Factory) {
     store.close().await;
     assert_eq!(store.commit(entries("acme", 1..=1)).await, Err(StoreError::Closed));
     assert_eq!(store.ping().await, Err(StoreError::Closed));
-    assert_eq!(store.change_reference(None, vec![], None).await, Err(StoreError::Closed));
+    assert_eq!(store.change_catalog(None, vec![], None).await, Err(StoreError::Closed));
 }
 
 pub async fn large_batches_go_through(factory: &dyn Factory) {

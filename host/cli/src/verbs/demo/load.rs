@@ -10,7 +10,7 @@ use super::{
 use crate::{clock::Stopwatch, error::Error};
 use hyper::{Method, body::Bytes};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
-use proviso_ledger::credits::Credits;
+use proviso_ledger::model::amounts::Credits;
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,
@@ -85,7 +85,7 @@ impl Sum {
 }
 
 fn plus(a: Credits, b: Credits) -> Credits {
-    Credits(a.0.saturating_add(b.0))
+    a.saturating_add(b)
 }
 
 /// The parts of an answer that the demo looks at.

@@ -120,7 +120,7 @@ async fn show(flags: &Flags, host: &Host, trace: Trace, modules: &Modules) -> Re
     });
     let (swap, (tally, elapsed_micros)) = (swap?, done?);
     let sums = sums::compare(&mut manager, &tally).await?;
-    let verification = verify::verify(&Database::Sqlite(host.database.clone())).await?;
+    let verification = verify::verify(&Database::file(host.database.clone())).await?;
     let connections = flags.connections.get();
     let report = Report {
         load: &load,
@@ -162,7 +162,7 @@ async fn swap(manager: &mut Client, module: &[u8]) -> Result<Swap, Error> {
     let path = format!("/v1/customers/{}/terms", cast::SWAPPED);
     let terms = manager.post(&path, &cast::contract_terms()).await?;
     let id = terms.get("id").and_then(serde_json::Value::as_str).unwrap_or_default();
-    let id: proviso_ledger::ids::TermsId =
+    let id: proviso_ledger::model::ids::TermsId =
         id.parse().map_err(|_| Error::Demo(format!("the bound terms have no id: {terms}")))?;
     let compile_ms = version.get("compile_ms").and_then(serde_json::Value::as_u64).unwrap_or_default();
     Ok(Swap { compile_ms, entry: id.entry })

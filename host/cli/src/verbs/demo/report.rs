@@ -11,7 +11,7 @@ use crate::{
     verbs::verify,
 };
 use proviso_engine::Verification;
-use proviso_ledger::credits::Credits;
+use proviso_ledger::model::amounts::{Credits, Rounding};
 use std::fmt::Write as _;
 
 /// A swap of one customer's terms.
@@ -210,7 +210,7 @@ impl Report<'_> {
                     "{name:<6} {:>6} charges by {policy}: {} credits each, {} for 1,000 tokens",
                     count(sum.charges),
                     each(sum.cost, sum.charges),
-                    each(Credits(sum.cost.0.saturating_mul(1_000)), sum.tokens)
+                    each(sum.cost.repeated(1_000).unwrap_or(sum.cost), sum.tokens)
                 ),
             );
         }
@@ -284,15 +284,15 @@ fn time(micros: u64) -> String {
 
 /// Credits to two places, rounded down, for a table: `1,234.56`.
 fn amount(credits: Credits) -> String {
-    let micros = credits.0.unsigned_abs();
-    let sign = if credits.0 < 0 { "-" } else { "" };
-    format!("{sign}{}.{:02}", count(micros / 1_000_000), micros % 1_000_000 / 10_000)
+    let hundredths = u64::try_from(credits.units().unsigned_abs() / 10_000_000_000).unwrap_or(u64::MAX);
+    let sign = if credits.is_negative() { "-" } else { "" };
+    format!("{sign}{}.{:02}", count(hundredths / 100), hundredths % 100)
 }
 
 /// The mean of a cost, rounded down to four places.
 fn each(cost: Credits, number: u64) -> Credits {
-    let mean = i64::try_from(number).ok().and_then(|number| cost.0.checked_div(number)).unwrap_or(0);
-    Credits(mean - mean % 100)
+    let mean = cost.units().checked_div(i128::from(number)).map_or(Credits::ZERO, Credits::from_units);
+    mean.round_to_places(4, Rounding::Down).unwrap_or(mean)
 }
 
 #[cfg(test)]
@@ -304,9 +304,9 @@ mod tests {
         for (micros, text) in [(950, "0.95 ms"), (12_345, "12.34 ms"), (1_905_000, "1.90 s")] {
             assert_eq!(time(micros), text);
         }
-        assert_eq!(amount(Credits(1_234_567_891)), "1,234.56");
-        assert_eq!(each(Credits(10_000_000), 3).to_string(), "3.3333");
-        assert_eq!(each(Credits(1), 0), Credits::ZERO);
+        assert_eq!(amount("1234.567891".parse().unwrap()), "1,234.56");
+        assert_eq!(each(Credits::from_whole(10), 3).to_string(), "3.3333");
+        assert_eq!(each(Credits::ONE, 0), Credits::ZERO);
         let latencies: Vec<u64> = (1..=200).collect();
         assert_eq!(
             (percentile(&latencies, 50), percentile(&latencies, 99), percentile(&[], 99)),

@@ -7,7 +7,7 @@ use super::{
     load::{CustomerTally, Tally},
 };
 use crate::error::Error;
-use proviso_ledger::credits::Credits;
+use proviso_ledger::model::amounts::Credits;
 use serde_json::Value;
 
 /// How the books compare.
@@ -57,13 +57,13 @@ impl Sums {
                     "{customer}, {feature}: {many} charges of {client} were answered, the host reports {charges} of {cost}"
                 ));
             }
-            self.host = Credits(self.host.0.saturating_add(cost.0));
+            self.host = self.host.saturating_add(cost);
         }
         let total = tally.total().cost;
-        self.client = Credits(self.client.0.saturating_add(total.0));
+        self.client = self.client.saturating_add(total);
         let used = credits(balance, "/balances/0/used")?;
         let overage = credits(balance, "/balances/0/overage")?;
-        if Credits(used.0.saturating_add(overage.0)) != total || overage != tally.overage {
+        if used.saturating_add(overage) != total || overage != tally.overage {
             self.differences.push(format!(
                 "{customer}: {total} were charged, {} of it as overage; the balance says {used} used and {overage} overage",
                 tally.overage
@@ -85,7 +85,7 @@ impl Sums {
             grants.iter().filter(|grant| grant.get("category").and_then(Value::as_str) == Some("top_up"))
         {
             number += 1;
-            amount = Credits(amount.0.saturating_add(credits(grant, "/amount")?.0));
+            amount = amount.saturating_add(credits(grant, "/amount")?);
         }
         if number > 0 {
             self.top_ups.push((customer, number, amount));

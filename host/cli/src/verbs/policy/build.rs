@@ -1,5 +1,5 @@
-//! `proviso policy build`: the folder of a policy crate in, a component in a file out. What a server would refuse by its
-//! size, shape or interface is refused here.
+//! `proviso policy build`: makes a component from the folder of a policy crate. What a server would refuse by its size, shape or
+//! interface is refused here.
 
 use super::source;
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     terminal::{self, Paint},
 };
 use clap::Args;
-use proviso_ledger::ids::Digest;
+use proviso_ledger::model::ids::Digest;
 use proviso_policy::{Limits, inspect};
 use std::{
     fs,

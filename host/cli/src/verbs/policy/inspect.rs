@@ -1,5 +1,5 @@
-//! `proviso policy inspect`: a module in; out comes what it is, how large it is, what it says of itself, and whether it
-//! passes the checks of an upload.
+//! `proviso policy inspect`: says what a module is, how large it is, what it says of itself, and whether it passes the checks of
+//! an upload.
 
 use super::{runtime, source};
 use crate::{
@@ -8,7 +8,9 @@ use crate::{
     terminal::{self, Paint, bytes, count},
 };
 use clap::Args;
-use proviso_ledger::{decision::Manifest, ids::Digest, json::JsonText};
+use proviso_decide::policy::Policy as _;
+use proviso_ledger::model::{answers::Manifest, ids::Digest, json::JsonText};
+use proviso_policy::PolicyError;
 use proviso_policy::{Rejection, Shape};
 use serde_json::{Value, json};
 use std::{fmt::Write as _, path::PathBuf};
@@ -37,7 +39,6 @@ struct Admitted {
     manifest: Manifest,
     shape: Shape,
     code_bytes: u64,
-    describe_fuel: u64,
 }
 
 /// Inspects.
@@ -57,9 +58,9 @@ fn inspect(module: &[u8]) -> Result<Inspection, Error> {
             manifest: admitted.module.manifest().clone(),
             shape: admitted.shape,
             code_bytes: u64::try_from(admitted.code_bytes).unwrap_or(u64::MAX),
-            describe_fuel: admitted.module.describe()?.fuel,
         }),
-        Err(rejection) => Err(rejection),
+        Err(PolicyError::Rejected(rejection)) => Err(rejection),
+        Err(other) => return Err(Error::refused(other)),
     };
     let size_bytes = u64::try_from(module.len()).unwrap_or(u64::MAX);
     Ok(Inspection { digest: Digest::of(module), size_bytes, imports, exports, admitted })
@@ -91,10 +92,11 @@ fn interface(module: &[u8]) -> (Vec<String>, Vec<String>) {
 }
 
 /// The counted things of a shape, by name.
-fn counted(shape: &Shape) -> [(&'static str, u64); 12] {
+fn counted(shape: &Shape) -> [(&'static str, u64); 13] {
     [
         ("bytes", shape.bytes),
         ("depth", shape.depth),
+        ("type_depth", shape.type_depth),
         ("modules", shape.modules),
         ("instances", shape.instances),
         ("functions", shape.functions),
@@ -126,7 +128,6 @@ impl Inspection {
                 object.insert("manifest".to_owned(), json!(admitted.manifest));
                 object.insert("shape".to_owned(), Value::Object(shape.collect()));
                 object.insert("code_bytes".to_owned(), admitted.code_bytes.into());
-                object.insert("describe_fuel".to_owned(), admitted.describe_fuel.into());
             }
             Err(rejection) => {
                 let error = |finding: &proviso_policy::Finding| json!({"code": finding.code, "place": finding.place, "detail": finding.detail});
@@ -151,11 +152,12 @@ impl Inspection {
         row("imports", &listed(&self.imports));
         row("exports", &listed(&self.exports));
         match &self.admitted {
-            Ok(Admitted { manifest, shape, code_bytes, describe_fuel }) => {
+            Ok(Admitted { manifest, shape, code_bytes }) => {
                 let needs = [
                     ("balances", manifest.needs.balances),
                     ("grants", manifest.needs.grants),
                     ("customer attributes", manifest.needs.customer_attributes),
+                    ("entity attributes", manifest.needs.entity_attributes),
                 ];
                 let needs: Vec<String> = needs
                     .into_iter()
@@ -170,7 +172,6 @@ impl Inspection {
                     .map(|(name, number)| format!("{} {}", name.replace('_', " "), count(number)))
                     .collect();
                 row("shape", &counted.join(", "));
-                row("describe", &format!("{} fuel", count(*describe_fuel)));
                 row("settings", &settings(&manifest.settings_schema));
                 row(
                     "checks",

@@ -1,11 +1,11 @@
-//! `proviso policy …`: what authors do with a policy before it is uploaded. All of it runs on a laptop, with the engine
-//! and the limits of the server.
+//! `proviso policy …`: what authors do with a policy before it is uploaded, in the sandbox and with the limits of the server.
 
 mod build;
 mod inspect;
 mod run;
 mod source;
 mod test;
+pub mod text;
 
 pub use source::build as build_crate;
 
@@ -20,7 +20,7 @@ pub enum Verb {
     Build(build::Flags),
     /// Say what a module is, and whether a server would take it
     Inspect(inspect::Flags),
-    /// Let a policy decide one usage
+    /// Ask a policy once, about a usage or about the end or the beginning of a period
     Run(run::Flags),
     /// Run a policy's case files
     Test(test::Flags),
@@ -36,7 +36,7 @@ pub fn run(verb: Verb) -> Result<Verdict, Error> {
     }
 }
 
-/// A runtime with the server's limits for what a policy may do, and room for few at once. Modules are compiled in this
+/// A runtime with the server's limits for what a policy may do, for few at once. Modules are compiled in this
 /// process: they are the author's own.
 fn runtime() -> Result<Runtime, Error> {
     let limits = Limits { instances: 16, loaded_modules: 64, ..Limits::default() };

@@ -73,6 +73,15 @@ function schemaView(api, schema) {
   return box;
 }
 
+// The codes of one status. All problems have the same fields, which are shown once, at the end of the page.
+function problemCodes(api, content) {
+  const rows = Object.entries(content.examples ?? {}).map(([code, example]) =>
+    element("tr", {},
+      element("td", {}, element("a", { href: "#problem" }, element("code", {}, code))),
+      element("td", {}, resolve(api, example)?.value?.detail ?? "")));
+  return element("table", {}, ...rows);
+}
+
 function operationView(api, path, method, operation) {
   const body = element("div", {});
   if (operation.description) body.append(element("p", {}, operation.description));
@@ -87,11 +96,12 @@ function operationView(api, path, method, operation) {
   }
   for (const [status, response] of Object.entries(operation.responses)) {
     const [type, content] = Object.entries(response.content ?? {})[0] ?? [];
+    if (type === "application/problem+json") {
+      body.append(element("h3", {}, status), problemCodes(api, content));
+      continue;
+    }
     body.append(element("h3", {}, `${status}: ${response.description}`));
-    if (!content?.schema) continue;
-    // All problems look alike: their fields stand once, at the end of the page.
-    const isProblem = type === "application/problem+json";
-    body.append(isProblem ? element("a", { href: "#problem" }, "Problem") : schemaView(api, content.schema));
+    if (content?.schema) body.append(schemaView(api, content.schema));
   }
   const view = element("details", { id: operation.operationId },
     element("summary", {},

@@ -1,14 +1,18 @@
-//! The `data` of an event: quantities, attributes and entity in the API's own words, OpenTelemetry's names beside them or
-//! among the attributes. The event's own words win over OpenTelemetry's; two of those that contradict each other in a
-//! quantity are refused.
+//! The `data` of an event: quantities, attributes and entity under the API's own names, and OpenTelemetry's names beside them
+//! or among the attributes. The API's own names win over OpenTelemetry's; two of those that contradict each other in a
+//! quantity are refused. An entity only attributes the usage, so an invalid one never stops the charge.
 
-use super::otel::{self, Meaning, NAMES, Name};
-use crate::{
-    extract::{Amount, Attributes, MOST_PAIRS, Quantities, Text, is_name},
-    problem::FieldError,
-    routes::usages::UsageBody,
+use super::{
+    attribution::Attribution,
+    otel::{self, Meaning, NAMES, Name},
 };
-use proviso_ledger::{credits::Quantity, ids::Key, pairs, time::Timestamp};
+use proviso_api::{
+    charge::Warning,
+    maps::{Amount, Attributes, MAX_ENTRIES, Quantities, Text, is_name},
+    problem::FieldError,
+    usage::Usage,
+};
+use proviso_ledger::model::{amounts::Quantity, ids::Key, pairs, time::Timestamp};
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeSeed, Error, IgnoredAny, MapAccess, Visitor},
@@ -23,52 +27,60 @@ use utoipa::{
     },
 };
 
-const UNKNOWN: &str = "unknown field, expected quantities, attributes, entity or a name of OpenTelemetry's";
+const UNKNOWN: &str = "unknown field, expected quantities, attributes, entity or an OpenTelemetry name";
 
 /// The data of an event.
 #[derive(Debug, Default)]
 pub struct Data {
     quantities: Option<Quantities>,
     attributes: Vec<(String, String)>,
-    entity: Option<Key>,
-    said: Vec<Said>,
+    entity: Attribution,
+    named: Vec<Named>,
 }
 
-/// What one of OpenTelemetry's names said.
+/// The value under one of OpenTelemetry's names.
 #[derive(Debug)]
-struct Said {
+struct Named {
     /// Its row among the names.
     row: usize,
-    /// The object that it stood in, as a JSON pointer into the data.
+    /// The object that it was in, as a JSON pointer into the data.
     within: &'static str,
     value: Value,
 }
 
-/// A value, and what it is one of.
+/// A value, and the part of a usage that it is.
 #[derive(Debug)]
 pub enum Value {
     /// How much of a quantity.
     Quantity(&'static str, Quantity),
     /// The text of an attribute.
     Attribute(&'static str, String),
-    /// Who used it.
-    Entity(Key),
+    /// The entity.
+    Entity(Attribution),
     /// Null, as some exporters write what they don't know.
     Nothing,
 }
 
+/// The usage that the data of an event describes, and what of it was not taken as it was sent.
+pub struct Read {
+    pub usage: Usage,
+    pub warnings: Vec<Warning>,
+}
+
 impl Data {
     /// The usage that it describes.
-    pub fn usage(self, feature: Key, occurred_at: Option<Timestamp>) -> Result<UsageBody, FieldError> {
-        let Self { quantities, mut attributes, mut entity, mut said } = self;
-        if quantities.is_none() && !said.iter().any(|one| matches!(one.value, Value::Quantity(..))) {
-            let detail = "must be given, empty or not, unless an OpenTelemetry name says how much was used";
+    pub fn usage(self, feature: Key, occurred_at: Option<Timestamp>) -> Result<Read, FieldError> {
+        let Self { quantities, mut attributes, entity, mut named } = self;
+        if quantities.is_none() && !named.iter().any(|one| matches!(one.value, Value::Quantity(..))) {
+            let detail = "must be given, empty or not, unless an OpenTelemetry name has a quantity";
             return Err(FieldError::new("/data/quantities", detail));
         }
         let mut quantities = quantities.unwrap_or_default().0;
         let own = quantities.len();
-        said.sort_by_key(|one| (one.row, one.within));
-        for Said { row, within, value } in said {
+        let mut warnings = Vec::new();
+        let mut entity = entity.key("/data/entity", &mut warnings);
+        named.sort_by_key(|one| (one.row, one.within));
+        for Named { row, within, value } in named {
             match value {
                 Value::Quantity(name, amount) => {
                     match quantities.iter().enumerate().find(|(_, (known, _))| known == name) {
@@ -82,30 +94,36 @@ impl Data {
                         attributes.push((name.to_owned(), text));
                     }
                 }
-                Value::Entity(key) => entity = entity.or(Some(key)),
-                Value::Nothing => {}
+                Value::Entity(other) if entity.is_none() => {
+                    entity = other.key(&pointer(row, within), &mut warnings);
+                }
+                Value::Entity(_) | Value::Nothing => {}
             }
         }
         let quantities = Quantities(sorted("/data/quantities", quantities)?);
         let attributes = Attributes(sorted("/data/attributes", attributes)?);
-        Ok(UsageBody { feature, quantities, attributes, entity, occurred_at })
+        Ok(Read { usage: Usage { feature, quantities, attributes, entity, occurred_at }, warnings })
     }
+}
+
+fn pointer(row: usize, within: &str) -> String {
+    let name = NAMES.get(row).map_or("", |(name, _)| name);
+    format!("/data{within}/{name}")
 }
 
 #[cold]
 fn contradiction(row: usize, within: &str, quantity: &str) -> FieldError {
-    let name = NAMES.get(row).map_or("", |(name, _)| name);
-    let detail = format!("says another amount of {quantity} than another name of it does");
-    FieldError::new(format!("/data{within}/{name}"), detail)
+    let detail = format!("differs from another name's amount of {quantity}");
+    FieldError::new(pointer(row, within), detail)
 }
 
 fn sorted<T>(pointer: &str, mut map: Vec<(String, T)>) -> Result<Vec<(String, T)>, FieldError> {
-    if map.len() > MOST_PAIRS {
-        return Err(FieldError::new(pointer, format!("more than {MOST_PAIRS} entries")));
+    if map.len() > MAX_ENTRIES {
+        return Err(FieldError::new(pointer, format!("more than {MAX_ENTRIES} entries")));
     }
     match pairs::sort(&mut map) {
         Ok(()) => Ok(map),
-        Err(name) => Err(FieldError::new(pointer, format!("{name:?} stands there twice"))),
+        Err(name) => Err(FieldError::new(pointer, format!("{name:?} is a duplicate key"))),
     }
 }
 
@@ -121,8 +139,8 @@ impl<'de> Deserialize<'de> for Data {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Data, A::Error> {
                 let mut data = Data::default();
-                let (mut attributes, mut entity) = (None, None);
-                while let Some(name) = other_name(&mut map, "", &mut data.said)? {
+                let (mut attributes, mut entity) = (None, None::<Attribution>);
+                while let Some(name) = other_name(&mut map, "", &mut data.named)? {
                     let again = match name.as_str() {
                         "quantities" => data.quantities.replace(map.next_value()?).is_some(),
                         "attributes" => attributes.replace(map.next_value::<Bag>()?).is_some(),
@@ -130,13 +148,13 @@ impl<'de> Deserialize<'de> for Data {
                         _ => map.next_value_seed(Refuse(UNKNOWN))?,
                     };
                     if again {
-                        return Err(A::Error::custom(format_args!("{name:?} stands there twice")));
+                        return Err(A::Error::custom(format_args!("{name:?} is a duplicate key")));
                     }
                 }
-                let Bag { own, said } = attributes.unwrap_or_default();
+                let Bag { own, named } = attributes.unwrap_or_default();
                 data.attributes = own;
-                data.entity = entity.flatten();
-                data.said.extend(said);
+                data.entity = entity.unwrap_or_default();
+                data.named.extend(named);
                 Ok(data)
             }
         }
@@ -148,7 +166,7 @@ impl<'de> Deserialize<'de> for Data {
 #[derive(Default)]
 struct Bag {
     own: Vec<(String, String)>,
-    said: Vec<Said>,
+    named: Vec<Named>,
 }
 
 impl<'de> Deserialize<'de> for Bag {
@@ -163,9 +181,9 @@ impl<'de> Deserialize<'de> for Bag {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Bag, A::Error> {
                 let mut bag = Bag::default();
-                while let Some(name) = other_name(&mut map, "/attributes", &mut bag.said)? {
-                    if bag.own.len() == MOST_PAIRS {
-                        return Err(A::Error::custom(format_args!("more than {MOST_PAIRS} entries")));
+                while let Some(name) = other_name(&mut map, "/attributes", &mut bag.named)? {
+                    if bag.own.len() == MAX_ENTRIES {
+                        return Err(A::Error::custom(format_args!("more than {MAX_ENTRIES} entries")));
                     }
                     if is_name(&name) {
                         bag.own.push((name, map.next_value::<Text>()?.0));
@@ -181,24 +199,24 @@ impl<'de> Deserialize<'de> for Bag {
     }
 }
 
-/// Reads on to the next name that is none of OpenTelemetry's, whose value is then to be read.
+/// Reads up to the next name that is not OpenTelemetry's; its value is to be read next.
 fn other_name<'de, A: MapAccess<'de>>(
     map: &mut A,
     within: &'static str,
-    said: &mut Vec<Said>,
+    named: &mut Vec<Named>,
 ) -> Result<Option<String>, A::Error> {
     while let Some(name) = map.next_key::<String>()? {
         match otel::name(&name) {
-            Name::Known(row, _) if said.iter().any(|one| one.row == row) => {
-                map.next_value_seed(Refuse("stands there twice"))?;
+            Name::Known(row, _) if named.iter().any(|one| one.row == row) => {
+                map.next_value_seed(Refuse("is a duplicate key"))?;
             }
             Name::Known(row, meaning) => {
                 let value = map.next_value_seed(meaning)?;
-                said.push(Said { row, within, value });
+                named.push(Named { row, within, value });
             }
             Name::Ignored => drop(map.next_value::<IgnoredAny>()?),
             Name::UnknownUsage => {
-                map.next_value_seed(Refuse("usage that is not understood: say it in quantities"))?;
+                map.next_value_seed(Refuse("usage that is not understood: send it in quantities"))?;
             }
             Name::Other => return Ok(Some(name)),
         }
@@ -217,13 +235,13 @@ impl<'de> DeserializeSeed<'de> for Meaning {
             Self::Attribute(name) => {
                 Option::deserialize(deserializer)?.map(|Text(text)| Value::Attribute(name, text))
             }
-            Self::Entity => Option::deserialize(deserializer)?.map(Value::Entity),
+            Self::Entity => Some(Value::Entity(Attribution::deserialize(deserializer)?)),
         };
         Ok(value.unwrap_or(Value::Nothing))
     }
 }
 
-/// Refuses a value for its name: in the place of the value, so that the problem points there.
+/// Refuses a value because of its name; here and not at the name, so that the problem points to it.
 struct Refuse(&'static str);
 
 impl<'de> DeserializeSeed<'de> for Refuse {
@@ -245,13 +263,13 @@ impl PartialSchema for Data {
         };
         let own = ObjectBuilder::new()
             .schema_type(Type::Object)
-            .description(Some("What was used, in the words of a charge, in OpenTelemetry's, or in both."))
+            .description(Some("What was used, under the names of a charge, OpenTelemetry's, or both."))
             .property("quantities", map("Quantity", "How much of what; at most 64."))
             .property(
                 "attributes",
-                map("Attribute", "What else is known; OpenTelemetry's names may stand here, too."),
+                map("Attribute", "What else is known of it; OpenTelemetry's names are understood here, too."),
             )
-            .property("entity", described("Key", "The user, team or agent under the customer who used it."))
+            .property("entity", described("Key", "The user, team or agent under the customer who used it. An invalid one is repaired or left out, with a warning."))
             .examples([json!({
                 "gen_ai.request.model": "large",
                 "gen_ai.usage.input_tokens": 1200,

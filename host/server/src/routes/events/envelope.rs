@@ -1,16 +1,19 @@
-//! An event's context attributes and its data, as they stand in a JSON object or in headers and body. Out comes a usage
-//! to charge, with an idempotency that does not depend on the mode in which the event came.
+//! An event's context attributes and its data, in a JSON object or in headers and body, and the usage to charge that they
+//! describe. Its idempotency does not depend on the mode in which the event came.
 
-use super::{data::Data, headers::header};
+use super::{
+    data::{Data, Read},
+    headers::header,
+};
 use crate::{
     extract::{object, parse},
-    problem::{FieldError, Problem},
-    routes::{charging::Charging, usages::UsageBody},
-    schema,
+    problem::Problem,
+    routes::submission::Submission,
 };
 use axum::http::HeaderMap;
+use proviso_api::{charge::Warning, schema, usage::Usage};
 use proviso_engine::{Engine, command::Idempotency};
-use proviso_ledger::{
+use proviso_ledger::model::{
     ids::{CustomerId, Digest, Key},
     time::Timestamp,
 };
@@ -19,7 +22,7 @@ use serde_json::value::RawValue;
 use std::{fmt::Display, str::FromStr};
 use utoipa::ToSchema;
 
-/// The only version that there is of CloudEvents 1.
+/// The only version of CloudEvents 1.
 const SPEC_VERSION: &str = "1.0";
 
 /// A CloudEvent. Other context attributes, such as extensions, are ignored.
@@ -47,26 +50,26 @@ pub struct Envelope<'a> {
     #[serde(rename = "type")]
     #[schema(value_type = schema::Key, required = true)]
     kind: Option<String>,
-    /// Who pays.
+    /// The customer who pays.
     #[schema(value_type = schema::Key, required = true)]
     subject: Option<String>,
-    /// When it was used; now, when it is not said.
+    /// When it was used; defaults to now.
     #[schema(value_type = Option<schema::Time>)]
     time: Option<String>,
-    /// A JSON media type, when it is said.
+    /// A JSON media type.
     #[schema(value_type = Option<String>, example = "application/json")]
     datacontenttype: Option<String>,
     /// What was used.
     #[serde(borrow)]
     #[schema(value_type = Data, required = true)]
     data: Option<&'a RawValue>,
-    /// Data that is no JSON.
+    /// Data that is not JSON.
     #[schema(ignore)]
     data_base64: Option<IgnoredAny>,
 }
 
 impl<'a> Envelope<'a> {
-    /// An event in binary mode: its type of data is the body's and was checked with it.
+    /// An event in binary mode; the type of its data is the body's, which was checked before.
     pub fn of_headers(headers: &HeaderMap, body: &'a [u8]) -> Result<Self, Problem> {
         Ok(Self {
             specversion: header(headers, "specversion")?,
@@ -81,12 +84,12 @@ impl<'a> Envelope<'a> {
         })
     }
 
-    /// The usage, when the event is one that can be charged. `place` is where the event stands in the request.
-    pub fn charging(self, place: &str) -> Result<Charging, Problem> {
-        self.read().map_err(|problem| if place.is_empty() { problem } else { problem.within(place) })
+    /// The usage that the event describes; `place` is the JSON pointer to the event in the request.
+    pub fn submission(self, place: &str) -> Result<Submission, Problem> {
+        self.read(place).map_err(|problem| problem.within(place))
     }
 
-    fn read(self) -> Result<Charging, Problem> {
+    fn read(self, place: &str) -> Result<Submission, Problem> {
         let version = given("/specversion", self.specversion)?;
         if version != SPEC_VERSION {
             return Err(wrong("/specversion", format_args!("must be \"{SPEC_VERSION}\"")));
@@ -97,35 +100,34 @@ impl<'a> Envelope<'a> {
         let customer: CustomerId = parsed("/subject", &given("/subject", self.subject)?)?;
         let occurred_at = self.time.map(|time| parsed::<Timestamp>("/time", &time)).transpose()?;
         if self.data_base64.is_some() {
-            return Err(wrong("/data_base64", "is not taken: data must be JSON"));
+            return Err(wrong("/data_base64", "is not supported: data must be JSON"));
         }
         if self.datacontenttype.is_some_and(|kind| !is_json(&kind)) {
             return Err(wrong("/datacontenttype", "must be a JSON media type such as \"application/json\""));
         }
         let data = self.data.ok_or_else(|| missing("/data"))?;
         let data: Data = object("/data", data.get().as_bytes())?;
-        let usage = data.usage(feature, occurred_at).map_err(|error| Problem::invalid(vec![error]))?;
-        let idempotency = idempotency(&source, &id, &customer, &usage)?;
-        Ok(Charging { customer, idempotency, usage: usage.into(), time_at: "/time" })
+        let read = data.usage(feature, occurred_at).map_err(|error| Problem::invalid(vec![error]))?;
+        let idempotency = idempotency(&source, &id, &customer, &read)?;
+        let warning = |one: Warning| Warning { pointer: format!("{place}{}", one.pointer), ..one };
+        let warnings = read.warnings.into_iter().map(warning).collect();
+        Ok(Submission::new(customer, idempotency, read.usage).read_from("/time", warnings))
     }
 }
 
-/// The key tells events apart, the digest tells whether a repeat says the same. Both are taken over what the event means:
-/// a relay may write it anew on its way.
-fn idempotency(
-    source: &str,
-    id: &str,
-    customer: &CustomerId,
-    usage: &UsageBody,
-) -> Result<Idempotency, Problem> {
+/// The key tells events apart, the digest whether a repeat has the same content. Both are taken over the meaning of the
+/// event: a relay may write it anew on its way.
+fn idempotency(source: &str, id: &str, customer: &CustomerId, read: &Read) -> Result<Idempotency, Problem> {
     let key = Engine::request_digest(&[source.as_bytes(), id.as_bytes()]).to_string();
     let key = key.parse().map_err(|error| Problem::internal(format!("the key of an event: {error}")))?;
-    Ok((key, digest(customer, usage)?))
+    Ok((key, digest(customer, read)?))
 }
 
-fn digest(customer: &CustomerId, usage: &UsageBody) -> Result<Digest, Problem> {
-    let UsageBody { feature, quantities, attributes, entity, occurred_at } = usage;
-    let meaning = (customer, feature, &quantities.0, &attributes.0, entity, occurred_at);
+fn digest(customer: &CustomerId, read: &Read) -> Result<Digest, Problem> {
+    let Usage { feature, quantities, attributes, entity, occurred_at } = &read.usage;
+    // An answer repeats its warnings, so they belong to the request.
+    let warnings: Vec<&str> = read.warnings.iter().map(|warning| warning.detail.as_str()).collect();
+    let meaning = (customer, feature, &quantities.0, &attributes.0, entity, occurred_at, warnings);
     let meaning = serde_json::to_vec(&meaning);
     let meaning = meaning.map_err(|error| Problem::internal(format!("a usage can't be written: {error}")))?;
     Ok(Engine::request_digest(&[b"event", &meaning]))
@@ -154,7 +156,7 @@ fn missing(pointer: &str) -> Problem {
 }
 
 fn wrong(pointer: &str, detail: impl Display) -> Problem {
-    Problem::invalid(vec![FieldError::new(pointer, detail.to_string())])
+    Problem::invalid_field(pointer, detail.to_string())
 }
 
 #[cfg(test)]

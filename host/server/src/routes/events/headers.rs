@@ -1,15 +1,15 @@
 //! Context attributes in `ce-` headers, as the CloudEvents HTTP binding 1.0.2 (section 3.1.3) writes them.
 
-use crate::problem::{FieldError, Problem};
+use crate::problem::Problem;
 use axum::http::HeaderMap;
 
-/// The attribute's text, if its header is there.
+/// The attribute's text; `None` without its header.
 pub fn header(headers: &HeaderMap, attribute: &str) -> Result<Option<String>, Problem> {
-    let wrong = |detail: &str| Problem::invalid(vec![FieldError::new(format!("/{attribute}"), detail)]);
+    let wrong = |detail: &str| Problem::invalid_field(format!("/{attribute}"), detail);
     let mut values = headers.get_all(format!("ce-{attribute}")).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
-        return Err(wrong("its header stands there twice"));
+        return Err(wrong("its header is a duplicate"));
     }
     match unquoted(value.as_bytes()).and_then(|bytes| decoded(&bytes)) {
         Some(text) => Ok(Some(text)),
@@ -17,7 +17,7 @@ pub fn header(headers: &HeaderMap, attribute: &str) -> Result<Option<String>, Pr
     }
 }
 
-/// Takes the quotes off that older senders put around a value.
+/// Removes the quotes that older senders put around a value.
 fn unquoted(bytes: &[u8]) -> Option<Vec<u8>> {
     let [b'"', quoted @ ..] = bytes else { return Some(bytes.to_vec()) };
     let mut text = Vec::with_capacity(quoted.len());

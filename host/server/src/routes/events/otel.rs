@@ -1,20 +1,20 @@
-//! The names of OpenTelemetry's semantic conventions for generative AI, and what each becomes of a usage. The conventions
-//! are in development: older names stay here beside the newer ones.
+//! The names of OpenTelemetry's semantic conventions for generative AI, and the part of a usage that each becomes. The
+//! conventions are in development: older names stay here beside the newer ones.
 
-/// What a name says.
+/// The part of a usage that a name becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meaning {
     /// How much of this quantity.
     Quantity(&'static str),
     /// The text of this attribute.
     Attribute(&'static str),
-    /// Who under the customer used it.
+    /// The entity.
     Entity,
 }
 
 use Meaning::{Attribute, Entity, Quantity};
 
-/// The names that are understood. Where two say the same thing, the first one that is there is taken. The table of
+/// The names that are understood. Of several for the same part, the first in this order is taken. The table of
 /// `docs/events.md` is this one.
 pub const NAMES: [(&str, Meaning); 16] = [
     ("gen_ai.usage.input_tokens", Quantity("input_tokens")),
@@ -35,10 +35,10 @@ pub const NAMES: [(&str, Meaning); 16] = [
     ("enduser.id", Entity),
 ];
 
-/// Where names that carry usage stand: one that nobody knows must not be passed over.
+/// The prefix of names that carry usage: an unknown one must be refused, not passed over.
 const USAGE: &str = "gen_ai.usage.";
 
-/// Other names that instrumentations put on the spans of generative AI: they say nothing of a usage.
+/// Other names that instrumentations put on the spans of generative AI; they are no part of a usage.
 const IGNORED: [&str; 10] = [
     "gen_ai.",
     "openai.",
@@ -52,14 +52,14 @@ const IGNORED: [&str; 10] = [
     "error.type",
 ];
 
-/// What a name in `data` is.
+/// The kind of a name in `data`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Name {
     /// One of [`NAMES`]: its row and its meaning.
     Known(usize, Meaning),
-    /// OpenTelemetry's, and of no matter here.
+    /// OpenTelemetry's, and no part of a usage.
     Ignored,
-    /// OpenTelemetry's, with usage in it that nobody here understands.
+    /// OpenTelemetry's, with usage that is not understood.
     UnknownUsage,
     /// None of OpenTelemetry's.
     Other,

@@ -1,10 +1,12 @@
-//! `proviso policy test`: case files in; each case is played on the real engine, through the built module and behind the
-//! server's limits, under a clock that the case moves. Out: what is not as a case says. Nothing outlives the run.
+//! `proviso policy test`: plays case files on the code that decides on a server, through the built module and behind the server's
+//! limits, in memory and under a clock that only the case moves. It reports what is not as a case says.
 
 mod format;
 mod observe;
 mod play;
 mod report;
+#[cfg(test)]
+mod tests;
 
 use super::{runtime, source};
 use crate::{
@@ -14,13 +16,11 @@ use crate::{
 };
 use clap::Args;
 use format::{Case, CaseFile};
-use play::Play;
-use proviso_policy::Runtime;
+use play::{Play, Subject};
 use report::{Failure, Ran};
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 use toml::Spanned;
 
@@ -44,17 +44,14 @@ pub fn run(flags: Flags) -> Result<Verdict, Error> {
     for path in files {
         let text = fs::read_to_string(&path).map_err(Error::file(&path))?;
         // All are read before anything is built: a typo should not cost a compilation.
-        let file = format::parse(&text).map_err(Error::content(&path))?;
+        let file = format::parse(&text).map_err(|malformed| {
+            Error::content(format!("{}:{}", path.display(), malformed.line))(malformed)
+        })?;
         read.push((path, text, file));
     }
-    let module = source::load(&flags.policy)?;
-    let policies = Arc::new(runtime()?);
-    policies.admit(&module).map_err(Error::Refused)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(Error::system("starting threads"))?;
+    let component = source::load(&flags.policy)?;
+    let module = runtime()?.admit(&component).map_err(Error::refused)?.module;
+    let subject = Subject { digest: module.digest(), policy: module };
     let paint = Paint::for_stdout();
     let (mut passed, mut failed) = (0, 0);
     for (path, text, file) in &read {
@@ -67,7 +64,7 @@ pub fn run(flags: Flags) -> Result<Verdict, Error> {
         let shown = path.display().to_string();
         terminal::print(&format!("{}\n", paint.strong(&shown)))?;
         for case in cases {
-            let ran = runtime.block_on(run_case(policies.clone(), module.clone(), text, file, case))?;
+            let ran = run_case(&subject, text, file, case);
             *(if ran.failure.is_some() { &mut failed } else { &mut passed }) += 1;
             terminal::print(&report::case(&shown, &ran, paint))?;
         }
@@ -103,27 +100,20 @@ fn case_files(flags: &Flags) -> Result<Vec<PathBuf>, Error> {
 }
 
 /// Plays a case up to its end, or to the first step that is not as it says.
-async fn run_case(
-    policies: Arc<Runtime>,
-    module: Vec<u8>,
-    text: &str,
-    file: &CaseFile,
-    case: &Spanned<Case>,
-) -> Result<Ran, Error> {
-    let name = case.get_ref().name.clone();
-    let mut play = match Play::begin(policies, module, file, case.get_ref()).await? {
+fn run_case(subject: &Subject, text: &str, file: &CaseFile, case: &Spanned<Case>) -> Ran {
+    let mut ran = Ran { name: case.get_ref().name.clone(), steps: 0, failure: None };
+    let mut play = match Play::begin(subject, file, case.get_ref()) {
         Ok(play) => play,
         Err(mistake) => {
-            let line = format::line(text, case);
-            let failure = Failure { line, step: None, mismatches: Vec::new(), mistake: Some(mistake) };
-            return Ok(Ran { name, steps: 0, failure: Some(failure) });
+            let (line, mistake) = (format::line(text, case), Some(mistake.to_string()));
+            ran.failure = Some(Failure { line, step: None, mismatches: Vec::new(), mistake });
+            return ran;
         }
     };
-    let mut ran = Ran { name, steps: 0, failure: None };
     for (number, step) in (1..).zip(&case.get_ref().steps) {
-        let (mismatches, mistake) = match play.step(step.get_ref()).await? {
+        let (mismatches, mistake) = match play.step(step.get_ref()) {
             Ok(played) => (observe::compare(&step.get_ref().expect, &played), None),
-            Err(mistake) => (Vec::new(), Some(mistake)),
+            Err(mistake) => (Vec::new(), Some(mistake.to_string())),
         };
         if !mismatches.is_empty() || mistake.is_some() {
             let (line, title) = (format::line(text, step), step.get_ref().title());
@@ -132,6 +122,5 @@ async fn run_case(
         }
         ran.steps += 1;
     }
-    play.end().await;
-    Ok(ran)
+    ran
 }

@@ -1,19 +1,20 @@
-//! What a step can be held to: from what happened, values as text, one for each thing that a case may expect.
+//! Compares what a step came to with what its case expects: values as text, one for each thing that a case may name.
 
 use super::{
-    format::{Expect, ExpectBalance},
-    play::{Outcome, Played, said},
+    format::{Ends, Expect, ExpectBalance, Kind, Late},
+    play::{Declined, Outcome, Played},
 };
-use crate::verbs::policy::run::line_text;
-use proviso_engine::EngineError;
+use crate::verbs::policy::text;
 use proviso_ledger::{
-    credits::Credits,
-    decision::{Line, SettleMethod},
-    grant::Grant,
-    ids::{GrantId, Key},
-    journal::{DecisionRecord, Entry, Event, Refused, Reset, ResetReason},
+    journal::{DecisionRecord, Entry, Event, Line, Offer, PeriodClosed, PeriodOpened, Rated, Settlement},
+    model::{
+        amounts::{Credits, Quantity},
+        answers::{SettleMethod, Suggestion},
+        grant::{CreditType, Grant},
+        ids::GrantId,
+        time::Timestamp,
+    },
     state::GrantState,
-    time::Timestamp,
 };
 use std::collections::BTreeMap;
 
@@ -28,96 +29,91 @@ pub struct Mismatch {
     pub got: Vec<String>,
 }
 
-/// Holds a step to what its case expects.
-pub fn compare(expect: &Expect, played: &Played) -> Vec<Mismatch> {
+/// Compares a step with what its case expects.
+pub fn compare(expect: &Expect, played: &Played<'_>) -> Vec<Mismatch> {
     let mut found = Found { mismatches: Vec::new() };
+    faults(expect, played, &mut found);
     refusals(expect, played, &mut found);
-    let cost = played.cost().map(|cost| cost.to_string());
-    found.one("cost", expect.cost, cost);
-    found.one("overage", expect.overage, played.entry().map(|entry| entry.overage().to_string()));
-    found.one("returned", expect.returned, played.returned().map(|returned| returned.to_string()));
-    found.many("lines", expect.lines.as_ref(), || played.lines().iter().map(line_text).collect());
+    usage(expect, played, &mut found);
+    grants(expect, played, &mut found);
+    periods(expect, played, &mut found);
+    let decisions = played.decisions();
     found.many("log", expect.log.as_ref(), || {
-        played.decision().map(|decision| decision.log.clone()).unwrap_or_default()
+        decisions.iter().flat_map(|decision| decision.log.iter().cloned()).collect()
     });
-    found.pairs("draws", expect.draws.as_ref(), || played.draws());
-    found.pairs("remaining", expect.remaining.as_ref(), || played.remaining());
-    let ends = |at: Option<Timestamp>| at.map_or("never".to_owned(), |at| at.to_string());
-    let expires = expect.expires.as_ref().map(|expected| {
-        expected.iter().map(|(name, end)| (name.clone(), ends(end.0))).collect::<BTreeMap<_, _>>()
-    });
-    found.pairs("expires", expires.as_ref(), || {
-        played.live().map(|grant| (played.name(grant.grant.id), ends(grant.grant.expires_at))).collect()
-    });
-    found.many("entries", expect.entries.as_ref(), || {
-        played.entries.iter().map(|entry| played.story(entry)).collect()
-    });
-    let reset = played.reset();
-    found.pairs("fees", expect.fees.as_ref(), || {
-        let fees = reset.map(|reset| reset.fees.as_slice()).unwrap_or_default();
-        fees.iter().map(|fee| (fee.label.clone(), fee.amount)).collect()
-    });
-    found.pairs("settled", expect.settled.as_ref(), || {
-        let settled = reset.map(|reset| reset.settled.as_slice()).unwrap_or_default();
-        settled.iter().map(|settled| (method(settled.method).to_owned(), settled.amount)).collect()
-    });
-    found.many("notes", expect.notes.as_ref(), || reset.map(|reset| reset.notes.clone()).unwrap_or_default());
-    let fuel = played.decision().map(|decision| decision.fuel);
+    let fuel = decisions.iter().map(|decision| decision.fuel).reduce(u64::saturating_add);
     found.one("fuel", expect.fuel, fuel.map(|fuel| fuel.to_string()));
-    if let (Some(most), Some(fuel)) = (expect.fuel_at_most, fuel)
-        && fuel > most
+    if let Some(most) = expect.fuel_at_most
+        && fuel.is_none_or(|fuel| fuel > most)
     {
-        found.one("fuel_at_most", Some(most), Some(fuel.to_string()));
+        found.one("fuel_at_most", Some(most), fuel.map(|fuel| fuel.to_string()));
     }
-    let degraded = played.decision().map(|decision| decision.fault.is_some());
-    found.one("degraded", expect.degraded, degraded.map(|degraded| degraded.to_string()));
     if let Some(expected) = &expect.balance {
         balance(expected, played, &mut found);
     }
     found.mismatches
 }
 
+/// A policy that fails makes a case fail, wherever in the step it was asked, unless the step expects that.
+fn faults(expect: &Expect, played: &Played<'_>, found: &mut Found) {
+    let mut faults = Vec::new();
+    for entry in played.entries.iter().map(|entry| &**entry).chain(played.checked()) {
+        let Some(decision) = entry.decision() else { continue };
+        let Some(fault) = &decision.fault else { continue };
+        faults.push(format!("{}: {} failed", story(entry), fault.terms));
+        faults.extend(text::fault(&fault.code, &fault.detail, &decision.log));
+    }
+    let expected = expect.degraded.unwrap_or(false);
+    if expected == faults.is_empty() {
+        let got = if faults.is_empty() { vec![(!expected).to_string()] } else { faults };
+        found.add("degraded", vec![expected.to_string()], got);
+    }
+}
+
 /// A step that names no refusal must not be refused.
-fn refusals(expect: &Expect, played: &Played, found: &mut Found) {
-    let (code, detail, retry_at, offers) = match &played.outcome {
-        Outcome::Check(check) if !check.allowed => {
-            (Some(&check.reason), &check.detail, check.retry_at, &check.offers)
-        }
-        _ => match played.refused() {
-            Some(refused) => (Some(&refused.code), &refused.detail, refused.retry_at, &refused.offers),
-            None => (None, &String::new(), None, &Vec::new()),
-        },
-    };
+fn refusals(expect: &Expect, played: &Played<'_>, found: &mut Found) {
+    let refusal = played.refusal();
     let accepted = || "accepted".to_owned();
-    match (&expect.code, code) {
-        (None, Some(code)) => found.one("code", Some(accepted()), Some(format!("{code}: {detail}"))),
-        (expected, code) => {
-            found.one("code", expected.as_ref(), Some(code.cloned().unwrap_or_else(accepted)))
+    match (&expect.code, &refusal) {
+        (None, Some(Refusal { code, detail, .. })) => {
+            found.one("code", Some(accepted()), Some(format!("{code}: {detail}")));
+        }
+        (expected, refusal) => {
+            let code = refusal.as_ref().map_or_else(accepted, |refusal| refusal.code.to_owned());
+            found.one("code", expected.as_ref(), Some(code));
         }
     }
-    found.one(
-        "retry_at",
-        expect.retry_at.map(|at| at.0),
-        Some(retry_at.map_or("never".to_owned(), |at| at.to_string())),
-    );
-    found.many("offers", expect.offers.as_ref(), || offers.iter().map(|offer| offer.code.clone()).collect());
+    found.one("kind", expect.kind, refusal.as_ref().map(|refusal| refusal.kind.to_string()));
+    let retry_at = refusal.as_ref().and_then(|refusal| refusal.retry_at);
+    found.one("retry_at", expect.retry_at.map(|at| at.0), Some(Ends(retry_at).to_string()));
+    found.many("offers", expect.offers.as_ref(), || {
+        let offers = refusal.as_ref().map(|refusal| refusal.offers).unwrap_or_default();
+        offers.iter().map(|offer| offer.code.clone()).collect()
+    });
+    found.many("suggestions", expect.suggestions.as_ref(), || {
+        let suggestions = refusal.as_ref().map(|refusal| refusal.suggestions).unwrap_or_default();
+        suggestions.iter().map(text::suggestion).collect()
+    });
     let error = match &played.outcome {
         Outcome::Error(error) => Some(error),
         _ => None,
     };
-    let pointers = match error {
-        Some(EngineError::SettingsInvalid(problems)) => {
+    found.many("problems", expect.problems.as_ref(), || match error {
+        Some(Declined::Settings(problems)) => {
             problems.iter().map(|problem| problem.pointer.clone()).collect()
         }
         _ => Vec::new(),
-    };
-    found.many("problems", expect.problems.as_ref(), || pointers.clone());
+    });
     match (&expect.error, error) {
         (None, Some(error)) if expect.problems.is_none() => {
-            found.one("error", Some("none".to_owned()), Some(said(error)));
+            found.add(
+                "error",
+                vec!["none".to_owned()],
+                error.to_string().lines().map(str::to_owned).collect(),
+            );
         }
         (Some(expected), error) => {
-            let got = error.map_or("none".to_owned(), said);
+            let got = error.map_or_else(|| "none".to_owned(), ToString::to_string);
             if !got.contains(expected) {
                 found.one("error", Some(expected), Some(got));
             }
@@ -126,22 +122,103 @@ fn refusals(expect: &Expect, played: &Played, found: &mut Found) {
     }
 }
 
-fn balance(expected: &ExpectBalance, played: &Played, found: &mut Found) {
-    let credit: Key = expected.credit.clone().unwrap_or_else(|| played.state.main_credit());
-    let balance = played.state.balance(&credit, played.now);
+fn usage(expect: &Expect, played: &Played<'_>, found: &mut Found) {
+    let entry = played.entry();
+    found.one("cost", expect.cost, played.cost().map(|cost| cost.to_string()));
+    found.many("lines", expect.lines.as_ref(), || played.lines().iter().map(text::line).collect());
+    found.pairs("draws", expect.draws.as_ref(), || played.draws());
+    found.one("overage", expect.overage, entry.map(|entry| entry.overage().to_string()));
+    let committed = match entry.map(|entry| &entry.event) {
+        Some(Event::Committed(committed)) => Some(committed),
+        _ => None,
+    };
+    found.one("returned", expect.returned, committed.map(|committed| committed.returned.to_string()));
+    found.one("exceeded", expect.exceeded, committed.map(|committed| committed.exceeded.to_string()));
+    found.pairs("reduced_to", expect.reduced_to.as_ref(), || match entry.map(|entry| &entry.event) {
+        Some(Event::Reserved(reserved)) if reserved.reduced_from.is_some() => {
+            reserved.usage.quantities.iter().cloned().collect::<BTreeMap<String, Quantity>>()
+        }
+        _ => BTreeMap::new(),
+    });
+    let late = match &played.outcome {
+        Outcome::Check(check, _) => Some(check.late),
+        _ => entry.map(Entry::late),
+    };
+    found.one("late", expect.late, late.map(|late| Late(late).to_string()));
+}
+
+fn grants(expect: &Expect, played: &Played<'_>, found: &mut Found) {
+    found.pairs("remaining", expect.remaining.as_ref(), || {
+        played.sums(played.live().map(|grant| (grant.grant.id, grant.remaining)))
+    });
+    // An ended grant holds credits until the reservation ends.
+    found.pairs("held", expect.held.as_ref(), || {
+        let holding = played.state.grants.iter().filter(|grant| !grant.held.is_zero());
+        played.sums(holding.map(|grant| (grant.grant.id, grant.held)))
+    });
+    found.pairs("expires", expect.expires.as_ref(), || {
+        played.live().map(|grant| (played.name(grant.grant.id), Ends(grant.ends_at))).collect()
+    });
+}
+
+fn periods(expect: &Expect, played: &Played<'_>, found: &mut Found) {
+    found.many("entries", expect.entries.as_ref(), || {
+        played.entries.iter().map(|entry| story(entry)).collect()
+    });
+    let (closed, opened) = played.turn();
+    found.pairs("fees", expect.fees.as_ref(), || {
+        let mut fees = BTreeMap::new();
+        for fee in closed.iter().flat_map(|closed| &closed.fees) {
+            add(fees.entry(fee.label.clone()).or_default(), fee.amount);
+        }
+        fees
+    });
+    found.pairs("settled", expect.settled.as_ref(), || {
+        let settled = closed.iter().flat_map(|closed| &closed.settled);
+        let mut sums = BTreeMap::new();
+        for Settlement { method, amount, .. } in
+            settled.chain(opened.iter().flat_map(|opened| &opened.settled))
+        {
+            add(sums.entry(method_name(*method).to_owned()).or_default(), *amount);
+        }
+        sums
+    });
+    found.many("notes", expect.notes.as_ref(), || {
+        let notes = closed.iter().flat_map(|closed| &closed.notes);
+        notes.chain(opened.iter().flat_map(|opened| &opened.notes)).cloned().collect()
+    });
+}
+
+fn balance(expected: &ExpectBalance, played: &Played<'_>, found: &mut Found) {
+    let credit: CreditType = expected.credit.clone().unwrap_or_else(|| played.state.main_credit());
+    let all = played.state.balance(&credit, played.now);
+    let seen =
+        expected.feature.as_ref().map(|feature| played.state.balance_for(&credit, feature, played.now));
+    let available = seen.as_ref().map_or(all.available, |seen| seen.available);
     for (field, expected, got) in [
-        ("granted", expected.granted, balance.granted),
-        ("used", expected.used, balance.used),
-        ("reserved", expected.reserved, balance.reserved),
-        ("available", expected.available, balance.available),
-        ("overage", expected.overage, balance.overage),
+        ("granted", expected.granted, Some(all.granted)),
+        ("used", expected.used, Some(all.used)),
+        ("reserved", expected.reserved, Some(all.reserved)),
+        ("available", expected.available, Some(available)),
+        // Only to a feature are other features' grants restricted.
+        ("restricted", expected.restricted, seen.map(|seen| seen.restricted)),
+        ("overage", expected.overage, Some(all.overage)),
+        ("held_overage", expected.held_overage, Some(all.held_overage)),
     ] {
-        found.one(&format!("balance.{field}"), expected, Some(got.to_string()));
+        found.one(&format!("balance.{field}"), expected, got.map(|got| got.to_string()));
     }
-    if let Some(expected) = expected.next_reset_at {
-        let text = |at: Option<Timestamp>| at.map_or("never".to_owned(), |at| at.to_string());
-        found.one("balance.next_reset_at", Some(text(expected.0)), Some(text(played.state.next_reset_at())));
-    }
+    let next_reset_at = Ends(played.state.next_reset_at()).to_string();
+    found.one("balance.next_reset_at", expected.next_reset_at, Some(next_reset_at));
+}
+
+/// A refusal as a caller sees it.
+struct Refusal<'a> {
+    kind: Kind,
+    code: &'a str,
+    detail: &'a str,
+    retry_at: Option<Timestamp>,
+    offers: &'a [Offer],
+    suggestions: &'a [Suggestion],
 }
 
 struct Found {
@@ -149,7 +226,7 @@ struct Found {
 }
 
 impl Found {
-    /// One value; nothing is what a step has that can't have it.
+    /// One value; `nothing` where the step has none.
     fn one(&mut self, field: &str, expected: Option<impl ToString>, got: Option<String>) {
         let Some(expected) = expected.map(|expected| expected.to_string()) else { return };
         self.add(field, vec![expected], vec![got.unwrap_or_else(|| "nothing".to_owned())]);
@@ -182,28 +259,64 @@ impl Found {
     }
 }
 
-impl Played {
+impl Played<'_> {
+    /// The entry of the action; of a check, the one that a charge would have made.
     fn entry(&self) -> Option<&Entry> {
         match &self.outcome {
-            Outcome::Entry(entry) => Some(entry),
+            Outcome::Entry(entry) | Outcome::Check(_, entry) => Some(entry),
+            Outcome::Nothing | Outcome::Error(_) => None,
+        }
+    }
+
+    /// The entry that a charge would have made in place of the check.
+    fn checked(&self) -> Option<&Entry> {
+        match &self.outcome {
+            Outcome::Check(_, entry) => Some(entry),
             _ => None,
         }
     }
 
-    fn refused(&self) -> Option<&Refused> {
-        match &self.entry()?.event {
-            Event::Refused(refused) => Some(refused),
-            _ => None,
+    /// The refusal, if it is one, as a caller sees it.
+    fn refusal(&self) -> Option<Refusal<'_>> {
+        let Event::Refused(refused) = &self.entry()?.event else { return None };
+        let kind = if refused.invalid { Kind::Invalid } else { Kind::Denied };
+        Some(match &self.outcome {
+            Outcome::Check(check, _) => Refusal {
+                kind,
+                code: &check.reason,
+                detail: &check.detail,
+                retry_at: check.retry_at,
+                offers: &check.offers,
+                suggestions: &check.suggestions,
+            },
+            _ => Refusal {
+                kind,
+                code: &refused.code,
+                detail: &refused.detail,
+                retry_at: refused.retry_at,
+                offers: &refused.offers,
+                suggestions: &refused.suggestions,
+            },
+        })
+    }
+
+    /// The decision about the step's usage; of a step without one, those of the period that ended and of the one that began.
+    fn decisions(&self) -> Vec<&DecisionRecord> {
+        let own = self.entry().filter(|entry| {
+            matches!(
+                entry.event,
+                Event::Charged(_) | Event::Refused(_) | Event::Reserved(_) | Event::Committed(_)
+            )
+        });
+        if let Some(decision) = own.and_then(Entry::decision) {
+            return vec![decision];
         }
+        let (closed, opened) = self.turn();
+        let closed = closed.and_then(|closed| closed.decision.as_ref());
+        closed.into_iter().chain(opened.and_then(|opened| opened.decision.as_ref())).collect()
     }
 
-    fn decision(&self) -> Option<&DecisionRecord> {
-        // A step without a decision of its own is looked at for the reset that it brought.
-        let own = self.entry().and_then(Entry::decision);
-        own.or_else(|| self.reset()?.decision.as_ref())
-    }
-
-    fn rated(&self) -> Option<&proviso_ledger::journal::Rated> {
+    fn rated(&self) -> Option<&Rated> {
         match &self.entry()?.event {
             Event::Charged(charged) => Some(&charged.rated),
             Event::Reserved(reserved) => Some(&reserved.rated),
@@ -215,31 +328,29 @@ impl Played {
 
     fn cost(&self) -> Option<Credits> {
         match &self.outcome {
-            Outcome::Check(check) => check.cost,
+            Outcome::Check(check, _) => check.cost,
             _ => self.rated().map(|rated| rated.cost),
         }
     }
 
     fn lines(&self) -> &[Line] {
         match &self.outcome {
-            Outcome::Check(check) => &check.lines,
+            Outcome::Check(check, _) => &check.lines,
             _ => self.rated().map(|rated| rated.lines.as_slice()).unwrap_or_default(),
         }
     }
 
-    fn returned(&self) -> Option<Credits> {
-        match &self.entry()?.event {
-            Event::Committed(committed) => Some(committed.returned),
-            _ => None,
+    /// The newest end of a period among what was written, and the beginning after it.
+    fn turn(&self) -> (Option<&PeriodClosed>, Option<&PeriodOpened>) {
+        let mut opened = None;
+        for entry in self.entries.iter().rev() {
+            match &entry.event {
+                Event::PeriodClosed(closed) => return (Some(&**closed), opened),
+                Event::PeriodOpened(newer) if opened.is_none() => opened = Some(&**newer),
+                _ => {}
+            }
         }
-    }
-
-    /// The newest reset among what was written.
-    fn reset(&self) -> Option<&Reset> {
-        self.entries.iter().rev().find_map(|entry| match &entry.event {
-            Event::Reset(reset) => Some(&**reset),
-            _ => None,
-        })
+        (None, opened)
     }
 
     fn live(&self) -> impl Iterator<Item = &GrantState> {
@@ -248,62 +359,67 @@ impl Played {
 
     /// A grant's name: as a step called it, else its category.
     fn name(&self, id: GrantId) -> String {
-        self.names.get(&id).cloned().unwrap_or_else(|| id.to_string())
+        let would_be =
+            || self.checked().and_then(|entry| made(entry).into_iter().find(|grant| grant.id == id));
+        let name = self.names.get(&id).cloned();
+        name.or_else(|| would_be().map(|grant| grant.category.as_str().to_owned()))
+            .unwrap_or_else(|| id.to_string())
+    }
+
+    /// Amounts by the names of their grants; those of one name are added up.
+    fn sums(&self, amounts: impl Iterator<Item = (GrantId, Credits)>) -> BTreeMap<String, Credits> {
+        let mut sums: BTreeMap<String, Credits> = BTreeMap::new();
+        for (grant, amount) in amounts {
+            add(sums.entry(self.name(grant)).or_default(), amount);
+        }
+        sums
     }
 
     fn draws(&self) -> BTreeMap<String, Credits> {
-        let mut draws: BTreeMap<String, Credits> = BTreeMap::new();
-        for draw in self.entry().map(Entry::draws).unwrap_or_default() {
-            add(draws.entry(self.name(draw.grant)).or_default(), draw.amount);
-        }
-        draws
+        let draws = self.entry().map(Entry::draws).unwrap_or_default();
+        self.sums(draws.into_iter().map(|draw| (draw.grant, draw.amount)))
     }
+}
 
-    fn remaining(&self) -> BTreeMap<String, Credits> {
-        let mut remaining: BTreeMap<String, Credits> = BTreeMap::new();
-        for grant in self.live() {
-            add(remaining.entry(self.name(grant.grant.id)).or_default(), grant.remaining);
+/// An entry in a few words.
+fn story(entry: &Entry) -> String {
+    match &entry.event {
+        Event::Configured(_) => "configured".to_owned(),
+        Event::Closed {} => "customer closed".to_owned(),
+        Event::TermsBound(_) => "terms bound".to_owned(),
+        Event::TermsEnded { .. } => "terms ended".to_owned(),
+        Event::OverrideSet(_) => "override set".to_owned(),
+        Event::OverrideRemoved { .. } => "override removed".to_owned(),
+        Event::Granted(grant) => format!("granted {}", grant.amount),
+        Event::Voided { .. } => "voided".to_owned(),
+        Event::Adjusted(adjusted) => format!("adjusted {}", adjusted.amount),
+        Event::Charged(charged) => format!("charged {}", charged.rated.cost),
+        Event::Refused(refused) => format!("refused {}", refused.code),
+        Event::Reserved(reserved) => format!("reserved {}", reserved.rated.cost),
+        Event::ReservationExtended { .. } => "reservation extended".to_owned(),
+        Event::Committed(committed) => format!("committed {}", committed.rated.cost),
+        Event::Released { .. } => "released".to_owned(),
+        Event::ReservationExpired { .. } => "reservation expired".to_owned(),
+        Event::GrantsExpired { grants } => format!("grants expired {}", grants.len()),
+        Event::PeriodClosed(closed) => {
+            period("closed", closed.period.number, closed.reason.as_str(), closed.retried)
         }
-        remaining
+        Event::PeriodOpened(opened) => {
+            period("opened", opened.period.number, opened.reason.as_str(), opened.retried)
+        }
     }
+}
 
-    /// An entry in a few words.
-    fn story(&self, entry: &Entry) -> String {
-        match &entry.event {
-            Event::Configured(_) => "configured".to_owned(),
-            Event::Closed {} => "closed".to_owned(),
-            Event::TermsBound(_) => "terms bound".to_owned(),
-            Event::TermsEnded { .. } => "terms ended".to_owned(),
-            Event::OverrideSet(_) => "override set".to_owned(),
-            Event::OverrideRemoved { .. } => "override removed".to_owned(),
-            Event::Granted(grant) => format!("granted {}", grant.amount),
-            Event::Voided { .. } => "voided".to_owned(),
-            Event::Adjusted(adjusted) => format!("adjusted {}", adjusted.amount),
-            Event::Charged(charged) => format!("charged {}", charged.rated.cost),
-            Event::Refused(refused) => format!("refused {}", refused.code),
-            Event::Reserved(reserved) => format!("reserved {}", reserved.rated.cost),
-            Event::Committed(committed) => format!("committed {}", committed.rated.cost),
-            Event::Released { .. } => "released".to_owned(),
-            Event::ReservationExpired { .. } => "reservation expired".to_owned(),
-            Event::GrantsExpired { grants } => format!("grants expired {}", grants.len()),
-            Event::Reset(reset) => {
-                let reason = match reset.reason {
-                    ResetReason::Started => "started",
-                    ResetReason::Scheduled => "scheduled",
-                    ResetReason::Early => "early",
-                    ResetReason::PlanChanged => "plan changed",
-                };
-                format!("period {} {reason}", reset.opened.number)
-            }
-        }
-    }
+fn period(what: &str, number: u32, reason: &str, retried: bool) -> String {
+    let retried = if retried { " retried" } else { "" };
+    format!("period {number} {what} {}{retried}", reason.replace('_', " "))
 }
 
 fn add(total: &mut Credits, more: Credits) {
-    *total = Credits(total.0.saturating_add(more.0));
+    *total = total.saturating_add(more);
 }
 
-fn method(method: SettleMethod) -> &'static str {
+fn method_name(method: SettleMethod) -> &'static str {
     match method {
         SettleMethod::Invoice => "invoice",
         SettleMethod::Waive => "waive",
@@ -319,7 +435,8 @@ pub fn made(entry: &Entry) -> Vec<&Grant> {
         Event::Charged(charged) => charged.top_up.iter().collect(),
         Event::Reserved(reserved) => reserved.top_up.iter().collect(),
         Event::Committed(committed) => committed.top_up.iter().collect(),
-        Event::Reset(reset) => reset.grants.iter().collect(),
+        Event::PeriodClosed(closed) => closed.grants.iter().collect(),
+        Event::PeriodOpened(opened) => opened.grants.iter().collect(),
         _ => Vec::new(),
     }
 }

@@ -1,0 +1,315 @@
+//! Charges, checks and reservations, and what explains them.
+
+use crate::{balance::Balance, grant::Grant, problem::ProblemDetails, schema};
+use proviso_ledger::model::{
+    amounts::{Credits, Money, Price, Quantity},
+    ids::{ChargeId, CustomerId, Digest, GrantId, Key, Name, ReservationId},
+    terms::TermsKey,
+    time::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use std::{borrow::Cow, collections::BTreeMap};
+use utoipa::ToSchema;
+
+/// A line that explains a part of a cost.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Line<'a> {
+    /// For people.
+    pub label: Cow<'a, str>,
+    /// How much.
+    #[schema(value_type = schema::Amount)]
+    pub quantity: Quantity,
+    /// The price of one whole unit.
+    #[schema(value_type = schema::Price)]
+    pub unit_cost: Price,
+    /// What it comes to.
+    #[schema(value_type = schema::Credits)]
+    pub cost: Credits,
+}
+
+/// Credits drawn from one grant.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
+pub struct Draw {
+    /// The grant.
+    #[schema(value_type = schema::Id)]
+    pub grant: GrantId,
+    /// How much.
+    #[schema(value_type = schema::Credits)]
+    pub amount: Credits,
+}
+
+/// The policy that decided.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct DecidingPolicy {
+    /// The policy.
+    #[schema(value_type = schema::Name)]
+    pub name: Name,
+    /// Its version.
+    pub version: u32,
+    /// SHA-256 of its module.
+    #[schema(value_type = schema::Digest)]
+    pub digest: Digest,
+}
+
+/// Something that the customer may buy to go on.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Offer<'a> {
+    /// For machines.
+    pub code: Cow<'a, str>,
+    /// For people.
+    pub label: Cow<'a, str>,
+    /// What it brings.
+    #[schema(value_type = schema::Credits)]
+    pub credits: Credits,
+    /// What it costs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::Money>)]
+    pub price: Option<Money>,
+}
+
+/// A usage that would be allowed, or cheaper.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Suggestion<'a> {
+    /// For people.
+    pub detail: Cow<'a, str>,
+    /// Attributes to change, with their new values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
+    /// Quantities to change, with their new amounts.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, schema::Amount>)]
+    pub quantities: BTreeMap<Cow<'a, str>, Quantity>,
+}
+
+/// A period that had ended when a usage of it was reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Late {
+    /// Its number.
+    pub period: u32,
+}
+
+/// Something in a request that was not taken as it was sent, and did not stop it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Warning {
+    /// A JSON pointer into the request.
+    #[schema(example = "/data/entity")]
+    pub pointer: String,
+    /// What was done about it.
+    pub detail: String,
+}
+
+/// A charge that was made, or a reservation's commit.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Charge<'a> {
+    /// Its id.
+    #[schema(value_type = schema::Id, example = "chg_42")]
+    pub id: ChargeId,
+    /// Of a commit: the reservation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::Id>)]
+    pub reservation: Option<ReservationId>,
+    /// The customer who pays.
+    #[schema(value_type = schema::Key)]
+    pub customer: CustomerId,
+    /// The feature that was used.
+    #[schema(value_type = schema::Key, example = "chat")]
+    pub feature: Key,
+    /// The user, team or agent under the customer who used it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::Key>)]
+    pub entity: Option<Key>,
+    /// When it was used.
+    #[schema(value_type = schema::Time)]
+    pub occurred_at: Timestamp,
+    /// When it occurred in a period that had ended: which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late: Option<Late>,
+    /// What it cost.
+    #[schema(value_type = schema::Credits)]
+    pub cost: Credits,
+    /// The credit type.
+    #[schema(value_type = schema::Key, example = "credits")]
+    pub credit: Key,
+    /// The explanation of the cost.
+    pub lines: Vec<Line<'a>>,
+    /// What was drawn from which grant.
+    pub draws: Vec<Draw>,
+    /// What was drawn beyond all grants.
+    #[schema(value_type = schema::Credits)]
+    pub overage: Credits,
+    /// Of a commit: what became overage although the terms would not have allowed it to new usage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::Credits>)]
+    pub exceeded: Option<Credits>,
+    /// Of a commit: what of the hold went back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::Credits>)]
+    pub returned: Option<Credits>,
+    /// A grant that was issued on the spot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top_up: Option<Grant<'a>>,
+    /// The balance afterwards.
+    pub balance: Balance,
+    /// The policy that decided.
+    pub policy: DecidingPolicy,
+    /// The terms that decided.
+    #[schema(value_type = String, example = "plan/pro/terms_3")]
+    pub terms: TermsKey,
+    /// The number of the journal's entry.
+    pub entry: u64,
+    /// Whether a fault put other terms in the place of those in force.
+    pub degraded: bool,
+    /// Of an event: what was not taken as it was sent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
+}
+
+/// What a charge would do now.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Check<'a> {
+    /// Whether it would be charged.
+    pub allowed: bool,
+    /// `ok`, or the code with which the charge would be refused.
+    pub reason: Cow<'a, str>,
+    /// For people; empty when it is allowed.
+    pub detail: Cow<'a, str>,
+    /// The cost; null when it could not be rated.
+    #[schema(value_type = Option<schema::Credits>)]
+    pub cost: Option<Credits>,
+    /// The credit type.
+    #[schema(value_type = schema::Key, example = "credits")]
+    pub credit: Key,
+    /// The explanation of the cost.
+    pub lines: Vec<Line<'a>>,
+    /// What may be bought to go on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub offers: Vec<Offer<'a>>,
+    /// What to change so that it would be allowed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suggestions: Vec<Suggestion<'a>>,
+    /// The earliest time at which asking again can help.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::Time>)]
+    pub retry_at: Option<Timestamp>,
+    /// When it occurred in a period that had ended: which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late: Option<Late>,
+    /// The balance as it is.
+    pub balance: Balance,
+    /// The policy that decided; null when none was asked.
+    pub policy: Option<DecidingPolicy>,
+    /// Whether a fault put other terms, or none, in the place of those in force.
+    pub degraded: bool,
+}
+
+/// Credits that were set aside.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Reservation<'a> {
+    /// Its id.
+    #[schema(value_type = schema::Id, example = "res_42")]
+    pub id: ReservationId,
+    /// The customer who pays.
+    #[schema(value_type = schema::Key)]
+    pub customer: CustomerId,
+    /// The feature that will be used.
+    #[schema(value_type = schema::Key, example = "chat")]
+    pub feature: Key,
+    /// The user, team or agent under the customer who will use it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::Key>)]
+    pub entity: Option<Key>,
+    /// When it is used.
+    #[schema(value_type = schema::Time)]
+    pub occurred_at: Timestamp,
+    /// When it occurred in a period that had ended: which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late: Option<Late>,
+    /// The quantities that are reserved, when the policy allows less than was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<BTreeMap<String, schema::Amount>>)]
+    pub reduced_to: Option<BTreeMap<Cow<'a, str>, Quantity>>,
+    /// What is held: the expected cost.
+    #[schema(value_type = schema::Credits)]
+    pub reserved: Credits,
+    /// The credit type.
+    #[schema(value_type = schema::Key, example = "credits")]
+    pub credit: Key,
+    /// The explanation of the expected cost.
+    pub lines: Vec<Line<'a>>,
+    /// What is held of which grant.
+    pub draws: Vec<Draw>,
+    /// What is held beyond all grants.
+    #[schema(value_type = schema::Credits)]
+    pub overage: Credits,
+    /// When the hold ends by itself.
+    #[schema(value_type = schema::Time)]
+    pub expires_at: Timestamp,
+    /// A grant that was issued on the spot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top_up: Option<Grant<'a>>,
+    /// The balance afterwards.
+    pub balance: Balance,
+    /// The policy that decided, and that will rate the commit.
+    pub policy: DecidingPolicy,
+    /// The terms that decided.
+    #[schema(value_type = String, example = "plan/pro/terms_3")]
+    pub terms: TermsKey,
+    /// The number of the journal's entry.
+    pub entry: u64,
+    /// Whether a fault put other terms in the place of those in force.
+    pub degraded: bool,
+}
+
+/// A reservation that was given back.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Released {
+    /// The reservation.
+    #[schema(value_type = schema::Id, example = "res_42")]
+    pub id: ReservationId,
+    /// What it held.
+    #[schema(value_type = schema::Credits)]
+    pub returned: Credits,
+    /// The balance afterwards.
+    pub balance: Balance,
+    /// The number of the journal's entry.
+    pub entry: u64,
+}
+
+/// A reservation whose end was moved.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Extended {
+    /// The reservation.
+    #[schema(value_type = schema::Id, example = "res_42")]
+    pub id: ReservationId,
+    /// When the hold ends by itself.
+    #[schema(value_type = schema::Time)]
+    pub expires_at: Timestamp,
+    /// The balance as it is.
+    pub balance: Balance,
+    /// The number of the journal's entry.
+    pub entry: u64,
+}
+
+/// What one item of a batch came to.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BatchResult<'a> {
+    /// The status that the item alone would have had.
+    pub status: u16,
+    /// Whether an earlier request with the same key was answered so.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub replayed: bool,
+    /// The answer that the item alone would have had.
+    pub body: ChargeOrProblem<'a>,
+}
+
+/// A charge, or why there is none.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum ChargeOrProblem<'a> {
+    /// It was charged.
+    #[schema(value_type = Charge)]
+    Charge(&'a Charge<'a>),
+    /// It was not.
+    #[schema(value_type = ProblemDetails)]
+    Problem(Box<ProblemDetails<'a>>),
+}

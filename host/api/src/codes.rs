@@ -1,0 +1,222 @@
+//! Every code with which a request is refused, once: its status, its title and what it means. The published list, each
+//! operation's documented answers and the answers themselves are made from this table.
+
+use std::fmt;
+
+/// Defines the codes. The doc comment of each is its meaning in the published list.
+macro_rules! codes {
+    ($($(#[doc = $meaning:literal])+ $name:ident = $code:literal, $status:literal, $title:literal;)+) => {
+        /// Why a request is refused, for machines. A code and its meaning never change.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum ProblemCode {
+            $($(#[doc = $meaning])+ $name,)+
+        }
+
+        impl ProblemCode {
+            /// All codes, in the order of the published list.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// The code as it is sent.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $code),+ }
+            }
+
+            /// The HTTP status.
+            #[must_use]
+            pub const fn status(self) -> u16 {
+                match self { $(Self::$name => $status),+ }
+            }
+
+            /// The kind of problem in a few words.
+            #[must_use]
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$name => $title),+ }
+            }
+
+            /// What it means and what to do, in a sentence or two.
+            #[must_use]
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$name => concat!($($meaning),+).trim()),+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The request carries no API key: send `Authorization: Bearer <key>`.
+    ApiKeyRequired = "api_key_required", 401, "an API key is required";
+    /// The API key is unknown, has expired or was revoked.
+    ApiKeyInvalid = "api_key_invalid", 401, "the API key does not work";
+    /// The API key lacks the scope that this operation needs.
+    ScopeMissing = "scope_missing", 403, "the API key may not do this";
+    /// The API key is narrowed to one customer, and this operation belongs to none.
+    KeyIsNarrowed = "key_is_narrowed", 403, "the API key may not do this";
+
+    /// There is no such path.
+    RouteNotFound = "route_not_found", 404, "not found";
+    /// The path exists, but not with this method; the `Allow` header lists those it has.
+    MethodNotAllowed = "method_not_allowed", 405, "method not allowed";
+    /// There is no such customer, or the API key is narrowed to another one.
+    CustomerNotFound = "customer_not_found", 404, "not found";
+    /// There is no such plan.
+    PlanNotFound = "plan_not_found", 404, "not found";
+    /// There is no such policy.
+    PolicyNotFound = "policy_not_found", 404, "not found";
+    /// The policy has no such version, or it was deleted.
+    VersionNotFound = "version_not_found", 404, "not found";
+    /// There are no such terms.
+    TermsNotFound = "terms_not_found", 404, "not found";
+    /// Neither the customer's plan nor an override names this feature.
+    FeatureNotFound = "feature_not_found", 404, "not found";
+    /// The customer has no such grant.
+    GrantNotFound = "grant_not_found", 404, "not found";
+    /// The customer has no such reservation.
+    ReservationNotFound = "reservation_not_found", 404, "not found";
+    /// There is no such API key.
+    ApiKeyNotFound = "api_key_not_found", 404, "not found";
+
+    /// A part of the path is not valid, such as a key with control characters.
+    InvalidPath = "invalid_path", 400, "the path is not valid";
+    /// A parameter of the query string is unknown or not valid.
+    InvalidQuery = "invalid_query", 400, "the query string is not valid";
+    /// `cursor` is not the `next_cursor` of an earlier page of the same list.
+    InvalidCursor = "invalid_cursor", 400, "the cursor is not valid";
+    /// The body is not JSON.
+    MalformedJson = "malformed_json", 400, "the body is not JSON";
+    /// A field of the body is missing, unknown or not valid; `errors` says which.
+    InvalidRequest = "invalid_request", 400, "the request is not valid";
+    /// The body's `Content-Type` is not one that this operation takes.
+    UnsupportedMediaType = "unsupported_media_type", 415, "the body has another type";
+    /// The body is larger than this operation takes.
+    BodyTooLarge = "body_too_large", 413, "the body is too large";
+    /// The connection broke while the body was read.
+    BodyIncomplete = "body_incomplete", 400, "the body is incomplete";
+    /// The body did not arrive in time.
+    BodyTimeout = "body_timeout", 408, "the body came too slowly";
+
+    /// `Idempotency-Key` is not one value of 1 to 255 visible ASCII characters.
+    InvalidIdempotencyKey = "invalid_idempotency_key", 400, "the idempotency key is not valid";
+    /// This operation moves credits and needs an `Idempotency-Key`.
+    IdempotencyKeyRequired = "idempotency_key_required", 400, "an idempotency key is required";
+    /// This `Idempotency-Key` was used for another request.
+    IdempotencyKeyReused = "idempotency_key_reused", 422, "the idempotency key was used before";
+    /// `If-Match` names a state that is no longer in force: read again, then decide.
+    ChangedMeanwhile = "changed_meanwhile", 412, "it was changed meanwhile";
+
+    /// `occurred_at` is over 5 minutes ahead of the host's clock.
+    OccurredAtInFuture = "occurred_at_in_future", 400, "the usage lies in the future";
+    /// `occurred_at` is before the window for late usage.
+    OccurredAtTooOld = "occurred_at_too_old", 400, "the usage lies too far back";
+    /// The customer is closed: its ledger stays readable, nothing new is taken.
+    CustomerClosed = "customer_closed", 409, "the customer is closed";
+    /// No terms are in force for the customer, so nothing can be rated.
+    NoTermsInForce = "no_terms_in_force", 409, "nothing can be rated";
+    /// The reservation was committed, released or has expired.
+    ReservationClosed = "reservation_closed", 409, "the reservation is closed";
+    /// The grant was voided, has expired or was used up.
+    GrantClosed = "grant_closed", 409, "the grant is closed";
+    /// The terms ended before.
+    TermsEnded = "terms_ended", 409, "the terms have ended";
+    /// The customer has as many of these as it may have.
+    TooMany = "too_many", 409, "the customer has too many of these";
+    /// An adjustment would take more than is available.
+    AdjustmentExceedsAvailable = "adjustment_exceeds_available", 409, "less is available";
+    /// The customer has no plan with an interval, so there is no period to reset.
+    NoPeriod = "no_period", 409, "there is no period to reset";
+    /// A plan's interval can't change, since periods are counted by it.
+    PlanIntervalFixed = "plan_interval_fixed", 409, "the plan's interval is fixed";
+    /// A contract's start and end stay through amendments.
+    ContractFixed = "contract_fixed", 409, "the contract's times are fixed";
+    /// Nothing of that period was left undone, or it is past making good.
+    NothingMissed = "nothing_missed", 409, "there is nothing to make good";
+    /// The terms in force still fail for that period.
+    StillFails = "still_fails", 409, "the terms still fail";
+    /// A newer host wrote for this customer; this one has to be upgraded. Another host can answer.
+    NewerFormat = "newer_format", 503, "a newer host is needed";
+    /// A total of the customer would go out of range.
+    TotalOutOfRange = "total_out_of_range", 422, "a total would go out of range";
+    /// The test clock only moves forward.
+    ClockGoesBack = "clock_goes_back", 409, "the clock only moves forward";
+
+    /// Too few credits are available, and the terms allow no overage for the rest.
+    InsufficientCredits = "insufficient_credits", 402, "too few credits are available";
+    /// The terms ask for a purchase first; `offers` lists what may be bought.
+    PurchaseRequired = "purchase_required", 402, "a purchase is required";
+    /// The policy refuses the usage. Policies may answer codes of their own in its place.
+    PolicyDenied = "policy_denied", 402, "the policy refuses the usage";
+    /// The policy in force failed, and its terms name nothing that decides in its place.
+    PolicyFault = "policy_fault", 402, "the policy in force failed";
+    /// The customer's plan, or an override, switches the feature off.
+    NotEntitled = "not_entitled", 402, "the feature is switched off";
+
+    /// The policy refuses the settings; `errors` says which.
+    SettingsInvalid = "settings_invalid", 422, "the policy refuses these settings";
+    /// The module is refused; `errors` says what is wrong and where.
+    PolicyRejected = "policy_rejected", 422, "the module is refused";
+
+    /// A defect of the host; what happened is in its log, under the answer's `X-Request-Id`.
+    InternalError = "internal_error", 500, "something went wrong inside";
+    /// Too many requests wait already. Try again shortly.
+    Overloaded = "overloaded", 503, "try again shortly";
+    /// Other hosts kept writing the same customer first. Try again shortly.
+    Contention = "contention", 503, "try again shortly";
+    /// The host is shutting down. Try again, at another host or shortly.
+    ShuttingDown = "shutting_down", 503, "try again shortly";
+    /// The database can't be used at the moment. Try again shortly.
+    StorageUnavailable = "storage_unavailable", 503, "try again shortly";
+    /// The host still answers but is about to end: send new requests to another one.
+    Draining = "draining", 503, "the host is about to end";
+}
+
+impl ProblemCode {
+    /// The status of a problem with something that the body names, not the path: a plan that the path names and that
+    /// does not exist is 404, one that the body names is 422.
+    pub const NAMED_BY_BODY: u16 = 422;
+
+    /// The code with this text; `None` for a policy's own code.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.as_str() == text)
+    }
+}
+
+impl fmt::Display for ProblemCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The published list, as the rows of a Markdown table.
+#[must_use]
+pub fn markdown() -> String {
+    let mut text = String::from("| code | status | meaning |\n| --- | --- | --- |\n");
+    for code in ProblemCode::ALL {
+        text.push_str(&format!("| `{code}` | {} | {} |\n", code.status(), code.meaning()));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn codes_are_unique_and_described() {
+        let mut seen = BTreeSet::new();
+        for &code in ProblemCode::ALL {
+            assert!(seen.insert(code.as_str()), "{code} stands for two problems");
+            assert_eq!(ProblemCode::parse(code.as_str()), Some(code));
+            assert!((400..600).contains(&code.status()), "{code}");
+            assert!(code.meaning().ends_with('.') && !code.title().is_empty(), "{code}: {}", code.meaning());
+        }
+        assert_eq!(ProblemCode::parse("a_policys_own"), None);
+    }
+
+    #[test]
+    fn the_page_lists_every_code() {
+        let page = include_str!("../../../docs/problems.md");
+        assert!(page.contains(&markdown()), "docs/problems.md must contain this table:\n{}", markdown());
+    }
+}

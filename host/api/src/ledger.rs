@@ -1,0 +1,76 @@
+//! Entries of a customer's journal.
+
+use crate::{balance::Balance, schema};
+use proviso_ledger::{
+    journal::{Count, DecisionRecord},
+    model::{
+        ids::{IdempotencyKey, Key},
+        time::Timestamp,
+        transfer::Transfer as LedgerTransfer,
+    },
+};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+/// An entry of the journal.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LedgerEntry<'a> {
+    /// Its number: 1, 2, 3, with no gaps.
+    pub entry: u64,
+    /// When it was accepted.
+    #[schema(value_type = schema::Time)]
+    pub at: Timestamp,
+    /// What happened.
+    #[schema(example = "charged")]
+    pub r#type: String,
+    /// The idempotency key of the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub key: Option<&'a IdempotencyKey>,
+    /// The particulars; of a charge, with the lines that explain its cost.
+    #[schema(value_type = schema::AnyObject)]
+    pub event: Value,
+    /// How the policy came to its answer, with what shadows would have decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::AnyObject>)]
+    pub decision: Option<&'a DecisionRecord>,
+    /// The movements of credits, in order.
+    #[schema(value_type = Vec<Transfer>)]
+    pub transfers: &'a [LedgerTransfer],
+    /// What was added to usage counters.
+    #[schema(value_type = Vec<schema::AnyObject>)]
+    pub counts: &'a [Count],
+    /// The balance after this entry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<BalanceAfter>,
+    /// SHA-256 of the entry, chained to the one before it.
+    pub hash: &'a str,
+}
+
+/// A movement of credits from one book of the customer to another.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "the schema of the ledger's own type")]
+pub struct Transfer {
+    /// The credit type.
+    #[schema(value_type = schema::Key, example = "credits")]
+    credit: String,
+    /// The book that gives, such as `issued` or `grant/grant_12`.
+    from: String,
+    /// The book that takes, such as `spent` or `reserved/res_12`.
+    to: String,
+    /// How much.
+    #[schema(value_type = schema::Credits)]
+    amount: String,
+}
+
+/// The balance after an entry.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BalanceAfter {
+    /// The credit type.
+    #[schema(value_type = schema::Key, example = "credits")]
+    pub credit: Key,
+    #[serde(flatten)]
+    #[allow(missing_docs)]
+    pub balance: Balance,
+}

@@ -1,0 +1,27 @@
+//! The wire contract: what requests and answers are made of, and every code with which a request is refused. It knows
+//! values (credits, times, keys) and their JSON; it decides nothing and knows neither HTTP libraries nor the engine.
+
+pub mod access;
+pub mod balance;
+pub mod charge;
+pub mod codes;
+pub mod customer;
+pub mod entitlement;
+pub mod grant;
+pub mod ledger;
+pub mod maps;
+pub mod operations;
+pub mod page;
+pub mod patch;
+pub mod period;
+pub mod plan;
+pub mod policy;
+pub mod problem;
+pub mod report;
+pub mod schema;
+pub mod terms;
+pub mod usage;
+
+pub use codes::ProblemCode;
+pub use page::Page;
+pub use patch::Patch;

@@ -1,0 +1,73 @@
+//! A field of a PUT: absent leaves what is in force, `null` clears it, a value replaces it.
+
+use serde::{Deserialize, Deserializer};
+
+/// What a request says of one field. Needs `#[serde(default)]` on the field, so that an absent one is [`Patch::Absent`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Patch<T> {
+    /// Leave it as it is.
+    #[default]
+    Absent,
+    /// Clear it.
+    Null,
+    /// Replace it.
+    Value(T),
+}
+
+impl<T> Patch<T> {
+    /// `None` leaves it, `Some(None)` clears it.
+    pub fn into_option(self) -> Option<Option<T>> {
+        match self {
+            Self::Absent => None,
+            Self::Null => Some(None),
+            Self::Value(value) => Some(Some(value)),
+        }
+    }
+
+    /// The value, if there is one.
+    pub const fn value(&self) -> Option<&T> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::Absent | Self::Null => None,
+        }
+    }
+
+    /// The same with another value.
+    pub fn map<U>(self, make: impl FnOnce(T) -> U) -> Patch<U> {
+        match self {
+            Self::Absent => Patch::Absent,
+            Self::Null => Patch::Null,
+            Self::Value(value) => Patch::Value(make(value)),
+        }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Patch<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Option::deserialize(deserializer)?.map_or(Self::Null, Self::Value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn absent_null_and_value_are_told_apart() {
+        #[derive(Deserialize)]
+        struct Body {
+            #[serde(default)]
+            name: Patch<String>,
+        }
+        for (text, expected) in [
+            ("{}", Patch::Absent),
+            (r#"{"name":null}"#, Patch::Null),
+            (r#"{"name":"a"}"#, Patch::Value("a".to_owned())),
+        ] {
+            assert_eq!(serde_json::from_str::<Body>(text).unwrap().name, expected, "{text}");
+        }
+        assert_eq!(Patch::<u8>::Absent.into_option(), None);
+        assert_eq!(Patch::<u8>::Null.into_option(), Some(None));
+        assert_eq!(Patch::Value(1).map(|n| n + 1).value(), Some(&2));
+    }
+}

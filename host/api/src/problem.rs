@@ -1,0 +1,90 @@
+//! Problem details, RFC 9457.
+
+use crate::{
+    charge::{DecidingPolicy, Late, Offer, Suggestion},
+    schema,
+};
+use proviso_ledger::model::{amounts::Credits, ids::Key, time::Timestamp};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use utoipa::ToSchema;
+
+/// What is wrong with one field.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FieldError {
+    /// A JSON pointer into the request.
+    pub pointer: String,
+    /// For people.
+    pub detail: String,
+    /// For machines; findings about a module have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<Cow<'static, str>>,
+}
+
+impl FieldError {
+    /// An error without a code of its own.
+    pub fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { pointer: pointer.into(), detail: detail.into(), code: None }
+    }
+}
+
+/// Problem details, RFC 9457.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct ProblemDetails<'a> {
+    /// A name of the kind of problem.
+    #[schema(example = "urn:proviso:problem:insufficient_credits")]
+    pub r#type: String,
+    /// The kind of problem, for people.
+    pub title: Cow<'a, str>,
+    /// The HTTP status.
+    pub status: u16,
+    /// What is wrong with this request, for people.
+    pub detail: Cow<'a, str>,
+    /// The path of the request.
+    pub instance: Cow<'a, str>,
+    /// The kind of problem, for machines: one of the published list or, with status 402, a policy's own.
+    #[schema(example = "insufficient_credits")]
+    pub code: Cow<'a, str>,
+    /// Fields that are wrong.
+    #[serde(default, skip_serializing_if = "errors_are_empty")]
+    pub errors: Cow<'a, [FieldError]>,
+    /// Of a refused charge: what it would have cost; 0 when the policy refused it without a cost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::Credits>)]
+    pub required: Option<Credits>,
+    /// Of a refused charge: what was available to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::Credits>)]
+    pub available: Option<Credits>,
+    /// Of a refused charge: the credit type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::Key>)]
+    pub credit: Option<Key>,
+    /// Of a refused charge: the earliest time at which asking again can help.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::Time>)]
+    pub retry_at: Option<Timestamp>,
+    /// Of a refused charge: what may be bought to go on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub offers: Vec<Offer<'a>>,
+    /// Of a refused charge: what to change so that it would be allowed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suggestions: Vec<Suggestion<'a>>,
+    /// Of a refused charge: when it occurred in a period that had ended, which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late: Option<Late>,
+    /// Of a refused charge: the policy that refused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<DecidingPolicy>,
+    /// Of a refused charge: the number of the journal's entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry: Option<u64>,
+    /// Of a refused charge: whether a fault put other terms, or none, in the place of those in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub degraded: Option<bool>,
+}
+
+fn errors_are_empty(errors: &[FieldError]) -> bool {
+    errors.is_empty()
+}

@@ -1,0 +1,39 @@
+//! Usage reports.
+
+use crate::schema;
+use proviso_ledger::model::{
+    amounts::{Credits, Quantity},
+    ids::Key,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+/// The most properties that usage is grouped by at once.
+pub const MAX_GROUPINGS: usize = 4;
+
+/// The usage of one group: charges and commits; refusals are not usage.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct UsageOfGroup {
+    /// What all of it has in common; null where a usage has no value.
+    #[schema(example = json!({ "feature": "chat" }))]
+    pub group: BTreeMap<String, Option<String>>,
+    /// How many charges and commits.
+    pub charges: u64,
+    /// What they cost.
+    pub cost: Vec<Cost>,
+    /// What was used.
+    #[schema(value_type = BTreeMap<String, schema::Amount>)]
+    pub quantities: BTreeMap<String, Quantity>,
+}
+
+/// A cost in one credit type.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Cost {
+    /// The credit type.
+    #[schema(value_type = schema::Key, example = "credits")]
+    pub credit: Key,
+    /// How much.
+    #[schema(value_type = schema::Credits)]
+    pub cost: Credits,
+}

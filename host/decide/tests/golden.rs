@@ -1,0 +1,129 @@
+//! The play that golden journals are written from: every kind of event, with every field. Ignored: it writes a file. See
+//! `host/ledger/tests/golden/README.md`.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod support;
+
+use proviso_ledger::{journal::FORMAT, model::ids::hex, state::CustomerState};
+use std::{fmt::Write, fs, path::PathBuf};
+use support::script::{START, play};
+
+const PLAY: &str = r#"
+    plan pro month {"allowances": [{"amount": "1000", "cost": {"amount": "99.99", "currency": "EUR"}}, {"amount": "25", "category": "promotional", "allowance": "full", "features": ["chat"]}], "rollover": {"percent": "50", "max": "4000", "periods": 2, "priority": 3}, "overage": {"allow": "60"}, "settle": "invoice", "fee": "2", "counters": [{"window": "day"}, {"measure": "n", "scope": "entity", "window": {"hours": 24}}, {"measure": "n", "window": "period", "cap": "5000"}], "period_categories": ["trial"], "settle_from": "reset"}
+    plan max month {"allowances": [{"amount": "1500"}], "overage": {"top_up": "100"}, "counters": [{"window": "month"}, {"window": "lifetime"}]}
+    plan mini month {"allowances": [{"amount": "10"}], "overage": {"reduce": "8"}, "rollover": {"percent": "100"}}
+    plan roomy month {"allowances": [{"amount": "5000"}]}
+    plan tiny month {"allowances": [{"amount": "100"}]}
+    plan buy month policy=bad {"allowances": [{"amount": "10"}], "overage": "purchase", "rollover": {"percent": "100"}}
+    customer plan=pro zone=Europe/Berlin name=Ann key=k1 by=ops described
+    grant 40 trial priority=-1 key=k2 by=ops described
+    grant 30 prepaid paid=9.90 expires=+20d scope=chat,image
+    grant 7 promotional with=1
+    adjust 5
+    adjust -3
+    charge 12.5 entity=ann key=k3 described
+    charge 3 feature=image
+    charge 4 of=+1m
+    override image off to=+50d
+    charge 1 feature=image
+    plain image
+    r: reserve 100 entity=ann key=k4
+    commit r 130 key=k5
+    s: reserve 50
+    extend s 3600
+    release s
+    t: reserve 20 ttl=60
+    at +2m
+    check 5
+    void promotional1
+    terms shadow zone=Asia/Kolkata contract=C-7 note=agreed {"price": "2", "counters": [{"window": "day"}]}
+    terms from=+5d to=+6d on_fault=plan {"faults": ["rate"], "price": "3"}
+    terms from=+5d2h to=+5d3h {"faults": ["rate"]}
+    at +5d1h
+    charge 2
+    at +5d2h
+    charge 2
+    at +21d
+    terms to=+22d {"overage": {"allow": "3000"}, "counters": [{"window": "day"}]}
+    charge 3000
+    u: reserve 5
+    commit u 5
+    at +22d
+    charge -1
+    at +22d12h
+    reset
+    y: reserve 40 ttl=86400
+    customer plan=max
+    commit y 10
+    charge 1600
+    customer plan=buy
+    charge 5000
+    z: reserve 4 ttl=86400
+    at +30d20h
+    extend z 86400
+    module bad gone
+    at +31d
+    charge 1
+    module bad back
+    charge 2
+    retry 4
+    retry 5
+    charge 3 of=+30d
+    at +32d
+    customer plan=roomy
+    charge 50
+    v: reserve 3000 ttl=86400
+    customer plan=tiny
+    charge 4000
+    commit v 200
+    customer plan=mini allowance=prorate
+    reset
+    x: reserve 30
+    charge 30
+    commit x 60
+    at +40d
+    terms from=+50d {"overage": "deny", "period_categories": ["trial"], "settle_from": "never"}
+    end last +60d
+    customer anchor=2026-01-09T12:00:00Z
+    w: reserve 1
+    close by=ops key=k6
+    commit w 3
+"#;
+
+#[test]
+#[ignore = "writes a file; see host/ledger/tests/golden/README.md"]
+fn write_the_golden_journal() {
+    let world = play(START, PLAY).world;
+    let mut text = String::new();
+    for written in &world.entries {
+        let line = serde_json::json!({ "hash": hex(written.hash), "body": written.body });
+        writeln!(text, "{line}").unwrap();
+    }
+    let end = serde_json::json!({ "end": comes_to(&world.state) });
+    writeln!(text, "{end}").unwrap();
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../ledger/tests/golden");
+    fs::write(folder.join(format!("v{FORMAT}-every-event.jsonl")), text).unwrap();
+}
+
+/// As in `host/ledger/tests/golden.rs`.
+fn comes_to(state: &CustomerState) -> serde_json::Value {
+    let grants: Vec<serde_json::Value> = state
+        .grants
+        .iter()
+        .map(|grant| {
+            serde_json::json!([
+                grant.grant.id,
+                grant.status,
+                grant.remaining,
+                grant.held,
+                grant.spent,
+                grant.expired
+            ])
+        })
+        .collect();
+    serde_json::json!({
+        "seq": state.seq, "accounts": state.accounts, "grants": grants, "period": state.period,
+        "reservations": state.reservations.keys().collect::<Vec<_>>(), "counters": state.counters,
+        "closed": state.closed,
+    })
+}

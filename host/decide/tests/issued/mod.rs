@@ -1,0 +1,132 @@
+//! Follows credits from where they were issued to where they expire, by transfers alone.
+
+use proviso_ledger::{
+    journal::{Cycle, Entry, Event, OpenReason, PeriodOpened},
+    model::{amounts::Credits, answers::SettleMethod, ids::GrantId, transfer::Book},
+};
+use std::collections::BTreeMap;
+
+/// What a cycle's allowances come to, all told.
+#[derive(Default)]
+struct OfCycle {
+    /// What was issued and has not expired.
+    net: i128,
+    /// The largest allowance that a period of the cycle brought.
+    largest: i128,
+}
+
+#[derive(Default)]
+pub struct Issued {
+    cycles: Vec<(Cycle, OfCycle)>,
+    /// How many of them are older than the last reset on request, which begins anew.
+    closed: usize,
+    /// The cycle whose allowance a grant is, or carries on.
+    of: BTreeMap<GrantId, usize>,
+}
+
+impl Issued {
+    /// Takes an entry in, and checks that what it issues may be issued.
+    pub fn take(&mut self, entry: &Entry) {
+        if let Event::PeriodOpened(opened) = &entry.event {
+            self.open(opened);
+        }
+        let mut settled = Credits::ZERO;
+        for transfer in &entry.transfers {
+            match (transfer.from, transfer.to) {
+                (Book::Issued, Book::Grant(id)) => {
+                    let may = match &entry.event {
+                        Event::Granted(grant) => grant.id == id && grant.amount == transfer.amount,
+                        Event::Adjusted(adjusted) => {
+                            adjusted.grant.as_ref().is_some_and(|grant| grant.amount == transfer.amount)
+                        }
+                        Event::Charged(charged) => {
+                            charged.top_up.as_ref().is_some_and(|grant| grant.id == id)
+                        }
+                        Event::Reserved(reserved) => {
+                            reserved.top_up.as_ref().is_some_and(|grant| grant.id == id)
+                        }
+                        Event::Committed(committed) => {
+                            committed.top_up.as_ref().is_some_and(|grant| grant.id == id)
+                        }
+                        Event::PeriodOpened(opened) => opened.grants.iter().any(|grant| grant.id == id),
+                        _ => false,
+                    };
+                    assert!(may, "{transfer:?} of {entry:?}");
+                    self.add(id, transfer.amount.units());
+                }
+                (Book::Issued, Book::Overage) => settled = settled.saturating_add(transfer.amount),
+                (Book::Issued, _) => panic!("{transfer:?} of {entry:?}"),
+                (Book::Grant(id), Book::Expired) => self.add(id, -transfer.amount.units()),
+                (Book::Expired, Book::Grant(id)) => self.add(id, transfer.amount.units()),
+                (Book::Grant(from), Book::Grant(to)) => {
+                    if let Some(cycle) = self.of.get(&from) {
+                        self.of.insert(to, *cycle);
+                    }
+                }
+                _ => {}
+            }
+        }
+        if let Event::PeriodClosed(closed) = &entry.event {
+            for rolled in &closed.rolled {
+                if let Some(cycle) = self.of.get(&rolled.from) {
+                    self.of.insert(rolled.to, *cycle);
+                }
+            }
+        }
+        check_settled(entry, settled);
+        for (cycle, OfCycle { net, largest }) in &self.cycles {
+            let units = |units: &i128| Credits::from_units(*units);
+            assert!(
+                net <= largest,
+                "the cycle {}..{:?} gives {} of {} after entry {}",
+                cycle.start,
+                cycle.end,
+                units(net),
+                units(largest),
+                entry.seq
+            );
+        }
+    }
+
+    fn open(&mut self, opened: &PeriodOpened) {
+        let whole: i128 = opened.whole.iter().map(|given| given.amount.units()).sum();
+        if opened.reason == OpenReason::Early && !opened.retried {
+            self.closed = self.cycles.len();
+        }
+        let known = self.cycles.iter().rposition(|(cycle, _)| {
+            cycle.start == opened.cycle.start && cycle.interval == opened.cycle.interval
+        });
+        let place = match known.filter(|place| *place >= self.closed) {
+            Some(place) => place,
+            None => {
+                self.cycles.push((opened.cycle.clone(), OfCycle::default()));
+                self.cycles.len() - 1
+            }
+        };
+        let cycle = &mut self.cycles[place].1;
+        cycle.largest = cycle.largest.max(whole);
+        for grant in opened.grants.iter().filter(|grant| !opened.extras.contains(&grant.id)) {
+            self.of.insert(grant.id, place);
+        }
+    }
+
+    fn add(&mut self, id: GrantId, amount: i128) {
+        if let Some(place) = self.of.get(&id) {
+            self.cycles[*place].1.net += amount;
+        }
+    }
+}
+
+/// What is taken off overage without credits was invoiced or waived.
+fn check_settled(entry: &Entry, settled: Credits) {
+    let (list, fees) = match &entry.event {
+        Event::PeriodClosed(closed) => (closed.settled.as_slice(), closed.fees.as_slice()),
+        Event::PeriodOpened(opened) => (opened.settled.as_slice(), [].as_slice()),
+        _ => (&[] as &[_], &[] as &[_]),
+    };
+    let of_settlements = list.iter().filter(|one| one.method != SettleMethod::Deduct).map(|one| one.amount);
+    let invoiced =
+        fees.iter().filter(|fee| fee.method == proviso_ledger::model::answers::FeeMethod::Invoiced);
+    let sum = Credits::checked_sum(of_settlements.chain(invoiced.map(|fee| fee.amount))).unwrap();
+    assert_eq!(settled, sum, "{entry:?}");
+}

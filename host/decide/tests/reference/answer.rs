@@ -1,0 +1,119 @@
+//! What host and model are asked and what both answer, in plain numbers, so that they can be compared.
+
+use crate::{
+    commands::Command,
+    settings::{Amount, CounterSpec, PlanSpec},
+};
+use std::collections::BTreeMap;
+
+/// The entry that made a thing, and the thing's place in it.
+pub type Id = (u64, u32);
+
+/// A command at its time, with the grant, reservation or terms that it names.
+#[derive(Debug, Clone)]
+pub struct Order {
+    pub now: i64,
+    pub command: Command,
+    pub target: Option<Id>,
+    /// What a commit reports.
+    pub units: Amount,
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Answer {
+    /// What happened, or the code of the refusal or the error.
+    pub what: String,
+    pub cost: Option<Amount>,
+    pub overage: Amount,
+    pub exceeded: Amount,
+    pub returned: Amount,
+    pub draws: BTreeMap<Id, Amount>,
+    pub top_up: Option<Amount>,
+    pub late: Option<u32>,
+    pub available: Option<Amount>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    Live,
+    Expired,
+    Voided,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct GrantSnap {
+    pub credit: String,
+    pub amount: Amount,
+    pub category: String,
+    pub priority: i32,
+    pub effective: i64,
+    pub expires_at: Option<i64>,
+    pub with_period: Option<u32>,
+    pub features: Vec<String>,
+    pub paid: Option<Amount>,
+    pub status: Status,
+    pub remaining: Amount,
+    pub held: Amount,
+    pub spent: Amount,
+    pub expired: Amount,
+    pub ends_at: Option<i64>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReservationSnap {
+    pub credit: String,
+    pub holds: Vec<(Id, Amount)>,
+    pub overage: Amount,
+    pub expires_at: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct BalanceSnap {
+    pub granted: Amount,
+    pub used: Amount,
+    pub reserved: Amount,
+    pub available: Amount,
+    pub overage: Amount,
+    pub held_overage: Amount,
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Books {
+    pub issued: Amount,
+    pub spent: Amount,
+    pub expired: Amount,
+    pub voided: Amount,
+    /// What reservations hold of it included.
+    pub overage: Amount,
+}
+
+/// What is counted, in which window, for whom.
+pub type CounterAt = (CounterSpec, i64, String);
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Snapshot {
+    /// How many entries the journal has.
+    pub entries: u64,
+    pub closed: bool,
+    pub plan: Option<String>,
+    /// Number, start and end.
+    pub period: Option<(u32, i64, Option<i64>)>,
+    pub balances: BTreeMap<String, BalanceSnap>,
+    pub books: BTreeMap<String, Books>,
+    pub grants: BTreeMap<Id, GrantSnap>,
+    pub reservations: BTreeMap<Id, ReservationSnap>,
+    /// Used and held.
+    pub counters: BTreeMap<CounterAt, (Amount, Amount)>,
+}
+
+/// Something that carries a history's commands out.
+pub trait Host {
+    /// A host with these plans and one customer that is not created yet.
+    fn begin(start: i64, plans: &[PlanSpec]) -> Self
+    where
+        Self: Sized;
+
+    fn execute(&mut self, order: &Order) -> Answer;
+
+    fn state(&self) -> Snapshot;
+}

@@ -1,0 +1,480 @@
+//! Random commands. A command names grants and reservations by a number that is resolved when it is carried out, so that a
+//! history stays meaningful when commands are dropped from it.
+
+use crate::settings::*;
+
+/// SplitMix64: small, seeded, the same everywhere.
+#[derive(Debug, Clone)]
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// From 0 to `n - 1`.
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+
+    pub fn between(&mut self, low: i64, high: i64) -> i64 {
+        low + (self.next() % (high - low + 1) as u64) as i64
+    }
+
+    pub fn percent(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+
+    pub fn pick<T: Clone>(&mut self, items: &[T]) -> T {
+        items[self.below(items.len() as u64) as usize].clone()
+    }
+
+    fn maybe<T>(&mut self, percent: u64, make: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        if self.percent(percent) { Some(make(self)) } else { None }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Change<T> {
+    Keep,
+    Clear,
+    Set(T),
+}
+
+/// How time passes. None of these passes more than 40 periods at once.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Advance {
+    By(i64),
+    /// To the end of the running period, and so much further.
+    PeriodEnd(i64),
+    /// To the next instant at which anything is due, and so much further.
+    Due(i64),
+    /// To the next local midnight, and so much further.
+    Midnight(i64),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct UsageSpec {
+    pub feature: &'static str,
+    pub units: Amount,
+    pub entity: Option<&'static str>,
+    pub model: Option<&'static str>,
+    /// So long ago; none means now.
+    pub ago: Option<i64>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct GrantSpec {
+    pub credit: &'static str,
+    pub amount: Amount,
+    pub category: &'static str,
+    pub priority: i32,
+    pub features: Vec<&'static str>,
+    /// From now.
+    pub effective_in: Option<i64>,
+    /// From now.
+    pub expires_in: Option<i64>,
+    pub with_period: Option<u32>,
+    pub paid: Option<Amount>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    Pass(Advance),
+    Configure {
+        plan: Change<&'static str>,
+        zone: Change<&'static str>,
+        /// From now.
+        anchor: Change<i64>,
+        allowance: Mode,
+    },
+    Bind {
+        settings: Box<Settings>,
+        starts_in: Option<i64>,
+        lasts: Option<i64>,
+    },
+    BindToPlan {
+        plan: &'static str,
+        settings: Box<Settings>,
+        starts_in: Option<i64>,
+        lasts: Option<i64>,
+    },
+    EndTerms {
+        pick: u64,
+        ends_in: Option<i64>,
+    },
+    Grant(GrantSpec),
+    Void {
+        pick: u64,
+    },
+    Adjust {
+        credit: &'static str,
+        amount: Amount,
+    },
+    Reset {
+        anchor_now: bool,
+    },
+    Close,
+    Charge(UsageSpec),
+    Check(UsageSpec),
+    Reserve(UsageSpec, u32),
+    /// Of what was reserved, so many percent.
+    Commit {
+        pick: u64,
+        percent: u32,
+    },
+    Release {
+        pick: u64,
+    },
+    Extend {
+        pick: u64,
+        ttl: u32,
+    },
+    Read,
+}
+
+/// A history: the plans that it begins with, and what happens.
+#[derive(Debug, Clone)]
+pub struct History {
+    pub start: i64,
+    pub plans: Vec<PlanSpec>,
+    pub commands: Vec<Command>,
+}
+
+pub fn history(seed: u64, length: usize) -> History {
+    let mut random = Random(seed);
+    let random = &mut random;
+    let scale = random.pick(&[
+        Unit::Hour,
+        Unit::Day,
+        Unit::Day,
+        Unit::Week,
+        Unit::Month,
+        Unit::Month,
+        Unit::Quarter,
+        Unit::Year,
+    ]);
+    let plans = PLANS
+        .iter()
+        .map(|key| PlanSpec {
+            key,
+            interval: match *key {
+                "open" => None,
+                _ if random.percent(60) => Some((scale, random.pick(&[1, 1, 1, 2, 3]))),
+                _ => Some((
+                    random.pick(&[
+                        Unit::Day,
+                        Unit::Week,
+                        Unit::Month,
+                        Unit::Month,
+                        Unit::Quarter,
+                        Unit::Year,
+                    ]),
+                    random.pick(&[1, 1, 1, 2]),
+                )),
+            },
+            settings: settings(random),
+        })
+        .collect();
+    // Between 2023 and 2027, often near a month's end.
+    let start = 1_672_531_200 * SECOND + random.between(0, 4 * 365) * DAY + random.between(0, 86_399_999_999);
+    let mut commands = vec![configure(random, true)];
+    commands.extend((1..length).map(|_| command(random)));
+    History { start, plans, commands }
+}
+
+fn amount(random: &mut Random, most: u64) -> Amount {
+    let whole = i128::from(1 + random.below(most)) * ONE;
+    match random.below(10) {
+        0..=6 => whole,
+        7 => whole / 1_000,
+        8 => whole / 7,
+        _ => 1 + i128::from(random.below(1_000_000)),
+    }
+}
+
+fn some_features(random: &mut Random, percent: u64) -> Vec<&'static str> {
+    if !random.percent(percent) {
+        return Vec::new();
+    }
+    let mut features: Vec<&'static str> = FEATURES.iter().copied().filter(|_| random.percent(40)).collect();
+    if features.is_empty() {
+        features.push("chat");
+    }
+    features.sort_unstable();
+    features
+}
+
+fn window(random: &mut Random) -> Window {
+    random.pick(&[
+        Window::Period,
+        Window::Day,
+        Window::Day,
+        Window::Month,
+        Window::Hours(1),
+        Window::Hours(24),
+        Window::Lifetime,
+    ])
+}
+
+fn duration(random: &mut Random) -> i64 {
+    match random.below(8) {
+        0 => random.between(1, 10),
+        1 => random.between(1, 100) * SECOND,
+        2 => random.between(1, 120) * MINUTE,
+        3 => random.between(1, 48) * HOUR,
+        4 | 5 => random.between(1, 40) * DAY,
+        6 => random.between(1, 14) * DAY + random.between(0, 86_399_999_999),
+        _ => random.between(30, 200) * DAY,
+    }
+}
+
+pub fn settings(random: &mut Random) -> Settings {
+    let mut prices = vec![
+        Price { feature: "chat", credit: "credits", price: amount(random, 3) },
+        Price { feature: "image", credit: random.pick(&CREDITS), price: amount(random, 10) },
+    ];
+    if random.percent(70) {
+        prices.push(Price { feature: "search", credit: "credits", price: ONE });
+    }
+    let tier = random.maybe(30, |random| Tier {
+        feature: "chat",
+        window: random.pick(&[Window::Period, Window::Month, Window::Day]),
+        above: amount(random, 200),
+        price: amount(random, 2),
+    });
+    let cap = random.maybe(35, |random| Cap {
+        whose: random.pick(&[Whose::Customer, Whose::Entity, Whose::Model]),
+        window: window(random),
+        features: some_features(random, 40),
+        limit: amount(random, 300),
+        commits: random.percent(50),
+    });
+    let overage = match random.below(8) {
+        0 | 1 => OverageRule::Block,
+        2..=4 => OverageRule::Allow(amount(random, 500)),
+        5 => OverageRule::TopUp {
+            block: amount(random, 100).max(ONE),
+            priority: random.between(-1, 3) as i32,
+            lasts: random.maybe(40, duration),
+            with_period: random.maybe(30, |random| random.below(3) as u32),
+            paid: random.percent(50),
+        },
+        6 => OverageRule::Purchase,
+        _ if tier.is_none() => OverageRule::Reduce,
+        _ => OverageRule::Block,
+    };
+    let allowances = (0..random.below(4))
+        .map(|_| AllowanceRule {
+            credit: random.pick(&["credits", "credits", "tokens"]),
+            amount: amount(random, 1000),
+            category: random.pick(&["plan", "plan", "plan", "trial", "promotional", "contract"]),
+            priority: random.between(-1, 2) as i32,
+            features: some_features(random, 20),
+            starts_in: random.maybe(8, duration),
+            lasts: random.maybe(10, |random| duration(random) + 201 * DAY),
+            with_period: random.maybe(85, |random| random.pick(&[0, 0, 0, 0, 1, 2])),
+            paid: random.maybe(20, |random| amount(random, 100)),
+        })
+        .collect();
+    Settings {
+        prices,
+        tier,
+        cap,
+        newest_first: random.percent(10),
+        overage,
+        allowances,
+        mode: random.pick(&[Mode::Asked, Mode::Asked, Mode::Asked, Mode::Carry, Mode::Prorate, Mode::Full]),
+        rollover: random.maybe(55, |random| RolloverRule {
+            percent: random.pick(&[100, 100, 50, 33, 10]),
+            most: random.maybe(50, |random| amount(random, 600)),
+            periods: random.below(3) as u32,
+            categories: random.pick(&[
+                vec!["plan", "trial"],
+                vec!["plan", "trial", "rollover", "contract"],
+                vec!["plan", "rollover", "promotional"],
+            ]),
+            priority: random.between(-1, 2) as i32,
+            only_scheduled: random.percent(40),
+        }),
+        fee: random.maybe(12, |random| FeeRule {
+            credit: "credits",
+            least: amount(random, 300),
+            drawn: random.percent(60),
+        }),
+        settle_close: settling(random),
+        settle_open: settling(random),
+        settle_from: random.pick(&[
+            SettleFrom::Purchases,
+            SettleFrom::Purchases,
+            SettleFrom::Reset,
+            SettleFrom::Never,
+        ]),
+        period_categories: random.pick(&[vec![], vec!["promotional"], vec!["plan", "trial", "promotional"]]),
+        counters: (0..random.below(3))
+            .map(|_| CounterSpec {
+                cost: random.percent(50),
+                features: some_features(random, 40),
+                whose: random.pick(&[Whose::Customer, Whose::Entity, Whose::Model]),
+                window: window(random),
+            })
+            .collect(),
+    }
+}
+
+fn settling(random: &mut Random) -> Settling {
+    random.pick(&[
+        Settling::Keep,
+        Settling::Keep,
+        Settling::Invoice,
+        Settling::Waive,
+        Settling::Deduct,
+        Settling::InvoiceHalf,
+    ])
+}
+
+fn configure(random: &mut Random, first: bool) -> Command {
+    let asked = random.pick(&[Mode::Carry, Mode::Carry, Mode::Prorate, Mode::Full]);
+    if first {
+        return Command::Configure {
+            plan: if random.percent(90) { Change::Set(random.pick(&PLANS)) } else { Change::Keep },
+            zone: if random.percent(50) { Change::Set(random.pick(&ZONES)) } else { Change::Keep },
+            anchor: if random.percent(50) {
+                Change::Set(-random.between(0, 400) * DAY)
+            } else {
+                Change::Keep
+            },
+            allowance: asked,
+        };
+    }
+    let what = random.below(10);
+    Command::Configure {
+        plan: match what {
+            0..=3 => Change::Set(random.pick(&PLANS)),
+            4 if random.percent(50) => Change::Clear,
+            _ => Change::Keep,
+        },
+        zone: match what {
+            5 | 6 => Change::Set(random.pick(&ZONES)),
+            3 if random.percent(20) => Change::Clear,
+            _ => Change::Keep,
+        },
+        anchor: match what {
+            7 | 8 => Change::Set(
+                random.between(-40, 40) * DAY
+                    + if random.percent(50) { 0 } else { random.between(-DAY, DAY) },
+            ),
+            9 if random.percent(20) => Change::Clear,
+            9 => Change::Set(0),
+            3 if random.percent(20) => Change::Set(-random.between(0, 40) * DAY),
+            _ => Change::Keep,
+        },
+        allowance: asked,
+    }
+}
+
+fn usage(random: &mut Random) -> UsageSpec {
+    UsageSpec {
+        feature: match random.below(20) {
+            0 => "free_text",
+            1..=5 => "image",
+            6..=9 => "search",
+            _ => "chat",
+        },
+        units: match random.below(12) {
+            0 => 0,
+            1 => amount(random, 1000),
+            _ => amount(random, 60),
+        },
+        entity: random.maybe(60, |random| random.pick(&["ann", "bob"])),
+        model: random.maybe(60, |random| random.pick(&["large", "small"])),
+        ago: random.maybe(35, |random| match random.below(10) {
+            0 => -random.between(1, 300 * SECOND),
+            1 => -301 * SECOND,
+            2 | 3 => random.between(0, 300 * SECOND),
+            4 | 5 => random.between(0, 48) * HOUR,
+            6..=8 => random.between(0, 34 * DAY),
+            _ => random.between(34, 36) * DAY,
+        }),
+    }
+}
+
+fn command(random: &mut Random) -> Command {
+    match random.below(100) {
+        0..=21 => Command::Pass(match random.below(14) {
+            0 => Advance::By(random.between(0, 3)),
+            1 => Advance::By(random.between(1, 100) * SECOND),
+            2 | 3 => Advance::By(random.between(1, 48) * HOUR),
+            4 => Advance::By(random.between(1, 30) * DAY),
+            5 => Advance::By(random.between(1, 200) * DAY),
+            6 => Advance::By(random.between(1, 20_000) * SECOND),
+            7..=9 => Advance::PeriodEnd(random.pick(&[-1, 0, 0, 1, -SECOND, 5 * MINUTE])),
+            10 | 11 => Advance::Due(random.pick(&[-1, 0, 0, 1])),
+            12 => Advance::Midnight(random.pick(&[-1, 0, 1])),
+            _ => Advance::By(0),
+        }),
+        22..=29 => configure(random, false),
+        30..=32 => Command::Bind {
+            settings: Box::new(settings(random)),
+            starts_in: random.maybe(50, |random| duration(random) - random.pick(&[0, DAY])),
+            lasts: random.maybe(60, duration),
+        },
+        33 => Command::BindToPlan {
+            plan: random.pick(&PLANS),
+            settings: Box::new(settings(random)),
+            starts_in: random.maybe(50, |random| duration(random) - random.pick(&[0, DAY])),
+            lasts: random.maybe(30, duration),
+        },
+        34 => Command::EndTerms { pick: random.next(), ends_in: random.maybe(60, duration) },
+        35..=42 => Command::Grant(GrantSpec {
+            credit: random.pick(&["credits", "credits", "tokens"]),
+            amount: amount(random, 400),
+            category: random.pick(&CATEGORIES),
+            priority: random.between(-1, 2) as i32,
+            features: some_features(random, 35),
+            effective_in: random.maybe(45, |random| match random.below(4) {
+                0 => duration(random),
+                1 => -random.between(34, 36) * DAY,
+                _ => -random.between(0, 34 * DAY),
+            }),
+            expires_in: random.maybe(50, |random| duration(random) - random.pick(&[0, 0, 0, HOUR])),
+            with_period: random.maybe(35, |random| random.below(3) as u32),
+            paid: random.maybe(35, |random| if random.percent(10) { 0 } else { amount(random, 100) }),
+        }),
+        43 => Command::Void { pick: random.next() },
+        44..=46 => Command::Adjust {
+            credit: random.pick(&["credits", "credits", "tokens"]),
+            amount: if random.percent(50) { amount(random, 100) } else { -amount(random, 100) },
+        },
+        47 | 48 => Command::Reset { anchor_now: random.percent(40) },
+        49 => {
+            if random.percent(6) {
+                Command::Close
+            } else {
+                Command::Read
+            }
+        }
+        50..=69 => Command::Charge(usage(random)),
+        70 | 71 => Command::Check(usage(random)),
+        72..=83 => Command::Reserve(
+            usage(random),
+            match random.below(4) {
+                0 => 900,
+                1 => random.between(1, 60) as u32,
+                2 => random.between(60, 7200) as u32,
+                _ => random.between(3600, 86_400) as u32,
+            },
+        ),
+        84..=92 => Command::Commit {
+            pick: random.next(),
+            percent: random.pick(&[0, 10, 50, 99, 100, 100, 101, 150, 300, 1000]),
+        },
+        93..=95 => Command::Release { pick: random.next() },
+        96..=98 => Command::Extend { pick: random.next(), ttl: random.between(1, 86_400) as u32 },
+        _ => Command::Read,
+    }
+}

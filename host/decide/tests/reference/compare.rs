@@ -1,0 +1,106 @@
+//! What host and model must agree on after each command.
+
+use crate::{
+    answer::{Answer, Books, Id, Snapshot, Status},
+    calendar,
+    model::LATE,
+    settings::{DAY, Window},
+};
+use std::{
+    collections::BTreeSet,
+    fmt::{Debug, Display},
+};
+
+/// What differs, host first; empty when nothing does.
+pub fn differences(now: i64, host: &Snapshot, model: &Snapshot) -> Vec<String> {
+    let mut found = Vec::new();
+    different(&mut found, "entries", &host.entries, &model.entries);
+    different(&mut found, "closed", &host.closed, &model.closed);
+    different(&mut found, "plan", &host.plan, &model.plan);
+    different(&mut found, "period", &host.period, &model.period);
+    let credits: BTreeSet<&String> = host.books.keys().chain(model.books.keys()).collect();
+    let none = Books::default();
+    for credit in credits {
+        let of = |snapshot: &Snapshot| snapshot.books.get(credit).unwrap_or(&none).clone();
+        different(&mut found, &format!("books of {credit}"), &of(host), &of(model));
+        let of = |snapshot: &Snapshot| snapshot.balances.get(credit).cloned().unwrap_or_default();
+        different(&mut found, &format!("balance of {credit}"), &of(host), &of(model));
+    }
+    grants(&mut found, now, host, model);
+    different(&mut found, "reservations", &host.reservations, &model.reservations);
+    counters(&mut found, now, host, model);
+    found
+}
+
+fn grants(found: &mut Vec<String>, now: i64, host: &Snapshot, model: &Snapshot) {
+    for (id, grant) in &host.grants {
+        match model.grants.get(id) {
+            Some(other) => {
+                let mut grant = grant.clone();
+                // The order in which it would have been drawn; what counts is when it ended.
+                if grant.status != Status::Live {
+                    grant.ends_at = other.ends_at;
+                }
+                different(found, &format!("grant {}", name(*id)), &grant, other);
+            }
+            None => {
+                let matters = grant.status == Status::Live || grant.held > 0;
+                if matters {
+                    found.push(format!("grant {} is only in the host: {grant:?}", name(*id)));
+                }
+            }
+        }
+    }
+    for (id, grant) in &model.grants {
+        let left = grant.remaining > 0 || grant.held > 0;
+        let drawable = grant.expired > 0 && grant.ends_at.is_some_and(|end| end > now - LATE);
+        if (left || drawable) && grant.status != Status::Voided && !host.grants.contains_key(id) {
+            found.push(format!("grant {} is only in the model: {grant:?}", name(*id)));
+        }
+    }
+}
+
+fn counters(found: &mut Vec<String>, now: i64, host: &Snapshot, model: &Snapshot) {
+    for (at, total) in &host.counters {
+        let other = model.counters.get(at).copied().unwrap_or_default();
+        if *total != other {
+            found.push(format!("counter {at:?}: host {total:?}, model {other:?}"));
+        }
+    }
+    let running = model.period.map_or(u32::MAX, |period| period.0);
+    for (at, total) in &model.counters {
+        let utc = calendar::zone("UTC");
+        // Windows of which usage may still be reported, with a day's slack for zones.
+        let counts = match at.0.window {
+            Window::Period => at.1 >= i64::from(running),
+            Window::Hours(_) | Window::Day | Window::Month => {
+                at.1 > calendar::window(at.0.window, now - LATE + DAY, 0, &utc)
+            }
+            Window::Lifetime => true,
+        };
+        if counts && *total != (0, 0) && !host.counters.contains_key(at) {
+            found.push(format!("counter {at:?}: host none, model {total:?}"));
+        }
+    }
+}
+
+pub fn answers(host: &Answer, model: &Answer) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut host = host.clone();
+    // A refusal that names no cost names no balance either.
+    if host.what.starts_with("refused:") && model.available.is_none() {
+        host.available = None;
+    }
+    different(&mut found, "answer", &host, model);
+    found
+}
+
+fn different<T: PartialEq + Debug>(found: &mut Vec<String>, what: &str, host: &T, model: &T) {
+    if host != model {
+        found.push(format!("{what}:\n    host  {host:?}\n    model {model:?}"));
+    }
+}
+
+fn name((entry, index): Id) -> impl Display {
+    format!("{entry}/{index}")
+}

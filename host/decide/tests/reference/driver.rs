@@ -1,0 +1,482 @@
+//! Carries a history out on `proviso_decide`, with no store and no engine around it.
+
+use crate::{
+    answer::{
+        Answer, BalanceSnap, Books, CounterAt, GrantSnap, Host, Order, ReservationSnap, Snapshot, Status,
+    },
+    commands::{Change, Command, GrantSpec, UsageSpec},
+    policy::{Table, TablePolicy, category, credits, euros, instant},
+    settings::{CounterSpec, FEATURES, Mode, PlanSpec, Settings, Unit, Whose, Window},
+};
+use proviso_decide::{
+    DecideError, Decider, Journal, Stop,
+    catalog::{Plan, Plans},
+    command::{self, ActualUsage, CustomerChange, Reply, Request, Ttl, UsageRequest},
+    policy::Lookup,
+    precondition::Expected,
+};
+use proviso_ledger::{
+    journal::{Entry, Event},
+    model::{
+        amounts::Quantity,
+        answers::{Allowance, Needs},
+        counter,
+        ids::{Digest, GrantId, Key, Name, ReservationId, TermsId},
+        json::JsonText,
+        period::{Interval, IntervalUnit},
+        terms::{Mode as TermsMode, OnFault, Owner, PolicyRef, Terms, TermsDraft, TermsKey},
+        transfer::Book,
+        view::Expiry,
+    },
+    rules::{grants::GrantRequest, rejection::Rejection},
+    state::{CustomerState, GrantStatus, LATE_WINDOW, Origin},
+};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+#[derive(Default)]
+struct Catalog {
+    plans: BTreeMap<Name, Plan>,
+    terms: BTreeMap<Name, Vec<Arc<Terms>>>,
+}
+
+impl Plans for Catalog {
+    fn plan(&self, plan: &Name) -> Option<&Plan> {
+        self.plans.get(plan)
+    }
+
+    fn terms_of(&self, plan: &Name) -> &[Arc<Terms>] {
+        self.terms.get(plan).map_or(&[], Vec::as_slice)
+    }
+}
+
+pub struct DecideHost {
+    catalog: Catalog,
+    table: Table,
+    policy: Arc<TablePolicy>,
+    state: CustomerState,
+    now: i64,
+}
+
+fn key(text: &str) -> Key {
+    text.parse().unwrap()
+}
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+fn digest() -> Digest {
+    Digest([7; 32])
+}
+
+impl DecideHost {
+    fn draft(&self, settings: &Settings, starts: Option<i64>, ends: Option<i64>) -> TermsDraft {
+        TermsDraft {
+            policy: PolicyRef { name: name("reference"), version: 1, digest: digest() },
+            settings: JsonText::from(&serde_json::json!({})),
+            prepared: TablePolicy::add(&self.table, settings),
+            needs: Needs {
+                balances: true,
+                grants: true,
+                customer_attributes: false,
+                entity_attributes: false,
+            },
+            effective_at: starts.map(instant),
+            ends_at: ends.map(instant),
+            mode: TermsMode::Active,
+            on_fault: OnFault::Deny,
+            contract: None,
+            time_zone: None,
+            note: None,
+        }
+    }
+
+    fn bind_to_plan(
+        &mut self,
+        plan: &str,
+        settings: &Settings,
+        starts: Option<i64>,
+        ends: Option<i64>,
+    ) -> Answer {
+        let draft = self.draft(settings, starts, ends);
+        let list = self.catalog.terms.entry(name(plan)).or_default();
+        let id = TermsId { entry: list.len() as u64 + 1, index: 0 };
+        let terms_key = TermsKey { owner: Owner::Plan(name(plan)), id };
+        match draft.bind(terms_key, instant(self.now), list) {
+            Ok(terms) => {
+                list.push(Arc::new(terms));
+                plain("bound")
+            }
+            Err(_) => plain("error:terms"),
+        }
+    }
+
+    fn request(&self, order: &Order) -> command::Command {
+        let after = |delta: i64| instant(order.now + delta);
+        let target = order.target.unwrap_or((u64::MAX, 0));
+        let grant = GrantId { entry: target.0, index: target.1 };
+        let reservation = ReservationId { entry: target.0, index: target.1 };
+        match &order.command {
+            Command::Pass(_) | Command::Read | Command::BindToPlan { .. } => command::Command::Sweep,
+            Command::Configure { plan, zone, anchor, allowance } => {
+                command::Command::Configure(Box::new(CustomerChange {
+                    plan: change(plan, |plan| name(plan)),
+                    time_zone: change(zone, |zone| zone.parse().unwrap()),
+                    anchor: change(anchor, |delta| after(*delta)),
+                    allowance: match allowance {
+                        Mode::Prorate => Allowance::Prorate,
+                        Mode::Full => Allowance::Full,
+                        Mode::Carry | Mode::Asked => Allowance::Carry,
+                    },
+                    ..CustomerChange::default()
+                }))
+            }
+            Command::Bind { settings, starts_in, lasts } => {
+                let starts = starts_in.map(|delta| order.now + delta);
+                let ends = lasts.map(|lasts| starts.unwrap_or(order.now).max(order.now) + lasts);
+                command::Command::BindTerms(Box::new(self.draft(settings, starts, ends)))
+            }
+            Command::EndTerms { ends_in, .. } => command::Command::EndTerms {
+                id: TermsId { entry: target.0, index: 0 },
+                ends_at: ends_in.map(after),
+                expected: Expected::Anything,
+            },
+            Command::Grant(spec) => command::Command::Grant(Box::new(grant_request(spec, order.now))),
+            Command::Void { .. } => command::Command::Void(grant),
+            Command::Adjust { credit, amount } => command::Command::Adjust {
+                credit: key(credit),
+                amount: credits(*amount),
+                reason: "a correction".to_owned(),
+            },
+            Command::Reset { anchor_now } => command::Command::Reset { anchor_now: *anchor_now },
+            Command::Close => command::Command::Close(Expected::Anything),
+            Command::Charge(spec) => command::Command::Charge(Box::new(usage_request(spec, order.now))),
+            Command::Check(spec) => command::Command::Check(Box::new(usage_request(spec, order.now))),
+            Command::Reserve(spec, ttl) => {
+                command::Command::Reserve(Box::new(usage_request(spec, order.now)), Ttl::new(*ttl).unwrap())
+            }
+            Command::Commit { .. } => command::Command::Commit(
+                reservation,
+                Box::new(ActualUsage {
+                    quantities: vec![("units".to_owned(), Quantity::from_units(order.units))],
+                    attributes: None,
+                }),
+            ),
+            Command::Release { .. } => command::Command::Release(reservation),
+            Command::Extend { ttl, .. } => command::Command::Extend(reservation, Ttl::new(*ttl).unwrap()),
+        }
+    }
+}
+
+fn change<T, U>(change: &Change<T>, make: impl Fn(&T) -> U) -> command::Change<U> {
+    match change {
+        Change::Keep => command::Change::Keep,
+        Change::Clear => command::Change::Clear,
+        Change::Set(value) => command::Change::Set(make(value)),
+    }
+}
+
+fn usage_request(spec: &UsageSpec, now: i64) -> UsageRequest {
+    UsageRequest {
+        feature: key(spec.feature),
+        quantities: vec![("units".to_owned(), Quantity::from_units(spec.units))],
+        attributes: spec.model.iter().map(|model| ("model".to_owned(), (*model).to_owned())).collect(),
+        entity: spec.entity.map(key),
+        occurred_at: spec.ago.map(|ago| instant(now - ago)),
+    }
+}
+
+fn grant_request(spec: &GrantSpec, now: i64) -> GrantRequest {
+    GrantRequest {
+        credit: key(spec.credit),
+        amount: credits(spec.amount),
+        category: category(spec.category),
+        priority: spec.priority,
+        effective_at: spec.effective_in.map(|delta| instant(now + delta)),
+        expires: Expiry {
+            at: spec.expires_in.map(|delta| instant(now + delta)),
+            with_period: spec.with_period,
+        },
+        features: spec.features.iter().map(|feature| key(feature)).collect(),
+        cost_basis: spec.paid.map(euros),
+        metadata: Vec::new(),
+    }
+}
+
+fn plain(what: &str) -> Answer {
+    Answer { what: what.to_owned(), ..Answer::default() }
+}
+
+impl Host for DecideHost {
+    fn begin(start: i64, plans: &[PlanSpec]) -> Self {
+        let table: Table = Arc::new(Mutex::new(Vec::new()));
+        let policy = Arc::new(TablePolicy::new(table.clone()));
+        let mut host = Self {
+            catalog: Catalog::default(),
+            table,
+            policy,
+            state: CustomerState::new(key("acme")),
+            now: start,
+        };
+        for spec in plans {
+            let interval = spec.interval.map(|(unit, count)| {
+                let unit = match unit {
+                    Unit::Hour => IntervalUnit::Hour,
+                    Unit::Day => IntervalUnit::Day,
+                    Unit::Week => IntervalUnit::Week,
+                    Unit::Month => IntervalUnit::Month,
+                    Unit::Quarter => IntervalUnit::Quarter,
+                    Unit::Year => IntervalUnit::Year,
+                };
+                Interval::new(unit, u16::try_from(count).unwrap()).unwrap()
+            });
+            let plan = Plan {
+                plan: name(spec.key),
+                name: spec.key.to_owned(),
+                interval,
+                entitlements: BTreeMap::new(),
+                created_at: instant(start),
+            };
+            host.catalog.plans.insert(plan.plan.clone(), plan);
+            host.bind_to_plan(spec.key, &spec.settings, None, None);
+        }
+        host
+    }
+
+    fn execute(&mut self, order: &Order) -> Answer {
+        self.now = order.now;
+        let request = Request {
+            customer: self.state.customer.clone(),
+            command: self.request(order),
+            origin: Origin::default(),
+        };
+        let policy = self.policy.clone();
+        let policies = move |_: &Digest| Lookup::Ready(policy.clone());
+        let decider = Decider {
+            plans: &self.catalog,
+            policies: &policies,
+            now: instant(order.now),
+            late_window: LATE_WINDOW,
+        };
+        let mut journal = Journal::default();
+        let reply = decider.decide(&mut self.state, &request, &mut journal);
+        if let Command::BindToPlan { plan, settings, starts_in, lasts } = &order.command {
+            let starts = starts_in.map(|delta| order.now + delta);
+            let ends = lasts.map(|lasts| starts.unwrap_or(order.now).max(order.now) + lasts);
+            return self.bind_to_plan(plan, settings, starts, ends);
+        }
+        match reply {
+            Ok(reply) => answer(&reply),
+            Err(Stop::Error(error)) => plain(error_name(&error)),
+            Err(stop) => plain(&format!("defect: {stop:?}")),
+        }
+    }
+
+    fn state(&self) -> Snapshot {
+        let state = &self.state;
+        let at = instant(self.now).max(state.at);
+        let balances = state.accounts.keys().map(|credit| {
+            let balance = state.balance(credit, at);
+            let snap = BalanceSnap {
+                granted: balance.granted.units(),
+                used: balance.used.units(),
+                reserved: balance.reserved.units(),
+                available: balance.available.units(),
+                overage: balance.overage.units(),
+                held_overage: balance.held_overage.units(),
+            };
+            (credit.to_string(), snap)
+        });
+        let books = state.accounts.iter().map(|(credit, account)| {
+            let books = Books {
+                issued: account.issued.units(),
+                spent: account.spent.units(),
+                expired: account.expired.units(),
+                voided: account.voided.units(),
+                overage: account.overage.units(),
+            };
+            (credit.to_string(), books)
+        });
+        let grants = state.grants.iter().map(|one| {
+            let grant = &one.grant;
+            let snap = GrantSnap {
+                credit: grant.credit.to_string(),
+                amount: grant.amount.units(),
+                category: grant.category.as_str().to_owned(),
+                priority: grant.priority,
+                effective: grant.effective_at.0,
+                expires_at: grant.expires_at.map(|at| at.0),
+                with_period: grant.expires_with_period,
+                features: grant.features.iter().map(Key::to_string).collect(),
+                paid: grant.cost_basis.map(|basis| basis.amount().units()),
+                status: match one.status {
+                    GrantStatus::Live => Status::Live,
+                    GrantStatus::Expired => Status::Expired,
+                    GrantStatus::Voided => Status::Voided,
+                },
+                remaining: one.remaining.units(),
+                held: one.held.units(),
+                spent: one.spent.units(),
+                expired: one.expired.units(),
+                ends_at: one.ends_at.map(|at| at.0),
+            };
+            ((grant.id.entry, grant.id.index), snap)
+        });
+        let reservations = state.reservations.iter().map(|(id, one)| {
+            let holds = one.holds.iter().map(|(id, amount)| ((id.entry, id.index), amount.units()));
+            let snap = ReservationSnap {
+                credit: one.credit.to_string(),
+                holds: holds.collect(),
+                overage: one.overage.units(),
+                expires_at: one.expires_at.0,
+            };
+            ((id.entry, id.index), snap)
+        });
+        let counters = state.counters.iter().map(|(counter, window, subject, total)| {
+            (counter_at(counter, window, subject), (total.used.units(), total.held.units()))
+        });
+        Snapshot {
+            entries: state.seq,
+            closed: state.closed,
+            plan: state.plan().map(Name::to_string),
+            period: state
+                .period
+                .as_ref()
+                .map(|period| (period.number, period.start.0, period.end.map(|end| end.0))),
+            balances: balances.collect(),
+            books: books.collect(),
+            grants: grants.collect(),
+            reservations: reservations.collect(),
+            counters: counters.collect(),
+        }
+    }
+}
+
+fn counter_at(key: &counter::CounterKey, window: i64, subject: &str) -> CounterAt {
+    let spec = CounterSpec {
+        cost: key.measure == counter::Measure::Cost,
+        features: FEATURES
+            .iter()
+            .copied()
+            .filter(|name| key.features.iter().any(|f| f.as_str() == *name))
+            .collect(),
+        whose: match key.scope {
+            counter::Scope::Customer => Whose::Customer,
+            counter::Scope::Entity => Whose::Entity,
+            counter::Scope::Attribute(_) => Whose::Model,
+        },
+        window: match key.window {
+            counter::Window::Period => Window::Period,
+            counter::Window::Day => Window::Day,
+            counter::Window::Month => Window::Month,
+            counter::Window::Hours(hours) => Window::Hours(hours),
+            counter::Window::Lifetime => Window::Lifetime,
+        },
+    };
+    let mut spec = spec;
+    spec.features.sort_unstable();
+    (spec, window, subject.to_owned())
+}
+
+fn answer(reply: &Reply) -> Answer {
+    match reply {
+        Reply::State(_) => plain("read"),
+        Reply::Configured { .. } => plain("configured"),
+        Reply::Check(check) => Answer {
+            what: format!("check:{}", check.reason),
+            cost: check.cost.map(|cost| cost.units()),
+            late: check.late,
+            ..Answer::default()
+        },
+        Reply::Entry(outcome) => of_entry(&outcome.entry),
+    }
+}
+
+fn of_entry(entry: &Entry) -> Answer {
+    let mut answer = Answer::default();
+    for transfer in &entry.transfers {
+        if let (Book::Overage, Book::Spent | Book::Reserved(_)) = (transfer.from, transfer.to) {
+            answer.overage += transfer.amount.units();
+        }
+        if let (Book::Grant(id), Book::Spent | Book::Reserved(_)) = (transfer.from, transfer.to) {
+            *answer.draws.entry((id.entry, id.index)).or_default() += transfer.amount.units();
+        }
+    }
+    match &entry.event {
+        Event::Charged(charged) => Answer {
+            what: "charged".to_owned(),
+            cost: Some(charged.rated.cost.units()),
+            late: charged.late,
+            top_up: charged.top_up.as_ref().map(|grant| grant.amount.units()),
+            ..answer
+        },
+        Event::Reserved(reserved) => Answer {
+            what: if reserved.reduced_from.is_some() { "reduced" } else { "reserved" }.to_owned(),
+            cost: Some(reserved.rated.cost.units()),
+            late: reserved.late,
+            top_up: reserved.top_up.as_ref().map(|grant| grant.amount.units()),
+            ..answer
+        },
+        Event::Committed(committed) => {
+            for draw in &committed.taken {
+                *answer.draws.entry((draw.grant.entry, draw.grant.index)).or_default() += draw.amount.units();
+            }
+            Answer {
+                what: "committed".to_owned(),
+                cost: Some(committed.rated.cost.units()),
+                late: committed.late,
+                exceeded: committed.exceeded.units(),
+                returned: committed.returned.units(),
+                top_up: committed.top_up.as_ref().map(|grant| grant.amount.units()),
+                ..answer
+            }
+        }
+        Event::Refused(refused) => Answer {
+            what: format!("refused:{}", refused.code),
+            cost: refused.rated.as_ref().map(|rated| rated.cost.units()),
+            late: refused.late,
+            available: Some(refused.available.units()),
+            ..Answer::default()
+        },
+        event => {
+            let what = match event {
+                Event::Configured(_) => "configured",
+                Event::Closed {} => "closed",
+                Event::TermsBound(_) => "bound",
+                Event::TermsEnded { .. } => "ended",
+                Event::Granted(_) => "granted",
+                Event::Voided { .. } => "voided",
+                Event::Adjusted(_) => "adjusted",
+                Event::ReservationExtended { .. } => "extended",
+                Event::Released { .. } => "released",
+                Event::PeriodOpened(_) => "reset",
+                _ => "other",
+            };
+            plain(what)
+        }
+    }
+}
+
+fn error_name(error: &DecideError) -> &'static str {
+    match error {
+        DecideError::CustomerNotFound(_) => "error:customer_not_found",
+        DecideError::NoTermsInForce => "error:no_terms_in_force",
+        DecideError::OccurredInFuture(_) => "error:occurred_in_future",
+        DecideError::OccurredTooOld(_) => "error:occurred_too_old",
+        DecideError::Rejected(rejection) => match rejection {
+            Rejection::CustomerClosed => "error:closed",
+            Rejection::GrantNotFound(_) | Rejection::GrantClosed(_) => "error:grant_gone",
+            Rejection::ReservationNotFound(_) | Rejection::ReservationClosed(_) => "error:reservation_gone",
+            Rejection::TermsNotFound | Rejection::TermsEnded(_) | Rejection::Terms(_) => "error:terms",
+            Rejection::NotLater(..) => "error:not_later",
+            Rejection::AdjustmentExceedsAvailable(_) => "error:adjustment_exceeds_available",
+            Rejection::TooEarly(..) => "error:too_early",
+            Rejection::NoPeriod => "error:no_period",
+            _ => "error:rejected",
+        },
+        _ => "error:other",
+    }
+}

@@ -1,0 +1,689 @@
+//! What the money should be, as simply as it can be said: everything is kept, nothing is cached, each figure is computed from
+//! its definition. It shares no code with the host.
+
+mod period;
+mod usage;
+
+use crate::{
+    answer::{
+        Answer, BalanceSnap, Books, CounterAt, GrantSnap, Id, Order, ReservationSnap, Snapshot, Status,
+    },
+    calendar::{self, Schedule},
+    commands::{Advance, Change, Command, GrantSpec},
+    settings::{Amount, CounterSpec, DAY, PlanSpec, Settings, SettleFrom, Unit},
+};
+use std::{collections::BTreeMap, rc::Rc};
+
+pub const LATE: i64 = 35 * DAY;
+
+#[derive(Debug, Clone)]
+pub struct Terms {
+    pub id: u64,
+    pub settings: Rc<Settings>,
+    pub from: i64,
+    pub to: Option<i64>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Profile {
+    pub plan: Option<&'static str>,
+    pub zone: &'static str,
+    pub anchor: i64,
+}
+
+#[derive(Debug, Clone)]
+pub struct Grant {
+    pub id: Id,
+    pub credit: String,
+    pub amount: Amount,
+    pub category: String,
+    pub priority: i32,
+    pub effective: i64,
+    pub usable_since: i64,
+    pub expires_at: Option<i64>,
+    pub with_period: Option<u32>,
+    /// The period with which it ends as things are now, and how many periods after the one in which it becomes usable.
+    pub ends_with: Option<(u32, u32)>,
+    pub features: Vec<String>,
+    pub paid: Option<Amount>,
+    pub status: Status,
+    pub ended_at: Option<i64>,
+    pub remaining: Amount,
+    pub held: Amount,
+    pub spent: Amount,
+    /// What expired of it and late usage may still draw: not what a later allowance of the cycle stands in for.
+    pub expired: Amount,
+    /// All that expired of it.
+    pub lost: Amount,
+    /// The period whose plan allowance it is, or was carried over from.
+    pub allowance_of: Option<u32>,
+    /// Where it was carried over to, and what of returns follows.
+    pub roll: Option<Roll>,
+    /// The next allowance of its cycle, which is larger by what comes back to this one.
+    pub next: Option<Id>,
+    /// What it takes of what comes back to earlier allowances: so much of that expires first, so much it takes.
+    pub incoming: Option<(Amount, Amount)>,
+    /// What it got from other grants after it began, and what went on to others.
+    pub received: Amount,
+    pub passed: Amount,
+    /// Whether it was used up when a period ended: it no longer counts in balances.
+    pub forgotten: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Roll {
+    pub to: Id,
+    /// In percent.
+    pub share: Amount,
+    pub left: Amount,
+}
+
+#[derive(Debug, Clone)]
+pub struct Reservation {
+    pub spec: crate::commands::UsageSpec,
+    pub units: Amount,
+    pub at: i64,
+    pub credit: String,
+    pub settings: Rc<Settings>,
+    pub holds: Vec<(Id, Amount)>,
+    pub overage: Amount,
+    /// The windows of its time, of all counters of its terms, and what is held in them.
+    pub counts: Vec<(CounterAt, Amount)>,
+    pub expires_at: i64,
+}
+
+#[derive(Debug, Clone)]
+pub struct Period {
+    pub number: u32,
+    pub start: i64,
+    pub end: Option<i64>,
+    /// What its plan allowances would be for a whole cycle.
+    pub whole: BTreeMap<String, Amount>,
+    /// What allowances gave that are no longer kept.
+    pub gave: BTreeMap<String, Amount>,
+    /// Its cycle, where that goes on after its end.
+    pub cycle: Option<Cycle>,
+    /// Whether it no longer counts in any cycle.
+    pub closed_for_good: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct Cycle {
+    pub start: i64,
+    pub end: Option<i64>,
+    /// The interval of the plan that it began with.
+    pub interval: Option<(Unit, i64)>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Model {
+    pub plans: BTreeMap<&'static str, Option<(Unit, i64)>>,
+    pub plan_terms: BTreeMap<&'static str, Vec<Terms>>,
+    pub now: i64,
+    pub entries: u64,
+    pub created: i64,
+    pub profile: Option<Profile>,
+    /// Since when the customer was on which plan.
+    pub plan_history: Vec<(i64, Option<&'static str>)>,
+    /// The zones before this one, each until when.
+    pub zone_history: Vec<(i64, &'static str)>,
+    pub closed: bool,
+    pub terms: Vec<Terms>,
+    pub grants: Vec<Grant>,
+    pub reservations: BTreeMap<Id, Reservation>,
+    pub books: BTreeMap<String, Books>,
+    pub period: Option<Period>,
+    pub periods: u32,
+    pub past: Vec<Period>,
+    pub cycle: Option<Cycle>,
+    /// The first period of the cycle that was begun on request.
+    pub fresh_from: u32,
+    pub counters: BTreeMap<CounterAt, (Amount, Amount)>,
+}
+
+pub fn plain(what: &str) -> Answer {
+    Answer { what: what.to_owned(), ..Answer::default() }
+}
+
+fn in_force(terms: &[Terms], at: i64) -> Option<&Terms> {
+    let covers = |terms: &&Terms| terms.from <= at && terms.to.is_none_or(|to| at < to);
+    terms.iter().filter(covers).max_by_key(|terms| (terms.from, terms.id))
+}
+
+impl Model {
+    pub fn begin(start: i64, plans: &[PlanSpec]) -> Self {
+        let mut model = Self {
+            plans: plans.iter().map(|plan| (plan.key, plan.interval)).collect(),
+            plan_terms: BTreeMap::new(),
+            now: start,
+            entries: 0,
+            created: start,
+            profile: None,
+            plan_history: Vec::new(),
+            zone_history: Vec::new(),
+            closed: false,
+            terms: Vec::new(),
+            grants: Vec::new(),
+            reservations: BTreeMap::new(),
+            books: BTreeMap::new(),
+            period: None,
+            periods: 0,
+            past: Vec::new(),
+            cycle: None,
+            fresh_from: 0,
+            counters: BTreeMap::new(),
+        };
+        for plan in plans {
+            let terms = Terms { id: 1, settings: Rc::new(plan.settings.clone()), from: start, to: None };
+            model.plan_terms.insert(plan.key, vec![terms]);
+        }
+        model
+    }
+
+    // What is asked.
+
+    /// The command at its time, with what it names.
+    pub fn resolve(&self, command: &Command) -> Order {
+        let mut order = Order { now: self.now, command: command.clone(), target: None, units: 0 };
+        let pick = |ids: Vec<Id>, pick: u64| {
+            if ids.is_empty() { None } else { Some(ids[(pick % ids.len() as u64) as usize]) }
+        };
+        let open = || self.reservations.keys().copied().collect();
+        match command {
+            Command::Pass(advance) => order.now = self.later(*advance),
+            Command::Void { pick: n } => {
+                let live =
+                    self.grants.iter().filter(|grant| grant.status == Status::Live && !grant.forgotten);
+                order.target = pick(live.map(|grant| grant.id).collect(), *n);
+            }
+            Command::EndTerms { pick: n, .. } => {
+                order.target = pick(self.terms.iter().map(|terms| (terms.id, 0)).collect(), *n);
+            }
+            Command::Commit { pick: n, percent } => {
+                order.target = pick(open(), *n);
+                let units = order.target.map_or(0, |id| self.reservations[&id].units);
+                order.units = units * i128::from(*percent) / 100;
+            }
+            Command::Release { pick: n } => order.target = pick(open(), *n),
+            Command::Extend { pick: n, .. } => {
+                // Usage that is older than what is kept of the past is not this test's matter.
+                let young = self.reservations.iter().filter(|(_, one)| one.at > self.now - 25 * DAY);
+                order.target = pick(young.map(|(id, _)| *id).collect(), *n);
+            }
+            _ => {}
+        }
+        order
+    }
+
+    fn later(&self, advance: Advance) -> i64 {
+        let to = match advance {
+            Advance::By(micros) => self.now + micros,
+            Advance::PeriodEnd(more) => {
+                self.period.as_ref().and_then(|period| period.end).unwrap_or(self.now) + more
+            }
+            Advance::Due(more) => self.next_due().map_or(self.now, |(at, _)| at) + more,
+            Advance::Midnight(more) => calendar::midnight(self.now, &self.zone()) + more,
+        };
+        let interval =
+            self.profile.as_ref().and_then(|profile| profile.plan).and_then(|plan| self.plans[plan]);
+        let most = match interval {
+            Some((Unit::Hour, count)) => self.now + 40 * count * DAY / 24,
+            Some((Unit::Day, count)) => self.now + 40 * count * DAY,
+            _ => self.now + 500 * DAY,
+        };
+        to.clamp(self.now, most)
+    }
+
+    pub fn execute(&mut self, order: &Order) -> Answer {
+        self.now = order.now;
+        let exists = self.profile.is_some();
+        if !exists && !matches!(order.command, Command::Configure { .. } | Command::BindToPlan { .. }) {
+            return plain("error:customer_not_found");
+        }
+        self.catch_up();
+        self.prune();
+        let now = self.now;
+        match &order.command {
+            Command::Pass(_) | Command::Read => plain("read"),
+            Command::Configure { plan, zone, anchor, allowance } => {
+                let before = self.profile.clone();
+                if !exists {
+                    self.created = now;
+                }
+                let default = Profile { plan: None, zone: "UTC", anchor: self.created };
+                let old = before.clone().unwrap_or(default.clone());
+                let profile = Profile {
+                    plan: match plan {
+                        Change::Keep => old.plan,
+                        Change::Clear => None,
+                        Change::Set(plan) => Some(*plan),
+                    },
+                    zone: match zone {
+                        Change::Keep => old.zone,
+                        Change::Clear => default.zone,
+                        Change::Set(zone) => zone,
+                    },
+                    anchor: match anchor {
+                        Change::Keep => old.anchor,
+                        Change::Clear => default.anchor,
+                        Change::Set(delta) => now + delta,
+                    },
+                };
+                self.configure(before, profile, *allowance)
+            }
+            Command::Bind { settings, starts_in, lasts } => {
+                if self.closed {
+                    return plain("error:closed");
+                }
+                let from = starts_in.map_or(now, |delta| (now + delta).max(now));
+                let to = lasts.map(|lasts| from + lasts);
+                self.entries += 1;
+                let settings = Rc::new((**settings).clone());
+                self.terms.push(Terms { id: self.entries, settings, from, to });
+                plain("bound")
+            }
+            Command::BindToPlan { plan, settings, starts_in, lasts } => {
+                let from = starts_in.map_or(now, |delta| (now + delta).max(now));
+                let list = self.plan_terms.get_mut(plan).unwrap();
+                let settings = Rc::new((**settings).clone());
+                list.push(Terms {
+                    id: list.len() as u64 + 1,
+                    settings,
+                    from,
+                    to: lasts.map(|lasts| from + lasts),
+                });
+                plain("bound")
+            }
+            Command::EndTerms { ends_in, .. } => {
+                let id = order.target.map(|target| target.0);
+                let Some(terms) = self.terms.iter_mut().find(|terms| Some(terms.id) == id) else {
+                    return plain("error:terms");
+                };
+                if terms.to.is_some_and(|to| to <= now) {
+                    return plain("error:terms");
+                }
+                terms.to = Some(ends_in.map_or(now, |delta| now + delta));
+                self.entries += 1;
+                plain("ended")
+            }
+            Command::Grant(spec) => self.give(spec),
+            Command::Void { .. } => {
+                let Some(grant) = order.target.and_then(|id| self.grants.iter_mut().find(|one| one.id == id))
+                else {
+                    return plain("error:grant_gone");
+                };
+                grant.status = Status::Voided;
+                grant.ended_at = Some(now);
+                let rest = std::mem::take(&mut grant.remaining);
+                let credit = grant.credit.clone();
+                self.book(&credit).voided += rest;
+                self.entries += 1;
+                plain("voided")
+            }
+            Command::Adjust { credit, amount } => self.adjust(credit, *amount),
+            Command::Reset { anchor_now } => self.reset(*anchor_now),
+            Command::Close => {
+                if self.closed {
+                    return plain("read");
+                }
+                if self.period.is_some() {
+                    self.close_period("closed");
+                }
+                self.entries += 1;
+                self.closed = true;
+                plain("closed")
+            }
+            Command::Charge(spec) => self.charge(spec),
+            Command::Check(spec) => {
+                let would = self.clone().charge(spec);
+                let what = match would.what.as_str() {
+                    "charged" => "check:ok".to_owned(),
+                    error if error.starts_with("error:") => return plain(error),
+                    refused => refused.replace("refused:", "check:"),
+                };
+                Answer { what, cost: would.cost, late: would.late, ..Answer::default() }
+            }
+            Command::Reserve(spec, ttl) => self.reserve(spec, *ttl),
+            Command::Commit { .. } => match order.target {
+                Some(id) => self.commit(id, order.units),
+                None => plain("error:reservation_gone"),
+            },
+            Command::Release { .. } => match order.target {
+                Some(id) => {
+                    self.end_reservation(id);
+                    plain("released")
+                }
+                None => plain("error:reservation_gone"),
+            },
+            Command::Extend { ttl, .. } => match order.target {
+                Some(id) => {
+                    self.entries += 1;
+                    self.reservations.get_mut(&id).unwrap().expires_at = now + i64::from(*ttl) * 1_000_000;
+                    plain("extended")
+                }
+                None => plain("error:reservation_gone"),
+            },
+        }
+    }
+
+    // Lookups.
+
+    pub fn zone(&self) -> jiff::tz::TimeZone {
+        calendar::zone(self.profile.as_ref().map_or("UTC", |profile| profile.zone))
+    }
+
+    /// The zone that was the customer's at an instant.
+    pub fn zone_at(&self, at: i64) -> jiff::tz::TimeZone {
+        let past = self.zone_history.iter().find(|(until, _)| at < *until);
+        past.map_or_else(|| self.zone(), |(_, zone)| calendar::zone(zone))
+    }
+
+    pub fn schedule(&self) -> Option<Schedule> {
+        let profile = self.profile.as_ref()?;
+        let interval = self.plans[profile.plan?]?;
+        Some(Schedule { anchor: profile.anchor, zone: calendar::zone(profile.zone), interval })
+    }
+
+    pub fn book(&mut self, credit: &str) -> &mut Books {
+        self.books.entry(credit.to_owned()).or_default()
+    }
+
+    pub fn grant(&self, id: Id) -> &Grant {
+        self.grants.iter().find(|grant| grant.id == id).unwrap()
+    }
+
+    pub fn grant_mut(&mut self, id: Id) -> &mut Grant {
+        self.grants.iter_mut().find(|grant| grant.id == id).unwrap()
+    }
+
+    /// The terms in force at `at` for a customer on `plan`: its own, else the plan's.
+    pub fn terms_at(&self, plan: Option<&'static str>, at: i64) -> Option<Rc<Settings>> {
+        let own = in_force(&self.terms, at);
+        let of_plan = || in_force(self.plan_terms.get(plan?)?, at);
+        own.or_else(of_plan).map(|terms| terms.settings.clone())
+    }
+
+    pub fn plan(&self) -> Option<&'static str> {
+        self.profile.as_ref().and_then(|profile| profile.plan)
+    }
+
+    /// When a grant's time runs out: at its instant or with its period.
+    pub fn end_of(&self, grant: &Grant) -> Option<i64> {
+        if grant.status != Status::Live {
+            return grant.ended_at;
+        }
+        let with_period = grant.ends_with.and_then(|(number, _)| {
+            let period = self.period.as_ref()?;
+            let end = period.end?;
+            if number <= period.number {
+                return Some(end);
+            }
+            Some(self.schedule()?.nth_after(end, i64::from(number - period.number)))
+        });
+        [grant.expires_at, with_period].into_iter().flatten().min()
+    }
+
+    /// The number of the period in which something that begins at `at` begins.
+    pub fn number_at(&self, at: i64) -> u32 {
+        let Some(period) = &self.period else { return self.periods + 1 };
+        let Some(end) = period.end.filter(|end| *end <= at) else { return period.number };
+        let ahead = 1 + self.schedule().unwrap().between(end, at);
+        period.number + u32::try_from(ahead).unwrap()
+    }
+
+    /// What may be settled: what reservations hold of the overage is not owed yet.
+    pub fn outstanding(&self, credit: &str) -> Amount {
+        let held: Amount =
+            self.reservations.values().filter(|one| one.credit == credit).map(|one| one.overage).sum();
+        self.books.get(credit).map_or(0, |books| books.overage) - held
+    }
+
+    pub fn new_grant(
+        &self,
+        index: u32,
+        credit: &str,
+        amount: Amount,
+        category: &str,
+        priority: i32,
+    ) -> Grant {
+        Grant {
+            id: (self.entries + 1, index),
+            credit: credit.to_owned(),
+            amount,
+            category: category.to_owned(),
+            priority,
+            effective: self.now,
+            usable_since: self.now,
+            expires_at: None,
+            with_period: None,
+            ends_with: None,
+            features: Vec::new(),
+            paid: None,
+            status: Status::Live,
+            ended_at: None,
+            remaining: amount,
+            held: 0,
+            spent: 0,
+            expired: 0,
+            lost: 0,
+            allowance_of: None,
+            roll: None,
+            next: None,
+            incoming: None,
+            received: 0,
+            passed: 0,
+            forgotten: false,
+        }
+    }
+
+    // Grants.
+
+    /// Lets a new grant end with the `n`-th period after the one in which it becomes usable.
+    pub fn end_with(&self, grant: &mut Grant, n: Option<u32>) {
+        grant.with_period = n.map(|n| self.number_at(grant.effective.max(self.now)) + n);
+        grant.ends_with = grant.with_period.zip(n);
+    }
+
+    fn give(&mut self, spec: &GrantSpec) -> Answer {
+        if self.closed {
+            return plain("error:closed");
+        }
+        let now = self.now;
+        let effective = spec.effective_in.map_or(now, |delta| now + delta);
+        if effective < now - LATE {
+            return plain("error:too_early");
+        }
+        let expires_at = spec.expires_in.map(|delta| now + delta);
+        if expires_at.is_some_and(|expires| expires <= effective.max(now)) {
+            return plain("error:not_later");
+        }
+        let terms = self.terms_at(self.plan(), now);
+        let by_category =
+            terms.as_ref().is_some_and(|terms| terms.period_categories.contains(&spec.category));
+        let with_period = match (spec.with_period, expires_at) {
+            (None, None) if by_category => Some(0),
+            (given, _) => given,
+        };
+        let mut grant = self.new_grant(0, spec.credit, spec.amount, spec.category, spec.priority);
+        grant.effective = effective;
+        grant.usable_since = effective;
+        grant.expires_at = expires_at;
+        self.end_with(&mut grant, with_period);
+        grant.features = spec.features.iter().map(|feature| (*feature).to_owned()).collect();
+        grant.paid = spec.paid;
+        // What was bought pays what is owed; what is for some features only, or not usable yet, does not.
+        let bought = matches!(spec.category, "prepaid" | "top_up") || spec.paid.is_some_and(|paid| paid > 0);
+        let pays = terms.is_none_or(|terms| terms.settle_from == SettleFrom::Purchases);
+        if bought && pays && grant.features.is_empty() && effective <= now {
+            let paid = self.outstanding(spec.credit).min(spec.amount);
+            grant.remaining -= paid;
+            grant.spent += paid;
+            self.book(spec.credit).overage -= paid;
+        }
+        self.book(spec.credit).issued += spec.amount;
+        self.grants.push(grant);
+        self.entries += 1;
+        plain("granted")
+    }
+
+    fn adjust(&mut self, credit: &str, amount: Amount) -> Answer {
+        if self.closed {
+            return plain("error:closed");
+        }
+        if amount > 0 {
+            let grant = self.new_grant(0, credit, amount, "adjustment", 0);
+            self.grants.push(grant);
+            self.book(credit).issued += amount;
+        } else {
+            let (draws, missing) = self.plan_draws(credit, None, self.now, -amount, &[], false);
+            if missing > 0 {
+                return plain("error:adjustment_exceeds_available");
+            }
+            for (id, part) in draws {
+                self.grant_mut(id).remaining -= part;
+            }
+            self.book(credit).voided += -amount;
+        }
+        self.entries += 1;
+        plain("adjusted")
+    }
+
+    /// Puts what a reservation held back where it would be had it not been held.
+    pub fn give_back(&mut self, id: Id, amount: Amount) {
+        if amount == 0 {
+            return;
+        }
+        let grant = self.grant(id).clone();
+        match grant.status {
+            Status::Live => self.grant_mut(id).remaining += amount,
+            Status::Voided => self.book(&grant.credit).voided += amount,
+            Status::Expired => {
+                let mut rest = amount;
+                if let Some(roll) = grant.roll {
+                    let follows = (amount * roll.share / 100).min(roll.left);
+                    self.grant_mut(id).roll.as_mut().unwrap().left -= follows;
+                    self.hand_on(id, roll.to, follows);
+                    rest -= follows;
+                }
+                if let Some(next) = grant.next {
+                    let target = self.grant_mut(next);
+                    let (skip, limit) = target.incoming.unwrap_or((0, 0));
+                    let skipped = rest.min(skip);
+                    let follows = (rest - skipped).min(limit);
+                    target.incoming = Some((skip - skipped, limit - follows));
+                    self.hand_on(id, next, follows);
+                    rest -= follows;
+                }
+                let grant = self.grant_mut(id);
+                grant.expired += rest;
+                grant.lost += rest;
+                let credit = grant.credit.clone();
+                self.book(&credit).expired += rest;
+            }
+        }
+    }
+
+    /// What a grant has got back goes on to a younger one.
+    fn hand_on(&mut self, from: Id, to: Id, amount: Amount) {
+        self.grant_mut(from).passed += amount;
+        self.grant_mut(to).received += amount;
+        self.give_back(to, amount);
+    }
+
+    /// Drops what nothing can ask for any more, so that a history of years stays quick.
+    fn prune(&mut self) {
+        let oldest = self.now - LATE - 30 * DAY;
+        let held: Vec<Id> =
+            self.reservations.values().flat_map(|one| one.holds.iter().map(|hold| hold.0)).collect();
+        if !held.is_empty() || self.grants.len() < 200 {
+            return;
+        }
+        let (old, kept): (Vec<Grant>, Vec<Grant>) = std::mem::take(&mut self.grants)
+            .into_iter()
+            .partition(|grant| grant.ended_at.is_some_and(|end| end < oldest));
+        self.grants = kept;
+        for grant in old {
+            let gave = gave(&grant);
+            if let Some(past) = self.past.iter_mut().find(|past| Some(past.number) == grant.allowance_of) {
+                *past.gave.entry(grant.credit).or_default() += gave;
+            }
+        }
+    }
+
+    // What can be seen.
+
+    pub fn snapshot(&self) -> Snapshot {
+        let mut balances: BTreeMap<String, BalanceSnap> = BTreeMap::new();
+        for (credit, books) in &self.books {
+            balances.entry(credit.clone()).or_default().overage = books.overage;
+        }
+        for grant in &self.grants {
+            let shows = (grant.status == Status::Live && !grant.forgotten) || grant.held > 0;
+            if !shows || grant.effective > self.now {
+                continue;
+            }
+            let balance = balances.entry(grant.credit.clone()).or_default();
+            balance.granted += grant.remaining + grant.held + grant.spent;
+            balance.used += grant.spent;
+            balance.available += grant.remaining;
+        }
+        for reservation in self.reservations.values() {
+            let balance = balances.entry(reservation.credit.clone()).or_default();
+            let held: Amount = reservation.holds.iter().map(|hold| hold.1).sum();
+            balance.reserved += held + reservation.overage;
+            balance.held_overage += reservation.overage;
+            balance.overage -= reservation.overage;
+        }
+        let grants = self.grants.iter().map(|grant| {
+            let snap = GrantSnap {
+                credit: grant.credit.clone(),
+                amount: grant.amount,
+                category: grant.category.clone(),
+                priority: grant.priority,
+                effective: grant.effective,
+                expires_at: grant.expires_at,
+                with_period: grant.with_period,
+                features: grant.features.clone(),
+                paid: grant.paid,
+                status: grant.status,
+                remaining: grant.remaining,
+                held: grant.held,
+                spent: grant.spent,
+                expired: grant.expired,
+                ends_at: self.end_of(grant),
+            };
+            (grant.id, snap)
+        });
+        let reservations = self.reservations.iter().map(|(id, one)| {
+            let snap = ReservationSnap {
+                credit: one.credit.clone(),
+                holds: one.holds.clone(),
+                overage: one.overage,
+                expires_at: one.expires_at,
+            };
+            (*id, snap)
+        });
+        Snapshot {
+            entries: self.entries,
+            closed: self.closed,
+            plan: self.plan().map(str::to_owned),
+            period: self.period.as_ref().map(|period| (period.number, period.start, period.end)),
+            balances,
+            books: self.books.clone(),
+            grants: grants.collect(),
+            reservations: reservations.collect(),
+            counters: self.counters.clone(),
+        }
+    }
+}
+
+/// What a grant gave of its allowance: all but what expired of it or went on to another grant, where it counts.
+pub fn gave(grant: &Grant) -> Amount {
+    grant.amount + grant.received - grant.lost - grant.passed
+}
+
+impl CounterSpec {
+    pub fn counts(&self, feature: &str) -> bool {
+        self.features.is_empty() || self.features.contains(&feature)
+    }
+}

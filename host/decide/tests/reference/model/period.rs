@@ -1,0 +1,614 @@
+//! Periods in the model: what is due, how a period ends and begins, and what allowances gave in a cycle.
+
+use super::{Cycle, Grant, LATE, Model, Period, Profile, Roll, gave, plain};
+use crate::{
+    answer::{Answer, Id, Status},
+    settings::{AllowanceRule, Amount, HOUR, Mode, Settings, SettleFrom, Settling, Unit, Window},
+};
+use std::collections::BTreeMap;
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Due {
+    Reservation(Id),
+    PeriodEnd,
+    Grants,
+    PeriodStart,
+}
+
+impl Model {
+    /// The earliest thing that is due. At one instant reservations come first, then the period's end, then grants, then the
+    /// next period's beginning.
+    pub fn next_due(&self) -> Option<(i64, Due)> {
+        let mut all: Vec<(i64, u8, Due)> = Vec::new();
+        for (id, reservation) in &self.reservations {
+            all.push((reservation.expires_at, 0, Due::Reservation(*id)));
+        }
+        match &self.period {
+            Some(Period { end: Some(end), .. }) => all.push((*end, 1, Due::PeriodEnd)),
+            None if self.plan().is_some() && !self.closed => {
+                let at = self.past.last().and_then(|past| past.end).unwrap_or(self.created);
+                all.push((at, 3, Due::PeriodStart));
+            }
+            _ => {}
+        }
+        let live = self.grants.iter().filter(|grant| grant.status == Status::Live && !grant.forgotten);
+        if let Some(at) = live.filter_map(|grant| grant.expires_at).min() {
+            all.push((at, 2, Due::Grants));
+        }
+        // The first of equals.
+        let mut first: Option<(i64, u8, Due)> = None;
+        for one in all {
+            if first.is_none_or(|first| (one.0, one.1) < (first.0, first.1)) {
+                first = Some(one);
+            }
+        }
+        first.map(|(at, _, due)| (at, due))
+    }
+
+    pub fn catch_up(&mut self) {
+        let now = self.now;
+        while let Some((at, due)) = self.next_due().filter(|(at, _)| *at <= now) {
+            self.now = at;
+            match due {
+                Due::Reservation(id) => self.end_reservation(id),
+                Due::Grants => {
+                    self.entries += 1;
+                    for id in self.grants.iter().map(|grant| grant.id).collect::<Vec<_>>() {
+                        let grant = self.grant(id);
+                        if grant.status == Status::Live
+                            && !grant.forgotten
+                            && grant.expires_at.is_some_and(|expires| expires <= at)
+                        {
+                            self.expire(id);
+                        }
+                    }
+                }
+                Due::PeriodEnd => self.close_period("scheduled"),
+                Due::PeriodStart => self.open_period("scheduled", Mode::Carry),
+            }
+        }
+        self.now = now;
+    }
+
+    fn expire(&mut self, id: Id) {
+        let now = self.now;
+        let grant = self.grant_mut(id);
+        let rest = std::mem::take(&mut grant.remaining);
+        grant.expired += rest;
+        grant.lost += rest;
+        grant.status = Status::Expired;
+        grant.ended_at = Some(now);
+        let credit = grant.credit.clone();
+        self.book(&credit).expired += rest;
+    }
+
+    pub fn configure(&mut self, before: Option<Profile>, profile: Profile, allowance: Mode) -> Answer {
+        if self.closed {
+            return plain("error:closed");
+        }
+        if before.as_ref() == Some(&profile) {
+            return plain("configured");
+        }
+        let old_plan = before.as_ref().and_then(|before| before.plan);
+        if old_plan != profile.plan && self.period.is_some() {
+            self.close_period(if profile.plan.is_some() { "plan_changed" } else { "plan_ended" });
+        }
+        if let Some(before) = before.filter(|before| before.zone != profile.zone) {
+            self.zone_history.push((self.now, before.zone));
+        }
+        self.profile = Some(profile);
+        self.entries += 1;
+        self.plan_history.push((self.now, self.plan()));
+        let now = self.now;
+        let end = self.schedule().map(|schedule| schedule.next_after(now));
+        if let Some(period) = &mut self.period {
+            period.end = end;
+            self.move_ends();
+        } else if self.plan().is_some() {
+            self.open_period(if self.periods == 0 { "started" } else { "plan_changed" }, allowance);
+        }
+        plain("configured")
+    }
+
+    pub fn reset(&mut self, anchor_now: bool) -> Answer {
+        if self.closed {
+            return plain("error:closed");
+        }
+        if self.period.is_none() {
+            return plain("error:no_period");
+        }
+        self.close_period("early");
+        if anchor_now {
+            self.profile.as_mut().unwrap().anchor = self.now;
+            self.entries += 1;
+        }
+        self.open_period("early", Mode::Full);
+        plain("reset")
+    }
+
+    /// Ends the running period now, by the terms in force a microsecond before, or by those that it began with.
+    pub fn close_period(&mut self, reason: &str) {
+        let at = self.now;
+        let mut period = self.period.clone().unwrap();
+        let number = period.number;
+        let terms = self.terms_at(self.plan(), (at - 1).max(period.start));
+        let settings = terms.as_deref().cloned().unwrap_or_default();
+        let owed = self.owed(settings.settle_close);
+        // What becomes usable only with the next period has nothing to do with this one's end.
+        let later: Vec<Id> = self
+            .grants
+            .iter()
+            .filter(|grant| {
+                let ends = grant.ends_with.is_some_and(|(with, _)| with <= number);
+                (grant.effective > at || (grant.effective == at && reason == "scheduled")) && !ends
+            })
+            .map(|grant| grant.id)
+            .collect();
+        let carried = self.roll_over(&settings, number, reason);
+        let ending: Vec<Id> = self
+            .grants
+            .iter()
+            .filter(|grant| {
+                grant.status == Status::Live
+                    && !grant.forgotten
+                    && grant.ends_with.is_some_and(|(with, _)| with <= number)
+            })
+            .map(|grant| grant.id)
+            .collect();
+        for id in ending {
+            self.expire(id);
+        }
+        let barred: Vec<Id> = later.iter().chain(&carried).copied().collect();
+        self.charge_fee(&settings, number, &barred);
+        self.settle(settings.settle_close, settings.settle_from, owed, &later);
+        if reason != "scheduled" {
+            // A period that was cut off and the one after it count as one for what ends with later periods.
+            for grant in self.grants.iter_mut().filter(|grant| !carried.contains(&grant.id)) {
+                if let Some((with, _)) = grant.ends_with.as_mut().filter(|(with, _)| *with > number) {
+                    *with += 1;
+                }
+            }
+        }
+        period.end = Some(at);
+        period.cycle = self.cycle.clone().filter(|cycle| cycle.end.is_none_or(|end| end > at));
+        self.past.push(period);
+        self.period = None;
+        self.entries += 1;
+        self.forget();
+        // What ended before the late window and before the running cycle is forgotten once its own cycle is over, even if a plan
+        // with longer periods is taken later, whose cycle would have held it.
+        let reserved = self.reservations.values().map(|one| one.at).min().unwrap_or(at);
+        let oldest = reserved.min(at - LATE);
+        let cycle = self.cycle.as_ref().map_or(at, |cycle| cycle.start);
+        for past in &mut self.past {
+            let goes_on = past.cycle.as_ref().is_some_and(|cycle| cycle.end.is_none_or(|end| end > at));
+            past.closed_for_good |= past.end < Some(oldest) && past.start < cycle && !goes_on;
+        }
+    }
+
+    fn charge_fee(&mut self, settings: &Settings, number: u32, barred: &[Id]) {
+        let Some(fee) = &settings.fee else { return };
+        let counted: Amount = self
+            .counters
+            .iter()
+            .filter(|((spec, window, subject), _)| {
+                spec.cost
+                    && spec.features.is_empty()
+                    && subject.is_empty()
+                    && spec.window == Window::Period
+                    && *window == i64::from(number)
+            })
+            .map(|(_, (used, _))| *used)
+            .sum();
+        let missing = fee.least - counted;
+        if missing <= 0 {
+            return;
+        }
+        if fee.drawn {
+            let (draws, left) = self.plan_draws(fee.credit, None, self.now, missing, barred, false);
+            for (id, part) in draws {
+                self.spend(id, part);
+            }
+            self.book(fee.credit).overage += left;
+        } else {
+            self.book(fee.credit).issued += missing;
+        }
+        self.book(fee.credit).spent += missing;
+    }
+
+    fn spend(&mut self, id: Id, amount: Amount) {
+        let grant = self.grant_mut(id);
+        grant.remaining -= amount;
+        grant.spent += amount;
+    }
+
+    /// Carries over what the settings say, newest first; returns the new grants.
+    fn roll_over(&mut self, settings: &Settings, number: u32, reason: &str) -> Vec<Id> {
+        let Some(rule) =
+            settings.rollover.as_ref().filter(|rule| !rule.only_scheduled || reason == "scheduled")
+        else {
+            return Vec::new();
+        };
+        let at = self.now;
+        let mut eligible: Vec<Id> = self.in_order(|grant| {
+            grant.status == Status::Live
+                && !grant.forgotten
+                && grant.effective <= at
+                && grant.ends_with.is_some_and(|(with, _)| with <= number)
+                && grant.expires_at.is_none_or(|expires| expires > at)
+                && rule.categories.contains(&grant.category.as_str())
+        });
+        eligible.reverse();
+        let mut left = rule.most.unwrap_or(Amount::MAX);
+        let mut parts = Vec::new();
+        for id in eligible {
+            let amount = (self.grant(id).remaining * rule.percent / 100).min(left);
+            left -= amount;
+            parts.push((id, amount));
+        }
+        let mut made = Vec::new();
+        let coming = self.coming_back();
+        for (id, amount) in parts {
+            let older = self.grant(id).clone();
+            let held = older.held + coming.get(&id).copied().unwrap_or(0);
+            let limit = (held * rule.percent / 100).min(left);
+            left -= limit;
+            if amount == 0 && limit == 0 {
+                continue;
+            }
+            let mut newer =
+                self.new_grant(made.len() as u32, &older.credit, amount, "rollover", rule.priority);
+            newer.usable_since = older.usable_since.min(at);
+            newer.expires_at = older.expires_at;
+            newer.with_period = Some(number + 1 + rule.periods);
+            newer.ends_with = newer.with_period.map(|with| (with, rule.periods));
+            newer.allowance_of = older.allowance_of;
+            newer.features = older.features.clone();
+            newer.paid = older.paid.map(|paid| share_of_money(paid, amount + limit, older.amount));
+            let to = newer.id;
+            made.push(to);
+            self.grants.push(newer);
+            let older = self.grant_mut(id);
+            older.remaining -= amount;
+            older.passed += amount;
+            if limit > 0 {
+                older.roll = Some(Roll { to, share: rule.percent, left: limit });
+            }
+        }
+        made
+    }
+
+    /// Grants in burn-down order.
+    pub fn in_order(&self, which: impl Fn(&Grant) -> bool) -> Vec<Id> {
+        let mut grants: Vec<&Grant> = self.grants.iter().filter(|grant| which(grant)).collect();
+        grants.sort_by_key(|grant| {
+            let end = self.end_of(grant);
+            (
+                grant.priority,
+                end.is_none(),
+                end,
+                grant.paid.is_some_and(|paid| paid > 0),
+                if grant.features.is_empty() { usize::MAX } else { grant.features.len() },
+                grant.effective,
+                grant.id,
+            )
+        });
+        grants.into_iter().map(|grant| grant.id).collect()
+    }
+
+    /// Takes overage off: all of it, or half of what was owed when the policy was asked.
+    fn settle(&mut self, how: Settling, from: SettleFrom, owed: Vec<(String, Amount)>, barred: &[Id]) {
+        if how == Settling::Keep || from == SettleFrom::Never {
+            return;
+        }
+        for (credit, before) in owed {
+            let wanted = match how {
+                Settling::InvoiceHalf => before / 2,
+                _ => self.outstanding(&credit),
+            };
+            if how == Settling::Deduct {
+                let (draws, _) = self.plan_draws(&credit, None, self.now, wanted, barred, false);
+                for (id, part) in draws {
+                    self.spend(id, part);
+                    self.book(&credit).overage -= part;
+                }
+            } else {
+                let book = self.book(&credit);
+                book.issued += wanted;
+                book.overage -= wanted;
+            }
+        }
+    }
+
+    /// What is used up when a period ends no longer counts.
+    fn forget(&mut self) {
+        let onward = |grant: &Grant| [grant.roll.map(|roll| roll.to), grant.next];
+        let held = self.grants.iter().filter(|grant| grant.held > 0);
+        let mut to_visit: Vec<Id> = held.flat_map(onward).flatten().collect();
+        let mut awaited: Vec<Id> = Vec::new();
+        while let Some(id) = to_visit.pop() {
+            if !awaited.contains(&id) {
+                awaited.push(id);
+                to_visit.extend(onward(self.grant(id)).into_iter().flatten());
+            }
+        }
+        for grant in &mut self.grants {
+            if grant.status == Status::Live
+                && grant.remaining == 0
+                && grant.held == 0
+                && !awaited.contains(&grant.id)
+            {
+                grant.forgotten = true;
+            }
+        }
+    }
+
+    /// What would come to each grant by way of others, if reservations gave back all that they hold.
+    fn coming_back(&self) -> BTreeMap<Id, Amount> {
+        let mut then = self.clone();
+        for id in self.reservations.keys() {
+            then.end_reservation(*id);
+        }
+        let received =
+            self.grants.iter().map(|grant| (grant.id, then.grant(grant.id).received - grant.received));
+        received.collect()
+    }
+
+    /// Moves the ends of grants that become usable in a later period, which may have another number now.
+    fn move_ends(&mut self) {
+        for index in 0..self.grants.len() {
+            let grant = &self.grants[index];
+            if grant.status == Status::Live && grant.effective > self.now {
+                let with = grant.ends_with.map(|(_, after)| (self.number_at(grant.effective) + after, after));
+                self.grants[index].ends_with = with;
+            }
+        }
+    }
+
+    /// The cycle of a period that begins now: one of the plan's interval that goes on, wherever boundaries have moved; else
+    /// the interval of the schedule that holds the instant.
+    fn cycle_at(&self, at: i64, reason: &str) -> Cycle {
+        let schedule = self.schedule();
+        let interval = schedule.as_ref().map(|schedule| schedule.interval);
+        if reason == "early" {
+            return Cycle { start: at, end: schedule.map(|schedule| schedule.next_after(at)), interval };
+        }
+        let slack = interval.map_or(0, |(unit, count)| {
+            let least = match unit {
+                Unit::Hour => HOUR,
+                Unit::Day => 23 * HOUR,
+                Unit::Week => 167 * HOUR,
+                Unit::Month => 671 * HOUR,
+                Unit::Quarter => 2_135 * HOUR,
+                Unit::Year => 8_759 * HOUR,
+            };
+            (3 * HOUR).min(least * count / 8)
+        });
+        let past = self.past.iter().rev().filter_map(|past| past.cycle.as_ref());
+        let mut going_on =
+            self.cycle.iter().chain(past).filter(|cycle| cycle.end.is_none_or(|end| end > at + slack));
+        if let Some(cycle) = going_on.clone().find(|cycle| cycle.interval == interval) {
+            return cycle.clone();
+        }
+        match schedule {
+            Some(schedule) => {
+                Cycle { start: schedule.last_at(at), end: Some(schedule.next_after(at)), interval }
+            }
+            // One that never ends takes in what was given in the cycle that it comes into.
+            None => Cycle { start: going_on.next().map_or(at, |cycle| cycle.start), end: None, interval },
+        }
+    }
+
+    /// Begins the next period now, by the terms in force from now on.
+    pub fn open_period(&mut self, reason: &str, asked: Mode) {
+        let at = self.now;
+        let cycle = self.cycle_at(at, reason);
+        self.periods += 1;
+        let number = self.periods;
+        let end = self.schedule().map(|schedule| schedule.next_after(at));
+        if reason == "early" {
+            self.fresh_from = number;
+        }
+        self.period = Some(Period {
+            number,
+            start: at,
+            end,
+            whole: BTreeMap::new(),
+            gave: BTreeMap::new(),
+            cycle: None,
+            closed_for_good: false,
+        });
+        self.move_ends();
+        let settings = self.terms_at(self.plan(), at).as_deref().cloned().unwrap_or_default();
+        let owed = self.owed(settings.settle_open);
+        self.issue(&settings, &cycle, asked);
+        self.settle(settings.settle_open, settings.settle_from, owed, &[]);
+        self.cycle = Some(cycle);
+        self.entries += 1;
+    }
+
+    fn issue(&mut self, settings: &Settings, cycle: &Cycle, asked: Mode) {
+        let number = self.periods;
+        let mode = if settings.mode == Mode::Asked { asked } else { settings.mode };
+        let counted: Vec<u32> = self
+            .past
+            .iter()
+            .filter(|past| {
+                past.start >= cycle.start && past.number >= self.fresh_from && !past.closed_for_good
+            })
+            .map(|past| past.number)
+            .collect();
+        let mut pools: BTreeMap<&str, Pool> = BTreeMap::new();
+        let mut parts: Vec<Part> = Vec::new();
+        for rule in &settings.allowances {
+            let is_allowance = matches!(rule.category, "plan" | "trial");
+            if is_allowance {
+                let whole = &mut self.period.as_mut().unwrap().whole;
+                *whole.entry(rule.credit.to_owned()).or_default() += rule.amount;
+            }
+            if !is_allowance || mode == Mode::Full {
+                parts.push(Part { amount: rule.amount, stands_in: false, incoming: (0, 0) });
+                continue;
+            }
+            let first = !pools.contains_key(rule.credit);
+            let pool = pools.entry(rule.credit).or_insert_with(|| self.pool(rule.credit, &counted));
+            let (mut amount, mut entitled) = (rule.amount, 0);
+            if mode == Mode::Prorate
+                && let Some(end) = cycle.end
+            {
+                let length = i128::from(end - cycle.start);
+                amount = (rule.amount * i128::from(end - self.now) / length).min(rule.amount);
+                for past in self.past.iter().filter(|past| first && counted.contains(&past.number)) {
+                    let ran = i128::from(past.end.unwrap() - past.start);
+                    entitled += past.whole.get(rule.credit).copied().unwrap_or(0) * ran / length;
+                }
+            }
+            let (taken, larger) = pool.take(amount, entitled);
+            parts.push(Part { amount: amount - taken, stands_in: pool.counts, incoming: (0, larger) });
+        }
+        // All that comes back goes to the last of those that would have been larger.
+        for (credit, pool) in &pools {
+            let of_credit = |at: &usize| settings.allowances[*at].credit == *credit;
+            let larger: Vec<usize> =
+                (0..parts.len()).filter(of_credit).filter(|at| parts[*at].incoming.1 > 0).collect();
+            let all: Amount = larger.iter().map(|at| parts[*at].incoming.1).sum();
+            for at in &larger {
+                parts[*at].incoming = (0, 0);
+            }
+            if let Some(last) = larger.last() {
+                parts[*last].incoming = (pool.given, all);
+            }
+        }
+        let mut index = 0;
+        let mut standing_in = Vec::new();
+        for (rule, part) in settings.allowances.iter().zip(parts) {
+            if part.amount == 0 && part.incoming.1 == 0 {
+                continue;
+            }
+            let id = self.begin_allowance(rule, &part, index, number);
+            index += 1;
+            if part.stands_in {
+                standing_in.push((id, part));
+            }
+        }
+        for (id, part) in standing_in {
+            self.stand_in(id, &part, &counted);
+        }
+    }
+
+    fn begin_allowance(&mut self, rule: &AllowanceRule, part: &Part, index: u32, number: u32) -> Id {
+        let at = self.now;
+        let mut grant = self.new_grant(index, rule.credit, part.amount, rule.category, rule.priority);
+        grant.effective = rule.starts_in.map_or(at, |starts| at + starts);
+        grant.usable_since = grant.effective;
+        grant.expires_at = rule.lasts.map(|lasts| at + lasts);
+        self.end_with(&mut grant, rule.with_period);
+        grant.features = rule.features.iter().map(|feature| (*feature).to_owned()).collect();
+        grant.paid = rule.paid.map(|paid| share_of_money(paid, part.amount + part.incoming.1, rule.amount));
+        grant.allowance_of = matches!(rule.category, "plan" | "trial").then_some(number);
+        let id = grant.id;
+        self.book(rule.credit).issued += part.amount;
+        self.grants.push(grant);
+        id
+    }
+
+    /// An allowance stands in the place of what expired of those before it in the cycle, and of what comes back to them.
+    fn stand_in(&mut self, id: Id, part: &Part, counted: &[u32]) {
+        let now = self.now;
+        let (skip, limit) = part.incoming;
+        let credit = self.grant(id).credit.clone();
+        let mut left = part.amount;
+        let mut since = self.grant(id).usable_since;
+        let before = self.in_order(|grant| {
+            grant.status == Status::Expired
+                && grant.credit == credit
+                && grant.allowance_of.is_some_and(|of| counted.contains(&of))
+                && (grant.held > 0 || grant.ended_at >= Some(now - LATE))
+        });
+        for earlier in before {
+            let earlier = self.grant_mut(earlier);
+            let renewed = left.min(earlier.expired);
+            if renewed > 0 {
+                left -= renewed;
+                earlier.expired -= renewed;
+                since = since.min(earlier.usable_since);
+            }
+            if limit > 0 && earlier.held > 0 {
+                earlier.next = Some(id);
+            }
+        }
+        let grant = self.grant_mut(id);
+        grant.usable_since = since;
+        grant.incoming = (limit > 0).then_some((skip, limit));
+    }
+
+    /// What the allowances of these periods gave, and what of that may still come back and follows no rollover.
+    fn pool(&self, credit: &str, periods: &[u32]) -> Pool {
+        let past = self.past.iter().filter(|past| periods.contains(&past.number));
+        let gone: Amount = past.filter_map(|past| past.gave.get(credit)).sum();
+        let mut pool = Pool { given: gone, held: 0, counts: gone > 0 };
+        for grant in &self.grants {
+            if grant.credit != credit || !grant.allowance_of.is_some_and(|of| periods.contains(&of)) {
+                continue;
+            }
+            pool.counts = true;
+            pool.given += gave(grant);
+            if grant.status == Status::Expired {
+                let follows = grant.roll.map_or(0, |roll| (grant.held * roll.share / 100).min(roll.left));
+                pool.held += grant.held - follows;
+            }
+        }
+        pool.held = pool.held.min(pool.given);
+        pool
+    }
+
+    /// What is owed of which credit type, as the policy sees it.
+    fn owed(&self, how: Settling) -> Vec<(String, Amount)> {
+        let all = self.books.keys().map(|credit| (credit.clone(), self.outstanding(credit)));
+        all.filter(|(_, owed)| how != Settling::InvoiceHalf || owed / 2 > 0).collect()
+    }
+}
+
+/// How an allowance is issued.
+struct Part {
+    amount: Amount,
+    /// Whether it stands in the place of earlier ones of the cycle.
+    stands_in: bool,
+    /// How much of what comes back to those expires first, and how much it takes then.
+    incoming: (Amount, Amount),
+}
+
+/// What of a cycle's past is not yet taken off an allowance.
+struct Pool {
+    given: Amount,
+    /// The part that may still come back.
+    held: Amount,
+    /// Whether there is anything in whose place an allowance could stand.
+    counts: bool,
+}
+
+impl Pool {
+    /// Takes an allowance's part out of what was given beyond what the periods were entitled to. Returns that part, and by how
+    /// much less it would be had nothing been held.
+    fn take(&mut self, amount: Amount, entitled: Amount) -> (Amount, Amount) {
+        let settled = (self.given - self.held - entitled).max(0);
+        let given = (self.given - entitled).max(0);
+        let held = given - settled;
+        let taken = amount.min(given);
+        let larger = taken - amount.min(settled);
+        (self.given, self.held) = (given - taken, held - larger);
+        (taken, larger)
+    }
+}
+
+/// A part's share of a price in euros, to the cent, halves to even.
+fn share_of_money(paid: Amount, part: Amount, whole: Amount) -> Amount {
+    let cent = crate::settings::ONE / 100;
+    if part >= whole {
+        return paid;
+    }
+    let (scaled, unit) = (paid * part, whole * cent);
+    let (cents, rest) = (scaled / unit, scaled % unit);
+    let up = rest * 2 > unit || (rest * 2 == unit && cents % 2 == 1);
+    ((cents + i128::from(up)) * cent).min(paid)
+}

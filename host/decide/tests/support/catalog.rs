@@ -1,0 +1,70 @@
+//! Plans in memory.
+
+use super::{module, policy::Scripted};
+use proviso_decide::{
+    catalog::{Plan, Plans},
+    policy::Policy,
+};
+use proviso_ledger::model::{
+    ids::{Name, TermsId},
+    json::JsonText,
+    period::Interval,
+    terms::{Mode, OnFault, Owner, PolicyRef, Terms, TermsDraft, TermsKey},
+    time::Timestamp,
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+#[derive(Default)]
+pub struct Catalog {
+    plans: BTreeMap<Name, (Plan, Vec<Arc<Terms>>)>,
+}
+
+impl Plans for Catalog {
+    fn plan(&self, plan: &Name) -> Option<&Plan> {
+        self.plans.get(plan).map(|(plan, _)| plan)
+    }
+
+    fn terms_of(&self, plan: &Name) -> &[Arc<Terms>] {
+        self.plans.get(plan).map_or(&[], |(_, terms)| terms)
+    }
+}
+
+impl Catalog {
+    /// Puts a plan. Its interval stays.
+    pub fn put(&mut self, plan: &Name, interval: Option<Interval>, at: Timestamp) -> &mut Plan {
+        let new = || {
+            let (plan, name, entitlements) = (plan.clone(), plan.to_string(), BTreeMap::new());
+            (Plan { plan, name, interval, entitlements, created_at: at }, Vec::new())
+        };
+        &mut self.plans.entry(plan.clone()).or_insert_with(new).0
+    }
+
+    pub fn bind(&mut self, plan: &Name, draft: TermsDraft, at: Timestamp) -> TermsKey {
+        let (_, terms) = self.plans.get_mut(plan).unwrap();
+        let id = TermsId { entry: terms.len() as u64 + 1, index: 0 };
+        let key = TermsKey { owner: Owner::Plan(plan.clone()), id };
+        terms.push(Arc::new(draft.bind(key.clone(), at, terms).unwrap()));
+        key
+    }
+}
+
+/// Terms of a scripted policy with these settings.
+pub fn draft(settings: &str) -> TermsDraft {
+    let scripted = Scripted::new("scripted");
+    let json: serde_json::Value =
+        serde_json::from_str(settings).unwrap_or_else(|error| panic!("{error}: {settings}"));
+    let prepared = scripted.prepare(settings).unwrap().value.unwrap();
+    TermsDraft {
+        policy: PolicyRef { name: "scripted".parse().unwrap(), version: 1, digest: module("scripted") },
+        settings: JsonText::from(&json),
+        prepared,
+        needs: scripted.manifest().needs,
+        effective_at: None,
+        ends_at: None,
+        mode: Mode::Active,
+        on_fault: OnFault::Deny,
+        contract: None,
+        time_zone: None,
+        note: None,
+    }
+}

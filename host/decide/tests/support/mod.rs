@@ -1,0 +1,103 @@
+//! One customer of a host without a database: a scripted policy, plans in memory, and a journal that is folded again, with all
+//! checks, after every entry.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+pub mod catalog;
+pub mod policy;
+pub mod script;
+
+use catalog::Catalog;
+use policy::Scripted;
+use proviso_decide::{
+    Decider, Journal, Stop, Written,
+    command::{Command, Reply, Request},
+    policy::{Lookup, Policy},
+};
+use proviso_ledger::{
+    fold::Sealed,
+    journal::Entry,
+    model::{counter::Counted, ids::Digest, time::Timestamp},
+    state::{CustomerState, LATE_WINDOW, Origin},
+};
+use std::{collections::BTreeSet, fmt::Debug, str::FromStr, sync::Arc};
+
+pub fn key<T: FromStr<Err: Debug>>(text: &str) -> T {
+    text.parse().unwrap()
+}
+
+/// The module of a policy: its name says it all.
+pub fn module(name: &str) -> Digest {
+    Digest::of(name.as_bytes())
+}
+
+pub struct World {
+    pub state: CustomerState,
+    pub replica: CustomerState,
+    pub entries: Vec<Written>,
+    pub catalog: Catalog,
+    pub now: Timestamp,
+    /// Modules that can't be loaded.
+    pub unavailable: BTreeSet<Digest>,
+}
+
+impl World {
+    pub fn new(customer: &str, now: Timestamp) -> Self {
+        let state = CustomerState::new(key(customer));
+        Self {
+            replica: state.clone(),
+            state,
+            entries: Vec::new(),
+            catalog: Catalog::default(),
+            now,
+            unavailable: BTreeSet::new(),
+        }
+    }
+
+    pub fn with_decider<T>(&self, run: impl FnOnce(&Decider<'_>) -> T) -> T {
+        let scripted: Arc<dyn Policy> = Arc::new(Scripted::new("scripted"));
+        let policies = |digest: &Digest| match self.unavailable.contains(digest) {
+            true => Lookup::Unavailable("the module is gone".to_owned()),
+            false => Lookup::Ready(scripted.clone()),
+        };
+        run(&Decider { plans: &self.catalog, policies: &policies, now: self.now, late_window: LATE_WINDOW })
+    }
+
+    /// Decides, and checks all that must hold of the entries, whatever came of it.
+    pub fn decide(&mut self, command: Command, origin: Origin) -> Result<Reply, Stop> {
+        let request = Request { customer: self.state.customer.clone(), command, origin };
+        let mut state = self.state.clone();
+        let mut journal = Journal::default();
+        let reply = self.with_decider(|decider| decider.decide(&mut state, &request, &mut journal));
+        if let Err(Stop::Defect(error)) = &reply {
+            panic!("a defect: {error} in {request:?}");
+        }
+        self.state = state;
+        for written in journal.written {
+            self.fold(&written);
+            self.entries.push(written);
+        }
+        assert_eq!(self.replica, self.state, "the fold of the journal is the state");
+        let saved = serde_json::to_string(&self.state).unwrap();
+        assert_eq!(serde_json::from_str::<CustomerState>(&saved).unwrap(), self.state, "saved and read");
+        if self.state.reservations.is_empty() {
+            let held = self.state.counters.iter().find(|(.., Counted { held, .. })| !held.is_zero());
+            assert_eq!(held, None, "no reservation is open");
+        }
+        reply
+    }
+
+    fn fold(&mut self, written: &Written) {
+        let Written { entry, body, hash } = written;
+        assert_eq!(Entry::parse(body).as_ref(), Ok(&**entry));
+        let folded = self.replica.fold_verified(entry.seq, body, hash);
+        assert_eq!(folded.map_err(|error| format!("{error}: {body}")).as_ref(), Ok(&**entry));
+    }
+
+    /// Takes in an entry that was made without a request.
+    pub fn adopt(&mut self, sealed: Sealed) {
+        let Sealed { entry, body, hash } = sealed;
+        let written = Written { entry: Arc::new(entry), body, hash };
+        self.fold(&written);
+        self.entries.push(written);
+    }
+}

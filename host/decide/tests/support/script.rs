@@ -1,0 +1,631 @@
+//! The language of the tables. A line is a command, and behind `->` what must come of it, as text.
+//!
+//! Times are offsets from the start (`+36h`) or RFC 3339. A word in braces is settings of the scripted policy. Grants are named
+//! by category and the number of the period in which they were made: `plan1`, `rollover2`, and `plan1b` for a second one.
+//! `name: reserve 5` names a reservation.
+
+use super::{World, catalog::draft, key, module};
+use proviso_decide::{
+    DecideError, Stop,
+    command::{
+        ActualUsage, Change, CheckOutcome, Command, CustomerChange, Outcome, OverrideChange, Reply, Ttl,
+        UsageRequest,
+    },
+    precondition::Expected,
+};
+use proviso_ledger::{
+    journal::{Entry, Event, PeriodClosed, PeriodOpened, Refused, Settlement},
+    model::{
+        amounts::{Credits, Money},
+        answers::Allowance,
+        counter::Counted,
+        entitlement::Entitlement,
+        grant::Category,
+        ids::{Digest, GrantId, Name, ReservationId, TermsId},
+        period::Interval,
+        terms::{ContractDraft, Mode, OnFault, PolicyRef, TermsDraft},
+        time::Timestamp,
+        transfer::Book,
+        view::Expiry,
+    },
+    rules::grants::GrantRequest,
+    state::Origin,
+};
+use std::collections::BTreeMap;
+
+pub const START: &str = "2026-01-01T00:00:00Z";
+
+/// Runs a table. A line without an expectation must succeed.
+pub fn check(script: &str) {
+    check_from(START, script);
+}
+
+pub fn check_from(start: &str, script: &str) -> Script {
+    let mut world = Script::new(start);
+    for (number, line) in script.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (command, expected) = match line.split_once(" -> ") {
+            Some((command, expected)) => (command.trim(), Some(expected.trim())),
+            None => (line, None),
+        };
+        let actual = world.run(command);
+        match expected {
+            Some(expected) => assert_eq!(actual, expected, "line {number}: {command}"),
+            None => {
+                let no = actual.starts_with("402") || actual.starts_with("error");
+                assert!(!no, "line {number}: {command}: {actual}");
+            }
+        }
+    }
+    world
+}
+
+/// Runs a table for what it leaves behind, whatever its lines come to.
+pub fn play(start: &str, script: &str) -> Script {
+    let mut world = Script::new(start);
+    for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        world.run(line);
+    }
+    world
+}
+
+/// `verb arg arg option=value {settings}`.
+struct Words<'a> {
+    verb: &'a str,
+    args: Vec<&'a str>,
+    options: Vec<(&'a str, &'a str)>,
+    settings: &'a str,
+}
+
+impl<'a> Words<'a> {
+    fn parse(line: &'a str) -> Self {
+        let (line, settings) = match (line.find('{'), line.rfind('}')) {
+            (Some(from), Some(to)) => (&line[..from], &line[from..=to]),
+            _ => (line, "{}"),
+        };
+        let (mut args, mut options) = (Vec::new(), Vec::new());
+        for word in line.split_whitespace() {
+            match word.split_once('=') {
+                Some(option) => options.push(option),
+                None => args.push(word),
+            }
+        }
+        Self { verb: args.remove(0), args, options, settings }
+    }
+
+    fn option(&self, name: &str) -> Option<&'a str> {
+        self.options.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+    }
+
+    fn flag(&self, name: &str) -> bool {
+        self.args.contains(&name)
+    }
+
+    fn allowance(&self) -> Allowance {
+        match self.option("allowance") {
+            Some("full") => Allowance::Full,
+            Some("prorate") => Allowance::Prorate,
+            _ => Allowance::Carry,
+        }
+    }
+}
+
+pub struct Script {
+    pub world: World,
+    start: Timestamp,
+    names: BTreeMap<String, String>,
+}
+
+impl Script {
+    fn new(start: &str) -> Self {
+        let start: Timestamp = start.parse().unwrap();
+        Self { world: World::new("acme", start), start, names: BTreeMap::new() }
+    }
+
+    /// `+36h`, `+2d12h`, or RFC 3339.
+    fn instant(&self, text: &str) -> Timestamp {
+        let Some(mut offset) = text.strip_prefix('+') else { return text.parse().unwrap() };
+        let mut seconds = 0;
+        while !offset.is_empty() {
+            let digits = offset.find(|c: char| !c.is_ascii_digit()).unwrap();
+            let (number, rest) = offset.split_at(digits);
+            let unit = match &rest[..1] {
+                "d" => 86_400,
+                "h" => 3_600,
+                "m" => 60,
+                _ => 1,
+            };
+            seconds += number.parse::<i64>().unwrap() * unit;
+            offset = &rest[1..];
+        }
+        self.start.plus_micros(seconds * Timestamp::SECOND)
+    }
+
+    fn run(&mut self, line: &str) -> String {
+        let (name, line) = match line.split_once(": ") {
+            Some((name, rest)) if !name.contains([' ', '{']) => (Some(name), rest),
+            _ => (None, line),
+        };
+        let words = Words::parse(line);
+        let before = self.world.entries.len();
+        let time = |name: &str| words.option(name).map(|text| self.instant(text));
+        let command = match words.verb {
+            "plan" => return self.plan(&words),
+            "module" => return self.module(&words),
+            "at" => {
+                self.world.now = self.instant(words.args[0]);
+                if self.world.state.profile.is_none() {
+                    return "nothing".to_owned();
+                }
+                Command::Sweep
+            }
+            "balance" => return self.balance(&words),
+            "available" => return self.available(&words),
+            "books" => return self.books(),
+            "grants" => return self.grants(),
+            "period" => return self.period(),
+            "counters" => return self.counters(),
+            "missed" => return self.missed(),
+            "given" => return self.given(),
+            "access" => return self.access(&words),
+            "terms" => return self.terms(&words),
+            "customer" => Command::Configure(Box::new(CustomerChange {
+                name: words.option("name").map_or(Change::Keep, |name| Change::Set(name.to_owned())),
+                plan: change(words.option("plan"), key),
+                time_zone: change(words.option("zone"), |zone| zone.parse().unwrap()),
+                anchor: change(words.option("anchor"), |text| self.instant(text)),
+                attributes: if words.flag("described") { Change::Set(pairs("tier")) } else { Change::Keep },
+                external_ids: if words.flag("described") { Change::Set(pairs("crm")) } else { Change::Keep },
+                allowance: words.allowance(),
+                expected: Expected::Anything,
+            })),
+            "close" => Command::Close(Expected::Anything),
+            "reset" => Command::Reset { anchor_now: words.flag("anchor_now") },
+            "retry" => Command::RetryPeriod(words.args[0].parse().unwrap()),
+            "grant" => Command::Grant(Box::new(GrantRequest {
+                credit: key(words.option("credit").unwrap_or("credits")),
+                amount: words.args[0].parse().unwrap(),
+                category: Category::from_name(words.args.get(1).unwrap_or(&"promotional")).unwrap(),
+                priority: words.option("priority").map_or(0, |text| text.parse().unwrap()),
+                effective_at: time("effective"),
+                expires: Expiry {
+                    at: time("expires"),
+                    with_period: words.option("with").map(|text| text.parse().unwrap()),
+                },
+                features: words.option("scope").iter().flat_map(|text| text.split(',')).map(key).collect(),
+                cost_basis: words
+                    .option("paid")
+                    .map(|text| Money::new(text.parse().unwrap(), "EUR".parse().unwrap()).unwrap()),
+                metadata: if words.flag("described") { pairs("invoice") } else { Vec::new() },
+            })),
+            "void" => Command::Void(self.grant_id(words.args[0])),
+            "adjust" => Command::Adjust {
+                credit: key(words.option("credit").unwrap_or("credits")),
+                amount: words.args[0].parse().unwrap(),
+                reason: "checked".to_owned(),
+            },
+            "charge" => Command::Charge(Box::new(self.usage(&words))),
+            "check" => Command::Check(Box::new(self.usage(&words))),
+            "reserve" => {
+                let ttl =
+                    words.option("ttl").map_or(Ttl::DEFAULT, |ttl| Ttl::new(ttl.parse().unwrap()).unwrap());
+                Command::Reserve(Box::new(self.usage(&words)), ttl)
+            }
+            "commit" => {
+                let quantities = vec![("n".to_owned(), words.args[1].parse().unwrap())];
+                let actual = ActualUsage { quantities, attributes: None };
+                Command::Commit(self.reservation(words.args[0]), Box::new(actual))
+            }
+            "release" => Command::Release(self.reservation(words.args[0])),
+            "extend" => {
+                let ttl = Ttl::new(words.args[1].parse().unwrap()).unwrap();
+                Command::Extend(self.reservation(words.args[0]), ttl)
+            }
+            "end" => {
+                let at = words.args.get(1).map(|text| self.instant(text));
+                // Without a number, the terms that were bound last.
+                let last = self.world.state.terms.last().map(|terms| terms.key.id);
+                let id = words.args[0].parse::<TermsId>().ok().or(last).unwrap();
+                Command::EndTerms { id, ends_at: at, expected: Expected::Anything }
+            }
+            "override" => Command::SetOverride(Box::new(OverrideChange {
+                feature: key(words.args[0]),
+                entitlement: Some(Entitlement::Boolean { value: words.args[1] == "on" }),
+                starts_at: Change::Keep,
+                ends_at: time("to").map_or(Change::Keep, Change::Set),
+                expected: Expected::Anything,
+            })),
+            "plain" => Command::RemoveOverride(key(words.args[0]), Expected::Anything),
+            other => panic!("no such command: {other}"),
+        };
+        let reply = self.world.decide(command, origin(&words));
+        let made: Vec<_> = self.world.entries[before..].iter().map(|written| written.entry.clone()).collect();
+        for entry in &made {
+            self.name_grants(entry);
+        }
+        if let (Some(name), Ok(Reply::Entry(Outcome { entry, .. }))) = (name, &reply) {
+            let id = ReservationId { entry: entry.seq, index: 0 };
+            self.names.insert(name.to_owned(), id.to_string());
+        }
+        match reply {
+            Ok(Reply::Entry(Outcome { entry, .. })) => match &entry.event {
+                Event::PeriodOpened(_) | Event::PeriodClosed(_) | Event::Closed {} => self.events(&made),
+                _ => self.entry(&entry),
+            },
+            Ok(Reply::Check(check)) => said_check(&check),
+            Ok(Reply::Configured { .. } | Reply::State(_)) => self.events(&made),
+            Err(Stop::Error(error)) => said_error(&error),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    fn usage(&self, words: &Words<'_>) -> UsageRequest {
+        UsageRequest {
+            feature: key(words.option("feature").unwrap_or("chat")),
+            quantities: vec![("n".to_owned(), words.args[0].parse().unwrap())],
+            attributes: if words.flag("described") { pairs("model") } else { Vec::new() },
+            entity: words.option("entity").map(key),
+            occurred_at: words.option("of").map(|text| self.instant(text)),
+        }
+    }
+
+    /// `plan pro month {settings}`; `plan pro {…}` binds more terms.
+    fn plan(&mut self, words: &Words<'_>) -> String {
+        let interval = words.args.get(1).and_then(|unit| {
+            let unit = serde_json::from_value((*unit).into()).ok()?;
+            Some(Interval::new(unit, 1).unwrap())
+        });
+        let (plan, now): (Name, _) = (key(words.args[0]), self.world.now);
+        let entitled = self.world.catalog.put(&plan, interval, now);
+        for feature in words.option("metered").iter().flat_map(|text| text.split(',')) {
+            entitled.entitlements.insert(key(feature), Entitlement::Metered {});
+        }
+        let draft = self.terms_draft(words);
+        self.world.catalog.bind(&plan, draft, now).to_string()
+    }
+
+    /// Binds terms to the customer.
+    fn terms(&mut self, words: &Words<'_>) -> String {
+        let draft = self.terms_draft(words);
+        let reply = self.world.decide(Command::BindTerms(Box::new(draft)), origin(words));
+        match reply {
+            Ok(Reply::Entry(outcome)) => self.entry(&outcome.entry),
+            Err(Stop::Error(error)) => said_error(&error),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn terms_draft(&self, words: &Words<'_>) -> TermsDraft {
+        let mut draft = draft(words.settings);
+        let name = words.option("policy").unwrap_or("scripted");
+        draft.policy = PolicyRef { name: key(name), version: 1, digest: module(name) };
+        draft.effective_at = words.option("from").map(|text| self.instant(text));
+        draft.ends_at = words.option("to").map(|text| self.instant(text));
+        draft.mode = if words.flag("shadow") { Mode::Shadow } else { Mode::Active };
+        draft.on_fault = match words.option("on_fault") {
+            Some("plan") => OnFault::Plan,
+            Some("last_good") => OnFault::LastGood,
+            _ => OnFault::Deny,
+        };
+        draft.time_zone = words.option("zone").map(|zone| zone.parse().unwrap());
+        draft.note = words.option("note").map(str::to_owned);
+        draft.contract =
+            words.option("contract").map(|id| ContractDraft { id: id.to_owned(), start: None, end: None });
+        draft
+    }
+
+    fn module(&mut self, words: &Words<'_>) -> String {
+        let digest = module(words.args[0]);
+        match words.args[1] {
+            "gone" => self.world.unavailable.insert(digest),
+            _ => self.world.unavailable.remove(&digest),
+        };
+        "ok".to_owned()
+    }
+
+    fn name_grants(&mut self, entry: &Entry) {
+        let grants = match &entry.event {
+            Event::Granted(grant) => std::slice::from_ref(grant),
+            Event::Adjusted(adjusted) => adjusted.grant.as_slice(),
+            Event::Charged(charged) => charged.top_up.as_slice(),
+            Event::Reserved(reserved) => reserved.top_up.as_slice(),
+            Event::Committed(committed) => committed.top_up.as_slice(),
+            Event::PeriodClosed(closed) => &closed.grants,
+            Event::PeriodOpened(opened) => &opened.grants,
+            _ => &[],
+        };
+        let period = match &entry.event {
+            Event::PeriodOpened(opened) => opened.period.number,
+            // What is carried over lives in the next.
+            Event::PeriodClosed(closed) => closed.period.number + 1,
+            _ => self.world.state.periods,
+        };
+        for grant in grants {
+            let mut name = format!("{}{period}", grant.category.as_str());
+            for letter in 'b'..='z' {
+                if !self.names.contains_key(&name) {
+                    break;
+                }
+                name = format!("{}{period}{letter}", grant.category.as_str());
+            }
+            self.names.insert(name, grant.id.to_string());
+        }
+    }
+
+    fn name_of(&self, id: &str) -> String {
+        let name = self.names.iter().find(|(_, known)| *known == id);
+        name.map_or(id, |(name, _)| name).to_owned()
+    }
+
+    pub fn grant_id(&self, name: &str) -> GrantId {
+        self.names.get(name).map_or(name, String::as_str).parse().unwrap()
+    }
+
+    fn reservation(&self, name: &str) -> ReservationId {
+        self.names.get(name).map_or(name, String::as_str).parse().unwrap()
+    }
+
+    /// What ends and begins, and what moves with it.
+    fn events(&self, made: &[std::sync::Arc<Entry>]) -> String {
+        let said: Vec<String> = made
+            .iter()
+            .filter(|entry| !matches!(entry.event, Event::Configured(_) | Event::Closed {}))
+            .map(|entry| self.entry(entry))
+            .collect();
+        if said.is_empty() { "nothing".to_owned() } else { said.join(" | ") }
+    }
+
+    fn entry(&self, entry: &Entry) -> String {
+        let degraded = entry.decision().and_then(|decision| decision.fault.as_ref());
+        let mut said = match &entry.event {
+            Event::Charged(_) | Event::Reserved(_) | Event::Committed(_) => self.draws(entry),
+            Event::Refused(refused) => said_refused(refused),
+            Event::PeriodClosed(closed) => {
+                let PeriodClosed { reason, period, retried, .. } = &**closed;
+                let again = if *retried { "again " } else { "" };
+                let settled = said_settled(&closed.settled);
+                format!("{again}closes {} {}: {}{settled}", period.number, reason.as_str(), self.moves(entry))
+            }
+            Event::PeriodOpened(opened) => {
+                let PeriodOpened { reason, period, retried, .. } = &**opened;
+                let again = if *retried { "again " } else { "" };
+                let settled = said_settled(&opened.settled);
+                format!("{again}opens {} {}: {}{settled}", period.number, reason.as_str(), self.moves(entry))
+            }
+            Event::GrantsExpired { .. } => format!("expires: {}", self.moves(entry)),
+            Event::ReservationExpired { reservation } => {
+                format!("{} expires: {}", self.name_of(&reservation.to_string()), self.moves(entry))
+            }
+            Event::TermsBound(terms) => terms.key.id.to_string(),
+            _ => self.moves(entry),
+        };
+        if let Some(fault) = degraded {
+            said.push_str(&format!(" ({} by {})", fault.code, fault.terms));
+        }
+        said
+    }
+
+    /// What was drawn from where.
+    fn draws(&self, entry: &Entry) -> String {
+        let mut said: Vec<String> = entry
+            .draws()
+            .iter()
+            .map(|draw| format!("{}:{}", self.name_of(&draw.grant.to_string()), draw.amount))
+            .collect();
+        let mut also = |what: &str, amount: Credits| {
+            if !amount.is_zero() {
+                said.push(format!("{what}:{amount}"));
+            }
+        };
+        also("overage", entry.overage());
+        match &entry.event {
+            Event::Committed(committed) => {
+                also("returned", committed.returned);
+                also("exceeded", committed.exceeded);
+            }
+            Event::Reserved(reserved) => {
+                if let Some(shape) = &reserved.reduced_from {
+                    said.push(format!("reduced_from:{}", shape.0[0].1));
+                }
+            }
+            _ => {}
+        }
+        if let Some(period) = entry.late() {
+            said.push(format!("late:{period}"));
+        }
+        if said.is_empty() { "nothing".to_owned() } else { said.join(" ") }
+    }
+
+    /// What went from which book to which.
+    fn moves(&self, entry: &Entry) -> String {
+        let book = |book: Book| match book {
+            Book::Grant(id) => self.name_of(&id.to_string()),
+            Book::Reserved(id) => self.name_of(&id.to_string()),
+            other => other.to_string(),
+        };
+        let moves: Vec<String> =
+            entry.transfers.iter().map(|t| format!("{}>{} {}", book(t.from), book(t.to), t.amount)).collect();
+        if moves.is_empty() { "nothing".to_owned() } else { moves.join(", ") }
+    }
+
+    fn balance(&self, words: &Words<'_>) -> String {
+        let credit = key(words.option("credit").unwrap_or("credits"));
+        let balance = self.world.state.balance(&credit, self.world.now);
+        let mut said = format!("{} of {}", balance.available, balance.granted);
+        for (what, amount) in [("held", balance.reserved), ("overage", balance.overage)] {
+            if !amount.is_zero() {
+                said.push_str(&format!(", {what} {amount}"));
+            }
+        }
+        said
+    }
+
+    fn available(&self, words: &Words<'_>) -> String {
+        let credit = key(words.option("credit").unwrap_or("credits"));
+        let view = self.world.state.balance_for(&credit, &key(words.args[0]), self.world.now);
+        format!("{} restricted={}", view.available, view.restricted)
+    }
+
+    fn books(&self) -> String {
+        let books = self.world.state.accounts.get(&key("credits")).copied().unwrap_or_default();
+        format!(
+            "issued={} spent={} expired={} voided={} overage={}",
+            books.issued, books.spent, books.expired, books.voided, books.overage
+        )
+    }
+
+    /// Live grants with what remains of them, in burn-down order; with their end and what they cost.
+    fn grants(&self) -> String {
+        let live = self.world.state.grants.iter().filter(|state| {
+            state.status == proviso_ledger::state::GrantStatus::Live
+                && (state.remaining.is_positive() || state.held.is_positive())
+        });
+        let said: Vec<String> = live
+            .map(|state| {
+                let mut said = format!("{}={}", self.name_of(&state.grant.id.to_string()), state.remaining);
+                if !state.held.is_zero() {
+                    said.push_str(&format!("+{}", state.held));
+                }
+                if let Some(end) = state.ends_at {
+                    said.push_str(&format!(" until {end}"));
+                }
+                if let Some(cost) = state.grant.cost_basis {
+                    said.push_str(&format!(" for {cost}"));
+                }
+                said
+            })
+            .collect();
+        if said.is_empty() { "none".to_owned() } else { said.join(", ") }
+    }
+
+    fn period(&self) -> String {
+        match &self.world.state.period {
+            Some(period) => match period.end {
+                Some(end) => format!("{} from {} to {end}", period.number, period.start),
+                None => format!("{} from {}", period.number, period.start),
+            },
+            None => "none".to_owned(),
+        }
+    }
+
+    /// All totals: window and subject, what is used and what is held.
+    fn counters(&self) -> String {
+        let said: Vec<String> = self
+            .world
+            .state
+            .counters
+            .iter()
+            .map(|(key, id, subject, Counted { used, held })| {
+                let window = serde_json::to_string(&key.window).unwrap();
+                let held = if held.is_zero() { String::new() } else { format!("+{held}") };
+                let subject = if subject.is_empty() { String::new() } else { format!("/{subject}") };
+                format!("{}:{id}{subject}={used}{held}", window.trim_matches('"'))
+            })
+            .collect();
+        if said.is_empty() { "none".to_owned() } else { said.join(" ") }
+    }
+
+    fn missed(&self) -> String {
+        let said: Vec<String> = self
+            .world
+            .state
+            .missed
+            .iter()
+            .map(|missed| {
+                let what = match missed.what {
+                    proviso_ledger::state::MissedCall::Close(_) => "close",
+                    proviso_ledger::state::MissedCall::Open(..) => "open",
+                };
+                format!("{what} {}", missed.number)
+            })
+            .collect();
+        if said.is_empty() { "nothing".to_owned() } else { said.join(", ") }
+    }
+
+    /// What past periods gave.
+    fn given(&self) -> String {
+        let past = self.world.state.past.iter();
+        let said = past.map(|past| {
+            let given: Vec<String> = past.given.iter().map(|given| given.amount.to_string()).collect();
+            format!("{}={}", past.period.number, given.join("+"))
+        });
+        said.collect::<Vec<_>>().join(" ")
+    }
+
+    fn access(&self, words: &Words<'_>) -> String {
+        let access =
+            self.world.with_decider(|decider| decider.access(&self.world.state, &key(words.args[0])));
+        match access {
+            Ok(access) => {
+                let credit = access.credit.map_or_else(String::new, |credit| format!(" in {credit}"));
+                format!("{} {}{credit}", access.has_access, access.reason)
+            }
+            Err(Stop::Error(error)) => said_error(&error),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+}
+
+fn change<T>(text: Option<&str>, parse: impl FnOnce(&str) -> T) -> Change<T> {
+    match text {
+        None => Change::Keep,
+        Some("none") => Change::Clear,
+        Some(text) => Change::Set(parse(text)),
+    }
+}
+
+/// Text that JSON must escape.
+fn pairs(name: &str) -> Vec<(String, String)> {
+    vec![(name.to_owned(), "\"7\" \u{e9}\n".to_owned())]
+}
+
+/// `key=k1 by=ops`: under which idempotency key, and with which API key.
+fn origin(words: &Words<'_>) -> Origin {
+    let request = Digest::of(words.verb.as_bytes());
+    Origin {
+        idempotency: words.option("key").map(|text| (text.parse().unwrap(), request)),
+        by: words.option("by").map(key),
+    }
+}
+
+fn said_settled(settled: &[Settlement]) -> String {
+    settled.iter().map(|one| format!(" ({:?} {})", one.method, one.amount).to_lowercase()).collect()
+}
+
+fn said_refused(refused: &Refused) -> String {
+    let status = if refused.invalid { 422 } else { 402 };
+    let mut said = format!("{status} {}", refused.code);
+    if let Some(rated) = &refused.rated {
+        said.push_str(&format!(" required={}", rated.cost));
+    }
+    said.push_str(&format!(" available={}", refused.available));
+    if let Some(at) = refused.retry_at {
+        said.push_str(&format!(" retry_at={at}"));
+    }
+    for suggestion in &refused.suggestions {
+        for (name, amount) in &suggestion.quantities {
+            said.push_str(&format!(" suggests {name}={amount}"));
+        }
+    }
+    if let Some(period) = refused.late {
+        said.push_str(&format!(" late:{period}"));
+    }
+    said
+}
+
+fn said_check(check: &CheckOutcome) -> String {
+    let cost = check.cost.map_or_else(|| "unknown".to_owned(), |cost| cost.to_string());
+    let late = check.late.map_or_else(String::new, |late| format!(" late:{late}"));
+    let degraded = if check.degraded { " degraded" } else { "" };
+    format!(
+        "{} {} cost={cost} available={}{late}{degraded}",
+        check.allowed, check.reason, check.balance.available
+    )
+}
+
+fn said_error(error: &DecideError) -> String {
+    format!("error: {error}")
+}

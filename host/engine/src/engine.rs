@@ -1,0 +1,146 @@
+//! A running engine: what it consists of, how it starts and ends. Its use cases are in the files named after them.
+
+use crate::{
+    catalog::Catalog,
+    clock::Clock,
+    dispatcher::Dispatcher,
+    error::EngineError,
+    explain::Asked,
+    refresh,
+    shared::{Options, Shared},
+    stats::EngineStats,
+    sweeper::Sweeper,
+    tasks::Tasks,
+};
+use proviso_decide::command::{Command, Reply, Request};
+use proviso_ledger::state::Origin;
+use proviso_ledger::{model::ids::CustomerId, state::CustomerState};
+use proviso_policy::Runtime;
+use proviso_store::{Store, StoreError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::task::JoinSet;
+
+/// Once writes have failed for this long, the host is not ready.
+const MAX_FAILING: Duration = Duration::from_secs(10);
+
+/// A running engine. Dropping it without [`Engine::close`] abandons changes of the catalog that are under way.
+pub struct Engine {
+    pub(crate) shared: Arc<Shared>,
+    dispatcher: Arc<Dispatcher>,
+    sweeper: Arc<Sweeper>,
+    /// Changes of the catalog that are under way.
+    pub(crate) changes: Tasks,
+    /// Held while a secret that is not known is looked up.
+    pub(crate) guesses: tokio::sync::Mutex<()>,
+    /// What runs beside the lanes; aborted when it is dropped.
+    background: Mutex<JoinSet<()>>,
+}
+
+impl Engine {
+    /// Starts lanes, sweeper and refresher over a store. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// When the catalog can't be read.
+    pub async fn start(
+        store: Arc<dyn Store>,
+        runtime: Arc<Runtime>,
+        clock: Clock,
+        options: Options,
+    ) -> Result<Arc<Self>, EngineError> {
+        let catalog = Catalog::default().updated(store.catalog(0).await?)?;
+        let (sweep_every, refresh_every) = (options.sweep_every, options.refresh_every);
+        let shared = Arc::new(Shared::new(store, runtime, clock, options, catalog));
+        let dispatcher = Arc::new(Dispatcher::start(&shared));
+        let sweeper = Arc::new(Sweeper::new(shared.clone(), dispatcher.clone()));
+        let mut background = JoinSet::new();
+        background.spawn(sweeper.clone().run(sweep_every));
+        background.spawn(refresh::run(shared.clone(), refresh_every));
+        Ok(Arc::new(Self {
+            shared,
+            dispatcher,
+            sweeper,
+            changes: Tasks::new(),
+            guesses: tokio::sync::Mutex::default(),
+            background: Mutex::new(background),
+        }))
+    }
+
+    /// Carries a request out and answers once that is durable. Once it waits for its lane it is carried out, whether or not
+    /// the caller still waits.
+    ///
+    /// # Errors
+    /// See [`EngineError`]. A refusal of a charge is no error: it is an entry.
+    pub async fn execute(&self, request: Request) -> Result<Reply, EngineError> {
+        let (customer, asked) = (request.customer.clone(), Asked::from(&request.command));
+        match self.dispatcher.execute(request).await {
+            Ok(reply) => Ok(reply),
+            Err(error) => self.explained(&customer, asked, error).await,
+        }
+    }
+
+    /// The customer's state now, with all that is due written.
+    ///
+    /// # Errors
+    /// An unknown customer, or the store's.
+    pub async fn state(&self, customer: &CustomerId) -> Result<Arc<CustomerState>, EngineError> {
+        let request =
+            Request { customer: customer.clone(), command: Command::Read, origin: Origin::default() };
+        match self.dispatcher.execute(request).await? {
+            Reply::State(state) => Ok(state),
+            _ => Err(EngineError::Internal("a read that answers with no state".to_owned())),
+        }
+    }
+
+    /// Writes all that is due by now, as the sweeper does from time to time.
+    ///
+    /// # Errors
+    /// The store's. A customer that fails is none: it is tried again later.
+    pub async fn sweep(&self) -> Result<(), EngineError> {
+        self.sweeper.sweep().await
+    }
+
+    /// The clock.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.shared.clock
+    }
+
+    /// Plans, policies and API keys as they are now.
+    #[must_use]
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.shared.catalog.load_full()
+    }
+
+    /// Counts since the start.
+    #[must_use]
+    pub fn stats(&self) -> &EngineStats {
+        &self.shared.stats
+    }
+
+    /// Whether the database answers, and what is written becomes durable.
+    ///
+    /// # Errors
+    /// The store's; [`StoreError::Unavailable`] when no write has succeeded for 10 seconds in which some failed.
+    pub async fn check_ready(&self) -> Result<(), EngineError> {
+        self.shared.store.ping().await?;
+        match self.shared.writes.failing() {
+            Some(failing) if failing.lasting >= MAX_FAILING => {
+                let (failures, seconds) = (failing.failures, failing.lasting.as_secs());
+                let detail = format!("{failures} writes failed in {seconds} s, and none succeeded");
+                Err(StoreError::Unavailable { detail }.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Finishes what was accepted, then lets go of the database. Later requests fail.
+    pub async fn close(&self) {
+        self.background.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+        self.changes.close().await;
+        self.dispatcher.close().await;
+        self.shared.store.close().await;
+    }
+}

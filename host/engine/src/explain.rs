@@ -1,0 +1,123 @@
+//! Refusals of a lane, told in full. A lane decides on a state that forgets what is closed, and refuses a check as it would
+//! refuse the charge; what callers must know beyond that is found here, once, for the server and for every other caller.
+
+use crate::{engine::Engine, error::EngineError};
+use proviso_decide::{
+    DecideError,
+    command::{CheckOutcome, Command, Reply, UsageRequest},
+};
+use proviso_ledger::{
+    journal::{Entry, Event},
+    model::{
+        ids::{CustomerId, GrantId, ReservationId, Seq},
+        transfer::Book,
+    },
+    rules::rejection::Rejection,
+};
+
+/// What of a request decides how its refusal is told.
+pub(crate) enum Asked {
+    Check(Box<UsageRequest>),
+    Close(ReservationId),
+    Void(GrantId),
+    Other,
+}
+
+impl From<&Command> for Asked {
+    fn from(command: &Command) -> Self {
+        match command {
+            Command::Check(usage) => Self::Check(usage.clone()),
+            Command::Commit(id, _) | Command::Release(id) | Command::Extend(id, _) => Self::Close(*id),
+            Command::Void(id) => Self::Void(*id),
+            _ => Self::Other,
+        }
+    }
+}
+
+impl Engine {
+    /// The reply, or the error as the caller should see it.
+    pub(crate) async fn explained(
+        &self,
+        customer: &CustomerId,
+        asked: Asked,
+        error: EngineError,
+    ) -> Result<Reply, EngineError> {
+        match (asked, error) {
+            (
+                Asked::Check(usage),
+                EngineError::Decide(
+                    error @ (DecideError::NotEntitled(..)
+                    | DecideError::NoTermsInForce
+                    | DecideError::Rejected(Rejection::CustomerClosed)),
+                ),
+            ) => self.not_allowed(customer, &usage, &error).await,
+            // A state keeps no closed reservations: the journal tells those from ones that never were.
+            (
+                Asked::Close(id),
+                EngineError::Decide(DecideError::Rejected(Rejection::ReservationClosed(_))),
+            ) => {
+                let made = |entry: &Entry| id.index == 0 && matches!(entry.event, Event::Reserved(_));
+                let rejection = if self.has_entry(customer, id.entry, made).await? {
+                    Rejection::ReservationClosed(id)
+                } else {
+                    Rejection::ReservationNotFound(id)
+                };
+                Err(rejection.into())
+            }
+            // The same for grants of which nothing is left.
+            (Asked::Void(id), EngineError::Decide(DecideError::Rejected(Rejection::GrantNotFound(_)))) => {
+                let made =
+                    |entry: &Entry| entry.transfers.iter().any(|transfer| transfer.to == Book::Grant(id));
+                let rejection = if self.has_entry(customer, id.entry, made).await? {
+                    Rejection::GrantClosed(id)
+                } else {
+                    Rejection::GrantNotFound(id)
+                };
+                Err(rejection.into())
+            }
+            (_, error) => Err(error),
+        }
+    }
+
+    /// A charge would be refused before any policy is asked: that answers a check, it does not fail it.
+    async fn not_allowed(
+        &self,
+        customer: &CustomerId,
+        usage: &UsageRequest,
+        error: &DecideError,
+    ) -> Result<Reply, EngineError> {
+        let reason = match error {
+            DecideError::NotEntitled(..) => "not_entitled",
+            DecideError::NoTermsInForce => "no_terms_in_force",
+            _ => "customer_closed",
+        };
+        let state = self.state(customer).await?;
+        let credit = state.main_credit();
+        Ok(Reply::Check(Box::new(CheckOutcome {
+            allowed: false,
+            reason: reason.to_owned(),
+            detail: error.to_string(),
+            cost: None,
+            lines: Vec::new(),
+            offers: Vec::new(),
+            suggestions: Vec::new(),
+            retry_at: None,
+            balance: state.balance_for(&credit, &usage.feature, self.clock().now().max(state.at)),
+            credit,
+            next_reset_at: state.next_reset_at(),
+            late: None,
+            policy: None,
+            degraded: false,
+        })))
+    }
+
+    async fn has_entry(
+        &self,
+        customer: &CustomerId,
+        seq: Seq,
+        fits: impl Fn(&Entry) -> bool,
+    ) -> Result<bool, EngineError> {
+        let page = self.ledger(customer, seq.checked_add(1), 1).await?;
+        Ok(page.entries.first().is_some_and(|(entry, _)| entry.seq == seq && fits(entry)))
+    }
+}

@@ -1,0 +1,29 @@
+//! Idempotency keys: the hash by which they are looked up, and the answer to a repeated request.
+
+use crate::error::EngineError;
+use proviso_decide::command::{Idempotency, Outcome};
+use proviso_ledger::{
+    journal::Entry,
+    model::ids::{Digest, IdempotencyKey},
+};
+use proviso_store::KeyHash;
+use std::sync::Arc;
+
+/// The first 16 bytes of the key's SHA-256.
+pub(crate) fn key_hash(key: &IdempotencyKey) -> KeyHash {
+    let digest = Digest::of(key.as_str().as_bytes()).0;
+    let mut hash = KeyHash::default();
+    for (to, from) in hash.iter_mut().zip(digest) {
+        *to = from;
+    }
+    hash
+}
+
+/// The entry as the answer to a repeat of the request that it answered first.
+pub(crate) fn replay(entry: &Arc<Entry>, repeat: Option<&Idempotency>) -> Result<Outcome, EngineError> {
+    if repeat.map(|(_, request)| request) == entry.request.as_ref() {
+        Ok(Outcome { entry: entry.clone(), replayed: true })
+    } else {
+        Err(EngineError::IdempotencyKeyReused)
+    }
+}

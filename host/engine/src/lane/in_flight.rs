@@ -1,0 +1,125 @@
+//! A commit in flight, beside which the lane decides the next batch. Once the batch is durable its jobs are answered here.
+
+use super::open_batch::{Answer, Keys};
+use crate::{
+    error::EngineError,
+    idempotency::replay,
+    queue::{Job, refuse},
+    shared::Shared,
+};
+use futures_util::future::join_all;
+use proviso_decide::command::Reply;
+use proviso_ledger::{
+    journal::Entry,
+    model::ids::{CustomerId, Seq},
+};
+use proviso_store::{Batch, Commit};
+use std::{collections::HashSet, sync::Arc};
+use tokio::task::JoinHandle;
+use tracing::{debug, error, warn};
+
+/// A commit under way.
+pub(super) struct InFlight {
+    /// Ends when the jobs are answered, or are handed back.
+    pub task: JoinHandle<Committed>,
+    /// The customers of whom it holds something that is not durable yet.
+    pub customers: HashSet<CustomerId>,
+    /// Whether it holds many requests for few customers.
+    pub is_hot: bool,
+    /// The entries that answer its jobs' keys.
+    pub keys: Keys,
+}
+
+/// How a commit ended.
+pub(super) enum Committed {
+    /// All is durable and answered.
+    Durable,
+    /// Nothing was written, since another writer was first; the jobs wait to be decided again.
+    Conflict(Vec<Job>),
+    /// It is uncertain what was written; the jobs were told.
+    Uncertain,
+}
+
+impl InFlight {
+    /// Whether it holds something of the customer.
+    pub fn touches(&self, customer: &CustomerId) -> bool {
+        self.customers.contains(customer)
+    }
+}
+
+/// Ends with the commit in flight; never, when there is none.
+pub(super) async fn ended(in_flight: &mut Option<InFlight>) -> Committed {
+    match in_flight {
+        Some(in_flight) => (&mut in_flight.task).await.unwrap_or_else(|error| {
+            error!(%error, "a commit ended in a defect");
+            Committed::Uncertain
+        }),
+        None => std::future::pending().await,
+    }
+}
+
+/// Commits and answers.
+pub(super) async fn commit(
+    shared: Arc<Shared>,
+    batch: Batch,
+    jobs: Vec<(Job, Answer)>,
+    faulted: Vec<(CustomerId, Arc<Entry>)>,
+) -> Committed {
+    let entries = batch.entries.len() as u64;
+    let is_empty = batch.is_empty();
+    let committed = if is_empty { Ok(Commit::Durable) } else { shared.store.commit(batch).await };
+    match committed {
+        Ok(Commit::Durable) => {
+            if !is_empty {
+                shared.write_succeeded();
+            }
+            shared.stats.committed(entries);
+            for (customer, entry) in &faulted {
+                note_fault(&shared, customer, entry);
+            }
+            answer(&shared, jobs).await;
+            Committed::Durable
+        }
+        Ok(Commit::Conflict) => {
+            shared.stats.conflicted();
+            debug!(jobs = jobs.len(), "another writer was first: deciding again");
+            Committed::Conflict(jobs.into_iter().map(|(job, _)| job).collect())
+        }
+        Err(error) => {
+            shared.write_failed();
+            let error = EngineError::Store(error);
+            error!(%error, jobs = jobs.len(), "a batch could not be committed");
+            refuse(jobs.into_iter().map(|(job, _)| job), &error);
+            Committed::Uncertain
+        }
+    }
+}
+
+/// Counts and logs that a policy failed, once the entry that says so is durable.
+fn note_fault(shared: &Shared, customer: &CustomerId, entry: &Entry) {
+    shared.stats.decided(entry);
+    let Some(decision) = entry.decision() else { return };
+    if let Some(fault) = &decision.fault {
+        let (policy, version) = (&decision.policy.name, decision.policy.version);
+        warn!(%customer, entry = entry.seq, code = %fault.code, detail = %fault.detail, answered_by = %policy, version,
+            "a policy failed");
+    }
+}
+
+/// Sends every job its reply. A caller may have gone; what was asked is done all the same.
+async fn answer(shared: &Shared, jobs: Vec<(Job, Answer)>) {
+    let mut stored = Vec::new();
+    for (job, answer) in jobs {
+        match answer {
+            Answer::Reply(reply) => job.answer(reply),
+            Answer::Stored(seq) => stored.push((job, seq)),
+        }
+    }
+    join_all(stored.into_iter().map(|(job, seq)| answer_stored(shared, job, seq))).await;
+}
+
+async fn answer_stored(shared: &Shared, job: Job, seq: Seq) {
+    let entry = shared.entry(&job.request.customer, seq).await;
+    let outcome = entry.and_then(|entry| replay(&entry, job.request.origin.idempotency.as_ref()));
+    job.answer(outcome.map(Reply::Entry));
+}

@@ -1,0 +1,138 @@
+//! The one place where the engine's errors become problems. Details that callers must not see go to the log.
+
+use super::Problem;
+use proviso_api::{ProblemCode as C, problem::FieldError};
+use proviso_engine::{DecideError, EngineError, StoreError};
+use proviso_ledger::{model::terms::TermsError, rules::rejection::Rejection};
+use tracing::error;
+
+/// The code of an error.
+#[must_use]
+pub fn code_of(error: &EngineError) -> C {
+    match error {
+        EngineError::Decide(error) => code_of_decision(error),
+        EngineError::PolicyNotFound(_) => C::PolicyNotFound,
+        EngineError::VersionNotFound(..) => C::VersionNotFound,
+        EngineError::TermsNotFound => C::TermsNotFound,
+        EngineError::ApiKeyNotFound => C::ApiKeyNotFound,
+        EngineError::PlanIntervalFixed => C::PlanIntervalFixed,
+        EngineError::IdempotencyKeyReused => C::IdempotencyKeyReused,
+        EngineError::SettingsInvalid(_) => C::SettingsInvalid,
+        EngineError::PolicyRejected(_) => C::PolicyRejected,
+        EngineError::NewerFormat(_) => C::NewerFormat,
+        EngineError::Overloaded => C::Overloaded,
+        EngineError::Contention => C::Contention,
+        EngineError::ShuttingDown => C::ShuttingDown,
+        EngineError::Store(error) => match error {
+            StoreError::Unavailable { .. }
+            | StoreError::DiskFull
+            | StoreError::Refused { .. }
+            | StoreError::Unsupported { .. }
+            | StoreError::Standby
+            | StoreError::Closed => C::StorageUnavailable,
+            StoreError::Corrupt { .. }
+            | StoreError::NewerSchema { .. }
+            | StoreError::OlderSchema { .. }
+            | StoreError::Locked { .. }
+            | StoreError::ReadOnly
+            | StoreError::NoArchive
+            | StoreError::NotEmpty { .. }
+            | StoreError::Address { .. } => C::InternalError,
+        },
+        EngineError::Damaged(..) | EngineError::Module(_) | EngineError::Internal(_) => C::InternalError,
+    }
+}
+
+fn code_of_decision(error: &DecideError) -> C {
+    match error {
+        DecideError::CustomerNotFound(_) => C::CustomerNotFound,
+        DecideError::PlanNotFound(_) => C::PlanNotFound,
+        DecideError::FeatureNotFound(_) => C::FeatureNotFound,
+        DecideError::NoTermsInForce => C::NoTermsInForce,
+        DecideError::NotEntitled(..) => C::NotEntitled,
+        DecideError::ChangedMeanwhile => C::ChangedMeanwhile,
+        DecideError::OverrideIncomplete => C::InvalidRequest,
+        DecideError::OccurredInFuture(_) => C::OccurredAtInFuture,
+        DecideError::OccurredTooOld(_) => C::OccurredAtTooOld,
+        DecideError::Rejected(rejection) => match rejection {
+            Rejection::CustomerClosed => C::CustomerClosed,
+            Rejection::GrantNotFound(_) => C::GrantNotFound,
+            Rejection::GrantClosed(_) => C::GrantClosed,
+            Rejection::ReservationNotFound(_) => C::ReservationNotFound,
+            Rejection::ReservationClosed(_) => C::ReservationClosed,
+            Rejection::TermsNotFound => C::TermsNotFound,
+            Rejection::TermsEnded(_) => C::TermsEnded,
+            Rejection::NotLater(..) | Rejection::AmountOutOfRange(_) => C::InvalidRequest,
+            Rejection::TotalOutOfRange => C::TotalOutOfRange,
+            Rejection::TooMany(..) => C::TooMany,
+            Rejection::AdjustmentExceedsAvailable(_) => C::AdjustmentExceedsAvailable,
+            Rejection::NoPeriod => C::NoPeriod,
+            Rejection::Terms(TermsError::ContractFixed { .. }) => C::ContractFixed,
+            Rejection::Terms(_) | Rejection::TooEarly(..) => C::InvalidRequest,
+            Rejection::NothingMissed(_) => C::NothingMissed,
+            Rejection::StillFails(_) => C::StillFails,
+        },
+        DecideError::TermsGone(_) | DecideError::Internal(_) => C::InternalError,
+    }
+}
+
+impl From<EngineError> for Problem {
+    fn from(error: EngineError) -> Self {
+        let code = code_of(&error);
+        match code {
+            C::InternalError => return Self::internal(error.to_string()),
+            C::StorageUnavailable => {
+                error!(%error, "the database can't be used");
+                return Self::new(code, "the database can't be used at the moment");
+            }
+            _ => {}
+        }
+        let detail = error.to_string();
+        let errors = fields(error, &detail);
+        Self::new(code, detail).with(errors)
+    }
+}
+
+impl From<DecideError> for Problem {
+    fn from(error: DecideError) -> Self {
+        EngineError::from(error).into()
+    }
+}
+
+impl From<Rejection> for Problem {
+    fn from(rejection: Rejection) -> Self {
+        EngineError::from(rejection).into()
+    }
+}
+
+/// The fields of the request that an error is about.
+fn fields(error: EngineError, detail: &str) -> Vec<FieldError> {
+    let one = |pointer: &str| vec![FieldError::new(pointer, detail)];
+    match error {
+        EngineError::SettingsInvalid(problems) => problems
+            .into_iter()
+            .map(|problem| FieldError::new(format!("/settings{}", problem.pointer), problem.detail))
+            .collect(),
+        EngineError::PolicyRejected(rejection) => {
+            let findings = rejection.0.into_iter();
+            let finding =
+                |pointer, detail, code: &'static str| FieldError { pointer, detail, code: Some(code.into()) };
+            findings.map(|found| finding(found.place, found.detail, found.code)).collect()
+        }
+        EngineError::Decide(DecideError::OccurredInFuture(_) | DecideError::OccurredTooOld(_)) => {
+            one("/occurred_at")
+        }
+        EngineError::Decide(DecideError::OverrideIncomplete) => one("/type"),
+        EngineError::Decide(DecideError::Rejected(rejection)) => match rejection {
+            Rejection::NotLater(field, _)
+            | Rejection::TooEarly(field, _)
+            | Rejection::AmountOutOfRange(field) => one(&format!("/{field}")),
+            Rejection::Terms(TermsError::EndsBeforeStart(_)) => one("/ends_at"),
+            Rejection::Terms(TermsError::ContractEnds(_)) => one("/contract/end"),
+            Rejection::Terms(TermsError::ContractFixed { .. }) => one("/contract"),
+            Rejection::AdjustmentExceedsAvailable(_) => one("/amount"),
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
+    }
+}

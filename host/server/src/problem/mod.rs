@@ -1,0 +1,192 @@
+//! Every way to refuse a request, as RFC 9457 problem details with a stable `code`.
+
+mod from_engine;
+mod of_request;
+
+pub use from_engine::code_of;
+
+use crate::wire;
+use axum::{
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use proviso_api::{
+    ProblemCode,
+    charge::Late,
+    problem::{FieldError, ProblemDetails},
+};
+use proviso_ledger::{
+    journal::{Entry, Event, Refused},
+    model::amounts::Credits,
+};
+use std::{borrow::Cow, sync::Arc};
+
+/// A request that is not carried out.
+#[derive(Debug, Clone)]
+pub struct Problem(Box<Inner>);
+
+#[derive(Debug, Clone)]
+struct Inner {
+    code: Code,
+    status: u16,
+    detail: String,
+    errors: Vec<FieldError>,
+    /// The entry that records the refusal, if it is in the journal.
+    refusal: Option<Arc<Entry>>,
+    replayed: bool,
+    /// What goes to the log, and not to the caller.
+    defect: Option<String>,
+}
+
+/// A code of the published list, or a policy's own.
+#[derive(Debug, Clone)]
+enum Code {
+    Listed(ProblemCode),
+    OfPolicy(String),
+}
+
+impl Problem {
+    pub fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
+        Self(Box::new(Inner {
+            code: Code::Listed(code),
+            status: code.status(),
+            detail: detail.into(),
+            errors: Vec::new(),
+            refusal: None,
+            replayed: false,
+            defect: None,
+        }))
+    }
+
+    /// A defect, which is told to the log only.
+    pub fn internal(defect: String) -> Self {
+        let detail = "this is not your mistake; what happened is in the server's log";
+        let mut problem = Self::new(ProblemCode::InternalError, detail);
+        problem.0.defect = Some(defect);
+        problem
+    }
+
+    /// The refusal of a charge, as the journal has it.
+    pub fn refused(entry: &Arc<Entry>, replayed: bool) -> Self {
+        let Some(refused) = refusal(entry) else {
+            return Self::internal(format!("entry {} is no refusal", entry.seq));
+        };
+        let code = match ProblemCode::parse(&refused.code) {
+            Some(code) => Code::Listed(code),
+            None => Code::OfPolicy(refused.code.clone()),
+        };
+        Self(Box::new(Inner {
+            code,
+            // A policy may answer any code: its status says whether more credits, or another time, may help.
+            status: if refused.invalid {
+                ProblemCode::NAMED_BY_BODY
+            } else {
+                StatusCode::PAYMENT_REQUIRED.as_u16()
+            },
+            detail: refused.detail.clone(),
+            errors: Vec::new(),
+            refusal: Some(entry.clone()),
+            replayed,
+            defect: None,
+        }))
+    }
+
+    pub fn with(mut self, errors: Vec<FieldError>) -> Self {
+        self.0.errors = errors;
+        self
+    }
+
+    /// The same, where the body and not the path names what does not exist.
+    pub fn named_by(mut self, pointer: &str) -> Self {
+        self.0.errors = vec![FieldError::new(pointer, self.0.detail.clone())];
+        self.0.status = ProblemCode::NAMED_BY_BODY;
+        self
+    }
+
+    /// The same, about the part of the request at `place`, a JSON pointer.
+    pub fn within(mut self, place: &str) -> Self {
+        for error in &mut self.0.errors {
+            error.pointer.insert_str(0, place);
+        }
+        self
+    }
+
+    /// The same, in a request in which the field at `from` has the pointer `to`.
+    pub fn renamed(mut self, from: &str, to: &str) -> Self {
+        for error in self.0.errors.iter_mut().filter(|error| error.pointer == from) {
+            to.clone_into(&mut error.pointer);
+        }
+        self
+    }
+
+    pub fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    pub fn code(&self) -> &str {
+        match &self.0.code {
+            Code::Listed(code) => code.as_str(),
+            Code::OfPolicy(code) => code,
+        }
+    }
+
+    /// Whether an earlier request with the same key was answered so.
+    pub fn is_replay(&self) -> bool {
+        self.0.replayed
+    }
+
+    /// What goes to the log.
+    pub fn defect(&self) -> Option<&str> {
+        self.0.defect.as_deref()
+    }
+
+    /// The body of the answer; `instance` is the path of the request.
+    pub fn details<'a>(&'a self, instance: &'a str) -> ProblemDetails<'a> {
+        let Inner { code, status, detail, errors, refusal: entry, .. } = &*self.0;
+        let title = match code {
+            Code::Listed(code) => code.title(),
+            Code::OfPolicy(_) => ProblemCode::PolicyDenied.title(),
+        };
+        let refused = entry.as_deref().and_then(refusal);
+        let decision = refused.and_then(|refused| refused.decision.as_ref());
+        ProblemDetails {
+            r#type: format!("urn:proviso:problem:{}", self.code()),
+            title: Cow::Borrowed(title),
+            status: *status,
+            detail: Cow::Borrowed(detail),
+            instance: Cow::Borrowed(instance),
+            code: Cow::Borrowed(self.code()),
+            errors: Cow::Borrowed(errors),
+            required: refused.map(|refused| refused.rated.as_ref().map_or(Credits::ZERO, |rated| rated.cost)),
+            available: refused.map(|refused| refused.available),
+            credit: entry.as_deref().and_then(|entry| Some(entry.after.as_ref()?.balance.credit.clone())),
+            retry_at: refused.and_then(|refused| refused.retry_at),
+            offers: refused
+                .map(|refused| refused.offers.iter().map(wire::offer).collect())
+                .unwrap_or_default(),
+            suggestions: refused
+                .map(|refused| refused.suggestions.iter().map(wire::suggestion).collect())
+                .unwrap_or_default(),
+            late: refused.and_then(|refused| refused.late).map(|period| Late { period }),
+            policy: decision.map(|decision| wire::deciding_policy(&decision.policy)),
+            entry: entry.as_ref().map(|entry| entry.seq),
+            degraded: decision.map(|decision| decision.fault.is_some()),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    /// The body is written by the middleware, which knows the path.
+    fn into_response(self) -> Response {
+        let mut response = self.status().into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+fn refusal(entry: &Entry) -> Option<&Refused> {
+    match &entry.event {
+        Event::Refused(refused) => Some(refused),
+        _ => None,
+    }
+}

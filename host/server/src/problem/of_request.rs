@@ -1,0 +1,115 @@
+//! What the server itself finds wrong with a request.
+
+use super::Problem;
+use proviso_api::{ProblemCode as C, access::Scope, problem::FieldError};
+use proviso_ledger::model::{ids::CustomerId, time::Timestamp};
+use std::fmt::Display;
+
+/// The longest part of a path that is repeated in a problem, in characters.
+const MAX_ECHO: usize = 64;
+
+impl Problem {
+    pub fn no_api_key() -> Self {
+        Self::new(C::ApiKeyRequired, "send an API key as \"Authorization: Bearer <key>\"")
+    }
+
+    pub fn bad_api_key() -> Self {
+        Self::new(C::ApiKeyInvalid, "the API key is unknown, has expired or was revoked")
+    }
+
+    pub fn no_scope(scope: Scope) -> Self {
+        let scope = scope.as_str();
+        Self::new(C::ScopeMissing, format!("this needs an API key with the scope \"{scope}\""))
+    }
+
+    pub fn narrowed_key() -> Self {
+        let detail = "the API key is narrowed to one customer, and this belongs to none";
+        Self::new(C::KeyIsNarrowed, detail)
+    }
+
+    /// Also for a customer that the API key must not learn of.
+    pub fn customer_not_found(customer: &CustomerId) -> Self {
+        Self::new(C::CustomerNotFound, format!("there is no customer {customer}"))
+    }
+
+    /// A part of the path that can't be an id of this kind.
+    pub fn not_found(code: C, what: &str, id: &str) -> Self {
+        let id: String = id.chars().take(MAX_ECHO).collect();
+        Self::new(code, format!("there is no {what} {id}"))
+    }
+
+    pub fn no_route() -> Self {
+        Self::new(C::RouteNotFound, "there is nothing at this path; /docs lists what there is")
+    }
+
+    pub fn no_method() -> Self {
+        Self::new(C::MethodNotAllowed, "this path has other methods: see the Allow header")
+    }
+
+    pub fn bad_path(part: &str, why: impl Display) -> Self {
+        Self::new(C::InvalidPath, format!("{part} in the path: {why}"))
+    }
+
+    pub fn bad_query(detail: impl Into<String>) -> Self {
+        Self::new(C::InvalidQuery, detail)
+    }
+
+    pub fn bad_cursor() -> Self {
+        let detail = "cursor must be the next_cursor of an earlier page of the same list";
+        Self::new(C::InvalidCursor, detail)
+    }
+
+    pub fn bad_idempotency_key() -> Self {
+        let detail = "Idempotency-Key must be one value of 1 to 255 visible ASCII characters";
+        Self::new(C::InvalidIdempotencyKey, detail)
+    }
+
+    pub fn no_idempotency_key() -> Self {
+        let detail =
+            "send a header Idempotency-Key that is new for each request and the same for its repeats";
+        Self::new(C::IdempotencyKeyRequired, detail)
+    }
+
+    pub fn malformed(error: &serde_json::Error) -> Self {
+        Self::new(C::MalformedJson, format!("the body is not JSON: {error}"))
+    }
+
+    pub fn invalid(errors: Vec<FieldError>) -> Self {
+        let detail = match errors.first() {
+            Some(first) if first.pointer.is_empty() => first.detail.clone(),
+            Some(first) => format!("{}: {}", first.pointer, first.detail),
+            None => String::new(),
+        };
+        Self::new(C::InvalidRequest, detail).with(errors)
+    }
+
+    /// One field that is wrong.
+    pub fn invalid_field(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::invalid(vec![FieldError::new(pointer, detail)])
+    }
+
+    pub fn wrong_type(expected: &str) -> Self {
+        let detail = format!("the body must be {expected}, in UTF-8, and its Content-Type must say so");
+        Self::new(C::UnsupportedMediaType, detail)
+    }
+
+    pub fn too_large(limit: usize) -> Self {
+        Self::new(C::BodyTooLarge, format!("the body may have {limit} bytes at most"))
+    }
+
+    pub fn broken_body() -> Self {
+        Self::new(C::BodyIncomplete, "the connection broke while the body was read")
+    }
+
+    pub fn slow_body() -> Self {
+        Self::new(C::BodyTimeout, "the body did not arrive in time")
+    }
+
+    pub fn draining() -> Self {
+        Self::new(C::Draining, "the host is about to end: send new requests to another one")
+    }
+
+    pub fn clock_goes_back(now: Timestamp) -> Self {
+        Self::new(C::ClockGoesBack, format!("the test clock is at {now} and only moves forward"))
+    }
+}

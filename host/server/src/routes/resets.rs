@@ -1,0 +1,100 @@
+//! `POST /v1/customers/{customer}/resets`: the period closes now, as the policy in force decides.
+
+use super::reservations::Empty;
+use crate::{
+    access::{Customer, Manage, Read},
+    answer::Answer,
+    app::App,
+    documented::problems,
+    extract::{At, Keyed, MaybeJson, PeriodNumber},
+    problem::Problem,
+    render,
+};
+use axum::extract::State;
+use proviso_api::period::{MissedPeriod, PeriodStart, ResetInput};
+use proviso_engine::command::Command;
+use proviso_ledger::state::MissedCall;
+use std::sync::Arc;
+
+problems!(
+    ResetProblems: CALLER CUSTOMER BODY REQUIRED_KEY LANE,
+    CustomerClosed, NoPeriod, TotalOutOfRange, TooMany
+);
+
+/// Reset early
+///
+/// Closes the period now. The next boundary stays where it was.
+#[utoipa::path(
+    post,
+    path = "/v1/customers/{customer}/resets",
+    operation_id = "reset_period",
+    tag = "Customers",
+    params(
+        ("customer" = String, Path, description = "The customer"),
+        ("Idempotency-Key" = String, Header, description = "New for each reset, the same for its repeats"),
+    ),
+    request_body = Option<ResetInput>,
+    responses((status = 200, description = "A new period began", body = PeriodStart), ResetProblems),
+)]
+pub async fn reset(
+    State(app): State<Arc<App>>,
+    customer: Customer<Manage>,
+    Keyed { idempotency, body: MaybeJson(body) }: Keyed<MaybeJson<ResetInput>>,
+) -> Result<Answer, Problem> {
+    let outcome = app
+        .record(customer.request(Command::Reset { anchor_now: body.anchor.is_some() }, Some(idempotency)))
+        .await?;
+    render::answer(&customer.id, &outcome)
+}
+
+problems!(
+    RetryProblems: CALLER CUSTOMER BODY REQUIRED_KEY LANE,
+    CustomerClosed, NothingMissed, StillFails, TotalOutOfRange, TooMany, InvalidPath
+);
+problems!(MissedProblems: CALLER CUSTOMER LANE);
+
+/// Make a period good
+///
+/// Does what a policy's failure left undone when the period ended or began, once the terms in force work again: its grants are
+/// there from its start on, and what was drawn elsewhere meanwhile is drawn from them.
+#[utoipa::path(
+    post,
+    path = "/v1/customers/{customer}/periods/{number}/retry",
+    operation_id = "retry_period",
+    tag = "Customers",
+    params(
+        ("customer" = String, Path, description = "The customer"),
+        ("number" = u32, Path, description = "The number of the period"),
+        ("Idempotency-Key" = String, Header, description = "New for each try, the same for its repeats"),
+    ),
+    responses((status = 200, description = "Made good", body = PeriodStart), RetryProblems),
+)]
+pub async fn retry(
+    State(app): State<Arc<App>>,
+    customer: Customer<Manage>,
+    At(number): At<PeriodNumber>,
+    Keyed { idempotency, body: MaybeJson(Empty {}) }: Keyed<MaybeJson<Empty>>,
+) -> Result<Answer, Problem> {
+    let outcome = app.record(customer.request(Command::RetryPeriod(number.0), Some(idempotency))).await?;
+    render::answer(&customer.id, &outcome)
+}
+
+/// List periods to be made good
+#[utoipa::path(
+    get,
+    path = "/v1/customers/{customer}/periods/missed",
+    operation_id = "list_missed_periods",
+    tag = "Customers",
+    params(("customer" = String, Path, description = "The customer")),
+    responses(
+        (status = 200, description = "What a policy's failures left undone", body = Vec<MissedPeriod>),
+        MissedProblems,
+    ),
+)]
+pub async fn missed(State(app): State<Arc<App>>, customer: Customer<Read>) -> Result<Answer, Problem> {
+    let state = app.engine.state(&customer.id).await?;
+    let what = |what: &MissedCall| if matches!(what, MissedCall::Close(_)) { "close" } else { "open" };
+    let missed = state.missed.iter();
+    let missed = missed.map(|one| MissedPeriod { number: one.number, what: what(&one.what).into() });
+    Answer::ok(&missed.collect::<Vec<_>>())
+}

@@ -1,0 +1,185 @@
+//! The SQL of plans, policies, modules, API keys and stored answers that both databases share. Nothing is executed here.
+
+use crate::{
+    columns::{Columns, bytes, name, number},
+    error::StoreError,
+    rows::{
+        ApiKeyRow, CatalogChange, CatalogRows, PlanRow, PlanTermsRow, PolicyRow, PolicyVersionRow,
+        StoredAnswer,
+    },
+};
+use proviso_ledger::model::ids::Digest;
+
+pub const REVISION: &str = "SELECT catalog_revision FROM progress WHERE id = 1";
+/// Counts a change of revision `$1`, unless the revision has changed. The row's lock puts the changes of all hosts in
+/// order.
+pub const COUNT_CHANGE: &str = "UPDATE progress SET catalog_revision = catalog_revision + 1 \
+     WHERE id = 1 AND coalesce(catalog_revision = $1, true) RETURNING catalog_revision";
+pub const MODULE: &str = "SELECT bytes FROM modules WHERE digest = $1";
+pub const ANSWER: &str = "SELECT key_hash, request_hash, at, answer FROM answers WHERE key_hash = $1";
+pub const ANSWERS: &str = "SELECT key_hash, request_hash, at, answer FROM answers \
+     WHERE key_hash > $1 ORDER BY key_hash LIMIT $2";
+
+/// A table that hosts hold in memory.
+#[derive(Debug, Clone, Copy)]
+pub enum Table {
+    Plans,
+    PlanTerms,
+    Policies,
+    PolicyVersions,
+    ApiKeys,
+}
+
+impl Table {
+    pub const ALL: [Self; 5] =
+        [Self::Plans, Self::PlanTerms, Self::Policies, Self::PolicyVersions, Self::ApiKeys];
+
+    /// Selects the rows that revisions above `$1` wrote.
+    pub const fn select(self) -> &'static str {
+        match self {
+            Self::Plans => "SELECT plan_id, body FROM plans WHERE revision > $1 ORDER BY plan_id",
+            Self::PlanTerms => {
+                "SELECT plan_id, number, body FROM plan_terms WHERE revision > $1 ORDER BY plan_id, number"
+            }
+            Self::Policies => "SELECT policy_id, body FROM policies WHERE revision > $1 ORDER BY policy_id",
+            Self::PolicyVersions => {
+                "SELECT policy_id, version, digest, deleted, body FROM policy_versions WHERE revision > $1 \
+                 ORDER BY policy_id, version"
+            }
+            Self::ApiKeys => {
+                "SELECT key_id, secret_hash, body FROM api_keys WHERE revision > $1 ORDER BY key_id"
+            }
+        }
+    }
+
+    /// Decodes one of these rows.
+    pub fn add_row(self, catalog: &mut CatalogRows, row: &impl Columns) -> Result<(), StoreError> {
+        match self {
+            Self::Plans => {
+                catalog.plans.push(PlanRow { plan: name(row, 0)?, body: row.text(1)?.to_owned() });
+            }
+            Self::PlanTerms => catalog.plan_terms.push(PlanTermsRow {
+                plan: name(row, 0)?,
+                number: number(row, 1)?,
+                body: row.text(2)?.to_owned(),
+            }),
+            Self::Policies => {
+                catalog.policies.push(PolicyRow { policy: name(row, 0)?, body: row.text(1)?.to_owned() });
+            }
+            Self::PolicyVersions => catalog.policy_versions.push(PolicyVersionRow {
+                policy: name(row, 0)?,
+                version: number(row, 1)?,
+                digest: Digest(bytes(row, 2)?),
+                deleted: row.flag(3)?,
+                body: row.text(4)?.to_owned(),
+            }),
+            Self::ApiKeys => catalog.api_keys.push(ApiKeyRow {
+                id: name(row, 0)?,
+                secret_hash: bytes(row, 1)?,
+                body: row.text(2)?.to_owned(),
+            }),
+        }
+        Ok(())
+    }
+}
+
+/// A statement with its arguments.
+#[derive(Debug)]
+pub struct Statement {
+    pub sql: &'static str,
+    pub arguments: Vec<Argument>,
+    /// Whether it is a conflict when no row was written.
+    pub must_write: bool,
+}
+
+#[derive(Debug)]
+pub enum Argument {
+    Text(String),
+    Blob(Vec<u8>),
+    Integer(i64),
+    Flag(bool),
+}
+
+/// Makes one change, as part of `revision`. A missing plan, policy or module that the row belongs to shows as a violated
+/// foreign key.
+pub fn change(change: CatalogChange, revision: i64) -> Statement {
+    use Argument::{Blob, Integer, Text};
+    use CatalogChange::{
+        AddApiKey, AddPlanTerms, AddPolicyVersion, PutModule, PutPlan, PutPolicy, SetApiKey, SetPlanTerms,
+        SetPolicyVersion,
+    };
+    let text = |key: &proviso_ledger::model::ids::Name| Text(key.to_string());
+    let written = Integer(revision);
+    let must_write = !matches!(change, PutModule { .. });
+    let (sql, arguments) = match change {
+        PutPlan(row) => (
+            "INSERT INTO plans (plan_id, body, revision) VALUES ($1, $2, $3) ON CONFLICT (plan_id) \
+             DO UPDATE SET body = excluded.body, revision = excluded.revision",
+            vec![text(&row.plan), Text(row.body), written],
+        ),
+        AddPlanTerms(row) => (
+            "INSERT INTO plan_terms (plan_id, number, body, revision) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT DO NOTHING",
+            vec![text(&row.plan), Integer(row.number.cast_signed()), Text(row.body), written],
+        ),
+        SetPlanTerms(row) => (
+            "UPDATE plan_terms SET body = $3, revision = $4 WHERE plan_id = $1 AND number = $2",
+            vec![text(&row.plan), Integer(row.number.cast_signed()), Text(row.body), written],
+        ),
+        PutPolicy(row) => (
+            "INSERT INTO policies (policy_id, body, revision) VALUES ($1, $2, $3) ON CONFLICT (policy_id) \
+             DO UPDATE SET body = excluded.body, revision = excluded.revision",
+            vec![text(&row.policy), Text(row.body), written],
+        ),
+        PutModule { digest, bytes } => (
+            "INSERT INTO modules (digest, bytes) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+            vec![Blob(digest.0.to_vec()), Blob(bytes)],
+        ),
+        AddPolicyVersion(row) => (
+            "INSERT INTO policy_versions (policy_id, version, digest, deleted, body, revision) \
+             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+            version(row, written),
+        ),
+        SetPolicyVersion(row) => (
+            "UPDATE policy_versions SET deleted = $4, body = $5, revision = $6 \
+             WHERE policy_id = $1 AND version = $2 AND digest = $3",
+            version(row, written),
+        ),
+        AddApiKey(row) => (
+            "INSERT INTO api_keys (key_id, secret_hash, body, revision) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT DO NOTHING",
+            vec![text(&row.id), Blob(row.secret_hash.to_vec()), Text(row.body), written],
+        ),
+        SetApiKey(row) => (
+            "UPDATE api_keys SET body = $3, revision = $4 WHERE key_id = $1 AND secret_hash = $2",
+            vec![text(&row.id), Blob(row.secret_hash.to_vec()), Text(row.body), written],
+        ),
+    };
+    Statement { sql, arguments, must_write }
+}
+
+fn version(row: PolicyVersionRow, written: Argument) -> Vec<Argument> {
+    vec![
+        Argument::Text(row.policy.to_string()),
+        Argument::Integer(row.version.into()),
+        Argument::Blob(row.digest.0.to_vec()),
+        Argument::Flag(row.deleted),
+        Argument::Text(row.body),
+        written,
+    ]
+}
+
+/// Stores an answer.
+pub fn store_answer(answer: StoredAnswer) -> Statement {
+    Statement {
+        sql: "INSERT INTO answers (key_hash, request_hash, at, answer) VALUES ($1, $2, $3, $4) \
+              ON CONFLICT DO NOTHING",
+        arguments: vec![
+            Argument::Blob(answer.key_hash.to_vec()),
+            Argument::Blob(answer.request_hash.to_vec()),
+            Argument::Integer(answer.at.0),
+            Argument::Text(answer.answer),
+        ],
+        must_write: true,
+    }
+}
