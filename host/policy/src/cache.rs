@@ -59,14 +59,11 @@ impl Cache {
 
     /// Keeps the code of a module and returns it as it is kept. A cache that can't be written costs memory, and a
     /// compilation later, nothing else.
-    pub(crate) fn put(&self, digest: &Digest, code: Vec<u8>) -> Artifact {
-        match self.write(digest, &code) {
-            Ok(path) => Artifact::Kept(path),
-            Err(error) => {
-                tracing::warn!(%digest, %error, "compiled policy could not be kept");
-                Artifact::Made(code)
-            }
-        }
+    pub(crate) fn put(&self, digest: &Digest, code: &[u8]) -> Option<Artifact> {
+        let written = self.write(digest, code);
+        let logged =
+            written.inspect_err(|error| tracing::warn!(%digest, %error, "compiled policy could not be kept"));
+        logged.ok().map(Artifact::Kept)
     }
 
     fn write(&self, digest: &Digest, code: &[u8]) -> io::Result<PathBuf> {
@@ -82,7 +79,7 @@ impl Cache {
         Ok(path)
     }
 
-    /// Forgets a file that verified and yet could not be loaded.
+    /// Removes a file that could not be loaded although it verified.
     pub(crate) fn forget(&self, digest: &Digest) {
         remove(&self.file(digest));
     }

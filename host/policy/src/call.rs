@@ -45,11 +45,15 @@ impl Callee {
         let (mut store, instance) = self.instantiate(budget)?;
         match entry.call(&mut store, &instance, params) {
             Ok(value) => {
-                let left = store.get_fuel().unwrap_or(0);
+                let fuel = self.burnt(&store, budget);
                 let log = std::mem::take(&mut store.data_mut().log);
-                Ok(Decided { value, fuel: budget.fuel.saturating_sub(left), log })
+                if fuel > budget.fuel {
+                    let limit = budget.fuel;
+                    return Err(Fault { cause: Cause::OutOfFuel { limit }, fuel: limit, log });
+                }
+                Ok(Decided { value, fuel, log })
             }
-            Err(error) => Err(fault(budget, store, &error)),
+            Err(error) => Err(self.fault(budget, store, &error)),
         }
     }
 
@@ -65,14 +69,27 @@ impl Callee {
                 Ok(instance) => return Ok((store, instance)),
                 // All slots are taken, by calls of which each ends by its deadline: that is no fault of this policy.
                 Err(error) if error.is::<PoolConcurrencyLimitError>() => std::thread::yield_now(),
-                Err(error) => return Err(fault(budget, store, &error)),
+                Err(error) => return Err(self.fault(budget, store, &error)),
             }
         }
     }
+
+    /// What the instructions burnt, and what the memory costs that they ran in.
+    fn burnt(&self, store: &Store<Guest>, budget: &Budget) -> u64 {
+        let left = store.get_fuel().unwrap_or(0);
+        budget.fuel.saturating_sub(left).saturating_add(store.data().memory_fuel(&self.sandbox.limits))
+    }
+
+    fn fault(&self, budget: &Budget, mut store: Store<Guest>, error: &wasmtime::Error) -> Fault {
+        let cause = cause(budget, error);
+        let is_exhausted = matches!(cause, Cause::OutOfFuel { .. });
+        let fuel = if is_exhausted { budget.fuel } else { self.burnt(&store, budget).min(budget.fuel) };
+        Fault { cause, fuel, log: std::mem::take(&mut store.data_mut().log) }
+    }
 }
 
-fn fault(budget: &Budget, mut store: Store<Guest>, error: &wasmtime::Error) -> Fault {
-    let cause = if let Some(Exceeded(cause)) = error.downcast_ref() {
+fn cause(budget: &Budget, error: &wasmtime::Error) -> Cause {
+    if let Some(Exceeded(cause)) = error.downcast_ref() {
         cause.clone()
     } else if let Some(trap) = error.downcast_ref::<Trap>() {
         match trap {
@@ -91,9 +108,7 @@ fn fault(budget: &Budget, mut store: Store<Guest>, error: &wasmtime::Error) -> F
         Cause::InvalidOutput { what: error.root_cause().to_string() }
     } else {
         Cause::OutputTooLarge { limit_bytes: budget.returned_bytes }
-    };
-    let left = if matches!(cause, Cause::OutOfFuel { .. }) { 0 } else { store.get_fuel().unwrap_or(0) };
-    Fault { cause, fuel: budget.fuel.saturating_sub(left), log: std::mem::take(&mut store.data_mut().log) }
+    }
 }
 
 /// Whether a value could not be read because it breaks the canonical ABI. wasmtime says so in plain messages and in

@@ -1,7 +1,9 @@
 //! Judges a module before anything is compiled.
 //!
-//! Sizes come first, in one pass whose cost is linear in the bytes; then validation; then the world. Nested instances
-//! are counted as often as they would be made, since a few bytes can name an exponential number of them.
+//! Sizes come first, in one pass whose cost is linear in the bytes; then validation; then the world. What is instantiated is
+//! counted as often as that happens, since a few bytes can name an exponential number of instances, and a module or
+//! component that is never instantiated is refused, so that what is counted is all that there is. Validation goes through
+//! the exports of a component each time it is instantiated: how much that comes to is bounded like a size.
 
 use crate::{fault::Rejection, limits::Limits, shape::Shape, world};
 use std::panic::catch_unwind;
@@ -25,6 +27,7 @@ pub fn inspect(bytes: &[u8], limits: &Limits) -> Result<Shape, Rejection> {
     size.within(&limits.shape)?;
     let walk = Walk::over(bytes)?;
     walk.shape.within(&limits.shape)?;
+    walk.all_instantiated()?;
     // The validator asserts some of its bounds (the depth of instance types, for one) instead of reporting them.
     let validated = catch_unwind(|| Validator::new_with_features(FEATURES).validate_all(bytes));
     let types = validated
@@ -51,6 +54,7 @@ fn nested_types(section: &[u8]) -> u64 {
 #[derive(Debug, Clone, Copy, Default)]
 struct Made {
     instances: u64,
+    linked_bytes: u64,
     memories: u64,
     memory_bytes: u64,
     tables: u64,
@@ -61,6 +65,7 @@ impl Made {
     fn add(&mut self, other: Self) {
         let pairs = [
             (&mut self.instances, other.instances),
+            (&mut self.linked_bytes, other.linked_bytes),
             (&mut self.memories, other.memories),
             (&mut self.memory_bytes, other.memory_bytes),
             (&mut self.tables, other.tables),
@@ -72,20 +77,33 @@ impl Made {
     }
 }
 
-/// A module or component whose end has not been seen, with the things it can instantiate by index. An index holds
-/// none where it stands for something imported or taken out of an instance, whose size is not known here.
+/// A module or component that is defined in the bytes.
+#[derive(Debug, Clone, Copy)]
+struct Definition {
+    begins_at: usize,
+    makes: Made,
+    is_instantiated: bool,
+}
+
+/// A definition's index in [`Walk::definitions`]; none for something that is imported or taken out of an instance, whose size
+/// is not known here.
+type Defined = Option<usize>;
+
+/// A module or component whose end has not been seen, with the things it can instantiate by index.
 #[derive(Default)]
 struct Frame {
     is_module: bool,
+    begins_at: usize,
     makes: Made,
-    modules: Vec<Option<Made>>,
-    components: Vec<Option<Made>>,
+    modules: Vec<Defined>,
+    components: Vec<Defined>,
 }
 
 struct Walk<'a> {
     bytes: &'a [u8],
     shape: Shape,
     open: Vec<Frame>,
+    definitions: Vec<Definition>,
     /// What the outermost component imports and exports.
     imports: Vec<String>,
     exports: Vec<String>,
@@ -94,7 +112,14 @@ struct Walk<'a> {
 impl<'a> Walk<'a> {
     fn over(bytes: &'a [u8]) -> Result<Self, Rejection> {
         let shape = Shape { bytes: bytes.len() as u64, ..Shape::default() };
-        let mut walk = Self { bytes, shape, open: Vec::new(), imports: Vec::new(), exports: Vec::new() };
+        let mut walk = Self {
+            bytes,
+            shape,
+            open: Vec::new(),
+            definitions: Vec::new(),
+            imports: Vec::new(),
+            exports: Vec::new(),
+        };
         for payload in Parser::new(0).parse_all(bytes) {
             let payload = payload.map_err(|error| malformed(&error))?;
             walk.payload(payload).map_err(|error| match error {
@@ -106,8 +131,11 @@ impl<'a> Walk<'a> {
     }
 
     fn payload(&mut self, payload: Payload<'_>) -> Result<(), Stop> {
+        self.link(&payload);
         match payload {
-            Payload::Version { encoding, .. } => self.enter(encoding == Encoding::Module)?,
+            Payload::Version { encoding, range, .. } => {
+                self.enter(encoding == Encoding::Module, range.start)?;
+            }
             Payload::End(_) => self.leave(),
             Payload::FunctionSection(section) => self.shape.functions += u64::from(section.count()),
             Payload::GlobalSection(section) => self.shape.globals += u64::from(section.count()),
@@ -178,12 +206,12 @@ impl<'a> Walk<'a> {
                         self.exports.push(export.name.name.to_owned());
                     }
                     let index = export.index as usize;
-                    let made = self.open.last().and_then(|frame| match export.kind {
+                    let defined = self.open.last().and_then(|frame| match export.kind {
                         ComponentExternalKind::Module => frame.modules.get(index).copied().flatten(),
                         ComponentExternalKind::Component => frame.components.get(index).copied().flatten(),
                         _ => None,
                     });
-                    self.name(export.kind, made);
+                    self.name(export.kind, defined);
                 }
             }
             _ => {}
@@ -191,13 +219,30 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn enter(&mut self, is_module: bool) -> Result<(), Stop> {
+    /// Counts a section that says what there is, in contrast to code, data and what is defined inside this frame.
+    fn link(&mut self, payload: &Payload<'_>) {
+        let counts = !matches!(
+            payload,
+            Payload::CodeSectionStart { .. }
+                | Payload::DataSection(_)
+                | Payload::ElementSection(_)
+                | Payload::FunctionSection(_)
+                | Payload::CustomSection(_)
+                | Payload::ModuleSection { .. }
+                | Payload::ComponentSection { .. }
+        );
+        if let Some((_, range)) = payload.as_section().filter(|_| counts) {
+            self.makes(Made { linked_bytes: range.len() as u64, ..Made::default() });
+        }
+    }
+
+    fn enter(&mut self, is_module: bool, begins_at: usize) -> Result<(), Stop> {
         if is_module && self.open.is_empty() {
             let detail = "a core module; a policy is a component (`proviso policy build` makes one)";
             return Err(Stop::Refused(Rejection::one("not_a_component", "byte 0", detail)));
         }
         let makes = Made { instances: 1, ..Made::default() };
-        self.open.push(Frame { is_module, makes, ..Frame::default() });
+        self.open.push(Frame { is_module, begins_at, makes, ..Frame::default() });
         if is_module {
             self.shape.modules += 1;
         } else {
@@ -207,15 +252,30 @@ impl<'a> Walk<'a> {
     }
 
     fn leave(&mut self) {
-        let Some(done) = self.open.pop() else { return };
+        let Some(Frame { is_module, begins_at, makes, .. }) = self.open.pop() else { return };
+        let index = self.definitions.len();
         if let Some(parent) = self.open.last_mut() {
-            if done.is_module { &mut parent.modules } else { &mut parent.components }.push(Some(done.makes));
+            if is_module { &mut parent.modules } else { &mut parent.components }.push(Some(index));
         } else {
-            self.shape.instances = done.makes.instances;
-            self.shape.memories = done.makes.memories;
-            self.shape.memory_bytes = done.makes.memory_bytes;
-            self.shape.tables = done.makes.tables;
-            self.shape.table_elements = done.makes.table_elements;
+            self.shape.instances = makes.instances;
+            self.shape.linked_bytes = makes.linked_bytes;
+            self.shape.memories = makes.memories;
+            self.shape.memory_bytes = makes.memory_bytes;
+            self.shape.tables = makes.tables;
+            self.shape.table_elements = makes.table_elements;
+        }
+        // The outermost is what the host instantiates.
+        let is_instantiated = self.open.is_empty();
+        self.definitions.push(Definition { begins_at, makes, is_instantiated });
+    }
+
+    fn all_instantiated(&self) -> Result<(), Rejection> {
+        match self.definitions.iter().find(|definition| !definition.is_instantiated) {
+            Some(Definition { begins_at, .. }) => {
+                let detail = "a module or component that is never instantiated";
+                Err(Rejection::one("never_instantiated", format!("byte {begins_at}"), detail))
+            }
+            None => Ok(()),
         }
     }
 
@@ -225,17 +285,15 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn instantiate(
-        &mut self,
-        offset: usize,
-        of: impl Fn(&Frame) -> Option<&Option<Made>>,
-    ) -> Result<(), Stop> {
-        let known = self.open.last().and_then(|frame| of(frame).copied().flatten());
-        let Some(made) = known else {
+    fn instantiate(&mut self, offset: usize, of: impl Fn(&Frame) -> Option<&Defined>) -> Result<(), Stop> {
+        let defined = self.open.last().and_then(|frame| of(frame).copied().flatten());
+        let Some(definition) = defined.and_then(|index| self.definitions.get_mut(index)) else {
             let detail = "only a module or component that is defined inside this one may be instantiated";
             return Err(Stop::Refused(Rejection::one("foreign_instance", format!("byte {offset}"), detail)));
         };
-        self.makes(made);
+        definition.is_instantiated = true;
+        let makes = definition.makes;
+        self.makes(makes);
         Ok(())
     }
 
@@ -245,17 +303,17 @@ impl<'a> Walk<'a> {
             ComponentAlias::Outer { kind, count, index } => {
                 let outer =
                     (self.open.len().checked_sub(1 + count as usize)).and_then(|at| self.open.get(at));
-                let find = |list: fn(&Frame) -> &Vec<Option<Made>>| {
+                let find = |list: fn(&Frame) -> &Vec<Defined>| {
                     outer.and_then(|frame| list(frame).get(index as usize)).copied().flatten()
                 };
                 match kind {
                     ComponentOuterAliasKind::CoreModule => {
-                        let made = find(|frame| &frame.modules);
-                        self.name(ComponentExternalKind::Module, made);
+                        let defined = find(|frame| &frame.modules);
+                        self.name(ComponentExternalKind::Module, defined);
                     }
                     ComponentOuterAliasKind::Component => {
-                        let made = find(|frame| &frame.components);
-                        self.name(ComponentExternalKind::Component, made);
+                        let defined = find(|frame| &frame.components);
+                        self.name(ComponentExternalKind::Component, defined);
                     }
                     _ => {}
                 }
@@ -264,11 +322,11 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn name(&mut self, kind: ComponentExternalKind, made: Option<Made>) {
+    fn name(&mut self, kind: ComponentExternalKind, defined: Defined) {
         let Some(frame) = self.open.last_mut() else { return };
         match kind {
-            ComponentExternalKind::Module => frame.modules.push(made),
-            ComponentExternalKind::Component => frame.components.push(made),
+            ComponentExternalKind::Module => frame.modules.push(defined),
+            ComponentExternalKind::Component => frame.components.push(defined),
             _ => {}
         }
     }

@@ -4,14 +4,16 @@
 //! far above what the fuel allows: it is there for what fuel does not see.
 
 use crate::shape::Shape;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// What one call may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Budget {
     /// About one unit for each instruction, instantiation included.
     pub fuel: u64,
-    /// Wall time after which the call is stopped whatever fuel it has left; kept to within [`Limits::TICK`].
+    /// Processor time after which the call is stopped whatever fuel it has left, so that what else the machine does is not
+    /// counted; kept to within a few of [`Limits::TICK`].
     pub deadline: Duration,
     /// The linear memory of one instance, in bytes.
     pub memory_bytes: usize,
@@ -20,7 +22,7 @@ pub struct Budget {
 }
 
 /// The bounds of every policy in one process. [`Limits::default`] is what the server runs with.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// For `describe` and `prepare`, which parse settings and run once for each change of terms.
     pub prepare: Budget,
@@ -50,7 +52,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// How often the deadline is looked at.
+    /// How often calls are interrupted to see whether their time is over.
     pub const TICK: Duration = Duration::from_millis(5);
 
     /// The most memory that any call may have, in bytes.
@@ -60,10 +62,10 @@ impl Limits {
 }
 
 impl Budget {
-    /// The deadline in ticks, rounded up, and one more since the first may come at once.
-    pub(crate) fn deadline_ticks(&self) -> u64 {
-        let ticks = self.deadline.as_micros().div_ceil(Limits::TICK.as_micros());
-        u64::try_from(ticks).unwrap_or(u64::MAX).saturating_add(1)
+    /// The ticks after which a call that took `elapsed` is looked at again; none once its time is over.
+    pub(crate) fn ticks_left(&self, elapsed: Duration) -> Option<u64> {
+        let left = self.deadline.checked_sub(elapsed).filter(|left| !left.is_zero())?;
+        u64::try_from(left.as_micros().div_ceil(Limits::TICK.as_micros())).ok()
     }
 }
 
@@ -90,6 +92,7 @@ impl Default for Limits {
                 type_depth: 64,
                 modules: 16,
                 instances: 64,
+                linked_bytes: 1 << 20,
                 functions: 10_000,
                 function_bytes: 128 << 10,
                 locals: 2_000,
@@ -102,6 +105,21 @@ impl Default for Limits {
             instances: 128,
             resident_bytes: 256 << 10,
             loaded_modules: 800,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_is_time() {
+        let budget = Budget { deadline: Duration::from_millis(12), ..Limits::default().decision };
+        for (elapsed_ms, ticks) in
+            [(0, Some(3)), (2, Some(2)), (7, Some(1)), (11, Some(1)), (12, None), (90, None)]
+        {
+            assert_eq!(budget.ticks_left(Duration::from_millis(elapsed_ms)), ticks, "{elapsed_ms} ms");
         }
     }
 }

@@ -3,10 +3,9 @@
 
 use crate::{
     cache::{Cache, CacheDir},
-    compile::Compiler,
+    compile::{Compile, Compiled, Compiler, Purpose},
     conformance,
     fault::{PolicyError, Rejection},
-    inspect::inspect,
     limits::Limits,
     module::Module,
     sandbox::Sandbox,
@@ -26,7 +25,7 @@ type Place = Arc<RwLock<Option<Arc<Module>>>>;
 /// Everything that runs policies, once for each process.
 pub struct Runtime {
     sandbox: Arc<Sandbox>,
-    compiler: Compiler,
+    compile: Compile,
     cache: Option<Cache>,
     loaded: Mutex<LruCache<Digest, Place>>,
 }
@@ -53,7 +52,12 @@ impl Runtime {
         let cache = cache.map(|dir| Cache::new(dir, &sandbox.engine)).transpose();
         let cache =
             cache.map_err(|error| PolicyError::Sandbox(format!("compiled code can't be kept: {error}")))?;
-        Ok(Self { sandbox, compiler, cache, loaded: Mutex::new(LruCache::new(modules)) })
+        Ok(Self {
+            sandbox,
+            compile: Compile::new(compiler),
+            cache,
+            loaded: Mutex::new(LruCache::new(modules)),
+        })
     }
 
     /// The limits that hold here.
@@ -69,13 +73,12 @@ impl Runtime {
     /// [`PolicyError::Rejected`] says what is wrong with the module, and where; [`PolicyError::Busy`] and
     /// [`PolicyError::Compiler`] that it could not be judged.
     pub fn admit(&self, bytes: &[u8]) -> Result<Admitted, PolicyError> {
-        let shape = inspect(bytes, &self.sandbox.limits)?;
-        let code = self.compiler.compile(&self.sandbox.engine, bytes)?;
+        let Compiled { shape, code } = self.compile(bytes, Purpose::Upload)?;
         let (digest, code_bytes) = (Digest::of(bytes), code.len());
         // Not kept before it has passed.
         let artifact = Artifact::Made(code);
         conformance::check(&self.module(digest, &artifact)?)?;
-        let module = Arc::new(self.module(digest, &self.keep(digest, artifact))?);
+        let module = Arc::new(self.keep(digest, artifact)?);
         *self.place(digest).write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&module));
         Ok(Admitted { module, shape, code_bytes })
     }
@@ -125,17 +128,29 @@ impl Runtime {
         if found != digest {
             return Err(PolicyError::DigestMismatch { expected: digest, found });
         }
-        inspect(&bytes, &self.sandbox.limits)?;
-        let code = self.compiler.compile(&self.sandbox.engine, &bytes)?;
-        Ok(self.module(digest, &self.keep(digest, Artifact::Made(code)))?)
+        let code = self.compile(&bytes, Purpose::Load)?.code;
+        Ok(self.keep(digest, Artifact::Made(code))?)
     }
 
-    /// The same code, on disk if it can be.
-    fn keep(&self, digest: Digest, artifact: Artifact) -> Artifact {
-        match (&self.cache, artifact) {
-            (Some(cache), Artifact::Made(code)) => cache.put(&digest, code),
-            (_, artifact) => artifact,
+    fn compile(&self, bytes: &[u8], purpose: Purpose) -> Result<Compiled, PolicyError> {
+        self.compile.run(&self.sandbox.engine, &self.sandbox.limits, bytes, purpose)
+    }
+
+    /// Loads code that was just made, from disk if it can be kept and mapped there.
+    fn keep(&self, digest: Digest, artifact: Artifact) -> Result<Module, Rejection> {
+        if let (Some(cache), Artifact::Made(code)) = (&self.cache, &artifact)
+            && let Some(kept) = cache.put(&digest, code)
+        {
+            match self.module(digest, &kept) {
+                Ok(module) => return Ok(module),
+                // A file system that forbids to map code, for example: no fault of the module.
+                Err(rejection) => {
+                    tracing::warn!(%digest, %rejection, "compiled policy can't be loaded from the cache");
+                    cache.forget(&digest);
+                }
+            }
         }
+        self.module(digest, &artifact)
     }
 
     fn module(&self, digest: Digest, artifact: &Artifact) -> Result<Module, Rejection> {
@@ -149,7 +164,7 @@ impl Runtime {
 
 impl std::fmt::Debug for Runtime {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Runtime").field("compiler", &self.compiler).finish_non_exhaustive()
+        f.debug_struct("Runtime").field("compile", &self.compile).finish_non_exhaustive()
     }
 }
 

@@ -3,23 +3,28 @@
 
 use crate::{
     fault::{Cause, PolicyError},
-    heartbeat::Heartbeat,
     limits::{Budget, Limits},
+    ticker::Ticker,
+    trusted,
 };
+use std::time::Duration;
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, OperatorCost, PoolingAllocationConfig,
-    ResourceLimiter, Store, StoreContextMut, WasmFeatures,
+    ResourceLimiter, Store, StoreContextMut, UpdateDeadline, WasmFeatures,
     component::{Linker, WasmStr},
 };
 
+const PAGE_BYTES: usize = 64 << 10;
+
+/// Fuel that a page of memory costs beyond those that a slot keeps: the kernel maps and clears it when it is touched, and takes
+/// it back after the call. No price of an instruction can be that high, so it is counted when the call ends.
+const PAGE_FUEL: u64 = 30_000;
+
 /// Fuel that a call of `log` costs, since the host's work is not counted in instructions.
-const LOG_FUEL: u64 = 500;
+const LOG_FUEL: u64 = 1_000;
 
 /// The engine's settings as far as they decide what code is made: the same in the server and in its compiler's process.
 pub(crate) fn code_config(limits: &Limits) -> Config {
-    let mut cost = OperatorCost::new();
-    // Fresh pages are the kernel's work, dearer than any instruction; this is the highest price there is.
-    cost.variable.memory_grow_per_page = u8::MAX;
     let mut config = Config::new();
     config
         .wasm_features(WasmFeatures::all(), false)
@@ -27,7 +32,7 @@ pub(crate) fn code_config(limits: &Limits) -> Config {
         .wasm_component_model(true)
         .cranelift_nan_canonicalization(true)
         .consume_fuel(true)
-        .operator_cost(cost)
+        .operator_cost(prices())
         .epoch_interruption(true)
         // Data structures that only concurrent components need cost every call 0.5 to 0.9 µs.
         .concurrency_support(false)
@@ -39,6 +44,70 @@ pub(crate) fn code_config(limits: &Limits) -> Config {
         .native_unwind_info(false)
         .max_wasm_stack(limits.stack_bytes);
     config
+}
+
+/// What instructions cost in fuel where it is more than one unit: about one for each nanosecond that they take at most, as
+/// `tests/prices.rs` measures it.
+fn prices() -> OperatorCost {
+    let mut cost = OperatorCost::new();
+    // Calls of the host, which do nothing when they are asked for nothing.
+    for price in [&mut cost.MemoryGrow, &mut cost.TableGrow] {
+        *price = 60;
+    }
+    cost.RefFunc = 100;
+    for price in [&mut cost.TableSet, &mut cost.TableInit, &mut cost.ElemDrop, &mut cost.DataDrop] {
+        *price = 20;
+    }
+    for price in [
+        &mut cost.MemoryCopy,
+        &mut cost.MemoryFill,
+        &mut cost.MemoryInit,
+        &mut cost.TableCopy,
+        &mut cost.TableFill,
+    ] {
+        *price = 10;
+    }
+    cost.variable.table_copy_per_element = 4;
+    cost.variable.table_init_per_element = 4;
+    cost.variable.table_fill_per_element = 2;
+    // Of fresh memory, whose larger part is counted when the call ends.
+    cost.variable.memory_grow_per_page = u8::MAX;
+    for price in [
+        &mut cost.I32DivS,
+        &mut cost.I32DivU,
+        &mut cost.I32RemS,
+        &mut cost.I32RemU,
+        &mut cost.I64DivS,
+        &mut cost.I64DivU,
+        &mut cost.I64RemS,
+        &mut cost.I64RemU,
+        &mut cost.F32Div,
+        &mut cost.F64Div,
+        &mut cost.F32x4Div,
+        &mut cost.F64x2Div,
+        &mut cost.F32Sqrt,
+        &mut cost.F64Sqrt,
+        &mut cost.F32x4Sqrt,
+        &mut cost.F64x2Sqrt,
+    ] {
+        *price = 8;
+    }
+    for price in [
+        &mut cost.F32DemoteF64,
+        &mut cost.F64PromoteF32,
+        &mut cost.F32x4ConvertI32x4U,
+        &mut cost.I32x4TruncSatF32x4S,
+        &mut cost.I32x4TruncSatF32x4U,
+        &mut cost.I32x4TruncSatF64x2SZero,
+        &mut cost.I32x4TruncSatF64x2UZero,
+        &mut cost.F32x4Max,
+        &mut cost.F32x4Min,
+        &mut cost.F64x2Max,
+        &mut cost.F64x2Min,
+    ] {
+        *price = 4;
+    }
+    cost
 }
 
 fn pooled_config(limits: &Limits) -> Config {
@@ -76,7 +145,7 @@ pub(crate) struct Sandbox {
     pub(crate) engine: Engine,
     pub(crate) linker: Linker<Guest>,
     pub(crate) limits: Limits,
-    _heartbeat: Heartbeat,
+    _ticker: Ticker,
 }
 
 impl Sandbox {
@@ -85,15 +154,16 @@ impl Sandbox {
         let engine = Engine::new(&pooled_config(&limits)).map_err(broken)?;
         let mut linker = Linker::new(&engine);
         linker.root().func_wrap("log", log).map_err(broken)?;
-        let heartbeat =
-            Heartbeat::start(engine.weak()).map_err(|error| PolicyError::Sandbox(error.to_string()))?;
-        Ok(Self { engine, linker, limits, _heartbeat: heartbeat })
+        let ticker = Ticker::start(engine.weak()).map_err(|error| PolicyError::Sandbox(error.to_string()))?;
+        Ok(Self { engine, linker, limits, _ticker: ticker })
     }
 
     /// A store for one call.
     pub(crate) fn store(&self, budget: &Budget) -> wasmtime::Result<Store<Guest>> {
         let guest = Guest {
-            memory_bytes: budget.memory_bytes,
+            budget: *budget,
+            began_at: None,
+            memory_bytes: 0,
             table_elements: self.limits.table_elements,
             log_lines_left: self.limits.log_lines,
             log_bytes_left: self.limits.log_bytes,
@@ -102,7 +172,15 @@ impl Sandbox {
         let mut store = Store::new(&self.engine, guest);
         store.limiter(|guest| guest);
         store.set_fuel(budget.fuel)?;
-        store.set_epoch_deadline(budget.deadline_ticks());
+        // Most calls end before the first tick, and only those that do not ask for the time.
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|mut store| {
+            let now = trusted::thread_time();
+            let guest = store.data_mut();
+            let began_at = *guest.began_at.get_or_insert(now);
+            let left = guest.budget.ticks_left(now.saturating_sub(began_at));
+            Ok(left.map_or(UpdateDeadline::Interrupt, UpdateDeadline::Continue))
+        });
         store.set_hostcall_fuel(budget.returned_bytes);
         Ok(store)
     }
@@ -110,6 +188,10 @@ impl Sandbox {
 
 /// The host's side of one running policy: what it may still use and what it said.
 pub(crate) struct Guest {
+    budget: Budget,
+    /// This thread's processor time at the call's first tick.
+    began_at: Option<Duration>,
+    /// The size of its memories so far.
     memory_bytes: usize,
     table_elements: usize,
     log_lines_left: usize,
@@ -138,17 +220,32 @@ fn log(mut store: StoreContextMut<'_, Guest>, (message,): (WasmStr,)) -> wasmtim
     Ok(())
 }
 
+impl Guest {
+    /// The price of its memory beyond what a slot keeps. It is the size that counts, not what was touched, which nothing
+    /// measures.
+    pub(crate) fn memory_fuel(&self, limits: &Limits) -> u64 {
+        let beyond = self.memory_bytes.saturating_sub(limits.resident_bytes);
+        u64::try_from(beyond.div_ceil(PAGE_BYTES)).unwrap_or(u64::MAX).saturating_mul(PAGE_FUEL)
+    }
+}
+
 /// A resource that ran out, on its way from the limiter to the fault.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Exceeded(pub(crate) Cause);
 
 impl ResourceLimiter for Guest {
-    fn memory_growing(&mut self, _: usize, asked_bytes: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        let limit_bytes = self.memory_bytes;
+    fn memory_growing(
+        &mut self,
+        from_bytes: usize,
+        asked_bytes: usize,
+        _: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let limit_bytes = self.budget.memory_bytes;
         if asked_bytes > limit_bytes {
             return Err(Exceeded(Cause::MemoryLimit { asked_bytes, limit_bytes }).into());
         }
+        self.memory_bytes = self.memory_bytes.saturating_add(asked_bytes.saturating_sub(from_bytes));
         Ok(true)
     }
 

@@ -1,9 +1,10 @@
 //! How large a module is, counted before anything is compiled, and the bounds on it.
 
 use crate::fault::{Finding, Rejection};
+use serde::{Deserialize, Serialize};
 
 /// How large a module is; as a part of [`crate::Limits`], how large it may be.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shape {
     /// The whole file.
     pub bytes: u64,
@@ -15,6 +16,9 @@ pub struct Shape {
     pub modules: u64,
     /// Instances that one instantiation makes, nested ones multiplied out.
     pub instances: u64,
+    /// Bytes that say what modules and components import, export and consist of, as often as they are instantiated: what
+    /// linking them goes through.
+    pub linked_bytes: u64,
     /// Functions with a body.
     pub functions: u64,
     /// The largest body, in bytes.
@@ -41,6 +45,7 @@ impl Shape {
             ("types_nested_too_deep", "nested types in one section", self.type_depth, most.type_depth),
             ("too_many_modules", "core modules", self.modules, most.modules),
             ("too_many_instances", "instances", self.instances, most.instances),
+            ("links_too_large", "bytes of linked declarations", self.linked_bytes, most.linked_bytes),
             ("too_many_functions", "functions", self.functions, most.functions),
             ("function_too_large", "bytes in one function", self.function_bytes, most.function_bytes),
             ("too_many_locals", "locals in one function", self.locals, most.locals),

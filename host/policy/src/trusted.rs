@@ -1,4 +1,5 @@
-//! The only hand-written unsafe code of the workspace: two promises to wasmtime that the compiler cannot check.
+//! The only hand-written unsafe code of the workspace: promises to wasmtime and calls of the kernel that the compiler cannot
+//! check.
 #![allow(unsafe_code)]
 
 use crate::sandbox::Guest;
@@ -10,8 +11,8 @@ use wasmtime::{
     },
 };
 
-/// Native code that this process's own compiler made. Building one from anything else would be a lie; only `compile` and
-/// `cache` do it.
+/// Native code that this process's own compiler made. Building one from anything else is unsound; only `runtime`
+/// and `cache` do it.
 pub(crate) enum Artifact {
     /// As it came from the compiler.
     Made(Vec<u8>),
@@ -74,4 +75,35 @@ impl<E: Export> Entry<E> {
         let function = unsafe { TypedFunc::<E::Params<'_>, E::Return>::new_unchecked(function) };
         function.call(store, params)
     }
+}
+
+/// Closes every descriptor but the three standard ones. For a process that has just started and has opened nothing: whatever
+/// is open was inherited by oversight.
+#[cfg(target_os = "linux")]
+pub(crate) fn close_all_but_standard_streams() -> std::io::Result<()> {
+    const FIRST: libc::c_uint = 3;
+    // SAFETY: no memory is touched. A descriptor that something in this process owned would be closed under it; the worker
+    // calls this before it opens anything.
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, FIRST, libc::c_uint::MAX, 0) };
+    if closed == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+}
+
+/// The processor time that this thread has taken so far.
+#[cfg(unix)]
+pub(crate) fn thread_time() -> std::time::Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a value of the type that is written there. It fails for no clock that exists; the value would
+    // then stay zero, which lets a call run on, within its fuel.
+    let _ = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    std::time::Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// The time since this was first asked, where the system does not tell a thread's own.
+#[cfg(not(unix))]
+pub(crate) fn thread_time() -> std::time::Duration {
+    use std::{sync::OnceLock, time::Instant};
+    static FIRST: OnceLock<Instant> = OnceLock::new();
+    #[allow(clippy::disallowed_methods, reason = "a deadline is time that passes")]
+    FIRST.get_or_init(Instant::now).elapsed()
 }

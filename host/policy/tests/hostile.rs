@@ -183,6 +183,9 @@ fn shapes_that_are_never_compiled() {
         &text(&format!("(component {})", "(core module)".repeat(100))),
         (AtUpload, "too_many_modules"),
     );
+    for idle in ["(core module)", "(component)", "(component $c (component)) (instance (instantiate $c))"] {
+        check(idle, &text(&format!("(component {idle})")), (AtUpload, "never_instantiated"));
+    }
 }
 
 #[test]
@@ -217,6 +220,40 @@ fn types_that_exhaust_whoever_reads_them() {
         tuples.extend([0x6f, 2, before, before]);
     }
     check("a type of 2^30 bytes", &sections(&[(7, tuples)]), (AtUpload, "malformed"));
+}
+
+/// Linking goes through the exports of a component each time it is instantiated: 4,000 exports, a few thousand times, were
+/// gigabytes for whoever keeps them.
+#[test]
+fn links_that_multiply() {
+    let many =
+        |nth: usize| (0..4_000).map(|at| format!("(export \"x{nth}-{at}\" (type $t))")).collect::<String>();
+    let exporting = format!("(component $many (type $t u8) {})", many(0));
+    let linked = |times| format!("(component $links {})", "(instance (instantiate $many))".repeat(times));
+    let idle = format!("(component {exporting} {})", linked(8_000));
+    check("links in a component that is never instantiated", &text(&idle), (AtUpload, "never_instantiated"));
+    let used = format!("(component {exporting} {} (instance (instantiate $links)))", linked(8_000));
+    check("a great many links", &text(&used), (AtUpload, "too_many_instances"));
+    let used = format!("(component {exporting} {} (instance (instantiate $links)))", linked(60));
+    check("links of many exports", &text(&used), (AtUpload, "links_too_large"));
+}
+
+#[test]
+fn memory_costs_fuel() {
+    let fuel = |pages: u32, body: &str| {
+        let mut draft = good();
+        let rating = draft.rating("credits", 0, &[], &[]);
+        draft.memory = format!("(memory (export \"memory\") {pages})");
+        let module =
+            RUNTIME.admit(&draft.body("rate", &format!("{body} (i32.const {rating})")).build()).unwrap();
+        module.module.rate(&view(&usage()), &context(), b"").unwrap().fuel
+    };
+    let few = fuel(4, "");
+    assert_eq!(fuel(2, ""), few, "what a slot keeps costs nothing");
+    let beyond = fuel(14, "") - few;
+    assert!(beyond >= 100_000, "{beyond}");
+    let grown = fuel(4, "(drop (memory.grow (i32.const 10)))") - few;
+    assert!(grown >= beyond && grown < beyond + 5_000, "{grown} and {beyond}");
 }
 
 #[test]
@@ -255,6 +292,8 @@ fn other_proposals() {
         let module = wat::parse_str(format!("(module {fields})")).unwrap();
         let mut component = wasm_encoder::Component::new();
         component.section(&wasm_encoder::RawSection { id: 1, data: &module });
+        // One core instance of it, without arguments.
+        component.section(&wasm_encoder::RawSection { id: 2, data: &[1, 0, 0, 0] });
         component.finish()
     };
     check("none", &within("(func (result v128) (v128.const i64x2 0 0))"), (AtUpload, "missing_export"));
@@ -395,10 +434,12 @@ fn results_that_break_the_memory_rules() {
         draft.raw_rating(credit, parts(0, 0), none(), ids);
     };
     check("one text many times", &with(multiplied), (InRate, "output_too_large"));
-    let form = |bytes: usize| {
+    let form = |bytes: u32| {
         with(|draft| {
-            draft.prepared(&vec![1; bytes], &[]);
-            draft.make_space();
+            draft.memory = "(memory (export \"memory\") 32)".to_owned();
+            let settle = draft.image.text("never");
+            let record = [&[0; 4][..], &slice(65_536, bytes), &none(), &none(), &settle, &none()].concat();
+            raw(draft, "prepare", &record);
         })
     };
     check("a large form", &form(70_000), (AtUpload, "invalid_output"));

@@ -3,19 +3,21 @@
 
 use crate::{error::Error, exit::Verdict};
 use proviso_policy::Compiler;
-use std::{io, path::PathBuf, time::Duration};
+use std::{io, num::NonZeroUsize, path::PathBuf};
 
 /// The verb.
 pub const NAME: &str = "compile-worker";
 
 /// CPU seconds for one module; the largest that is taken needs a few.
 const CPU_SECONDS: u64 = 20;
-/// Address space for one module.
+/// Memory for the largest module.
 const MEMORY_BYTES: u64 = 2 << 30;
 /// How much compiling gives way to the host.
 const NICENESS: i32 = 10;
-/// Longer than the CPU time, for machines that are busy.
-const WALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// Uploads that wait for a compiler.
+const WAITING: usize = 16;
+/// Makes the allocator take memory as it is used, so that the kernel's limit counts what is used.
+const ALLOCATOR: (&str, &str) = ("MIMALLOC_ARENA_EAGER_COMMIT", "0");
 
 /// The compiler that starts this process's own program again.
 pub fn compiler() -> Result<Compiler, Error> {
@@ -26,12 +28,16 @@ pub fn compiler() -> Result<Compiler, Error> {
     } else {
         std::env::current_exe().map_err(Error::system("the path of this program"))?
     };
+    let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let (name, value) = ALLOCATOR;
     Ok(Compiler::Child {
         program,
         args: vec![NAME.to_owned()],
+        env: vec![(name.to_owned(), value.to_owned())],
         cpu_seconds: CPU_SECONDS,
         memory_bytes: MEMORY_BYTES,
-        wall_timeout: WALL_TIMEOUT,
+        at_once: processors.div_ceil(2),
+        waiting: WAITING,
     })
 }
 

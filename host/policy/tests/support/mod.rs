@@ -1,7 +1,7 @@
 //! Policies made by hand, so that tests need no other compiler: WebAssembly text and a memory image become a component of the
 //! world. The image holds results as the canonical ABI lays them out.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail loudly")]
-#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses a part")]
 
 #[allow(unused_imports, reason = "each test binary uses a part")]
 pub use proviso_decide::policy::{Failure, Policy};
