@@ -123,7 +123,8 @@ impl Policy for CommittedUse {
         let mut lines = Vec::new();
         for Priced { label, amount, price } in self.prices.priced(usage)? {
             let committed = price.percent(self.committed_percent, Rounding::Up)?;
-            let within = if left.is_positive() { committed.affords(left).min(amount) } else { Quantity::ZERO };
+            let within =
+                if left.is_positive() { committed.affords(left).min(amount) } else { Quantity::ZERO };
             if within.is_positive() {
                 let line = Line::priced(&label, within, committed, Rounding::Up)?;
                 left = left.above(line.cost);

@@ -135,9 +135,12 @@ mod tests {
     }"#;
 
     fn paid(payments: &str) -> ContextBuilder {
-        context("2026-11-23T10:00:00Z")
-            .attribute("on_time_payments", payments)
-            .grant("grant_1", Category::Plan, "1000", "0")
+        context("2026-11-23T10:00:00Z").attribute("on_time_payments", payments).grant(
+            "grant_1",
+            Category::Plan,
+            "1000",
+            "0",
+        )
     }
 
     #[test]

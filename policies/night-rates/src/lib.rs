@@ -162,7 +162,8 @@ fn check_cap(cap: Credits, rating: &Rating, usage: &Usage, context: &Context) ->
         return Ok(());
     }
     let (used, held) = (day.used(), day.held());
-    let detail = format!("the day's cap is {cap} credits; {used} are used and {held} held by open reservations");
+    let detail =
+        format!("the day's cap is {cap} credits; {used} are used and {held} held by open reservations");
     // Midnight brings nothing for a day that is over, and what is only held may be free again at any time.
     let today = usage.occurred_at.day_number() == context.now.day_number();
     let spent = used.plus(rating.cost)? > cap;

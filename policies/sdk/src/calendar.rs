@@ -228,7 +228,11 @@ mod tests {
         let april = period(4, "2026-04-01T00:00:00Z", "2026-05-01T00:00:00Z");
         for (from, to, part) in [(1, 31, 30), (-9, 99, 30), (11, 21, 10), (21, 11, 0), (40, 50, 0)] {
             let days = |days: i64| Decimal::from_whole(days * DAY);
-            assert_eq!(april.part_between(day(from), day(to)), Some((days(part), days(30))), "{from} to {to}");
+            assert_eq!(
+                april.part_between(day(from), day(to)),
+                Some((days(part), days(30))),
+                "{from} to {to}"
+            );
         }
         assert_eq!(Period { end: None, ..april }.part_between(0, 1), None);
         assert_eq!(Period { end: Some(april.start), ..april }.part_between(0, 1), None);

@@ -167,11 +167,17 @@ mod tests {
     #[test]
     fn only_reservations_are_priced_behind_what_is_held() {
         let counted = Counted::new(credits("10"), credits("5"));
-        for (purpose, before) in
-            [(Purpose::Charge, "10"), (Purpose::Reserve, "15"), (Purpose::Commit, "10")]
+        for (purpose, before) in [(Purpose::Charge, "10"), (Purpose::Reserve, "15"), (Purpose::Commit, "10")]
         {
-            assert_eq!(counted.before(&usage("chat").purpose(purpose).build()), credits(before), "{purpose:?}");
+            assert_eq!(
+                counted.before(&usage("chat").purpose(purpose).build()),
+                credits(before),
+                "{purpose:?}"
+            );
         }
-        assert_eq!(Counted::new(Credits::LARGEST, Credits::LARGEST).total(), Credits::LARGEST.repeated(2).unwrap());
+        assert_eq!(
+            Counted::new(Credits::LARGEST, Credits::LARGEST).total(),
+            Credits::LARGEST.repeated(2).unwrap()
+        );
     }
 }

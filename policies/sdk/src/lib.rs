@@ -60,12 +60,13 @@ pub use context::{Balance, Category, Context, Contract, Customer, Grant};
 pub use counter::{Counted, Counter, Scope, Window};
 pub use overage::{Offer, OverageOutcome, TopUp};
 pub use policy::{
-    About, Manifest, Module, Need, Policy, Prepared, PricedFeature, Problem, SettleOverageFrom, damaged, read_form,
-    read_settings,
+    About, Manifest, Module, Need, Policy, Prepared, PricedFeature, Problem, SettleOverageFrom, damaged,
+    read_form, read_settings,
 };
 pub use prices::{PriceList, Priced, UnitPrice};
 pub use proviso_amounts::{
-    Credits, Currency, Decimal, DecimalError, Money, MoneyError, OutOfRange, Percent, Price, Quantity, Rounding,
+    Credits, Currency, Decimal, DecimalError, Money, MoneyError, OutOfRange, Percent, Price, Quantity,
+    Rounding,
 };
 pub use rating::{CREDITS, Line, Rating, Refusal, RefusalKind, Suggestion};
 pub use settings::FormError;
@@ -74,10 +75,11 @@ pub use usage::{Attribute, Entity, NamedQuantity, Purpose, Usage};
 /// What nearly every policy needs.
 pub mod prelude {
     pub use crate::{
-        About, Allowance, CREDITS, Category, CloseOutcome, CloseReason, Closing, Context, Counter, Credits, Decimal,
-        Expiry, Fee, Line, Money, Need, NewGrant, Offer, OpenOutcome, OpenReason, Opening, OutOfRange,
-        OverageOutcome, Percent, Period, Policy, Price, PriceList, Priced, PricedFeature, Problem, Purpose, Quantity,
-        Rating, Refusal, Rollover, Rounding, Scope, SettleOverageFrom, Settlement, Suggestion, TopUp, Usage, Window,
+        About, Allowance, CREDITS, Category, CloseOutcome, CloseReason, Closing, Context, Counter, Credits,
+        Decimal, Expiry, Fee, Line, Money, Need, NewGrant, Offer, OpenOutcome, OpenReason, Opening,
+        OutOfRange, OverageOutcome, Percent, Period, Policy, Price, PriceList, Priced, PricedFeature,
+        Problem, Purpose, Quantity, Rating, Refusal, Rollover, Rounding, Scope, SettleOverageFrom,
+        Settlement, Suggestion, TopUp, Usage, Window,
     };
     pub use alloc::{
         borrow::ToOwned,

@@ -192,13 +192,12 @@ mod tests {
         let line = |amount: &str, price: &str| {
             Line::priced("n", quantity(amount), price.parse().unwrap(), Rounding::Up)
         };
-        let rating = Rating::of([line("1000", "0.0000003").unwrap(), Line::fixed("fee", credits("1"))]).unwrap();
+        let rating =
+            Rating::of([line("1000", "0.0000003").unwrap(), Line::fixed("fee", credits("1"))]).unwrap();
         assert_eq!(rating.cost, credits("1.0003"));
-        for (amount, price) in [
-            ("1000000000000000", "0"),
-            ("0", "1000000000000000"),
-            ("999999999999999", "2"),
-        ] {
+        for (amount, price) in
+            [("1000000000000000", "0"), ("0", "1000000000000000"), ("999999999999999", "2")]
+        {
             assert_eq!(line(amount, price), Err(OutOfRange), "{amount} x {price}");
         }
         let most = Line::fixed("most", Credits::LARGEST);

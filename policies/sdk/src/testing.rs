@@ -327,7 +327,14 @@ impl ContextBuilder {
 #[must_use]
 pub fn opening(reason: OpenReason, period: Period) -> Opening {
     let (cycle_start, cycle_end) = (period.start, period.end);
-    Opening { period, reason, cycle_start, cycle_end, allowance: Allowance::Carry, given: Vec::<Given>::new() }
+    Opening {
+        period,
+        reason,
+        cycle_start,
+        cycle_end,
+        allowance: Allowance::Carry,
+        given: Vec::<Given>::new(),
+    }
 }
 
 /// A policy with settings, called the way the host calls it: checked once, then decided from the prepared form.

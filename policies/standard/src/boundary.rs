@@ -4,8 +4,8 @@ use crate::settings::{AllowanceSettings, ResetSettings, RolloverSettings, Settle
 use alloc::{collections::BinaryHeap, format, vec::Vec};
 use core::cmp::Reverse;
 use proviso_sdk::{
-    Category, CloseOutcome, CloseReason, Closing, Context, Credits, Decimal, Expiry, Grant, Instant, NewGrant,
-    OpenOutcome, OpenReason, Opening, Percent, Rollover, Rounding, Settlement, SettlementMethod,
+    Category, CloseOutcome, CloseReason, Closing, Context, Credits, Decimal, Expiry, Grant, Instant,
+    NewGrant, OpenOutcome, OpenReason, Opening, Percent, Rollover, Rounding, Settlement, SettlementMethod,
 };
 
 impl WithoutRates {
@@ -51,13 +51,14 @@ impl WithoutRates {
 }
 
 impl ResetSettings {
-    /// Whether a grant ends with the period that ends at this instant. What becomes usable then belongs to the next one.
+    /// Whether a grant ends with the period that ends at this instant: as it says itself, or because its category does.
+    /// What becomes usable only at that instant belongs to the next period.
     fn ends_now(&self, grant: &Grant, at: Instant) -> bool {
-        let expires = grant.expires;
         self.ends(grant.category)
-            && grant.effective_at < at
-            && (expires == Expiry::NEVER
-                || (expires.with_period == Some(0) && expires.at.is_none_or(|end| end > at)))
+            && match grant.expires {
+                Expiry { at: None, with_period: None } => grant.effective_at < at,
+                Expiry { at: end, with_period } => with_period == Some(0) && end.is_none_or(|end| end > at),
+            }
     }
 }
 
@@ -103,8 +104,10 @@ impl RolloverSettings {
                 if amount.is_positive() || held.is_positive() {
                     moved = moved.saturating_add(amount);
                     kept = kept.saturating_add(amount).saturating_add(held);
-                    let expires =
-                        Expiry { at: grant.expires.at, with_period: self.expires_after_periods.map(|n| n.saturating_sub(1)) };
+                    let expires = Expiry {
+                        at: grant.expires.at,
+                        with_period: self.expires_after_periods.map(|n| n.saturating_sub(1)),
+                    };
                     let rollover = Rollover::new(&grant.id, amount).held(self.share(), held).expires(expires);
                     outcome.roll_over.push(rollover.priority(self.priority.unwrap_or(grant.priority)));
                 }
@@ -152,7 +155,9 @@ fn trim(credit: &str, mut left: Credits, at: Instant, context: &Context, outcome
         outcome.expire.push(grant.id.clone());
         let over = grant.remaining.saturating_sub(amount);
         if over.is_positive() {
-            outcome.notes.push(format!("{over} {credit} of earlier rollovers exceed the most that may be kept"));
+            outcome
+                .notes
+                .push(format!("{over} {credit} of earlier rollovers exceed the most that may be kept"));
         }
     }
 }

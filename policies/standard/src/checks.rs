@@ -1,8 +1,6 @@
 //! What is wrong with settings that have the right types, each at its JSON pointer.
 
-use crate::settings::{
-    OverageMode, OverageSettings, PriceModel, Rate, ResetSettings, Settings, Span, Tiers,
-};
+use crate::settings::{OverageMode, OverageSettings, PriceModel, Rate, ResetSettings, Settings, Span, Tiers};
 use alloc::{
     string::{String, ToString},
     vec::Vec,

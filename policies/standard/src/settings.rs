@@ -3,7 +3,8 @@
 use alloc::{borrow::ToOwned, string::String, vec::Vec};
 use core::fmt;
 use proviso_sdk::{
-    Allowance, CREDITS, Category, Credits, Money, Percent, Price, Quantity, Rounding, SettleOverageFrom, Window,
+    Allowance, CREDITS, Category, Credits, Money, Percent, Price, Quantity, Rounding, SettleOverageFrom,
+    Window,
 };
 use serde::{
     Deserialize, Deserializer,

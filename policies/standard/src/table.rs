@@ -11,7 +11,9 @@ use crate::{
     tiers::{TierEntry, TierList},
 };
 use alloc::{format, string::String, vec::Vec};
-use proviso_sdk::{Counter, Credits, Decimal, Price, PricedFeature, Problem, Quantity, Rounding, Scope, Usage};
+use proviso_sdk::{
+    Counter, Credits, Decimal, Price, PricedFeature, Problem, Quantity, Rounding, Scope, Usage,
+};
 
 /// How the host limits counters and the lines of a rating.
 const MOST_COUNTERS: usize = 32;
@@ -174,7 +176,9 @@ pub(crate) fn build(settings: &Settings, problems: &mut Vec<Problem>) -> Built {
     }
     let lines = most_lines(&rates);
     if lines > MOST_LINES {
-        let detail = format!("one usage could need {lines} lines, and a rating may have {MOST_LINES}: use fewer tiers");
+        let detail = format!(
+            "one usage could need {lines} lines, and a rating may have {MOST_LINES}: use fewer tiers"
+        );
         problems.push(Problem::new("/rates", &detail));
     }
     if counters.len() > MOST_COUNTERS {

@@ -2,8 +2,8 @@
 
 use policy_standard::Standard;
 use proviso_sdk::{
-    Allowance, Category, CloseOutcome, CloseReason, Credits, Expiry, OpenOutcome, OpenReason,
-    OverageOutcome, SettleOverageFrom,
+    Allowance, Category, CloseOutcome, CloseReason, Credits, Expiry, OpenOutcome, OpenReason, OverageOutcome,
+    SettleOverageFrom,
     testing::{ContextBuilder, Terms, context, credits, moment, opening, period, pointers, usage},
 };
 
@@ -42,7 +42,11 @@ fn beyond_the_last_credit() {
         (r#""overage": {}"#, "1", "deny insufficient_credits"),
         (allowance, "1", "deny insufficient_credits until the next period"),
         (&allowance.replace("chat", "search"), "1", "deny insufficient_credits"),
-        (r#""credit": "images", "reset": {"allowance": [{"amount": "5"}]}"#, "1", "deny insufficient_credits"),
+        (
+            r#""credit": "images", "reset": {"allowance": [{"amount": "5"}]}"#,
+            "1",
+            "deny insufficient_credits",
+        ),
         (r#""overage": {"mode": "allow"}"#, "1", "allow"),
         (r#""overage": {"mode": "allow", "limit": "500"}"#, "1", "allow 500"),
         (
@@ -75,7 +79,8 @@ fn what_pays_overage_is_said_by_the_terms() {
 
 /// `p0` is the end of the current period, `p1` of the one after.
 fn lifetime(expires: Expiry) -> String {
-    let at = expires.at.map(|at| format!(" until {}", (at - moment("2026-12-01T00:00:00Z").at) / 86_400_000_000));
+    let at =
+        expires.at.map(|at| format!(" until {}", (at - moment("2026-12-01T00:00:00Z").at) / 86_400_000_000));
     let with_period = expires.with_period.map(|periods| format!(" p{periods}"));
     format!("{}{}", at.unwrap_or_default(), with_period.unwrap_or_default())
 }
@@ -87,7 +92,12 @@ fn show_close(outcome: &CloseOutcome) -> String {
             Credits::ZERO => String::new(),
             limit => format!(" +{limit} at {}", rollover.held_share),
         };
-        parts.push(format!("roll {} of {}{held}{}", rollover.amount, rollover.grant, lifetime(rollover.expires)));
+        parts.push(format!(
+            "roll {} of {}{held}{}",
+            rollover.amount,
+            rollover.grant,
+            lifetime(rollover.expires)
+        ));
     }
     if !outcome.expire.is_empty() {
         parts.push(format!("expire {}", outcome.expire.join(" ")));
@@ -103,7 +113,10 @@ fn show_open(outcome: &OpenOutcome) -> String {
     let mut parts = Vec::new();
     for grant in &outcome.issue {
         let end = lifetime(grant.expires);
-        parts.push(format!("{:?} {} {} {:?}{end}", grant.allowance, grant.amount, grant.credit, grant.category));
+        parts.push(format!(
+            "{:?} {} {} {:?}{end}",
+            grant.allowance, grant.amount, grant.credit, grant.category
+        ));
     }
     for settlement in &outcome.settle {
         assert_eq!(settlement.amount, None);
@@ -162,7 +175,9 @@ fn a_period_opens_with_its_allowance() {
     let categories = |reset: &str| Terms::<Standard>::new(reset).prepared.period_categories;
     assert_eq!(categories(&format!(r#"{{"reset": {both}}}"#)), [Category::Plan]);
     assert_eq!(
-        categories(r#"{"reset": {"allowance": [{"amount": "1", "category": "trial"}, {"amount": "2"}, {"amount": "3"}]}}"#),
+        categories(
+            r#"{"reset": {"allowance": [{"amount": "1", "category": "trial"}, {"amount": "2"}, {"amount": "3"}]}}"#
+        ),
         [Category::Trial, Category::Plan]
     );
 }
@@ -207,7 +222,10 @@ fn only_what_ends_with_this_period_ends() {
         .grant("next period's", Category::Plan, "100", "30")
         .but(|grant| grant.expires = Expiry::after_periods(1))
         .grant("from the boundary on", Category::Plan, "1000", "1000")
-        .but(|grant| grant.effective_at = moment("2026-12-01T00:00:00Z").at)
+        .but(|grant| {
+            grant.effective_at = moment("2026-12-01T00:00:00Z").at;
+            grant.expires = Expiry::NEVER;
+        })
         .grant("over", Category::Plan, "100", "50")
         .but(|grant| grant.expires.at = Some(moment("2026-12-01T00:00:00Z").at))
         .grant("soon", Category::Plan, "100", "60")
@@ -257,9 +275,8 @@ fn what_exceeds_the_most_in_all_is_taken_from_the_oldest() {
         ("40", "roll 40 of new p2; expire younger older"),
         ("30", "roll 30 of new p2; expire younger older"),
     ] {
-        let settings = format!(
-            r#"{{"expire": ["plan"], "rollover": {{"max": "{max}", "expires_after_periods": 3}}}}"#
-        );
+        let settings =
+            format!(r#"{{"expire": ["plan"], "rollover": {{"max": "{max}", "expires_after_periods": 3}}}}"#);
         assert_eq!(close(&settings, &carried), expected, "{max}");
     }
     let held = november()
@@ -295,7 +312,11 @@ fn every_way_a_period_ends_rolls_over_but_a_customers_closing() {
         (PlanEnded, "roll 40 of g1"),
         (Closed, ""),
     ] {
-        assert_eq!(close_for(reason, r#"{"expire": ["plan"], "rollover": {}}"#, &grants), expected, "{reason:?}");
+        assert_eq!(
+            close_for(reason, r#"{"expire": ["plan"], "rollover": {}}"#, &grants),
+            expected,
+            "{reason:?}"
+        );
     }
 }
 

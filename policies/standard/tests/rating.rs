@@ -227,7 +227,11 @@ fn small_prices_and_large_amounts_are_exact() {
     );
     for (quantity, amount, expected) in [
         ("tokens", "25", "tokens: 25 x 0.0000003 = 0.0000075\n0.0000075 credits"),
-        ("bytes", "900000000000001", "bytes: 900000000000001 x 0.000000000001 = 900.000000000001\n900.000000000001 credits"),
+        (
+            "bytes",
+            "900000000000001",
+            "bytes: 900000000000001 x 0.000000000001 = 900.000000000001\n900.000000000001 credits",
+        ),
     ] {
         assert_eq!(show(&terms.rate(&usage("f").quantity(quantity, amount), &context(NOW))), expected);
     }
@@ -244,13 +248,19 @@ fn tiers_of_a_reservation_begin_where_all_holds_are_used() {
         (Purpose::Reserve, "tokens, included: 200 x 0 = 0\ntokens: 600 x 1 = 600\n600 credits"),
     ] {
         let used = usage("chat").quantity("tokens", "800").purpose(purpose);
-        assert_eq!(show(&terms.rate(&used, &context(NOW).counter_with_held("100", "700"))), expected, "{purpose:?}");
+        assert_eq!(
+            show(&terms.rate(&used, &context(NOW).counter_with_held("100", "700"))),
+            expected,
+            "{purpose:?}"
+        );
     }
 }
 
 #[test]
 fn a_usage_without_a_price_is_invalid() {
-    let terms = Terms::<Standard>::new(r#"{"rates": [{"feature": "chat", "quantity": "n", "price": {"per_unit": "1"}}]}"#);
+    let terms = Terms::<Standard>::new(
+        r#"{"rates": [{"feature": "chat", "quantity": "n", "price": {"per_unit": "1"}}]}"#,
+    );
     for used in [usage("search"), usage("chat").quantity("n", "-1")] {
         assert_eq!(terms.rate(&used, &context(NOW)).unwrap_err().kind, RefusalKind::Invalid);
     }
@@ -270,7 +280,10 @@ fn the_features_that_have_a_price_are_named() {
     for (settings, expected) in [
         ("{}".to_owned(), ""),
         (format!("{{{rates}}}"), "chat credits, search credits"),
-        (format!(r#"{{"credit": "points", "unrated": "free", {rates}}}"#), "chat points, search points, * points"),
+        (
+            format!(r#"{{"credit": "points", "unrated": "free", {rates}}}"#),
+            "chat points, search points, * points",
+        ),
         (r#"{"rates": [{"price": {"flat": "1"}}]}"#.to_owned(), "* credits"),
     ] {
         assert_eq!(features(&settings), expected, "{settings}");
@@ -289,9 +302,15 @@ fn a_rating_never_has_more_lines_than_the_host_takes() {
     let rates = |quantities: usize, same: bool| {
         let rate = |n: usize| {
             let feature = if n % 2 == 0 { r#""feature": "chat", "# } else { "" };
-            format!(r#"{{{feature}"quantity": "q{n}", "price": {{"graduated": {{"tiers": [{}]}}}}}}"#, tiers(same))
+            format!(
+                r#"{{{feature}"quantity": "q{n}", "price": {{"graduated": {{"tiers": [{}]}}}}}}"#,
+                tiers(same)
+            )
         };
-        format!(r#"{{"minimum_charge": "1", "rates": [{}]}}"#, (0..quantities).map(rate).collect::<Vec<_>>().join(","))
+        format!(
+            r#"{{"minimum_charge": "1", "rates": [{}]}}"#,
+            (0..quantities).map(rate).collect::<Vec<_>>().join(",")
+        )
     };
     let used = |quantities: usize| {
         (0..quantities).fold(usage("chat"), |used, n| used.quantity(&format!("q{n}"), "100"))

@@ -356,12 +356,7 @@ impl From<Rollover> for wit::Rollover {
 
 impl From<Fee> for wit::Fee {
     fn from(fee: Fee) -> Self {
-        Self {
-            credit: fee.credit,
-            label: fee.label,
-            amount: fee.amount.into(),
-            method: name(fee.method),
-        }
+        Self { credit: fee.credit, label: fee.label, amount: fee.amount.into(), method: name(fee.method) }
     }
 }
 
@@ -405,11 +400,7 @@ impl From<NewGrant> for wit::NewGrant {
 
 impl From<OpenOutcome> for wit::OpenOutcome {
     fn from(outcome: OpenOutcome) -> Self {
-        Self {
-            issue: all(outcome.issue),
-            settle: all(outcome.settle),
-            notes: outcome.notes,
-        }
+        Self { issue: all(outcome.issue), settle: all(outcome.settle), notes: outcome.notes }
     }
 }
 
@@ -535,7 +526,10 @@ mod tests {
         let there: wit::Refusal = refusal.into();
         assert_eq!((there.kind.as_str(), there.code.as_str(), there.retry_at), ("invalid", "code", Some(5)));
         let [suggestion] = there.suggestions.as_slice() else { panic!("{there:?}") };
-        assert_eq!(suggestion.attributes, [Attribute { name: "model".to_owned(), value: "small".to_owned() }]);
+        assert_eq!(
+            suggestion.attributes,
+            [Attribute { name: "model".to_owned(), value: "small".to_owned() }]
+        );
         assert_eq!(format!("{:?}", suggestion.quantities[0].amount), format!("{:?}", decimal("1")));
 
         let price: Money = Money::new("9.9".parse().unwrap(), "EUR".parse().unwrap()).unwrap();

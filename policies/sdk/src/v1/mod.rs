@@ -46,11 +46,7 @@ impl<M: Module> bindings::Guest for M {
         M::prepare(&settings).map(Into::into)
     }
 
-    fn rate(
-        usage: wit::Usage,
-        context: wit::Context,
-        form: Vec<u8>,
-    ) -> Result<wit::Rating, wit::Refusal> {
+    fn rate(usage: wit::Usage, context: wit::Context, form: Vec<u8>) -> Result<wit::Rating, wit::Refusal> {
         M::rate(&form, &usage.into(), &context.into()).map(Into::into).map_err(Into::into)
     }
 
