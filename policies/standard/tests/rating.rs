@@ -301,7 +301,7 @@ fn a_rating_never_has_more_lines_than_the_host_takes() {
     };
     let rates = |quantities: usize, same: bool| {
         let rate = |n: usize| {
-            let feature = if n % 2 == 0 { r#""feature": "chat", "# } else { "" };
+            let feature = if n.is_multiple_of(2) { r#""feature": "chat", "# } else { "" };
             format!(
                 r#"{{{feature}"quantity": "q{n}", "price": {{"graduated": {{"tiers": [{}]}}}}}}"#,
                 tiers(same)
