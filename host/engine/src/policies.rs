@@ -130,6 +130,7 @@ impl Shared {
             .map_err(|error| EngineError::Internal(format!("the upload's trial failed: {error}")))?;
         let admitted = admitted.map_err(|error| match error {
             PolicyError::Rejected(rejection) => EngineError::PolicyRejected(rejection),
+            PolicyError::Busy => EngineError::Overloaded,
             other => EngineError::Internal(format!("a module can't be tried: {other}")),
         })?;
         let manifest = admitted.module.manifest().clone();

@@ -51,13 +51,14 @@ impl WithoutRates {
 }
 
 impl ResetSettings {
-    /// Whether a grant ends with the period that ends at this instant. What becomes usable then belongs to the next one.
+    /// Whether a grant ends with the period that ends at this instant: as it says itself, or because its category does.
+    /// What becomes usable only at that instant belongs to the next period.
     fn ends_now(&self, grant: &Grant, at: Instant) -> bool {
-        let expires = grant.expires;
         self.ends(grant.category)
-            && grant.effective_at < at
-            && (expires == Expiry::NEVER
-                || (expires.with_period == Some(0) && expires.at.is_none_or(|end| end > at)))
+            && match grant.expires {
+                Expiry { at: None, with_period: None } => grant.effective_at < at,
+                Expiry { at: end, with_period } => with_period == Some(0) && end.is_none_or(|end| end > at),
+            }
     }
 }
 

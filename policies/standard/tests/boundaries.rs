@@ -1,14 +1,17 @@
 //! What the standard policy does when credits run out and where periods end and begin, as tables.
-#![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 use policy_standard::Standard;
 use proviso_sdk::{
-    Allowance, Category, CloseOutcome, CloseReason, Credits, Expiry, OpenOutcome, OpenReason, OverageOutcome,
-    SettleOverageFrom,
+    Allowance, Category, CloseOutcome, CloseReason, Credits, Expiry, Money, OpenOutcome, OpenReason,
+    OverageOutcome, SettleOverageFrom,
     testing::{ContextBuilder, Terms, context, credits, moment, opening, period, pointers, usage},
 };
 
 const NOVEMBER: &str = "2026-11-23T10:00:00Z";
+
+fn price(price: Option<Money>) -> String {
+    price.map_or_else(|| "nothing".to_owned(), |price| price.to_string())
+}
 
 fn overage(settings: &str, late: bool, shortfall: &str) -> String {
     let settings = format!(r#"{{"unrated": "free", {settings}}}"#);
@@ -20,14 +23,13 @@ fn overage(settings: &str, late: bool, shortfall: &str) -> String {
         }
         OverageOutcome::Allow(Credits::LARGEST) => "allow".to_owned(),
         OverageOutcome::Allow(limit) => format!("allow {limit}"),
-        OverageOutcome::RequirePurchase(offers) => offers
-            .iter()
-            .map(|offer| format!("buy {} for {}", offer.credits, offer.price.expect("a price")))
-            .collect(),
+        OverageOutcome::RequirePurchase(offers) => {
+            offers.iter().map(|offer| format!("buy {} for {}", offer.credits, price(offer.price))).collect()
+        }
         OverageOutcome::TopUp(top_up) => format!(
             "top up {} for {}, {:?} days",
             top_up.amount,
-            top_up.cost_basis.expect("a price"),
+            price(top_up.cost_basis),
             top_up.expires.at.map(|at| (at - moment(NOVEMBER).at) / 86_400_000_000)
         ),
         OverageOutcome::Reduce(_) => "reduce".to_owned(),
@@ -223,7 +225,10 @@ fn only_what_ends_with_this_period_ends() {
         .grant("next period's", Category::Plan, "100", "30")
         .but(|grant| grant.expires = Expiry::after_periods(1))
         .grant("from the boundary on", Category::Plan, "1000", "1000")
-        .but(|grant| grant.effective_at = moment("2026-12-01T00:00:00Z").at)
+        .but(|grant| {
+            grant.effective_at = moment("2026-12-01T00:00:00Z").at;
+            grant.expires = Expiry::NEVER;
+        })
         .grant("over", Category::Plan, "100", "50")
         .but(|grant| grant.expires.at = Some(moment("2026-12-01T00:00:00Z").at))
         .grant("soon", Category::Plan, "100", "60")

@@ -22,7 +22,8 @@ const WASM: &str = "application/wasm";
 
 problems!(
     UploadProblems: CALLER OPERATOR CATALOG,
-    InvalidPath, UnsupportedMediaType, BodyTooLarge, BodyIncomplete, BodyTimeout, PolicyRejected
+    InvalidPath, UnsupportedMediaType, BodyTooLarge, BodyIncomplete, BodyTimeout, PolicyRejected,
+    Overloaded
 );
 problems!(ListProblems: CALLER OPERATOR LIST, InvalidPath, PolicyNotFound);
 problems!(ReadProblems: CALLER OPERATOR, InvalidPath, PolicyNotFound, VersionNotFound);
