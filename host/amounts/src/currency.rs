@@ -1,6 +1,6 @@
 //! Currencies by ISO 4217 code, with the decimal places of their minor units.
 
-use crate::{decimal::Decimal, money::MoneyError};
+use crate::{decimal::Decimal, error::MoneyError};
 use core::{fmt, str::FromStr};
 
 /// A currency of ISO 4217 that is in use and has a minor unit, so no metals, testing codes or "no currency".

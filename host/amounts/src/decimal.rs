@@ -1,24 +1,10 @@
 //! The decimal with 12 places that every amount is made of.
 
 use crate::{
-    kinds::Percent,
+    error::OutOfRange,
     rounding::Rounding,
-    text::{self, Buffer, DecimalError},
     wide::{Division, divide, multiply_divide},
 };
-use core::{fmt, str::FromStr};
-
-/// A result that does not fit, or a division by zero.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OutOfRange;
-
-impl fmt::Display for OutOfRange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an amount is out of range")
-    }
-}
-
-impl core::error::Error for OutOfRange {}
 
 /// A number with 12 decimal places in 128 bits: up to 1.7 × 10^26 in size.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -201,19 +187,6 @@ impl Decimal {
         ratio(self.0, part.0, whole.0, rounding).map(Self)
     }
 
-    /// This percentage of it.
-    ///
-    /// # Errors
-    /// When it does not fit.
-    pub fn percent(self, percent: Percent, rounding: Rounding) -> Result<Self, OutOfRange> {
-        // Percentages are nearly always whole, and then all of it stays within 64 bits.
-        match percent.decimal().to_parts() {
-            (whole, 0) => ratio(i128::from(whole), self.0, 100, rounding),
-            _ => ratio(percent.units(), self.0, 100 * Self::SCALE, rounding),
-        }
-        .map(Self)
-    }
-
     /// How many times `size` goes into it, rounded to a whole number.
     ///
     /// # Errors
@@ -250,15 +223,10 @@ impl Decimal {
     pub(crate) const fn step(places: u32) -> Self {
         Self(10_i128.pow(Self::PLACES.saturating_sub(places)))
     }
-
-    /// Its text in a buffer on the stack.
-    pub fn format(self, buffer: &mut Buffer) -> &str {
-        buffer.format(self.0)
-    }
 }
 
 /// `a * b / c` in units, rounded once.
-fn ratio(a: i128, b: i128, c: i128, rounding: Rounding) -> Result<i128, OutOfRange> {
+pub(crate) fn ratio(a: i128, b: i128, c: i128, rounding: Rounding) -> Result<i128, OutOfRange> {
     let magnitude = rounding.round(magnitudes(a, b, c)?)?;
     with_sign(magnitude, (a < 0) ^ (b < 0) ^ (c < 0))
 }
@@ -290,26 +258,4 @@ pub(crate) fn share(
 pub(crate) fn split(units: u128) -> (u128, u64) {
     let (whole, part) = divide(units, Decimal::SCALE.unsigned_abs()).unwrap_or_default();
     (whole, u64::try_from(part).unwrap_or_default())
-}
-
-impl FromStr for Decimal {
-    type Err = DecimalError;
-    fn from_str(text: &str) -> Result<Self, DecimalError> {
-        text::parse(text).map(Self)
-    }
-}
-
-impl fmt::Display for Decimal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut buffer = Buffer::new();
-        let text = buffer.format(self.0);
-        // Not `pad`: that cuts off what exceeds a precision.
-        f.pad_integral(!self.is_negative(), "", text.strip_prefix('-').unwrap_or(text))
-    }
-}
-
-impl fmt::Debug for Decimal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(Buffer::new().format(self.0))
-    }
 }

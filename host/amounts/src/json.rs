@@ -3,8 +3,9 @@
 use crate::{
     currency::Currency,
     decimal::Decimal,
+    error::MoneyError,
     kinds::{Credits, Percent, Price, Quantity},
-    money::{Money, MoneyError},
+    money::Money,
     text::Buffer,
 };
 use core::fmt;

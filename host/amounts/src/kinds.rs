@@ -1,9 +1,10 @@
 //! Decimals that mean different things and do not mix: credits, quantities, prices and percentages.
 
 use crate::{
-    decimal::{Decimal, OutOfRange},
+    decimal::{Decimal, ratio},
+    error::{DecimalError, OutOfRange},
     rounding::Rounding,
-    text::{Buffer, DecimalError},
+    text::Buffer,
 };
 use core::{fmt, str::FromStr};
 
@@ -299,5 +300,20 @@ impl Price {
     #[must_use]
     pub const fn of_one(credits: Credits) -> Self {
         Self(credits.0)
+    }
+}
+
+impl Decimal {
+    /// This percentage of it.
+    ///
+    /// # Errors
+    /// When it does not fit.
+    pub fn percent(self, percent: Percent, rounding: Rounding) -> Result<Self, OutOfRange> {
+        // Percentages are nearly always whole, and then all of it stays within 64 bits.
+        match percent.decimal().to_parts() {
+            (whole, 0) => ratio(i128::from(whole), self.units(), 100, rounding),
+            _ => ratio(percent.units(), self.units(), 100 * Self::SCALE, rounding),
+        }
+        .map(Self::from_units)
     }
 }

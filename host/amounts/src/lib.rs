@@ -47,6 +47,7 @@ extern crate std;
 
 mod currency;
 mod decimal;
+mod error;
 #[cfg(feature = "serde")]
 mod json;
 mod kinds;
@@ -56,8 +57,9 @@ mod text;
 mod wide;
 
 pub use currency::Currency;
-pub use decimal::{Decimal, OutOfRange};
+pub use decimal::Decimal;
+pub use error::{DecimalError, MoneyError, OutOfRange};
 pub use kinds::{Credits, Percent, Price, Quantity};
-pub use money::{Money, MoneyError, Shares};
+pub use money::{Money, Shares};
 pub use rounding::Rounding;
-pub use text::{Buffer, DecimalError};
+pub use text::Buffer;

@@ -2,34 +2,12 @@
 
 use crate::{
     currency::Currency,
-    decimal::{self, Decimal, OutOfRange},
+    decimal::{self, Decimal},
+    error::{MoneyError, OutOfRange},
     kinds::Credits,
     rounding::Rounding,
 };
 use core::fmt;
-
-/// Why something is not money.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MoneyError {
-    /// Not an active ISO 4217 code in capital letters.
-    UnknownCurrency,
-    /// Below zero.
-    Negative,
-    /// Not below 10^15.
-    OutOfRange,
-}
-
-impl fmt::Display for MoneyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::UnknownCurrency => "not an active ISO 4217 currency code such as \"EUR\"",
-            Self::Negative => "an amount of money must not be negative",
-            Self::OutOfRange => "an amount of money must be below 1000000000000000",
-        })
-    }
-}
-
-impl core::error::Error for MoneyError {}
 
 /// An amount of a currency: not negative, and below 10^15.
 ///

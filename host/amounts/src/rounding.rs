@@ -1,7 +1,7 @@
 //! The directions in which a result between two representable values may go.
 
 use crate::{
-    decimal::OutOfRange,
+    error::OutOfRange,
     wide::{Division, divide},
 };
 use core::cmp::Ordering;

@@ -1,30 +1,10 @@
 //! Decimal text to units of 10^-12 and back, without allocation and without rounding.
 
-use crate::decimal::{Decimal, split, with_sign};
-use core::fmt;
-
-/// Why a text is not a decimal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DecimalError {
-    /// Not `-?digits(.digits)?`.
-    Malformed,
-    /// More than 12 decimal places.
-    TooPrecise,
-    /// More than 128 bits hold.
-    OutOfRange,
-}
-
-impl fmt::Display for DecimalError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Malformed => "not a decimal number such as \"12.5\"",
-            Self::TooPrecise => "more than 12 decimal places",
-            Self::OutOfRange => "out of range",
-        })
-    }
-}
-
-impl core::error::Error for DecimalError {}
+use crate::{
+    decimal::{Decimal, split, with_sign},
+    error::DecimalError,
+};
+use core::{fmt, str::FromStr};
 
 const PLACES: usize = Decimal::PLACES as usize;
 
@@ -191,6 +171,35 @@ impl Buffer {
                 break;
             }
         }
+    }
+}
+
+impl FromStr for Decimal {
+    type Err = DecimalError;
+    fn from_str(text: &str) -> Result<Self, DecimalError> {
+        parse(text).map(Self::from_units)
+    }
+}
+
+impl Decimal {
+    /// Its text in a buffer on the stack.
+    pub fn format(self, buffer: &mut Buffer) -> &str {
+        buffer.format(self.units())
+    }
+}
+
+impl fmt::Display for Decimal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut buffer = Buffer::new();
+        let text = buffer.format(self.units());
+        // Not `pad`: that cuts off what exceeds a precision.
+        f.pad_integral(!self.is_negative(), "", text.strip_prefix('-').unwrap_or(text))
+    }
+}
+
+impl fmt::Debug for Decimal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(Buffer::new().format(self.units()))
     }
 }
 

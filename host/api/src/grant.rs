@@ -1,6 +1,6 @@
 //! Grants and corrections: credits that a customer is given or that are taken back.
 
-use crate::{balance::Balance, charge::Draw, maps::Attributes, schema};
+use crate::{balance::Balance, decision::Draw, maps::Attributes, schema};
 use proviso_ledger::model::{
     amounts::{Credits, Money},
     grant::Category,

@@ -3,9 +3,11 @@
 
 pub mod access;
 pub mod balance;
+pub mod balances;
 pub mod charge;
 pub mod codes;
 pub mod customer;
+pub mod decision;
 pub mod entitlement;
 pub mod grant;
 pub mod ledger;

@@ -1,6 +1,6 @@
 //! Billing periods and their resets.
 
-use crate::{balance::Balance, charge::DecidingPolicy, grant::Grant, schema};
+use crate::{balance::Balance, decision::DecidingPolicy, grant::Grant, schema};
 use proviso_ledger::{
     journal::{CloseReason, OpenReason},
     model::{amounts::Credits, answers::SettleMethod, ids::Key, time::Timestamp},

@@ -1,7 +1,7 @@
 //! Problem details, RFC 9457.
 
 use crate::{
-    charge::{DecidingPolicy, Late, Offer, Suggestion},
+    decision::{DecidingPolicy, Late, Offer, Suggestion},
     schema,
 };
 use proviso_ledger::model::{amounts::Credits, ids::Key, time::Timestamp};

@@ -63,9 +63,8 @@ impl Turn for Close<'_> {
             || Failure { code: "internal", detail: "no period runs".to_owned(), fuel: 0, log: Vec::new() };
         let view = match self.retries {
             Some(number) => {
-                let (before, _, reason) = self.state.before_missed_close(number).map_err(|_| nothing())?;
-                let end = before.period.as_ref().and_then(|period| period.end).unwrap_or(self.at);
-                before.closing_view(terms, end, reason)
+                let before = self.state.before_missed_close(number).map_err(|_| nothing())?;
+                before.state.closing_view(terms, before.end, before.reason)
             }
             None => self.state.closing_view(terms, self.at, self.reason),
         };
@@ -121,13 +120,13 @@ struct When<'a> {
 impl<'a> When<'a> {
     fn of(state: &'a CustomerState, missed: &Missed) -> Option<Self> {
         match missed.what {
-            MissedCall::Close(_) => {
+            MissedCall::Close { .. } => {
                 let past = state.past.iter().find(|past| past.period.number == missed.number)?;
                 let due_at = past.period.end?;
                 let terms_at = due_at.plus_micros(-1).max(past.period.start);
                 Some(Self { due_at, plan: past.plan.as_ref(), terms_at })
             }
-            MissedCall::Open(..) => {
+            MissedCall::Open { .. } => {
                 let due_at = state.period.as_ref()?.start;
                 Some(Self { due_at, plan: state.plan(), terms_at: due_at })
             }
@@ -176,12 +175,12 @@ impl Decider<'_> {
         at: Timestamp,
     ) -> Result<Draft, Stop> {
         let missed = state.missed_of(number).ok_or(Rejection::NothingMissed(number))?;
-        match missed.what {
-            MissedCall::Close(reason) => {
-                let turn = Close { state, at, reason, retries: Some(number) };
+        match &missed.what {
+            MissedCall::Close { reason, .. } => {
+                let turn = Close { state, at, reason: *reason, retries: Some(number) };
                 self.retry_turn(state, missed, at, &turn)
             }
-            MissedCall::Open(..) => {
+            MissedCall::Open { .. } => {
                 let next = state.missed_open(number)?;
                 self.retry_turn(state, missed, at, &Open { state, at, next, retries: true })
             }

@@ -20,6 +20,28 @@ fn a_period_is_closed_by_the_terms_until_then_and_the_next_opened_by_those_from_
 }
 
 #[test]
+fn what_cuts_a_period_short_leaves_its_end_and_its_cycle_to_the_policy() {
+    // 3100 in a cycle of 31 days: 100 for each day that a period ran, and 3100 in all, however often plans change.
+    check(
+        r#"plan pro month policy=bad {"overage": {"allow": "5000"}, "commitment": "3100", "invoice_fees": true, "counters": [{"window": "period"}], "settle": "invoice"}
+         plan too month {"overage": {"allow": "5000"}, "commitment": "3100", "invoice_fees": true, "counters": [{"window": "period"}], "settle": "invoice"}
+         customer plan=pro
+         charge 400 -> overage:400
+         at +10d
+         customer plan=too -> closes 1 plan_changed: overage>spent 600, issued>overage 600, issued>overage 400 (invoice 400) | opens 2 plan_changed: nothing
+         at +12d
+         # Five days of a new cycle, which begins when it is asked for and ends with the month.
+         reset -> closes 2 early: overage>spent 200, issued>overage 200 | opens 3 early: nothing
+         customer plan=pro -> closes 3 plan_changed: nothing | opens 4 plan_changed: nothing
+         at +17d
+         module bad gone
+         customer plan=none -> closes 4 plan_ended: nothing (module_unavailable by plan/pro/terms_1)
+         module bad back
+         retry 4 -> again closes 4 plan_ended: overage>spent 815.78947368421, issued>overage 815.78947368421"#,
+    );
+}
+
+#[test]
 fn terms_that_end_at_the_boundary_still_close_the_period() {
     check(
         r#"plan pro month to=+31d {"overage": {"allow": "5000"}, "commitment": "1000", "invoice_fees": true, "counters": [{"window": "period"}], "settle": "invoice", "allowances": [{"amount": "100"}]}

@@ -5,16 +5,17 @@ use crate::{
     clock::Clock,
     dispatcher::Dispatcher,
     error::EngineError,
-    explain::Asked,
     refresh,
     shared::{Options, Shared},
     stats::EngineStats,
     sweeper::Sweeper,
     tasks::Tasks,
 };
-use proviso_decide::command::{Command, Reply, Request};
-use proviso_ledger::state::Origin;
-use proviso_ledger::{model::ids::CustomerId, state::CustomerState};
+use proviso_decide::command::{Command, Reply, Request, UsageRequest};
+use proviso_ledger::{
+    model::ids::{CustomerId, GrantId, ReservationId},
+    state::{CustomerState, Origin},
+};
 use proviso_policy::Runtime;
 use proviso_store::{Store, StoreError};
 use std::{
@@ -142,5 +143,24 @@ impl Engine {
         self.changes.close().await;
         self.dispatcher.close().await;
         self.shared.store.close().await;
+    }
+}
+
+/// What of a request decides how its refusal is told.
+pub(crate) enum Asked {
+    Check(Box<UsageRequest>),
+    Close(ReservationId),
+    Void(GrantId),
+    Other,
+}
+
+impl From<&Command> for Asked {
+    fn from(command: &Command) -> Self {
+        match command {
+            Command::Check(usage) => Self::Check(usage.clone()),
+            Command::Commit(id, _) | Command::Release(id) | Command::Extend(id, _) => Self::Close(*id),
+            Command::Void(id) => Self::Void(*id),
+            _ => Self::Other,
+        }
     }
 }

@@ -1,38 +1,22 @@
 //! Refusals of a lane, told in full. A lane decides on a state that forgets what is closed, and refuses a check as it would
 //! refuse the charge; what callers must know beyond that is found here, once, for the server and for every other caller.
 
-use crate::{engine::Engine, error::EngineError};
+use crate::{
+    engine::{Asked, Engine},
+    error::EngineError,
+};
 use proviso_decide::{
     DecideError,
-    command::{CheckOutcome, Command, Reply, UsageRequest},
+    command::{CheckOutcome, Reply, UsageRequest},
 };
 use proviso_ledger::{
     journal::{Entry, Event},
     model::{
-        ids::{CustomerId, GrantId, ReservationId, Seq},
+        ids::{CustomerId, Seq},
         transfer::Book,
     },
     rules::rejection::Rejection,
 };
-
-/// What of a request decides how its refusal is told.
-pub(crate) enum Asked {
-    Check(Box<UsageRequest>),
-    Close(ReservationId),
-    Void(GrantId),
-    Other,
-}
-
-impl From<&Command> for Asked {
-    fn from(command: &Command) -> Self {
-        match command {
-            Command::Check(usage) => Self::Check(usage.clone()),
-            Command::Commit(id, _) | Command::Release(id) | Command::Extend(id, _) => Self::Close(*id),
-            Command::Void(id) => Self::Void(*id),
-            _ => Self::Other,
-        }
-    }
-}
 
 impl Engine {
     /// The reply, or the error as the caller should see it.

@@ -1,12 +1,12 @@
 //! What a PUT of a plan makes of the plan's terms. It names the terms that shall be in force: the same PUT again changes
 //! nothing, and `mode`, `on_fault` and `ends_at` are applied to terms that have the same policy version and settings.
 
-use crate::{catalog::Catalog, changes::json, error::EngineError, plans::add_terms, terms::TermsInput};
+use crate::{catalog::Catalog, changes::json, error::EngineError, terms::TermsInput};
 use proviso_decide::{catalog::Plans as _, change::Change};
 use proviso_ledger::{
     model::{
-        ids::Name,
-        terms::{self, Mode, OnFault, Terms, TermsDraft},
+        ids::{Name, TermsId},
+        terms::{self, Mode, OnFault, Owner, Terms, TermsDraft, TermsKey},
         time::Timestamp,
     },
     rules::rejection::Rejection,
@@ -90,4 +90,19 @@ fn end(
         body: json(&Terms { ends_at, ..terms.clone() })?,
     };
     Ok(CatalogChange::SetPlanTerms(row))
+}
+
+/// The change that adds terms.
+pub(crate) fn add_terms(
+    catalog: &Catalog,
+    plan: &Name,
+    draft: TermsDraft,
+    now: Timestamp,
+) -> Result<(CatalogChange, Arc<Terms>), EngineError> {
+    let others = catalog.terms_of(plan);
+    let number = others.len() as u64 + 1;
+    let key = TermsKey { owner: Owner::Plan(plan.clone()), id: TermsId { entry: number, index: 0 } };
+    let terms = draft.bind(key, now, others).map_err(Rejection::from)?;
+    let row = PlanTermsRow { plan: plan.clone(), number, body: json(&terms)? };
+    Ok((CatalogChange::AddPlanTerms(row), Arc::new(terms)))
 }

@@ -5,7 +5,7 @@ use crate::{
     changes::{Changed, json},
     engine::Engine,
     error::EngineError,
-    plan_terms::{PlanTermsChange, end_in_force, put_in_force},
+    plan_terms::{PlanTermsChange, add_terms, end_in_force, put_in_force},
     shared::Shared,
     terms::TermsInput,
 };
@@ -21,7 +21,7 @@ use proviso_ledger::{
         entitlement::Entitlement,
         ids::{Key, Name, TermsId},
         period::Interval,
-        terms::{self, Owner, Terms, TermsDraft, TermsKey},
+        terms::{self, Terms},
         time::Timestamp,
     },
     rules::rejection::Rejection,
@@ -205,18 +205,4 @@ impl Shared {
         })
         .await
     }
-}
-
-pub(crate) fn add_terms(
-    catalog: &Catalog,
-    plan: &Name,
-    draft: TermsDraft,
-    now: Timestamp,
-) -> Result<(CatalogChange, Arc<Terms>), EngineError> {
-    let others = catalog.terms_of(plan);
-    let number = others.len() as u64 + 1;
-    let key = TermsKey { owner: Owner::Plan(plan.clone()), id: TermsId { entry: number, index: 0 } };
-    let terms = draft.bind(key, now, others).map_err(Rejection::from)?;
-    let row = PlanTermsRow { plan: plan.clone(), number, body: json(&terms)? };
-    Ok((CatalogChange::AddPlanTerms(row), Arc::new(terms)))
 }

@@ -2,7 +2,6 @@
 //! check.
 #![allow(unsafe_code)]
 
-use crate::sandbox::Guest;
 use std::{marker::PhantomData, path::PathBuf};
 use wasmtime::{
     AsContextMut, Engine, Result, Store,
@@ -50,9 +49,9 @@ pub(crate) struct Entry<E> {
 }
 
 impl<E: Export> Entry<E> {
-    pub(crate) fn find(
-        pre: &InstancePre<Guest>,
-        store: &mut Store<Guest>,
+    pub(crate) fn find<T: 'static>(
+        pre: &InstancePre<T>,
+        store: &mut Store<T>,
         instance: &Instance,
     ) -> Result<Self> {
         instance.get_typed_func::<E::Params<'static>, E::Return>(&mut *store, E::NAME)?;
@@ -61,9 +60,9 @@ impl<E: Export> Entry<E> {
         Ok(Self { index, export: PhantomData })
     }
 
-    pub(crate) fn call(
+    pub(crate) fn call<T: Send + 'static>(
         &self,
-        store: &mut Store<Guest>,
+        store: &mut Store<T>,
         instance: &Instance,
         params: E::Params<'_>,
     ) -> Result<E::Return> {

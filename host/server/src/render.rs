@@ -5,7 +5,8 @@ use crate::{answer::Answer, problem::Problem, wire};
 use axum::http::StatusCode;
 use proviso_api::{
     balance::Balance,
-    charge::{Charge, Draw, Extended, Late, Released, Reservation, Warning},
+    charge::{Charge, Extended, Released, Reservation},
+    decision::{Draw, Late, Warning},
     entitlement::{EntitlementValue, Override},
     grant::{Adjustment, Grant, Granted, Voided},
     period::{Cycle, PeriodEnd, PeriodStart, Settled},

@@ -1,8 +1,9 @@
 //! The ledger's values in the words of the wire contract. Nothing is computed here.
 
 use proviso_api::{
-    balance::{Balance, OpenReservation},
-    charge::{DecidingPolicy, Draw, Line, Offer, Suggestion},
+    balance::Balance,
+    balances::OpenReservation,
+    decision::{DecidingPolicy, Draw, Line, Offer, Suggestion},
     grant::{Grant, GrantStatus},
     period::Period,
     policy::{Manifest, Policy, PolicyVersion},

@@ -8,7 +8,7 @@
 //! themselves are granted with the contract.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
-use proviso_sdk::{Instant, prelude::*};
+use proviso_sdk::prelude::*;
 use serde::Deserialize;
 
 /// The settings of one contract.
@@ -66,14 +66,15 @@ impl CommittedUse {
         begun.last().map_or(Credits::ZERO, |step| step.commitment)
     }
 
-    /// What is promised for the part of a period that ran within the contract. Rounded down: a true-up never exceeds its
-    /// exact share.
-    fn commitment_until(&self, end: Instant, period: &Period, context: &Context) -> Credits {
+    /// What is promised for the part of a cycle that the period ran within the contract. Rounded down: a true-up never
+    /// exceeds its exact share.
+    fn commitment_until_now(&self, closing: &Closing, context: &Context) -> Credits {
+        let (period, end) = (&closing.period, context.now.at);
         let whole = self.commitment(period, context);
         let contract = context.contract.as_ref();
-        let from = contract.map_or(period.start.at, |contract| contract.start.at);
+        let from = contract.map_or(period.start.at, |contract| contract.start.at.max(period.start.at));
         let until = contract.and_then(|contract| contract.end).map_or(end, |last| last.at.min(end));
-        let share = period.part_between(from, until);
+        let share = closing.cycle.part_between(from, until);
         let part = share.map(|(part, all)| whole.mul_div(part, all, Rounding::Down));
         part.and_then(Result::ok).unwrap_or(whole)
     }
@@ -146,7 +147,7 @@ impl Policy for CommittedUse {
 
     fn close(&self, closing: &Closing, context: &Context) -> CloseOutcome {
         let mut outcome = CloseOutcome::default();
-        let commitment = self.commitment_until(context.now.at, &closing.period, context);
+        let commitment = self.commitment_until_now(closing, context);
         let true_up = commitment.above(context.cost_counter(0).used());
         if true_up.is_positive() {
             outcome.fees.push(Fee::invoiced("true-up to the commitment", true_up));

@@ -1,7 +1,7 @@
 //! What the end of a period and the beginning of the next one do.
 
 use crate::{
-    calendar::{Expiry, Instant, Moment, Period},
+    calendar::{Cycle, Expiry, Instant, Period},
     context::Category,
     rating::CREDITS,
 };
@@ -28,8 +28,10 @@ pub enum CloseReason {
 /// A period that ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Closing {
-    /// The period. What ends it before its end leaves that end in place, so that the part that ran can be told.
+    /// The period, with the end that it was to have. It ends at the context's `now`.
     pub period: Period,
+    /// The cycle that it belongs to: what is promised for a whole cycle is due for a period in proportion.
+    pub cycle: Cycle,
     /// Why it ends.
     pub reason: CloseReason,
 }
@@ -77,10 +79,8 @@ pub struct Opening {
     pub period: Period,
     /// Why it begins.
     pub reason: OpenReason,
-    /// The start of the nominal cycle that the period belongs to: in one cycle plan allowances are given once.
-    pub cycle_start: Moment,
-    /// The end of that cycle.
-    pub cycle_end: Option<Moment>,
+    /// The cycle that it belongs to.
+    pub cycle: Cycle,
     /// What was asked for with a change of plan.
     pub allowance: Allowance,
     /// What allowances of this cycle gave already.

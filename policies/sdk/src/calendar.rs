@@ -116,9 +116,21 @@ impl Period {
     pub fn end_at(&self) -> Instant {
         self.end.map_or(Instant::MAX, |end| end.at)
     }
+}
 
-    /// How much of the period lies between two instants: `(microseconds within, microseconds in all)`. None when the
-    /// period has no end or no length, so that no part of it can be told.
+/// The nominal time in which plan allowances are given once: it begins and ends with the period, unless something cut
+/// periods short within it (a change of plan, a moved anchor) or the first period began in the middle of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cycle {
+    /// When it begins.
+    pub start: Moment,
+    /// None when it never ends.
+    pub end: Option<Moment>,
+}
+
+impl Cycle {
+    /// How much of the cycle lies between two instants: `(microseconds within, microseconds in all)`. None when the
+    /// cycle has no end or no length, so that no part of it can be told.
     #[must_use]
     pub fn part_between(&self, from: Instant, to: Instant) -> Option<(Decimal, Decimal)> {
         let end = self.end?.at;
@@ -223,9 +235,10 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_a_period_are_cut_to_it() {
+    fn parts_of_a_cycle_are_cut_to_it() {
         let day = |day: i64| moment("2026-04-01T00:00:00Z").at + (day - 1) * DAY;
-        let april = period(4, "2026-04-01T00:00:00Z", "2026-05-01T00:00:00Z");
+        let Period { start, end, .. } = period(4, "2026-04-01T00:00:00Z", "2026-05-01T00:00:00Z");
+        let april = Cycle { start, end };
         for (from, to, part) in [(1, 31, 30), (-9, 99, 30), (11, 21, 10), (21, 11, 0), (40, 50, 0)] {
             let days = |days: i64| Decimal::from_whole(days * DAY);
             assert_eq!(
@@ -234,7 +247,7 @@ mod tests {
                 "{from} to {to}"
             );
         }
-        assert_eq!(Period { end: None, ..april }.part_between(0, 1), None);
-        assert_eq!(Period { end: Some(april.start), ..april }.part_between(0, 1), None);
+        assert_eq!(Cycle { end: None, ..april }.part_between(0, 1), None);
+        assert_eq!(Cycle { end: Some(april.start), ..april }.part_between(0, 1), None);
     }
 }

@@ -55,7 +55,7 @@ pub use boundary::{
     Allowance, CloseOutcome, CloseReason, Closing, Fee, FeeMethod, Given, NewGrant, OpenOutcome, OpenReason,
     Opening, Rollover, Settlement, SettlementMethod,
 };
-pub use calendar::{Expiry, Instant, Moment, Period};
+pub use calendar::{Cycle, Expiry, Instant, Moment, Period};
 pub use context::{Balance, Category, Context, Contract, Customer, Grant};
 pub use counter::{Counted, Counter, Scope, Window};
 pub use overage::{Offer, OverageOutcome, TopUp};
@@ -76,7 +76,7 @@ pub use usage::{Attribute, Entity, NamedQuantity, Purpose, Usage};
 pub mod prelude {
     pub use crate::{
         About, Allowance, CREDITS, Category, CloseOutcome, CloseReason, Closing, Context, Counter, Credits,
-        Decimal, Expiry, Fee, Line, Money, Need, NewGrant, Offer, OpenOutcome, OpenReason, Opening,
+        Cycle, Decimal, Expiry, Fee, Line, Money, Need, NewGrant, Offer, OpenOutcome, OpenReason, Opening,
         OutOfRange, OverageOutcome, Percent, Period, Policy, Price, PriceList, Priced, PricedFeature,
         Problem, Purpose, Quantity, Rating, Refusal, Rollover, Rounding, Scope, SettleOverageFrom,
         Settlement, Suggestion, TopUp, Usage, Window,

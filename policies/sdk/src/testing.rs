@@ -3,7 +3,7 @@
 
 use crate::{
     boundary::{Allowance, CloseOutcome, CloseReason, Closing, Given, OpenOutcome, OpenReason, Opening},
-    calendar::{DAY, Expiry, HOUR, MINUTE, Moment, Period, SECOND, days_since_1970},
+    calendar::{Cycle, DAY, Expiry, HOUR, MINUTE, Moment, Period, SECOND, days_since_1970},
     context::{Balance, Category, Context, Contract, Customer, Grant},
     counter::{Counted, Counter},
     overage::OverageOutcome,
@@ -155,6 +155,11 @@ impl UsageBuilder {
 #[must_use]
 pub fn period(number: u32, start: &str, end: &str) -> Period {
     Period { number, start: moment(start), end: Some(moment(end)) }
+}
+
+/// The cycle that begins and ends with a period.
+fn cycle_of(period: Period) -> Cycle {
+    Cycle { start: period.start, end: period.end }
 }
 
 /// The calendar month that holds a moment, as the first period.
@@ -326,12 +331,10 @@ impl ContextBuilder {
 /// The beginning of a period that is a cycle of its own.
 #[must_use]
 pub fn opening(reason: OpenReason, period: Period) -> Opening {
-    let (cycle_start, cycle_end) = (period.start, period.end);
     Opening {
         period,
         reason,
-        cycle_start,
-        cycle_end,
+        cycle: cycle_of(period),
         allowance: Allowance::Carry,
         given: Vec::<Given>::new(),
     }
@@ -387,10 +390,17 @@ impl<M: Module> Terms<M> {
         M::overage(&self.prepared.form, &usage.0, &rating, credits(shortfall), &context.0)
     }
 
-    /// What the end of the context's period does.
+    /// What the end of the context's period does, which is a cycle of its own.
     #[must_use]
     pub fn close(&self, reason: CloseReason, context: &ContextBuilder) -> CloseOutcome {
-        M::close(&self.prepared.form, &Closing { period: context.0.period, reason }, &context.0)
+        let period = context.0.period;
+        self.close_in(cycle_of(period), reason, context)
+    }
+
+    /// What the end of the context's period does when that is a part of a cycle.
+    #[must_use]
+    pub fn close_in(&self, cycle: Cycle, reason: CloseReason, context: &ContextBuilder) -> CloseOutcome {
+        M::close(&self.prepared.form, &Closing { period: context.0.period, cycle, reason }, &context.0)
     }
 
     /// What the beginning of a period does; see [`opening`].

@@ -12,7 +12,7 @@ impl WithoutRates {
     pub(crate) fn close(&self, closing: &Closing, context: &Context) -> CloseOutcome {
         let mut outcome = CloseOutcome::default();
         let Some(reset) = &self.reset else { return outcome };
-        let at = context.now.at.min(closing.period.end_at());
+        let at = context.now.at;
         let ending: Vec<&Grant> = context.grants.iter().filter(|grant| reset.ends_now(grant, at)).collect();
         // Of a grant that has this period's end as its own, the host expires what is left.
         let unnamed = ending.iter().filter(|grant| grant.expires == Expiry::NEVER);

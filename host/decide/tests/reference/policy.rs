@@ -3,7 +3,7 @@
 use crate::settings::{
     Amount, CounterSpec, Mode, ONE, OverageRule, Settings, SettleFrom, Settling, Whose, Window,
 };
-use proviso_decide::policy::{Answer, Decided, Failure, Policy};
+use proviso_decide::policy::{Answer, Decided, Policy};
 use proviso_ledger::model::{
     amounts::{Credits, Decimal, Money, Price, Quantity, Rounding},
     answers::{
@@ -228,12 +228,7 @@ impl Policy for TablePolicy {
 
     fn close(&self, closing: &Closing, context: &Context, form: &[u8]) -> Answer<CloseOutcome> {
         let settings = self.settings(form);
-        let end = closing.period.end.map(|end| end.at).ok_or(Failure {
-            code: "no_end",
-            detail: String::new(),
-            fuel: 0,
-            log: Vec::new(),
-        })?;
+        let end = context.now.at;
         let mut outcome = CloseOutcome::default();
         let rule =
             settings.rollover.as_ref().filter(|rule| !rule.only_scheduled || closing.reason == "scheduled");

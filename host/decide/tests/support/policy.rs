@@ -12,7 +12,7 @@ use proviso_ledger::model::{
     grant::{Category, default_credit},
     ids::Key,
     json::JsonText,
-    time::Timestamp,
+    time::{Moment, Timestamp},
     usage::Purpose,
     view::{Closing, Context, Expiry, GrantView, Opening, UsageView},
 };
@@ -36,7 +36,7 @@ pub struct Settings {
     pub allowances: Vec<AllowanceSettings>,
     pub rollover: Option<RolloverSettings>,
     pub overage: OverageSettings,
-    /// The least that a period costs, in credits; what is missing is a fee.
+    /// The least that a cycle costs, in credits; what a period lacks of its part is a fee.
     pub commitment: Option<Credits>,
     pub fee: Option<Credits>,
     pub invoice_fees: bool,
@@ -334,7 +334,8 @@ impl Policy for Scripted {
         }
         let method = if settings.invoice_fees { FeeMethod::Invoiced } else { FeeMethod::Drawn };
         let used = context.counters.first().map_or(Decimal::ZERO, |counted| counted.used);
-        let missing = settings.commitment.map(|least| least.above(Credits::new(used)));
+        let missing =
+            settings.commitment.map(|least| part_run(least, closing, context).above(Credits::new(used)));
         for amount in settings.fee.into_iter().chain(missing).filter(|amount| amount.is_positive()) {
             outcome.fees.push(Fee { credit: default_credit(), label: "fee".to_owned(), amount, method });
         }
@@ -376,4 +377,12 @@ impl Policy for Scripted {
 
 fn settlement(settings: &Settings) -> Option<Settlement> {
     settings.settle.map(|method| Settlement { credit: default_credit(), amount: None, method })
+}
+
+/// The part of a cycle's amount that belongs to the time for which a period ran.
+fn part_run(whole: Credits, closing: &Closing, context: &Context) -> Credits {
+    let Some(end) = closing.cycle.end else { return whole };
+    let micros = |from: Moment, to: Moment| Decimal::from_whole(to.at.0 - from.at.0);
+    let (ran, all) = (micros(closing.period.start, context.now), micros(closing.cycle.start, end));
+    whole.mul_div(ran, all, Rounding::Down).unwrap()
 }

@@ -536,8 +536,8 @@ impl Script {
             .iter()
             .map(|missed| {
                 let what = match missed.what {
-                    proviso_ledger::state::MissedCall::Close(_) => "close",
-                    proviso_ledger::state::MissedCall::Open(..) => "open",
+                    proviso_ledger::state::MissedCall::Close { .. } => "close",
+                    proviso_ledger::state::MissedCall::Open { .. } => "open",
                 };
                 format!("{what} {}", missed.number)
             })

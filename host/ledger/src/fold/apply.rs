@@ -104,7 +104,7 @@ impl CustomerState {
             Event::PeriodOpened(opened) => {
                 let faulted = opened.decision.as_ref().is_some_and(|decision| decision.is_unmade());
                 if faulted && !opened.retried {
-                    let what = MissedCall::Open(opened.reason, opened.allowance);
+                    let what = MissedCall::Open { reason: opened.reason, allowance: opened.allowance };
                     self.missed.push(Missed { number: opened.period.number, what, meanwhile: Vec::new() });
                 }
             }
@@ -127,7 +127,7 @@ impl CustomerState {
         }
         if opened.retried {
             self.missed
-                .retain(|missed| missed.number != number || !matches!(missed.what, MissedCall::Open(..)));
+                .retain(|missed| missed.number != number || !matches!(missed.what, MissedCall::Open { .. }));
         } else {
             self.period = Some(opened.period.clone());
             self.periods = number;
@@ -208,7 +208,7 @@ impl CustomerState {
                 past.given.clone_from(&closed.given);
             }
             self.missed
-                .retain(|missed| missed.number != number || !matches!(missed.what, MissedCall::Close(_)));
+                .retain(|missed| missed.number != number || !matches!(missed.what, MissedCall::Close { .. }));
             return Ok(());
         }
         if closed.reason != CloseReason::Scheduled {
@@ -223,9 +223,13 @@ impl CustomerState {
             given: closed.given.clone(),
             whole,
         });
-        self.period = None;
+        let running = self.period.take();
         if closed.decision.as_ref().is_some_and(|decision| decision.is_unmade()) {
-            let what = MissedCall::Close(closed.reason);
+            let what = MissedCall::Close {
+                reason: closed.reason,
+                scheduled_end: running.and_then(|period| period.end),
+                cycle: self.cycle.clone(),
+            };
             self.missed.push(Missed { number: closed.period.number, what, meanwhile: Vec::new() });
         }
         self.forget_past(at);
@@ -335,12 +339,12 @@ impl CustomerState {
         let drawn: Vec<_> = grants.chain(overage).collect();
         let time = self.time_of(usage);
         for missed in &mut self.missed {
-            let since = match missed.what {
-                MissedCall::Close(_) => {
+            let since = match &missed.what {
+                MissedCall::Close { .. } => {
                     let past = self.past.iter().find(|past| past.period.number == missed.number);
                     past.and_then(|past| past.period.end)
                 }
-                MissedCall::Open(..) => {
+                MissedCall::Open { .. } => {
                     let running = self.period.as_ref().filter(|period| period.number == missed.number);
                     running.map(|period| period.start)
                 }

@@ -142,11 +142,22 @@ pub struct Context {
     pub counters: Vec<Counted>,
 }
 
+/// The nominal time in which plan allowances are given once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CycleView {
+    /// Its start.
+    pub start: Moment,
+    /// Its end; none when it never ends.
+    pub end: Option<Moment>,
+}
+
 /// A period that ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Closing {
-    /// Which.
+    /// Which, with the end that it was to have. It ends at the context's `now`.
     pub period: PeriodView,
+    /// The cycle that it belongs to.
+    pub cycle: CycleView,
     /// Why: `scheduled`, `early`, `plan_changed`, `plan_ended` or `closed`.
     pub reason: &'static str,
 }
@@ -158,10 +169,8 @@ pub struct Opening {
     pub period: PeriodView,
     /// Why: `started`, `scheduled`, `early` or `plan_changed`.
     pub reason: &'static str,
-    /// The nominal cycle that it belongs to: its start.
-    pub cycle_start: Moment,
-    /// The nominal cycle's end.
-    pub cycle_end: Option<Moment>,
+    /// The cycle that it belongs to.
+    pub cycle: CycleView,
     /// What was asked for with a change of plan: `carry`, `prorate` or `full`.
     pub allowance: &'static str,
     /// What plan allowances gave in this cycle.

@@ -2,7 +2,7 @@
 
 use super::{draw::Use, opening::NextPeriod};
 use crate::{
-    journal::{Balance, CloseReason, Period},
+    journal::{Balance, CloseReason, Cycle, Period},
     model::{
         amounts::Credits,
         ids::ReservationId,
@@ -10,8 +10,8 @@ use crate::{
         time::{Timestamp, Zone},
         usage::{Purpose, Usage},
         view::{
-            BalanceView, Closing, Context, ContractView, EntityView, Expiry, GrantView, Opening, PeriodView,
-            UsageView,
+            BalanceView, Closing, Context, ContractView, CycleView, EntityView, Expiry, GrantView, Opening,
+            PeriodView, UsageView,
         },
     },
     state::{CustomerState, GrantState, GrantStatus},
@@ -117,7 +117,11 @@ impl CustomerState {
     ) -> Option<(Closing, Context)> {
         let zone = terms.zone_at(self, at);
         let running = self.period.as_ref()?;
-        let period = view_of_period(&Period { end: Some(at), ..running.clone() }, &zone);
+        let period = view_of_period(running, &zone);
+        let cycle = match &self.cycle {
+            Some(cycle) => view_of_cycle(cycle, &zone),
+            None => CycleView { start: period.start, end: period.end },
+        };
         let coming = self.coming_back();
         let mut context = self.period_context(terms, &zone, at, running.number);
         let concerned = |grant: &&GrantState| self.is_concerned_by_end(grant, at, reason);
@@ -132,7 +136,7 @@ impl CustomerState {
             })
             .collect();
         context.period = period;
-        Some((Closing { period, reason: reason.as_str() }, context))
+        Some((Closing { period, cycle, reason: reason.as_str() }, context))
     }
 
     /// What the beginning of a period is called with.
@@ -148,8 +152,7 @@ impl CustomerState {
         let opening = Opening {
             period,
             reason: next.reason.as_str(),
-            cycle_start: zone.moment(next.cycle.cycle.start),
-            cycle_end: next.cycle.cycle.end.map(|end| zone.moment(end)),
+            cycle: view_of_cycle(&next.cycle.cycle, &zone),
             allowance: next.allowance.as_str(),
             given: next.cycle.given.clone(),
         };
@@ -265,4 +268,8 @@ fn view_of_period(period: &Period, zone: &Zone) -> PeriodView {
         start: zone.moment(period.start),
         end: period.end.map(|end| zone.moment(end)),
     }
+}
+
+fn view_of_cycle(cycle: &Cycle, zone: &Zone) -> CycleView {
+    CycleView { start: zone.moment(cycle.start), end: cycle.end.map(|end| zone.moment(end)) }
 }

@@ -7,7 +7,7 @@ use super::{
     scratch::Scratch,
 };
 use crate::{
-    journal::{CloseReason, DecisionRecord, Event, PeriodOpened},
+    journal::{CloseReason, DecisionRecord, Event, Period, PeriodOpened},
     model::{
         amounts::Credits,
         answers::{CloseOutcome, OpenOutcome},
@@ -17,15 +17,28 @@ use crate::{
     state::{CustomerState, Draft, GrantStatus, Meanwhile, Missed, MissedCall},
 };
 
+/// What the end of a past period would have found.
+#[derive(Debug)]
+pub struct BeforeClose {
+    /// The state: its period runs, and what expired with it is there.
+    pub state: CustomerState,
+    /// When the period ended.
+    pub end: Timestamp,
+    /// Why.
+    pub reason: CloseReason,
+    /// The movements that lead from the state as it is to that one.
+    pub transfers: Vec<Transfer>,
+}
+
 /// Tells an end from a beginning.
 type IsWhat = fn(&MissedCall) -> bool;
 
 fn is_close(what: &MissedCall) -> bool {
-    matches!(what, MissedCall::Close(_))
+    matches!(what, MissedCall::Close { .. })
 }
 
 fn is_open(what: &MissedCall) -> bool {
-    matches!(what, MissedCall::Open(..))
+    matches!(what, MissedCall::Open { .. })
 }
 
 impl CustomerState {
@@ -33,25 +46,27 @@ impl CustomerState {
     #[must_use]
     pub fn missed_of(&self, number: u32) -> Option<&Missed> {
         let runs = self.period.as_ref().is_some_and(|period| period.number == number);
-        let may = |what: &MissedCall| runs || matches!(what, MissedCall::Close(_));
+        let may = |what: &MissedCall| runs || matches!(what, MissedCall::Close { .. });
         self.missed.iter().find(|missed| missed.number == number && may(&missed.what))
     }
 
-    /// The state as the end of a past period would have found it: its period runs, and what expired with it is there.
-    /// Returns the movements that bring that about, too.
+    /// The state as the end of a past period would have found it.
     ///
     /// # Errors
     /// When nothing of the period's end was left undone.
-    pub fn before_missed_close(&self, number: u32) -> Result<(Self, Vec<Transfer>, CloseReason), Rejection> {
+    pub fn before_missed_close(&self, number: u32) -> Result<BeforeClose, Rejection> {
         let nothing = Rejection::NothingMissed(number);
-        let reason = self.missed.iter().find_map(|missed| match &missed.what {
-            MissedCall::Close(reason) if missed.number == number => Some(*reason),
-            _ => None,
+        let missed = self.missed.iter().filter(|missed| missed.number == number);
+        let close = missed.filter_map(|missed| match &missed.what {
+            MissedCall::Close { reason, scheduled_end, cycle } => Some((*reason, *scheduled_end, cycle)),
+            MissedCall::Open { .. } => None,
         });
-        let reason = reason.ok_or(nothing.clone())?;
-        let past = self.past.iter().find(|past| past.period.number == number).ok_or(nothing)?;
+        let (reason, scheduled_end, cycle) = close.last().ok_or(nothing.clone())?;
+        let past = self.past.iter().find(|past| past.period.number == number).ok_or(nothing.clone())?;
+        let end = past.period.end.ok_or(nothing)?;
         let mut before = self.without_meanwhile(number, is_close);
-        before.period = Some(past.period.clone());
+        before.period = Some(Period { end: scheduled_end, ..past.period.clone() });
+        before.cycle.clone_from(cycle);
         let mut transfers = Vec::new();
         for state in &self.grants {
             let ended_with = state.status == GrantStatus::Expired
@@ -72,7 +87,7 @@ impl CustomerState {
                 grant.status = GrantStatus::Live;
             }
         }
-        Ok((before, transfers, reason))
+        Ok(BeforeClose { state: before, end, reason, transfers })
     }
 
     /// The entry that makes a period's end good. What was drawn elsewhere meanwhile is drawn from what is carried over.
@@ -86,8 +101,7 @@ impl CustomerState {
         decision: Option<DecisionRecord>,
         outcome: CloseOutcome,
     ) -> Result<Draft, Denied> {
-        let (before, mut transfers, reason) = self.before_missed_close(number)?;
-        let end = before.period.as_ref().and_then(|period| period.end).unwrap_or(at);
+        let BeforeClose { state: before, end, reason, mut transfers } = self.before_missed_close(number)?;
         let (mut closed, mut scratch) = before.closing(at, end, reason, decision, outcome)?;
         closed.retried = true;
         self.redraw_missed(&mut scratch, number, is_close).map_err(Denied::InvalidDecision)?;
@@ -133,11 +147,8 @@ impl CustomerState {
     /// When nothing of it was left undone, or it has ended.
     pub fn missed_open(&self, number: u32) -> Result<NextPeriod, Rejection> {
         let nothing = Rejection::NothingMissed(number);
-        let missed = self
-            .missed
-            .iter()
-            .find(|missed| missed.number == number && matches!(missed.what, MissedCall::Open(..)));
-        let Some(Missed { what: MissedCall::Open(reason, allowance), .. }) = missed else {
+        let missed = self.missed.iter().find(|missed| missed.number == number && is_open(&missed.what));
+        let Some(Missed { what: MissedCall::Open { reason, allowance }, .. }) = missed else {
             return Err(nothing);
         };
         let period = self.period.as_ref().filter(|period| period.number == number).ok_or(nothing.clone())?;

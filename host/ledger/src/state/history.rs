@@ -71,13 +71,27 @@ pub struct Missed {
 }
 
 /// Which call of a policy failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MissedCall {
-    /// `close`, for this reason.
-    Close(CloseReason),
-    /// `open`, for this reason and with this allowance asked for.
-    Open(OpenReason, Allowance),
+    /// `close`.
+    Close {
+        /// Why.
+        reason: CloseReason,
+        /// The end that the period was to have.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scheduled_end: Option<Timestamp>,
+        /// The cycle that it belongs to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cycle: Option<Cycle>,
+    },
+    /// `open`.
+    Open {
+        /// Why.
+        reason: OpenReason,
+        /// The allowance that was asked for.
+        allowance: Allowance,
+    },
 }
 
 /// Credits that were drawn while grants were missing.

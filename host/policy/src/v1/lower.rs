@@ -344,14 +344,28 @@ impl<'a> From<&'a answers::Rating> for Rating<'a> {
 
 #[derive(ComponentType, Lower)]
 #[component(record)]
+pub(crate) struct Cycle {
+    start: Moment,
+    end: Option<Moment>,
+}
+
+impl From<view::CycleView> for Cycle {
+    fn from(cycle: view::CycleView) -> Self {
+        Self { start: cycle.start.into(), end: cycle.end.map(Into::into) }
+    }
+}
+
+#[derive(ComponentType, Lower)]
+#[component(record)]
 pub(crate) struct Closing {
     period: Period,
+    cycle: Cycle,
     reason: &'static str,
 }
 
 impl From<&view::Closing> for Closing {
     fn from(closing: &view::Closing) -> Self {
-        Self { period: closing.period.into(), reason: closing.reason }
+        Self { period: closing.period.into(), cycle: closing.cycle.into(), reason: closing.reason }
     }
 }
 
@@ -367,10 +381,7 @@ pub(crate) struct Given<'a> {
 pub(crate) struct Opening<'a> {
     period: Period,
     reason: &'static str,
-    #[component(name = "cycle-start")]
-    cycle_start: Moment,
-    #[component(name = "cycle-end")]
-    cycle_end: Option<Moment>,
+    cycle: Cycle,
     allowance: &'static str,
     given: Vec<Given<'a>>,
 }
@@ -381,8 +392,7 @@ impl<'a> From<&'a view::Opening> for Opening<'a> {
         Self {
             period: opening.period.into(),
             reason: opening.reason,
-            cycle_start: opening.cycle_start.into(),
-            cycle_end: opening.cycle_end.map(Into::into),
+            cycle: opening.cycle.into(),
             allowance: opening.allowance,
             given: given
                 .map(|(credit, amount)| Given { credit: credit.as_str(), amount: (*amount).into() })

@@ -14,8 +14,8 @@ use proviso_ledger::model::{
     time::{Moment, Timestamp, Zone},
     usage::{Purpose, Usage},
     view::{
-        BalanceView, Closing, Context, ContractView, EntityView, Expiry, GrantView, Opening, PeriodView,
-        UsageView,
+        BalanceView, Closing, Context, ContractView, CycleView, EntityView, Expiry, GrantView, Opening,
+        PeriodView, UsageView,
     },
 };
 use proviso_policy::{Compiler, Limits, Runtime};
@@ -461,16 +461,19 @@ pub fn period() -> PeriodView {
     PeriodView { number: 3, start: moment(), end: Some(moment()) }
 }
 
+fn cycle() -> CycleView {
+    CycleView { start: moment(), end: Some(moment()) }
+}
+
 pub fn closing() -> Closing {
-    Closing { period: period(), reason: "scheduled" }
+    Closing { period: period(), cycle: cycle(), reason: "scheduled" }
 }
 
 pub fn opening() -> Opening {
     Opening {
         period: period(),
         reason: "scheduled",
-        cycle_start: moment(),
-        cycle_end: Some(moment()),
+        cycle: cycle(),
         allowance: "carry",
         given: vec![("credits".parse().unwrap(), Credits::from_whole(12))],
     }

@@ -12,7 +12,7 @@ use axum::{
 };
 use proviso_api::{
     ProblemCode,
-    charge::Late,
+    decision::Late,
     problem::{FieldError, ProblemDetails},
 };
 use proviso_ledger::{

@@ -13,7 +13,7 @@ use crate::{
 };
 use axum::extract::State;
 use proviso_api::{
-    balance::{Balances, CreditBalance},
+    balances::{Balances, CreditBalance},
     schema,
 };
 use proviso_ledger::{

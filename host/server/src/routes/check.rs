@@ -11,10 +11,7 @@ use crate::{
     wire,
 };
 use axum::extract::State;
-use proviso_api::{
-    charge::{Check, Late},
-    usage::Usage,
-};
+use proviso_api::{charge::Check, decision::Late, usage::Usage};
 use proviso_engine::command::{CheckOutcome, Command, Reply};
 use std::{borrow::Cow, sync::Arc};
 

@@ -13,7 +13,7 @@ use crate::{
 use axum::extract::State;
 use proviso_api::{
     Page,
-    balance::OpenReservation,
+    balances::OpenReservation,
     charge::{Charge, Extended, Released, Reservation},
     usage::{ActualUsage, ExpectedUsage, Extension},
 };

@@ -93,7 +93,7 @@ pub async fn retry(
 )]
 pub async fn missed(State(app): State<Arc<App>>, customer: Customer<Read>) -> Result<Answer, Problem> {
     let state = app.engine.state(&customer.id).await?;
-    let what = |what: &MissedCall| if matches!(what, MissedCall::Close(_)) { "close" } else { "open" };
+    let what = |what: &MissedCall| if matches!(what, MissedCall::Close { .. }) { "close" } else { "open" };
     let missed = state.missed.iter();
     let missed = missed.map(|one| MissedPeriod { number: one.number, what: what(&one.what).into() });
     Answer::ok(&missed.collect::<Vec<_>>())

@@ -12,7 +12,8 @@ use crate::{
 use axum::http::StatusCode;
 use futures_util::future::maybe_done;
 use proviso_api::{
-    charge::{BatchResult, Charge, ChargeOrProblem, Warning},
+    charge::{BatchResult, Charge, ChargeOrProblem},
+    decision::Warning,
     usage::Usage,
 };
 use proviso_engine::command::{Command, Idempotency, Outcome, Request, UsageRequest};

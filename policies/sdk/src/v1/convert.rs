@@ -220,7 +220,7 @@ impl From<wit::Rating> for Rating {
 
 impl From<wit::Closing> for Closing {
     fn from(closing: wit::Closing) -> Self {
-        Self { period: closing.period, reason: from_name(&closing.reason) }
+        Self { period: closing.period, cycle: closing.cycle, reason: from_name(&closing.reason) }
     }
 }
 
@@ -235,8 +235,7 @@ impl From<wit::Opening> for Opening {
         Self {
             period: opening.period,
             reason: from_name(&opening.reason),
-            cycle_start: opening.cycle_start,
-            cycle_end: opening.cycle_end,
+            cycle: opening.cycle,
             allowance: from_name(&opening.allowance),
             given: all(opening.given),
         }

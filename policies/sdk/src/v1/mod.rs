@@ -16,6 +16,7 @@ pub mod bindings {
         with: {
             "proviso:policy/types@1.0.0/moment": crate::calendar::Moment,
             "proviso:policy/types@1.0.0/period": crate::calendar::Period,
+            "proviso:policy/types@1.0.0/cycle": crate::calendar::Cycle,
             "proviso:policy/types@1.0.0/expiry": crate::calendar::Expiry,
             "proviso:policy/types@1.0.0/attribute": crate::usage::Attribute,
             "proviso:policy/types@1.0.0/entity": crate::usage::Entity,

@@ -1,7 +1,7 @@
 //! The entity of an event, as far as it can be read. A usage was made whether or not its attribution is valid, so an invalid
 //! one is repaired where that is clear, else left out; either way with a warning.
 
-use proviso_api::charge::Warning;
+use proviso_api::decision::Warning;
 use proviso_ledger::model::ids::Key;
 use serde::{
     Deserialize, Deserializer,

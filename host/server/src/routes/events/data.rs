@@ -7,7 +7,7 @@ use super::{
     otel::{self, Meaning, NAMES, Name},
 };
 use proviso_api::{
-    charge::Warning,
+    decision::Warning,
     maps::{Amount, Attributes, MAX_ENTRIES, Quantities, Text, is_name},
     problem::FieldError,
     usage::Usage,

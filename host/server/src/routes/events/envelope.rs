@@ -11,7 +11,7 @@ use crate::{
     routes::submission::Submission,
 };
 use axum::http::HeaderMap;
-use proviso_api::{charge::Warning, schema, usage::Usage};
+use proviso_api::{decision::Warning, schema, usage::Usage};
 use proviso_engine::{Engine, command::Idempotency};
 use proviso_ledger::model::{
     ids::{CustomerId, Digest, Key},

@@ -11,8 +11,8 @@ use proviso_ledger::{
         time::{Timestamp, Zone},
         usage::{Purpose, Usage},
         view::{
-            BalanceView, Closing, Context, ContractView, EntityView, Expiry, GrantView, Opening, PeriodView,
-            UsageView,
+            BalanceView, Closing, Context, ContractView, CycleView, EntityView, Expiry, GrantView, Opening,
+            PeriodView, UsageView,
         },
     },
 };
@@ -208,7 +208,21 @@ struct CountedFile {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ClosingFile {
+    #[serde(default = "ran_out")]
     reason: CloseReason,
+    cycle: Option<CycleFile>,
+}
+
+fn ran_out() -> CloseReason {
+    CloseReason::Scheduled
+}
+
+/// In which plan allowances are given once.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CycleFile {
+    start: Timestamp,
+    end: Option<Timestamp>,
 }
 
 /// Why the period begins, and what the cycle has brought so far.
@@ -217,8 +231,7 @@ struct ClosingFile {
 struct OpeningFile {
     #[serde(default = "scheduled")]
     reason: OpenReason,
-    cycle_start: Option<Timestamp>,
-    cycle_end: Option<Timestamp>,
+    cycle: Option<CycleFile>,
     #[serde(default)]
     allowance: Allowance,
     #[serde(default)]
@@ -227,7 +240,7 @@ struct OpeningFile {
 
 impl Default for ClosingFile {
     fn default() -> Self {
-        Self { reason: CloseReason::Scheduled }
+        Self { reason: ran_out(), cycle: None }
     }
 }
 
@@ -237,13 +250,7 @@ fn scheduled() -> OpenReason {
 
 impl Default for OpeningFile {
     fn default() -> Self {
-        Self {
-            reason: scheduled(),
-            cycle_start: None,
-            cycle_end: None,
-            allowance: Allowance::default(),
-            given: BTreeMap::new(),
-        }
+        Self { reason: scheduled(), cycle: None, allowance: Allowance::default(), given: BTreeMap::new() }
     }
 }
 
@@ -286,22 +293,28 @@ impl ContextFile {
 }
 
 impl Shown {
-    /// The end of the context's period: at its end, or now when it has none.
+    /// The end of the context's period, now.
     pub fn closing(&self) -> Closing {
-        let Context { period, now, .. } = &self.context;
-        let period = PeriodView { end: period.end.or(Some(*now)), ..*period };
-        Closing { period, reason: self.closing.reason.as_str() }
+        let ClosingFile { reason, cycle } = &self.closing;
+        Closing { period: self.context.period, cycle: self.cycle(cycle.as_ref()), reason: reason.as_str() }
     }
 
-    /// The beginning of the context's period, which is a cycle of its own unless the file names another.
-    pub fn opening(&self) -> Opening {
-        let OpeningFile { reason, cycle_start, cycle_end, allowance, given } = &self.opening;
+    /// The cycle of the context's period, which is one of its own unless the file names another.
+    fn cycle(&self, file: Option<&CycleFile>) -> CycleView {
         let period = self.context.period;
+        file.map_or(CycleView { start: period.start, end: period.end }, |cycle| CycleView {
+            start: self.zone.moment(cycle.start),
+            end: cycle.end.map(|end| self.zone.moment(end)),
+        })
+    }
+
+    /// The beginning of the context's period.
+    pub fn opening(&self) -> Opening {
+        let OpeningFile { reason, cycle, allowance, given } = &self.opening;
         Opening {
-            period,
+            period: self.context.period,
             reason: reason.as_str(),
-            cycle_start: cycle_start.map_or(period.start, |start| self.zone.moment(start)),
-            cycle_end: cycle_end.map(|end| self.zone.moment(end)).or(period.end),
+            cycle: self.cycle(cycle.as_ref()),
             allowance: allowance.as_str(),
             given: given.iter().map(|(credit, amount)| (credit.clone(), *amount)).collect(),
         }
@@ -384,8 +397,8 @@ mod tests {
             shown(json!({"period": {"number": 2, "start": "2026-01-01T00:00:00Z", "end": null}})).unwrap();
         let Context { period, terms_effective_at, now, counters, balances, .. } = &shown.context;
         assert_eq!((terms_effective_at, now.day, counters.len(), balances.len()), (&period.start, 20, 2, 0));
-        assert_eq!((shown.closing().reason, shown.closing().period.end), ("scheduled", Some(*now)));
-        assert_eq!((shown.opening().cycle_start, shown.opening().allowance), (period.start, "carry"));
+        assert_eq!((shown.closing().reason, shown.closing().period.end), ("scheduled", None));
+        assert_eq!((shown.opening().cycle.start, shown.opening().allowance), (period.start, "carry"));
         let usage: UsageFile = serde_json::from_value(json!({"feature": "chat", "entity": "ann"})).unwrap();
         let usage = usage.reported(now.at).unwrap();
         let view = usage.view(&shown);
@@ -405,7 +418,7 @@ mod tests {
                 "cost_basis": {"amount": "9.99", "currency": "EUR"},
             }],
             "counters": {"today": "4", "other": {"used": "5", "held": "6"}},
-            "closing": {"reason": "plan_changed"},
+            "closing": {"reason": "plan_changed", "cycle": {"start": "2026-01-01T00:00:00Z", "end": null}},
             "opening": {"reason": "early", "allowance": "full", "given": {"credits": "7"}},
         }))
         .unwrap();
@@ -419,6 +432,7 @@ mod tests {
         let counters = counters.iter().map(|counted| format!("{}+{}", counted.used, counted.held));
         assert_eq!(counters.collect::<Vec<_>>(), ["4+0", "5+6"]);
         assert_eq!((shown.closing().reason, shown.opening().reason), ("plan_changed", "early"));
+        assert_eq!((shown.closing().cycle.start.month, shown.closing().cycle.end), (1, None));
         assert_eq!((shown.opening().allowance, shown.opening().given.len()), ("full", 1));
     }
 
