@@ -22,6 +22,7 @@ mod policies;
 mod queue;
 mod reads;
 mod refresh;
+mod refunds;
 mod shared;
 mod stats;
 mod sweeper;
@@ -47,6 +48,7 @@ pub use proviso_decide::{
 };
 pub use proviso_store::StoreError;
 pub use reads::{CustomerSummary, GroupBy, LedgerPage, UsageGroup};
+pub use refunds::RefundedCharge;
 pub use shared::Options;
 pub use stats::EngineStats;
 pub use terms::TermsInput;

@@ -75,11 +75,11 @@ pub enum GroupBy {
 /// Usage of one group.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UsageGroup {
-    /// Accepted charges and commits.
+    /// Accepted charges and commits, also those that were refunded.
     pub charges: u64,
-    /// What they cost, by credit type.
+    /// What they cost, less what was refunded, by credit type.
     pub cost: BTreeMap<Key, Credits>,
-    /// What was used, by name.
+    /// What was used, less the quantities that were refunded, by name.
     pub quantities: BTreeMap<String, Quantity>,
 }
 
@@ -197,13 +197,24 @@ impl Engine {
                     return Ok(groups);
                 }
                 let entry = parse(customer, &stored)?;
-                let Some((usage, rated)) = entry.charged_usage() else { continue };
-                if usage.occurred_at < from || usage.occurred_at >= to {
+                let charged = entry.charged_usage().map(|(usage, rated)| (usage, &rated.credit, rated.cost));
+                let refunded = entry.refunded();
+                let part = charged.or_else(|| refunded.map(|one| (&one.usage, &one.credit, one.amount)));
+                let Some((usage, credit, cost)) = part else { continue };
+                // What is refunded later than usage may be reported counts when it is refunded: what is past is closed.
+                let is_closed = usage.occurred_at < entry.at.plus_micros(-LATE_WINDOW);
+                let time = if is_closed && refunded.is_some() { entry.at } else { usage.occurred_at };
+                if time < from || time >= to {
                     continue;
                 }
-                let moment = zone.moment(usage.occurred_at);
+                let moment = zone.moment(time);
                 let key = group_by.iter().map(|by| by.value(usage, &moment)).collect();
-                groups.entry(key).or_default().add(usage, &rated.credit, rated.cost);
+                let group = groups.entry(key).or_default();
+                if refunded.is_some() {
+                    group.take_back(usage, credit, cost);
+                } else {
+                    group.add(usage, credit, cost);
+                }
             }
         }
     }
@@ -317,6 +328,15 @@ impl UsageGroup {
         for (name, amount) in &usage.quantities {
             let total = self.quantities.entry(name.clone()).or_default();
             *total = total.saturating_add(*amount);
+        }
+    }
+
+    fn take_back(&mut self, usage: &Usage, credit: &Key, cost: Credits) {
+        let total = self.cost.entry(credit.clone()).or_default();
+        *total = total.saturating_sub(cost);
+        for (name, amount) in &usage.quantities {
+            let total = self.quantities.entry(name.clone()).or_default();
+            *total = total.saturating_sub(*amount);
         }
     }
 }

@@ -17,7 +17,7 @@ enum Line {
 }
 
 /// Every kind of event that the format has.
-const KINDS: [&str; 19] = [
+const KINDS: [&str; 20] = [
     "configured",
     "closed",
     "terms_bound",
@@ -32,6 +32,7 @@ const KINDS: [&str; 19] = [
     "reserved",
     "reservation_extended",
     "committed",
+    "refunded",
     "released",
     "reservation_expired",
     "grants_expired",
@@ -122,7 +123,7 @@ fn the_newest_format_has_a_journal_with_every_kind_of_event_and_field() {
                     exceeded retried rolled held_share held_limit expired fees settled given notes whole extras carried \
                     skip limit cycle interval fault shadows log contract time_zone note cost_basis metadata \
                     expires_with_period expires_at features attributes external_ids entity ends_at zone held_overage \
-                    next_reset_at allowance subject period_categories settle_overage_from";
+                    next_reset_at allowance subject period_categories settle_overage_from total_quantities";
     let missing: Vec<&str> = expected.split_whitespace().filter(|field| !fields.contains(*field)).collect();
     assert!(missing.is_empty(), "no entry has {missing:?}");
 }

@@ -8,7 +8,7 @@ use crate::model::{
     customer::Profile,
     entitlement::Override,
     grant::{CreditType, Grant},
-    ids::{GrantId, Key, ReservationId, TermsId},
+    ids::{ChargeId, GrantId, Key, ReservationId, TermsId},
     period::Interval,
     terms::Terms,
     time::Timestamp,
@@ -65,6 +65,8 @@ pub enum Event {
     },
     /// A reservation's actual usage was charged.
     Committed(Box<Committed>),
+    /// A charge was refunded, as a whole or in part.
+    Refunded(Box<Refunded>),
     /// A reservation was given back.
     Released {
         /// Which.
@@ -95,6 +97,7 @@ impl Event {
             Self::Refused(refused) => Some(&refused.usage.feature),
             Self::Reserved(reserved) => Some(&reserved.usage.feature),
             Self::Committed(committed) => Some(&committed.usage.feature),
+            Self::Refunded(refunded) => Some(&refunded.usage.feature),
             _ => None,
         }
     }
@@ -269,6 +272,31 @@ pub struct Committed {
     /// A grant issued on the spot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_up: Option<Grant>,
+}
+
+/// A charge, or the commit of a reservation, was refunded, as a whole or in part.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Refunded {
+    /// Which charge.
+    pub charge: ChargeId,
+    /// 1 for the first refund of the charge, then 2, 3, with no gaps.
+    pub number: u32,
+    /// Why.
+    pub reason: String,
+    /// What the charge was for, with the quantities that are given back.
+    pub usage: Usage,
+    /// The credit type.
+    pub credit: CreditType,
+    /// How much of the cost.
+    pub amount: Credits,
+    /// How much of the cost was refunded in all, with this.
+    pub total: Credits,
+    /// Which quantities were given back in all, with this.
+    #[serde(default, skip_serializing_if = "Shape::is_empty")]
+    pub total_quantities: Shape,
+    /// Grants that carry what could go back to no grant, and grants that the state had forgotten and that live on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grants: Vec<Grant>,
 }
 
 /// One billing period.

@@ -34,6 +34,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub fn all(test_clock: bool) -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
     let mut router = OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(charges::charge))
+        .routes(routes!(charges::get))
+        .routes(routes!(charges::refund))
         .routes(routes!(check::check))
         .routes(routes!(reservations::list, reservations::reserve))
         .routes(routes!(reservations::get))

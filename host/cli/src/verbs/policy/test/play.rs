@@ -6,7 +6,6 @@ use super::{
         Action, Case, CaseFile, CommitStep, ContractSetup, CustomerStep, GrantStep, IntervalSetup, PLAN,
         PlanSetup, PlanStep, Settings, Setup, Step, TermsStep, UsageStep,
     },
-    observe,
 };
 use crate::{span::Span, verbs::policy::text};
 use proviso_decide::precondition::Expected;
@@ -207,7 +206,7 @@ impl<'a> Play<'a> {
         self.decide(Command::Read)??;
         let outcome = self.act(step)?;
         let entries = std::mem::take(&mut self.written);
-        for grant in entries.iter().flat_map(|entry| observe::made(entry)) {
+        for grant in entries.iter().flat_map(|entry| entry.grants()) {
             self.grants.entry(grant.id).or_insert_with(|| grant.category.as_str().to_owned());
         }
         Ok(Played { outcome, entries, state: &self.state, now: self.now, names: &self.grants })
