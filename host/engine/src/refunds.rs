@@ -20,9 +20,6 @@ use proviso_ledger::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 
-/// How often a refund is decided again when another one of the same charge was first.
-const MAX_ATTEMPTS: u32 = 10;
-
 /// A charge and what was refunded of it.
 #[derive(Debug)]
 pub struct RefundedCharge {
@@ -53,7 +50,8 @@ impl Engine {
         refund: RefundRequest,
         origin: Origin,
     ) -> Result<Outcome, EngineError> {
-        for _ in 0..MAX_ATTEMPTS {
+        // Each time that it is too late, another one has been made, and a charge has no more than so many.
+        for _ in 0..=MOST_REFUNDS {
             let state = self.state(customer).await?;
             let RefundedCharge { charge, last } = self.read_charge(customer, id).await?;
             let grants = self.forgotten_grants(&state, &charge).await?;

@@ -532,7 +532,9 @@ fn error_name(error: &DecideError) -> &'static str {
             Rejection::AdjustmentExceedsAvailable(_) => "error:adjustment_exceeds_available",
             Rejection::TooEarly(..) => "error:too_early",
             Rejection::NoPeriod => "error:no_period",
-            Rejection::RefundExceedsCharge(_) | Rejection::RefundExceedsQuantity(..) => "error:refund_exceeds",
+            Rejection::RefundExceedsCharge(_) | Rejection::RefundExceedsQuantity(..) => {
+                "error:refund_exceeds"
+            }
             Rejection::RefundNotDivisible => "error:not_divisible",
             _ => "error:rejected",
         },

@@ -394,7 +394,7 @@ impl Script {
     }
 
     /// What ends and begins, and what moves with it.
-    fn events(&self, made: &[std::sync::Arc<Entry>]) -> String {
+    fn events(&self, made: &[Arc<Entry>]) -> String {
         let said: Vec<String> = made
             .iter()
             .filter(|entry| !matches!(entry.event, Event::Configured(_) | Event::Closed {}))

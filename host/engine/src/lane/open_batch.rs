@@ -94,7 +94,11 @@ impl OpenBatch {
             }
             if let Some(guard) = job.guard.filter(|_| entry.refunded().is_some()) {
                 self.keys.insert((customer.clone(), guard), entry.clone());
-                self.further_keys.push(NewKey { customer: customer.clone(), key_hash: guard, seq: entry.seq });
+                self.further_keys.push(NewKey {
+                    customer: customer.clone(),
+                    key_hash: guard,
+                    seq: entry.seq,
+                });
             }
             let (seq, at) = (entry.seq, entry.at);
             if entry.decision().is_some_and(DecisionRecord::is_degraded) {

@@ -139,7 +139,8 @@ fn cost_of(usage: &Usage, rated: &Rated, quantities: &[(String, Quantity)]) -> R
     }
     let named = |name: &str| quantities.iter().find(|quantity| quantity.0 == name);
     let whole = usage.quantities.iter().filter(|(_, amount)| amount.is_positive());
-    let parts = whole.map(|(name, _)| Decimal::ONE.mul_div(named(name)?.1.decimal(), used(name), Rounding::Down).ok());
+    let parts = whole
+        .map(|(name, _)| Decimal::ONE.mul_div(named(name)?.1.decimal(), used(name), Rounding::Down).ok());
     match parts.collect::<Option<Vec<_>>>().as_deref() {
         Some([first, others @ ..]) if others.iter().all(|part| part == first) => {
             let quantity = quantities.first().ok_or(Rejection::RefundNotDivisible)?;
@@ -163,12 +164,7 @@ impl CustomerState {
     /// # Errors
     /// A closed customer; no charge, or more than is left of it; quantities whose cost is not known; too many grants or refunds.
     /// [`Rejection::RefundedMeanwhile`] when a grant was forgotten after `of` was read.
-    pub fn refund(
-        &self,
-        at: Timestamp,
-        of: &Refundable,
-        request: RefundRequest,
-    ) -> Result<Draft, Rejection> {
+    pub fn refund(&self, at: Timestamp, of: &Refundable, request: RefundRequest) -> Result<Draft, Rejection> {
         self.require_open()?;
         let number = of.next_number();
         if number > MOST_REFUNDS {
@@ -210,10 +206,7 @@ impl CustomerState {
             grants,
         };
         let counts = self.counts_back(&of.charge.counts, &refunded);
-        Ok(Draft {
-            counts,
-            ..Draft::moving(Event::Refunded(Box::new(refunded)), credit.clone(), transfers)
-        })
+        Ok(Draft { counts, ..Draft::moving(Event::Refunded(Box::new(refunded)), credit.clone(), transfers) })
     }
 
     /// What a refund takes off the charge's counts, in the windows that are still kept.
@@ -278,7 +271,8 @@ impl GivingBack<'_> {
 
     fn to_grant(&mut self, id: GrantId, amount: Credits) -> Result<(), Rejection> {
         let Some(state) = self.state.grant(id) else {
-            let grant = self.forgotten.iter().find(|grant| grant.id == id).ok_or(Rejection::RefundedMeanwhile)?;
+            let grant =
+                self.forgotten.iter().find(|grant| grant.id == id).ok_or(Rejection::RefundedMeanwhile)?;
             match (self.has_ended(grant), self.reissue_expired) {
                 (true, true) => self.to_new(Some(grant), amount),
                 (true, false) => self.step(Book::Spent, Book::Expired, amount),

@@ -359,8 +359,7 @@ impl Played<'_> {
 
     /// A grant's name: as a step called it, else its category.
     fn name(&self, id: GrantId) -> String {
-        let would_be =
-            || self.checked().and_then(|entry| entry.grants().iter().find(|grant| grant.id == id));
+        let would_be = || self.checked().and_then(|entry| entry.grants().iter().find(|grant| grant.id == id));
         let name = self.names.get(&id).cloned();
         name.or_else(|| would_be().map(|grant| grant.category.as_str().to_owned()))
             .unwrap_or_else(|| id.to_string())

@@ -1,11 +1,9 @@
 //! Plays a case: one customer's state in memory, a catalog of the case's plans, and the policies behind their trait. Time moves
 //! by steps, and what is due is written before each action, as on a server.
 
-use super::{
-    format::{
-        Action, Case, CaseFile, CommitStep, ContractSetup, CustomerStep, GrantStep, IntervalSetup, PLAN,
-        PlanSetup, PlanStep, Settings, Setup, Step, TermsStep, UsageStep,
-    },
+use super::format::{
+    Action, Case, CaseFile, CommitStep, ContractSetup, CustomerStep, GrantStep, IntervalSetup, PLAN,
+    PlanSetup, PlanStep, Settings, Setup, Step, TermsStep, UsageStep,
 };
 use crate::{span::Span, verbs::policy::text};
 use proviso_decide::precondition::Expected;
