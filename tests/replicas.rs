@@ -87,9 +87,10 @@ async fn a_charge_is_refunded_once_at_two_hosts() {
             let [one, other] = &mut two;
             let refunds = format!("{path}/refunds");
             let body = json!({"amount": "0.3", "reason": "at both"});
+            let keys = ["one", "other"].map(|host| format!("{host} {round} {part}"));
             let (first, second) = tokio::join!(
-                one.post_once(&refunds, &format!("one {round} {part}"), body.clone()),
-                other.post_once(&refunds, &format!("other {round} {part}"), body.clone()),
+                one.post_once(&refunds, &keys[0], body.clone()),
+                other.post_once(&refunds, &keys[1], body.clone()),
             );
             for answer in [first, second] {
                 match answer.status {

@@ -84,11 +84,6 @@ impl Engine {
         Ok(RefundedCharge { charge, last })
     }
 
-    async fn find_entry(&self, customer: &CustomerId, seq: Seq) -> Result<Option<Arc<Entry>>, EngineError> {
-        let page = self.ledger(customer, seq.checked_add(1), 1).await?;
-        Ok(page.entries.into_iter().map(|(entry, _)| entry).find(|entry| entry.seq == seq).map(Arc::new))
-    }
-
     /// The grants that a charge drew and that the state has forgotten.
     async fn forgotten_grants(
         &self,

@@ -89,17 +89,74 @@ pub enum Event {
 }
 
 impl Event {
+    /// The names of all kinds.
+    pub const KINDS: [&str; 20] = [
+        "configured",
+        "closed",
+        "terms_bound",
+        "terms_ended",
+        "override_set",
+        "override_removed",
+        "granted",
+        "voided",
+        "adjusted",
+        "charged",
+        "refused",
+        "reserved",
+        "reservation_extended",
+        "committed",
+        "refunded",
+        "released",
+        "reservation_expired",
+        "grants_expired",
+        "period_closed",
+        "period_opened",
+    ];
+
+    /// The name of its kind in the journal.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Configured(_) => "configured",
+            Self::Closed {} => "closed",
+            Self::TermsBound(_) => "terms_bound",
+            Self::TermsEnded { .. } => "terms_ended",
+            Self::OverrideSet(_) => "override_set",
+            Self::OverrideRemoved { .. } => "override_removed",
+            Self::Granted(_) => "granted",
+            Self::Voided { .. } => "voided",
+            Self::Adjusted(_) => "adjusted",
+            Self::Charged(_) => "charged",
+            Self::Refused(_) => "refused",
+            Self::Reserved(_) => "reserved",
+            Self::ReservationExtended { .. } => "reservation_extended",
+            Self::Committed(_) => "committed",
+            Self::Refunded(_) => "refunded",
+            Self::Released { .. } => "released",
+            Self::ReservationExpired { .. } => "reservation_expired",
+            Self::GrantsExpired { .. } => "grants_expired",
+            Self::PeriodClosed(_) => "period_closed",
+            Self::PeriodOpened(_) => "period_opened",
+        }
+    }
+
+    /// The usage that it is about.
+    #[must_use]
+    pub fn usage(&self) -> Option<&Usage> {
+        match self {
+            Self::Charged(charged) => Some(&charged.usage),
+            Self::Refused(refused) => Some(&refused.usage),
+            Self::Reserved(reserved) => Some(&reserved.usage),
+            Self::Committed(committed) => Some(&committed.usage),
+            Self::Refunded(refunded) => Some(&refunded.usage),
+            _ => None,
+        }
+    }
+
     /// The feature whose usage it is about.
     #[must_use]
     pub fn feature(&self) -> Option<&Key> {
-        match self {
-            Self::Charged(charged) => Some(&charged.usage.feature),
-            Self::Refused(refused) => Some(&refused.usage.feature),
-            Self::Reserved(reserved) => Some(&reserved.usage.feature),
-            Self::Committed(committed) => Some(&committed.usage.feature),
-            Self::Refunded(refunded) => Some(&refunded.usage.feature),
-            _ => None,
-        }
+        self.usage().map(|usage| &usage.feature)
     }
 }
 
