@@ -73,6 +73,41 @@ async fn a_key_at_two_hosts_at_once_counts_once() {
     end(hosts, &url).await;
 }
 
+/// Refunds of one charge at both hosts at once are at most what it cost, and `verify` adds them up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_charge_is_refunded_once_at_two_hosts() {
+    let (hosts, url) = pair().await;
+    let mut two = clients(&hosts).await;
+    two[0].customer("acme").await;
+    for round in 0..10 {
+        let charge = two[0].charge("acme", &format!("c{round}"), 1_000).await.expect(201);
+        let path = format!("/v1/customers/acme/charges/{}", charge["id"].as_str().unwrap());
+        let mut left = 1_000_u64;
+        for part in 0..4 {
+            let [one, other] = &mut two;
+            let refunds = format!("{path}/refunds");
+            let body = json!({"amount": "0.3", "reason": "at both"});
+            let keys = ["one", "other"].map(|host| format!("{host} {round} {part}"));
+            let (first, second) = tokio::join!(
+                one.post_once(&refunds, &keys[0], body.clone()),
+                other.post_once(&refunds, &keys[1], body.clone()),
+            );
+            for answer in [first, second] {
+                match answer.status {
+                    201 => left = left.checked_sub(300).expect("no more than it cost"),
+                    _ => assert_eq!((answer.status, answer.code()), (409, "refund_exceeds_charge")),
+                }
+            }
+        }
+        assert_eq!(left, 100);
+        let read = two[1].get(&path).await.expect(200);
+        assert_eq!(read["refunded"], json!({"amount": "0.9", "refunds": 3}));
+    }
+    let balance = two[1].get("/v1/customers/acme/balance").await.expect(200);
+    assert_eq!(balance["balances"][0]["used"], "1");
+    end(hosts, &url).await;
+}
+
 /// One answer each, from whichever host, and also from one that was started since.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repeat_is_answered_as_the_first_time() {

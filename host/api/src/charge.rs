@@ -4,12 +4,13 @@ use crate::{
     balance::Balance,
     decision::{DecidingPolicy, Draw, Late, Line, Offer, Suggestion, Warning},
     grant::Grant,
+    maps::Quantities,
     problem::ProblemDetails,
     schema,
 };
 use proviso_ledger::model::{
     amounts::{Credits, Quantity},
-    ids::{ChargeId, CustomerId, Key, ReservationId},
+    ids::{ChargeId, CustomerId, Key, RefundId, ReservationId},
     terms::TermsKey,
     time::Timestamp,
 };
@@ -81,6 +82,100 @@ pub struct Charge<'a> {
     /// Of an event: what was not taken as it was sent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
+}
+
+/// A charge as it was answered, with what was refunded of it since.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct ChargeRead<'a> {
+    /// The charge; its balance is the one of then.
+    #[serde(flatten)]
+    pub charge: Charge<'a>,
+    /// What was refunded of it in all.
+    pub refunded: RefundedOf,
+}
+
+/// What was refunded of a charge in all.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct RefundedOf {
+    /// How much of the cost.
+    #[schema(value_type = schema::Credits)]
+    pub amount: Credits,
+    /// Which quantities.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, schema::Amount>)]
+    pub quantities: BTreeMap<String, Quantity>,
+    /// How many refunds that were.
+    pub refunds: u32,
+}
+
+/// What of a charge is refunded: an amount, quantities, or, with neither, all that is left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({ "amount": "0.6", "reason": "the answer was cut off" }))]
+pub struct RefundInput {
+    /// How much of the cost, above zero.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::Credits>)]
+    pub amount: Option<Credits>,
+    /// How much of which quantities, with their share of the cost; not together with `amount`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<BTreeMap<String, schema::Quantity>>)]
+    pub quantities: Option<Quantities>,
+    /// Why, for people.
+    pub reason: String,
+    /// Whether credits of grants that have expired are given anew, as a grant of category `adjustment`. Else they stay
+    /// expired.
+    #[serde(default)]
+    pub reissue_expired: bool,
+}
+
+/// A refund that was made.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Refund<'a> {
+    /// Its id.
+    #[schema(value_type = schema::Id, example = "refund_43")]
+    pub id: RefundId,
+    /// The charge.
+    #[schema(value_type = schema::Id, example = "chg_42")]
+    pub charge: ChargeId,
+    /// The customer.
+    #[schema(value_type = schema::Key)]
+    pub customer: CustomerId,
+    /// The feature that the charge was for.
+    #[schema(value_type = schema::Key, example = "chat")]
+    pub feature: Key,
+    /// How much of the cost.
+    #[schema(value_type = schema::Credits)]
+    pub amount: Credits,
+    /// The credit type.
+    #[schema(value_type = schema::Key, example = "credits")]
+    pub credit: Key,
+    /// Which quantities.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, schema::Amount>)]
+    pub quantities: BTreeMap<Cow<'a, str>, Quantity>,
+    /// Why.
+    pub reason: Cow<'a, str>,
+    /// What went to which live grant.
+    pub returned: Vec<Draw>,
+    /// By how much it reduced the overage.
+    #[schema(value_type = schema::Credits)]
+    pub overage: Credits,
+    /// What expired at once, since its grant had expired.
+    #[schema(value_type = schema::Credits)]
+    pub expired: Credits,
+    /// What was voided at once, since its grant had been voided.
+    #[schema(value_type = schema::Credits)]
+    pub voided: Credits,
+    /// Grants that were made for what could go back to none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grants: Vec<Grant<'a>>,
+    /// What was refunded of the charge in all.
+    pub refunded: RefundedOf,
+    /// The balance afterwards.
+    pub balance: Balance,
+    /// The number of the journal's entry.
+    pub entry: u64,
 }
 
 /// What a charge would do now.

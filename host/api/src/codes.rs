@@ -73,6 +73,8 @@ codes! {
     GrantNotFound = "grant_not_found", 404, "not found";
     /// The customer has no such reservation.
     ReservationNotFound = "reservation_not_found", 404, "not found";
+    /// The customer has no such charge.
+    ChargeNotFound = "charge_not_found", 404, "not found";
     /// There is no such API key.
     ApiKeyNotFound = "api_key_not_found", 404, "not found";
 
@@ -122,6 +124,10 @@ codes! {
     TooMany = "too_many", 409, "the customer has too many of these";
     /// An adjustment would take more than is available.
     AdjustmentExceedsAvailable = "adjustment_exceeds_available", 409, "less is available";
+    /// A refund would give back more than is left of the charge.
+    RefundExceedsCharge = "refund_exceeds_charge", 409, "less is left of the charge";
+    /// The charge's lines do not say what the quantities cost: refund an amount, or all quantities in equal parts.
+    RefundNotDivisible = "refund_not_divisible", 422, "the quantities' cost is not known";
     /// The customer has no plan with an interval, so there is no period to reset.
     NoPeriod = "no_period", 409, "there is no period to reset";
     /// A plan's interval can't change, since periods are counted by it.

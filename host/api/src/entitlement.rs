@@ -3,7 +3,7 @@
 use crate::{balance::Balance, patch::Patch, problem::FieldError, schema};
 use proviso_ledger::model::{
     entitlement::{Entitlement as LedgerEntitlement, Source},
-    ids::Key,
+    ids::{CustomerId, Key},
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -124,4 +124,42 @@ pub struct Entitlement {
     /// Of a metered feature: the balance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub balance: Option<Balance>,
+}
+
+/// The most customers, and the most features, of one query.
+pub const MAX_QUERIED: usize = 100;
+
+/// Customers and features: each customer is asked about each feature.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({ "customers": ["acme", "beta"], "features": ["chat", "export"] }))]
+pub struct EntitlementQuery {
+    /// 1 to 100 customers.
+    #[schema(value_type = Vec<schema::Key>, min_items = 1, max_items = 100)]
+    pub customers: Vec<CustomerId>,
+    /// 1 to 100 features.
+    #[schema(value_type = Vec<schema::Key>, min_items = 1, max_items = 100)]
+    pub features: Vec<Key>,
+}
+
+/// What was asked about each customer, in the order of the query.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct QueriedEntitlements {
+    /// One for each customer.
+    pub data: Vec<QueriedCustomer>,
+}
+
+/// What was asked about one customer.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct QueriedCustomer {
+    /// The customer.
+    #[schema(value_type = schema::Key)]
+    pub customer: CustomerId,
+    /// Whether there is such a customer.
+    pub exists: bool,
+    /// Those features that its plan or an override knows, in the order of the query.
+    pub entitlements: Vec<Entitlement>,
+    /// Those that neither knows.
+    #[schema(value_type = Vec<schema::Key>)]
+    pub unknown: Vec<Key>,
 }

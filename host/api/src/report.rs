@@ -3,7 +3,7 @@
 use crate::schema;
 use proviso_ledger::model::{
     amounts::{Credits, Quantity},
-    ids::Key,
+    ids::{CustomerId, Key},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -20,11 +20,22 @@ pub struct UsageOfGroup {
     pub group: BTreeMap<String, Option<String>>,
     /// How many charges and commits.
     pub charges: u64,
-    /// What they cost.
+    /// What they cost, less what was refunded.
     pub cost: Vec<Cost>,
-    /// What was used.
+    /// What was used, less what was refunded.
     #[schema(value_type = BTreeMap<String, schema::Amount>)]
     pub quantities: BTreeMap<String, Quantity>,
+}
+
+/// The usage of one group of one customer.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct UsageOfCustomer {
+    /// The customer.
+    #[schema(value_type = schema::Key)]
+    pub customer: CustomerId,
+    /// The group and its usage.
+    #[serde(flatten)]
+    pub usage: UsageOfGroup,
 }
 
 /// A cost in one credit type.

@@ -12,7 +12,10 @@ use proviso_ledger::{
         time::{Timestamp, Zone},
         view::BalanceView,
     },
-    rules::grants::GrantRequest,
+    rules::{
+        grants::GrantRequest,
+        refund::{RefundRequest, Refundable},
+    },
     state::{CustomerState, Origin},
 };
 use std::sync::Arc;
@@ -83,6 +86,8 @@ pub enum Command {
     Reserve(Box<UsageRequest>, Ttl),
     /// Charge a reservation's actual usage.
     Commit(ReservationId, Box<ActualUsage>),
+    /// Refund a charge. Whoever asks has read the charge and sees to it that its last refund is the last one.
+    Refund(Box<Refundable>, Box<RefundRequest>),
     /// Give a reservation back.
     Release(ReservationId),
     /// Move a reservation's end to so much from now.

@@ -133,6 +133,7 @@ impl Decider<'_> {
                 }
                 self.commit(state, *id, usage, at)?
             }
+            Command::Refund(of, request) => state.refund(at, of, (**request).clone())?,
             Command::Release(id) => state.release(*id)?,
             Command::Extend(id, ttl) => state.extend_reservation(at, *id, ttl.after(at))?,
             Command::Grant(grant) => state.give(at, (**grant).clone(), &self.grant_terms(state, at))?,

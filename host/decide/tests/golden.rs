@@ -29,6 +29,8 @@ const PLAY: &str = r#"
     plain image
     r: reserve 100 entity=ann key=k4
     commit r 130 key=k5
+    g: charge 5
+    refund g n=1
     s: reserve 50
     extend s 3600
     release s
@@ -43,6 +45,9 @@ const PLAY: &str = r#"
     charge 2
     at +5d2h
     charge 2
+    f: charge 2
+    refund f 0.5
+    refund f
     at +21d
     terms to=+22d {"overage": {"allow": "3000"}, "counters": [{"window": "day"}]}
     charge 3000
@@ -86,6 +91,7 @@ const PLAY: &str = r#"
     end last +60d
     customer anchor=2026-01-09T12:00:00Z
     w: reserve 1
+    refund g reissue
     close by=ops key=k6
     commit w 3
 "#;

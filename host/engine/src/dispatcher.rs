@@ -2,12 +2,12 @@
 
 use crate::{
     error::EngineError,
-    idempotency::key_hash,
+    idempotency::{key_hash, refund_hash},
     lane,
     queue::{Job, Queue},
     shared::Shared,
 };
-use proviso_decide::command::{Reply, Request};
+use proviso_decide::command::{Command, Reply, Request};
 use proviso_ledger::model::ids::CustomerId;
 use std::{
     hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
@@ -36,7 +36,11 @@ impl Dispatcher {
     pub async fn execute(&self, request: Request) -> Result<Reply, EngineError> {
         let (reply, answer) = oneshot::channel();
         let key_hash = request.origin.idempotency.as_ref().map(|(key, _)| key_hash(key));
-        self.queue(&request.customer)?.push(Job { request, key_hash, attempts: 0, reply })?;
+        let guard = match &request.command {
+            Command::Refund(of, _) => Some(refund_hash(of.id(), of.next_number())),
+            _ => None,
+        };
+        self.queue(&request.customer)?.push(Job { request, key_hash, guard, attempts: 0, reply })?;
         answer.await.map_err(|_| EngineError::Internal("a lane dropped a request".to_owned()))?
     }
 

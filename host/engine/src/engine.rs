@@ -22,10 +22,13 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::task::JoinSet;
+use tokio::{sync::Semaphore, task::JoinSet};
 
 /// Once writes have failed for this long, the host is not ready.
 const MAX_FAILING: Duration = Duration::from_secs(10);
+
+/// How many customers' entitlements are evaluated beside the async workers at a time.
+const MOST_QUESTIONS: usize = 2;
 
 /// A running engine. Dropping it without [`Engine::close`] abandons changes of the catalog that are under way.
 pub struct Engine {
@@ -36,6 +39,8 @@ pub struct Engine {
     pub(crate) changes: Tasks,
     /// Held while a secret that is not known is looked up.
     pub(crate) guesses: tokio::sync::Mutex<()>,
+    /// Turns of those who ask about many entitlements.
+    pub(crate) questions: Arc<Semaphore>,
     /// What runs beside the lanes; aborted when it is dropped.
     background: Mutex<JoinSet<()>>,
 }
@@ -65,6 +70,7 @@ impl Engine {
             sweeper,
             changes: Tasks::new(),
             guesses: tokio::sync::Mutex::default(),
+            questions: Arc::new(Semaphore::new(MOST_QUESTIONS)),
             background: Mutex::new(background),
         }))
     }

@@ -91,7 +91,6 @@ impl Engine {
         seq: Seq,
         fits: impl Fn(&Entry) -> bool,
     ) -> Result<bool, EngineError> {
-        let page = self.ledger(customer, seq.checked_add(1), 1).await?;
-        Ok(page.entries.first().is_some_and(|(entry, _)| entry.seq == seq && fits(entry)))
+        Ok(self.find_entry(customer, seq).await?.is_some_and(|entry| fits(&entry)))
     }
 }

@@ -4,14 +4,23 @@ use crate::error::EngineError;
 use proviso_decide::command::{Idempotency, Outcome};
 use proviso_ledger::{
     journal::Entry,
-    model::ids::{Digest, IdempotencyKey},
+    model::ids::{ChargeId, Digest, IdempotencyKey},
 };
 use proviso_store::KeyHash;
 use std::sync::Arc;
 
 /// The first 16 bytes of the key's SHA-256.
 pub(crate) fn key_hash(key: &IdempotencyKey) -> KeyHash {
-    let digest = Digest::of(key.as_str().as_bytes()).0;
+    hash(key.as_str())
+}
+
+/// The key of a charge's n-th refund, which can be taken once. No caller's key has a line feed.
+pub(crate) fn refund_hash(charge: ChargeId, number: u32) -> KeyHash {
+    hash(&format!("\nrefund {number} of {charge}"))
+}
+
+fn hash(text: &str) -> KeyHash {
+    let digest = Digest::of(text.as_bytes()).0;
     let mut hash = KeyHash::default();
     for (to, from) in hash.iter_mut().zip(digest) {
         *to = from;

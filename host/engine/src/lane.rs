@@ -21,7 +21,10 @@ use in_flight::{Committed, InFlight};
 use known::{Known, Lookup};
 use open_batch::{Answer, OpenBatch};
 use proviso_decide::{Decider, Journal, Stop, command::Reply};
-use proviso_ledger::model::ids::{CustomerId, Digest};
+use proviso_ledger::{
+    model::ids::{CustomerId, Digest},
+    rules::rejection::Rejection,
+};
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -230,6 +233,11 @@ impl Lane {
             open.jobs.push((job, answer));
             return None;
         }
+        if self.is_outdated(&job, open, lookup) {
+            // Told once the newer refund is durable, so that whoever asked finds it.
+            open.jobs.push((job, Answer::Reply(Err(Rejection::RefundedMeanwhile.into()))));
+            return None;
+        }
         let (reply, wrote_due) = self.decide_one(&job, open).await;
         let evidence = Evidence {
             decided: match &reply {
@@ -265,6 +273,14 @@ impl Lane {
             }
             None => self.known.answered(&key, lookup).map(Answer::Stored),
         }
+    }
+
+    /// Whether the charge that the job refunds was refunded since it was read.
+    fn is_outdated(&mut self, job: &Job, open: &OpenBatch, lookup: &Lookup) -> bool {
+        let Some(guard) = job.guard else { return false };
+        let key = (job.request.customer.clone(), guard);
+        let is_in_flight = self.in_flight.as_ref().is_some_and(|batch| batch.keys.contains_key(&key));
+        is_in_flight || open.keys.contains_key(&key) || self.known.answered(&key, lookup).is_some()
     }
 
     /// Decides one job; says, too, whether that wrote anything.
@@ -330,7 +346,7 @@ mod tests {
     fn read(customer: usize) -> Job {
         let customer = format!("c{customer}").parse().unwrap();
         let request = Request { customer, command: Command::Read, origin: Origin::default() };
-        Job { request, key_hash: None, attempts: 0, reply: oneshot::channel().0 }
+        Job { request, key_hash: None, guard: None, attempts: 0, reply: oneshot::channel().0 }
     }
 
     #[tokio::test]

@@ -18,6 +18,8 @@ pub(crate) struct Job {
     pub request: Request,
     /// Of the request's idempotency key.
     pub key_hash: Option<KeyHash>,
+    /// A further key that its entry takes, which must be new: of a refund, the charge and the number of the refund.
+    pub guard: Option<KeyHash>,
     /// How often it was decided in vain, since another host was first.
     pub attempts: u32,
     pub reply: oneshot::Sender<Result<Reply, EngineError>>,
@@ -155,7 +157,7 @@ mod tests {
             command: Command::Read,
             origin: Origin::default(),
         };
-        Job { request, key_hash: None, attempts: 0, reply: oneshot::channel().0 }
+        Job { request, key_hash: None, guard: None, attempts: 0, reply: oneshot::channel().0 }
     }
 
     fn flood(queue: &Queue, customer: &str) -> usize {

@@ -1,15 +1,12 @@
-//! Questions about the past and the present that write nothing: journal pages, usage reports, balances as they were,
-//! entitlements.
+//! Questions about the past and the present that write nothing: usage reports, balances as they were, entitlements.
 
 use crate::{
-    catalog::Catalog,
     engine::Engine,
     error::EngineError,
     idempotency::{key_hash, replay},
 };
 use proviso_decide::{
-    AHEAD, Decider, Stop,
-    access::Access,
+    AHEAD,
     command::{Idempotency, Outcome},
 };
 use proviso_ledger::{
@@ -18,29 +15,23 @@ use proviso_ledger::{
     model::{
         amounts::{Credits, Quantity},
         customer::Profile,
-        ids::{CustomerId, Digest, Key, Seq, hex},
+        ids::{CustomerId, Digest, Key},
         time::{Moment, Timestamp, Zone},
         usage::Usage,
     },
     state::{CustomerState, FORMAT, LATE_WINDOW},
 };
 use proviso_store::StoredEntry;
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::collections::BTreeMap;
 
 /// Entries that are read at a time.
 const PAGE: u32 = 1_000;
-
-/// A page of a journal, newest entries first.
-#[derive(Debug)]
-pub struct LedgerPage {
-    /// Entries with their chained hash in hexadecimal.
-    pub entries: Vec<(Entry, String)>,
-    /// Where the next page begins; `None` on the last.
-    pub next_before: Option<Seq>,
-}
+/// Customers that are read at a time.
+const CUSTOMERS: u32 = 100;
+/// After so many entries a page over customers ends with the customer at hand...
+const MOST_READ: usize = 20_000;
+/// ...each of which counts as so many by itself.
+const READ_BY_CUSTOMER: usize = 20;
 
 /// A customer in a list.
 #[derive(Debug)]
@@ -72,40 +63,32 @@ pub enum GroupBy {
     Attribute(String),
 }
 
+/// Which usage is reported, and in which groups.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsageReport {
+    /// From when.
+    pub from: Timestamp,
+    /// Until when, exclusive.
+    pub to: Timestamp,
+    /// The properties that the usage of a group has in common.
+    pub group_by: Vec<GroupBy>,
+}
+
+/// Usage by the values of what it is grouped by.
+pub type UsageGroups = BTreeMap<Vec<Option<String>>, UsageGroup>;
+
 /// Usage of one group.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UsageGroup {
-    /// Accepted charges and commits.
+    /// Accepted charges and commits, also those that were refunded.
     pub charges: u64,
-    /// What they cost, by credit type.
+    /// What they cost, less what was refunded, by credit type.
     pub cost: BTreeMap<Key, Credits>,
-    /// What was used, by name.
+    /// What was used, less the quantities that were refunded, by name.
     pub quantities: BTreeMap<String, Quantity>,
 }
 
 impl Engine {
-    /// A page of a journal.
-    ///
-    /// # Errors
-    /// An unknown customer, or the store's.
-    pub async fn ledger(
-        &self,
-        customer: &CustomerId,
-        before: Option<Seq>,
-        limit: u32,
-    ) -> Result<LedgerPage, EngineError> {
-        self.state(customer).await?;
-        let stored = self.shared.store.entries_before(customer, before, limit.saturating_add(1)).await?;
-        let has_more = stored.len() > limit as usize;
-        let mut entries = Vec::with_capacity(stored.len());
-        for stored in stored.into_iter().take(limit as usize) {
-            let entry = parse(customer, &stored)?;
-            entries.push((entry, hex(stored.hash)));
-        }
-        let next_before = entries.last().filter(|_| has_more).map(|(entry, _)| entry.seq);
-        Ok(LedgerPage { entries, next_before })
-    }
-
     /// What answered an earlier request of the customer with this key, for use cases that have something to prepare
     /// before they come to the customer's lane, which looks for itself.
     ///
@@ -169,112 +152,105 @@ impl Engine {
         Ok(state)
     }
 
-    /// Accepted usage that occurred at `from..to`, by the values of `group_by`; local days are those of `zone`, or of the
-    /// customer's.
+    /// Accepted usage that occurred within `span`, by its groups; local days are those of `zone`, or of the customer's.
     ///
     /// # Errors
     /// An unknown customer, a damaged journal, or the store's.
     pub async fn usage(
         &self,
         customer: &CustomerId,
-        from: Timestamp,
-        to: Timestamp,
-        group_by: &[GroupBy],
+        report: &UsageReport,
         zone: Option<Zone>,
-    ) -> Result<BTreeMap<Vec<Option<String>>, UsageGroup>, EngineError> {
+    ) -> Result<UsageGroups, EngineError> {
         let state = self.state(customer).await?;
         let zone = zone.unwrap_or_else(|| state.zone());
-        let mut groups: BTreeMap<Vec<Option<String>>, UsageGroup> = BTreeMap::new();
+        Ok(self.usage_in(customer, report, &zone).await?.0)
+    }
+
+    /// The same for the customers after `after`, by key: for `limit` groups or more, or what takes long enough to read. Local
+    /// days are those of `zone`, or of each customer's. Returns the last customer that was read, unless it is the last one.
+    ///
+    /// # Errors
+    /// A damaged journal, or the store's.
+    pub async fn usage_of_all(
+        &self,
+        after: Option<CustomerId>,
+        limit: usize,
+        report: &UsageReport,
+        zone: Option<&Zone>,
+    ) -> Result<(Vec<(CustomerId, UsageGroups)>, Option<CustomerId>), EngineError> {
+        let (mut found, mut groups, mut read) = (Vec::new(), 0_usize, 0_usize);
+        let mut after = after;
+        loop {
+            let customers = self.customers(after.as_ref(), CUSTOMERS).await?;
+            let has_more = customers.len() == CUSTOMERS as usize;
+            for (place, CustomerSummary { customer, profile, .. }) in customers.iter().enumerate() {
+                let zone = zone.unwrap_or(&profile.time_zone);
+                let (usage, entries) = self.usage_in(customer, report, zone).await?;
+                // A customer without entries takes a query, too.
+                read = read.saturating_add(entries).saturating_add(READ_BY_CUSTOMER);
+                groups = groups.saturating_add(usage.len());
+                if !usage.is_empty() {
+                    found.push((customer.clone(), usage));
+                }
+                let is_last = !has_more && place + 1 == customers.len();
+                if groups >= limit || read >= MOST_READ {
+                    return Ok((found, (!is_last).then(|| customer.clone())));
+                }
+            }
+            after = customers.last().map(|last| last.customer.clone());
+            if !has_more {
+                return Ok((found, None));
+            }
+        }
+    }
+
+    /// The usage of a customer, and how many entries were read for it.
+    async fn usage_in(
+        &self,
+        customer: &CustomerId,
+        report: &UsageReport,
+        zone: &Zone,
+    ) -> Result<(UsageGroups, usize), EngineError> {
+        let UsageReport { from, to, group_by } = report;
+        let (mut groups, mut read) = (UsageGroups::new(), 0_usize);
         // A usage is written up to 5 minutes before it is said to occur, and up to the late window after.
         let (first, last_at) = (from.plus_micros(-AHEAD - 1), to.plus_micros(LATE_WINDOW));
         let mut after = self.shared.store.seq_at(customer, first).await?;
         loop {
             let page = self.shared.store.entries(customer, after, PAGE).await?;
-            let Some(last) = page.last() else { return Ok(groups) };
+            let Some(last) = page.last() else { return Ok((groups, read)) };
             after = last.seq;
+            read = read.saturating_add(page.len());
+            let is_last = page.len() < PAGE as usize;
             for stored in page {
                 if stored.at >= last_at {
-                    return Ok(groups);
+                    return Ok((groups, read));
                 }
                 let entry = parse(customer, &stored)?;
-                let Some((usage, rated)) = entry.charged_usage() else { continue };
-                if usage.occurred_at < from || usage.occurred_at >= to {
+                let charged = entry.charged_usage().map(|(usage, rated)| (usage, &rated.credit, rated.cost));
+                let refunded = entry.refunded();
+                let part = charged.or_else(|| refunded.map(|one| (&one.usage, &one.credit, one.amount)));
+                let Some((usage, credit, cost)) = part else { continue };
+                // What is refunded later than usage may be reported counts when it is refunded: what is past is closed.
+                let is_closed = usage.occurred_at < entry.at.plus_micros(-LATE_WINDOW);
+                let time = if is_closed && refunded.is_some() { entry.at } else { usage.occurred_at };
+                if time < *from || time >= *to {
                     continue;
                 }
-                let moment = zone.moment(usage.occurred_at);
+                let moment = zone.moment(time);
                 let key = group_by.iter().map(|by| by.value(usage, &moment)).collect();
-                groups.entry(key).or_default().add(usage, &rated.credit, rated.cost);
+                let group = groups.entry(key).or_default();
+                if refunded.is_some() {
+                    group.take_back(usage, credit, cost);
+                } else {
+                    group.add(usage, credit, cost);
+                }
+            }
+            if is_last {
+                return Ok((groups, read));
             }
         }
-    }
-
-    /// What a customer may do with a feature, by the one evaluation that charges are subject to as well.
-    ///
-    /// # Errors
-    /// An unknown customer or feature; the store's.
-    pub async fn entitlement(
-        &self,
-        customer: &CustomerId,
-        feature: &Key,
-    ) -> Result<(Access, Arc<CustomerState>), EngineError> {
-        let state = self.state(customer).await?;
-        Ok((self.access(&state, feature).await?, state))
-    }
-
-    /// What a customer may do with the features that the plan or an override names: up to `limit` of those after `after`.
-    ///
-    /// # Errors
-    /// An unknown customer; the store's.
-    pub async fn entitlements(
-        &self,
-        customer: &CustomerId,
-        after: Option<&Key>,
-        limit: usize,
-    ) -> Result<(Vec<Access>, Arc<CustomerState>), EngineError> {
-        let state = self.state(customer).await?;
-        let catalog = self.catalog();
-        let features = self.ask(&catalog, &HashMap::new(), &state, |decider| decider.features(&state));
-        let mut answers = Vec::new();
-        for feature in
-            features.into_iter().filter(|feature| after.is_none_or(|after| feature > after)).take(limit)
-        {
-            answers.push(self.access(&state, &feature).await?);
-        }
-        Ok((answers, state))
-    }
-
-    async fn access(&self, state: &CustomerState, feature: &Key) -> Result<Access, EngineError> {
-        let mut unavailable = HashMap::new();
-        loop {
-            let catalog = self.catalog();
-            let asked = self.ask(&catalog, &unavailable, state, |decider| decider.access(state, feature));
-            match asked {
-                Ok(access) => return Ok(access),
-                Err(Stop::Need(digest)) => match self.shared.load_module(digest).await {
-                    Ok(_) => {}
-                    Err(EngineError::Module(detail)) => drop(unavailable.insert(digest, detail)),
-                    Err(error) => return Err(error),
-                },
-                Err(Stop::Error(error) | Stop::Defect(error)) => return Err(error.into()),
-            }
-        }
-    }
-
-    /// Asks a question about a state that writes nothing.
-    fn ask<T>(
-        &self,
-        catalog: &Catalog,
-        unavailable: &HashMap<Digest, String>,
-        state: &CustomerState,
-        question: impl FnOnce(&Decider<'_>) -> T,
-    ) -> T {
-        let decider = Decider {
-            plans: catalog,
-            policies: &|digest| self.shared.look_up_policy(digest, unavailable),
-            now: self.clock().now().max(state.at),
-            late_window: self.shared.options.late_window_micros(),
-        };
-        question(&decider)
     }
 
     /// SHA-256 of a request, for idempotency: the route's own words and the body's bytes.
@@ -290,7 +266,7 @@ impl Engine {
 }
 
 /// An entry as it is stored.
-fn parse(customer: &CustomerId, stored: &StoredEntry) -> Result<Entry, EngineError> {
+pub(crate) fn parse(customer: &CustomerId, stored: &StoredEntry) -> Result<Entry, EngineError> {
     let read = Entry::parse(&stored.body);
     read.map_err(|error| EngineError::journal(customer, FoldError::Read { seq: stored.seq, error }))
 }
@@ -317,6 +293,15 @@ impl UsageGroup {
         for (name, amount) in &usage.quantities {
             let total = self.quantities.entry(name.clone()).or_default();
             *total = total.saturating_add(*amount);
+        }
+    }
+
+    fn take_back(&mut self, usage: &Usage, credit: &Key, cost: Credits) {
+        let total = self.cost.entry(credit.clone()).or_default();
+        *total = total.saturating_sub(cost);
+        for (name, amount) in &usage.quantities {
+            let total = self.quantities.entry(name.clone()).or_default();
+            *total = total.saturating_sub(*amount);
         }
     }
 }

@@ -1,13 +1,22 @@
 //! Verification: every balance, transfer and hash is computed anew from the journal and compared with what is stored.
 
-use crate::{catalog::Catalog, error::EngineError, idempotency::key_hash};
+use crate::{
+    catalog::Catalog,
+    error::EngineError,
+    idempotency::{key_hash, refund_hash},
+};
 use proviso_ledger::state::FORMAT;
 use proviso_ledger::{
-    journal::ChainHash,
-    model::ids::{CustomerId, Seq},
+    journal::{ChainHash, Entry, Refunded},
+    model::{
+        amounts::Credits,
+        ids::{ChargeId, CustomerId, Seq},
+    },
     state::CustomerState,
 };
+
 use proviso_store::{CustomerRow, Store, StoreError};
+use std::collections::BTreeMap;
 
 /// Entries that are read at a time.
 const PAGE: u32 = 2_000;
@@ -59,6 +68,28 @@ pub async fn verify(
     }
 }
 
+/// What was refunded of each charge so far.
+#[derive(Default)]
+struct Refunds(BTreeMap<ChargeId, (u32, Credits)>);
+
+impl Refunds {
+    /// Whether a refund goes on where the last one of its charge ended, and all of them are no more than the charge cost.
+    async fn takes(
+        &mut self,
+        store: &dyn Store,
+        customer: &CustomerId,
+        refunded: &Refunded,
+    ) -> Result<bool, StoreError> {
+        let (number, total) = self.0.entry(refunded.charge).or_default();
+        *number = number.saturating_add(1);
+        *total = total.saturating_add(refunded.amount);
+        let stored = store.entries(customer, refunded.charge.entry.saturating_sub(1), 1).await?;
+        let charge = stored.first().and_then(|stored| Entry::parse(&stored.body).ok());
+        let cost = charge.as_ref().and_then(Entry::charged_usage).map(|(_, rated)| rated.cost);
+        Ok(*number == refunded.number && *total == refunded.total && cost.is_some_and(|cost| *total <= cost))
+    }
+}
+
 async fn verify_customer(
     store: &dyn Store,
     row: &CustomerRow,
@@ -71,6 +102,7 @@ async fn verify_customer(
     let newest = store.snapshot_before(customer, Seq::MAX, FORMAT).await?;
     let mut state = CustomerState::new(customer.clone());
     let mut keys = Vec::new();
+    let mut refunds = Refunds::default();
     loop {
         let page = store.entries(customer, state.seq, PAGE).await?;
         if page.is_empty() {
@@ -91,6 +123,13 @@ async fn verify_customer(
             }
             if let Some(key) = &entry.key {
                 keys.push(((customer.clone(), key_hash(key)), entry.seq));
+            }
+            if let Some(refunded) = entry.refunded() {
+                keys.push(((customer.clone(), refund_hash(refunded.charge, refunded.number)), entry.seq));
+                if !refunds.takes(store, customer, refunded).await? {
+                    let charge = refunded.charge;
+                    differ(format!("entry {} does not follow the refunds of {charge} before it", entry.seq));
+                }
             }
             verification.entries += 1;
             if let Some(snapshot) = newest.as_ref().filter(|snapshot| snapshot.seq == entry.seq) {

@@ -14,7 +14,8 @@ mod support;
 
 use proviso_decide::catalog::Plans as _;
 use proviso_engine::{
-    Change, EngineError, Expected, GroupBy, NewApiKey, PlanChange, catalog::Catalog, command::Command,
+    Change, EngineError, Expected, GroupBy, NewApiKey, PlanChange, UsageReport, catalog::Catalog,
+    command::Command,
 };
 use proviso_ledger::model::ids::Digest;
 use std::{sync::Arc, time::Duration};
@@ -103,7 +104,8 @@ async fn act(host: &Host, use_case: &str, name: &str) -> Result<(), EngineError>
         "state" => drop(engine.state(&key("acme")).await?),
         "usage" => {
             let (from, to) = (support::time(support::START), support::time("2026-02-01T00:00:00Z"));
-            engine.usage(&key("acme"), from, to, &[GroupBy::Feature], None).await?;
+            let report = UsageReport { from, to, group_by: vec![GroupBy::Feature] };
+            engine.usage(&key("acme"), &report, None).await?;
         }
         other => panic!("{other}"),
     }

@@ -5,7 +5,7 @@ use crate::{answer::Answer, problem::Problem, wire};
 use axum::http::StatusCode;
 use proviso_api::{
     balance::Balance,
-    charge::{Charge, Extended, Released, Reservation},
+    charge::{Charge, Extended, Refund, RefundedOf, Released, Reservation},
     decision::{Draw, Late, Warning},
     entitlement::{EntitlementValue, Override},
     grant::{Adjustment, Grant, Granted, Voided},
@@ -19,7 +19,7 @@ use proviso_ledger::{
         amounts::Credits,
         entitlement::Override as LedgerOverride,
         grant::Grant as LedgerGrant,
-        ids::{CustomerId, ReservationId},
+        ids::{CustomerId, RefundId, ReservationId},
         transfer::{Book, Transfer},
         usage::Usage,
     },
@@ -40,6 +40,7 @@ pub fn answer(customer: &CustomerId, outcome: &Outcome) -> Result<Answer, Proble
             let returned = moved(entry, |from, _| from == Book::Reserved(*reservation));
             Answer::ok(&Released { id: *reservation, returned, balance: balance(entry)?, entry: entry.seq })
         }
+        Event::Refunded(refunded) => Answer::new(S::CREATED, &refund(customer, entry, refunded)?),
         Event::Granted(grant) => {
             let grant = wire::new_grant(grant, entry.at);
             Answer::new(S::CREATED, &Granted { grant, balance: balance(entry)?, entry: entry.seq })
@@ -173,6 +174,55 @@ fn reservation<'a>(
         terms: decision.terms.clone(),
         entry: entry.seq,
         degraded: decision.fault.is_some(),
+    })
+}
+
+fn refund<'a>(
+    customer: &CustomerId,
+    entry: &'a Entry,
+    refunded: &'a journal::Refunded,
+) -> Result<Refund<'a>, Problem> {
+    let grant_of = |book: Book| match book {
+        Book::Grant(grant) => Some(grant),
+        _ => None,
+    };
+    let mut returned: Vec<Draw> = Vec::new();
+    for transfer in &entry.transfers {
+        // What goes on from a grant that has ended is only where it ends.
+        let goes_on = entry.transfers.iter().any(|other| other.from == transfer.to);
+        let Some(grant) = grant_of(transfer.to).filter(|_| !goes_on) else { continue };
+        match returned.iter_mut().find(|draw| draw.grant == grant) {
+            Some(draw) => draw.amount = draw.amount.saturating_add(transfer.amount),
+            None => returned.push(Draw { grant, amount: transfer.amount }),
+        }
+    }
+    let made = refunded.grants.iter().filter(|grant| grant.id.entry == entry.seq);
+    Ok(Refund {
+        id: RefundId { entry: entry.seq, index: 0 },
+        charge: refunded.charge,
+        customer: customer.clone(),
+        feature: refunded.usage.feature.clone(),
+        amount: refunded.amount,
+        credit: refunded.credit.clone(),
+        quantities: wire::quantities(&refunded.usage.quantities),
+        reason: Cow::Borrowed(&refunded.reason),
+        returned,
+        overage: moved(entry, |_, to| to == Book::Overage),
+        expired: moved(entry, |_, to| to == Book::Expired),
+        voided: moved(entry, |_, to| to == Book::Voided),
+        grants: made.map(|grant| wire::new_grant(grant, entry.at)).collect(),
+        refunded: refunded_of(Some(refunded)),
+        balance: balance(entry)?,
+        entry: entry.seq,
+    })
+}
+
+/// What was refunded of a charge, as its last refund says.
+pub fn refunded_of(last: Option<&journal::Refunded>) -> RefundedOf {
+    last.map_or_else(RefundedOf::default, |last| RefundedOf {
+        amount: last.total,
+        quantities: last.total_quantities.0.iter().cloned().collect(),
+        refunds: last.number,
     })
 }
 

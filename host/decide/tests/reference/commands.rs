@@ -82,6 +82,16 @@ pub struct GrantSpec {
     pub paid: Option<Amount>,
 }
 
+/// What of a charge is refunded.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Part {
+    Rest,
+    /// Of its cost, so many percent.
+    Cost(u32),
+    /// Of what was used, so many percent.
+    Units(u32),
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     Pass(Advance),
@@ -133,6 +143,11 @@ pub enum Command {
     Extend {
         pick: u64,
         ttl: u32,
+    },
+    Refund {
+        pick: u64,
+        part: Part,
+        reissue: bool,
     },
     Read,
 }
@@ -458,7 +473,16 @@ fn command(random: &mut Random) -> Command {
                 Command::Read
             }
         }
-        50..=69 => Command::Charge(usage(random)),
+        50..=66 => Command::Charge(usage(random)),
+        67..=69 => Command::Refund {
+            pick: random.next(),
+            part: match random.below(4) {
+                0 => Part::Rest,
+                1 => Part::Units(random.pick(&[0, 10, 33, 50, 100, 101])),
+                _ => Part::Cost(random.pick(&[0, 1, 10, 50, 50, 100, 101])),
+            },
+            reissue: random.percent(40),
+        },
         70 | 71 => Command::Check(usage(random)),
         72..=83 => Command::Reserve(
             usage(random),

@@ -4,7 +4,7 @@ use crate::{
     answer::{
         Answer, BalanceSnap, Books, CounterAt, GrantSnap, Host, Order, ReservationSnap, Snapshot, Status,
     },
-    commands::{Change, Command, GrantSpec, UsageSpec},
+    commands::{Change, Command, GrantSpec, Part, UsageSpec},
     policy::{Table, TablePolicy, category, credits, euros, instant},
     settings::{CounterSpec, FEATURES, Mode, PlanSpec, Settings, Unit, Whose, Window},
 };
@@ -16,7 +16,7 @@ use proviso_decide::{
     precondition::Expected,
 };
 use proviso_ledger::{
-    journal::{Entry, Event},
+    journal::{Draw, Entry, Event},
     model::{
         amounts::Quantity,
         answers::{Allowance, Needs},
@@ -28,7 +28,11 @@ use proviso_ledger::{
         transfer::Book,
         view::Expiry,
     },
-    rules::{grants::GrantRequest, rejection::Rejection},
+    rules::{
+        grants::GrantRequest,
+        refund::{Portion, RefundRequest, Refundable},
+        rejection::Rejection,
+    },
     state::{CustomerState, GrantStatus, LATE_WINDOW, Origin},
 };
 use std::{
@@ -58,6 +62,8 @@ pub struct DecideHost {
     policy: Arc<TablePolicy>,
     state: CustomerState,
     now: i64,
+    /// All that was written.
+    journal: BTreeMap<u64, Arc<Entry>>,
 }
 
 fn key(text: &str) -> Key {
@@ -114,6 +120,22 @@ impl DecideHost {
         }
     }
 
+    fn refundable(&self, seq: u64) -> Refundable {
+        let charge = self.journal[&seq].clone();
+        let is_refund = |entry: &&Arc<Entry>| {
+            entry.refunded().is_some_and(|refunded| refunded.charge == charge.charge_id())
+        };
+        let grant = |draw: &Draw| {
+            let grants = self.journal[&draw.grant.entry].grants();
+            grants.iter().find(|grant| grant.id == draw.grant).cloned()
+        };
+        Refundable {
+            last: self.journal.values().rev().find(is_refund).cloned(),
+            grants: charge.draws().iter().filter_map(grant).collect(),
+            charge,
+        }
+    }
+
     fn request(&self, order: &Order) -> command::Command {
         let after = |delta: i64| instant(order.now + delta);
         let target = order.target.unwrap_or((u64::MAX, 0));
@@ -166,6 +188,24 @@ impl DecideHost {
                 }),
             ),
             Command::Release { .. } => command::Command::Release(reservation),
+            Command::Refund { part, reissue, .. } => match order.target {
+                Some(target) => command::Command::Refund(
+                    Box::new(self.refundable(target.0)),
+                    Box::new(RefundRequest {
+                        portion: match part {
+                            Part::Rest => Portion::Rest,
+                            Part::Cost(_) => Portion::Amount(credits(order.units)),
+                            Part::Units(_) => Portion::Quantities(vec![(
+                                "units".to_owned(),
+                                Quantity::from_units(order.units),
+                            )]),
+                        },
+                        reason: "a complaint".to_owned(),
+                        reissue_expired: *reissue,
+                    }),
+                ),
+                None => command::Command::Sweep,
+            },
             Command::Extend { ttl, .. } => command::Command::Extend(reservation, Ttl::new(*ttl).unwrap()),
         }
     }
@@ -220,6 +260,7 @@ impl Host for DecideHost {
             policy,
             state: CustomerState::new(key("acme")),
             now: start,
+            journal: BTreeMap::new(),
         };
         for spec in plans {
             let interval = spec.interval.map(|(unit, count)| {
@@ -268,7 +309,12 @@ impl Host for DecideHost {
             let ends = lasts.map(|lasts| starts.unwrap_or(order.now).max(order.now) + lasts);
             return self.bind_to_plan(plan, settings, starts, ends);
         }
+        let written = journal.written.into_iter().map(|written| (written.entry.seq, written.entry));
+        self.journal.extend(written);
         match reply {
+            Ok(_) if matches!(order.command, Command::Refund { .. }) && order.target.is_none() => {
+                plain("error:charge_not_found")
+            }
             Ok(reply) => answer(&reply),
             Err(Stop::Error(error)) => plain(error_name(&error)),
             Err(stop) => plain(&format!("defect: {stop:?}")),
@@ -434,6 +480,17 @@ fn of_entry(entry: &Entry) -> Answer {
                 ..answer
             }
         }
+        Event::Refunded(refunded) => Answer {
+            what: "refunded".to_owned(),
+            cost: Some(refunded.amount.units()),
+            overage: entry
+                .transfers
+                .iter()
+                .filter(|transfer| transfer.to == Book::Overage)
+                .map(|transfer| transfer.amount.units())
+                .sum(),
+            ..Answer::default()
+        },
         Event::Refused(refused) => Answer {
             what: format!("refused:{}", refused.code),
             cost: refused.rated.as_ref().map(|rated| rated.cost.units()),
@@ -475,6 +532,10 @@ fn error_name(error: &DecideError) -> &'static str {
             Rejection::AdjustmentExceedsAvailable(_) => "error:adjustment_exceeds_available",
             Rejection::TooEarly(..) => "error:too_early",
             Rejection::NoPeriod => "error:no_period",
+            Rejection::RefundExceedsCharge(_) | Rejection::RefundExceedsQuantity(..) => {
+                "error:refund_exceeds"
+            }
+            Rejection::RefundNotDivisible => "error:not_divisible",
             _ => "error:rejected",
         },
         _ => "error:other",

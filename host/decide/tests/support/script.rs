@@ -2,7 +2,7 @@
 //!
 //! Times are offsets from the start (`+36h`) or RFC 3339. A word in braces is settings of the scripted policy. Grants are named
 //! by category and the number of the period in which they were made: `plan1`, `rollover2`, and `plan1b` for a second one.
-//! `name: reserve 5` names a reservation.
+//! `name: reserve 5` names a reservation, `name: charge 5` a charge, which `refund name [amount]` gives back.
 
 use super::{World, catalog::draft, key, module};
 use proviso_decide::{
@@ -14,7 +14,7 @@ use proviso_decide::{
     precondition::Expected,
 };
 use proviso_ledger::{
-    journal::{Entry, Event, PeriodClosed, PeriodOpened, Refused, Settlement},
+    journal::{Draw, Entry, Event, PeriodClosed, PeriodOpened, Refused, Settlement},
     model::{
         amounts::{Credits, Money},
         answers::Allowance,
@@ -28,10 +28,13 @@ use proviso_ledger::{
         transfer::Book,
         view::Expiry,
     },
-    rules::grants::GrantRequest,
+    rules::{
+        grants::GrantRequest,
+        refund::{Portion, RefundRequest, Refundable},
+    },
     state::Origin,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 pub const START: &str = "2026-01-01T00:00:00Z";
 
@@ -219,6 +222,20 @@ impl Script {
                 let actual = ActualUsage { quantities, attributes: None };
                 Command::Commit(self.reservation(words.args[0]), Box::new(actual))
             }
+            "refund" => {
+                let seq = self.reservation(words.args[0]).entry;
+                let amount = words.args.get(1).and_then(|text| text.parse().ok());
+                let request = RefundRequest {
+                    portion: match (amount, words.option("n")) {
+                        (Some(amount), _) => Portion::Amount(amount),
+                        (None, Some(n)) => Portion::Quantities(vec![("n".to_owned(), n.parse().unwrap())]),
+                        (None, None) => Portion::Rest,
+                    },
+                    reason: "a complaint".to_owned(),
+                    reissue_expired: words.flag("reissue"),
+                };
+                Command::Refund(Box::new(self.refundable(seq)), Box::new(request))
+            }
             "release" => Command::Release(self.reservation(words.args[0])),
             "extend" => {
                 let ttl = Ttl::new(words.args[1].parse().unwrap()).unwrap();
@@ -259,6 +276,24 @@ impl Script {
             Ok(Reply::Configured { .. } | Reply::State(_)) => self.events(&made),
             Err(Stop::Error(error)) => said_error(&error),
             Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    /// A charge and its last refund, as the journal has them.
+    fn refundable(&self, seq: u64) -> Refundable {
+        let entries = &self.world.entries;
+        let entry = |seq: u64| entries.iter().find(|written| written.entry.seq == seq).unwrap().entry.clone();
+        let charge = entry(seq);
+        let refunds = entries.iter().rev().map(|written| &written.entry);
+        let is_last =
+            |entry: &&Arc<Entry>| entry.refunded().is_some_and(|one| one.charge == charge.charge_id());
+        let made = |draw: &Draw| {
+            entry(draw.grant.entry).grants().iter().find(|grant| grant.id == draw.grant).cloned()
+        };
+        Refundable {
+            last: refunds.clone().find(is_last).cloned(),
+            grants: charge.draws().iter().filter_map(made).collect(),
+            charge,
         }
     }
 
@@ -327,23 +362,13 @@ impl Script {
     }
 
     fn name_grants(&mut self, entry: &Entry) {
-        let grants = match &entry.event {
-            Event::Granted(grant) => std::slice::from_ref(grant),
-            Event::Adjusted(adjusted) => adjusted.grant.as_slice(),
-            Event::Charged(charged) => charged.top_up.as_slice(),
-            Event::Reserved(reserved) => reserved.top_up.as_slice(),
-            Event::Committed(committed) => committed.top_up.as_slice(),
-            Event::PeriodClosed(closed) => &closed.grants,
-            Event::PeriodOpened(opened) => &opened.grants,
-            _ => &[],
-        };
         let period = match &entry.event {
             Event::PeriodOpened(opened) => opened.period.number,
             // What is carried over lives in the next.
             Event::PeriodClosed(closed) => closed.period.number + 1,
             _ => self.world.state.periods,
         };
-        for grant in grants {
+        for grant in entry.grants() {
             let mut name = format!("{}{period}", grant.category.as_str());
             for letter in 'b'..='z' {
                 if !self.names.contains_key(&name) {
@@ -369,7 +394,7 @@ impl Script {
     }
 
     /// What ends and begins, and what moves with it.
-    fn events(&self, made: &[std::sync::Arc<Entry>]) -> String {
+    fn events(&self, made: &[Arc<Entry>]) -> String {
         let said: Vec<String> = made
             .iter()
             .filter(|entry| !matches!(entry.event, Event::Configured(_) | Event::Closed {}))

@@ -117,11 +117,10 @@ impl Known {
         let (all_states, all_keys) = (recheck || self.recheck_states > 0, recheck || self.recheck_keys > 0);
         let mut questions = Questions { states: Vec::new(), keys: Vec::new(), catalog: recheck };
         let mut seen = HashSet::new();
-        for Job { request, key_hash, attempts, .. } in jobs {
+        for Job { request, key_hash, guard, attempts, .. } in jobs {
             let customer = &request.customer;
-            if let Some(hash) = key_hash.filter(|_| all_keys || *attempts > 0) {
-                questions.keys.push((customer.clone(), hash));
-            }
+            let keys = [key_hash, guard].into_iter().flatten().filter(|_| all_keys || *attempts > 0);
+            questions.keys.extend(keys.map(|hash| (customer.clone(), *hash)));
             let is_question = matches!(request.command, Command::Read | Command::Check(_));
             let must_be_fresh = all_states || is_question && self.shared.store.is_shared();
             let known = self.cache.touch(customer);

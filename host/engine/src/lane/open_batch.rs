@@ -15,7 +15,7 @@ use proviso_ledger::{
     },
     state::FORMAT,
 };
-use proviso_store::{Batch, CustomerRow, KeyHash, NewEntry, NewSnapshot};
+use proviso_store::{Batch, CustomerRow, KeyHash, NewEntry, NewKey, NewSnapshot};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
@@ -57,6 +57,7 @@ pub(super) struct OpenBatch {
     /// Entries in whose decision a policy failed.
     pub faulted: Vec<(CustomerId, Arc<Entry>)>,
     entries: Vec<NewEntry>,
+    further_keys: Vec<NewKey>,
     touched: BTreeMap<CustomerId, Touched>,
     /// The oldest catalog that any of it was decided with.
     revision: Option<u64>,
@@ -91,6 +92,14 @@ impl OpenBatch {
             if let Some(key_hash) = key_hash {
                 self.keys.insert((customer.clone(), key_hash), entry.clone());
             }
+            if let Some(guard) = job.guard.filter(|_| entry.refunded().is_some()) {
+                self.keys.insert((customer.clone(), guard), entry.clone());
+                self.further_keys.push(NewKey {
+                    customer: customer.clone(),
+                    key_hash: guard,
+                    seq: entry.seq,
+                });
+            }
             let (seq, at) = (entry.seq, entry.at);
             if entry.decision().is_some_and(DecisionRecord::is_degraded) {
                 self.faulted.push((customer.clone(), entry));
@@ -110,8 +119,12 @@ impl OpenBatch {
 
     /// What to commit: the entries, and with them snapshots and rows that follow from the states.
     pub fn rows(&mut self, cache: &mut Cache) -> Batch {
-        let mut batch =
-            Batch { entries: std::mem::take(&mut self.entries), revision: self.revision, ..Batch::default() };
+        let mut batch = Batch {
+            entries: std::mem::take(&mut self.entries),
+            keys: std::mem::take(&mut self.further_keys),
+            revision: self.revision,
+            ..Batch::default()
+        };
         for (customer, touched) in &self.touched {
             if touched.broken {
                 cache.remove(customer);

@@ -6,7 +6,7 @@
 pub mod dice;
 
 use proviso_engine::{
-    Clock, Engine, EngineError, Options, PlanChange, TermsInput,
+    Clock, Engine, EngineError, LedgerFilter, Options, PlanChange, TermsInput,
     command::{Change, Command, CustomerChange, Outcome, Reply, Request, Ttl, UsageRequest},
 };
 use proviso_ledger::{
@@ -187,7 +187,11 @@ impl Host {
 
     /// The whole journal, oldest first.
     pub async fn journal(&self, customer: &str) -> Vec<(Entry, String)> {
-        let mut page = self.engine.ledger(&key(customer), None, 10_000).await.expect("the ledger is read");
+        let mut page = self
+            .engine
+            .ledger(&key(customer), &LedgerFilter::default(), None, 10_000)
+            .await
+            .expect("the ledger is read");
         page.entries.reverse();
         page.entries
     }

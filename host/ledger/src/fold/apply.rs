@@ -2,14 +2,16 @@
 
 use crate::{
     journal::{
-        Carried, CloseReason, Committed, Entry, Event, OpenReason, PeriodClosed, PeriodOpened, Reserved,
+        Carried, CloseReason, Committed, Entry, Event, OpenReason, PeriodClosed, PeriodOpened, Refunded,
+        Reserved,
     },
     model::{
         amounts::Credits,
-        grant::CreditType,
+        grant::{CreditType, Grant},
         ids::{GrantId, Key, ReservationId},
         time::Timestamp,
         transfer::{Book, Transfer},
+        usage::Usage,
     },
     state::{
         CustomerState, GrantState, GrantStatus, Incoming, LATE_WINDOW, Meanwhile, Missed, Onward, PastPeriod,
@@ -76,6 +78,9 @@ impl CustomerState {
                     state.expires_at = *expires_at;
                 }
             }
+            Event::Refunded(refunded) => {
+                refunded.grants.iter().for_each(|grant| self.add_spent_grant(grant, &entry.transfers));
+            }
             Event::PeriodClosed(closed) => closed.grants.iter().for_each(|grant| self.add_grant(grant)),
             Event::PeriodOpened(opened) => self.begin_period(opened),
             Event::Voided { .. }
@@ -90,6 +95,10 @@ impl CustomerState {
     pub(super) fn finish(&mut self, entry: &Entry) -> Result<(), String> {
         match &entry.event {
             Event::Charged(_) => self.count(entry, Part::Used)?,
+            Event::Refunded(refunded) => {
+                self.count(entry, Part::Used)?;
+                self.forget_meanwhile(refunded, &entry.transfers);
+            }
             Event::Reserved(_) => self.count(entry, Part::Held)?,
             Event::Committed(committed) => {
                 self.finish_commit(committed)?;
@@ -192,6 +201,7 @@ impl CustomerState {
         self.end_grants(&expired, GrantStatus::Expired, at)?;
         for rolled in &closed.rolled {
             let older = self.grant_mut(rolled.from)?;
+            older.rolled_to = Some(rolled.to);
             if rolled.held_limit.is_positive() {
                 older.onward =
                     Some(Onward { to: rolled.to, share: rolled.held_share, limit: rolled.held_limit });
@@ -337,24 +347,63 @@ impl CustomerState {
         let grants = entry.draws().into_iter().map(|draw| (Some(draw.grant), draw.amount));
         let overage = Some((None, entry.overage())).filter(|(_, amount)| amount.is_positive());
         let drawn: Vec<_> = grants.chain(overage).collect();
+        for missed in self.missed_by(usage) {
+            for (grant, amount) in &drawn {
+                add_meanwhile(missed, *grant, &rated.credit, Some(&usage.feature), *amount);
+            }
+        }
+    }
+
+    /// What was missed when a usage occurred: usage of before draws what there was before.
+    fn missed_by(&mut self, usage: &Usage) -> impl Iterator<Item = &mut Missed> {
         let time = self.time_of(usage);
-        for missed in &mut self.missed {
+        let Self { missed, past, period, .. } = self;
+        missed.iter_mut().filter(move |missed| {
             let since = match &missed.what {
                 MissedCall::Close { .. } => {
-                    let past = self.past.iter().find(|past| past.period.number == missed.number);
+                    let past = past.iter().find(|past| past.period.number == missed.number);
                     past.and_then(|past| past.period.end)
                 }
                 MissedCall::Open { .. } => {
-                    let running = self.period.as_ref().filter(|period| period.number == missed.number);
+                    let running = period.as_ref().filter(|period| period.number == missed.number);
                     running.map(|period| period.start)
                 }
             };
-            // Usage of before draws what there was before.
-            if since.is_some_and(|since| since <= time) {
-                for (grant, amount) in &drawn {
-                    add_meanwhile(missed, *grant, &rated.credit, Some(&usage.feature), *amount);
+            since.is_some_and(|since| since <= time)
+        })
+    }
+
+    /// What was refunded is no longer what missed grants must make up for.
+    fn forget_meanwhile(&mut self, refunded: &Refunded, transfers: &[Transfer]) {
+        for missed in self.missed_by(&refunded.usage) {
+            for transfer in transfers {
+                let from = match (transfer.from, transfer.to) {
+                    (Book::Spent, Book::Grant(grant)) => Some(grant),
+                    (Book::Spent, Book::Overage) => None,
+                    _ => continue,
+                };
+                let mut left = transfer.amount;
+                for one in &mut missed.meanwhile {
+                    let same = one.grant == from && one.credit == transfer.credit;
+                    if same && one.feature.as_ref() == Some(&refunded.usage.feature) {
+                        let part = left.min(one.amount);
+                        one.amount = one.amount.saturating_sub(part);
+                        left = left.saturating_sub(part);
+                    }
                 }
             }
+            missed.meanwhile.retain(|one| one.amount.is_positive());
+        }
+    }
+
+    /// Adds a grant to which a refund gives back: until then it counts as spent.
+    fn add_spent_grant(&mut self, grant: &Grant, transfers: &[Transfer]) {
+        self.add_grant(grant);
+        let into = transfers.iter().filter(|transfer| transfer.to == Book::Grant(grant.id));
+        let given = into.fold(Credits::ZERO, |sum, transfer| sum.saturating_add(transfer.amount));
+        if let Ok(state) = self.grant_mut(grant.id) {
+            // What reservations gave back to it may exceed its amount.
+            state.spent = grant.amount.max(given);
         }
     }
 

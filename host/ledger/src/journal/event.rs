@@ -8,7 +8,7 @@ use crate::model::{
     customer::Profile,
     entitlement::Override,
     grant::{CreditType, Grant},
-    ids::{GrantId, Key, ReservationId, TermsId},
+    ids::{ChargeId, GrantId, Key, ReservationId, TermsId},
     period::Interval,
     terms::Terms,
     time::Timestamp,
@@ -65,6 +65,8 @@ pub enum Event {
     },
     /// A reservation's actual usage was charged.
     Committed(Box<Committed>),
+    /// A charge was refunded, as a whole or in part.
+    Refunded(Box<Refunded>),
     /// A reservation was given back.
     Released {
         /// Which.
@@ -87,16 +89,74 @@ pub enum Event {
 }
 
 impl Event {
+    /// The names of all kinds.
+    pub const KINDS: [&str; 20] = [
+        "configured",
+        "closed",
+        "terms_bound",
+        "terms_ended",
+        "override_set",
+        "override_removed",
+        "granted",
+        "voided",
+        "adjusted",
+        "charged",
+        "refused",
+        "reserved",
+        "reservation_extended",
+        "committed",
+        "refunded",
+        "released",
+        "reservation_expired",
+        "grants_expired",
+        "period_closed",
+        "period_opened",
+    ];
+
+    /// The name of its kind in the journal.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Configured(_) => "configured",
+            Self::Closed {} => "closed",
+            Self::TermsBound(_) => "terms_bound",
+            Self::TermsEnded { .. } => "terms_ended",
+            Self::OverrideSet(_) => "override_set",
+            Self::OverrideRemoved { .. } => "override_removed",
+            Self::Granted(_) => "granted",
+            Self::Voided { .. } => "voided",
+            Self::Adjusted(_) => "adjusted",
+            Self::Charged(_) => "charged",
+            Self::Refused(_) => "refused",
+            Self::Reserved(_) => "reserved",
+            Self::ReservationExtended { .. } => "reservation_extended",
+            Self::Committed(_) => "committed",
+            Self::Refunded(_) => "refunded",
+            Self::Released { .. } => "released",
+            Self::ReservationExpired { .. } => "reservation_expired",
+            Self::GrantsExpired { .. } => "grants_expired",
+            Self::PeriodClosed(_) => "period_closed",
+            Self::PeriodOpened(_) => "period_opened",
+        }
+    }
+
+    /// The usage that it is about.
+    #[must_use]
+    pub fn usage(&self) -> Option<&Usage> {
+        match self {
+            Self::Charged(charged) => Some(&charged.usage),
+            Self::Refused(refused) => Some(&refused.usage),
+            Self::Reserved(reserved) => Some(&reserved.usage),
+            Self::Committed(committed) => Some(&committed.usage),
+            Self::Refunded(refunded) => Some(&refunded.usage),
+            _ => None,
+        }
+    }
+
     /// The feature whose usage it is about.
     #[must_use]
     pub fn feature(&self) -> Option<&Key> {
-        match self {
-            Self::Charged(charged) => Some(&charged.usage.feature),
-            Self::Refused(refused) => Some(&refused.usage.feature),
-            Self::Reserved(reserved) => Some(&reserved.usage.feature),
-            Self::Committed(committed) => Some(&committed.usage.feature),
-            _ => None,
-        }
+        self.usage().map(|usage| &usage.feature)
     }
 }
 
@@ -269,6 +329,31 @@ pub struct Committed {
     /// A grant issued on the spot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_up: Option<Grant>,
+}
+
+/// A charge, or the commit of a reservation, was refunded, as a whole or in part.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Refunded {
+    /// Which charge.
+    pub charge: ChargeId,
+    /// 1 for the first refund of the charge, then 2, 3, with no gaps.
+    pub number: u32,
+    /// Why.
+    pub reason: String,
+    /// What the charge was for, with the quantities that are given back.
+    pub usage: Usage,
+    /// The credit type.
+    pub credit: CreditType,
+    /// How much of the cost.
+    pub amount: Credits,
+    /// How much of the cost was refunded in all, with this.
+    pub total: Credits,
+    /// Which quantities were given back in all, with this.
+    #[serde(default, skip_serializing_if = "Shape::is_empty")]
+    pub total_quantities: Shape,
+    /// Grants that carry what could go back to no grant, and grants that the state had forgotten and that live on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grants: Vec<Grant>,
 }
 
 /// One billing period.

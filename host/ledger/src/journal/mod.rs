@@ -11,6 +11,7 @@ pub use record::*;
 
 use crate::model::{
     amounts::Credits,
+    grant::Grant,
     ids::{ChargeId, CustomerId, Digest, IdempotencyKey, Name, Seq},
     transfer::{Book, Transfer},
     usage::Usage,
@@ -161,6 +162,31 @@ impl Entry {
             Event::Charged(charged) => Some((&charged.usage, &charged.rated)),
             Event::Committed(committed) => Some((&committed.usage, &committed.rated)),
             _ => None,
+        }
+    }
+
+    /// What of a charge it refunds.
+    #[must_use]
+    pub fn refunded(&self) -> Option<&Refunded> {
+        match &self.event {
+            Event::Refunded(refunded) => Some(refunded),
+            _ => None,
+        }
+    }
+
+    /// The grants that it made.
+    #[must_use]
+    pub fn grants(&self) -> &[Grant] {
+        match &self.event {
+            Event::Granted(grant) => std::slice::from_ref(grant),
+            Event::Adjusted(adjusted) => adjusted.grant.as_slice(),
+            Event::Charged(charged) => charged.top_up.as_slice(),
+            Event::Reserved(reserved) => reserved.top_up.as_slice(),
+            Event::Committed(committed) => committed.top_up.as_slice(),
+            Event::Refunded(refunded) => &refunded.grants,
+            Event::PeriodClosed(closed) => &closed.grants,
+            Event::PeriodOpened(opened) => &opened.grants,
+            _ => &[],
         }
     }
 

@@ -60,9 +60,15 @@ pub struct ShadowRecord {
 }
 
 /// Quantities by name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Shape(#[serde(with = "crate::model::pairs")] pub Vec<(String, Quantity)>);
+
+impl Shape {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
 
 /// A line that explains a part of a cost.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -202,6 +202,10 @@ journal_id! {
     /// A charge of one customer, such as `chg_12`.
     ChargeId, "chg"
 }
+journal_id! {
+    /// A refund of one customer, such as `refund_12`.
+    RefundId, "refund"
+}
 
 /// A SHA-256 of content: `sha256:` and 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -3,8 +3,8 @@
 use crate::{
     journal::Refused,
     model::{
-        amounts::Credits,
-        ids::{GrantId, ReservationId},
+        amounts::{Credits, Quantity},
+        ids::{ChargeId, GrantId, ReservationId},
         terms::TermsError,
         time::Timestamp,
     },
@@ -52,6 +52,23 @@ pub enum Rejection {
     /// Less is available than an adjustment would take.
     #[error("only {0} credits are available")]
     AdjustmentExceedsAvailable(Credits),
+    /// No such charge was ever made.
+    #[error("the customer has no charge {0}")]
+    ChargeNotFound(ChargeId),
+    /// A refund of more than is left of the charge.
+    #[error("only {0} credits of the charge are not refunded yet")]
+    RefundExceedsCharge(Credits),
+    /// A refund of more of a quantity than is left of the charge.
+    #[error("only {1} of {0} of the charge are not refunded yet")]
+    RefundExceedsQuantity(String, Quantity),
+    /// Which part of the cost these quantities made is not known.
+    #[error(
+        "the charge's lines do not say what these quantities cost: refund an amount, or all quantities in equal parts"
+    )]
+    RefundNotDivisible,
+    /// The charge, or a grant that it drew, has changed since it was read.
+    #[error("the charge was refunded meanwhile; try again shortly")]
+    RefundedMeanwhile,
     /// A grant that would have begun before usage may still be reported.
     #[error("{0} must not be earlier than {1}: usage of before is closed")]
     TooEarly(&'static str, Timestamp),

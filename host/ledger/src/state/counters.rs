@@ -3,6 +3,7 @@
 use crate::{
     journal::Count,
     model::{
+        amounts::Decimal,
         counter::{Counted, CounterKey, Window, WindowId},
         time::{Timestamp, Zone},
     },
@@ -36,6 +37,12 @@ impl Counters {
                 held: sum.held.saturating_add(one.held),
             },
         )
+    }
+
+    /// What was used in one window that is still kept.
+    pub(crate) fn used(&self, count: &Count) -> Decimal {
+        let window = self.0.get(&count.counter).and_then(|windows| windows.get(&count.window_id));
+        window.and_then(|subjects| subjects.get(&count.subject)).map_or(Decimal::ZERO, |total| total.used)
     }
 
     /// Adds a count. Where it begins a window, windows are forgotten that ended before `oldest`; of periods, those before

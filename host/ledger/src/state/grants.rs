@@ -53,6 +53,8 @@ pub struct GrantState {
     pub ended_at: Option<Timestamp>,
     /// The number of the period whose plan allowance it is, or was carried over from.
     pub allowance_of: Option<u32>,
+    /// The grant that carries on what was left of it when a period ended.
+    pub rolled_to: Option<GrantId>,
     /// What was carried over of it takes a part of the credits that come back after its end.
     pub onward: Option<Onward>,
     /// The later allowance of its cycle that takes the rest of them.
@@ -130,6 +132,16 @@ impl CustomerState {
     #[must_use]
     pub fn grant(&self, id: GrantId) -> Option<&GrantState> {
         self.grants.iter().find(|grant| grant.grant.id == id)
+    }
+
+    /// The live grant that carries on what was left of one that has ended, over as many periods as passed since.
+    pub(crate) fn carried_on(&self, state: &GrantState) -> Option<&GrantState> {
+        let mut target = self.grant(state.rolled_to?)?;
+        // Each step leads to a younger grant, so this ends.
+        while target.status == GrantStatus::Expired {
+            target = self.grant(target.rolled_to?)?;
+        }
+        (target.status == GrantStatus::Live).then_some(target)
     }
 
     /// Whether the end of the running period at `end` concerns a grant: not one that only becomes usable with the next.

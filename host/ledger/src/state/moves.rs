@@ -82,6 +82,7 @@ impl CustomerState {
             ends_at,
             ended_at: None,
             allowance_of: None,
+            rolled_to: None,
             onward: None,
             carried_to: None,
             incoming: None,
@@ -204,6 +205,12 @@ impl CustomerState {
                 let grant = self.grant_mut(id)?;
                 grant.spent = less(grant.spent, amount)?;
                 grant.remaining = more(grant.remaining, amount)?;
+            }
+            // A refund of what was drawn beyond all grants, or of a grant that is gone for good.
+            (Book::Spent, Book::Overage | Book::Expired) => {
+                let account = self.account_mut(transfer);
+                account.spent = less(account.spent, amount)?;
+                self.arrive(transfer, None)?;
             }
             (from, to) => return Err(format!("no movement goes from {from} to {to}")),
         }

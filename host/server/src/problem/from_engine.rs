@@ -66,6 +66,12 @@ fn code_of_decision(error: &DecideError) -> C {
             Rejection::TotalOutOfRange => C::TotalOutOfRange,
             Rejection::TooMany(..) => C::TooMany,
             Rejection::AdjustmentExceedsAvailable(_) => C::AdjustmentExceedsAvailable,
+            Rejection::ChargeNotFound(_) => C::ChargeNotFound,
+            Rejection::RefundExceedsCharge(_) | Rejection::RefundExceedsQuantity(..) => {
+                C::RefundExceedsCharge
+            }
+            Rejection::RefundNotDivisible => C::RefundNotDivisible,
+            Rejection::RefundedMeanwhile => C::Contention,
             Rejection::NoPeriod => C::NoPeriod,
             Rejection::Terms(TermsError::ContractFixed { .. }) => C::ContractFixed,
             Rejection::Terms(_) | Rejection::TooEarly(..) => C::InvalidRequest,
@@ -131,6 +137,10 @@ fn fields(error: EngineError, detail: &str) -> Vec<FieldError> {
             Rejection::Terms(TermsError::ContractEnds(_)) => one("/contract/end"),
             Rejection::Terms(TermsError::ContractFixed { .. }) => one("/contract"),
             Rejection::AdjustmentExceedsAvailable(_) => one("/amount"),
+            Rejection::RefundExceedsQuantity(name, _) => {
+                one(&format!("/quantities/{}", name.replace('~', "~0").replace('/', "~1")))
+            }
+            Rejection::RefundNotDivisible => one("/quantities"),
             _ => Vec::new(),
         },
         _ => Vec::new(),

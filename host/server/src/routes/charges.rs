@@ -1,4 +1,4 @@
-//! `POST /v1/customers/{customer}/charges`: a usage, rated by the policy in force and drawn at once.
+//! `/v1/customers/{customer}/charges`: a usage, rated by the policy in force and drawn at once, and its refunds.
 
 use super::submission::{self, Submission};
 use crate::{
@@ -6,14 +6,29 @@ use crate::{
     answer::Answer,
     app::App,
     documented::problems,
-    extract::{Json, Keyed},
+    extract::{At, Json, Keyed, short},
     problem::Problem,
+    render,
 };
 use axum::extract::State;
-use proviso_api::{charge::Charge, usage::Usage};
+use proviso_api::{
+    charge::{Charge, ChargeRead, Refund, RefundInput},
+    usage::Usage,
+};
+use proviso_engine::{RefundedCharge, command::Outcome};
+use proviso_ledger::{
+    journal::Entry,
+    model::ids::ChargeId,
+    rules::refund::{Portion, RefundRequest},
+};
 use std::sync::Arc;
 
 problems!(ChargeProblems: CALLER CUSTOMER BODY REQUIRED_KEY LANE RATED REFUSED);
+problems!(ReadProblems: CALLER CUSTOMER LANE, ChargeNotFound);
+problems!(
+    RefundProblems: CALLER CUSTOMER BODY REQUIRED_KEY LANE,
+    ChargeNotFound, CustomerClosed, RefundExceedsCharge, RefundNotDivisible, TotalOutOfRange, TooMany
+);
 
 /// Charge a usage
 ///
@@ -38,4 +53,69 @@ pub async fn charge(
 ) -> Result<Answer, Problem> {
     submission::one(&app, Submission::new(customer.id.clone(), idempotency, usage).with_key(customer.by()))
         .await
+}
+
+/// Read a charge
+///
+/// As it was answered, the commit of a reservation as well, with what was refunded of it since.
+#[utoipa::path(
+    get,
+    path = "/v1/customers/{customer}/charges/{charge}",
+    operation_id = "read_charge",
+    tag = "Usage",
+    params(
+        ("customer" = String, Path, description = "The customer"),
+        ("charge" = String, Path, description = "The charge"),
+    ),
+    responses((status = 200, description = "The charge", body = ChargeRead), ReadProblems),
+)]
+pub async fn get(
+    State(app): State<Arc<App>>,
+    customer: Customer<access::Read>,
+    At(id): At<ChargeId>,
+) -> Result<Answer, Problem> {
+    let RefundedCharge { charge, last } = app.engine.charge(&customer.id, id).await?;
+    let outcome = Outcome { entry: charge, replayed: false };
+    let (_, charge) = render::charge(&customer.id, &outcome, &[])?;
+    let refunded = render::refunded_of(last.as_deref().and_then(Entry::refunded));
+    Answer::ok(&ChargeRead { charge, refunded })
+}
+
+/// Refund a charge
+///
+/// Gives back an amount of the cost, or quantities with their share of it, or all that is left, at most what was charged in all.
+/// What was drawn last goes back first: overage, then grants, into what was carried over of them. Credits of a grant that has
+/// expired stay expired unless `reissue_expired` says otherwise. Counters and usage reports follow.
+#[utoipa::path(
+    post,
+    path = "/v1/customers/{customer}/charges/{charge}/refunds",
+    operation_id = "refund_charge",
+    tag = "Usage",
+    params(
+        ("customer" = String, Path, description = "The customer"),
+        ("charge" = String, Path, description = "The charge"),
+        ("Idempotency-Key" = String, Header, description = "New for each refund, the same for its repeats"),
+    ),
+    request_body = RefundInput,
+    responses((status = 201, description = "Refunded", body = Refund), RefundProblems),
+)]
+pub async fn refund(
+    State(app): State<Arc<App>>,
+    customer: Customer<access::Manage>,
+    At(id): At<ChargeId>,
+    Keyed { idempotency, body: Json(body) }: Keyed<Json<RefundInput>>,
+) -> Result<Answer, Problem> {
+    let RefundInput { amount, quantities, reason, reissue_expired } = body;
+    short("/reason", &reason)?;
+    let portion = match (amount, quantities) {
+        (Some(_), Some(_)) => {
+            return Err(Problem::invalid_field("/quantities", "can't be given together with amount"));
+        }
+        (Some(amount), None) => Portion::Amount(amount),
+        (None, Some(quantities)) => Portion::Quantities(quantities.0),
+        (None, None) => Portion::Rest,
+    };
+    let request = RefundRequest { portion, reason, reissue_expired };
+    let outcome = app.engine.refund(&customer.id, id, request, customer.origin(Some(idempotency))).await?;
+    render::answer(&customer.id, &outcome)
 }

@@ -1,7 +1,7 @@
 //! Entitlements: what a customer may use, and the overrides that set a customer apart from its plan.
 
 use crate::{
-    access::{Customer, Manage, Read},
+    access::{Caller, Customer, Manage, Read},
     answer::Answer,
     app::App,
     documented::problems,
@@ -16,10 +16,13 @@ use axum::{
 };
 use proviso_api::{
     Page,
-    entitlement::{Entitlement, EntitlementType, EntitlementValue, Override, OverrideInput},
+    entitlement::{
+        Entitlement, EntitlementQuery, EntitlementType, EntitlementValue, MAX_QUERIED, Override,
+        OverrideInput, QueriedCustomer, QueriedEntitlements,
+    },
 };
 use proviso_engine::{
-    Access, OverrideChange, Tag,
+    Access, DecideError, EngineError, OverrideChange, Tag,
     command::{Command, Reply},
     standing_override,
 };
@@ -83,6 +86,57 @@ pub async fn get(
     let (answer, state) = app.engine.entitlement(&customer.id, &feature.0).await?;
     let tag = override_tag(&app, &state, &feature.0)?;
     Ok(Answer::ok(&entitlement(&app, answer, &state))?.tagged(tag))
+}
+
+problems!(QueryProblems: CALLER BODY LANE);
+
+/// Query entitlements
+///
+/// Many customers and many features at once, up to 100 of each. Nothing is changed.
+#[utoipa::path(
+    post,
+    path = "/v1/entitlements/query",
+    operation_id = "query_entitlements",
+    tag = "Reading",
+    request_body = EntitlementQuery,
+    responses((status = 200, description = "By customer", body = QueriedEntitlements), QueryProblems),
+)]
+pub async fn query(
+    State(app): State<Arc<App>>,
+    caller: Caller<Read>,
+    Json(body): Json<EntitlementQuery>,
+) -> Result<Answer, Problem> {
+    let EntitlementQuery { customers, features } = body;
+    for (pointer, count) in [("/customers", customers.len()), ("/features", features.len())] {
+        if !(1..=MAX_QUERIED).contains(&count) {
+            return Err(Problem::invalid_field(pointer, format!("must have 1 to {MAX_QUERIED} items")));
+        }
+    }
+    let features: Arc<[Key]> = features.into();
+    let mut data = Vec::with_capacity(customers.len());
+    for customer in customers {
+        // As if it did not exist: a narrowed key must not learn of other customers.
+        let asked = match caller.sees(&customer) {
+            true => app.engine.query_entitlements(&customer, &features).await,
+            false => Err(DecideError::CustomerNotFound(customer.clone()).into()),
+        };
+        let mut answer =
+            QueriedCustomer { customer, exists: true, entitlements: Vec::new(), unknown: Vec::new() };
+        match asked {
+            Ok((found, state)) => {
+                for (feature, access) in features.iter().zip(found) {
+                    match access {
+                        Some(access) => answer.entitlements.push(entitlement(&app, access, &state)),
+                        None => answer.unknown.push(feature.clone()),
+                    }
+                }
+            }
+            Err(EngineError::Decide(DecideError::CustomerNotFound(_))) => answer.exists = false,
+            Err(error) => return Err(error.into()),
+        }
+        data.push(answer);
+    }
+    Answer::ok(&QueriedEntitlements { data })
 }
 
 /// Override an entitlement

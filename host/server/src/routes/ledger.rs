@@ -1,4 +1,6 @@
-//! `GET /v1/customers/{customer}/ledger`: the journal, newest entries first.
+//! `GET /v1/customers/{customer}/ledger`: the journal, newest entries first or oldest first, as a whole or what fits.
+
+#![expect(unused_qualifications, reason = "the parameters' code is generated with full paths")]
 
 use crate::{
     access::{Customer, Read},
@@ -13,36 +15,101 @@ use axum::extract::State;
 use proviso_api::{
     Page,
     ledger::{BalanceAfter, LedgerEntry},
+    schema,
 };
+use proviso_engine::LedgerFilter;
 use proviso_ledger::{
-    journal::{After, Entry},
-    model::ids::Seq,
+    journal::{After, Entry, Event},
+    model::{
+        ids::{Key, Seq},
+        time::Timestamp,
+    },
 };
+use serde::Deserialize;
 use serde_json::Value;
 use std::sync::Arc;
+use utoipa::{IntoParams, ToSchema};
 
 problems!(LedgerProblems: CALLER CUSTOMER LIST LANE);
 
+/// Which entries are listed.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Entries {
+    /// Only entries of these types, separated by commas.
+    #[param(example = "charged,committed,refunded")]
+    r#type: Option<String>,
+    /// Only entries about usage of this feature.
+    #[param(value_type = Option<schema::Key>)]
+    feature: Option<Key>,
+    /// Only entries about usage of this entity.
+    #[param(value_type = Option<schema::Key>)]
+    entity: Option<Key>,
+    /// Only entries accepted at this time or later.
+    #[param(value_type = Option<schema::Time>)]
+    from: Option<Timestamp>,
+    /// Only entries accepted before this time.
+    #[param(value_type = Option<schema::Time>)]
+    to: Option<Timestamp>,
+    /// `desc`, newest first, or `asc`; defaults to `desc`.
+    order: Option<Order>,
+    /// How many items at most, 1 to 1000.
+    #[param(minimum = 1, maximum = 1000, default = 50)]
+    limit: Option<u32>,
+    /// Where the page begins: `next_cursor` of the page before; empty for the first page.
+    cursor: Option<String>,
+}
+
+/// The order of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// Oldest first.
+    Asc,
+    /// Newest first.
+    Desc,
+}
+
 /// Read the ledger
 ///
-/// Newest entries first, refusals included.
+/// Newest entries first, refusals included. Where few entries fit, a page may be short and still have a next one.
 #[utoipa::path(
     get,
     path = "/v1/customers/{customer}/ledger",
     operation_id = "read_ledger",
     tag = "Reading",
-    params(("customer" = String, Path, description = "The customer"), Paging),
-    responses((status = 200, description = "Entries, newest first", body = Page<LedgerEntry>), LedgerProblems),
+    params(("customer" = String, Path, description = "The customer"), Entries),
+    responses((status = 200, description = "Entries", body = Page<LedgerEntry>), LedgerProblems),
 )]
 pub async fn list(
     State(app): State<Arc<App>>,
     customer: Customer<Read>,
-    Query(paging): Query<Paging>,
+    Query(query): Query<Entries>,
 ) -> Result<Answer, Problem> {
-    let page = app.engine.ledger(&customer.id, paging.after::<Seq>()?, paging.limit()?).await?;
+    let Entries { r#type, feature, entity, from, to, order, limit, cursor: after } = query;
+    let paging = Paging::new(limit, after);
+    let filter = LedgerFilter {
+        kinds: r#type.as_deref().map(kinds).transpose()?.unwrap_or_default(),
+        feature,
+        entity,
+        from,
+        to,
+        oldest_first: order == Some(Order::Asc),
+    };
+    let page = app.engine.ledger(&customer.id, &filter, paging.after::<Seq>()?, paging.limit()?).await?;
     let data = page.entries.iter().map(|(entry, hash)| ledger_entry(entry, hash));
     let data = data.collect::<Result<Vec<_>, _>>()?;
-    Answer::ok(&Page { data, next_cursor: page.next_before.map(|before| cursor(&before)) })
+    Answer::ok(&Page { data, next_cursor: page.next_after.map(|last| cursor(&last)) })
+}
+
+fn kinds(text: &str) -> Result<Vec<String>, Problem> {
+    let kinds = text.split(',').map(str::trim).map(|kind| {
+        let is_known = Event::KINDS.contains(&kind);
+        let unknown = || Problem::bad_query(format!("type takes {}", Event::KINDS.join(", ")));
+        is_known.then(|| kind.to_owned()).ok_or_else(unknown)
+    });
+    kinds.collect()
 }
 
 fn ledger_entry<'a>(entry: &'a Entry, hash: &'a str) -> Result<LedgerEntry<'a>, Problem> {

@@ -1,26 +1,37 @@
-//! `GET /v1/customers/{customer}/usage`: usage and its cost, in groups.
+//! `GET /v1/customers/{customer}/usage`: usage and its cost, in groups, as JSON or CSV; `GET /v1/usage`: that of all customers.
 
 #![expect(unused_qualifications, reason = "the parameters' code is generated with full paths")]
 
 use crate::{
-    access::{Customer, Read},
+    access::{Customer, Operator, Read},
     answer::Answer,
     app::App,
     documented::problems,
     extract::{Paging, Query, cursor},
     problem::Problem,
 };
-use axum::extract::State;
+use axum::{
+    extract::State,
+    http::{
+        HeaderMap, HeaderValue,
+        header::{ACCEPT, CONTENT_TYPE},
+    },
+    response::{IntoResponse, Response},
+};
 use proviso_api::{
     Page,
     maps::is_name,
-    report::{Cost, MAX_GROUPINGS, UsageOfGroup},
+    report::{Cost, MAX_GROUPINGS, UsageOfCustomer, UsageOfGroup},
     schema,
 };
-use proviso_engine::{GroupBy, UsageGroup};
-use proviso_ledger::model::time::{Timestamp, Zone};
+use proviso_engine::{GroupBy, UsageGroup, UsageGroups, UsageReport};
+use proviso_ledger::model::{
+    amounts::{Credits, Quantity},
+    ids::{CustomerId, Key},
+    time::{Timestamp, Zone},
+};
 use serde::Deserialize;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 use utoipa::IntoParams;
 
 /// How far back a report reaches by default: 30 days, in microseconds.
@@ -52,8 +63,41 @@ pub struct Report {
 }
 
 problems!(UsageProblems: CALLER CUSTOMER LIST LANE);
+problems!(AllProblems: CALLER OPERATOR LIST);
+
+const CSV: &str = "text/csv";
+
+/// A report as it was asked for.
+struct Asked {
+    report: UsageReport,
+    names: Vec<String>,
+    zone: Option<Zone>,
+    paging: Paging,
+}
+
+impl Report {
+    fn read(self, now: Timestamp) -> Result<Asked, Problem> {
+        let Self { from, to, group_by, time_zone, limit, cursor } = self;
+        let to = to.unwrap_or_else(|| now.plus_micros(1));
+        let from = from.unwrap_or_else(|| to.plus_micros(-DEFAULT_SPAN));
+        if from > to {
+            return Err(Problem::bad_query("from must not lie after to"));
+        }
+        let group_by = group_by.as_deref().unwrap_or("feature");
+        let names: Vec<String> = group_by.split(',').map(|name| name.trim().to_owned()).collect();
+        let group_by = names.iter().map(|name| grouping(name)).collect::<Result<Vec<_>, _>>()?;
+        if group_by.len() > MAX_GROUPINGS {
+            return Err(Problem::bad_query(format!("group_by names more than {MAX_GROUPINGS} properties")));
+        }
+        let report = UsageReport { from, to, group_by };
+        Ok(Asked { report, names, zone: time_zone, paging: Paging::new(limit, cursor) })
+    }
+}
 
 /// Report usage
+///
+/// By the time of use. Costs and quantities are less what was refunded. `Accept: text/csv` answers the whole report as a table,
+/// whatever `limit` and `cursor` say: a column for each grouping, then `charges`, then `cost.<credit>` and `quantity.<name>`.
 #[utoipa::path(
     get,
     path = "/v1/customers/{customer}/usage",
@@ -61,7 +105,10 @@ problems!(UsageProblems: CALLER CUSTOMER LIST LANE);
     tag = "Reading",
     params(("customer" = String, Path, description = "The customer"), Report),
     responses(
-        (status = 200, description = "By group", body = Page<UsageOfGroup>),
+        (status = 200, description = "By group", content(
+            (Page<UsageOfGroup> = "application/json"),
+            (String = "text/csv"),
+        )),
         UsageProblems,
     ),
 )]
@@ -69,29 +116,82 @@ pub async fn report(
     State(app): State<Arc<App>>,
     customer: Customer<Read>,
     Query(query): Query<Report>,
-) -> Result<Answer, Problem> {
-    let Report { from, to, group_by, time_zone, limit, cursor: after } = query;
-    let to = to.unwrap_or_else(|| app.now().plus_micros(1));
-    let from = from.unwrap_or_else(|| to.plus_micros(-DEFAULT_SPAN));
-    if from > to {
-        return Err(Problem::bad_query("from must not lie after to"));
-    }
-    let paging = Paging::new(limit, after);
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let Asked { report, names, zone, paging } = query.read(app.now())?;
     let (limit, after) = (paging.limit()? as usize, paging.after::<GroupCursor>()?);
-    let group_by = group_by.as_deref().unwrap_or("feature");
-    let names: Vec<&str> = group_by.split(',').map(str::trim).collect();
-    let groupings = names.iter().map(|name| grouping(name)).collect::<Result<Vec<_>, _>>()?;
-    if groupings.len() > MAX_GROUPINGS {
-        return Err(Problem::bad_query(format!("group_by names more than {MAX_GROUPINGS} properties")));
+    let groups = app.engine.usage(&customer.id, &report, zone).await?;
+    if accepts_csv(&headers) {
+        let text = table(&names, &groups).map_err(|error| Problem::internal(error.to_string()))?;
+        let kind = HeaderValue::from_static("text/csv; charset=utf-8");
+        return Ok(([(CONTENT_TYPE, kind)], text).into_response());
     }
-    let groups = app.engine.usage(&customer.id, from, to, &groupings, time_zone).await?;
     let mut rest =
         groups.into_iter().skip_while(|(key, _)| after.as_ref().is_some_and(|after| *key <= after.0));
     let page: Vec<_> = rest.by_ref().take(limit).collect();
     let last = page.last().filter(|_| rest.next().is_some());
     let next_cursor = last.map(|(key, _)| cursor(&GroupCursor(key.clone())));
     let data = page.into_iter().map(|(key, group)| of_group(&names, key, group)).collect();
-    Answer::ok(&Page { data, next_cursor })
+    Ok(Answer::ok(&Page { data, next_cursor })?.into_response())
+}
+
+/// Report usage of all customers
+///
+/// Customer by customer, by key; each customer's groups are on one page. A page may be short, or empty, and still have a next
+/// one, since it ends when enough was read.
+#[utoipa::path(
+    get,
+    path = "/v1/usage",
+    operation_id = "report_usage_of_all",
+    tag = "Reading",
+    params(Report),
+    responses(
+        (status = 200, description = "By customer and group", body = Page<UsageOfCustomer>),
+        AllProblems,
+    ),
+)]
+pub async fn report_all(
+    State(app): State<Arc<App>>,
+    _: Operator<Read>,
+    Query(query): Query<Report>,
+) -> Result<Answer, Problem> {
+    let Asked { report, names, zone, paging } = query.read(app.now())?;
+    let (limit, after) = (paging.limit()? as usize, paging.after::<CustomerId>()?);
+    let (found, last) = app.engine.usage_of_all(after, limit, &report, zone.as_ref()).await?;
+    let rows = found.into_iter().flat_map(|(customer, groups)| {
+        let names = &names;
+        groups.into_iter().map(move |(key, group)| UsageOfCustomer {
+            customer: customer.clone(),
+            usage: of_group(names, key, group),
+        })
+    });
+    Answer::ok(&Page { data: rows.collect(), next_cursor: last.map(|last| cursor(&last)) })
+}
+
+/// Whether the answer is wanted as CSV rather than as JSON.
+fn accepts_csv(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let mut kinds = accepted.flat_map(|value| value.split(',')).filter_map(|one| one.split(';').next());
+    kinds.any(|kind| kind.trim().eq_ignore_ascii_case(CSV))
+}
+
+/// A report as CSV.
+fn table(names: &[String], groups: &UsageGroups) -> Result<String, csv::Error> {
+    let credits: BTreeSet<&Key> = groups.values().flat_map(|group| group.cost.keys()).collect();
+    let quantities: BTreeSet<&String> = groups.values().flat_map(|group| group.quantities.keys()).collect();
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let heads = names.iter().cloned().chain(["charges".to_owned()]);
+    let heads = heads.chain(credits.iter().map(|credit| format!("cost.{credit}")));
+    writer.write_record(heads.chain(quantities.iter().map(|name| format!("quantity.{name}"))))?;
+    for (key, group) in groups {
+        let texts = key.iter().map(|value| value.clone().unwrap_or_default());
+        let texts = texts.chain([group.charges.to_string()]);
+        let costs = credits.iter().map(|credit| group.cost.get(*credit).map(Credits::to_string));
+        let amounts = quantities.iter().map(|name| group.quantities.get(*name).map(Quantity::to_string));
+        writer.write_record(texts.chain(costs.chain(amounts).map(Option::unwrap_or_default)))?;
+    }
+    let bytes = writer.into_inner().map_err(csv::IntoInnerError::into_error)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn grouping(name: &str) -> Result<GroupBy, Problem> {
@@ -109,9 +209,9 @@ fn grouping(name: &str) -> Result<GroupBy, Problem> {
     }
 }
 
-fn of_group(names: &[&str], key: Vec<Option<String>>, group: UsageGroup) -> UsageOfGroup {
+fn of_group(names: &[String], key: Vec<Option<String>>, group: UsageGroup) -> UsageOfGroup {
     UsageOfGroup {
-        group: names.iter().map(|name| (*name).to_owned()).zip(key).collect(),
+        group: names.iter().cloned().zip(key).collect(),
         charges: group.charges,
         cost: group.cost.into_iter().map(|(credit, cost)| Cost { credit, cost }).collect(),
         quantities: group.quantities,

@@ -2,6 +2,7 @@
 //! its definition. It shares no code with the host.
 
 mod period;
+mod refund;
 mod usage;
 
 use crate::{
@@ -59,6 +60,8 @@ pub struct Grant {
     pub allowance_of: Option<u32>,
     /// Where it was carried over to, and what of returns follows.
     pub roll: Option<Roll>,
+    /// The grant that carries on what was left of it.
+    pub rolled_to: Option<Id>,
     /// The next allowance of its cycle, which is larger by what comes back to this one.
     pub next: Option<Id>,
     /// What it takes of what comes back to earlier allowances: so much of that expires first, so much it takes.
@@ -90,6 +93,22 @@ pub struct Reservation {
     /// The windows of its time, of all counters of its terms, and what is held in them.
     pub counts: Vec<(CounterAt, Amount)>,
     pub expires_at: i64,
+}
+
+/// A charge or commit, and what was refunded of it.
+#[derive(Debug, Clone)]
+pub struct Charge {
+    pub at: i64,
+    pub credit: String,
+    pub cost: Amount,
+    pub units: Amount,
+    /// In the order in which they were drawn.
+    pub draws: Vec<(Id, Amount)>,
+    pub overage: Amount,
+    pub windows: Vec<CounterAt>,
+    pub refunds: u32,
+    pub refunded: Amount,
+    pub refunded_units: Amount,
 }
 
 #[derive(Debug, Clone)]
@@ -139,6 +158,9 @@ pub struct Model {
     /// The first period of the cycle that was begun on request.
     pub fresh_from: u32,
     pub counters: BTreeMap<CounterAt, (Amount, Amount)>,
+    pub charges: BTreeMap<Id, Charge>,
+    /// When there last were very many grants.
+    pub crowded_at: Option<i64>,
 }
 
 pub fn plain(what: &str) -> Answer {
@@ -172,6 +194,8 @@ impl Model {
             cycle: None,
             fresh_from: 0,
             counters: BTreeMap::new(),
+            charges: BTreeMap::new(),
+            crowded_at: None,
         };
         for plan in plans {
             let terms = Terms { id: 1, settings: Rc::new(plan.settings.clone()), from: start, to: None };
@@ -209,6 +233,16 @@ impl Model {
                 // Usage that is older than what is kept of the past is not this test's matter.
                 let young = self.reservations.iter().filter(|(_, one)| one.at > self.now - 25 * DAY);
                 order.target = pick(young.map(|(id, _)| *id).collect(), *n);
+            }
+            Command::Refund { pick: n, part, .. } => {
+                // Nor are old charges, and those of times in which the host forgets grants sooner.
+                let crowded = self.crowded_at.is_some_and(|at| at > self.now - LATE - 30 * DAY);
+                let young = self
+                    .charges
+                    .iter()
+                    .filter(|(_, one)| !crowded && one.refunds < 60 && one.at > self.now - 25 * DAY);
+                order.target = pick(young.map(|(id, _)| *id).collect(), *n);
+                order.units = order.target.map_or(0, |id| self.charges[&id].part(*part));
             }
             _ => {}
         }
@@ -348,6 +382,10 @@ impl Model {
                 Some(id) => self.commit(id, order.units),
                 None => plain("error:reservation_gone"),
             },
+            Command::Refund { part, reissue, .. } => match order.target {
+                Some(id) => self.refund(id, *part, order.units, *reissue),
+                None => plain("error:charge_not_found"),
+            },
             Command::Release { .. } => match order.target {
                 Some(id) => {
                     self.end_reservation(id);
@@ -468,6 +506,7 @@ impl Model {
             lost: 0,
             allowance_of: None,
             roll: None,
+            rolled_to: None,
             next: None,
             incoming: None,
             received: 0,
@@ -592,6 +631,10 @@ impl Model {
 
     /// Drops what nothing can ask for any more, so that a history of years stays quick.
     fn prune(&mut self) {
+        if self.grants.iter().filter(|grant| !grant.forgotten).count() > 150 {
+            self.crowded_at = Some(self.now);
+        }
+        self.charges.retain(|_, charge| charge.at > self.now - LATE);
         let oldest = self.now - LATE - 30 * DAY;
         let held: Vec<Id> =
             self.reservations.values().flat_map(|one| one.holds.iter().map(|hold| hold.0)).collect();

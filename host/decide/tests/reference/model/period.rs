@@ -271,6 +271,7 @@ impl Model {
             let older = self.grant_mut(id);
             older.remaining -= amount;
             older.passed += amount;
+            older.rolled_to = Some(to);
             if limit > 0 {
                 older.roll = Some(Roll { to, share: rule.percent, left: limit });
             }

@@ -376,6 +376,19 @@ impl Model {
         let draws = self.carry_out(&settings, credit, &funding, false);
         self.book(credit).spent += cost;
         self.entries += 1;
+        let charge = super::Charge {
+            at,
+            credit: credit.to_owned(),
+            cost,
+            units: spec.units,
+            draws: draws.clone(),
+            overage: funding.overage,
+            windows: self.windows(&settings, spec, at),
+            refunds: 0,
+            refunded: 0,
+            refunded_units: 0,
+        };
+        self.charges.insert((self.entries, 0), charge);
         Answer {
             what: "charged".to_owned(),
             cost: Some(cost),
@@ -507,9 +520,27 @@ impl Model {
             late,
             ..Answer::default()
         };
+        let mut draws: Vec<(Id, Amount)> = Vec::new();
         for (grant, part) in taken.into_iter().chain(drawn) {
             *answer.draws.entry(grant).or_default() += part;
+            match draws.iter_mut().find(|draw| draw.0 == grant) {
+                Some(draw) => draw.1 += part,
+                None => draws.push((grant, part)),
+            }
         }
+        let charge = super::Charge {
+            at: *at,
+            credit: credit.clone(),
+            cost,
+            units,
+            draws,
+            overage: left + funding.overage,
+            windows,
+            refunds: 0,
+            refunded: 0,
+            refunded_units: 0,
+        };
+        self.charges.insert((self.entries, 0), charge);
         answer
     }
 

@@ -10,7 +10,7 @@ use proviso_ledger::{
     model::{
         amounts::{Credits, Quantity},
         answers::{SettleMethod, Suggestion},
-        grant::{CreditType, Grant},
+        grant::CreditType,
         ids::GrantId,
         time::Timestamp,
     },
@@ -359,8 +359,7 @@ impl Played<'_> {
 
     /// A grant's name: as a step called it, else its category.
     fn name(&self, id: GrantId) -> String {
-        let would_be =
-            || self.checked().and_then(|entry| made(entry).into_iter().find(|grant| grant.id == id));
+        let would_be = || self.checked().and_then(|entry| entry.grants().iter().find(|grant| grant.id == id));
         let name = self.names.get(&id).cloned();
         name.or_else(|| would_be().map(|grant| grant.category.as_str().to_owned()))
             .unwrap_or_else(|| id.to_string())
@@ -398,6 +397,7 @@ fn story(entry: &Entry) -> String {
         Event::Reserved(reserved) => format!("reserved {}", reserved.rated.cost),
         Event::ReservationExtended { .. } => "reservation extended".to_owned(),
         Event::Committed(committed) => format!("committed {}", committed.rated.cost),
+        Event::Refunded(refunded) => format!("refunded {}", refunded.amount),
         Event::Released { .. } => "released".to_owned(),
         Event::ReservationExpired { .. } => "reservation expired".to_owned(),
         Event::GrantsExpired { grants } => format!("grants expired {}", grants.len()),
@@ -424,19 +424,5 @@ fn method_name(method: SettleMethod) -> &'static str {
         SettleMethod::Invoice => "invoice",
         SettleMethod::Waive => "waive",
         SettleMethod::Deduct => "deduct",
-    }
-}
-
-/// The grants that an entry made.
-pub fn made(entry: &Entry) -> Vec<&Grant> {
-    match &entry.event {
-        Event::Granted(grant) => vec![grant],
-        Event::Adjusted(adjusted) => adjusted.grant.iter().collect(),
-        Event::Charged(charged) => charged.top_up.iter().collect(),
-        Event::Reserved(reserved) => reserved.top_up.iter().collect(),
-        Event::Committed(committed) => committed.top_up.iter().collect(),
-        Event::PeriodClosed(closed) => closed.grants.iter().collect(),
-        Event::PeriodOpened(opened) => opened.grants.iter().collect(),
-        _ => Vec::new(),
     }
 }

@@ -1,12 +1,9 @@
 //! Plays a case: one customer's state in memory, a catalog of the case's plans, and the policies behind their trait. Time moves
 //! by steps, and what is due is written before each action, as on a server.
 
-use super::{
-    format::{
-        Action, Case, CaseFile, CommitStep, ContractSetup, CustomerStep, GrantStep, IntervalSetup, PLAN,
-        PlanSetup, PlanStep, Settings, Setup, Step, TermsStep, UsageStep,
-    },
-    observe,
+use super::format::{
+    Action, Case, CaseFile, CommitStep, ContractSetup, CustomerStep, GrantStep, IntervalSetup, PLAN,
+    PlanSetup, PlanStep, Settings, Setup, Step, TermsStep, UsageStep,
 };
 use crate::{span::Span, verbs::policy::text};
 use proviso_decide::precondition::Expected;
@@ -207,7 +204,7 @@ impl<'a> Play<'a> {
         self.decide(Command::Read)??;
         let outcome = self.act(step)?;
         let entries = std::mem::take(&mut self.written);
-        for grant in entries.iter().flat_map(|entry| observe::made(entry)) {
+        for grant in entries.iter().flat_map(|entry| entry.grants()) {
             self.grants.entry(grant.id).or_insert_with(|| grant.category.as_str().to_owned());
         }
         Ok(Played { outcome, entries, state: &self.state, now: self.now, names: &self.grants })

@@ -1,0 +1,339 @@
+//! Refunds: what a charge cost goes back, at most once in all. What was drawn last goes back first: overage, then grants from
+//! the last one drawn to the first.
+//!
+//! A state remembers no charges. The caller reads the charge and its last refund from the journal, and sees to it that no other
+//! refund has come after that one.
+
+use super::{customer::MOST_LIVE, rejection::Rejection};
+use crate::{
+    journal::{Count, Entry, Event, Rated, Refunded, Shape},
+    model::{
+        amounts::{Credits, Decimal, Quantity, Rounding},
+        counter::Measure,
+        grant::{Category, CreditType, Grant},
+        ids::{ChargeId, GrantId},
+        time::Timestamp,
+        transfer::{Book, Transfer},
+        usage::Usage,
+    },
+    state::{CustomerState, Draft, GrantStatus},
+};
+use std::sync::Arc;
+
+/// The most refunds of one charge.
+pub const MOST_REFUNDS: u32 = 64;
+
+/// A charge as the journal has it, with what was refunded of it.
+#[derive(Debug, Clone)]
+pub struct Refundable {
+    /// The entry of the charge or commit.
+    pub charge: Arc<Entry>,
+    /// The entry of its last refund.
+    pub last: Option<Arc<Entry>>,
+    /// The grants that it drew and that the state has forgotten.
+    pub grants: Vec<Grant>,
+}
+
+/// How much of a charge is refunded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Portion {
+    /// All that is left of it.
+    Rest,
+    /// So much of its cost.
+    Amount(Credits),
+    /// These of its quantities, sorted by name, with what they cost.
+    Quantities(Vec<(String, Quantity)>),
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefundRequest {
+    /// How much.
+    pub portion: Portion,
+    /// Why.
+    pub reason: String,
+    /// Whether credits of grants that have expired are given anew. Else they expire at once.
+    pub reissue_expired: bool,
+}
+
+impl Refundable {
+    /// The charge's id.
+    #[must_use]
+    pub fn id(&self) -> ChargeId {
+        self.charge.charge_id()
+    }
+
+    /// The number that the next refund has.
+    #[must_use]
+    pub fn next_number(&self) -> u32 {
+        self.refunded().map_or(1, |last| last.number.saturating_add(1))
+    }
+
+    fn refunded(&self) -> Option<&Refunded> {
+        self.last.as_ref().and_then(|entry| entry.refunded())
+    }
+
+    /// How much of a quantity was given back.
+    fn given_back(&self, name: &str) -> Quantity {
+        let given = self.refunded().and_then(|last| last.total_quantities.0.iter().find(|one| one.0 == name));
+        given.map_or(Quantity::ZERO, |(_, amount)| *amount)
+    }
+
+    /// What is left of each quantity that was used.
+    fn left(&self, usage: &Usage) -> Vec<(String, Quantity)> {
+        let left = usage.quantities.iter().map(|(name, amount)| {
+            (name.clone(), amount.saturating_sub(self.given_back(name)).max(Quantity::ZERO))
+        });
+        left.filter(|(_, left)| left.is_positive()).collect()
+    }
+
+    /// The part of the cost and the quantities that go back.
+    fn portion(&self, portion: Portion) -> Result<(Credits, Vec<(String, Quantity)>), Rejection> {
+        let (usage, rated) =
+            self.charge.charged_usage().ok_or_else(|| Rejection::ChargeNotFound(self.id()))?;
+        let before = self.refunded().map_or(Credits::ZERO, |last| last.total);
+        let left = rated.cost.saturating_sub(before);
+        let (amount, quantities) = match portion {
+            Portion::Rest => (left, self.left(usage)),
+            Portion::Amount(amount) if amount.is_positive() && amount.is_acceptable() => (amount, Vec::new()),
+            Portion::Amount(_) => return Err(Rejection::AmountOutOfRange("amount")),
+            Portion::Quantities(quantities) => {
+                for (name, amount) in &quantities {
+                    let left = usage.quantity(name).saturating_sub(self.given_back(name));
+                    if *amount > left {
+                        return Err(Rejection::RefundExceedsQuantity(name.clone(), left.max(Quantity::ZERO)));
+                    }
+                }
+                let quantities: Vec<_> =
+                    quantities.into_iter().filter(|(_, amount)| amount.is_positive()).collect();
+                if quantities.is_empty() {
+                    return Err(Rejection::AmountOutOfRange("quantities"));
+                }
+                (cost_of(usage, rated, &quantities)?, quantities)
+            }
+        };
+        if amount > left || amount.is_zero() && quantities.is_empty() {
+            return Err(Rejection::RefundExceedsCharge(left));
+        }
+        Ok((amount, quantities))
+    }
+}
+
+/// What quantities cost: their part of the lines that bear their names, or, where the lines don't tell, their part of the whole
+/// cost if it is the same part of every quantity. Rounded down.
+fn cost_of(usage: &Usage, rated: &Rated, quantities: &[(String, Quantity)]) -> Result<Credits, Rejection> {
+    let used = |name: &str| usage.quantity(name).decimal();
+    let part_of = |cost: Credits, (name, amount): &(String, Quantity)| {
+        cost.mul_div(amount.decimal(), used(name), Rounding::Down).ok()
+    };
+    let is_itemized = Credits::checked_sum(rated.lines.iter().map(|line| line.cost)) == Some(rated.cost);
+    let of_lines = quantities.iter().map(|quantity| {
+        let lines: Vec<_> = rated.lines.iter().filter(|line| bears(&line.label, &quantity.0)).collect();
+        let cost = Credits::checked_sum(lines.iter().map(|line| line.cost))?;
+        if lines.is_empty() { None } else { part_of(cost, quantity) }
+    });
+    if let Some(parts) = of_lines.collect::<Option<Vec<_>>>().filter(|_| is_itemized)
+        && let Some(sum) = Credits::checked_sum(parts)
+    {
+        return Ok(sum);
+    }
+    let named = |name: &str| quantities.iter().find(|quantity| quantity.0 == name);
+    let whole = usage.quantities.iter().filter(|(_, amount)| amount.is_positive());
+    let parts = whole
+        .map(|(name, _)| Decimal::ONE.mul_div(named(name)?.1.decimal(), used(name), Rounding::Down).ok());
+    match parts.collect::<Option<Vec<_>>>().as_deref() {
+        Some([first, others @ ..]) if others.iter().all(|part| part == first) => {
+            let quantity = quantities.first().ok_or(Rejection::RefundNotDivisible)?;
+            part_of(rated.cost, quantity).ok_or(Rejection::RefundNotDivisible)
+        }
+        _ => Err(Rejection::RefundNotDivisible),
+    }
+}
+
+/// Whether a line's label is a quantity's name, as the standard policy writes it: `input_tokens` is `input tokens`, and what a
+/// tier or a block adds comes after a comma.
+fn bears(label: &str, name: &str) -> bool {
+    let label = label.split_once(',').map_or(label, |(name, _)| name);
+    label.len() == name.len()
+        && label.bytes().zip(name.bytes()).all(|(a, b)| a == b || a == b' ' && b == b'_')
+}
+
+impl CustomerState {
+    /// The entry that refunds a charge.
+    ///
+    /// # Errors
+    /// A closed customer; no charge, or more than is left of it; quantities whose cost is not known; too many grants or refunds.
+    /// [`Rejection::RefundedMeanwhile`] when a grant was forgotten after `of` was read.
+    pub fn refund(&self, at: Timestamp, of: &Refundable, request: RefundRequest) -> Result<Draft, Rejection> {
+        self.require_open()?;
+        let number = of.next_number();
+        if number > MOST_REFUNDS {
+            return Err(Rejection::TooMany(MOST_REFUNDS as usize, "refunds of this charge"));
+        }
+        let (amount, quantities) = of.portion(request.portion)?;
+        let charged = of.charge.charged_usage();
+        let (usage, Rated { credit, .. }) = charged.ok_or_else(|| Rejection::ChargeNotFound(of.id()))?;
+        let before = of.refunded().map_or(Credits::ZERO, |last| last.total);
+        let mut back = GivingBack {
+            state: self,
+            at,
+            credit,
+            forgotten: &of.grants,
+            reissue_expired: request.reissue_expired,
+            transfers: Vec::new(),
+            grants: Vec::new(),
+            new: 0,
+        };
+        back.give(&of.charge, before, amount)?;
+        let GivingBack { transfers, grants, .. } = back;
+        let live = self.live_grants();
+        if !grants.is_empty() && live + grants.len() > MOST_LIVE {
+            return Err(Rejection::TooMany(live, "grants"));
+        }
+        let total_quantities = usage.quantities.iter().map(|(name, _)| {
+            let now = quantities.iter().find(|one| one.0 == *name).map_or(Quantity::ZERO, |one| one.1);
+            (name.clone(), of.given_back(name).saturating_add(now))
+        });
+        let refunded = Refunded {
+            charge: of.id(),
+            number,
+            reason: request.reason,
+            credit: credit.clone(),
+            amount,
+            total: before.saturating_add(amount),
+            total_quantities: Shape(total_quantities.filter(|(_, total)| total.is_positive()).collect()),
+            usage: Usage { quantities, ..usage.clone() },
+            grants,
+        };
+        let counts = self.counts_back(&of.charge.counts, &refunded);
+        Ok(Draft { counts, ..Draft::moving(Event::Refunded(Box::new(refunded)), credit.clone(), transfers) })
+    }
+
+    /// What a refund takes off the charge's counts, in the windows that are still kept.
+    fn counts_back(&self, counts: &[Count], refunded: &Refunded) -> Vec<Count> {
+        let back = counts.iter().filter_map(|count| {
+            let part = match &count.counter.measure {
+                Measure::Cost => refunded.amount.decimal(),
+                Measure::Quantity(name) => refunded.usage.quantity(name).decimal(),
+            };
+            let add = part.min(self.counters.used(count)).checked_neg().filter(|add| add.is_negative())?;
+            Some(Count { add, ..count.clone() })
+        });
+        back.collect()
+    }
+}
+
+/// The movements of a refund in the making.
+struct GivingBack<'a> {
+    state: &'a CustomerState,
+    at: Timestamp,
+    credit: &'a CreditType,
+    forgotten: &'a [Grant],
+    reissue_expired: bool,
+    transfers: Vec<Transfer>,
+    grants: Vec<Grant>,
+    /// How many of `grants` are new.
+    new: u32,
+}
+
+impl GivingBack<'_> {
+    /// Gives the part of a charge back that begins `before` its end.
+    fn give(&mut self, charge: &Entry, before: Credits, amount: Credits) -> Result<(), Rejection> {
+        let draws = charge.draws();
+        let draws = draws.iter().rev().map(|draw| (Some(draw.grant), draw.amount));
+        let (mut skip, mut left) = (before, amount);
+        for (grant, drawn) in [(None, charge.overage())].into_iter().chain(draws) {
+            let skipped = skip.min(drawn);
+            skip = skip.saturating_sub(skipped);
+            let part = drawn.saturating_sub(skipped).min(left);
+            left = left.saturating_sub(part);
+            match grant.filter(|_| part.is_positive()) {
+                Some(grant) => self.to_grant(grant, part)?,
+                None => self.to_overage(part),
+            }
+        }
+        self.to_new(None, left);
+        Ok(())
+    }
+
+    fn step(&mut self, from: Book, to: Book, amount: Credits) {
+        if amount.is_positive() {
+            self.transfers.push(Transfer::new(self.credit, from, to, amount));
+        }
+    }
+
+    /// What was drawn beyond all grants reduces what is owed; what of it was settled since was paid, and comes back as credits.
+    fn to_overage(&mut self, amount: Credits) {
+        let owed = amount.min(self.state.outstanding(self.credit)).max(Credits::ZERO);
+        self.step(Book::Spent, Book::Overage, owed);
+        self.to_new(None, amount.saturating_sub(owed));
+    }
+
+    fn to_grant(&mut self, id: GrantId, amount: Credits) -> Result<(), Rejection> {
+        let Some(state) = self.state.grant(id) else {
+            let grant =
+                self.forgotten.iter().find(|grant| grant.id == id).ok_or(Rejection::RefundedMeanwhile)?;
+            match (self.has_ended(grant), self.reissue_expired) {
+                (true, true) => self.to_new(Some(grant), amount),
+                (true, false) => self.step(Book::Spent, Book::Expired, amount),
+                (false, _) => {
+                    self.grants.push(grant.clone());
+                    self.step(Book::Spent, Book::Grant(id), amount);
+                }
+            }
+            return Ok(());
+        };
+        // A period that was made good later may have drawn other grants in its place.
+        let own = amount.min(state.spent);
+        self.to_new(None, amount.saturating_sub(own));
+        let carried_on = self.state.carried_on(state).map(|target| target.grant.id);
+        let end = match (state.status, carried_on) {
+            (GrantStatus::Live, _) => None,
+            (GrantStatus::Voided, _) => Some(Book::Voided),
+            (GrantStatus::Expired, Some(target)) => Some(Book::Grant(target)),
+            (GrantStatus::Expired, None) if self.reissue_expired => {
+                self.to_new(Some(&state.grant), own);
+                return Ok(());
+            }
+            (GrantStatus::Expired, None) => Some(Book::Expired),
+        };
+        self.step(Book::Spent, Book::Grant(id), own);
+        if let Some(end) = end {
+            self.step(Book::Grant(id), end, own);
+        }
+        Ok(())
+    }
+
+    /// Whether a forgotten grant has ended by its own terms.
+    fn has_ended(&self, grant: &Grant) -> bool {
+        let first = match &self.state.period {
+            Some(period) => period.number,
+            None => self.state.periods.saturating_add(1),
+        };
+        grant.expires_at.is_some_and(|end| end <= self.at)
+            || grant.expires_with_period.is_some_and(|number| number < first)
+    }
+
+    /// Gives credits anew, for what an older grant was for.
+    fn to_new(&mut self, older: Option<&Grant>, amount: Credits) {
+        if !amount.is_positive() {
+            return;
+        }
+        let grant = Grant {
+            id: GrantId { index: self.new, ..self.state.next_grant() },
+            credit: self.credit.clone(),
+            amount,
+            category: Category::Adjustment,
+            priority: older.map_or(0, |older| older.priority),
+            effective_at: self.at,
+            expires_at: None,
+            expires_with_period: None,
+            features: older.map(|older| older.features.clone()).unwrap_or_default(),
+            cost_basis: None,
+            metadata: Vec::new(),
+        };
+        self.new = self.new.saturating_add(1);
+        self.step(Book::Spent, Book::Grant(grant.id), amount);
+        self.grants.push(grant);
+    }
+}
