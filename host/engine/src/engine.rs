@@ -6,7 +6,7 @@ use crate::{
     dispatcher::Dispatcher,
     error::EngineError,
     explain::Asked,
-    refresh,
+    formats, refresh,
     shared::{Options, Shared},
     stats::EngineStats,
     sweeper::Sweeper,
@@ -43,7 +43,7 @@ impl Engine {
     /// Starts lanes, sweeper and refresher over a store. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// When the catalog can't be read.
+    /// When the catalog can't be read, or this host can't say that it is alive.
     pub async fn start(
         store: Arc<dyn Store>,
         runtime: Arc<Runtime>,
@@ -53,11 +53,13 @@ impl Engine {
         let catalog = Catalog::default().updated(store.catalog(0).await?)?;
         let (sweep_every, refresh_every) = (options.sweep_every, options.refresh_every);
         let shared = Arc::new(Shared::new(store, runtime, clock, options, catalog));
+        shared.formats.renew(&*shared.store).await?;
         let dispatcher = Arc::new(Dispatcher::start(&shared));
         let sweeper = Arc::new(Sweeper::new(shared.clone(), dispatcher.clone()));
         let mut background = JoinSet::new();
         background.spawn(sweeper.clone().run(sweep_every));
         background.spawn(refresh::run(shared.clone(), refresh_every));
+        background.spawn(formats::run(shared.clone()));
         Ok(Arc::new(Self {
             shared,
             dispatcher,

@@ -1,6 +1,9 @@
 //! What all lanes and use cases share: the store, the policies, the catalog and the clock.
 
-use crate::{catalog::Catalog, clock::Clock, error::EngineError, health::WriteHealth, stats::EngineStats};
+use crate::{
+    catalog::Catalog, clock::Clock, error::EngineError, formats::Formats, health::WriteHealth,
+    stats::EngineStats,
+};
 use arc_swap::ArcSwap;
 use proviso_decide::policy::Lookup;
 use proviso_ledger::{
@@ -77,6 +80,7 @@ pub(crate) struct Shared {
     pub gate: RwLock<()>,
     pub stats: EngineStats,
     pub writes: WriteHealth,
+    pub formats: Formats,
     /// Whether a change of this host may be durable that is not in `catalog`.
     catalog_is_uncertain: AtomicBool,
 }
@@ -98,6 +102,7 @@ impl Shared {
             gate: RwLock::new(()),
             stats: EngineStats::default(),
             writes: WriteHealth::default(),
+            formats: Formats::default(),
             catalog_is_uncertain: AtomicBool::new(false),
         }
     }

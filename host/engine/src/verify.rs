@@ -25,6 +25,27 @@ pub struct Verification {
     pub snapshots: u64,
     /// What differs; nothing when all is well.
     pub differences: Vec<Difference>,
+    /// Journals that a newer version went on with, and this one could look at only in part.
+    pub newer: Vec<Newer>,
+}
+
+impl Verification {
+    /// Whether all was looked at, and agrees.
+    #[must_use]
+    pub const fn is_clean(&self) -> bool {
+        self.differences.is_empty() && self.newer.is_empty()
+    }
+}
+
+/// A journal that this version can't read to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Newer {
+    /// Whose.
+    pub customer: CustomerId,
+    /// The first entry of a newer format.
+    pub seq: Seq,
+    /// That format.
+    pub format: u32,
 }
 
 /// Something stored that is not what the journal gives.
@@ -65,9 +86,8 @@ async fn verify_customer(
     verification: &mut Verification,
 ) -> Result<(), StoreError> {
     let customer = &row.customer;
-    let mut differ = |detail: String| {
-        verification.differences.push(Difference { customer: customer.clone(), detail });
-    };
+    let differences = &mut verification.differences;
+    let mut differ = |detail: String| differences.push(Difference { customer: customer.clone(), detail });
     let newest = store.snapshot_before(customer, Seq::MAX, FORMAT).await?;
     let mut state = CustomerState::new(customer.clone());
     let mut keys = Vec::new();
@@ -80,6 +100,10 @@ async fn verify_customer(
             let hash: ChainHash = stored.hash;
             let entry = match state.fold_verified(stored.seq, &stored.body, &hash) {
                 Ok(entry) => entry,
+                Err(error) if let Some(format) = error.newer() => {
+                    verification.newer.push(Newer { customer: customer.clone(), seq: stored.seq, format });
+                    return Ok(());
+                }
                 Err(error) => {
                     // What follows builds on it, so nothing more can be said of this customer.
                     differ(error.to_string());

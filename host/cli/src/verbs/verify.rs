@@ -9,7 +9,7 @@ use crate::{
     terminal::{self, Paint},
 };
 use clap::Args;
-use proviso_engine::Verification;
+use proviso_engine::{Newer, Verification};
 use proviso_store::Access;
 use std::fmt::Write as _;
 
@@ -30,7 +30,7 @@ pub fn run(flags: Flags) -> Result<Verdict, Error> {
         .map_err(Error::system("starting threads"))?;
     let verification = runtime.block_on(verify(&settings.database))?;
     terminal::print(&report(&verification, Paint::for_stdout()))?;
-    Ok(Verdict::of(verification.differences.is_empty()))
+    Ok(Verdict::of(verification.is_clean()))
 }
 
 /// Verifies a database, with its progress on a terminal.
@@ -56,15 +56,27 @@ fn counts(verification: &Verification) -> String {
 /// What a verification found, for people.
 pub fn report(verification: &Verification, paint: Paint) -> String {
     let counts = counts(verification);
-    let differences = &verification.differences;
-    if differences.is_empty() {
-        return format!("{} {counts}: every balance, transfer and hash agrees\n", paint.good("verified"));
-    }
-    let found = terminal::plural(u64::try_from(differences.len()).unwrap_or(u64::MAX), "difference");
-    let mut text = format!("{} {counts}: {found}\n", paint.bad("differs"));
+    let Verification { differences, newer, .. } = verification;
+    let plural = |count: usize, what| terminal::plural(u64::try_from(count).unwrap_or(u64::MAX), what);
+    let mut text = if !differences.is_empty() {
+        format!("{} {counts}: {}\n", paint.bad("differs"), plural(differences.len(), "difference"))
+    } else if !newer.is_empty() {
+        let journals = plural(newer.len(), "journal");
+        format!(
+            "{} {counts}: {journals} can't be read to the end; verify with the newest version\n",
+            paint.bad("incomplete")
+        )
+    } else {
+        format!("{} {counts}: every balance, transfer and hash agrees\n", paint.good("verified"))
+    };
+    // Writing to a String does not fail.
     for difference in differences {
-        // Writing to a String does not fail.
         let _ = writeln!(text, "  {}: {}", paint.strong(difference.customer.as_str()), difference.detail);
+    }
+    for Newer { customer, seq, format } in newer {
+        let customer = paint.strong(customer.as_str());
+        let _ =
+            writeln!(text, "  {customer}: entry {seq} was written by a newer version, in format {format}");
     }
     text
 }
@@ -82,6 +94,14 @@ mod tests {
             report(&verification, Paint::plain()),
             "verified 1 customer, 1,200 entries, 3 saved states: every balance, transfer and hash agrees\n"
         );
+        let customer = "zenith".parse().unwrap();
+        verification.newer.push(Newer { customer, seq: 7, format: 2 });
+        assert_eq!(
+            report(&verification, Paint::plain()),
+            "incomplete 1 customer, 1,200 entries, 3 saved states: 1 journal can't be read to the end; verify with the \
+             newest version\n  zenith: entry 7 was written by a newer version, in format 2\n"
+        );
+        verification.newer.clear();
         let customer = "acme".parse().unwrap();
         verification.differences.push(Difference { customer, detail: "entry 3 is odd".to_owned() });
         assert!(report(&verification, Paint::plain()).ends_with(": 1 difference\n  acme: entry 3 is odd\n"));
