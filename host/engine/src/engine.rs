@@ -2,6 +2,7 @@
 
 use crate::{
     catalog::Catalog,
+    checkpoint,
     clock::Clock,
     dispatcher::Dispatcher,
     error::EngineError,
@@ -60,6 +61,9 @@ impl Engine {
         background.spawn(sweeper.clone().run(sweep_every));
         background.spawn(refresh::run(shared.clone(), refresh_every));
         background.spawn(formats::run(shared.clone()));
+        if let Some(options) = shared.options.checkpoints.clone() {
+            background.spawn(checkpoint::run(shared.clone(), options));
+        }
         Ok(Arc::new(Self {
             shared,
             dispatcher,
@@ -102,6 +106,17 @@ impl Engine {
     /// The store's. A customer that fails is none: it is tried again later.
     pub async fn sweep(&self) -> Result<(), EngineError> {
         self.sweeper.sweep().await
+    }
+
+    /// Writes a checkpoint if one is due and no other host is at it, as the host does from time to time. Returns its number.
+    ///
+    /// # Errors
+    /// The store's. It is tried again later.
+    pub async fn checkpoint(&self) -> Result<Option<u64>, EngineError> {
+        match &self.shared.options.checkpoints {
+            Some(options) => checkpoint::write_due(&self.shared, options).await,
+            None => Ok(None),
+        }
     }
 
     /// The clock.

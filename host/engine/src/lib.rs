@@ -6,6 +6,7 @@
 mod archive;
 pub mod catalog;
 mod changes;
+mod checkpoint;
 mod clock;
 mod customer_terms;
 mod dispatcher;
@@ -32,6 +33,9 @@ mod verify;
 
 pub use archive::{Archived, archive};
 pub use changes::Changed;
+pub use checkpoint::{
+    CheckpointFile, CheckpointOptions, FileError, Older, PublicKey, SigningKey, checkpoint_file,
+};
 pub use clock::Clock;
 pub use engine::Engine;
 pub use error::EngineError;
@@ -51,4 +55,4 @@ pub use reads::{CustomerSummary, GroupBy, LedgerPage, UsageGroup};
 pub use shared::Options;
 pub use stats::EngineStats;
 pub use terms::TermsInput;
-pub use verify::{Difference, Newer, Verification, verify};
+pub use verify::{Against, Difference, Newer, Verification, verify};

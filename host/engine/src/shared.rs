@@ -1,5 +1,6 @@
 //! What all lanes and use cases share: the store, the policies, the catalog and the clock.
 
+use crate::checkpoint::CheckpointOptions;
 use crate::{
     catalog::Catalog, clock::Clock, error::EngineError, formats::Formats, health::WriteHealth,
     stats::EngineStats,
@@ -43,6 +44,8 @@ pub struct Options {
     /// How often the store is asked for changes that other hosts made to plans, policies and API keys. A charge notices
     /// them in any case.
     pub refresh_every: Duration,
+    /// Whether and how checkpoints are written.
+    pub checkpoints: Option<CheckpointOptions>,
 }
 
 impl Default for Options {
@@ -55,6 +58,7 @@ impl Default for Options {
             late_window: Duration::from_secs(35 * 86_400),
             sweep_every: Duration::from_secs(1),
             refresh_every: Duration::from_millis(100),
+            checkpoints: None,
         }
     }
 }

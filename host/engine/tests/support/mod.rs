@@ -88,12 +88,16 @@ impl Host {
 
     /// On any database.
     pub async fn on(store: Arc<dyn Store>, now: &str) -> Self {
+        Self::with_options(store, now, Options::default()).await
+    }
+
+    pub async fn with_options(store: Arc<dyn Store>, now: &str, options: Options) -> Self {
         let now = time(now);
         let clock = Clock::new(move || now);
         let options = Options {
             lanes: NonZeroUsize::new(2).unwrap(),
             sweep_every: Duration::from_secs(3_600),
-            ..Options::default()
+            ..options
         };
         let engine =
             Engine::start(store, runtime(), clock.clone(), options).await.expect("the engine starts");
