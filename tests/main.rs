@@ -10,6 +10,7 @@
 )]
 
 mod archive;
+mod checkpoints;
 mod copy;
 mod events;
 mod faults;

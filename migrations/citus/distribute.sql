@@ -19,11 +19,14 @@ SELECT create_reference_table('policy_versions');
 SELECT create_reference_table('api_keys');
 SELECT create_reference_table('answers');
 SELECT create_reference_table('hosts');
+SELECT create_reference_table('checkpoints');
+SELECT create_reference_table('checkpoint_claim');
 
 SELECT create_distributed_table('customers', 'customer_id');
 SELECT create_distributed_table('entries', 'customer_id', colocate_with => 'customers');
 SELECT create_distributed_table('archived_entries', 'customer_id', colocate_with => 'customers');
 SELECT create_distributed_table('idempotency', 'customer_id', colocate_with => 'customers');
 SELECT create_distributed_table('snapshots', 'customer_id', colocate_with => 'customers');
+SELECT create_distributed_table('anchors', 'customer_id', colocate_with => 'customers');
 
 COMMIT;

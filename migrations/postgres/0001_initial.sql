@@ -138,3 +138,32 @@ CREATE TABLE hosts (
     reads_format bigint NOT NULL,
     seen_at      bigint NOT NULL
 );
+
+-- What was true at some time, signed by a host: who edits rows can't sign anew. `statement` is JSON text, and what is signed;
+-- `catalog` a JSON list of the catalog's rows that were new since the checkpoint before.
+CREATE TABLE checkpoints (
+    number     bigint NOT NULL PRIMARY KEY CHECK (number >= 1),
+    at         bigint NOT NULL,
+    statement  text   NOT NULL,
+    catalog    text   NOT NULL,
+    signature  bytea  NOT NULL,
+    public_key bytea  NOT NULL CHECK (octet_length(public_key) = 32)
+);
+
+-- The ends of journals that a checkpoint names: of those that had another end at the one before. Number 0 and a hash of
+-- zeros stand for a journal that was gone. Rows are only inserted.
+CREATE TABLE anchors (
+    customer_id text   COLLATE "C" NOT NULL,
+    checkpoint  bigint NOT NULL,
+    seq         bigint NOT NULL,
+    hash        bytea  NOT NULL CHECK (octet_length(hash) = 32),
+    PRIMARY KEY (customer_id, checkpoint)
+);
+
+-- Until when, by this database's clock, a host is writing a checkpoint. A SQLite file has one host, and no such table.
+CREATE TABLE checkpoint_claim (
+    id            integer PRIMARY KEY CHECK (id = 1),
+    claimed_until bigint  NOT NULL
+);
+
+INSERT INTO checkpoint_claim (id, claimed_until) VALUES (1, 0);

@@ -1,8 +1,8 @@
 -- Proviso on SQLite. Times are microseconds since 1970 in UTC, hashes raw bytes, bodies JSON text.
 --
 -- Tables of customer data have customer_id first in their key; what both databases have has the same columns as in
--- migrations/postgres. Here are the tables and columns of an index that is written late; the archive and the table of
--- hosts are there alone.
+-- migrations/postgres. Here are the tables and columns of an index that is written late; the archive and the tables of
+-- hosts and claims are there alone.
 
 -- The journal of every customer, in the order in which entries became durable. Rows are only appended, so a commit writes
 -- a few neighbouring pages however many customers it touches. The format of an entry is in its body.
@@ -127,4 +127,25 @@ CREATE TABLE answers (
     request_hash BLOB    NOT NULL,
     at           INTEGER NOT NULL,
     answer       TEXT    NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What was true at some time, signed by a host: who edits rows can't sign anew. `statement` is JSON text, and what is signed;
+-- `catalog` a JSON list of the catalog's rows that were new since the checkpoint before.
+CREATE TABLE checkpoints (
+    number     INTEGER NOT NULL PRIMARY KEY,
+    at         INTEGER NOT NULL,
+    statement  TEXT    NOT NULL,
+    catalog    TEXT    NOT NULL,
+    signature  BLOB    NOT NULL,
+    public_key BLOB    NOT NULL
+) STRICT;
+
+-- The ends of journals that a checkpoint names: of those that had another end at the one before. Number 0 and a hash of
+-- zeros stand for a journal that was gone. Rows are only inserted.
+CREATE TABLE anchors (
+    customer_id TEXT    NOT NULL,
+    checkpoint  INTEGER NOT NULL,
+    seq         INTEGER NOT NULL,
+    hash        BLOB    NOT NULL,
+    PRIMARY KEY (customer_id, checkpoint)
 ) STRICT, WITHOUT ROWID;

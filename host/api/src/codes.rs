@@ -140,6 +140,8 @@ codes! {
     StillFails = "still_fails", 409, "the terms still fail";
     /// A newer host wrote for this customer; this one has to be upgraded. Another host can answer.
     NewerFormat = "newer_format", 503, "a newer host is needed";
+    /// Older hosts are at work that could not read what this would write. Try again once all hosts are upgraded.
+    UpgradeUnfinished = "upgrade_unfinished", 503, "hosts have to be upgraded first";
     /// A total of the customer would go out of range.
     TotalOutOfRange = "total_out_of_range", 422, "a total would go out of range";
     /// The test clock only moves forward.

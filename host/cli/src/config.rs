@@ -20,6 +20,10 @@ const PREFIX: &str = "PROVISO_";
 const FILE: &str = "proviso.toml";
 /// The database in the data directory.
 const DATABASE_FILE: &str = "proviso.db";
+/// The secret key that signs checkpoints, in the data directory.
+const CHECKPOINT_KEY_FILE: &str = "checkpoint.key";
+/// The time between two checkpoints, unless it is set.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(3_600);
 
 /// What one source sets.
 #[derive(Debug, Clone, Default, PartialEq, Args, Deserialize)]
@@ -66,6 +70,10 @@ pub struct Layer {
     /// How late usage may be reported, such as 12h or 7d; at most 35d [default: 35d]
     #[arg(long, value_name = "SPAN")]
     pub late_window: Option<LateWindow>,
+    /// The time between two signed checkpoints, which `verify` compares journals and the catalog with; 0s writes none
+    /// [default: 1h]
+    #[arg(long, value_name = "SPAN")]
+    pub checkpoint_every: Option<Span>,
     /// Serve POST /v1/test_clock, which moves this host's time forward: for tests only
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_parser = clap::builder::BoolishValueParser::new(), value_name = "BOOL", hide_possible_values = true)]
@@ -158,6 +166,8 @@ pub struct Settings {
     pub loaded_policies: usize,
     /// How late usage may be reported.
     pub late_window: Duration,
+    /// The time between two checkpoints; zero writes none.
+    pub checkpoint_every: Duration,
     /// Whether the clock can be moved.
     pub test_clock: bool,
 }
@@ -173,6 +183,11 @@ impl Settings {
             None => Layer::default(),
         };
         Ok(Self::from(flags.or(environment).or(file)))
+    }
+
+    /// Where the key lies that signs checkpoints.
+    pub fn checkpoint_key(&self) -> PathBuf {
+        self.data_dir.join(CHECKPOINT_KEY_FILE)
     }
 }
 
@@ -215,6 +230,7 @@ impl From<Layer> for Settings {
                 .loaded_policies
                 .map_or(proviso_policy::Limits::default().loaded_modules, NonZeroUsize::get),
             late_window: layer.late_window.map_or(default.late_window, |window| window.0),
+            checkpoint_every: layer.checkpoint_every.map_or(CHECKPOINT_EVERY, |span| span.0),
             test_clock: layer.test_clock.unwrap_or(false),
         }
     }
@@ -237,6 +253,7 @@ impl Layer {
             cached_customers: self.cached_customers.or(below.cached_customers),
             loaded_policies: self.loaded_policies.or(below.loaded_policies),
             late_window: self.late_window.or(below.late_window),
+            checkpoint_every: self.checkpoint_every.or(below.checkpoint_every),
             test_clock: self.test_clock.or(below.test_clock),
         }
     }
@@ -326,6 +343,11 @@ mod tests {
                 (listen, lanes, queue),
                 "{flags:?}"
             );
+        }
+        for (flags, seconds) in
+            [(&[][..], 3_600), (&["--checkpoint-every=5m"], 300), (&["--checkpoint-every=0s"], 0)]
+        {
+            assert_eq!(settle(flags, &[], "").unwrap().checkpoint_every, Duration::from_secs(seconds));
         }
         let settings = settle(&[], &environment, file).unwrap();
         assert_eq!((settings.log.format, settings.test_clock), (LogFormat::Json, true));

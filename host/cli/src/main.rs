@@ -34,8 +34,10 @@ enum Verb {
     /// Build, look at, run and test policies
     #[command(subcommand)]
     Policy(verbs::policy::Verb),
-    /// Compute every balance, transfer and hash of a database anew, and say what differs
+    /// Compute every balance, transfer and hash of a database anew, compare it with its checkpoints, and say what differs
     Verify(verbs::verify::Flags),
+    /// Write what is true now to a file, signed, to compare the database with later (`verify --checkpoint`)
+    Checkpoint(verbs::checkpoint::Flags),
     /// Move old journal entries of a PostgreSQL database out of the way of new ones; every answer stays the same
     Archive(verbs::archive::Flags),
     /// Copy a database into an empty one of either kind, as when a file becomes too small; end the hosts before
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
         Verb::Serve(flags) => verbs::serve::run(flags),
         Verb::Policy(verb) => verbs::policy::run(verb),
         Verb::Verify(flags) => verbs::verify::run(flags),
+        Verb::Checkpoint(flags) => verbs::checkpoint::run(flags),
         Verb::Archive(flags) => verbs::archive::run(flags),
         Verb::Copy(flags) => verbs::copy::run(flags),
         Verb::Demo(flags) => verbs::demo::run(flags),

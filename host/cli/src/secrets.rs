@@ -73,14 +73,20 @@ fn random<const N: usize>() -> [u8; N] {
 
 /// The 32 bytes in a file that only its owner may read; made when there is none.
 pub fn key_file(path: &Path) -> Result<[u8; 32], Error> {
+    match existing_key_file(path)? {
+        Some(key) => Ok(key),
+        None => new_key_file(path).map_err(Error::file(path)),
+    }
+}
+
+/// The same; none when there is no file.
+pub fn existing_key_file(path: &Path) -> Result<Option<[u8; 32]>, Error> {
     match fs::read(path) {
-        Ok(bytes) => bytes.try_into().map_err(|_| Error::Content {
+        Ok(bytes) => bytes.try_into().map(Some).map_err(|_| Error::Content {
             path: path.to_owned(),
             detail: "is no key of 32 bytes; delete it to have a new one made".to_owned(),
         }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            new_key_file(path).map_err(Error::file(path))
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::file(path)(error)),
     }
 }

@@ -45,6 +45,16 @@ pub enum DecideError {
     /// Terms that an open reservation names are not there.
     #[error("terms {0} are gone")]
     TermsGone(TermsKey),
+    /// It needs an entry that older hosts, which are still at work, could not read.
+    #[error(
+        "hosts that read entries up to format {newest} are at work, and this needs format {needed}: upgrade them first"
+    )]
+    UpgradeUnfinished {
+        /// The format of the entry.
+        needed: u32,
+        /// The newest that may be written.
+        newest: u32,
+    },
     /// A defect of the host.
     #[error("internal error: {0}")]
     Internal(String),

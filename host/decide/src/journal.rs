@@ -3,7 +3,7 @@
 use crate::{DecideError, Stop};
 use proviso_ledger::{
     fold::{SealError, Sealed},
-    journal::{ChainHash, Entry},
+    journal::{ChainHash, Entry, FORMAT},
     model::time::Timestamp,
     state::{CustomerState, Draft},
 };
@@ -21,20 +21,44 @@ pub struct Written {
 }
 
 /// The entries that a request made so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Journal {
     /// In order.
     pub written: Vec<Written>,
+    /// The newest format that may be written.
+    newest: u32,
+}
+
+/// Takes entries of every format that this code knows.
+impl Default for Journal {
+    fn default() -> Self {
+        Self::up_to(FORMAT)
+    }
 }
 
 impl Journal {
-    /// Takes a draft into the state as its next entry.
+    /// Takes no entry that needs a newer format than this one.
+    #[must_use]
+    pub const fn up_to(newest: u32) -> Self {
+        Self { written: Vec::new(), newest }
+    }
+
+    /// Without entries, and with the same bound.
+    pub(crate) const fn beside(&self) -> Self {
+        Self::up_to(self.newest)
+    }
+
+    /// Takes a draft into the state as its next entry. Where hosts are alive that could not read it, nothing changes.
     pub(crate) fn seal(
         &mut self,
         state: &mut CustomerState,
         at: Timestamp,
         draft: Draft,
     ) -> Result<Arc<Entry>, Stop> {
+        let needed = draft.event.format();
+        if needed > self.newest {
+            return Err(DecideError::UpgradeUnfinished { needed, newest: self.newest }.into());
+        }
         let Sealed { entry, body, hash } = state.seal(at, draft).map_err(|error| match error {
             SealError::Rejected(rejection) => Stop::Error(rejection.into()),
             SealError::Defect(detail) => Stop::Defect(DecideError::Internal(detail)),

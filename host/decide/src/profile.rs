@@ -28,8 +28,8 @@ struct Steps<'a> {
 }
 
 impl<'a> Steps<'a> {
-    fn new(state: &CustomerState, at: Timestamp, origin: &'a Origin) -> Self {
-        Self { next: state.clone(), made: Journal::default(), at, origin }
+    fn new(state: &CustomerState, at: Timestamp, origin: &'a Origin, journal: &Journal) -> Self {
+        Self { next: state.clone(), made: journal.beside(), at, origin }
     }
 
     /// An entry that leads to the one that answers.
@@ -69,7 +69,7 @@ impl Decider<'_> {
         state.require_open()?;
         let profile = self.changed(state, change, at)?;
         if before.as_ref() != Some(&profile) {
-            let mut steps = Steps::new(state, at, origin);
+            let mut steps = Steps::new(state, at, origin, journal);
             let plan_changed = before.as_ref().is_some_and(|before| before.plan != profile.plan);
             if plan_changed && steps.next.period.is_some() {
                 let reason =
@@ -134,7 +134,7 @@ impl Decider<'_> {
         journal: &mut Journal,
     ) -> Result<Reply, Stop> {
         state.check_early_reset()?;
-        let mut steps = Steps::new(state, at, origin);
+        let mut steps = Steps::new(state, at, origin, journal);
         let draft = self.close_period(&steps.next, at, CloseReason::Early)?;
         steps.step(draft)?;
         let anchored = steps.next.profile.clone().filter(|_| anchor_now);
@@ -156,7 +156,7 @@ impl Decider<'_> {
         journal: &mut Journal,
     ) -> Result<Reply, Stop> {
         state.require_open()?;
-        let mut steps = Steps::new(state, at, origin);
+        let mut steps = Steps::new(state, at, origin, journal);
         if steps.next.period.is_some() {
             let draft = self.close_period(&steps.next, at, CloseReason::Closed)?;
             steps.step(draft)?;
@@ -175,7 +175,7 @@ impl Decider<'_> {
         at: Timestamp,
         journal: &mut Journal,
     ) -> Result<Reply, Stop> {
-        let mut steps = Steps::new(state, at, origin);
+        let mut steps = Steps::new(state, at, origin, journal);
         let draft = self.retry_period(&steps.next, number, at)?;
         if !is_made(&draft) {
             return Err(Rejection::StillFails(number).into());

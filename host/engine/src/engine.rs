@@ -2,10 +2,11 @@
 
 use crate::{
     catalog::Catalog,
+    checkpoint,
     clock::Clock,
     dispatcher::Dispatcher,
     error::EngineError,
-    refresh,
+    formats, refresh,
     shared::{Options, Shared},
     stats::EngineStats,
     sweeper::Sweeper,
@@ -49,7 +50,7 @@ impl Engine {
     /// Starts lanes, sweeper and refresher over a store. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// When the catalog can't be read.
+    /// When the catalog can't be read, or this host can't say that it is alive.
     pub async fn start(
         store: Arc<dyn Store>,
         runtime: Arc<Runtime>,
@@ -59,11 +60,16 @@ impl Engine {
         let catalog = Catalog::default().updated(store.catalog(0).await?)?;
         let (sweep_every, refresh_every) = (options.sweep_every, options.refresh_every);
         let shared = Arc::new(Shared::new(store, runtime, clock, options, catalog));
+        shared.formats.renew(&*shared.store).await?;
         let dispatcher = Arc::new(Dispatcher::start(&shared));
         let sweeper = Arc::new(Sweeper::new(shared.clone(), dispatcher.clone()));
         let mut background = JoinSet::new();
         background.spawn(sweeper.clone().run(sweep_every));
         background.spawn(refresh::run(shared.clone(), refresh_every));
+        background.spawn(formats::run(shared.clone()));
+        if let Some(options) = shared.options.checkpoints.clone() {
+            background.spawn(checkpoint::run(shared.clone(), options));
+        }
         Ok(Arc::new(Self {
             shared,
             dispatcher,
@@ -107,6 +113,17 @@ impl Engine {
     /// The store's. A customer that fails is none: it is tried again later.
     pub async fn sweep(&self) -> Result<(), EngineError> {
         self.sweeper.sweep().await
+    }
+
+    /// Writes a checkpoint if one is due and no other host is at it, as the host does from time to time. Returns its number.
+    ///
+    /// # Errors
+    /// The store's. It is tried again later.
+    pub async fn checkpoint(&self) -> Result<Option<u64>, EngineError> {
+        match &self.shared.options.checkpoints {
+            Some(options) => checkpoint::write_due(&self.shared, options).await,
+            None => Ok(None),
+        }
     }
 
     /// The clock.

@@ -297,7 +297,7 @@ impl Lane {
                 let error = "an earlier request of the batch broke the state".to_owned();
                 return (Err(EngineError::Internal(error)), wrote);
             }
-            let mut journal = Journal::default();
+            let mut journal = Journal::up_to(self.shared.formats.writable());
             let (decided, revision) = {
                 // Held for reading while this request is decided: a change of plan terms takes effect between two
                 // decisions, never within one.

@@ -6,6 +6,7 @@
 mod archive;
 pub mod catalog;
 mod changes;
+mod checkpoint;
 mod clock;
 mod customer_terms;
 mod dispatcher;
@@ -13,6 +14,7 @@ mod engine;
 mod entitlements;
 mod error;
 mod explain;
+mod formats;
 mod health;
 mod idempotency;
 mod keys;
@@ -34,6 +36,9 @@ mod verify;
 
 pub use archive::{Archived, archive};
 pub use changes::Changed;
+pub use checkpoint::{
+    CheckpointFile, CheckpointOptions, FileError, Older, PublicKey, SigningKey, checkpoint_file,
+};
 pub use clock::Clock;
 pub use engine::Engine;
 pub use error::EngineError;
@@ -55,4 +60,4 @@ pub use refunds::RefundedCharge;
 pub use shared::Options;
 pub use stats::EngineStats;
 pub use terms::TermsInput;
-pub use verify::{Difference, Verification, verify};
+pub use verify::{Against, Difference, Newer, Verification, verify};

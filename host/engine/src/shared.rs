@@ -1,6 +1,10 @@
 //! What all lanes and use cases share: the store, the policies, the catalog and the clock.
 
-use crate::{catalog::Catalog, clock::Clock, error::EngineError, health::WriteHealth, stats::EngineStats};
+use crate::checkpoint::CheckpointOptions;
+use crate::{
+    catalog::Catalog, clock::Clock, error::EngineError, formats::Formats, health::WriteHealth,
+    stats::EngineStats,
+};
 use arc_swap::ArcSwap;
 use proviso_decide::policy::Lookup;
 use proviso_ledger::{
@@ -40,6 +44,8 @@ pub struct Options {
     /// How often the store is asked for changes that other hosts made to plans, policies and API keys. A charge notices
     /// them in any case.
     pub refresh_every: Duration,
+    /// Whether and how checkpoints are written.
+    pub checkpoints: Option<CheckpointOptions>,
 }
 
 impl Default for Options {
@@ -52,6 +58,7 @@ impl Default for Options {
             late_window: Duration::from_secs(35 * 86_400),
             sweep_every: Duration::from_secs(1),
             refresh_every: Duration::from_millis(100),
+            checkpoints: None,
         }
     }
 }
@@ -77,6 +84,7 @@ pub(crate) struct Shared {
     pub gate: RwLock<()>,
     pub stats: EngineStats,
     pub writes: WriteHealth,
+    pub formats: Formats,
     /// Whether a change of this host may be durable that is not in `catalog`.
     catalog_is_uncertain: AtomicBool,
 }
@@ -98,6 +106,7 @@ impl Shared {
             gate: RwLock::new(()),
             stats: EngineStats::default(),
             writes: WriteHealth::default(),
+            formats: Formats::default(),
             catalog_is_uncertain: AtomicBool::new(false),
         }
     }

@@ -1,7 +1,11 @@
-//! Verification: every balance, transfer and hash is computed anew from the journal and compared with what is stored.
+//! Verification: every balance, transfer and hash is computed anew from the journal and compared with what is stored, and with
+//! what checkpoints say.
 
 use crate::{
     catalog::Catalog,
+    checkpoint::{
+        Anchored, CheckpointFile, FileCheck, Older, Point, PublicKey, Stamp, by_row, cut_off, gone_since,
+    },
     error::EngineError,
     idempotency::{key_hash, refund_hash},
 };
@@ -14,9 +18,8 @@ use proviso_ledger::{
     },
     state::CustomerState,
 };
-
 use proviso_store::{CustomerRow, Store, StoreError};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Entries that are read at a time.
 const PAGE: u32 = 2_000;
@@ -34,15 +37,51 @@ pub struct Verification {
     pub snapshots: u64,
     /// What differs; nothing when all is well.
     pub differences: Vec<Difference>,
+    /// Journals that a newer version went on with, and this one could look at only in part.
+    pub newer: Vec<Newer>,
+    /// Checkpoints that the database holds and that can be relied on.
+    pub checkpoints: u64,
+    /// That the database is an earlier state of what the file says.
+    pub older: Option<Older>,
+    /// Keys that signed checkpoints, when no keys were named as trusted.
+    pub unvouched: BTreeSet<PublicKey>,
 }
 
-/// Something stored that is not what the journal gives.
+impl Verification {
+    /// Whether all was looked at, and agrees.
+    #[must_use]
+    pub const fn is_clean(&self) -> bool {
+        self.differences.is_empty() && self.newer.is_empty() && self.older.is_none()
+    }
+}
+
+/// A journal that this version can't read to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference {
+pub struct Newer {
     /// Whose.
     pub customer: CustomerId,
+    /// The first entry of a newer format.
+    pub seq: Seq,
+    /// That format.
+    pub format: u32,
+}
+
+/// Something stored that is not what the journal gives, or what a checkpoint says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Whose, or of what: a customer's key, or words such as `checkpoint 3`.
+    pub subject: String,
     /// What.
     pub detail: String,
+}
+
+/// What a database is compared with, beside its own journals and checkpoints.
+#[derive(Debug, Default)]
+pub struct Against {
+    /// The keys that may have signed checkpoints; with none, whichever key a checkpoint names is taken for its own.
+    pub trusted: Vec<PublicKey>,
+    /// A checkpoint that was kept elsewhere.
+    pub file: Option<CheckpointFile>,
 }
 
 /// Verifies a whole database. It may be in use: what is written meanwhile may or may not be looked at.
@@ -51,20 +90,92 @@ pub struct Difference {
 /// The store's. A difference is no error.
 pub async fn verify(
     store: &dyn Store,
+    against: Against,
     mut progress: impl FnMut(&Verification),
 ) -> Result<Verification, EngineError> {
     let mut verification = Verification::default();
     Catalog::default().updated(store.catalog(0).await?)?;
+    let Against { trusted, file } = against;
+    let mut file = match file {
+        Some(file) => {
+            let signed_by = file.public_key();
+            match FileCheck::new(file, &trusted) {
+                Ok(check) => {
+                    verification.unvouched.extend(Some(signed_by).filter(|_| trusted.is_empty()));
+                    Some(check)
+                }
+                Err(detail) => {
+                    let subject = "the checkpoint in the file".to_owned();
+                    verification.differences.push(Difference { subject, detail });
+                    None
+                }
+            }
+        }
+        None => None,
+    };
+    // Before the journals, so that these go at least as far.
+    let checkpoints = store.checkpoint_store();
+    let mut stored = match checkpoints {
+        Some(store) => Some(Anchored::load(store, &trusted, &mut verification.differences).await?),
+        None => None,
+    };
+    if let Some(stored) = &mut stored {
+        verification.checkpoints = stored.count();
+        verification.unvouched.append(&mut stored.unvouched);
+    }
     let mut after: Option<CustomerId> = None;
     loop {
         let rows = store.customers(after.as_ref(), CUSTOMERS).await?;
-        let Some(last) = rows.last() else { return Ok(verification) };
+        let Some(last) = rows.last() else { break };
         after = Some(last.customer.clone());
         for row in rows {
-            verify_customer(store, &row, &mut verification).await?;
+            let points = points_of(&row.customer, stored.as_mut(), &mut verification).await?;
+            verify_customer(store, &row, &points, file.as_mut(), &mut verification).await?;
             verification.customers += 1;
             progress(&verification);
         }
+    }
+    if let Some(stored) = &mut stored {
+        while let Some((customer, points)) = stored.next(None).await? {
+            report_gone(&customer, &points, &mut verification);
+        }
+        stored.check_anchors(&mut verification.differences);
+    }
+    if let Some(checkpoints) = checkpoints {
+        let (revision, stamps) = checkpoints.catalog_stamps().await?;
+        let catalog = by_row(stamps.into_iter().map(Stamp::from));
+        let differences = &mut verification.differences;
+        if let Some(stored) = &stored {
+            stored.check_catalog(&catalog, revision, differences);
+        }
+        if let Some(file) = file {
+            let differs = !differences.is_empty();
+            verification.older = file.finish(&catalog, revision, stored.as_ref(), differs, differences);
+        }
+    }
+    Ok(verification)
+}
+
+/// What the stored checkpoints say of a customer's journal. Customers before it are gone.
+async fn points_of(
+    customer: &CustomerId,
+    stored: Option<&mut Anchored<'_>>,
+    verification: &mut Verification,
+) -> Result<Vec<Point>, EngineError> {
+    let Some(stored) = stored else { return Ok(Vec::new()) };
+    while let Some((named, points)) = stored.next(Some(customer)).await? {
+        if named == *customer {
+            return Ok(points);
+        }
+        report_gone(&named, &points, verification);
+    }
+    Ok(Vec::new())
+}
+
+fn report_gone(customer: &CustomerId, points: &[Point], verification: &mut Verification) {
+    if let Some(last) = points.iter().max_by_key(|point| point.end.seq).filter(|point| point.end.seq > 0) {
+        let detail = gone_since(last.end.seq, &last.name());
+        verification.differences.push(Difference { subject: customer.to_string(), detail });
     }
 }
 
@@ -93,16 +204,20 @@ impl Refunds {
 async fn verify_customer(
     store: &dyn Store,
     row: &CustomerRow,
+    points: &[Point],
+    mut file: Option<&mut FileCheck>,
     verification: &mut Verification,
 ) -> Result<(), StoreError> {
     let customer = &row.customer;
-    let mut differ = |detail: String| {
-        verification.differences.push(Difference { customer: customer.clone(), detail });
-    };
+    let differences = &mut verification.differences;
+    let mut differ = |detail: String| differences.push(Difference { subject: customer.to_string(), detail });
     let newest = store.snapshot_before(customer, Seq::MAX, FORMAT).await?;
     let mut state = CustomerState::new(customer.clone());
     let mut keys = Vec::new();
     let mut refunds = Refunds::default();
+    // The number whose hash the file names, and the hash that is there.
+    let (wanted, mut found) = (file.as_ref().and_then(|file| file.seq(customer)), None);
+    let mut is_forged = false;
     loop {
         let page = store.entries(customer, state.seq, PAGE).await?;
         if page.is_empty() {
@@ -112,12 +227,27 @@ async fn verify_customer(
             let hash: ChainHash = stored.hash;
             let entry = match state.fold_verified(stored.seq, &stored.body, &hash) {
                 Ok(entry) => entry,
+                Err(error) if let Some(format) = error.newer() => {
+                    verification.newer.push(Newer { customer: customer.clone(), seq: stored.seq, format });
+                    file.into_iter().for_each(|file| file.skip(customer));
+                    return Ok(());
+                }
                 Err(error) => {
                     // What follows builds on it, so nothing more can be said of this customer.
                     differ(error.to_string());
+                    file.into_iter().for_each(|file| file.skip(customer));
                     return Ok(());
                 }
             };
+            if wanted == Some(stored.seq) {
+                found = Some(hash);
+            }
+            let other = points.iter().find(|point| point.end.seq == stored.seq && point.end.hash != hash);
+            if let Some(point) = other.filter(|_| !is_forged) {
+                // What follows is chained to it.
+                is_forged = true;
+                differ(format!("entry {} is not the one that {} names", stored.seq, point.name()));
+            }
             if entry.at != stored.at {
                 differ(format!("entry {} is stored under another time than it says", stored.seq));
             }
@@ -153,6 +283,14 @@ async fn verify_customer(
                 differ(format!("idempotency key {key} leads to entry {found:?} instead of {expected}"));
             }
         }
+    }
+    if let Some(point) = points.iter().max_by_key(|point| point.end.seq)
+        && point.end.seq > state.seq
+    {
+        differ(cut_off(state.seq, point.end.seq, &point.name()));
+    }
+    if let Some(detail) = file.as_mut().and_then(|file| file.journal(customer, state.seq, found.as_ref())) {
+        differ(detail);
     }
     if let Some(snapshot) = newest.filter(|snapshot| snapshot.seq > state.seq) {
         differ(format!(

@@ -235,7 +235,8 @@ async fn a_saved_state_is_only_a_cache() {
     let store = support::open(host.dir.path());
     host.engine.close().await;
     let store = store.await;
-    let verification = proviso_engine::verify(&*store, |_| {}).await.unwrap();
+    let verification =
+        proviso_engine::verify(&*store, proviso_engine::Against::default(), |_| {}).await.unwrap();
     assert_eq!(verification.differences, []);
     assert!(verification.snapshots > 0 && verification.entries == 702, "{verification:?}");
 }

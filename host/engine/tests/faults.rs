@@ -243,7 +243,8 @@ async fn verified(host: Host) {
     let dir = host.dir.clone();
     drop(host);
     let store = support::open(dir.path()).await;
-    let verification = proviso_engine::verify(&*store, |_| {}).await.unwrap();
+    let verification =
+        proviso_engine::verify(&*store, proviso_engine::Against::default(), |_| {}).await.unwrap();
     assert_eq!(verification.differences, []);
     assert!(verification.entries > 160);
 }

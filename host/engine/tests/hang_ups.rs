@@ -168,7 +168,8 @@ async fn a_client_that_hangs_up_stops_no_host() {
     };
     assert!(with_name("add key").is_some());
     assert!(with_name("revoke key").is_some_and(|key| key.revoked_at.is_some()));
-    let verification = proviso_engine::verify(&*store, |_| {}).await.unwrap();
+    let verification =
+        proviso_engine::verify(&*store, proviso_engine::Against::default(), |_| {}).await.unwrap();
     assert_eq!(verification.differences, []);
     drop::<Arc<_>>(dir);
 }

@@ -126,6 +126,24 @@ fn a_newer_format_is_not_damage() {
 }
 
 #[test]
+fn nothing_is_written_that_a_live_host_does_not_read() {
+    use journal::{FIRST_FORMAT, FORMAT, writable_format};
+    for (oldest_live, writable) in [
+        (Some(FORMAT - 1), FORMAT - 1),
+        (Some(FORMAT), FORMAT),
+        // Hosts that read more do not make this one write more than it knows.
+        (Some(FORMAT + 1), FORMAT),
+        (Some(u32::MAX), FORMAT),
+        (None, FIRST_FORMAT),
+    ] {
+        assert_eq!(writable_format(oldest_live), writable, "{oldest_live:?}");
+    }
+    // An entry needs no newer format than its event does.
+    let sealed = grant(&mut customer(), NOON, Credits::from_whole(5)).unwrap();
+    assert_eq!((sealed.entry.format, sealed.entry.event.format()), (1, 1));
+}
+
+#[test]
 fn a_forged_journal_with_right_hashes_is_found() {
     let mut state = customer();
     let mut sealed = vec![grant(&mut state, NOON, Credits::from_whole(5)).unwrap()];

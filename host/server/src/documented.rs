@@ -35,7 +35,7 @@ pub const KEY: &[ProblemCode] = &[InvalidIdempotencyKey, IdempotencyKeyReused];
 pub const REQUIRED_KEY: &[ProblemCode] =
     &[InvalidIdempotencyKey, IdempotencyKeyReused, IdempotencyKeyRequired];
 /// Of all that waits in a customer's lane.
-pub const LANE: &[ProblemCode] = &[Overloaded, Contention, ShuttingDown];
+pub const LANE: &[ProblemCode] = &[Overloaded, Contention, ShuttingDown, NewerFormat, UpgradeUnfinished];
 /// Of a change of plans, policies or API keys.
 pub const CATALOG: &[ProblemCode] = &[Contention];
 /// Of a usage that is rated.

@@ -37,18 +37,29 @@ impl Table {
     /// Selects the rows that revisions above `$1` wrote.
     pub const fn select(self) -> &'static str {
         match self {
-            Self::Plans => "SELECT plan_id, body FROM plans WHERE revision > $1 ORDER BY plan_id",
+            Self::Plans => "SELECT plan_id, body, revision FROM plans WHERE revision > $1 ORDER BY plan_id",
             Self::PlanTerms => {
-                "SELECT plan_id, number, body FROM plan_terms WHERE revision > $1 ORDER BY plan_id, number"
+                "SELECT plan_id, number, body, revision FROM plan_terms WHERE revision > $1 ORDER BY plan_id, number"
             }
-            Self::Policies => "SELECT policy_id, body FROM policies WHERE revision > $1 ORDER BY policy_id",
+            Self::Policies => {
+                "SELECT policy_id, body, revision FROM policies WHERE revision > $1 ORDER BY policy_id"
+            }
             Self::PolicyVersions => {
-                "SELECT policy_id, version, digest, deleted, body FROM policy_versions WHERE revision > $1 \
+                "SELECT policy_id, version, digest, deleted, body, revision FROM policy_versions WHERE revision > $1 \
                  ORDER BY policy_id, version"
             }
             Self::ApiKeys => {
-                "SELECT key_id, secret_hash, body FROM api_keys WHERE revision > $1 ORDER BY key_id"
+                "SELECT key_id, secret_hash, body, revision FROM api_keys WHERE revision > $1 ORDER BY key_id"
             }
+        }
+    }
+
+    /// Where these rows have the revision that wrote them.
+    pub const fn revision_column(self) -> usize {
+        match self {
+            Self::Plans | Self::Policies => 2,
+            Self::PlanTerms | Self::ApiKeys => 3,
+            Self::PolicyVersions => 5,
         }
     }
 

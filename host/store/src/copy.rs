@@ -27,7 +27,8 @@ pub struct Copied {
 }
 
 /// Copies all customers with their journals and idempotency keys, the newest snapshot of this format of each, the catalog
-/// and the stored answers. Nothing may write to either database meanwhile.
+/// and the stored answers. Checkpoints are not copied: they are about the first database, and the second begins with its own.
+/// Nothing may write to either database meanwhile.
 ///
 /// # Errors
 /// [`StoreError::NotEmpty`], or an error of either database. What was copied before the error stays in the second one.

@@ -2,6 +2,7 @@
 //!
 //! The JSON texts in the rows are opaque here, and conflicts are the only thing that is decided here.
 
+mod anchors;
 mod batch;
 mod catalog;
 mod columns;
@@ -14,6 +15,7 @@ mod sqlite;
 mod store;
 mod url;
 
+pub use anchors::{Anchor, CatalogStamp, CheckpointRow, CheckpointStore, JournalEnd, JournalRow};
 pub use copy::{Copied, copy};
 pub use error::StoreError;
 pub use postgres::{PostgresOptions, PostgresStore};

@@ -1,6 +1,7 @@
 //! What every database promises to the engine.
 
 use crate::{
+    anchors::CheckpointStore,
     error::StoreError,
     rows::{
         Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash, LoadedCustomer, StoredAnswer,
@@ -118,6 +119,11 @@ pub trait Store: Send + Sync + 'static {
     /// `max_age` by the database's clock; None when there is none. Entries of newer formats must not be written. Where
     /// only one process may write, its own format is the answer however long ago it was announced.
     async fn oldest_live_format(&self, max_age: Duration) -> Result<Option<u32>, StoreError>;
+
+    /// The part that keeps checkpoints; None where there is none.
+    fn checkpoint_store(&self) -> Option<&dyn CheckpointStore> {
+        None
+    }
 
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), StoreError>;

@@ -1,7 +1,7 @@
 //! `proviso serve`: settings in, a host that answers until it is told to end. One line on stdout says where it listens;
 //! all else goes to stderr.
 
-use super::compile_worker;
+use super::{checkpoint, compile_worker};
 use crate::{
     clock::{self, Stopwatch},
     config::{Layer, Settings},
@@ -11,7 +11,7 @@ use crate::{
     secrets, telemetry, terminal,
 };
 use clap::Args;
-use proviso_engine::{Clock, Engine, NewApiKey, Options, catalog::Scope};
+use proviso_engine::{CheckpointOptions, Clock, Engine, NewApiKey, Options, catalog::Scope};
 use proviso_policy::{CacheDir, Limits, Runtime};
 use proviso_server::ServerOptions;
 use proviso_store::Access;
@@ -95,7 +95,12 @@ async fn start(settings: &Settings, limits: Limits) -> Result<Arc<Engine>, Error
     let cache = CacheDir { path: data_dir.join("compiled"), key };
     let runtime = Runtime::new(limits, Some(cache), compile_worker::compiler()?)?;
     let store = settings.database.open(Access::ReadWrite, settings.database_connections).await?;
+    let signing =
+        checkpoint::signing_key(&settings.checkpoint_key(), secrets::key_file(&settings.checkpoint_key())?)?;
+    info!(public_key = %signing.public(), "checkpoints are signed; `proviso verify --checkpoint-key` takes this");
+    let checkpoints = CheckpointOptions { every: settings.checkpoint_every, key: signing };
     let options = Options {
+        checkpoints: Some(checkpoints).filter(|options| !options.every.is_zero()),
         lanes: settings.lanes,
         queue: settings.queue,
         largest_batch: settings.largest_batch,

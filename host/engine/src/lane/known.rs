@@ -58,7 +58,7 @@ pub(super) struct Lookup {
     pub fresh: HashSet<CustomerId>,
     /// Whether the catalog is, too.
     pub has_fresh_catalog: bool,
-    /// Customers whose journal does not fold.
+    /// Customers whose journal does not fold, or is of a newer host.
     pub damaged: HashMap<CustomerId, FoldError>,
 }
 
@@ -153,7 +153,11 @@ impl Known {
                 taken => taken,
             };
             if let Err(NotTaken::Journal(error)) = taken {
-                error!(%customer, %error, "a journal does not fold");
+                if error.is_newer() {
+                    warn!(%customer, %error, "a newer host wrote for this customer; this one has to be upgraded");
+                } else {
+                    error!(%customer, %error, "a journal does not fold");
+                }
                 lookup.damaged.insert(customer.clone(), error);
             }
             lookup.fresh.insert(customer);

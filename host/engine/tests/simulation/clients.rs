@@ -312,7 +312,8 @@ pub async fn check(world: &World) {
         for host in &hosts {
             check_catalog(&host.engine.catalog(), catalog.revision);
         }
-        let verification = proviso_engine::verify(&store, |_| {}).await.unwrap();
+        let verification =
+            proviso_engine::verify(&store, proviso_engine::Against::default(), |_| {}).await.unwrap();
         assert_eq!(verification.differences, []);
         catalog.terms_of(&key("pro")).to_vec()
     };

@@ -82,17 +82,26 @@ impl Host {
         now: &str,
         wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>,
     ) -> Self {
+        let store = wrap(open(dir.path()).await);
+        Self { dir, ..Self::on(store, now).await }
+    }
+
+    /// On any database.
+    pub async fn on(store: Arc<dyn Store>, now: &str) -> Self {
+        Self::with_options(store, now, Options::default()).await
+    }
+
+    pub async fn with_options(store: Arc<dyn Store>, now: &str, options: Options) -> Self {
         let now = time(now);
         let clock = Clock::new(move || now);
         let options = Options {
             lanes: NonZeroUsize::new(2).unwrap(),
             sweep_every: Duration::from_secs(3_600),
-            ..Options::default()
+            ..options
         };
-        let store = wrap(open(dir.path()).await);
         let engine =
             Engine::start(store, runtime(), clock.clone(), options).await.expect("the engine starts");
-        Self { engine, clock, dir }
+        Self { engine, clock, dir: Arc::new(tempfile::tempdir().unwrap()) }
     }
 
     /// Stops and starts again on the same file, at the same time.

@@ -2,7 +2,7 @@
 
 use crate::journal::ReadError;
 
-/// A journal that does not fold: it was tampered with, damaged, or written by a defect.
+/// A journal that does not fold: it was tampered with, damaged, written by a defect, or by a newer host.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FoldError {
     /// Entry numbers have a gap or repeat.
@@ -54,6 +54,15 @@ impl FoldError {
     /// Whether a newer host wrote an entry that this one does not read; nothing is damaged then.
     #[must_use]
     pub const fn is_newer(&self) -> bool {
-        matches!(self, Self::Read { error: ReadError::Newer(_), .. })
+        self.newer().is_some()
+    }
+
+    /// The newer format, when a newer host wrote the entry.
+    #[must_use]
+    pub const fn newer(&self) -> Option<u32> {
+        match self {
+            Self::Read { error: ReadError::Newer(format), .. } => Some(*format),
+            _ => None,
+        }
     }
 }

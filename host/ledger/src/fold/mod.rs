@@ -7,7 +7,7 @@ pub mod error;
 pub use error::FoldError;
 
 use crate::{
-    journal::{self, After, ChainHash, Entry, FORMAT},
+    journal::{self, After, ChainHash, Entry},
     model::time::Timestamp,
     rules::rejection::Rejection,
     state::{CustomerState, Draft},
@@ -47,7 +47,7 @@ impl CustomerState {
         }
         let (key, request) = draft.origin.idempotency.unzip();
         let mut entry = Entry {
-            format: FORMAT,
+            format: draft.event.format(),
             seq: self.seq + 1,
             at: at.max(self.at),
             key,

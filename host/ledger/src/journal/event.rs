@@ -153,6 +153,34 @@ impl Event {
         }
     }
 
+    /// The format that brought this kind of event: the oldest in which it can be written. Hosts that read only older ones
+    /// don't know it. A field that an event gains later brings a format, too, where it is set.
+    #[must_use]
+    pub const fn format(&self) -> u32 {
+        match self {
+            Self::Configured(_)
+            | Self::Closed {}
+            | Self::TermsBound(_)
+            | Self::TermsEnded { .. }
+            | Self::OverrideSet(_)
+            | Self::OverrideRemoved { .. }
+            | Self::Granted(_)
+            | Self::Voided { .. }
+            | Self::Adjusted(_)
+            | Self::Charged(_)
+            | Self::Refused(_)
+            | Self::Reserved(_)
+            | Self::ReservationExtended { .. }
+            | Self::Committed(_)
+            | Self::Refunded(_)
+            | Self::Released { .. }
+            | Self::ReservationExpired { .. }
+            | Self::GrantsExpired { .. }
+            | Self::PeriodClosed(_)
+            | Self::PeriodOpened(_) => 1,
+        }
+    }
+
     /// The feature whose usage it is about.
     #[must_use]
     pub fn feature(&self) -> Option<&Key> {

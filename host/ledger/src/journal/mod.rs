@@ -19,8 +19,23 @@ use crate::model::{
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
-/// The newest format that this code reads, and the one that it writes.
+/// The newest format that this code reads. An entry is written in the oldest format that has its event
+/// ([`Event::format`]), so that hosts of several versions read all that needs nothing new.
 pub const FORMAT: u32 = 1;
+
+/// The format that every host reads.
+pub const FIRST_FORMAT: u32 = 1;
+
+/// The newest format that may be written, from the newest that the oldest live host reads: none above that one, nor above
+/// this host's own. When nothing is known of live hosts, what every host reads.
+#[must_use]
+pub const fn writable_format(oldest_live: Option<u32>) -> u32 {
+    match oldest_live {
+        Some(oldest) if oldest < FORMAT => oldest,
+        Some(_) => FORMAT,
+        None => FIRST_FORMAT,
+    }
+}
 
 /// A SHA-256 that covers an entry and, through its predecessor's, all entries before it.
 pub type ChainHash = [u8; 32];

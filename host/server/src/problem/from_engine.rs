@@ -78,6 +78,7 @@ fn code_of_decision(error: &DecideError) -> C {
             Rejection::NothingMissed(_) => C::NothingMissed,
             Rejection::StillFails(_) => C::StillFails,
         },
+        DecideError::UpgradeUnfinished { .. } => C::UpgradeUnfinished,
         DecideError::TermsGone(_) | DecideError::Internal(_) => C::InternalError,
     }
 }

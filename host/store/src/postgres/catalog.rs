@@ -29,7 +29,8 @@ pub async fn revision(pool: &Pool) -> Result<u64, StoreError> {
     number(&pool.fetch(|| sqlx::query(REVISION)).await?)
 }
 
-fn number(rows: &[PgRow]) -> Result<u64, StoreError> {
+/// The revision.
+pub fn number(rows: &[PgRow]) -> Result<u64, StoreError> {
     let row = rows.first().ok_or_else(|| columns::corrupt("the table progress is empty"))?;
     columns::number(row, 0)
 }

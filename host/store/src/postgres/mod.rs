@@ -4,6 +4,7 @@
 //! from the [last entries](heads) that it wrote itself, a store remembers nothing between two calls: it sees at once what
 //! another host wrote.
 
+mod anchors;
 mod archive;
 mod catalog;
 mod claims;

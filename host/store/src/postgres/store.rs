@@ -11,6 +11,7 @@ use super::{
     server::{PostgresOptions, Server},
 };
 use crate::{
+    anchors::CheckpointStore,
     error::StoreError,
     rows::{
         Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash, LoadedCustomer, StoredAnswer,
@@ -34,7 +35,7 @@ pub struct PostgresStore {
 
 /// What other hosts see of this store.
 #[derive(Debug)]
-struct Host {
+pub(super) struct Host {
     claims: Claims,
     announcement: Announcement,
 }
@@ -70,7 +71,11 @@ impl PostgresStore {
         Ok(Self { pool: Pool::new(server, first), host: None })
     }
 
-    fn host(&self) -> Result<&Host, StoreError> {
+    pub(super) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    pub(super) fn host(&self) -> Result<&Host, StoreError> {
         self.host.as_ref().ok_or(StoreError::ReadOnly)
     }
 }
@@ -197,6 +202,10 @@ impl Store for PostgresStore {
 
     async fn oldest_live_format(&self, max_age: Duration) -> Result<Option<u32>, StoreError> {
         hosts::oldest_live_format(&self.pool, max_age).await
+    }
+
+    fn checkpoint_store(&self) -> Option<&dyn CheckpointStore> {
+        Some(self)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -6,6 +6,7 @@
 //! Reading ([`reads`]) looks into the memtables and then into the tables. After a crash the memtable is rebuilt from the
 //! file ([`recover`]).
 
+mod anchors;
 mod catalog;
 mod checkpoint;
 mod connect;

@@ -212,7 +212,7 @@ fn newest_snapshot(
 }
 
 /// The entries whose numbers are in `range`, in order.
-fn entries(
+pub fn entries(
     connection: &Connection,
     view: &View,
     customer: &CustomerId,

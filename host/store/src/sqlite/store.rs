@@ -1,7 +1,7 @@
 //! A [`Store`] in one SQLite file.
 
 use super::{
-    catalog,
+    anchors, catalog,
     connect::Lock,
     memtable::Memtables,
     migrate,
@@ -12,6 +12,7 @@ use super::{
     writer::{CommitJob, Job, Reply, Writer},
 };
 use crate::{
+    anchors::CheckpointStore,
     error::StoreError,
     rows::{
         Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash, LoadedCustomer, StoredAnswer,
@@ -40,6 +41,8 @@ pub struct SqliteStore {
     jobs: Option<mpsc::Sender<Job>>,
     /// The newest format that this host reads. It is the only host, so no table is needed for it.
     reads_format: Mutex<Option<u32>>,
+    /// The newest checkpoint that is looked at: one that came later may name entries that this store does not see.
+    last_checkpoint: i64,
 }
 
 impl SqliteStore {
@@ -58,7 +61,7 @@ impl SqliteStore {
         let writer = in_background(move || Writer::open(options, memtables, lock)).await?;
         let (jobs, queue) = mpsc::channel(QUEUE);
         writer.start(queue)?;
-        Ok(Self { reads, jobs: Some(jobs), reads_format: Mutex::default() })
+        Ok(Self { reads, jobs: Some(jobs), reads_format: Mutex::default(), last_checkpoint: i64::MAX })
     }
 
     /// Opens a database to read it, also while another process writes to it. It sees the journal as it is now; of what is
@@ -73,13 +76,25 @@ impl SqliteStore {
         let filled = memtables.clone();
         let fill = move |connection: &mut rusqlite::Connection| {
             migrate::check(connection)?;
-            recover::catch_up(connection, &filled, 0)
+            // Asked first, so that all entries that it names are seen.
+            let last_checkpoint = anchors::newest(connection)?;
+            recover::catch_up(connection, &filled, 0)?;
+            Ok(last_checkpoint)
         };
-        readers.read(fill).await?;
-        Ok(Self { reads: Reads { readers, memtables }, jobs: None, reads_format: Mutex::default() })
+        let last_checkpoint = readers.read(fill).await?;
+        let reads = Reads { readers, memtables };
+        Ok(Self { reads, jobs: None, reads_format: Mutex::default(), last_checkpoint })
     }
 
-    async fn write(&self, job: impl FnOnce(Reply) -> Job) -> Result<Commit, StoreError> {
+    pub(super) const fn reads(&self) -> &Reads {
+        &self.reads
+    }
+
+    pub(super) const fn last_checkpoint(&self) -> i64 {
+        self.last_checkpoint
+    }
+
+    pub(super) async fn write(&self, job: impl FnOnce(Reply) -> Job) -> Result<Commit, StoreError> {
         let (reply, answer) = oneshot::channel();
         let jobs = self.jobs.as_ref().ok_or(StoreError::ReadOnly)?;
         jobs.send(job(reply)).await.map_err(|_| StoreError::Closed)?;
@@ -210,6 +225,10 @@ impl Store for SqliteStore {
 
     async fn oldest_live_format(&self, _: Duration) -> Result<Option<u32>, StoreError> {
         Ok(*self.reads_format.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn checkpoint_store(&self) -> Option<&dyn CheckpointStore> {
+        Some(self)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

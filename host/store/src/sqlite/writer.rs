@@ -5,7 +5,7 @@
 //! never holds what the file does not, and a failed transaction leaves nothing to undo.
 
 use super::{
-    catalog,
+    anchors, catalog,
     checkpoint::Checkpointer,
     connect::{self, Lock},
     group::Group,
@@ -15,9 +15,11 @@ use super::{
     sorted_run::{Slice, SortedRun},
 };
 use crate::{
+    anchors::{CheckpointRow, JournalEnd},
     error::StoreError,
     rows::{Batch, CatalogChange, Commit, StoredAnswer},
 };
+use proviso_ledger::model::ids::CustomerId;
 use rusqlite::{Connection, TransactionBehavior};
 use std::{
     io,
@@ -47,6 +49,11 @@ pub enum Job {
         base: Option<u64>,
         changes: Vec<CatalogChange>,
         answer: Option<StoredAnswer>,
+        reply: Reply,
+    },
+    AddCheckpoint {
+        checkpoint: CheckpointRow,
+        ends: Vec<(CustomerId, JournalEnd)>,
         reply: Reply,
     },
     Close(oneshot::Sender<()>),
@@ -118,6 +125,9 @@ impl Writer {
                 Job::ChangeCatalog { base, changes, answer, reply } => {
                     // Here and below, sending fails when the caller no longer waits.
                     let _ = reply.send(self.change_catalog(base, changes, answer));
+                }
+                Job::AddCheckpoint { checkpoint, ends, reply } => {
+                    let _ = reply.send(self.add_checkpoint(checkpoint, &ends));
                 }
                 Job::Close(done) => {
                     closed = Some(done);
@@ -282,6 +292,21 @@ impl Writer {
         // Read anew, since a change that failed may be durable.
         self.revision = catalog::revision(&connection)?;
         self.connection = Some(connection);
+        outcome
+    }
+
+    fn add_checkpoint(
+        &mut self,
+        checkpoint: CheckpointRow,
+        ends: &[(CustomerId, JournalEnd)],
+    ) -> Result<Commit, StoreError> {
+        let mut connection = self.connection()?;
+        let outcome = anchors::add(&mut connection, checkpoint, ends);
+        match outcome {
+            Ok(_) => self.connection = Some(connection),
+            // The next job opens a new one.
+            Err(_) => connect::close(connection),
+        }
         outcome
     }
 

@@ -81,6 +81,8 @@ macro_rules! contract {
                 a_batch_is_of_the_newest_revision,
                 the_catalog_is_read_since_a_revision,
                 an_answer_is_stored_with_its_changes,
+                checkpoints_are_stored_with_the_ends_that_they_name,
+                the_catalog_is_stamped_row_by_row,
                 what_was_committed_survives_a_reopening,
                 a_closed_store_refuses,
                 large_batches_go_through,

@@ -4,12 +4,16 @@ use crate::{
     Factory,
     model::{CLAIM, FORMAT, Model, OTHER_FORMAT, customer, entry, key, row, snapshot, time},
 };
-use proviso_ledger::model::{ids::Digest, time::Timestamp};
-use proviso_store::{
-    ApiKeyRow, Batch, CatalogChange, CatalogRows, Commit, LoadedCustomer, NewKey, NewSnapshot, PlanRow,
-    PlanTermsRow, PolicyRow, PolicyVersionRow, Store, StoreError, StoredAnswer,
+use proviso_ledger::model::{
+    ids::{CustomerId, Digest},
+    time::Timestamp,
 };
-use std::{sync::Arc, time::Duration};
+use proviso_store::{
+    Anchor, ApiKeyRow, Batch, CatalogChange, CatalogRows, CatalogStamp, CheckpointRow, Commit, JournalEnd,
+    JournalRow, LoadedCustomer, NewKey, NewSnapshot, PlanRow, PlanTermsRow, PolicyRow, PolicyVersionRow,
+    Store, StoreError, StoredAnswer,
+};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// Commits to the store and to the model, which must agree.
 async fn commit(store: &dyn Store, model: &mut Model, batch: Batch) -> Commit {
@@ -477,4 +481,146 @@ pub async fn large_batches_go_through(factory: &dyn Factory) {
     batch.snapshots = names.iter().map(|name| snapshot(name, 1)).collect();
     commit(&*store, &mut model, batch).await;
     model.check(&*store, &[customer("acme"), names[699].clone()]).await;
+}
+
+fn checkpoint(number: u64) -> CheckpointRow {
+    CheckpointRow {
+        number,
+        at: Timestamp(i64::try_from(number).unwrap()),
+        statement: format!("statement {number}"),
+        catalog: "[]".to_owned(),
+        signature: vec![7; 64],
+        public_key: [9; 32],
+    }
+}
+
+pub async fn checkpoints_are_stored_with_the_ends_that_they_name(factory: &dyn Factory) {
+    let opened = factory.open().await;
+    let store = opened.checkpoint_store().unwrap();
+    let mut model = Model::default();
+    let names = ["a", "B", "a b", "é"].map(customer);
+    let customers = names.iter().map(|name| row(name, None)).collect();
+    commit(&*opened, &mut model, Batch { customers, ..Batch::default() }).await;
+    for (name, last) in names.iter().zip([1, 3, 9]) {
+        commit(&*opened, &mut model, entries(name.as_str(), 1..=last)).await;
+    }
+    let mut sorted = names.to_vec();
+    sorted.sort();
+    let end = |model: &Model, name: &CustomerId| {
+        let last = model.journals.get(name).and_then(|entries| entries.last());
+        last.map_or(JournalEnd::GONE, |last| JournalEnd { seq: last.seq, hash: last.hash })
+    };
+    let expected = |model: &Model, anchored: &dyn Fn(&CustomerId) -> Option<JournalEnd>| {
+        let row = |name: &CustomerId| JournalRow {
+            customer: name.clone(),
+            end: end(model, name),
+            anchored: anchored(name),
+        };
+        sorted.iter().map(row).collect::<Vec<_>>()
+    };
+    let all = expected(&model, &|_| None);
+    assert_eq!(store.journal_ends(None, 10).await.unwrap(), all);
+    // In pages.
+    assert_eq!(store.journal_ends(None, 3).await.unwrap(), all[..3]);
+    assert_eq!(store.journal_ends(Some(&sorted[2]), 3).await.unwrap(), all[3..]);
+    assert_eq!(store.newest_checkpoint().await, Ok(None));
+
+    // Only the next number, and with it all that it names.
+    let ends: Vec<_> = sorted.iter().map(|name| (name.clone(), end(&model, name))).collect();
+    assert_eq!(store.add_checkpoint(checkpoint(2), ends.clone()).await, Ok(Commit::Conflict));
+    assert_eq!(store.anchors(None, 10).await, Ok(Vec::new()));
+    assert!(store.claim_checkpoint(Duration::from_secs(60)).await.unwrap());
+    assert_eq!(store.add_checkpoint(checkpoint(1), ends.clone()).await, Ok(Commit::Durable));
+    assert_eq!(store.add_checkpoint(checkpoint(1), ends.clone()).await, Ok(Commit::Conflict));
+    // The claim ended with it.
+    assert!(store.claim_checkpoint(Duration::from_secs(60)).await.unwrap());
+
+    let first = all.clone();
+    commit(&*opened, &mut model, entries("a", 2..=2)).await;
+    let before = |name: &CustomerId| first.iter().find(|row| row.customer == *name).map(|row| row.end);
+    assert_eq!(store.journal_ends(None, 10).await.unwrap(), expected(&model, &before));
+    // Also of who is gone, or never was.
+    let nobody = customer("nobody");
+    let changed = vec![
+        (names[0].clone(), end(&model, &names[0])),
+        (nobody.clone(), JournalEnd { seq: 5, hash: [5; 32] }),
+    ];
+    assert_eq!(store.add_checkpoint(checkpoint(2), changed.clone()).await, Ok(Commit::Durable));
+    let found = store.journal_ends(None, 10).await.unwrap();
+    let row = found.iter().find(|row| row.customer == nobody).unwrap();
+    assert_eq!((row.end, row.anchored), (JournalEnd::GONE, Some(changed[1].1)));
+    assert_eq!(found.len(), 5);
+
+    opened.close().await;
+    let opened = factory.open().await;
+    let store = opened.checkpoint_store().unwrap();
+    assert_eq!(store.checkpoints(0, 10).await, Ok(vec![checkpoint(1), checkpoint(2)]));
+    assert_eq!(store.checkpoints(1, 10).await, Ok(vec![checkpoint(2)]));
+    assert_eq!(store.checkpoints(0, 1).await, Ok(vec![checkpoint(1)]));
+    assert_eq!(store.newest_checkpoint().await, Ok(Some(checkpoint(2))));
+    let of = |number: u64| {
+        move |(customer, end): &(CustomerId, JournalEnd)| Anchor {
+            customer: customer.clone(),
+            checkpoint: number,
+            end: *end,
+        }
+    };
+    let mut anchors: Vec<_> = ends.iter().map(of(1)).chain(changed.iter().map(of(2))).collect();
+    anchors.sort_by(|a, b| (&a.customer, a.checkpoint).cmp(&(&b.customer, b.checkpoint)));
+    assert_eq!(store.anchors(None, 10).await.as_ref(), Ok(&anchors));
+    let mut read = Vec::new();
+    while let Ok([next]) = <[Anchor; 1]>::try_from(
+        store.anchors(read.last().map(|last: &Anchor| (&last.customer, last.checkpoint)), 1).await.unwrap(),
+    ) {
+        read.push(next);
+    }
+    assert_eq!(read, anchors);
+}
+
+pub async fn the_catalog_is_stamped_row_by_row(factory: &dyn Factory) {
+    let store = factory.open().await;
+    let plan = |body: &str| PlanRow { plan: "p".parse().unwrap(), body: body.to_owned() };
+    let terms =
+        |number, body: &str| PlanTermsRow { plan: "p".parse().unwrap(), number, body: body.to_owned() };
+    let stamps = async || {
+        let (revision, stamps) = store.checkpoint_store().unwrap().catalog_stamps().await.unwrap();
+        let rows = stamps.into_iter().map(|stamp| {
+            let CatalogStamp { table, key, number, revision, digest } = stamp;
+            ((table, key, number), (revision, digest))
+        });
+        (revision, rows.collect::<BTreeMap<_, _>>())
+    };
+    assert_eq!(stamps().await, (0, BTreeMap::new()));
+    let first = vec![CatalogChange::PutPlan(plan("1")), CatalogChange::AddPlanTerms(terms(1, "1"))];
+    assert_eq!(store.change_catalog(Some(0), first, None).await, Ok(Commit::Durable));
+    let second = vec![
+        CatalogChange::AddPlanTerms(terms(2, "1")),
+        CatalogChange::AddApiKey(ApiKeyRow {
+            id: "k".parse().unwrap(),
+            secret_hash: [1; 32],
+            body: "1".to_owned(),
+        }),
+    ];
+    assert_eq!(store.change_catalog(Some(1), second, None).await, Ok(Commit::Durable));
+    let (revision, before) = stamps().await;
+    let of = |table, key: &str, number| (table, key.to_owned(), number);
+    assert_eq!((revision, before.len()), (2, 4));
+    let revisions = [
+        (of("plans", "p", 0), 1),
+        (of("plan_terms", "p", 1), 1),
+        (of("plan_terms", "p", 2), 2),
+        (of("api_keys", "k", 0), 2),
+    ];
+    for (row, revision) in revisions {
+        assert_eq!(before[&row].0, revision, "{row:?}");
+    }
+    // Only what is changed has another digest.
+    let change = vec![CatalogChange::SetPlanTerms(terms(1, "2"))];
+    assert_eq!(store.change_catalog(Some(2), change, None).await, Ok(Commit::Durable));
+    let (revision, mut after) = stamps().await;
+    let row = of("plan_terms", "p", 1);
+    assert_eq!((revision, after[&row].0), (3, 3));
+    assert_ne!(after[&row].1, before[&row].1);
+    after.insert(row.clone(), before[&row]);
+    assert_eq!(after, before);
 }

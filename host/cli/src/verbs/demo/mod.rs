@@ -120,7 +120,8 @@ async fn show(flags: &Flags, host: &Host, trace: Trace, modules: &Modules) -> Re
     });
     let (swap, (tally, elapsed_micros)) = (swap?, done?);
     let sums = sums::compare(&mut manager, &tally).await?;
-    let verification = verify::verify(&Database::file(host.database.clone())).await?;
+    let verification =
+        verify::verify(&Database::file(host.database.clone()), proviso_engine::Against::default()).await?;
     let connections = flags.connections.get();
     let report = Report {
         load: &load,

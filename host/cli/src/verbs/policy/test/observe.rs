@@ -383,23 +383,14 @@ impl Played<'_> {
 /// An entry in a few words.
 fn story(entry: &Entry) -> String {
     match &entry.event {
-        Event::Configured(_) => "configured".to_owned(),
         Event::Closed {} => "customer closed".to_owned(),
-        Event::TermsBound(_) => "terms bound".to_owned(),
-        Event::TermsEnded { .. } => "terms ended".to_owned(),
-        Event::OverrideSet(_) => "override set".to_owned(),
-        Event::OverrideRemoved { .. } => "override removed".to_owned(),
         Event::Granted(grant) => format!("granted {}", grant.amount),
-        Event::Voided { .. } => "voided".to_owned(),
         Event::Adjusted(adjusted) => format!("adjusted {}", adjusted.amount),
         Event::Charged(charged) => format!("charged {}", charged.rated.cost),
         Event::Refused(refused) => format!("refused {}", refused.code),
         Event::Reserved(reserved) => format!("reserved {}", reserved.rated.cost),
-        Event::ReservationExtended { .. } => "reservation extended".to_owned(),
         Event::Committed(committed) => format!("committed {}", committed.rated.cost),
         Event::Refunded(refunded) => format!("refunded {}", refunded.amount),
-        Event::Released { .. } => "released".to_owned(),
-        Event::ReservationExpired { .. } => "reservation expired".to_owned(),
         Event::GrantsExpired { grants } => format!("grants expired {}", grants.len()),
         Event::PeriodClosed(closed) => {
             period("closed", closed.period.number, closed.reason.as_str(), closed.retried)
@@ -407,6 +398,7 @@ fn story(entry: &Entry) -> String {
         Event::PeriodOpened(opened) => {
             period("opened", opened.period.number, opened.reason.as_str(), opened.retried)
         }
+        event => event.kind().replace('_', " "),
     }
 }
 

@@ -1,0 +1,154 @@
+//! Keeps [checkpoints](crate::anchors) in a SQLite file.
+
+use super::{
+    catalog::revision,
+    memtable::View,
+    reads::{all, entries, first, stored_head},
+    store::SqliteStore,
+    writer::Job,
+};
+use crate::{
+    anchors::{
+        ADD, ANCHORS, Anchor, CHECKPOINTS, CatalogStamp, CheckpointRow, CheckpointStore, JournalEnd,
+        JournalRow, NEWEST, anchor, checkpoint, end, stamp,
+    },
+    catalog::Table,
+    columns::{corrupt, integer, key},
+    error::StoreError,
+    rows::Commit,
+};
+use proviso_ledger::model::ids::CustomerId;
+use rusqlite::{Connection, TransactionBehavior};
+use std::time::Duration;
+
+const KNOWN: &str = "SELECT customer_id FROM ( \
+     SELECT * FROM (SELECT customer_id FROM customers WHERE customer_id > ?1 ORDER BY customer_id LIMIT ?2) UNION \
+     SELECT * FROM (SELECT DISTINCT customer_id FROM anchors WHERE customer_id > ?1 ORDER BY customer_id LIMIT ?2)) \
+     ORDER BY customer_id LIMIT ?2";
+const ANCHORED: &str =
+    "SELECT seq, hash FROM anchors WHERE customer_id = ?1 ORDER BY checkpoint DESC LIMIT 1";
+const ADD_END: &str = "INSERT INTO anchors (customer_id, checkpoint, seq, hash) VALUES (?1, ?2, ?3, ?4)";
+
+#[async_trait::async_trait]
+impl CheckpointStore for SqliteStore {
+    /// There is no other host.
+    async fn claim_checkpoint(&self, _: Duration) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+
+    async fn journal_ends(
+        &self,
+        after: Option<&CustomerId>,
+        limit: u32,
+    ) -> Result<Vec<JournalRow>, StoreError> {
+        let (after, reads) = (after.cloned(), self.reads());
+        let view = reads.memtables.view();
+        let read = move |connection: &mut Connection| {
+            let transaction = connection.transaction()?;
+            // Every key is above the empty text.
+            let after = after.as_ref().map_or("", CustomerId::as_str);
+            let customers = all(&transaction, KNOWN, (after, limit), |row| key(row, 0))?;
+            customers.into_iter().map(|customer| journal(&transaction, &view, customer)).collect()
+        };
+        reads.readers.read(read).await
+    }
+
+    async fn catalog_stamps(&self) -> Result<(u64, Vec<CatalogStamp>), StoreError> {
+        let read = |connection: &mut Connection| {
+            let transaction = connection.transaction()?;
+            let mut stamps = Vec::new();
+            for table in Table::ALL {
+                stamps.extend(all(&transaction, table.select(), [0], |row| stamp(table, row))?);
+            }
+            stamps.sort_unstable();
+            Ok((revision(&transaction)?, stamps))
+        };
+        self.reads().readers.read(read).await
+    }
+
+    async fn add_checkpoint(
+        &self,
+        checkpoint: CheckpointRow,
+        ends: Vec<(CustomerId, JournalEnd)>,
+    ) -> Result<Commit, StoreError> {
+        self.write(|reply| Job::AddCheckpoint { checkpoint, ends, reply }).await
+    }
+
+    async fn checkpoints(&self, after: u64, limit: u32) -> Result<Vec<CheckpointRow>, StoreError> {
+        let bounds = (integer(after), self.last_checkpoint(), limit);
+        let read =
+            move |connection: &mut Connection| all(connection, CHECKPOINTS, bounds, |row| checkpoint(row));
+        self.reads().readers.read(read).await
+    }
+
+    async fn newest_checkpoint(&self) -> Result<Option<CheckpointRow>, StoreError> {
+        let last = self.last_checkpoint();
+        self.reads()
+            .readers
+            .read(move |connection| first(connection, NEWEST, [last], |row| checkpoint(row)))
+            .await
+    }
+
+    async fn anchors(
+        &self,
+        after: Option<(&CustomerId, u64)>,
+        limit: u32,
+    ) -> Result<Vec<Anchor>, StoreError> {
+        let after = after.map(|(customer, number)| (customer.clone(), integer(number)));
+        let last = self.last_checkpoint();
+        let read = move |connection: &mut Connection| {
+            let (customer, number) =
+                after.as_ref().map_or(("", 0), |(customer, number)| (customer.as_str(), *number));
+            all(connection, ANCHORS, (customer, number, last, limit), |row| anchor(row))
+        };
+        self.reads().readers.read(read).await
+    }
+}
+
+fn journal(connection: &Connection, view: &View, customer: CustomerId) -> Result<JournalRow, StoreError> {
+    let head = match view.head(&customer) {
+        Some(head) => head,
+        None => stored_head(connection, &customer)?,
+    };
+    let end_now = match head {
+        0 => JournalEnd::GONE,
+        seq => {
+            let last = entries(connection, view, &customer, seq..=seq)?.pop();
+            let last = last.ok_or_else(|| corrupt(format!("entry {seq} of {customer} is missing")))?;
+            JournalEnd { seq, hash: last.hash }
+        }
+    };
+    let anchored = first(connection, ANCHORED, [customer.as_str()], |row| end(row, 0))?;
+    Ok(JournalRow { customer, end: end_now, anchored })
+}
+
+/// The number of the newest checkpoint, 0 when there is none.
+pub fn newest(connection: &Connection) -> Result<i64, StoreError> {
+    let newest =
+        first(connection, "SELECT coalesce(max(number), 0) FROM checkpoints", [], |row| Ok(row.get(0)?))?;
+    Ok(newest.unwrap_or(0))
+}
+
+/// Stores a checkpoint with the ends that it names, or does nothing.
+pub fn add(
+    connection: &mut Connection,
+    checkpoint: CheckpointRow,
+    ends: &[(CustomerId, JournalEnd)],
+) -> Result<Commit, StoreError> {
+    // Rolled back when it is dropped.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let CheckpointRow { number, at, statement, catalog, signature, public_key } = checkpoint;
+    let number = integer(number);
+    let row = (number, at.0, statement, catalog, signature, public_key);
+    if transaction.prepare_cached(ADD)?.execute(row)? == 0 {
+        return Ok(Commit::Conflict);
+    }
+    {
+        let mut insert = transaction.prepare_cached(ADD_END)?;
+        for (customer, end) in ends {
+            insert.execute((customer.as_str(), number, integer(end.seq), end.hash))?;
+        }
+    }
+    transaction.commit()?;
+    Ok(Commit::Durable)
+}
