@@ -291,6 +291,19 @@ pub fn read_form<S: DeserializeOwned>(form: &[u8]) -> S {
     }
 }
 
+/// What [`read_settings`] gave as the form, without these fields of the settings: for a [`Module`] that keeps them in a form
+/// of its own.
+///
+/// # Panics
+/// When the form is not one that this module gave.
+#[must_use]
+pub fn form_without(form: &[u8], fields: &[&str]) -> Vec<u8> {
+    match form::without(form, fields) {
+        Ok(form) => form,
+        Err(error) => damaged(&error.to_string()),
+    }
+}
+
 /// Stops the decision, which the host records as a fault.
 ///
 /// # Panics

@@ -8,9 +8,11 @@
 
 extern crate alloc;
 
+mod adjust;
 mod boundary;
 mod bytes;
 mod checks;
+mod conditions;
 mod overage;
 mod rating;
 pub mod settings;
@@ -20,9 +22,9 @@ mod tiers;
 use alloc::vec::Vec;
 use proviso_sdk::{
     About, CloseOutcome, Closing, Context, Credits, Manifest, Module, OpenOutcome, Opening, OverageOutcome,
-    Prepared, Problem, Rating, Refusal, Usage, damaged, read_form, read_settings,
+    Prepared, Problem, Rating, Refusal, Usage, damaged, form_without, read_form, read_settings,
 };
-use settings::{Settings, WithoutRates};
+use settings::{RATING, Settings, WithoutRates};
 use table::{Built, Table};
 
 const ABOUT: About = About::new(
@@ -36,7 +38,7 @@ const ABOUT: About = About::new(
 #[derive(Debug)]
 pub struct Standard;
 
-/// The form is the length of the rate table in four bytes, the table, and the settings as the sdk reads them.
+/// The form is the length of the rate table in four bytes, the table, and the other settings as the sdk reads them.
 fn split(form: &[u8]) -> (Table<'_>, &[u8]) {
     let parts = || {
         let (length, rest) = form.split_first_chunk()?;
@@ -58,6 +60,7 @@ impl Module for Standard {
         if !problems.is_empty() {
             return Err(problems);
         }
+        let rest = form_without(&rest, &RATING);
         let length = u32::try_from(table.len()).unwrap_or(u32::MAX);
         Ok(Prepared {
             form: [&length.to_le_bytes(), &*table, &*rest].concat(),
