@@ -18,5 +18,6 @@ mod hostile;
 mod main_job;
 mod modules;
 mod policies;
+mod prices;
 mod replicas;
 mod support;
