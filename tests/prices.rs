@@ -71,7 +71,7 @@ fn a_book_that_is_wrong_is_named_with_file_and_place() {
     assert_eq!((code, text.as_str()), (Some(1), ""));
     assert_eq!(
         error,
-        "error: api.json: /openai/models/gpt-5/cost/input: must be a price that is not negative, with at most 12 places\n"
+        "error: api.json: /openai/models/gpt-5/cost/input: must be a price that is not negative\n"
     );
     write(folder, "terms.json", &json!({ "rates": 1 }));
     write(

@@ -62,7 +62,7 @@ impl Policy for NightRates {
         "1.0.0",
         "Cheaper nights and weekends in the customer's own time, with a daily cap for each user.",
     )
-    .settings_schema(include_str!("../settings.schema.json"));
+    .settings_schema(proviso_sdk::settings_schema!("../settings.schema.json"));
 
     fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();

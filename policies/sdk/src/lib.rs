@@ -70,6 +70,8 @@ pub use proviso_amounts::{
 };
 pub use rating::{CREDITS, Line, Rating, Refusal, RefusalKind, Suggestion};
 pub use settings::FormError;
+#[doc(hidden)]
+pub use settings::schema;
 pub use usage::{Attribute, Entity, NamedQuantity, Purpose, Usage};
 
 /// What nearly every policy needs.

@@ -75,7 +75,7 @@ impl About {
         Self { name, version, summary, settings_schema: "{}", needs: &[] }
     }
 
-    /// The JSON Schema of the settings, such as `include_str!("settings.schema.json")`.
+    /// The JSON Schema of the settings, such as `settings_schema!("../settings.schema.json")`.
     #[must_use]
     pub const fn settings_schema(self, settings_schema: &'static str) -> Self {
         Self { settings_schema, ..self }

@@ -605,16 +605,22 @@ fn wrong_settings_are_named_with_their_place() {
 
 #[test]
 fn hundreds_of_rates_fit_into_the_form() {
-    let rates: Vec<String> = (0..450)
-        .map(|n| {
+    let settings = |count: usize| {
+        let rate = |n: usize| {
             format!(
-                r#"{{"feature": "chat", "quantity": "tokens", "when": {{"model": "m{n}"}}, "price": {{"per_unit": "0.{n}1"}}}}"#
+                r#"{{"feature": "chat", "quantity": "input_tokens", "when": {{"model": "openai/gpt-4o-m{n}"}}, "price": {{"per_unit": "0.{n}1"}}}}"#
             )
-        })
-        .collect();
-    let terms = Terms::<Standard>::new(&format!(r#"{{"rates": [{}]}}"#, rates.join(",")));
+        };
+        format!(r#"{{"rates": [{}]}}"#, (0..count).map(rate).collect::<Vec<_>>().join(","))
+    };
+    let terms = Terms::<Standard>::new(&settings(450));
     assert!(terms.prepared.form.len() < 65_536, "{}", terms.prepared.form.len());
-    let rating =
-        terms.rate(&usage("chat").quantity("tokens", "10").attribute("model", "m449"), &context(NOW));
-    assert_eq!(show(&rating), "tokens: 10 x 0.4491 = 4.491\n4.491 credits");
+    let rating = terms.rate(
+        &usage("chat").quantity("input_tokens", "10").attribute("model", "openai/gpt-4o-m449"),
+        &context(NOW),
+    );
+    assert_eq!(show(&rating), "input tokens: 10 x 0.4491 = 4.491\n4.491 credits");
+    for count in [1_000, 1_001] {
+        assert_eq!(pointers::<Standard>(&settings(count)), ["/rates"], "{count}");
+    }
 }

@@ -205,22 +205,32 @@ impl Conversion<'_> {
     }
 }
 
-/// A number, or a text that is one. JSON's numbers may have an exponent.
+/// A number, or a text that is one. JSON's numbers may have an exponent, and those that a program wrote may have more places than
+/// anyone meant (0.30000000000000004): the nearest with 12 is taken, which for a token is far below what can be paid.
 fn decimal(value: &RawValue) -> Result<Decimal, &'static str> {
-    const WRONG: &str = "must be a price that is not negative, with at most 12 places";
-    let text = value.get().trim_matches('"');
+    parse(value.get().trim_matches('"'))
+        .filter(|number| !number.is_negative())
+        .ok_or("must be a price that is not negative")
+}
+
+fn parse(text: &str) -> Option<Decimal> {
     let (digits, exponent) = match text.split_once(['e', 'E']) {
-        Some((digits, exponent)) => (digits, exponent.parse::<i32>().map_err(|_| WRONG)?),
+        Some((digits, exponent)) => (digits, exponent.parse::<i32>().ok()?),
         None => (text, 0),
     };
-    let digits: Decimal = digits.parse().map_err(|_| WRONG)?;
-    let power = 10_i64.checked_pow(exponent.unsigned_abs()).ok_or(WRONG)?;
-    let number = if exponent < 0 {
-        let divided = digits.div(Decimal::from_whole(power), Rounding::Down).map_err(|_| WRONG)?;
-        let exact = divided.repeated(power) == Ok(digits);
-        exact.then_some(divided).ok_or(WRONG)?
-    } else {
-        digits.repeated(power).map_err(|_| WRONG)?
+    let number: Decimal = match digits.split_once('.').and_then(|(_, places)| places.get(12..)) {
+        Some(rest) if !rest.is_empty() => {
+            let kept: Decimal = digits.strip_suffix(rest)?.parse().ok()?;
+            let up = rest.starts_with(['5', '6', '7', '8', '9']);
+            let fine = rest.bytes().all(|byte| byte.is_ascii_digit());
+            kept.checked_add(Decimal::from_units(up.into())).filter(|_| fine)?
+        }
+        _ => digits.parse().ok()?,
     };
-    if number.is_negative() { Err(WRONG) } else { Ok(number) }
+    let power = 10_i64.checked_pow(exponent.unsigned_abs())?;
+    if exponent < 0 {
+        number.div(Decimal::from_whole(power), Rounding::HalfUp).ok()
+    } else {
+        number.repeated(power).ok()
+    }
 }
