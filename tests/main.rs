@@ -19,5 +19,6 @@ mod hostile;
 mod main_job;
 mod modules;
 mod policies;
+mod prices;
 mod replicas;
 mod support;

@@ -34,6 +34,8 @@ enum Verb {
     /// Build, look at, run and test policies
     #[command(subcommand)]
     Policy(verbs::policy::Verb),
+    /// Make settings of the standard policy from a price book, such as the api.json of models.dev
+    Prices(verbs::prices::Flags),
     /// Compute every balance, transfer and hash of a database anew, compare it with its checkpoints, and say what differs
     Verify(verbs::verify::Flags),
     /// Write what is true now to a file, signed, to compare the database with later (`verify --checkpoint`)
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
     let verdict = match cli.verb {
         Verb::Serve(flags) => verbs::serve::run(flags),
         Verb::Policy(verb) => verbs::policy::run(verb),
+        Verb::Prices(flags) => verbs::prices::run(flags),
         Verb::Verify(flags) => verbs::verify::run(flags),
         Verb::Checkpoint(flags) => verbs::checkpoint::run(flags),
         Verb::Archive(flags) => verbs::archive::run(flags),

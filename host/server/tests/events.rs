@@ -195,6 +195,21 @@ async fn bad_events_are_refused_with_a_pointer_in_every_mode() {
             "/data/attributes/gen_ai.usage.films",
         ),
         ("data", Some(both), "/data/attributes/gen_ai.usage.prompt_tokens"),
+        (
+            "data",
+            Some(json!({
+                "gen_ai.usage.input_tokens": 10, "gen_ai.usage.cache_read.input_tokens": 9,
+                "attributes": { "gen_ai.usage.cache_creation.input_tokens": 2 }
+            })),
+            "/data/attributes/gen_ai.usage.cache_creation.input_tokens",
+        ),
+        (
+            "data",
+            Some(json!({
+                "gen_ai.usage.output_tokens": 10, "quantities": { "reasoning_output_tokens": 11 }
+            })),
+            "/data/quantities/reasoning_output_tokens",
+        ),
     ] {
         let mut event = event("1", &tokens(1));
         match value {
@@ -422,8 +437,8 @@ async fn opentelemetry_names_become_a_usage() {
     });
     let whole = (
         json!({
-            "cache_creation_input_tokens": "50", "cache_read_input_tokens": "800", "input_tokens": "1000",
-            "output_tokens": "200", "reasoning_output_tokens": "90"
+            "cache_creation_input_tokens": "50", "cache_read_input_tokens": "800", "input_tokens": "150",
+            "output_tokens": "110", "reasoning_output_tokens": "90"
         }),
         json!({
             "agent": "Math Tutor", "model": "large", "operation": "chat", "provider": "acme.ai",
@@ -479,6 +494,42 @@ async fn opentelemetry_names_become_a_usage() {
             }),
             (input("3"), json!({ "model": "outer" }), Value::Null),
         ),
+        // All of it was cached; what was measured as cached is taken off, whatever the sender charges for it.
+        (
+            json!({
+                "quantities": { "cache_read_input_tokens": 0 },
+                "gen_ai.usage.input_tokens": 3, "gen_ai.usage.cache_read.input_tokens": 3
+            }),
+            (json!({ "cache_read_input_tokens": "0", "input_tokens": "0" }), json!({}), Value::Null),
+        ),
+        // The part in the event's own words, the whole in OpenTelemetry's.
+        (
+            json!({
+                "quantities": { "cache_read_input_tokens": 2, "reasoning_output_tokens": "0.5" },
+                "gen_ai.usage.prompt_tokens": 3, "gen_ai.usage.completion_tokens": 1
+            }),
+            (
+                json!({
+                    "cache_read_input_tokens": "2", "input_tokens": "1", "output_tokens": "0.5",
+                    "reasoning_output_tokens": "0.5"
+                }),
+                json!({}),
+                Value::Null,
+            ),
+        ),
+        // The whole in the event's own words is taken as it is, and so is a part without a whole.
+        (
+            json!({
+                "quantities": { "input_tokens": 3 },
+                "gen_ai.usage.input_tokens": 3, "gen_ai.usage.cache_read.input_tokens": 2,
+                "gen_ai.usage.reasoning.output_tokens": 5
+            }),
+            (
+                json!({ "cache_read_input_tokens": "2", "input_tokens": "3", "reasoning_output_tokens": "5" }),
+                json!({}),
+                Value::Null,
+            ),
+        ),
         // Nothing was used, explicitly.
         (json!({ "quantities": {} }), (json!({}), json!({}), Value::Null)),
     ]
@@ -494,4 +545,31 @@ async fn opentelemetry_names_become_a_usage() {
         assert_eq!(or_empty("attributes"), attributes, "{data}\n{entry}");
         assert_eq!(usage["entity"], entity, "{data}\n{entry}");
     }
+}
+
+/// The provider's own bill: cached tokens are priced once, to the last place.
+#[tokio::test]
+async fn cached_tokens_are_billed_once() {
+    let server = Server::with_acme().await;
+    let rate = |quantity: &str, price: &str| json!({ "quantity": quantity, "price": { "per_unit": price } });
+    let terms = json!({ "policy": "standard", "settings": {
+        "rates": [
+            rate("input_tokens", "0.00000125"),
+            // A tenth of 6.25e-7.
+            rate("cache_read_input_tokens", "0.0000000625"),
+            rate("output_tokens", "0.00001"),
+        ],
+        "reset": { "allowance": [{ "amount": "1000" }] }
+    }});
+    server.post("/v1/customers/acme/terms", &terms).await.expect(201);
+    let data = json!({
+        "gen_ai.usage.input_tokens": 520_915,
+        "gen_ai.usage.cache_read.input_tokens": 257_955,
+        "gen_ai.usage.output_tokens": 1_744
+    });
+    let charge = structured(&server, &event("1", &data)).await.expect(201);
+    assert_eq!(charge["cost"], "0.3622621875", "{charge}");
+    assert_eq!(charge["balance"]["used"], "0.3622621875", "{charge}");
+    let lines: Vec<&Value> = charge["lines"].as_array().unwrap().iter().map(|line| &line["cost"]).collect();
+    assert_eq!(lines, ["0.0161221875", "0.3287", "0.01744"], "{charge}");
 }

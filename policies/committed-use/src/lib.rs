@@ -86,7 +86,7 @@ impl Policy for CommittedUse {
         "1.0.0",
         "A discounted commitment that grows along a ramp, trued up at each period's end.",
     )
-    .settings_schema(include_str!("../settings.schema.json"));
+    .settings_schema(proviso_sdk::settings_schema!("../settings.schema.json"));
 
     fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();

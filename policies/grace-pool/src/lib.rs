@@ -50,7 +50,7 @@ impl Grace {
 impl Policy for GracePool {
     const ABOUT: About =
         About::new("grace-pool", "1.0.0", "A pool of credits with a buffer that on-time payment earns.")
-            .settings_schema(include_str!("../settings.schema.json"))
+            .settings_schema(proviso_sdk::settings_schema!("../settings.schema.json"))
             .needs(&[Need::CustomerAttributes]);
 
     fn problems(&self) -> Vec<Problem> {

@@ -7,12 +7,8 @@
 
 extern crate alloc;
 
-use core::fmt;
-use proviso_sdk::{Moment, prelude::*};
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error, Visitor},
-};
+use proviso_sdk::{Moment, TimeOfDay, prelude::*};
+use serde::Deserialize;
 
 /// The settings of one contract.
 #[derive(Debug, Deserialize)]
@@ -39,54 +35,21 @@ pub struct NightRates {
 #[serde(deny_unknown_fields)]
 struct Night {
     /// The first minute that counts.
-    from: Clock,
+    from: TimeOfDay,
     /// The first minute that no longer counts; when it is earlier than `from`, that of the next day.
-    to: Clock,
+    to: TimeOfDay,
     /// What is paid of the day's price.
     percent: Percent,
-}
-
-/// Minutes since local midnight, from text such as `"22:30"`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Clock(u16);
-
-impl<'de> Deserialize<'de> for Clock {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-        impl Visitor<'_> for Text {
-            type Value = Clock;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a time of day such as \"22:30\"")
-            }
-            fn visit_str<E: Error>(self, text: &str) -> Result<Clock, E> {
-                let two = |digits: &str| if digits.len() == 2 { digits.parse::<u16>().ok() } else { None };
-                let clock = text.split_once(':').and_then(|(hour, minute)| Some((two(hour)?, two(minute)?)));
-                match clock {
-                    Some((hour @ 0..24, minute @ 0..60)) => Ok(Clock(hour * 60 + minute)),
-                    _ => Err(E::custom("must be a time of day such as \"22:30\"")),
-                }
-            }
-        }
-        deserializer.deserialize_str(Text)
-    }
-}
-
-impl Night {
-    fn holds(&self, at: &Moment) -> bool {
-        let now = Clock(at.minute_of_day());
-        if self.from <= self.to {
-            self.from <= now && now < self.to
-        } else {
-            self.from <= now || now < self.to
-        }
-    }
 }
 
 impl NightRates {
     /// The name of the tariff at a time and what is paid of the day's price: the cheapest that applies.
     fn tariff(&self, at: &Moment) -> (&'static str, Percent) {
-        let night =
-            self.night.as_ref().filter(|night| night.holds(at)).map(|night| (", night", night.percent));
+        let night = self
+            .night
+            .as_ref()
+            .filter(|night| at.is_between(night.from, night.to))
+            .map(|night| (", night", night.percent));
         let weekend = self.weekend_percent.filter(|_| at.is_weekend()).map(|percent| (", weekend", percent));
         let all = [Some(("", Percent::ALL)), night, weekend];
         all.into_iter().flatten().min_by_key(|(_, percent)| *percent).unwrap_or(("", Percent::ALL))
@@ -99,7 +62,7 @@ impl Policy for NightRates {
         "1.0.0",
         "Cheaper nights and weekends in the customer's own time, with a daily cap for each user.",
     )
-    .settings_schema(include_str!("../settings.schema.json"));
+    .settings_schema(proviso_sdk::settings_schema!("../settings.schema.json"));
 
     fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();

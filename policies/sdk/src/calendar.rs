@@ -3,7 +3,12 @@
 //! A policy has no zone tables: what is computed ahead keeps the moment's offset, so it may be an hour off across a
 //! change of daylight saving time.
 
+use core::fmt;
 use proviso_amounts::Decimal;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, Visitor},
+};
 
 /// Microseconds since 1970-01-01T00:00:00Z.
 pub type Instant = i64;
@@ -68,6 +73,14 @@ impl Moment {
         u16::from(self.hour) * 60 + u16::from(self.minute)
     }
 
+    /// Whether its local time lies between two times of the day: from the first one on, and before the second, which may be
+    /// that of the next day.
+    #[must_use]
+    pub fn is_between(&self, from: TimeOfDay, to: TimeOfDay) -> bool {
+        let now = TimeOfDay(self.minute_of_day());
+        if from <= to { from <= now && now < to } else { from <= now || now < to }
+    }
+
     /// Whether it is Saturday or Sunday.
     #[must_use]
     pub fn is_weekend(&self) -> bool {
@@ -96,6 +109,45 @@ impl Moment {
         let clamped = earlier.day.min(days_in_month(i64::from(self.year), self.month));
         let in_month = |moment: &Self, day: u8| (day, moment.hour, moment.minute, moment.second);
         if in_month(self, self.day) < in_month(earlier, clamped) { between - 1 } else { between }
+    }
+}
+
+/// A local time of the day, in settings text such as `"22:30"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TimeOfDay(u16);
+
+impl TimeOfDay {
+    /// From minutes since midnight; none from 24:00 on.
+    #[must_use]
+    pub fn from_minutes(minutes: u16) -> Option<Self> {
+        (minutes < 24 * 60).then_some(Self(minutes))
+    }
+
+    /// Minutes since midnight.
+    #[must_use]
+    pub const fn minutes(self) -> u16 {
+        self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for TimeOfDay {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = TimeOfDay;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a time of day such as \"22:30\"")
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<TimeOfDay, E> {
+                let two = |digits: &str| if digits.len() == 2 { digits.parse::<u16>().ok() } else { None };
+                let time = text.split_once(':').and_then(|(hour, minute)| Some((two(hour)?, two(minute)?)));
+                match time {
+                    Some((hour @ 0..24, minute @ 0..60)) => Ok(TimeOfDay(hour * 60 + minute)),
+                    _ => Err(E::custom("must be a time of day such as \"22:30\"")),
+                }
+            }
+        }
+        deserializer.deserialize_str(Text)
     }
 }
 

@@ -55,13 +55,13 @@ pub use boundary::{
     Allowance, CloseOutcome, CloseReason, Closing, Fee, FeeMethod, Given, NewGrant, OpenOutcome, OpenReason,
     Opening, Rollover, Settlement, SettlementMethod,
 };
-pub use calendar::{Cycle, Expiry, Instant, Moment, Period};
+pub use calendar::{Cycle, Expiry, Instant, Moment, Period, TimeOfDay};
 pub use context::{Balance, Category, Context, Contract, Customer, Grant};
 pub use counter::{Counted, Counter, Scope, Window};
 pub use overage::{Offer, OverageOutcome, TopUp};
 pub use policy::{
     About, Manifest, Module, Need, Policy, Prepared, PricedFeature, Problem, SettleOverageFrom, damaged,
-    read_form, read_settings,
+    form_without, read_form, read_settings,
 };
 pub use prices::{PriceList, Priced, UnitPrice};
 pub use proviso_amounts::{
@@ -70,6 +70,8 @@ pub use proviso_amounts::{
 };
 pub use rating::{CREDITS, Line, Rating, Refusal, RefusalKind, Suggestion};
 pub use settings::FormError;
+#[doc(hidden)]
+pub use settings::schema;
 pub use usage::{Attribute, Entity, NamedQuantity, Purpose, Usage};
 
 /// What nearly every policy needs.

@@ -75,7 +75,7 @@ impl About {
         Self { name, version, summary, settings_schema: "{}", needs: &[] }
     }
 
-    /// The JSON Schema of the settings, such as `include_str!("settings.schema.json")`.
+    /// The JSON Schema of the settings, such as `settings_schema!("../settings.schema.json")`.
     #[must_use]
     pub const fn settings_schema(self, settings_schema: &'static str) -> Self {
         Self { settings_schema, ..self }
@@ -287,6 +287,19 @@ pub fn read_settings<S: DeserializeOwned>(text: &str) -> Result<(S, Vec<u8>), Pr
 pub fn read_form<S: DeserializeOwned>(form: &[u8]) -> S {
     match form::read(form) {
         Ok(settings) => settings,
+        Err(error) => damaged(&error.to_string()),
+    }
+}
+
+/// What [`read_settings`] gave as the form, without these fields of the settings: for a [`Module`] that keeps them in a form
+/// of its own.
+///
+/// # Panics
+/// When the form is not one that this module gave.
+#[must_use]
+pub fn form_without(form: &[u8], fields: &[&str]) -> Vec<u8> {
+    match form::without(form, fields) {
+        Ok(form) => form,
         Err(error) => damaged(&error.to_string()),
     }
 }

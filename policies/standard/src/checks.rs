@@ -1,11 +1,20 @@
 //! What is wrong with settings that have the right types, each at its JSON pointer.
 
-use crate::settings::{OverageMode, OverageSettings, PriceModel, Rate, ResetSettings, Settings, Span, Tiers};
+use crate::{
+    settings::{
+        Above, Conditions, Discount, Multiplier, OverageMode, OverageSettings, PriceModel, Rate,
+        ResetSettings, Settings, Span, Tiers,
+    },
+    table,
+};
 use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
 use proviso_sdk::{Category, Credits, Percent, Price, Problem, Quantity};
+
+/// How many attributes and quantities a usage may have.
+const MOST_NAMES: usize = 64;
 
 /// Collects problems, each at the place that is being looked at.
 #[derive(Default)]
@@ -75,6 +84,29 @@ impl Check {
         self.at(field, fine, "must be above 0 and below 1000000000000000");
     }
 
+    /// What lines say: with all that is added to it, it fits what the host takes.
+    #[inline(never)]
+    fn label(&mut self, text: &str) {
+        let fine = text.len() <= 300 && !text.contains(char::is_control);
+        self.at("label", fine, "must be at most 300 bytes without control characters");
+    }
+
+    #[inline(never)]
+    fn conditions(&mut self, when: &Conditions) {
+        self.at("when", when.0.len() <= MOST_NAMES, "a usage has at most 64 attributes");
+    }
+
+    /// Names of quantities, each once.
+    #[inline(never)]
+    fn quantities(&mut self, field: &str, names: &[String]) {
+        self.each(field, names, |check, name| {
+            check.that(!name.is_empty(), "must not be empty");
+            let first = names.iter().find(|other| *other == name);
+            check.that(first.is_some_and(|first| core::ptr::eq(first, name)), "stands there twice");
+        });
+        self.at(field, names.len() <= MOST_NAMES, "a usage has at most 64 quantities");
+    }
+
     #[inline(never)]
     fn price(&mut self, field: &str, price: Price) {
         let fine = !price.is_negative() && price.is_acceptable();
@@ -90,14 +122,30 @@ impl Settings {
         let minimum = self.minimum_charge;
         let fine = !minimum.is_negative() && minimum.is_acceptable();
         check.at("minimum_charge", fine, "must not be negative, and below 1000000000000000");
+        let maximum = self.maximum_charge;
+        let fine = maximum.is_none_or(|maximum| maximum.is_positive() && maximum.is_acceptable());
+        check.at("maximum_charge", fine, "must be above 0 and below 1000000000000000");
+        let fine = maximum.is_none_or(|maximum| minimum <= maximum);
+        check.at("maximum_charge", fine, "must not be below minimum_charge");
         check.each("rates", &self.rates, |check, rate| {
             rate.check(check);
             let same = |other: &&Rate| {
-                (&other.feature, &other.quantity, &other.when) == (&rate.feature, &rate.quantity, &rate.when)
+                (&other.feature, &other.quantity) == (&rate.feature, &rate.quantity)
+                    && (&other.when, &other.above) == (&rate.when, &rate.above)
             };
             let first = self.rates.iter().find(same).is_some_and(|first| core::ptr::eq(first, rate));
             check.that(first, "an earlier rate has the same feature, quantity and conditions");
         });
+        check.each("multipliers", &self.multipliers, |check, multiplier| {
+            multiplier.check(check);
+            let same = |other: &&Multiplier| {
+                (&other.feature, &other.when) == (&multiplier.feature, &multiplier.when)
+            };
+            let first =
+                self.multipliers.iter().find(same).is_some_and(|first| core::ptr::eq(first, multiplier));
+            check.that(first, "an earlier multiplier has the same feature and conditions");
+        });
+        check.each("discounts", &self.discounts, |check, discount| discount.check(check));
         check.within("overage", |check| self.overage.check(check));
         if let Some(reset) = &self.reset {
             check.within("reset", |check| reset.check(check));
@@ -133,8 +181,65 @@ impl Rate {
                 check.that(fits, "goes with per_unit only; give tiers a first tier with the price 0");
             });
         }
-        let kept = self.span() == Span::Usage || self.when.0.len() <= 1;
+        check.label(&table::label(self));
+        check.conditions(&self.when);
+        let over_time = self.span() != Span::Usage;
+        let kept = !over_time || self.when.0.len() <= 1;
         check.at("when", kept, "a total over time can be kept for one attribute, not for several");
+        check.quantities("less", &self.less);
+        let parts = self.less.is_empty() || self.quantity.is_some();
+        check.at("less", parts, "goes with a quantity only");
+        let apart = self.quantity.as_ref().is_none_or(|quantity| !self.less.contains(quantity));
+        check.at("less", apart, "must not hold the quantity itself");
+        let whole = self.less.is_empty() || !over_time;
+        check.at("less", whole, "a total over time counts the whole quantity, so nothing can be taken off");
+        if let Some(above) = &self.above {
+            check.within("above", |check| above.check(check));
+            check.at("above", !over_time, "a total over time counts all usages, not only these");
+        }
+    }
+}
+
+impl Above {
+    fn check(&self, check: &mut Check) {
+        check.at("quantities", !self.quantities.is_empty(), "must hold at least one quantity");
+        check.quantities("quantities", &self.quantities);
+        check.at("amount", !self.amount.is_negative(), "must not be negative");
+    }
+}
+
+impl Multiplier {
+    fn check(&self, check: &mut Check) {
+        if let Some(feature) = &self.feature {
+            check.feature("feature", feature);
+        }
+        check.conditions(&self.when);
+        check.label(&self.label());
+        let fine = !self.times.is_negative() && self.times <= Quantity::from_whole(1_000_000);
+        check.at("times", fine, "must be 0 to 1000000");
+    }
+}
+
+impl Discount {
+    fn check(&self, check: &mut Check) {
+        if let Some(feature) = &self.feature {
+            check.feature("feature", feature);
+        }
+        check.conditions(&self.when);
+        check.label(&self.label());
+        let fine = self.percent.is_positive() && self.percent <= Percent::ALL;
+        check.at("percent", fine, "must be above 0 and at most 100");
+        if let Some(hours) = &self.hours {
+            check.within("hours", |check| {
+                check.at("to", hours.from != hours.to, "must differ from \"from\"");
+            });
+        }
+        if let Some(spend) = &self.spend {
+            check.within("spend", |check| {
+                check.at("per", spend.per != Span::Usage, "must be day, month, period or lifetime");
+                check.credits("from", spend.from);
+            });
+        }
     }
 }
 

@@ -8,21 +8,23 @@
 
 extern crate alloc;
 
+mod adjust;
 mod boundary;
 mod bytes;
 mod checks;
+mod conditions;
 mod overage;
 mod rating;
 pub mod settings;
 mod table;
 mod tiers;
 
-use alloc::vec::Vec;
+use alloc::{format, vec::Vec};
 use proviso_sdk::{
     About, CloseOutcome, Closing, Context, Credits, Manifest, Module, OpenOutcome, Opening, OverageOutcome,
-    Prepared, Problem, Rating, Refusal, Usage, damaged, read_form, read_settings,
+    Prepared, Problem, Rating, Refusal, Usage, damaged, form_without, read_form, read_settings,
 };
-use settings::{Settings, WithoutRates};
+use settings::{RATING, Settings, WithoutRates};
 use table::{Built, Table};
 
 const ABOUT: About = About::new(
@@ -30,13 +32,19 @@ const ABOUT: About = About::new(
     "1.0.0",
     "Rates, allowances, rollover and overage for most plans, all by settings.",
 )
-.settings_schema(include_str!("../settings.schema.json"));
+.settings_schema(proviso_sdk::settings_schema!("../settings.schema.json"));
 
 /// The policy.
 #[derive(Debug)]
 pub struct Standard;
 
-/// The form is the length of the rate table in four bytes, the table, and the settings as the sdk reads them.
+/// More rates than any form holds are not looked at, since that would take more fuel than there is.
+const MOST_RATES: usize = 1_000;
+
+/// How the host limits the form.
+const MOST_BYTES: usize = 64 << 10;
+
+/// The form is the length of the rate table in four bytes, the table, and the other settings as the sdk reads them.
 fn split(form: &[u8]) -> (Table<'_>, &[u8]) {
     let parts = || {
         let (length, rest) = form.split_first_chunk()?;
@@ -53,14 +61,23 @@ impl Module for Standard {
 
     fn prepare(text: &str) -> Result<Prepared, Vec<Problem>> {
         let (settings, rest) = read_settings::<Settings>(text).map_err(|problem| Vec::from([problem]))?;
+        if settings.rates.len() > MOST_RATES {
+            return Err(too_many_rates(&format!("at most {MOST_RATES} can be given")));
+        }
         let mut problems = settings.problems();
         let Built { table, counters, features } = table::build(&settings, &mut problems);
         if !problems.is_empty() {
             return Err(problems);
         }
+        let rest = form_without(&rest, &RATING);
         let length = u32::try_from(table.len()).unwrap_or(u32::MAX);
+        let form = [&length.to_le_bytes(), &*table, &*rest].concat();
+        if form.len() > MOST_BYTES {
+            let detail = format!("they take {} bytes with all settings, of {MOST_BYTES}", form.len());
+            return Err(too_many_rates(&detail));
+        }
         Ok(Prepared {
-            form: [&length.to_le_bytes(), &*table, &*rest].concat(),
+            form,
             counters,
             features,
             settle_overage_from: settings.overage.settle_from,
@@ -89,6 +106,10 @@ impl Module for Standard {
     fn open(form: &[u8], opening: &Opening, context: &Context) -> OpenOutcome {
         without_rates(form).open(opening, context)
     }
+}
+
+fn too_many_rates(detail: &str) -> Vec<Problem> {
+    Vec::from([Problem::new("/rates", &format!("{detail}: use fewer rates"))])
 }
 
 fn without_rates(form: &[u8]) -> WithoutRates {

@@ -1,27 +1,34 @@
 //! What a usage costs, with the lines that explain it, or why it has no price.
 
 use crate::{
+    adjust::{self, Adjustment},
     settings::Unrated,
     table::{Model, Table, Won},
 };
 use alloc::{format, vec::Vec};
-use proviso_sdk::{Context, Line, OutOfRange, Price, Quantity, Rating, Refusal, Rounding, Usage};
+use proviso_sdk::{
+    Context, Credits, Line, NamedQuantity, OutOfRange, Price, Quantity, Rating, Refusal, Rounding, Usage,
+};
 
 /// What `usage` costs.
 pub(crate) fn rate(table: &Table<'_>, usage: &Usage, context: &Context) -> Result<Rating, Refusal> {
     let lines = Vec::with_capacity(usage.quantities.len() + 1);
-    let mut lines = Lines { lines, rounding: table.rounding, usage, context };
+    let adjustment = table.adjustments.and_then(|adjustments| adjust::find(adjustments, usage, context));
+    let mut lines = Lines { lines, adjustment, rounding: table.rounding, usage, context };
     let mut rated = false;
     if let Some(won) = table.winner(usage, "") {
         rated = true;
         lines.add(&won, Quantity::ONE)?;
     }
     for quantity in &usage.quantities {
-        let amount = quantity.amount;
+        let mut amount = quantity.amount;
         let Some(won) = table.winner(usage, &quantity.name) else { continue };
         rated = true;
         if amount.is_negative() {
             return Err(Refusal::invalid("negative_quantity", &format!("{} is negative", quantity.name)));
+        }
+        if !won.less.is_zero() {
+            amount = without(won.less, quantity)?;
         }
         if amount.is_positive() {
             lines.add(&won, amount)?;
@@ -37,11 +44,32 @@ pub(crate) fn rate(table: &Table<'_>, usage: &Usage, context: &Context) -> Resul
         rating.lines.push(Line::fixed("minimum charge", missing));
         rating.cost = table.minimum_charge;
     }
-    Ok(rating)
+    match table.maximum_charge {
+        Some(maximum) if maximum < rating.cost => Ok(at_most(maximum, rating)),
+        _ => Ok(rating),
+    }
+}
+
+/// Lines add up to the cost, and none is negative: what the parts would cost gives way.
+#[inline(never)]
+fn at_most(maximum: Credits, rating: Rating) -> Rating {
+    let line = Line::fixed(&format!("maximum charge, in place of {}", rating.cost), maximum);
+    Rating { cost: maximum, lines: Vec::from([line]), ..rating }
+}
+
+/// A quantity without the parts of it that have prices of their own.
+#[inline(never)]
+fn without(parts: Quantity, quantity: &NamedQuantity) -> Result<Quantity, Refusal> {
+    if parts > quantity.amount {
+        let detail = format!("the parts of {} that have prices of their own exceed it", quantity.name);
+        return Err(Refusal::invalid("parts_exceed_quantity", &detail));
+    }
+    Ok(quantity.amount.minus(parts)?)
 }
 
 struct Lines<'a> {
     lines: Vec<Line>,
+    adjustment: Option<Adjustment>,
     rounding: Rounding,
     usage: &'a Usage,
     context: &'a Context,
@@ -72,7 +100,11 @@ impl Lines<'_> {
     }
 
     fn push(&mut self, label: &str, quantity: Quantity, price: Price) -> Result<(), OutOfRange> {
-        self.lines.push(Line::priced(label, quantity, price, self.rounding)?);
+        let line = Line::priced(label, quantity, price, self.rounding)?;
+        self.lines.push(match &self.adjustment {
+            Some(adjustment) => adjustment.line(line, self.rounding)?,
+            None => line,
+        });
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use alloc::{borrow::ToOwned, string::String, vec::Vec};
 use core::fmt;
 use proviso_sdk::{
     Allowance, CREDITS, Category, Credits, Money, Percent, Price, Quantity, Rounding, SettleOverageFrom,
-    Window,
+    TimeOfDay, Window,
 };
 use serde::{
     Deserialize, Deserializer,
@@ -24,12 +24,21 @@ pub struct Settings {
     /// A usage that costs anything costs at least this.
     #[serde(default)]
     pub minimum_charge: Credits,
+    /// The most that one usage costs; without it, any.
+    #[serde(default)]
+    pub maximum_charge: Option<Credits>,
     /// What a usage costs that no rate matches.
     #[serde(default)]
     pub unrated: Unrated,
     /// What usages cost.
     #[serde(default)]
     pub rates: Vec<Rate>,
+    /// By how much prices are multiplied, by attribute. Of those that match, the most specific one wins, as with rates.
+    #[serde(default)]
+    pub multipliers: Vec<Multiplier>,
+    /// What is taken off prices, by time of day and by what was spent. Of those that hold, the largest is taken.
+    #[serde(default)]
+    pub discounts: Vec<Discount>,
     /// What happens when a cost exceeds what is available.
     #[serde(default)]
     pub overage: OverageSettings,
@@ -38,7 +47,10 @@ pub struct Settings {
     pub reset: Option<ResetSettings>,
 }
 
-/// The settings without the rates, which are skipped unread: what everything but rating needs.
+/// What only rating needs; the table holds it.
+pub(crate) const RATING: [&str; 3] = ["rates", "multipliers", "discounts"];
+
+/// The settings without what only rating needs.
 #[derive(Debug, Deserialize)]
 pub(crate) struct WithoutRates {
     #[serde(default = "usual_credits")]
@@ -67,8 +79,9 @@ pub enum Unrated {
 /// One price and what it is for.
 ///
 /// A usage pays at most one rate for each of its quantities, and at most one that has no quantity. Of the rates that
-/// match, one that names the feature wins over one that does not; then the one with more conditions in `when`; then the
-/// one that stands first.
+/// match, one that names the feature wins over one that does not; then the one with more conditions (`above` is one); then
+/// the one with fewer patterns; then the one whose patterns have more characters; then the one that is `above` more; then
+/// the one that stands first.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rate {
@@ -78,9 +91,16 @@ pub struct Rate {
     /// The quantity; without it, the usage itself is counted, as one.
     #[serde(default)]
     pub quantity: Option<String>,
-    /// Attributes that the usage must have, with these values.
+    /// Quantities that `quantity` counts, too, and that are priced on their own: they are taken off it first. A usage in
+    /// which they are more than the whole is invalid.
+    #[serde(default)]
+    pub less: Vec<String>,
+    /// Attributes that the usage must have.
     #[serde(default)]
     pub when: Conditions,
+    /// Only usages with more than so much.
+    #[serde(default)]
+    pub above: Option<Above>,
     /// What the line says; defaults to the quantity's or the feature's name.
     #[serde(default)]
     pub label: Option<String>,
@@ -91,7 +111,78 @@ pub struct Rate {
     pub price: PriceModel,
 }
 
-/// Attributes and the values that they must have, sorted by name; of a name that is given twice, the last.
+/// A usage in which some quantities are more than an amount.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Above {
+    /// These together.
+    pub quantities: Vec<String>,
+    /// Must be more than this.
+    pub amount: Quantity,
+}
+
+/// By how much all prices of a usage are multiplied.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Multiplier {
+    /// The feature; without it, every feature.
+    #[serde(default)]
+    pub feature: Option<String>,
+    /// Attributes that the usage must have.
+    #[serde(default)]
+    pub when: Conditions,
+    /// What its lines say; defaults to the number.
+    #[serde(default)]
+    pub label: Option<String>,
+    /// The number: half of the price is 0.5.
+    pub times: Quantity,
+}
+
+/// What is taken off all prices of a usage, when all that it names holds.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Discount {
+    /// The feature; without it, every feature.
+    #[serde(default)]
+    pub feature: Option<String>,
+    /// Attributes that the usage must have.
+    #[serde(default)]
+    pub when: Conditions,
+    /// Local hours in which it was used.
+    #[serde(default)]
+    pub hours: Option<Hours>,
+    /// What the customer has spent before.
+    #[serde(default)]
+    pub spend: Option<Spend>,
+    /// What its lines say; defaults to the percentage.
+    #[serde(default)]
+    pub label: Option<String>,
+    /// How much is taken off.
+    pub percent: Percent,
+}
+
+/// Hours of each local day.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hours {
+    /// The first minute that counts.
+    pub from: TimeOfDay,
+    /// The first minute that no longer counts; when it is earlier than `from`, that of the next day.
+    pub to: TimeOfDay,
+}
+
+/// What the customer has spent before this usage, on the discount's feature.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spend {
+    /// Over which time.
+    pub per: Span,
+    /// At least so much.
+    pub from: Credits,
+}
+
+/// Attributes and the values that they must have, sorted by name; of a name that is given twice, the last. A `*` in a value
+/// stands for any text, so that `gpt-4o*` means all values that begin so.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Conditions(pub Vec<(String, String)>);
 

@@ -1,12 +1,14 @@
 //! The rates as a table that is searched in place: for one usage and one of its quantities, the rate that wins. Nothing is
 //! parsed or copied to find it.
 //!
-//! Layout: rounding, unrated, minimum charge, credit type; the number of groups and the offset of each; the groups. A
-//! group has a feature and a quantity (empty for none) and its rates, the ones with more conditions first. Groups are
-//! sorted by both.
+//! Layout: rounding, flags, minimum charge, credit type; as the flags say the maximum charge and what [`crate::adjust`] reads;
+//! the number of groups and the offset of each; the groups. A group has a feature and a quantity (empty for none) and its
+//! rates, the more specific ones first. Groups are sorted by both.
 
 use crate::{
+    adjust,
     bytes::{Bytes, put_decimal, put_size, put_text},
+    conditions::{self, Rank, meets},
     settings::{PriceModel, Rate, Settings, Tier, Tiers, Unrated},
     tiers::{TierEntry, TierList},
 };
@@ -22,9 +24,18 @@ const MOST_LINES: usize = 256;
 /// The end of a tier that has none.
 const NO_END: Quantity = Quantity::new(Decimal::MAX);
 
+const FREE: u8 = 1;
+const MAXIMUM: u8 = 2;
+const ADJUSTED: u8 = 4;
+
+/// With a price's kind: the names of the quantities that are taken off stand behind it.
+const LESS: u8 = 128;
+
 /// What a rate that won says.
 pub(crate) struct Won<'a> {
     pub(crate) label: &'a str,
+    /// What the usage has of the quantities that are taken off.
+    pub(crate) less: Quantity,
     pub(crate) model: Model<'a>,
 }
 
@@ -42,7 +53,10 @@ pub(crate) struct Table<'a> {
     pub(crate) rounding: Rounding,
     pub(crate) unrated: Unrated,
     pub(crate) minimum_charge: Credits,
+    pub(crate) maximum_charge: Option<Credits>,
     pub(crate) credit: &'a str,
+    /// Multipliers and discounts, if there are any.
+    pub(crate) adjustments: Option<Bytes<'a>>,
     groups: usize,
     offsets: &'a [u8],
     body: &'a [u8],
@@ -57,12 +71,25 @@ impl<'a> Table<'a> {
             2 => Rounding::HalfUp,
             _ => Rounding::HalfEven,
         };
-        let unrated = if bytes.u8()? == 0 { Unrated::Refuse } else { Unrated::Free };
+        let flags = bytes.u8()?;
+        let unrated = if flags & FREE == 0 { Unrated::Refuse } else { Unrated::Free };
         let minimum_charge = Credits::new(bytes.decimal()?);
         let credit = core::str::from_utf8(bytes.text()?).ok()?;
+        let maximum_charge = if flags & MAXIMUM == 0 { None } else { Some(Credits::new(bytes.decimal()?)) };
+        let adjustments = if flags & ADJUSTED == 0 { None } else { Some(Bytes(bytes.text()?)) };
         let groups = bytes.size()?;
         let offsets = bytes.take(groups.checked_mul(4)?)?;
-        Some(Self { rounding, unrated, minimum_charge, credit, groups, offsets, body: bytes.0 })
+        Some(Self {
+            rounding,
+            unrated,
+            minimum_charge,
+            maximum_charge,
+            credit,
+            adjustments,
+            groups,
+            offsets,
+            body: bytes.0,
+        })
     }
 
     /// The rate that wins for this quantity of the usage; the empty name is the usage itself.
@@ -75,7 +102,7 @@ impl<'a> Table<'a> {
         for _ in 0..rates.size()? {
             let mut rate = Bytes(rates.text()?);
             if meets(&mut rate, usage)? {
-                return won(rate);
+                return won(rate, usage);
             }
         }
         None
@@ -98,36 +125,25 @@ impl<'a> Table<'a> {
     }
 }
 
-fn meets(rate: &mut Bytes<'_>, usage: &Usage) -> Option<bool> {
-    let mut all = true;
-    for _ in 0..rate.u8()? {
-        let (name, value) = (rate.text()?, rate.text()?);
-        all = all
-            && usage
-                .attributes
-                .iter()
-                .any(|attribute| attribute.name.as_bytes() == name && attribute.value.as_bytes() == value);
-    }
-    Some(all)
-}
-
-fn won(mut rate: Bytes<'_>) -> Option<Won<'_>> {
+fn won<'a>(mut rate: Bytes<'a>, usage: &Usage) -> Option<Won<'a>> {
     let label = core::str::from_utf8(rate.text()?).ok()?;
-    let model = match rate.u8()? {
+    let kind = rate.u8()?;
+    let less = if kind & LESS == 0 { Quantity::ZERO } else { conditions::sum(&mut rate, usage)? };
+    let model = match kind & !LESS {
         0 => Model::Flat(Price::new(rate.decimal()?)),
         1 => Model::PerUnit(Price::new(rate.decimal()?)),
         2 => Model::PerBlock { size: Quantity::new(rate.decimal()?), price: Price::new(rate.decimal()?) },
         3 => Model::Graduated(TierList::open(rate)?),
         _ => Model::Volume(TierList::open(rate)?),
     };
-    Some(Won { label, model })
+    Some(Won { label, less, model })
 }
 
 /// A feature, a quantity and a rate for them.
 type Row<'a> = (&'a str, &'a str, &'a Rate);
 
-fn order<'a>(row: &Row<'a>) -> (&'a str, &'a str, usize) {
-    (row.0, row.1, usize::MAX - row.2.when.0.len())
+fn order<'a>(row: &Row<'a>) -> (&'a str, &'a str, Rank) {
+    (row.0, row.1, conditions::rank(&row.2.when, row.2.above.as_ref()))
 }
 
 /// What the rates come to.
@@ -145,7 +161,7 @@ pub(crate) fn build(settings: &Settings, problems: &mut Vec<Problem>) -> Built {
     let mut rates: Vec<Row<'_>> = Vec::with_capacity(settings.rates.len());
     for rate in &settings.rates {
         let row = (rate.feature.as_deref().unwrap_or(""), rate.quantity.as_deref().unwrap_or(""), rate);
-        // Behind its equals, so that rates with as many conditions keep the order of the settings.
+        // Behind its equals, so that rates that are as specific keep the order of the settings.
         let place = rates.partition_point(|other| order(other) <= order(&row));
         rates.insert(place, row);
     }
@@ -174,6 +190,7 @@ pub(crate) fn build(settings: &Settings, problems: &mut Vec<Problem>) -> Built {
             body.extend_from_slice(&bytes);
         }
     }
+    let adjustments = adjust::write(settings, &mut counters);
     let lines = most_lines(&rates);
     if lines > MOST_LINES {
         let detail = format!(
@@ -183,7 +200,7 @@ pub(crate) fn build(settings: &Settings, problems: &mut Vec<Problem>) -> Built {
     }
     if counters.len() > MOST_COUNTERS {
         let detail =
-            format!("these rates need {} totals, and a policy may keep {MOST_COUNTERS}", counters.len());
+            format!("these settings need {} totals, and a policy may keep {MOST_COUNTERS}", counters.len());
         problems.push(Problem::new("/rates", &detail));
     }
 
@@ -194,9 +211,22 @@ pub(crate) fn build(settings: &Settings, problems: &mut Vec<Problem>) -> Built {
         Rounding::HalfUp => 2,
         Rounding::HalfEven => 3,
     });
-    table.push(u8::from(settings.unrated == Unrated::Free));
+    let adjusted = !settings.multipliers.is_empty() || !settings.discounts.is_empty();
+    let flags = [
+        (settings.unrated == Unrated::Free, FREE),
+        (settings.maximum_charge.is_some(), MAXIMUM),
+        (adjusted, ADJUSTED),
+    ];
+    table.push(flags.iter().filter(|(set, _)| *set).map(|(_, flag)| flag).sum());
     put_decimal(&mut table, settings.minimum_charge.decimal());
     put_text(&mut table, &settings.credit);
+    if let Some(maximum) = settings.maximum_charge {
+        put_decimal(&mut table, maximum.decimal());
+    }
+    if adjusted {
+        put_size(&mut table, adjustments.len());
+        table.extend_from_slice(&adjustments);
+    }
     put_size(&mut table, offsets.len() / 4);
     table.extend_from_slice(&offsets);
     table.extend_from_slice(&body);
@@ -205,15 +235,16 @@ pub(crate) fn build(settings: &Settings, problems: &mut Vec<Problem>) -> Built {
 
 fn rate_bytes(rate: &Rate, counters: &mut Vec<Counter>) -> Vec<u8> {
     let mut bytes = Vec::new();
-    bytes.push(u8::try_from(rate.when.0.len()).unwrap_or(u8::MAX));
-    for (name, value) in &rate.when.0 {
-        put_text(&mut bytes, name);
-        put_text(&mut bytes, value);
-    }
+    conditions::write(&mut bytes, &rate.when, rate.above.as_ref());
     let label = label(rate);
     put_text(&mut bytes, &label);
     let mut numbers = |kind: u8, numbers: &[Decimal]| {
-        bytes.push(kind);
+        if rate.less.is_empty() {
+            bytes.push(kind);
+        } else {
+            bytes.push(kind | LESS);
+            conditions::put_names(&mut bytes, &rate.less);
+        }
         for number in numbers {
             put_decimal(&mut bytes, *number);
         }
@@ -282,7 +313,7 @@ fn most_lines(rates: &[Row<'_>]) -> usize {
 }
 
 /// What a line says: `input tokens` for `input_tokens`.
-fn label(rate: &Rate) -> String {
+pub(crate) fn label(rate: &Rate) -> String {
     let name = [&rate.label, &rate.quantity, &rate.feature].into_iter().find_map(Option::as_deref);
     let name = name.unwrap_or("request");
     let label = if rate.label.is_some() { name.into() } else { name.replace('_', " ") };
@@ -292,7 +323,7 @@ fn label(rate: &Rate) -> String {
     }
 }
 
-/// The place of the counter that a rate depends on; rates that count the same share one.
+/// The place of the counter that a rate depends on.
 fn counter(rate: &Rate, counters: &mut Vec<Counter>) -> Option<usize> {
     let window = rate.span().window()?;
     let quantity = rate.quantity.as_deref()?;
@@ -303,9 +334,14 @@ fn counter(rate: &Rate, counters: &mut Vec<Counter>) -> Option<usize> {
         counter = counter.feature(feature);
     }
     counter.name = format!("{}.{quantity}.{}.{}", feature.unwrap_or("all"), counter.scope, counter.window);
+    Some(place(counter, counters))
+}
+
+/// The place of a counter, which is added when there is none like it.
+pub(crate) fn place(counter: Counter, counters: &mut Vec<Counter>) -> usize {
     let known = counters.iter().position(|known| *known == counter);
-    Some(known.unwrap_or_else(|| {
+    known.unwrap_or_else(|| {
         counters.push(counter);
         counters.len() - 1
-    }))
+    })
 }

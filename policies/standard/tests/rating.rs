@@ -207,6 +207,184 @@ fn every_line_is_rounded_as_the_settings_say() {
 }
 
 #[test]
+fn parts_with_prices_of_their_own_are_taken_off_the_whole() {
+    let settings = r#"{"rates": [
+        {"feature": "chat", "quantity": "input", "less": ["cached", "written"], "price": {"per_unit": "1"}},
+        {"feature": "chat", "quantity": "cached", "price": {"per_unit": "0.1"}}
+    ]}"#;
+    let used = |input: &str, cached: &str, written: &str| {
+        usage("chat").quantity("cached", cached).quantity("input", input).quantity("written", written)
+    };
+    check(
+        settings,
+        &[
+            (used("100", "40", "10"), context(NOW), "cached: 40 x 0.1 = 4\ninput: 50 x 1 = 50\n54 credits"),
+            (used("50", "40", "10"), context(NOW), "cached: 40 x 0.1 = 4\n4 credits"),
+            (used("49", "40", "10"), context(NOW), "parts_exceed_quantity"),
+            (usage("chat").quantity("input", "7"), context(NOW), "input: 7 x 1 = 7\n7 credits"),
+        ],
+    );
+}
+
+#[test]
+fn prices_depend_on_other_quantities_of_the_usage() {
+    let settings = r#"{"rates": [
+        {"quantity": "input", "price": {"per_unit": "1"}},
+        {"quantity": "output", "price": {"per_unit": "2"}},
+        {"quantity": "input", "above": {"quantities": ["input", "cached"], "amount": 200000}, "price": {"per_unit": "3"}},
+        {"quantity": "output", "above": {"quantities": ["input", "cached"], "amount": 200000}, "price": {"per_unit": "4"}},
+        {"quantity": "output", "above": {"quantities": ["input", "cached"], "amount": 400000}, "price": {"per_unit": "5"}}
+    ]}"#;
+    let used = |input: &str, cached: &str| {
+        usage("chat").quantity("cached", cached).quantity("input", input).quantity("output", "1")
+    };
+    for (input, cached, output_price, cost) in [
+        ("100000", "100000", "2", "100002"),
+        ("100000", "100001", "4", "300004"),
+        ("200001", "0", "4", "600007"),
+        ("100000", "300001", "5", "300005"),
+    ] {
+        let rating = Terms::<Standard>::new(settings).rate(&used(input, cached), &context(NOW)).unwrap();
+        assert_eq!(rating.lines[1].unit_cost.to_string(), output_price, "{input} {cached}");
+        assert_eq!(rating.cost.to_string(), cost, "{input} {cached}");
+    }
+}
+
+#[test]
+fn the_most_specific_pattern_wins() {
+    let settings = r#"{"unrated": "free", "rates": [
+        {"quantity": "n", "label": "any", "when": {"model": "*"}, "price": {"per_unit": "1"}},
+        {"quantity": "n", "label": "gpt", "when": {"model": "gpt-*"}, "price": {"per_unit": "1"}},
+        {"quantity": "n", "label": "4o", "when": {"model": "gpt-4o*"}, "price": {"per_unit": "1"}},
+        {"quantity": "n", "label": "mini", "when": {"model": "gpt-*-mini"}, "price": {"per_unit": "1"}},
+        {"quantity": "n", "label": "4o exactly", "when": {"model": "gpt-4o"}, "price": {"per_unit": "1"}},
+        {"quantity": "n", "label": "4o eu", "when": {"model": "gpt-4o*", "region": "eu-*"}, "price": {"per_unit": "1"}},
+        {"quantity": "n", "label": "4o long", "when": {"model": "gpt-4o*"}, "above": {"quantities": ["n"], "amount": 9},
+         "price": {"per_unit": "1"}}
+    ]}"#;
+    let terms = Terms::<Standard>::new(settings);
+    let used = |model: &str| usage("chat").quantity("n", "1").attribute("model", model);
+    for (used, label) in [
+        (used("claude"), Some("any")),
+        (used("gpt-5"), Some("gpt")),
+        (used("gpt-4o-2024"), Some("4o")),
+        (used("gpt-4o"), Some("4o exactly")),
+        // 9 characters against 7.
+        (used("gpt-4o-mini"), Some("mini")),
+        (used("gpt-4o").attribute("region", "eu-west"), Some("4o eu")),
+        (used("gpt-4o").attribute("region", "us"), Some("4o exactly")),
+        (usage("chat").quantity("n", "10").attribute("model", "gpt-4o"), Some("4o long")),
+        (usage("chat").quantity("n", "1"), None),
+    ] {
+        let rating = terms.rate(&used, &context(NOW)).unwrap();
+        assert_eq!(rating.lines.first().map(|line| line.label.as_str()), label, "{used:?}");
+    }
+}
+
+#[test]
+fn multipliers_change_all_prices_of_a_usage() {
+    let settings = r#"{"minimum_charge": "0.5", "maximum_charge": "100", "rates": [
+        {"feature": "chat", "quantity": "input", "price": {"per_unit": "0.0000000003"}},
+        {"feature": "chat", "quantity": "output", "price": {"graduated": {"tiers": [
+            {"up_to": 10, "per_unit": "2"}, {"per_unit": "1"}]}}},
+        {"feature": "chat", "price": {"flat": "1"}}
+    ], "multipliers": [
+        {"when": {"service_tier": "batch"}, "times": "0.5", "label": "batch"},
+        {"when": {"service_tier": "prio*"}, "times": 2},
+        {"feature": "chat", "when": {"service_tier": "free"}, "times": 0}
+    ]}"#;
+    let used = usage("chat").quantity("input", "1000000000").quantity("output", "12");
+    for (tier, expected) in [
+        (
+            "standard",
+            "chat: 1 x 1 = 1\ninput: 1000000000 x 0.0000000003 = 0.3\noutput, tier 1: 10 x 2 = 20\n\
+             output, tier 2: 2 x 1 = 2\n23.3 credits",
+        ),
+        (
+            "batch",
+            "chat, batch: 1 x 0.5 = 0.5\ninput, batch: 1000000000 x 0.00000000015 = 0.15\n\
+             output, tier 1, batch: 10 x 1 = 10\noutput, tier 2, batch: 2 x 0.5 = 1\n11.65 credits",
+        ),
+        (
+            "priority",
+            "chat, x 2: 1 x 2 = 2\ninput, x 2: 1000000000 x 0.0000000006 = 0.6\noutput, tier 1, x 2: 10 x 4 = 40\n\
+             output, tier 2, x 2: 2 x 2 = 4\n46.6 credits",
+        ),
+        (
+            "free",
+            "chat, x 0: 1 x 0 = 0\ninput, x 0: 1000000000 x 0 = 0\noutput, tier 1, x 0: 10 x 0 = 0\n\
+             output, tier 2, x 0: 2 x 0 = 0\n0 credits",
+        ),
+    ] {
+        let rating = Terms::<Standard>::new(settings)
+            .rate(&used.clone().attribute("service_tier", tier), &context(NOW));
+        assert_eq!(show(&rating), expected, "{tier}");
+    }
+}
+
+/// A price times a multiplier may have more than 12 places: it is the cost that is rounded, once.
+#[test]
+fn a_multiplied_price_is_not_rounded_for_each_unit() {
+    let settings = r#"{"rates": [{"quantity": "n", "price": {"per_unit": "0.000000000001"}}],
+                       "multipliers": [{"when": {"tier": "batch"}, "times": "0.25"}],
+                       "discounts": [{"percent": 50}]}"#;
+    let used = usage("f").quantity("n", "800000").attribute("tier", "batch");
+    let rating = Terms::<Standard>::new(settings).rate(&used, &context(NOW)).unwrap();
+    assert_eq!(rating.cost.to_string(), "0.0000001");
+}
+
+#[test]
+fn the_largest_discount_that_holds_is_taken() {
+    let settings = r#"{"rates": [{"quantity": "n", "price": {"per_unit": "1"}}],
+        "multipliers": [{"when": {"tier": "batch"}, "times": "0.5", "label": "batch"}],
+        "discounts": [
+            {"hours": {"from": "22:00", "to": "06:00"}, "percent": 20, "label": "night"},
+            {"spend": {"per": "month", "from": "1000"}, "percent": 10},
+            {"spend": {"per": "month", "from": "5000"}, "percent": "25.5"},
+            {"feature": "chat", "when": {"model": "s*"}, "spend": {"per": "day", "from": "1"},
+             "hours": {"from": "09:00", "to": "10:01"}, "percent": 100, "label": "thanks"}
+        ]}"#;
+    let terms = Terms::<Standard>::new(settings);
+    let declared: Vec<_> = terms.counters().iter().map(|c| (c.name.as_str(), c.measure.as_str())).collect();
+    assert_eq!(declared, [("chat.cost.day", "cost"), ("all.cost.month", "cost")]);
+    let used = |time: &str| usage("chat").quantity("n", "10").at(time);
+    let (noon, night) = ("2026-11-23T12:00:00+01:00", "2026-11-23T22:00:00+01:00");
+    for (used, today, month, held, expected) in [
+        (used(noon), "0", "999.99", "9000", "n: 10 x 1 = 10\n10 credits"),
+        (used(noon), "0", "1000", "0", "n, 10% off: 10 x 0.9 = 9\n9 credits"),
+        (used(noon), "0", "5000", "0", "n, 25.5% off: 10 x 0.745 = 7.45\n7.45 credits"),
+        (used(night), "0", "1000", "0", "n, night: 10 x 0.8 = 8\n8 credits"),
+        (used(night), "0", "5000", "0", "n, 25.5% off: 10 x 0.745 = 7.45\n7.45 credits"),
+        (used("2026-11-23T05:59:00+01:00"), "0", "0", "0", "n, night: 10 x 0.8 = 8\n8 credits"),
+        (used("2026-11-23T06:00:00+01:00"), "0", "0", "0", "n: 10 x 1 = 10\n10 credits"),
+        (used(night).attribute("tier", "batch"), "0", "0", "0", "n, batch, night: 10 x 0.4 = 4\n4 credits"),
+        (used(NOW).attribute("model", "small"), "1", "0", "0", "n, thanks: 10 x 0 = 0\n0 credits"),
+        (used(NOW).attribute("model", "large"), "1", "0", "0", "n: 10 x 1 = 10\n10 credits"),
+        (used(noon).attribute("model", "small"), "1", "0", "0", "n: 10 x 1 = 10\n10 credits"),
+    ] {
+        for purpose in [Purpose::Charge, Purpose::Reserve, Purpose::Commit] {
+            let context = context(NOW).counter(today).counter_with_held(month, held);
+            let used = used.clone().purpose(purpose);
+            assert_eq!(show(&terms.rate(&used, &context)), expected, "{used:?} {month}");
+        }
+    }
+}
+
+#[test]
+fn a_usage_costs_at_least_and_at_most_so_much() {
+    let settings = r#"{"minimum_charge": "0.5", "maximum_charge": "2",
+                       "rates": [{"quantity": "n", "price": {"per_unit": "0.1"}}]}"#;
+    for (amount, expected) in [
+        ("1", "n: 1 x 0.1 = 0.1\nminimum charge: 1 x 0.4 = 0.4\n0.5 credits"),
+        ("20", "n: 20 x 0.1 = 2\n2 credits"),
+        ("21", "maximum charge, in place of 2.1: 1 x 2 = 2\n2 credits"),
+    ] {
+        let rating = Terms::<Standard>::new(settings).rate(&usage("f").quantity("n", amount), &context(NOW));
+        assert_eq!(show(&rating), expected);
+    }
+}
+
+#[test]
 fn a_cost_beyond_all_bounds_is_refused() {
     let terms = Terms::<Standard>::new(r#"{"rates": [{"quantity": "n", "price": {"per_unit": "9000000"}}]}"#);
     for (amount, expected) in [
@@ -360,6 +538,56 @@ fn wrong_settings_are_named_with_their_place() {
             &["/rates/0/when"],
         ),
         (r#"{"rates": [{"price": {"flat": "1"}}, {"price": {"flat": "2"}}]}"#, &["/rates/1"]),
+        (&rate(r#""price": {"flat": "1"}, "less": ["m"]"#), &["/rates/0/less"]),
+        (&rate(r#""quantity": "n", "less": ["n"], "price": {"per_unit": "1"}"#), &["/rates/0/less"]),
+        (
+            &rate(r#""quantity": "n", "less": ["m", "", "m"], "price": {"per_unit": "1"}"#),
+            &["/rates/0/less/1", "/rates/0/less/2"],
+        ),
+        (
+            &rate(
+                r#""quantity": "n", "less": ["m"], "included": {"units": 1, "per": "day"}, "price": {"per_unit": "1"}"#,
+            ),
+            &["/rates/0/less"],
+        ),
+        (&rate(r#""price": {"flat": "1"}, "above": {"amount": 5}"#), &["/rates/0/above"]),
+        (
+            &rate(r#""price": {"flat": "1"}, "above": {"quantities": [], "amount": "-1"}"#),
+            &["/rates/0/above/quantities", "/rates/0/above/amount"],
+        ),
+        (
+            &rate(
+                r#""quantity": "n", "above": {"quantities": ["n"], "amount": 5},
+                   "price": {"graduated": {"per": "month", "tiers": [{"per_unit": "1"}]}}"#,
+            ),
+            &["/rates/0/above"],
+        ),
+        (&rate(&format!(r#""label": "{}", "price": {{"flat": "1"}}"#, "x".repeat(301))), &["/rates/0/label"]),
+        (r#"{"minimum_charge": "2", "maximum_charge": "1"}"#, &["/maximum_charge"]),
+        (r#"{"maximum_charge": "0"}"#, &["/maximum_charge"]),
+        (r#"{"multipliers": [{"times": "-1"}]}"#, &["/multipliers/0/times"]),
+        (r#"{"multipliers": [{"when": {"a": 1}, "times": 1}]}"#, &["/multipliers/0/when/a"]),
+        (r#"{"multipliers": [{"when": {"a": "b"}}]}"#, &["/multipliers/0"]),
+        (
+            r#"{"multipliers": [{"when": {"a": "b"}, "times": 1}, {"when": {"a": "b"}, "times": 2}]}"#,
+            &["/multipliers/1"],
+        ),
+        (
+            r#"{"discounts": [{"percent": 0}, {"percent": 101}]}"#,
+            &["/discounts/0/percent", "/discounts/1/percent"],
+        ),
+        (
+            r#"{"discounts": [{"hours": {"from": "9:00", "to": "10:00"}, "percent": 5}]}"#,
+            &["/discounts/0/hours/from"],
+        ),
+        (
+            r#"{"discounts": [{"hours": {"from": "09:00", "to": "09:00"}, "percent": 5}]}"#,
+            &["/discounts/0/hours/to"],
+        ),
+        (
+            r#"{"discounts": [{"spend": {"per": "usage", "from": "0"}, "percent": 5}]}"#,
+            &["/discounts/0/spend/per", "/discounts/0/spend/from"],
+        ),
         (r#"{"overage": {"mode": "block", "limit": "5"}}"#, &["/overage/limit"]),
         (r#"{"overage": {"mode": "top_up"}}"#, &["/overage"]),
         (r#"{"overage": {"mode": "require_purchase"}}"#, &["/overage/offers"]),
@@ -377,16 +605,22 @@ fn wrong_settings_are_named_with_their_place() {
 
 #[test]
 fn hundreds_of_rates_fit_into_the_form() {
-    let rates: Vec<String> = (0..250)
-        .map(|n| {
+    let settings = |count: usize| {
+        let rate = |n: usize| {
             format!(
-                r#"{{"feature": "chat", "quantity": "tokens", "when": {{"model": "m{n}"}}, "price": {{"per_unit": "0.{n}1"}}}}"#
+                r#"{{"feature": "chat", "quantity": "input_tokens", "when": {{"model": "openai/gpt-4o-m{n}"}}, "price": {{"per_unit": "0.{n}1"}}}}"#
             )
-        })
-        .collect();
-    let terms = Terms::<Standard>::new(&format!(r#"{{"rates": [{}]}}"#, rates.join(",")));
+        };
+        format!(r#"{{"rates": [{}]}}"#, (0..count).map(rate).collect::<Vec<_>>().join(","))
+    };
+    let terms = Terms::<Standard>::new(&settings(450));
     assert!(terms.prepared.form.len() < 65_536, "{}", terms.prepared.form.len());
-    let rating =
-        terms.rate(&usage("chat").quantity("tokens", "10").attribute("model", "m249"), &context(NOW));
-    assert_eq!(show(&rating), "tokens: 10 x 0.2491 = 2.491\n2.491 credits");
+    let rating = terms.rate(
+        &usage("chat").quantity("input_tokens", "10").attribute("model", "openai/gpt-4o-m449"),
+        &context(NOW),
+    );
+    assert_eq!(show(&rating), "input tokens: 10 x 0.4491 = 4.491\n4.491 credits");
+    for count in [1_000, 1_001] {
+        assert_eq!(pointers::<Standard>(&settings(count)), ["/rates"], "{count}");
+    }
 }

@@ -6,6 +6,7 @@ pub mod compile_worker;
 pub mod copy;
 pub mod demo;
 pub mod policy;
+pub mod prices;
 pub mod serve;
 pub mod verify;
 

@@ -126,6 +126,29 @@ pub fn read<'de, T: de::Deserialize<'de>>(form: &'de [u8]) -> Result<T, FormErro
     T::deserialize(&mut Form { rest: form })
 }
 
+/// An object's form without some of its fields; any other value as it is.
+///
+/// # Errors
+/// When the form is cut off.
+pub fn without(form: &[u8], fields: &[&str]) -> Result<Vec<u8>, FormError> {
+    let mut whole = Form { rest: form };
+    if whole.tag()? != Tag::Object {
+        return Ok(form.to_vec());
+    }
+    let mut object = Form { rest: whole.body()? };
+    let mut kept = Vec::with_capacity(form.len());
+    while !object.rest.is_empty() {
+        let field = object.rest;
+        let name = object.text()?;
+        object.skip()?;
+        if !fields.contains(&name) {
+            kept.extend_from_slice(field.get(..field.len() - object.rest.len()).unwrap_or_default());
+        }
+    }
+    let length = u32::try_from(kept.len()).map_err(|_| cut_off())?;
+    Ok([&[Tag::Object as u8][..], &length.to_le_bytes(), &kept].concat())
+}
+
 struct Form<'de> {
     rest: &'de [u8],
 }
@@ -506,10 +529,24 @@ mod tests {
     }
 
     #[test]
+    fn a_form_can_do_without_some_fields() {
+        for (text, fields, expected) in [
+            (r#"{"a": 1, "b": {"a": [2]}, "c": "3"}"#, &["b"][..], r#"{"a": 1, "c": "3"}"#),
+            (r#"{"a": 1, "b": {"a": [2]}}"#, &["a", "x"], r#"{"b": {"a": [2]}}"#),
+            (r#"{"a": 1}"#, &["a"], "{}"),
+            (r#"["a"]"#, &["a"], r#"["a"]"#),
+        ] {
+            let without = without(&compact(text).unwrap(), fields).unwrap();
+            assert_eq!(without, compact(expected).unwrap(), "{text}");
+        }
+    }
+
+    #[test]
     fn a_damaged_form_is_an_error_not_a_crash() {
         let form = compact(r#"{"name": "a", "prices": ["1"]}"#).unwrap();
         for length in 0..form.len() {
             assert!(read::<Settings<'_>>(&form[..length]).is_err(), "{length}");
+            assert!(without(&form[..length], &["name"]).is_err(), "{length}");
         }
         for index in 0..form.len() {
             let mut damaged = form.clone();

@@ -2,5 +2,6 @@
 
 pub(crate) mod form;
 pub(crate) mod json;
+pub mod schema;
 
 pub use form::FormError;

@@ -1,10 +1,11 @@
 //! The `data` of an event: quantities, attributes and entity under the API's own names, and OpenTelemetry's names beside them
 //! or among the attributes. The API's own names win over OpenTelemetry's; two of those that contradict each other in a
-//! quantity are refused. An entity only attributes the usage, so an invalid one never stops the charge.
+//! quantity are refused. OpenTelemetry counts cached tokens among the input and reasoning among the output: here they are taken
+//! off, once, so that no policy bills them twice. An entity only attributes the usage, so an invalid one never stops the charge.
 
 use super::{
     attribution::Attribution,
-    otel::{self, Meaning, NAMES, Name},
+    otel::{self, Meaning, NAMES, Name, OVERLAPS},
 };
 use proviso_api::{
     decision::Warning,
@@ -76,19 +77,17 @@ impl Data {
             return Err(FieldError::new("/data/quantities", detail));
         }
         let mut quantities = quantities.unwrap_or_default().0;
-        let own = quantities.len();
+        let mut measured = Vec::new();
         let mut warnings = Vec::new();
         let mut entity = entity.key("/data/entity", &mut warnings);
         named.sort_by_key(|one| (one.row, one.within));
         for Named { row, within, value } in named {
             match value {
-                Value::Quantity(name, amount) => {
-                    match quantities.iter().enumerate().find(|(_, (known, _))| known == name) {
-                        None => quantities.push((name.to_owned(), amount)),
-                        Some((place, (_, known))) if place < own || *known == amount => {}
-                        Some(_) => return Err(contradiction(row, within, name)),
-                    }
-                }
+                Value::Quantity(name, amount) => match amount_of(name, &measured) {
+                    None => measured.push(Measured { name, amount, row, within }),
+                    Some(known) if known == amount || has(name, &quantities) => {}
+                    Some(_) => return Err(contradiction(row, within, name)),
+                },
                 Value::Attribute(name, text) => {
                     if !attributes.iter().any(|(known, _)| known == name) {
                         attributes.push((name.to_owned(), text));
@@ -100,10 +99,64 @@ impl Data {
                 Value::Entity(_) | Value::Nothing => {}
             }
         }
+        tell_apart(&mut measured, &quantities)?;
+        for one in measured {
+            if !has(one.name, &quantities) {
+                quantities.push((one.name.to_owned(), one.amount));
+            }
+        }
         let quantities = Quantities(sorted("/data/quantities", quantities)?);
         let attributes = Attributes(sorted("/data/attributes", attributes)?);
         Ok(Read { usage: Usage { feature, quantities, attributes, entity, occurred_at }, warnings })
     }
+}
+
+/// A quantity under one of OpenTelemetry's names.
+struct Measured {
+    name: &'static str,
+    amount: Quantity,
+    row: usize,
+    within: &'static str,
+}
+
+fn amount_of(name: &str, measured: &[Measured]) -> Option<Quantity> {
+    measured.iter().find(|one| one.name == name).map(|one| one.amount)
+}
+
+fn has(name: &str, own: &[(String, Quantity)]) -> bool {
+    own.iter().any(|(known, _)| known == name)
+}
+
+/// Takes the parts off what the conventions count whole. A part that was not measured may be among the event's own quantities.
+fn tell_apart(measured: &mut [Measured], own: &[(String, Quantity)]) -> Result<(), FieldError> {
+    for (whole, parts) in OVERLAPS {
+        let Some(mut rest) = amount_of(whole, measured).filter(|_| !has(whole, own)) else { continue };
+        for part in parts {
+            let of_own = || own.iter().find(|(name, _)| name == part).map(|(_, amount)| *amount);
+            let amount = amount_of(part, measured).or_else(of_own).unwrap_or_default();
+            if amount > rest {
+                return Err(more_than_whole(part, whole, measured));
+            }
+            rest = rest.saturating_sub(amount);
+        }
+        if let Some(whole) = measured.iter_mut().find(|one| one.name == whole) {
+            whole.amount = rest;
+        }
+    }
+    Ok(())
+}
+
+#[cold]
+fn more_than_whole(part: &str, whole: &str, measured: &[Measured]) -> FieldError {
+    let name = |row: usize| NAMES.get(row).map_or("", |(name, _)| name);
+    let whole = measured.iter().find(|one| one.name == whole).map_or("", |one| name(one.row));
+    let pointer = match measured.iter().find(|one| one.name == part) {
+        Some(one) => pointer(one.row, one.within),
+        None => format!("/data/quantities/{part}"),
+    };
+    let detail =
+        format!("more than {whole} has left, which counts it, too: send in quantities what does not overlap");
+    FieldError::new(pointer, detail)
 }
 
 fn pointer(row: usize, within: &str) -> String {

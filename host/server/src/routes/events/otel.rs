@@ -35,6 +35,12 @@ pub const NAMES: [(&str, Meaning); 16] = [
     ("enduser.id", Entity),
 ];
 
+/// Quantities that the conventions count whole, and the parts that they count among them.
+pub const OVERLAPS: [(&str, &[&str]); 2] = [
+    ("input_tokens", &["cache_read_input_tokens", "cache_creation_input_tokens"]),
+    ("output_tokens", &["reasoning_output_tokens"]),
+];
+
 /// The prefix of names that carry usage: an unknown one must be refused, not passed over.
 const USAGE: &str = "gen_ai.usage.";
 
