@@ -1,4 +1,4 @@
-//! Configuration: flags, environment and a TOML file in, settings out. All three set the same things; flags win over the
+//! Configuration by flags, environment and a TOML file. All three set the same things; flags win over the
 //! environment, the environment over the file. Nothing else of the binary reads the environment.
 
 use crate::{database::Database, error::Error, secrets::Secret, span::Span};

@@ -1,5 +1,5 @@
-//! What the machine allows: open files and memory maps. In go the limits that the host would like; out come limits that
-//! fit, with a warning for each that had to shrink.
+//! What the machine allows: open files and memory maps. The limits that the host would like are
+//! cut to what fits, with a warning for each.
 
 use proviso_policy::Limits;
 use std::fs;

@@ -1,4 +1,4 @@
-//! The binary `proviso`: command lines in, exit codes out. It is where everything is put together: configuration,
+//! The binary `proviso`. It is where everything is put together: configuration,
 //! telemetry, clock and randomness come from here, and each verb has a file of its own. Nothing is decided here.
 
 mod clock;

@@ -102,7 +102,7 @@ impl Check {
         self.each(field, names, |check, name| {
             check.that(!name.is_empty(), "must not be empty");
             let first = names.iter().find(|other| *other == name);
-            check.that(first.is_some_and(|first| core::ptr::eq(first, name)), "stands there twice");
+            check.that(first.is_some_and(|first| core::ptr::eq(first, name)), "is given twice");
         });
         self.at(field, names.len() <= MOST_NAMES, "a usage has at most 64 quantities");
     }

@@ -1,5 +1,5 @@
-//! A contest: contenders in, each measured once in every round, one after another; a table of medians out, in which peers
-//! say how far they are from ours.
+//! A contest: each contender is measured once in every round, one after another. The table shows medians, and how far peers
+//! are from ours.
 
 use crate::{
     Options,

@@ -1,4 +1,4 @@
-//! Load on hosts: what to send, to whom and how fast goes in, how long each answer took comes out.
+//! Load on hosts, and how long each answer took.
 //!
 //! A closed load sends the next request when the last one is answered, on each connection. An open load has a schedule that
 //! does not wait for answers, and counts latency from the time at which a request was due: so a host that stalls is charged

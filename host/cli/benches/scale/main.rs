@@ -1,4 +1,4 @@
-//! How the real binary holds up under load: a case's name in, one table out, with the peers measured in the same run.
+//! How the real binary holds up under load: one table for each case, with the peers measured in the same run.
 //! The hosts are processes of their own and are spoken to over HTTP, as clients do. Nothing here is measured by asking the
 //! host about itself, but for counters that only it has.
 //!

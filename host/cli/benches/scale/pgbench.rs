@@ -1,5 +1,5 @@
 //! The peer that most teams would write: a transaction for each charge, in PostgreSQL, driven by PostgreSQL's own load
-//! generator. Accounts and a script go in; transactions a second and their latencies come out.
+//! generator. It says transactions a second and their latencies.
 
 use crate::{cluster::Cluster, load::Latency};
 use std::{fs, path::PathBuf, process::Stdio, rc::Rc};

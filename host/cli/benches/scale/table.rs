@@ -1,4 +1,4 @@
-//! One table: rows of text in, aligned lines out.
+//! A table of aligned columns.
 
 /// A table that grows by rows.
 pub struct Table {

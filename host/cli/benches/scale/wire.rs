@@ -1,4 +1,4 @@
-//! One connection to a host, kept open: a request in, its answer out. Written by hand, since a general client would take
+//! One connection to a host, kept open. Written by hand, since a general client would take
 //! more of the machine than the host under test.
 
 use serde_json::Value;

@@ -1,5 +1,5 @@
-//! `proviso archive`: a database and an age in; what is older is moved out of the way of new entries. Hosts may be using
-//! the database, and nobody is answered anything else afterwards.
+//! `proviso archive`: moves entries above an age out of the way of new ones. Hosts may be using the database, and every
+//! answer stays the same.
 
 use crate::{
     clock,

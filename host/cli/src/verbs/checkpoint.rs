@@ -1,5 +1,5 @@
-//! `proviso checkpoint`: a database in, also one that a host is using; out comes a file with what is true now, signed with the
-//! key in the data directory. Nothing is written to the database.
+//! `proviso checkpoint`: writes what is true of a database now to a file, signed with the key in the data directory. A host may
+//! be using the database; nothing is written to it.
 
 use crate::{
     clock,

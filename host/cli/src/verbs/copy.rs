@@ -1,4 +1,4 @@
-//! `proviso copy`: a database and the address of an empty one in; everything that is in the first is in both then.
+//! `proviso copy`: copies everything of a database into an empty one.
 
 use crate::{
     config::Place,

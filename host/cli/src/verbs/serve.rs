@@ -1,4 +1,4 @@
-//! `proviso serve`: settings in, a host that answers until it is told to end. One line on stdout says where it listens;
+//! `proviso serve`: runs a host until it is told to end. One line on stdout says where it listens;
 //! all else goes to stderr.
 
 use super::{checkpoint, compile_worker};

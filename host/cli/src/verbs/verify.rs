@@ -1,5 +1,5 @@
-//! `proviso verify`: a database in, also one that a host is using; out comes whether every balance, transfer and hash is
-//! what the journal gives, and what checkpoints say. Nothing is written.
+//! `proviso verify`: checks that every balance, transfer and hash of a database is what the journals give and what
+//! checkpoints say, also while a host is using it. Nothing is written.
 
 use super::checkpoint::signing_key;
 use crate::{

@@ -1,4 +1,4 @@
-//! The policy of the reference histories, as hosts ask it: settings in, decisions out, by what the host shows it.
+//! The policy of the reference histories, as hosts ask it: it decides by its settings and by what the host shows it.
 
 use crate::settings::{
     Amount, CounterSpec, Mode, ONE, OverageRule, Settings, SettleFrom, Settling, Whose, Window,

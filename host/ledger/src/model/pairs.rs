@@ -37,7 +37,7 @@ pub fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
             while let Some(name) = map.next_key::<String>()? {
                 pairs.push((name, map.next_value()?));
             }
-            sort(&mut pairs).map_err(|name| A::Error::custom(format_args!("{name:?} stands there twice")))?;
+            sort(&mut pairs).map_err(|name| A::Error::custom(format_args!("{name:?} is given twice")))?;
             Ok(pairs)
         }
     }
@@ -47,7 +47,7 @@ pub fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
 /// Sorts by name.
 ///
 /// # Errors
-/// The name that stands there twice.
+/// The name that is given twice.
 pub fn sort<T>(pairs: &mut [(String, T)]) -> Result<(), String> {
     pairs.sort_by(|a, b| a.0.cmp(&b.0));
     match pairs.windows(2).find(|pair| matches!(pair, [a, b] if a.0 == b.0)) {

@@ -1,4 +1,4 @@
-//! The cases, one file each: options in, a printed table out.
+//! The cases, one file each. Each prints a table.
 
 pub mod charges;
 pub mod check;

@@ -1,4 +1,4 @@
-//! One HTTP connection to the host: a method, a path and a body in, a status and bytes out.
+//! One HTTP connection to the host.
 
 use crate::error::Error;
 use http_body_util::{BodyExt, Full};

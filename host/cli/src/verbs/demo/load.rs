@@ -1,4 +1,4 @@
-//! The load: requests in, one task for each connection, each sending its next charge as soon as the last is answered.
+//! The load: one task for each connection, each sending its next charge as soon as the last is answered.
 //! Out: what all answers came to.
 
 use super::{

@@ -1,4 +1,4 @@
-//! The trace: CSV files in, requests out. The trace knows no customer, user or model, so they are derived from the
+//! Requests made of the CSV files of a trace. The trace knows no customer, user or model, so they are derived from the
 //! request's number by the rule that [`Trace::request`] states.
 
 use super::cast::CUSTOMERS;

@@ -1,5 +1,5 @@
-//! `proviso prices`: a price book in, settings of the standard policy out: what the tokens of each model cost. The settings are
-//! part of terms, whose digest pins them: another book changes no past decision.
+//! `proviso prices`: turns a price book into settings of the standard policy: what the tokens of each model cost. The settings
+//! are part of terms, whose digest pins them: another book changes no past decision.
 
 mod book;
 mod rates;
