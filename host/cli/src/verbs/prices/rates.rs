@@ -162,6 +162,10 @@ impl Rates {
     }
 }
 
+fn object<const N: usize>(fields: [Option<(&str, Value)>; N]) -> Value {
+    fields.into_iter().flatten().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
 /// How many tokens a request must have more than, for a tier to hold.
 fn context_size(tier: &Object, place: &str) -> Result<u64, Failed> {
     #[derive(serde::Deserialize)]
@@ -176,19 +180,13 @@ fn context_size(tier: &Object, place: &str) -> Result<u64, Failed> {
 
 impl Conversion<'_> {
     fn rate(&self, model: &str, quantity: &str, above: Option<u64>, price: Price) -> Value {
-        let mut rate = json!({
-            "quantity": quantity, "when": { "model": model }, "price": { "per_unit": price.to_string() }
-        });
-        if let Some(feature) = self.feature {
-            rate["feature"] = json!(feature);
-        }
-        if let Some(provider) = self.provider {
-            rate["when"]["provider"] = json!(provider);
-        }
-        if let Some(amount) = above {
-            rate["above"] = json!({ "quantities": INPUT, "amount": amount });
-        }
-        rate
+        let provider = self.provider.map(|provider| ("provider", json!(provider)));
+        let above = above.map(|amount| ("above", json!({ "quantities": INPUT, "amount": amount })));
+        let feature = self.feature.map(|feature| ("feature", json!(feature)));
+        let when = object([Some(("model", json!(model))), provider]);
+        let price = json!({ "per_unit": price.to_string() });
+        let quantity = json!(quantity);
+        object([feature, Some(("quantity", quantity)), Some(("when", when)), above, Some(("price", price))])
     }
 
     /// Credits for a token, of US dollars for a million; and whether that was rounded.
