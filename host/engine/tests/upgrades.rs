@@ -63,7 +63,8 @@ async fn a_host_stands_aside(host: Host, other: &dyn Store) {
     host.engine.sweep().await.unwrap();
     host.engine.check_ready().await.unwrap();
 
-    let verification = proviso_engine::verify(other, |_| {}).await.unwrap();
+    let verification =
+        proviso_engine::verify(other, proviso_engine::Against::default(), |_| {}).await.unwrap();
     let last = other.entries_before(&customer, None, 1).await.unwrap()[0].seq;
     assert_eq!(verification.newer, [Newer { customer, seq: last, format: FORMAT + 1 }]);
     assert_eq!(verification.differences, []);
