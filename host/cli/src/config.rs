@@ -39,7 +39,7 @@ pub struct Layer {
     /// Connections to a database server that may be open at once [default: 10]
     #[arg(long, value_name = "COUNT")]
     pub database_connections: Option<NonZeroU32>,
-    /// Where the database, the compiled policies and their key lie [default: ./proviso-data]
+    /// Where the database, the compiled policies and the keys lie [default: ./proviso-data]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// An API key with the scope admin that always works; without it, one is made at the first start and printed once

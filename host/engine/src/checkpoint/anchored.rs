@@ -95,7 +95,7 @@ impl<'a> Anchored<'a> {
                 format!("checkpoints {due} to {last}, which stood before it, are gone")
             });
         }
-        let before = std::mem::replace(&mut self.newest, Some(row.into()));
+        let before = self.newest.replace(row.into());
         self.digests.insert(row.number, Digest::of(row.statement.as_bytes()));
         let signed = Signed::from(row);
         let statement = match signed.open(trusted) {
