@@ -126,7 +126,8 @@ pub const NEWEST: &str = "SELECT number, at, statement, catalog, signature, publ
 pub const ADD: &str = "INSERT INTO checkpoints (number, at, statement, catalog, signature, public_key) \
      SELECT $1, $2, $3, $4, $5, $6 WHERE $1 = 1 + (SELECT coalesce(max(number), 0) FROM checkpoints)";
 pub const ANCHORS: &str = "SELECT customer_id, checkpoint, seq, hash FROM anchors \
-     WHERE (customer_id, checkpoint) > ($1, $2) AND checkpoint <= $3 ORDER BY customer_id, checkpoint LIMIT $4";
+     WHERE (customer_id, checkpoint) > ($1, $2) AND checkpoint <= $3 \
+       AND checkpoint <= (SELECT coalesce(max(number), 0) FROM checkpoints) ORDER BY customer_id, checkpoint LIMIT $4";
 
 pub fn checkpoint(row: &impl Columns) -> Result<CheckpointRow, StoreError> {
     Ok(CheckpointRow {

@@ -25,9 +25,15 @@ const KNOWN: &str = "SELECT customer_id FROM ( \
      SELECT * FROM (SELECT customer_id FROM customers WHERE customer_id > ?1 ORDER BY customer_id LIMIT ?2) UNION \
      SELECT * FROM (SELECT DISTINCT customer_id FROM anchors WHERE customer_id > ?1 ORDER BY customer_id LIMIT ?2)) \
      ORDER BY customer_id LIMIT ?2";
-const ANCHORED: &str =
-    "SELECT seq, hash FROM anchors WHERE customer_id = ?1 ORDER BY checkpoint DESC LIMIT 1";
-const ADD_END: &str = "INSERT INTO anchors (customer_id, checkpoint, seq, hash) VALUES (?1, ?2, ?3, ?4)";
+const ANCHORED: &str = "SELECT seq, hash FROM anchors \
+     WHERE customer_id = ?1 AND checkpoint <= (SELECT coalesce(max(number), 0) FROM checkpoints) \
+     ORDER BY checkpoint DESC LIMIT 1";
+/// Replaces what an attempt left that was interrupted.
+const ADD_END: &str = "INSERT INTO anchors (customer_id, checkpoint, seq, hash) VALUES (?1, ?2, ?3, ?4) \
+     ON CONFLICT (customer_id, checkpoint) DO UPDATE SET seq = excluded.seq, hash = excluded.hash";
+
+/// Ends that are inserted in one transaction: commits wait no longer than for one of these.
+const CHUNK: usize = 1_000;
 
 #[async_trait::async_trait]
 impl CheckpointStore for SqliteStore {
@@ -71,7 +77,19 @@ impl CheckpointStore for SqliteStore {
         checkpoint: CheckpointRow,
         ends: Vec<(CustomerId, JournalEnd)>,
     ) -> Result<Commit, StoreError> {
-        self.write(|reply| Job::AddCheckpoint { checkpoint, ends, reply }).await
+        // One after another: ends of a number that is taken must not be touched.
+        let _alone = self.adding_checkpoint().lock().await;
+        let newest = self.reads().readers.read(|connection| newest(connection)).await?;
+        if integer(checkpoint.number) != newest.saturating_add(1) {
+            return Ok(Commit::Conflict);
+        }
+        // They count once the checkpoint is there. An attempt that is interrupted leaves ends that nobody reads, and the
+        // next one replaces: a journal that had moved has moved then, too.
+        for chunk in ends.chunks(CHUNK) {
+            let (number, ends) = (checkpoint.number, chunk.to_vec());
+            self.write(|reply| Job::AddAnchors { number, ends, reply }).await?;
+        }
+        self.write(|reply| Job::AddCheckpoint { checkpoint, reply }).await
     }
 
     async fn checkpoints(&self, after: u64, limit: u32) -> Result<Vec<CheckpointRow>, StoreError> {
@@ -129,26 +147,30 @@ pub fn newest(connection: &Connection) -> Result<i64, StoreError> {
     Ok(newest.unwrap_or(0))
 }
 
-/// Stores a checkpoint with the ends that it names, or does nothing.
-pub fn add(
+/// Stores ends that the next checkpoint names.
+pub fn add_ends(
     connection: &mut Connection,
-    checkpoint: CheckpointRow,
+    number: u64,
     ends: &[(CustomerId, JournalEnd)],
 ) -> Result<Commit, StoreError> {
     // Rolled back when it is dropped.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let CheckpointRow { number, at, statement, catalog, signature, public_key } = checkpoint;
-    let number = integer(number);
-    let row = (number, at.0, statement, catalog, signature, public_key);
-    if transaction.prepare_cached(ADD)?.execute(row)? == 0 {
-        return Ok(Commit::Conflict);
-    }
     {
         let mut insert = transaction.prepare_cached(ADD_END)?;
         for (customer, end) in ends {
-            insert.execute((customer.as_str(), number, integer(end.seq), end.hash))?;
+            insert.execute((customer.as_str(), integer(number), integer(end.seq), end.hash))?;
         }
     }
     transaction.commit()?;
     Ok(Commit::Durable)
+}
+
+/// Stores a checkpoint whose ends are stored, if its number is the next one.
+pub fn add(connection: &mut Connection, checkpoint: CheckpointRow) -> Result<Commit, StoreError> {
+    let CheckpointRow { number, at, statement, catalog, signature, public_key } = checkpoint;
+    let row = (integer(number), at.0, statement, catalog, signature, public_key);
+    match connection.prepare_cached(ADD)?.execute(row)? {
+        0 => Ok(Commit::Conflict),
+        _ => Ok(Commit::Durable),
+    }
 }

@@ -43,6 +43,7 @@ pub struct SqliteStore {
     reads_format: Mutex<Option<u32>>,
     /// The newest checkpoint that is looked at: one that came later may name entries that this store does not see.
     last_checkpoint: i64,
+    adding_checkpoint: tokio::sync::Mutex<()>,
 }
 
 impl SqliteStore {
@@ -61,7 +62,13 @@ impl SqliteStore {
         let writer = in_background(move || Writer::open(options, memtables, lock)).await?;
         let (jobs, queue) = mpsc::channel(QUEUE);
         writer.start(queue)?;
-        Ok(Self { reads, jobs: Some(jobs), reads_format: Mutex::default(), last_checkpoint: i64::MAX })
+        Ok(Self {
+            reads,
+            jobs: Some(jobs),
+            reads_format: Mutex::default(),
+            last_checkpoint: i64::MAX,
+            adding_checkpoint: tokio::sync::Mutex::default(),
+        })
     }
 
     /// Opens a database to read it, also while another process writes to it. It sees the journal as it is now; of what is
@@ -83,11 +90,22 @@ impl SqliteStore {
         };
         let last_checkpoint = readers.read(fill).await?;
         let reads = Reads { readers, memtables };
-        Ok(Self { reads, jobs: None, reads_format: Mutex::default(), last_checkpoint })
+        Ok(Self {
+            reads,
+            jobs: None,
+            reads_format: Mutex::default(),
+            last_checkpoint,
+            adding_checkpoint: tokio::sync::Mutex::default(),
+        })
     }
 
     pub(super) const fn reads(&self) -> &Reads {
         &self.reads
+    }
+
+    /// Held while a checkpoint is added.
+    pub(super) const fn adding_checkpoint(&self) -> &tokio::sync::Mutex<()> {
+        &self.adding_checkpoint
     }
 
     pub(super) const fn last_checkpoint(&self) -> i64 {

@@ -51,9 +51,13 @@ pub enum Job {
         answer: Option<StoredAnswer>,
         reply: Reply,
     },
+    AddAnchors {
+        number: u64,
+        ends: Vec<(CustomerId, JournalEnd)>,
+        reply: Reply,
+    },
     AddCheckpoint {
         checkpoint: CheckpointRow,
-        ends: Vec<(CustomerId, JournalEnd)>,
         reply: Reply,
     },
     Close(oneshot::Sender<()>),
@@ -126,8 +130,12 @@ impl Writer {
                     // Here and below, sending fails when the caller no longer waits.
                     let _ = reply.send(self.change_catalog(base, changes, answer));
                 }
-                Job::AddCheckpoint { checkpoint, ends, reply } => {
-                    let _ = reply.send(self.add_checkpoint(checkpoint, &ends));
+                Job::AddAnchors { number, ends, reply } => {
+                    let _ = reply
+                        .send(self.write_with(|connection| anchors::add_ends(connection, number, &ends)));
+                }
+                Job::AddCheckpoint { checkpoint, reply } => {
+                    let _ = reply.send(self.write_with(|connection| anchors::add(connection, checkpoint)));
                 }
                 Job::Close(done) => {
                     closed = Some(done);
@@ -295,13 +303,13 @@ impl Writer {
         outcome
     }
 
-    fn add_checkpoint(
+    /// Writes what neither the memtable nor the catalog's revision depends on.
+    fn write_with(
         &mut self,
-        checkpoint: CheckpointRow,
-        ends: &[(CustomerId, JournalEnd)],
+        write: impl FnOnce(&mut Connection) -> Result<Commit, StoreError>,
     ) -> Result<Commit, StoreError> {
         let mut connection = self.connection()?;
-        let outcome = anchors::add(&mut connection, checkpoint, ends);
+        let outcome = write(&mut connection);
         match outcome {
             Ok(_) => self.connection = Some(connection),
             // The next job opens a new one.

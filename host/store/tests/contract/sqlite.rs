@@ -3,9 +3,12 @@
 
 use crate::{
     Factory, SqliteFile,
-    model::{FORMAT, Model, customer, entry, key, unknown},
+    model::{FORMAT, Model, customer, entry, key, row, unknown},
 };
-use proviso_store::{Batch, Commit, NewEntry, SqliteOptions, SqliteStore, Store, StoreError};
+use proviso_ledger::model::time::Timestamp;
+use proviso_store::{
+    Batch, CheckpointRow, Commit, JournalEnd, NewEntry, SqliteOptions, SqliteStore, Store, StoreError,
+};
 use rusqlite::Connection;
 
 /// A connection that the store knows nothing of.
@@ -167,4 +170,42 @@ async fn a_full_disk_leaves_memory_and_file_agreeing() {
         assert_eq!(store.commit(batch).await, Ok(Commit::Durable));
     }
     model.check(&*store, &everyone).await;
+}
+
+/// Ends are written in pieces, so a crash leaves some without their checkpoint.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ends_of_a_checkpoint_that_was_not_finished_are_not_read_and_are_replaced() {
+    let file = SqliteFile::with_defaults();
+    let opened = file.open().await;
+    let name = customer("a");
+    let batch =
+        Batch { entries: vec![entry(&name, 1, None)], customers: vec![row(&name, None)], ..Batch::default() };
+    assert_eq!(opened.commit(batch).await, Ok(Commit::Durable));
+    opened.close().await;
+    let connection = connect(&file);
+    let left = "INSERT INTO anchors (customer_id, checkpoint, seq, hash) VALUES ('a', 1, 7, zeroblob(32))";
+    connection.execute_batch(left).unwrap();
+    drop(connection);
+
+    let opened = file.open().await;
+    let store = opened.checkpoint_store().unwrap();
+    assert_eq!(store.anchors(None, 10).await, Ok(Vec::new()));
+    let found = store.journal_ends(None, 10).await.unwrap().remove(0);
+    assert_eq!((found.end.seq, found.anchored), (1, None));
+    let checkpoint = CheckpointRow {
+        number: 1,
+        at: Timestamp(0),
+        statement: "{}".to_owned(),
+        catalog: "[]".to_owned(),
+        signature: Vec::new(),
+        public_key: [0; 32],
+    };
+    // More than one piece.
+    let others =
+        (0..2_500).map(|n| (customer(&format!("c{n:04}")), JournalEnd { seq: n + 1, hash: [1; 32] }));
+    let ends: Vec<_> = std::iter::once((name.clone(), found.end)).chain(others).collect();
+    assert_eq!(store.add_checkpoint(checkpoint, ends.clone()).await, Ok(Commit::Durable));
+    let anchors = store.anchors(None, 10_000).await.unwrap();
+    let read: Vec<_> = anchors.into_iter().map(|anchor| (anchor.customer, anchor.end)).collect();
+    assert_eq!(read, ends);
 }
