@@ -163,7 +163,7 @@ impl CustomerState {
     ///
     /// # Errors
     /// A closed customer; no charge, or more than is left of it; quantities whose cost is not known; too many grants or refunds.
-    /// [`Rejection::RefundedMeanwhile`] when a grant was forgotten after `of` was read.
+    /// [`Rejection::RefundedMeanwhile`] when `of` was read before the state.
     pub fn refund(&self, at: Timestamp, of: &Refundable, request: RefundRequest) -> Result<Draft, Rejection> {
         self.require_open()?;
         let number = of.next_number();
@@ -173,6 +173,9 @@ impl CustomerState {
         let (amount, quantities) = of.portion(request.portion)?;
         let charged = of.charge.charged_usage();
         let (usage, Rated { credit, .. }) = charged.ok_or_else(|| Rejection::ChargeNotFound(of.id()))?;
+        if amount > self.accounts.get(credit).map_or(Credits::ZERO, |account| account.spent) {
+            return Err(Rejection::RefundedMeanwhile);
+        }
         let before = of.refunded().map_or(Credits::ZERO, |last| last.total);
         let mut back = GivingBack {
             state: self,
