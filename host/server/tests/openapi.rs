@@ -157,6 +157,7 @@ const ROUTES: &str = "
     GET /v1/customers
     GET /v1/customers/{customer}
     GET /v1/customers/{customer}/balance
+    GET /v1/customers/{customer}/charges/{charge}
     GET /v1/customers/{customer}/entitlements
     GET /v1/customers/{customer}/entitlements/{feature}
     GET /v1/customers/{customer}/grants
@@ -178,10 +179,12 @@ const ROUTES: &str = "
     GET /v1/policies/{policy}/versions/{version}
     GET /v1/policies/{policy}/versions/{version}/module
     GET /v1/test_clock
+    GET /v1/usage
     POST /v1/api_keys
     POST /v1/charges/batch
     POST /v1/customers/{customer}/adjustments
     POST /v1/customers/{customer}/charges
+    POST /v1/customers/{customer}/charges/{charge}/refunds
     POST /v1/customers/{customer}/check
     POST /v1/customers/{customer}/grants
     POST /v1/customers/{customer}/grants/{grant}/void
@@ -193,6 +196,7 @@ const ROUTES: &str = "
     POST /v1/customers/{customer}/resets
     POST /v1/customers/{customer}/terms
     POST /v1/customers/{customer}/terms/{terms}/end
+    POST /v1/entitlements/query
     POST /v1/events
     POST /v1/plans/{plan}/terms
     POST /v1/plans/{plan}/terms/{terms}/end

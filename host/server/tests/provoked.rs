@@ -48,6 +48,7 @@ fn filled(path: &str, other: Option<&str>) -> String {
         ("{number}", "1"),
         ("{grant}", "grant_2"),
         ("{reservation}", "res_1"),
+        ("{charge}", "chg_1"),
         ("{terms}", "terms_1"),
         ("{api_key}", if other.is_some() { "key_99" } else { "key_1" }),
         ("{file}", "page.js"),

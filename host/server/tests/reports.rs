@@ -41,7 +41,10 @@ async fn the_ledger_is_listed_by_what_it_is_about() {
     server.post(&refund, &json!({"reason": "r"})).await.expect(201);
     server.now("2026-01-20T00:00:00Z").await;
     server.post("/v1/customers/acme/charges", &usage(2_000_000)).await.refuses(402, "insufficient_credits");
-    server.post("/v1/customers/acme/grants", &json!({"amount": "5"})).await.expect(201);
+    server
+        .post("/v1/customers/acme/grants", &json!({"amount": "5", "category": "promotional"}))
+        .await
+        .expect(201);
     for (query, expected, pages) in [
         ("", vec![8, 7, 6, 5, 4, 3, 2, 1], 1),
         ("order=desc&limit=3", vec![8, 7, 6, 5, 4, 3, 2, 1], 3),

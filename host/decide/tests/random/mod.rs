@@ -8,7 +8,7 @@ use proviso_decide::{
 };
 use proviso_ledger::{
     model::{
-        amounts::{Credits, Quantity},
+        amounts::{Credits, Decimal, Quantity, Rounding},
         answers::Allowance,
         grant::Category,
         ids::ReservationId,
@@ -17,7 +17,10 @@ use proviso_ledger::{
         time::Timestamp,
         view::Expiry,
     },
-    rules::grants::GrantRequest,
+    rules::{
+        grants::GrantRequest,
+        refund::{Portion, RefundRequest},
+    },
     state::Origin,
 };
 
@@ -38,6 +41,7 @@ pub enum Op {
     Extend(Index, u32),
     Grant { amount: i64, category: usize, effective: Option<i64>, expires: Option<i64>, with: Option<u32> },
     Void(Index),
+    Refund { which: Index, percent: i64, reissue: bool },
     Adjust(i64),
     Configure { plan: Option<usize>, zone: Option<usize>, anchor: Option<i64>, allowance: Allowance },
     Reset(bool),
@@ -174,6 +178,8 @@ pub fn ops(hostile: bool) -> impl Strategy<Value = Op> {
             |(amount, category, effective, (expires, with))| Op::Grant { amount, category, effective, expires, with }
         ),
         1 => any::<Index>().prop_map(Op::Void),
+        4 => (any::<Index>(), 1_i64..=100, any::<bool>())
+            .prop_map(|(which, percent, reissue)| Op::Refund { which, percent, reissue }),
         1 => (-100_i64..100).prop_map(Op::Adjust),
         7 => configure
             .prop_map(|(plan, zone, anchor, allowance)| Op::Configure { plan, zone, anchor, allowance }),
@@ -280,6 +286,23 @@ impl Player {
                 [] => return,
                 grants => Command::Void(which.get(grants).grant.id),
             },
+            Op::Refund { which, percent, reissue } => {
+                let charges: Vec<_> = self.world.entries.iter().map(|written| &written.entry).collect();
+                let charges: Vec<_> = charges
+                    .into_iter()
+                    .filter_map(|entry| Some((entry.seq, entry.charged_usage()?.1.cost)))
+                    .collect();
+                if charges.is_empty() {
+                    return;
+                }
+                let (seq, cost) = which.get(&charges);
+                let part = |percent: i64| Decimal::from_units(i128::from(percent));
+                let amount = cost.mul_div(part(*percent), part(100), Rounding::Down).unwrap();
+                let portion = if *percent == 100 { Portion::Rest } else { Portion::Amount(amount) };
+                let request =
+                    RefundRequest { portion, reason: "checked".to_owned(), reissue_expired: *reissue };
+                Command::Refund(Box::new(self.world.refundable(*seq)), Box::new(request))
+            }
             Op::Adjust(amount) => Command::Adjust {
                 credit: key("credits"),
                 amount: Credits::from_whole(*amount),

@@ -15,8 +15,9 @@ use proviso_decide::{
 };
 use proviso_ledger::{
     fold::Sealed,
-    journal::Entry,
+    journal::{Draw, Entry},
     model::{counter::Counted, ids::Digest, time::Timestamp},
+    rules::refund::Refundable,
     state::{CustomerState, LATE_WINDOW, Origin},
 };
 use std::{collections::BTreeSet, fmt::Debug, str::FromStr, sync::Arc};
@@ -91,6 +92,24 @@ impl World {
         assert_eq!(Entry::parse(body).as_ref(), Ok(&**entry));
         let folded = self.replica.fold_verified(entry.seq, body, hash);
         assert_eq!(folded.map_err(|error| format!("{error}: {body}")).as_ref(), Ok(&**entry));
+    }
+
+    /// A charge and its last refund, as the journal has them.
+    pub fn refundable(&self, seq: u64) -> Refundable {
+        let entries = &self.entries;
+        let entry = |seq: u64| entries.iter().find(|written| written.entry.seq == seq).unwrap().entry.clone();
+        let charge = entry(seq);
+        let refunds = entries.iter().rev().map(|written| &written.entry);
+        let is_last =
+            |entry: &&Arc<Entry>| entry.refunded().is_some_and(|one| one.charge == charge.charge_id());
+        let made = |draw: &Draw| {
+            entry(draw.grant.entry).grants().iter().find(|grant| grant.id == draw.grant).cloned()
+        };
+        Refundable {
+            last: refunds.clone().find(is_last).cloned(),
+            grants: charge.draws().iter().filter_map(made).collect(),
+            charge,
+        }
     }
 
     /// Takes in an entry that was made without a request.

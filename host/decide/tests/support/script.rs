@@ -14,7 +14,7 @@ use proviso_decide::{
     precondition::Expected,
 };
 use proviso_ledger::{
-    journal::{Draw, Entry, Event, PeriodClosed, PeriodOpened, Refused, Settlement},
+    journal::{Entry, Event, PeriodClosed, PeriodOpened, Refused, Settlement},
     model::{
         amounts::{Credits, Money},
         answers::Allowance,
@@ -30,7 +30,7 @@ use proviso_ledger::{
     },
     rules::{
         grants::GrantRequest,
-        refund::{Portion, RefundRequest, Refundable},
+        refund::{Portion, RefundRequest},
     },
     state::Origin,
 };
@@ -234,7 +234,7 @@ impl Script {
                     reason: "a complaint".to_owned(),
                     reissue_expired: words.flag("reissue"),
                 };
-                Command::Refund(Box::new(self.refundable(seq)), Box::new(request))
+                Command::Refund(Box::new(self.world.refundable(seq)), Box::new(request))
             }
             "release" => Command::Release(self.reservation(words.args[0])),
             "extend" => {
@@ -276,24 +276,6 @@ impl Script {
             Ok(Reply::Configured { .. } | Reply::State(_)) => self.events(&made),
             Err(Stop::Error(error)) => said_error(&error),
             Err(other) => panic!("{other:?}"),
-        }
-    }
-
-    /// A charge and its last refund, as the journal has them.
-    fn refundable(&self, seq: u64) -> Refundable {
-        let entries = &self.world.entries;
-        let entry = |seq: u64| entries.iter().find(|written| written.entry.seq == seq).unwrap().entry.clone();
-        let charge = entry(seq);
-        let refunds = entries.iter().rev().map(|written| &written.entry);
-        let is_last =
-            |entry: &&Arc<Entry>| entry.refunded().is_some_and(|one| one.charge == charge.charge_id());
-        let made = |draw: &Draw| {
-            entry(draw.grant.entry).grants().iter().find(|grant| grant.id == draw.grant).cloned()
-        };
-        Refundable {
-            last: refunds.clone().find(is_last).cloned(),
-            grants: charge.draws().iter().filter_map(made).collect(),
-            charge,
         }
     }
 

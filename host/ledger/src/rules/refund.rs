@@ -163,7 +163,7 @@ impl CustomerState {
     ///
     /// # Errors
     /// A closed customer; no charge, or more than is left of it; quantities whose cost is not known; too many grants or refunds.
-    /// [`Rejection::RefundedMeanwhile`] when a grant was forgotten after `of` was read.
+    /// [`Rejection::RefundedMeanwhile`] when `of` was read before the state.
     pub fn refund(&self, at: Timestamp, of: &Refundable, request: RefundRequest) -> Result<Draft, Rejection> {
         self.require_open()?;
         let number = of.next_number();
@@ -173,6 +173,9 @@ impl CustomerState {
         let (amount, quantities) = of.portion(request.portion)?;
         let charged = of.charge.charged_usage();
         let (usage, Rated { credit, .. }) = charged.ok_or_else(|| Rejection::ChargeNotFound(of.id()))?;
+        if amount > self.accounts.get(credit).map_or(Credits::ZERO, |account| account.spent) {
+            return Err(Rejection::RefundedMeanwhile);
+        }
         let before = of.refunded().map_or(Credits::ZERO, |last| last.total);
         let mut back = GivingBack {
             state: self,
@@ -248,11 +251,11 @@ impl GivingBack<'_> {
             let part = drawn.saturating_sub(skipped).min(left);
             left = left.saturating_sub(part);
             match grant.filter(|_| part.is_positive()) {
-                Some(grant) => self.to_grant(grant, part)?,
-                None => self.to_overage(part),
+                Some(grant) => self.return_to_grant(grant, part)?,
+                None => self.reduce_overage(part),
             }
         }
-        self.to_new(None, left);
+        self.give_anew(None, left);
         Ok(())
     }
 
@@ -263,18 +266,18 @@ impl GivingBack<'_> {
     }
 
     /// What was drawn beyond all grants reduces what is owed; what of it was settled since was paid, and comes back as credits.
-    fn to_overage(&mut self, amount: Credits) {
+    fn reduce_overage(&mut self, amount: Credits) {
         let owed = amount.min(self.state.outstanding(self.credit)).max(Credits::ZERO);
         self.step(Book::Spent, Book::Overage, owed);
-        self.to_new(None, amount.saturating_sub(owed));
+        self.give_anew(None, amount.saturating_sub(owed));
     }
 
-    fn to_grant(&mut self, id: GrantId, amount: Credits) -> Result<(), Rejection> {
+    fn return_to_grant(&mut self, id: GrantId, amount: Credits) -> Result<(), Rejection> {
         let Some(state) = self.state.grant(id) else {
             let grant =
                 self.forgotten.iter().find(|grant| grant.id == id).ok_or(Rejection::RefundedMeanwhile)?;
             match (self.has_ended(grant), self.reissue_expired) {
-                (true, true) => self.to_new(Some(grant), amount),
+                (true, true) => self.give_anew(Some(grant), amount),
                 (true, false) => self.step(Book::Spent, Book::Expired, amount),
                 (false, _) => {
                     self.grants.push(grant.clone());
@@ -285,14 +288,14 @@ impl GivingBack<'_> {
         };
         // A period that was made good later may have drawn other grants in its place.
         let own = amount.min(state.spent);
-        self.to_new(None, amount.saturating_sub(own));
+        self.give_anew(None, amount.saturating_sub(own));
         let carried_on = self.state.carried_on(state).map(|target| target.grant.id);
         let end = match (state.status, carried_on) {
             (GrantStatus::Live, _) => None,
             (GrantStatus::Voided, _) => Some(Book::Voided),
             (GrantStatus::Expired, Some(target)) => Some(Book::Grant(target)),
             (GrantStatus::Expired, None) if self.reissue_expired => {
-                self.to_new(Some(&state.grant), own);
+                self.give_anew(Some(&state.grant), own);
                 return Ok(());
             }
             (GrantStatus::Expired, None) => Some(Book::Expired),
@@ -315,7 +318,7 @@ impl GivingBack<'_> {
     }
 
     /// Gives credits anew, for what an older grant was for.
-    fn to_new(&mut self, older: Option<&Grant>, amount: Credits) {
+    fn give_anew(&mut self, older: Option<&Grant>, amount: Credits) {
         if !amount.is_positive() {
             return;
         }

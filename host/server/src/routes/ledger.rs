@@ -53,6 +53,7 @@ pub struct Entries {
     #[param(value_type = Option<schema::Time>)]
     to: Option<Timestamp>,
     /// `desc`, newest first, or `asc`; defaults to `desc`.
+    #[param(inline)]
     order: Option<Order>,
     /// How many items at most, 1 to 1000.
     #[param(minimum = 1, maximum = 1000, default = 50)]
