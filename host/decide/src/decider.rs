@@ -9,9 +9,8 @@ use crate::{
     precondition::Tag,
 };
 use proviso_ledger::{
-    journal::CloseReason,
+    journal::{CloseReason, Entry},
     model::{
-        answers::Allowance,
         entitlement::{Entitlement, Source},
         ids::{Digest, Name},
         terms::{self, OnFault, Owner, Terms, TermsKey},
@@ -76,6 +75,7 @@ impl Decider<'_> {
             Command::Read | Command::Sweep => Ok(Reply::State(Arc::new(state.clone()))),
             Command::Check(usage) => self.check(state, usage, at),
             Command::Configure(change) => self.configure(state, change, &request.origin, at, journal),
+            Command::ChangePlan(change) => self.change_plan(state, change, &request.origin, at, journal),
             Command::Reset { anchor_now } => self.reset(state, *anchor_now, &request.origin, at, journal),
             Command::Close(expected) => {
                 expected.check(|| customer_tag(state))?;
@@ -102,16 +102,28 @@ impl Decider<'_> {
             if due_at > self.now.max(state.at) {
                 break;
             }
-            let at = due_at.max(state.at);
-            let draft = match due {
-                Due::ReservationExpiry(id) => state.expire_reservation(id)?,
-                Due::GrantExpiry => state.expire_grants(at),
-                Due::PeriodEnd => self.close_period(state, at, CloseReason::Scheduled)?,
-                Due::PeriodStart(reason) => self.open_period(state, at, reason, Allowance::Carry)?,
-            };
-            journal.seal(state, at, draft)?;
+            self.carry_out(state, due_at, due, journal)?;
         }
         self.make_good(state, journal)
+    }
+
+    /// Writes one thing that is due.
+    pub(crate) fn carry_out(
+        &self,
+        state: &mut CustomerState,
+        due_at: Timestamp,
+        due: Due,
+        journal: &mut Journal,
+    ) -> Result<Arc<Entry>, Stop> {
+        let at = due_at.max(state.at);
+        let draft = match due {
+            Due::ReservationExpiry(id) => state.expire_reservation(id)?,
+            Due::GrantExpiry => state.expire_grants(at),
+            Due::PeriodEnd => self.close_period(state, at, CloseReason::Scheduled)?,
+            Due::PlanChange => self.due_plan_change(state, at)?,
+            Due::PeriodStart(reason, allowance) => self.open_period(state, at, reason, allowance)?,
+        };
+        journal.seal(state, at, draft)
     }
 
     /// The draft of a command that is one entry; none where what it asks for is in force already.
@@ -137,6 +149,7 @@ impl Decider<'_> {
             Command::Extend(id, ttl) => state.extend_reservation(at, *id, ttl.after(at))?,
             Command::Grant(grant) => state.give(at, (**grant).clone(), &self.grant_terms(state, at))?,
             Command::Void(id) => state.void(*id)?,
+            Command::CancelPlanChange(id) => state.cancel_plan_change(*id)?,
             Command::Adjust { credit, amount, reason } => {
                 state.adjust(at, credit.clone(), *amount, reason.clone())?
             }
@@ -158,6 +171,7 @@ impl Decider<'_> {
                 state.remove_override(feature.clone())
             }
             Command::Configure(_)
+            | Command::ChangePlan(_)
             | Command::Close(_)
             | Command::Reset { .. }
             | Command::RetryPeriod(_)

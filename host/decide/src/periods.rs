@@ -321,15 +321,21 @@ impl Decider<'_> {
     }
 }
 
-/// Whether an entry makes good what it tried to.
-pub(crate) fn is_made(draft: &Draft) -> bool {
+/// Why an entry does not make good what it tried to; none when it does.
+pub(crate) fn fault_of(draft: &Draft) -> Option<String> {
     use proviso_ledger::journal::Event;
     let decision = match &draft.event {
         Event::PeriodClosed(closed) => closed.decision.as_ref(),
         Event::PeriodOpened(opened) => opened.decision.as_ref(),
         _ => None,
     };
-    decision.is_some_and(|decision| !decision.is_unmade())
+    let Some(decision) = decision else { return Some("no terms are in force".to_owned()) };
+    let text = |fault: &FaultRecord| format!("{}: {}", fault.code, fault.detail);
+    decision.is_unmade().then(|| decision.fault.as_ref().map(text).unwrap_or_default())
+}
+
+fn is_made(draft: &Draft) -> bool {
+    fault_of(draft).is_none()
 }
 
 pub(crate) fn record(

@@ -239,6 +239,34 @@ fn a_plan_whose_periods_never_end_gives_its_allowance_once() {
 }
 
 #[test]
+fn an_anchor_that_moves_the_end_beyond_the_cycle_leaves_no_gap_to_flip_in() {
+    check(
+        r#"plan a month {"allowances": [{"amount": "1000"}]}
+         plan b month {"allowances": [{"amount": "1000"}]}
+         customer plan=a
+         charge 1000
+         at +19d
+         # The period lasts until 15 February now; the cycle would have ended on the 1st.
+         customer anchor=2026-01-15T00:00:00Z
+         at +35d
+         customer plan=b -> closes 1 plan_changed: nothing | opens 2 plan_changed: nothing
+         customer plan=none
+         customer plan=a -> opens 3 plan_changed: nothing
+         at +45d -> closes 3 scheduled: nothing | opens 4 scheduled: issued>plan4 1000"#,
+    );
+    // Moved there and back again, it changes nothing.
+    check(
+        r#"plan a month {"allowances": [{"amount": "1000"}]}
+         customer plan=a
+         charge 1000
+         at +19d
+         customer anchor=2026-01-15T00:00:00Z
+         customer anchor=2026-01-01T00:00:00Z
+         at +31d -> closes 1 scheduled: nothing | opens 2 scheduled: issued>plan2 1000"#,
+    );
+}
+
+#[test]
 fn anchor_and_plan_moved_together_give_nothing_twice() {
     check(
         r#"plan a month {"allowances": [{"amount": "1000"}]}

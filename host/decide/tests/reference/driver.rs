@@ -4,7 +4,7 @@ use crate::{
     answer::{
         Answer, BalanceSnap, Books, CounterAt, GrantSnap, Host, Order, ReservationSnap, Snapshot, Status,
     },
-    commands::{Change, Command, GrantSpec, UsageSpec},
+    commands::{Change, Command, GrantSpec, UsageSpec, When},
     policy::{Table, TablePolicy, category, credits, euros, instant},
     settings::{CounterSpec, FEATURES, Mode, PlanSpec, Settings, Unit, Whose, Window},
 };
@@ -16,12 +16,12 @@ use proviso_decide::{
     precondition::Expected,
 };
 use proviso_ledger::{
-    journal::{Entry, Event},
+    journal::{Entry, Event, PlanChangeTime},
     model::{
         amounts::Quantity,
         answers::{Allowance, Needs},
         counter,
-        ids::{Digest, GrantId, Key, Name, ReservationId, TermsId},
+        ids::{Digest, GrantId, Key, Name, PlanChangeId, ReservationId, TermsId},
         json::JsonText,
         period::{Interval, IntervalUnit},
         terms::{Mode as TermsMode, OnFault, Owner, PolicyRef, Terms, TermsDraft, TermsKey},
@@ -126,13 +126,24 @@ impl DecideHost {
                     plan: change(plan, |plan| name(plan)),
                     time_zone: change(zone, |zone| zone.parse().unwrap()),
                     anchor: change(anchor, |delta| after(*delta)),
-                    allowance: match allowance {
-                        Mode::Prorate => Allowance::Prorate,
-                        Mode::Full => Allowance::Full,
-                        Mode::Carry | Mode::Asked => Allowance::Carry,
-                    },
+                    allowance: asked(*allowance),
                     ..CustomerChange::default()
                 }))
+            }
+            Command::ChangePlan { plan, when, allowance, dry_run } => {
+                command::Command::ChangePlan(Box::new(command::PlanChange {
+                    plan: plan.map(name),
+                    when: match when {
+                        When::Now => None,
+                        When::PeriodEnd => Some(PlanChangeTime::PeriodEnd),
+                        When::In(delta) => Some(PlanChangeTime::At(after(*delta))),
+                    },
+                    allowance: asked(*allowance),
+                    dry_run: *dry_run,
+                }))
+            }
+            Command::CancelPlanChange => {
+                command::Command::CancelPlanChange(PlanChangeId { entry: target.0, index: 0 })
             }
             Command::Bind { settings, starts_in, lasts } => {
                 let starts = starts_in.map(|delta| order.now + delta);
@@ -168,6 +179,14 @@ impl DecideHost {
             Command::Release { .. } => command::Command::Release(reservation),
             Command::Extend { ttl, .. } => command::Command::Extend(reservation, Ttl::new(*ttl).unwrap()),
         }
+    }
+}
+
+fn asked(allowance: Mode) -> Allowance {
+    match allowance {
+        Mode::Prorate => Allowance::Prorate,
+        Mode::Full => Allowance::Full,
+        Mode::Carry | Mode::Asked => Allowance::Carry,
     }
 }
 
@@ -269,6 +288,8 @@ impl Host for DecideHost {
             return self.bind_to_plan(plan, settings, starts, ends);
         }
         match reply {
+            // Its last entry begins a period, or there is none to begin.
+            Ok(Reply::Entry(_)) if is_plan_changed_now(order) => plain("plan_changed"),
             Ok(reply) => answer(&reply),
             Err(Stop::Error(error)) => plain(error_name(&error)),
             Err(stop) => plain(&format!("defect: {stop:?}")),
@@ -342,6 +363,7 @@ impl Host for DecideHost {
             entries: state.seq,
             closed: state.closed,
             plan: state.plan().map(Name::to_string),
+            pending: state.plan_change_at().map(|at| at.0),
             period: state
                 .period
                 .as_ref()
@@ -381,8 +403,13 @@ fn counter_at(key: &counter::CounterKey, window: i64, subject: &str) -> CounterA
     (spec, window, subject.to_owned())
 }
 
+fn is_plan_changed_now(order: &Order) -> bool {
+    matches!(order.command, Command::ChangePlan { when: When::Now, dry_run: false, .. })
+}
+
 fn answer(reply: &Reply) -> Answer {
     match reply {
+        Reply::Preview(_) => plain("preview"),
         Reply::State(_) => plain("read"),
         Reply::Configured { .. } => plain("configured"),
         Reply::Check(check) => Answer {
@@ -445,6 +472,8 @@ fn of_entry(entry: &Entry) -> Answer {
             let what = match event {
                 Event::Configured(_) => "configured",
                 Event::Closed {} => "closed",
+                Event::PlanChangeScheduled(_) => "plan_change_pending",
+                Event::PlanChangeCancelled { .. } => "called_off",
                 Event::TermsBound(_) => "bound",
                 Event::TermsEnded { .. } => "ended",
                 Event::Granted(_) => "granted",
@@ -464,6 +493,8 @@ fn error_name(error: &DecideError) -> &'static str {
     match error {
         DecideError::CustomerNotFound(_) => "error:customer_not_found",
         DecideError::NoTermsInForce => "error:no_terms_in_force",
+        // What the model does not bound.
+        DecideError::PreviewTooFar => "preview",
         DecideError::OccurredInFuture(_) => "error:occurred_in_future",
         DecideError::OccurredTooOld(_) => "error:occurred_too_old",
         DecideError::Rejected(rejection) => match rejection {
@@ -475,6 +506,9 @@ fn error_name(error: &DecideError) -> &'static str {
             Rejection::AdjustmentExceedsAvailable(_) => "error:adjustment_exceeds_available",
             Rejection::TooEarly(..) => "error:too_early",
             Rejection::NoPeriod => "error:no_period",
+            Rejection::PlanUnchanged => "error:plan_unchanged",
+            Rejection::NoPeriodEnd => "error:no_period_end",
+            Rejection::PlanChangeNotFound(_) => "error:no_plan_change",
             _ => "error:rejected",
         },
         _ => "error:other",

@@ -2,18 +2,19 @@
 
 use crate::{
     journal::{
-        Carried, CloseReason, Committed, Entry, Event, OpenReason, PeriodClosed, PeriodOpened, Reserved,
+        Carried, CloseReason, Committed, Cycle, Entry, Event, OpenReason, PeriodClosed, PeriodOpened,
+        PlanChangeScheduled, Reserved,
     },
     model::{
         amounts::Credits,
         grant::CreditType,
-        ids::{GrantId, Key, ReservationId},
+        ids::{GrantId, Key, PlanChangeId, ReservationId},
         time::Timestamp,
         transfer::{Book, Transfer},
     },
     state::{
         CustomerState, GrantState, GrantStatus, Incoming, LATE_WINDOW, Meanwhile, Missed, Onward, PastPeriod,
-        PastZone, ReservationState, Since,
+        PastZone, PendingPlanChange, ReservationState, Since, Starting,
         counters::Part,
         history::{MissedCall, add_given},
         moves::{less, more, take_hold},
@@ -40,6 +41,14 @@ impl CustomerState {
                     }
                     Some(_) => {}
                 }
+                if self.plan() != configured.profile.plan.as_ref() {
+                    let pending = self.plan_change.take();
+                    let carried_out = pending.filter(|pending| Some(pending.id) == configured.plan_change);
+                    let has_plan = |_: &PendingPlanChange| configured.profile.plan.is_some();
+                    self.starting = carried_out
+                        .filter(has_plan)
+                        .map(|PendingPlanChange { allowance, .. }| Starting { at: entry.at, allowance });
+                }
                 self.profile = Some(configured.profile.clone());
                 if let Some(period) = &mut self.period {
                     period.end = configured.period_end;
@@ -48,8 +57,15 @@ impl CustomerState {
             }
             Event::Closed {} => {
                 self.closed = true;
+                self.plan_change = None;
                 self.refresh_ends(entry.at);
             }
+            Event::PlanChangeScheduled(scheduled) => {
+                let PlanChangeScheduled { plan, interval, when, allowance, .. } = scheduled.clone();
+                let id = PlanChangeId { entry: entry.seq, index: 0 };
+                self.plan_change = Some(PendingPlanChange { id, plan, interval, when, allowance });
+            }
+            Event::PlanChangeCancelled { .. } => self.plan_change = None,
             Event::TermsBound(terms) => self.terms.push(terms.clone()),
             Event::TermsEnded { id, ends_at } => {
                 if let Some(terms) = self.terms.iter_mut().find(|terms| terms.key.id == *id) {
@@ -130,6 +146,7 @@ impl CustomerState {
                 .retain(|missed| missed.number != number || !matches!(missed.what, MissedCall::Open(..)));
         } else {
             self.period = Some(opened.period.clone());
+            self.starting = None;
             self.periods = number;
             self.cycle = Some(opened.cycle.clone());
             self.refresh_ends(opened.period.start);
@@ -213,6 +230,7 @@ impl CustomerState {
         }
         if closed.reason != CloseReason::Scheduled {
             self.count_as_one(closed);
+            self.lengthen_cycle();
         }
         let whole = std::mem::take(&mut self.whole);
         let plan = self.plan().cloned();
@@ -230,6 +248,15 @@ impl CustomerState {
         }
         self.forget_past(at);
         Ok(())
+    }
+
+    /// The cycle of a period that is cut off goes on at least until that would have ended. Else what it gave would count no more
+    /// where an anchor has moved that end beyond the cycle's.
+    fn lengthen_cycle(&mut self) {
+        let scheduled = self.period.as_ref().and_then(|period| period.end);
+        if let Some(Cycle { end: Some(end), .. }) = &mut self.cycle {
+            *end = (*end).max(scheduled.unwrap_or(*end));
+        }
     }
 
     /// A period that was cut off and the one after it count as one for grants that end with later periods: nobody loses time by

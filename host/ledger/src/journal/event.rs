@@ -8,7 +8,7 @@ use crate::model::{
     customer::Profile,
     entitlement::Override,
     grant::{CreditType, Grant},
-    ids::{GrantId, Key, ReservationId, TermsId},
+    ids::{GrantId, Key, Name, PlanChangeId, ReservationId, TermsId},
     period::Interval,
     terms::Terms,
     time::Timestamp,
@@ -25,6 +25,13 @@ pub enum Event {
     Configured(Configured),
     /// The customer was closed.
     Closed {},
+    /// A change of plan was put off until later. It takes the place of one that was pending.
+    PlanChangeScheduled(PlanChangeScheduled),
+    /// A pending change of plan was called off.
+    PlanChangeCancelled {
+        /// Which.
+        change: PlanChangeId,
+    },
     /// Terms were bound to the customer.
     TermsBound(Arc<Terms>),
     /// The customer's terms were given an end.
@@ -108,6 +115,37 @@ pub struct Configured {
     /// When the running period ends under it; none when no period runs or it does not end by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub period_end: Option<Timestamp>,
+    /// The pending change of plan that this carries out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan_change: Option<PlanChangeId>,
+}
+
+/// When a pending change of plan takes effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PlanChangeTime {
+    /// At the end of the period that runs then, wherever anchor and zone move that.
+    PeriodEnd,
+    /// At this instant.
+    At(Timestamp),
+}
+
+/// A change of plan was put off until later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanChangeScheduled {
+    /// The new plan; none takes the plan away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Name>,
+    /// The new plan's interval, which never changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Interval>,
+    /// When it takes effect.
+    pub when: PlanChangeTime,
+    /// The instant of that, as anchor and zone were.
+    pub effective_at: Timestamp,
+    /// How the new plan's allowance is reduced by what was given in the cycle.
+    #[serde(default)]
+    pub allowance: Allowance,
 }
 
 /// A correction: credits given (as a grant) or taken.

@@ -5,10 +5,12 @@ pub mod counters;
 pub mod grants;
 pub mod history;
 pub(crate) mod moves;
+pub mod plan_change;
 
 pub use counters::Counters;
 pub use grants::{EndsWith, GrantState, GrantStatus, Incoming, Onward};
 pub use history::{Meanwhile, Missed, MissedCall, PastPeriod, PastZone, PeriodAt, Since};
+pub use plan_change::{PendingPlanChange, Starting};
 
 use crate::{
     journal::{self, ChainHash, Count, Cycle, Event, Given, Period},
@@ -28,7 +30,7 @@ use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// The format of saved states. One of another format is ignored and folded anew, so any change here needs a new number.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// How far back usage may be reported: what ended before is closed for good and forgotten. 35 days, in microseconds.
 pub const LATE_WINDOW: i64 = 35 * 86_400 * Timestamp::SECOND;
@@ -111,6 +113,10 @@ pub struct CustomerState {
     pub zones: Vec<PastZone>,
     /// Ends and beginnings of periods that a fault left undone.
     pub missed: Vec<Missed>,
+    /// The change of plan that is to come.
+    pub plan_change: Option<PendingPlanChange>,
+    /// The period that is about to begin, after such a change.
+    pub starting: Option<Starting>,
     /// Usage totals by what they count.
     pub counters: Counters,
 }
@@ -177,6 +183,8 @@ impl CustomerState {
             past: Vec::new(),
             zones: Vec::new(),
             missed: Vec::new(),
+            plan_change: None,
+            starting: None,
             counters: Counters::default(),
         }
     }

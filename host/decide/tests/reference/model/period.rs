@@ -1,8 +1,9 @@
 //! Periods in the model: what is due, how a period ends and begins, and what allowances gave in a cycle.
 
-use super::{Cycle, Grant, LATE, Model, Period, Profile, Roll, gave, plain};
+use super::{Cycle, Grant, LATE, Model, Pending, Period, Profile, Roll, gave, plain};
 use crate::{
     answer::{Answer, Id, Status},
+    commands::When,
     settings::{AllowanceRule, Amount, HOUR, Mode, Settings, SettleFrom, Settling, Unit, Window},
 };
 use std::collections::BTreeMap;
@@ -11,13 +12,14 @@ use std::collections::BTreeMap;
 pub enum Due {
     Reservation(Id),
     PeriodEnd,
+    PlanChange,
     Grants,
     PeriodStart,
 }
 
 impl Model {
-    /// The earliest thing that is due. At one instant reservations come first, then the period's end, then grants, then the
-    /// next period's beginning.
+    /// The earliest thing that is due. At one instant reservations come first, then the period's end, then another plan, then
+    /// grants, then the next period's beginning.
     pub fn next_due(&self) -> Option<(i64, Due)> {
         let mut all: Vec<(i64, u8, Due)> = Vec::new();
         for (id, reservation) in &self.reservations {
@@ -27,13 +29,16 @@ impl Model {
             Some(Period { end: Some(end), .. }) => all.push((*end, 1, Due::PeriodEnd)),
             None if self.plan().is_some() && !self.closed => {
                 let at = self.past.last().and_then(|past| past.end).unwrap_or(self.created);
-                all.push((at, 3, Due::PeriodStart));
+                all.push((at, 4, Due::PeriodStart));
             }
             _ => {}
         }
         let live = self.grants.iter().filter(|grant| grant.status == Status::Live && !grant.forgotten);
         if let Some(at) = live.filter_map(|grant| grant.expires_at).min() {
-            all.push((at, 2, Due::Grants));
+            all.push((at, 3, Due::Grants));
+        }
+        if let Some(at) = self.pending_at() {
+            all.push((at, 2, Due::PlanChange));
         }
         // The first of equals.
         let mut first: Option<(i64, u8, Due)> = None;
@@ -51,23 +56,26 @@ impl Model {
             self.now = at;
             match due {
                 Due::Reservation(id) => self.end_reservation(id),
-                Due::Grants => {
-                    self.entries += 1;
-                    for id in self.grants.iter().map(|grant| grant.id).collect::<Vec<_>>() {
-                        let grant = self.grant(id);
-                        if grant.status == Status::Live
-                            && !grant.forgotten
-                            && grant.expires_at.is_some_and(|expires| expires <= at)
-                        {
-                            self.expire(id);
-                        }
-                    }
-                }
+                Due::Grants => self.expire_grants(),
                 Due::PeriodEnd => self.close_period("scheduled"),
+                Due::PlanChange => self.put_on_pending_plan(),
                 Due::PeriodStart => self.open_period("scheduled", Mode::Carry),
             }
         }
         self.now = now;
+    }
+
+    fn expire_grants(&mut self) {
+        self.entries += 1;
+        for id in self.grants.iter().map(|grant| grant.id).collect::<Vec<_>>() {
+            let grant = self.grant(id);
+            if grant.status == Status::Live
+                && !grant.forgotten
+                && grant.expires_at.is_some_and(|expires| expires <= self.now)
+            {
+                self.expire(id);
+            }
+        }
     }
 
     fn expire(&mut self, id: Id) {
@@ -82,6 +90,59 @@ impl Model {
         self.book(&credit).expired += rest;
     }
 
+    /// When the pending change of plan takes effect: of one at the end of the period, as that is now.
+    pub fn pending_at(&self) -> Option<i64> {
+        let at = self.pending.as_ref()?.at;
+        at.or_else(|| match &self.period {
+            Some(period) => period.end,
+            None => self.past.last().and_then(|past| past.end),
+        })
+    }
+
+    /// At the end of a period, that has ended already. Grants that end at this instant do so before the new period begins.
+    fn put_on_pending_plan(&mut self) {
+        let pending = self.pending.clone().unwrap();
+        if self.period.is_some() {
+            self.close_period(if pending.plan.is_some() { "plan_changed" } else { "plan_ended" });
+        }
+        self.profile.as_mut().unwrap().plan = pending.plan;
+        self.pending = None;
+        self.entries += 1;
+        self.plan_history.push((self.now, pending.plan));
+        while let Some((_, Due::Grants)) = self.next_due().filter(|(at, _)| *at <= self.now) {
+            self.expire_grants();
+        }
+        if pending.plan.is_some() {
+            self.open_period(if self.periods == 0 { "started" } else { "plan_changed" }, pending.allowance);
+        }
+    }
+
+    pub fn change_plan(&mut self, plan: Option<&'static str>, when: When, allowance: Mode) -> Answer {
+        if self.closed {
+            return plain("error:closed");
+        }
+        if plan == self.plan() {
+            return plain("error:plan_unchanged");
+        }
+        let at = match when {
+            When::Now => {
+                let before = self.profile.clone();
+                let profile = Profile { plan, ..before.clone().unwrap() };
+                self.configure(before, profile, allowance);
+                return plain("plan_changed");
+            }
+            When::PeriodEnd if self.period.as_ref().is_none_or(|period| period.end.is_none()) => {
+                return plain("error:no_period_end");
+            }
+            When::PeriodEnd => None,
+            When::In(delta) if delta <= 0 => return plain("error:not_later"),
+            When::In(delta) => Some(self.now + delta),
+        };
+        self.entries += 1;
+        self.pending = Some(Pending { plan, at, allowance, id: self.entries });
+        plain("plan_change_pending")
+    }
+
     pub fn configure(&mut self, before: Option<Profile>, profile: Profile, allowance: Mode) -> Answer {
         if self.closed {
             return plain("error:closed");
@@ -90,6 +151,9 @@ impl Model {
             return plain("configured");
         }
         let old_plan = before.as_ref().and_then(|before| before.plan);
+        if old_plan != profile.plan {
+            self.pending = None;
+        }
         if old_plan != profile.plan && self.period.is_some() {
             self.close_period(if profile.plan.is_some() { "plan_changed" } else { "plan_ended" });
         }
@@ -167,6 +231,12 @@ impl Model {
                 if let Some((with, _)) = grant.ends_with.as_mut().filter(|(with, _)| *with > number) {
                     *with += 1;
                 }
+            }
+        }
+        if reason != "scheduled" {
+            // A cycle lasts at least as long as its period would have.
+            if let (Some(cycle), Some(end)) = (&mut self.cycle, period.end) {
+                cycle.end = cycle.end.map(|of_cycle| of_cycle.max(end));
             }
         }
         period.end = Some(at);

@@ -386,6 +386,8 @@ fn story(entry: &Entry) -> String {
     match &entry.event {
         Event::Configured(_) => "configured".to_owned(),
         Event::Closed {} => "customer closed".to_owned(),
+        Event::PlanChangeScheduled(_) => "plan change scheduled".to_owned(),
+        Event::PlanChangeCancelled { .. } => "plan change cancelled".to_owned(),
         Event::TermsBound(_) => "terms bound".to_owned(),
         Event::TermsEnded { .. } => "terms ended".to_owned(),
         Event::OverrideSet(_) => "override set".to_owned(),
