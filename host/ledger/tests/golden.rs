@@ -17,9 +17,11 @@ enum Line {
 }
 
 /// Every kind of event that the format has.
-const KINDS: [&str; 19] = [
+const KINDS: [&str; 21] = [
     "configured",
     "closed",
+    "plan_change_scheduled",
+    "plan_change_cancelled",
     "terms_bound",
     "terms_ended",
     "override_set",
@@ -122,7 +124,7 @@ fn the_newest_format_has_a_journal_with_every_kind_of_event_and_field() {
                     exceeded retried rolled held_share held_limit expired fees settled given notes whole extras carried \
                     skip limit cycle interval fault shadows log contract time_zone note cost_basis metadata \
                     expires_with_period expires_at features attributes external_ids entity ends_at zone held_overage \
-                    next_reset_at allowance subject period_categories settle_overage_from";
+                    next_reset_at allowance plan_change when effective_at subject period_categories settle_overage_from";
     let missing: Vec<&str> = expected.split_whitespace().filter(|field| !fields.contains(*field)).collect();
     assert!(missing.is_empty(), "no entry has {missing:?}");
 }

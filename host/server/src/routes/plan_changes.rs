@@ -5,7 +5,7 @@ use crate::{
     answer::Answer,
     app::App,
     documented::problems,
-    extract::{At, Json, MaybeKeyed, Paging, Query},
+    extract::{At, DryRun, KeyedUnlessDry, Paging, Query},
     problem::Problem,
     render,
 };
@@ -37,6 +37,12 @@ problems!(
 problems!(ListProblems: CALLER CUSTOMER LIST LANE);
 problems!(ReadProblems: CALLER CUSTOMER LANE, PlanChangeNotFound);
 
+impl DryRun for PlanChangeInput {
+    fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
+}
+
 /// Change the plan
 ///
 /// Now, the running period is closed by the old plan's terms and one is opened by the new plan's. Later, the same happens when it
@@ -66,12 +72,9 @@ problems!(ReadProblems: CALLER CUSTOMER LANE, PlanChangeNotFound);
 pub async fn create(
     State(app): State<Arc<App>>,
     customer: Customer<Manage>,
-    MaybeKeyed { idempotency, body: Json(body) }: MaybeKeyed<Json<PlanChangeInput>>,
+    KeyedUnlessDry { idempotency, body }: KeyedUnlessDry<PlanChangeInput>,
 ) -> Result<Answer, Problem> {
     let PlanChangeInput { plan, when, allowance, dry_run } = &body;
-    if !dry_run && idempotency.is_none() {
-        return Err(Problem::no_idempotency_key());
-    }
     let plan = match plan {
         Patch::Absent => return Err(Problem::invalid_field("/plan", "is missing; null takes the plan away")),
         Patch::Null => None,
@@ -84,7 +87,6 @@ pub async fn create(
     };
     let change = PlanChange { plan: plan.clone(), when: time, allowance: *allowance, dry_run: *dry_run };
     let command = Command::ChangePlan(Box::new(change));
-    let idempotency = idempotency.filter(|_| !dry_run);
     let reply = match app.engine.execute(customer.request(command, idempotency)).await {
         Err(error @ EngineError::Decide(DecideError::PlanNotFound(_))) => {
             return Err(Problem::from(error).named_by("/plan"));
