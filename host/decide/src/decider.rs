@@ -4,7 +4,7 @@ use crate::{
     DecideError, Journal,
     catalog::{Plan, Plans},
     change::{customer_tag, standing_override},
-    command::{Command, Outcome, Reply, Request, UsageRequest},
+    command::{ActualUsage, Command, Outcome, Reply, Request, UsageRequest},
     policy::Policies,
     precondition::Tag,
 };
@@ -12,7 +12,7 @@ use proviso_ledger::{
     journal::{CloseReason, Entry},
     model::{
         entitlement::{Entitlement, Source},
-        ids::{Digest, Name},
+        ids::{Digest, Name, ReservationId},
         terms::{self, OnFault, Owner, Terms, TermsKey},
         time::Timestamp,
         usage::Usage,
@@ -85,6 +85,9 @@ impl Decider<'_> {
                 self.close_customer(state, &request.origin, at, journal)
             }
             Command::RetryPeriod(number) => self.retry(state, *number, &request.origin, at, journal),
+            Command::Commit(id, actual) if state.closed => {
+                self.commit_after_closing(state, (*id, actual), &request.origin, at, journal)
+            }
             command => {
                 let Some(mut draft) = self.draft(state, command, at)? else {
                     return Ok(Reply::State(Arc::new(state.clone())));
@@ -137,14 +140,7 @@ impl Decider<'_> {
                 let usage = self.usage(state, usage, at)?;
                 self.reserve(state, usage, at, ttl.after(at))?
             }
-            Command::Commit(id, actual) => {
-                let mut usage = state.open_reservation(*id)?.usage.clone();
-                usage.quantities.clone_from(&actual.quantities);
-                if let Some(attributes) = &actual.attributes {
-                    usage.attributes.clone_from(attributes);
-                }
-                self.commit(state, *id, usage, at)?
-            }
+            Command::Commit(id, actual) => self.commit_draft(state, *id, actual, at)?,
             Command::Release(id) => state.release(*id)?,
             Command::Extend(id, ttl) => state.extend_reservation(at, *id, ttl.after(at))?,
             Command::Grant(grant) => state.give(at, (**grant).clone(), &self.grant_terms(state, at))?,
@@ -181,6 +177,21 @@ impl Decider<'_> {
                 return Err(DecideError::Internal("a command without a draft".to_owned()).into());
             }
         }))
+    }
+
+    pub(crate) fn commit_draft(
+        &self,
+        state: &CustomerState,
+        id: ReservationId,
+        actual: &ActualUsage,
+        at: Timestamp,
+    ) -> Result<Draft, Stop> {
+        let mut usage = state.open_reservation(id)?.usage.clone();
+        usage.quantities.clone_from(&actual.quantities);
+        if let Some(attributes) = &actual.attributes {
+            usage.attributes.clone_from(attributes);
+        }
+        self.commit(state, id, usage, at)
     }
 
     /// The usage with its time checked or set, if the customer may use the feature at all.

@@ -4,14 +4,15 @@
 use crate::{
     DecideError, Decider, Journal, Stop,
     change::customer_tag,
-    command::{CustomerChange, Outcome, Reply},
+    command::{ActualUsage, CustomerChange, Outcome, Reply},
     periods::fault_of,
 };
 use proviso_ledger::{
-    journal::{CloseReason, OpenReason},
+    journal::{CloseReason, Event, OpenReason},
     model::{
         answers::Allowance,
         customer::Profile,
+        ids::ReservationId,
         time::{Timestamp, Zone},
     },
     rules::rejection::Rejection,
@@ -173,6 +174,28 @@ impl Decider<'_> {
         let draft = steps.next.close_customer()?;
         steps.last(draft)?;
         steps.finish(state, journal)
+    }
+
+    /// Charges a reservation of a closed customer. What that owes is settled at once, since no period is left whose end would do so.
+    pub(crate) fn commit_after_closing(
+        &self,
+        state: &mut CustomerState,
+        (id, actual): (ReservationId, &ActualUsage),
+        origin: &Origin,
+        at: Timestamp,
+        journal: &mut Journal,
+    ) -> Result<Reply, Stop> {
+        let mut steps = Steps::new(state, at, origin);
+        let draft = self.commit_draft(&steps.next, id, actual, at)?;
+        let committed = matches!(draft.event, Event::Committed(_));
+        steps.last(draft)?;
+        let settles = if committed { self.settle_after_closing(&steps.next, at)? } else { None };
+        let Some(draft) = settles else { return steps.finish(state, journal) };
+        let entry = steps.made.written.last().map(|written| written.entry.clone());
+        steps.step(draft)?;
+        steps.finish(state, journal)?;
+        let entry = entry.ok_or_else(|| DecideError::Internal("a commit without an entry".to_owned()))?;
+        Ok(Reply::Entry(Outcome { entry, replayed: false }))
     }
 
     /// Makes good what a fault left undone of a period.

@@ -90,8 +90,11 @@ const PLAY: &str = r#"
     change max when=+41d allowance=prorate key=k8
     at +41d
     w: reserve 1
+    terms to=+42d {"overage": {"allow": "9"}, "settle": "invoice"}
+    o: reserve 1
     close by=ops key=k6
     commit w 3
+    commit o 9000
 "#;
 
 #[test]

@@ -17,7 +17,7 @@ enum Line {
 }
 
 /// Every kind of event that the format has.
-const KINDS: [&str; 21] = [
+const KINDS: [&str; 22] = [
     "configured",
     "closed",
     "plan_change_scheduled",
@@ -39,6 +39,7 @@ const KINDS: [&str; 21] = [
     "grants_expired",
     "period_closed",
     "period_opened",
+    "overage_settled",
 ];
 
 fn journals() -> Vec<(String, Vec<Line>)> {

@@ -81,6 +81,7 @@ pub fn answer(customer: &CustomerId, outcome: &Outcome) -> Result<Answer, Proble
         | Event::PlanChangeCancelled { .. }
         | Event::Closed {}
         | Event::ReservationExpired { .. }
+        | Event::OverageSettled(_)
         | Event::GrantsExpired { .. } => {
             Err(Problem::internal(format!("entry {} answers no request", entry.seq)))
         }

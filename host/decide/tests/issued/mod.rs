@@ -122,6 +122,7 @@ fn check_settled(entry: &Entry, settled: Credits) {
     let (list, fees) = match &entry.event {
         Event::PeriodClosed(closed) => (closed.settled.as_slice(), closed.fees.as_slice()),
         Event::PeriodOpened(opened) => (opened.settled.as_slice(), [].as_slice()),
+        Event::OverageSettled(settled) => (settled.settled.as_slice(), [].as_slice()),
         _ => (&[] as &[_], &[] as &[_]),
     };
     let of_settlements = list.iter().filter(|one| one.method != SettleMethod::Deduct).map(|one| one.amount);

@@ -274,6 +274,7 @@ impl Script {
                 | Event::PlanChangeScheduled(_)
                 | Event::PlanChangeCancelled { .. }
                 | Event::Closed {} => self.events(&made),
+                Event::Committed(_) if made.len() > 1 => self.events(&made),
                 _ => self.entry(&entry),
             },
             Ok(Reply::Check(check)) => said_check(&check),
@@ -428,6 +429,9 @@ impl Script {
             Event::TermsBound(terms) => terms.key.id.to_string(),
             Event::PlanChangeScheduled(scheduled) => format!("pending until {}", scheduled.effective_at),
             Event::PlanChangeCancelled { .. } => "cancelled".to_owned(),
+            Event::OverageSettled(settled) => {
+                format!("settles{}: {}", said_settled(&settled.settled), self.moves(entry))
+            }
             _ => self.moves(entry),
         };
         if let Some(fault) = degraded {

@@ -98,6 +98,7 @@ impl CustomerState {
             | Event::Refused(_)
             | Event::Released { .. }
             | Event::ReservationExpired { .. }
+            | Event::OverageSettled(_)
             | Event::GrantsExpired { .. } => {}
         }
     }
@@ -221,7 +222,7 @@ impl CustomerState {
         }
         if closed.retried {
             let number = closed.period.number;
-            if let Some(past) = self.past.iter_mut().find(|past| past.period.number == number) {
+            if let Some(past) = self.past_period_mut(number) {
                 past.given.clone_from(&closed.given);
             }
             self.missed
@@ -262,7 +263,7 @@ impl CustomerState {
     /// A period that was cut off and the one after it count as one for grants that end with later periods: nobody loses time by
     /// a change of plan.
     fn count_as_one(&mut self, closed: &PeriodClosed) {
-        for state in &mut self.grants {
+        for state in self.grants.by_id_mut() {
             let is_new = closed.grants.iter().any(|grant| grant.id == state.grant.id);
             if let Some(with) = state.ends_with.as_mut().filter(|with| with.number > closed.period.number)
                 && !is_new
@@ -286,8 +287,12 @@ impl CustomerState {
             let is_endless = |past: &PastPeriod| past.cycle.as_ref().is_some_and(|cycle| cycle.end.is_none());
             // What was given before a cycle was begun on request counts no more, so it must not take in what does.
             let is_fresh = |past: &PastPeriod| past.period.number >= self.fresh_from;
-            let endless = kept.iter_mut().find(|kept| is_endless(kept) && is_fresh(kept) == is_fresh(&past));
-            match endless.filter(|_| !recent && is_endless(&past)) {
+            let endless = if recent || !is_endless(&past) {
+                None
+            } else {
+                kept.iter_mut().find(|kept| is_endless(kept) && is_fresh(kept) == is_fresh(&past))
+            };
+            match endless {
                 Some(first) => {
                     past.given
                         .iter()
@@ -298,7 +303,8 @@ impl CustomerState {
             }
         }
         self.missed.retain(|missed| {
-            missed.number >= self.periods || kept.iter().any(|past| past.period.number == missed.number)
+            let is_kept = |number| kept.binary_search_by_key(&number, |past| past.period.number).is_ok();
+            missed.number >= self.periods || is_kept(missed.number)
         });
         let first = kept.iter().find(|past| past.period.end.is_none_or(|end| end >= oldest));
         let first = first.map_or(self.periods, |past| past.period.number);
@@ -361,12 +367,10 @@ impl CustomerState {
         let overage = Some((None, entry.overage())).filter(|(_, amount)| amount.is_positive());
         let drawn: Vec<_> = grants.chain(overage).collect();
         let time = self.time_of(usage);
-        for missed in &mut self.missed {
+        let mut missed_calls = std::mem::take(&mut self.missed);
+        for missed in &mut missed_calls {
             let since = match missed.what {
-                MissedCall::Close(_) => {
-                    let past = self.past.iter().find(|past| past.period.number == missed.number);
-                    past.and_then(|past| past.period.end)
-                }
+                MissedCall::Close(_) => self.past_period(missed.number).and_then(|past| past.period.end),
                 MissedCall::Open(..) => {
                     let running = self.period.as_ref().filter(|period| period.number == missed.number);
                     running.map(|period| period.start)
@@ -379,6 +383,7 @@ impl CustomerState {
                 }
             }
         }
+        self.missed = missed_calls;
     }
 
     /// Once something was made good, what that was drawn from instead is no longer what other missed grants must make up for.

@@ -91,6 +91,8 @@ pub enum Event {
     PeriodClosed(Box<PeriodClosed>),
     /// A period began.
     PeriodOpened(Box<PeriodOpened>),
+    /// Overage was taken off that came after the customer was closed.
+    OverageSettled(Box<OverageSettled>),
 }
 
 impl Event {
@@ -386,6 +388,17 @@ pub struct Rolled {
     /// At most how much of that.
     #[serde(default, skip_serializing_if = "super::record::no_credits")]
     pub held_limit: Credits,
+}
+
+/// Overage was taken off that came after the customer was closed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OverageSettled {
+    /// Who decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<DecisionRecord>,
+    /// What was taken off.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settled: Vec<Settlement>,
 }
 
 /// Why a period began.

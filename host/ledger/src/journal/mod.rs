@@ -150,6 +150,7 @@ impl Entry {
             Event::Committed(committed) => Some(&committed.decision),
             Event::PeriodClosed(closed) => closed.decision.as_ref(),
             Event::PeriodOpened(opened) => opened.decision.as_ref(),
+            Event::OverageSettled(settled) => settled.decision.as_ref(),
             _ => None,
         }
     }

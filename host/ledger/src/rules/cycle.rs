@@ -88,9 +88,7 @@ impl CustomerState {
 
     /// Whether it is an ended plan allowance of a period that began at `since` or later.
     pub(crate) fn is_allowance_since(&self, state: &GrantState, since: Since) -> bool {
-        let of_cycle = |number: u32| {
-            self.past.iter().any(|past| past.period.number == number && since.counts(&past.period))
-        };
+        let of_cycle = |number: u32| self.past_period(number).is_some_and(|past| since.counts(&past.period));
         state.status == GrantStatus::Expired && state.allowance_of.is_some_and(of_cycle)
     }
 

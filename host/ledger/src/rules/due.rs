@@ -83,7 +83,7 @@ impl CustomerState {
         let mut grants = Vec::new();
         let mut transfers = Vec::new();
         let mut credit = None;
-        for state in &self.grants {
+        for state in self.grants.iter() {
             let due = state.grant.expires_at.is_some_and(|expiry| expiry <= at);
             if state.status != GrantStatus::Live || !due {
                 continue;

@@ -49,11 +49,11 @@ impl CustomerState {
             _ => None,
         });
         let reason = reason.ok_or(nothing.clone())?;
-        let past = self.past.iter().find(|past| past.period.number == number).ok_or(nothing)?;
+        let past = self.past_period(number).ok_or(nothing)?;
         let mut before = self.without_meanwhile(number, is_close);
         before.period = Some(past.period.clone());
         let mut transfers = Vec::new();
-        for state in &self.grants {
+        for state in self.grants.iter() {
             let ended_with = state.status == GrantStatus::Expired
                 && state.ended_at == past.period.end
                 && state.ends_with_by(number);

@@ -129,7 +129,7 @@ impl CustomerState {
     /// A grant that still matters.
     #[must_use]
     pub fn grant(&self, id: GrantId) -> Option<&GrantState> {
-        self.grants.iter().find(|grant| grant.grant.id == id)
+        self.grants.get(id)
     }
 
     /// Whether the end of the running period at `end` concerns a grant: not one that only becomes usable with the next.
@@ -144,7 +144,7 @@ impl CustomerState {
             return true;
         }
         // What was given at the instant of an end that nobody foresaw was given before that end, unless it is made good by now.
-        let ended_before = self.past.iter().any(|past| past.period.number == number);
+        let ended_before = self.past_period(number).is_some();
         state.grant.effective_at == end && reason != CloseReason::Scheduled && !ended_before
     }
 
@@ -154,9 +154,7 @@ impl CustomerState {
         let period = self.period.as_ref()?;
         let end = period.end?;
         match number.checked_sub(period.number) {
-            None => {
-                self.past.iter().find(|past| past.period.number == number).and_then(|past| past.period.end)
-            }
+            None => self.past_period(number).and_then(|past| past.period.end),
             Some(0) => Some(end),
             Some(after) => self.profile.as_ref()?.schedule()?.nth_after(end, after - 1),
         }

@@ -2,12 +2,14 @@
 
 pub mod balance;
 pub mod counters;
+pub mod grant_list;
 pub mod grants;
 pub mod history;
 pub(crate) mod moves;
 pub mod plan_change;
 
 pub use counters::Counters;
+pub use grant_list::Grants;
 pub use grants::{EndsWith, GrantState, GrantStatus, Incoming, Onward};
 pub use history::{Meanwhile, Missed, MissedCall, PastPeriod, PastZone, PeriodAt, Since};
 pub use plan_change::{PendingPlanChange, Starting};
@@ -92,7 +94,7 @@ pub struct CustomerState {
     /// The customer's entitlement overrides, in the order they were set.
     pub overrides: Vec<Override>,
     /// Grants that still matter, in burn-down order.
-    pub grants: Vec<GrantState>,
+    pub grants: Grants,
     /// Open reservations.
     pub reservations: BTreeMap<ReservationId, ReservationState>,
     /// The other books, by credit type.
@@ -172,7 +174,7 @@ impl CustomerState {
             closed: false,
             terms: Vec::new(),
             overrides: Vec::new(),
-            grants: Vec::new(),
+            grants: Grants::default(),
             reservations: BTreeMap::new(),
             accounts: BTreeMap::new(),
             period: None,

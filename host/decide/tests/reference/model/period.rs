@@ -390,6 +390,19 @@ impl Model {
         }
     }
 
+    /// No period is left whose end would settle what a closed customer's commits bring: the last one's terms do so at once.
+    pub fn settle_after_closing(&mut self) {
+        let Some(last) = self.past.last() else { return };
+        let terms = self.terms_at(self.plan(), (last.end.unwrap() - 1).max(last.start));
+        let settings = terms.as_deref().cloned().unwrap_or_default();
+        let before = self.books.clone();
+        let owed = self.owed(settings.settle_close);
+        self.settle(settings.settle_close, settings.settle_from, owed, &[]);
+        if self.books != before {
+            self.entries += 1;
+        }
+    }
+
     /// What is used up when a period ends no longer counts.
     fn forget(&mut self) {
         let onward = |grant: &Grant| [grant.roll.map(|roll| roll.to), grant.next];

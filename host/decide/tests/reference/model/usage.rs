@@ -510,6 +510,9 @@ impl Model {
         for (grant, part) in taken.into_iter().chain(drawn) {
             *answer.draws.entry(grant).or_default() += part;
         }
+        if self.closed {
+            self.settle_after_closing();
+        }
         answer
     }
 
