@@ -39,7 +39,7 @@ pub enum Command {
     /// Create or change the customer.
     Configure(Box<CustomerChange>),
     /// Change the customer's plan, now or later, or say what that would do.
-    ChangePlan(Box<PlanChange>),
+    ChangePlan(Box<CustomerPlanChange>),
     /// Call a pending change of plan off.
     CancelPlanChange(PlanChangeId),
     /// Close the customer.
@@ -181,7 +181,7 @@ pub struct CustomerChange {
 
 /// A change of a customer's plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlanChange {
+pub struct CustomerPlanChange {
     /// The new plan; none takes the plan away.
     pub plan: Option<Name>,
     /// When it takes effect; none means now.

@@ -2,7 +2,7 @@
 
 use crate::{
     DecideError, Decider, Journal, Stop,
-    command::{Outcome, PlanChange, PlanChangePreview, Reply},
+    command::{CustomerPlanChange, Outcome, PlanChangePreview, Reply},
     profile::Steps,
 };
 use proviso_ledger::{
@@ -20,12 +20,12 @@ impl Decider<'_> {
     pub(crate) fn change_plan(
         &self,
         state: &mut CustomerState,
-        change: &PlanChange,
+        change: &CustomerPlanChange,
         origin: &Origin,
         at: Timestamp,
         journal: &mut Journal,
     ) -> Result<Reply, Stop> {
-        let PlanChange { plan, when, allowance, dry_run } = change;
+        let CustomerPlanChange { plan, when, allowance, dry_run } = change;
         state.require_open()?;
         let interval = match plan {
             Some(plan) => self.known_plan(plan)?.interval,

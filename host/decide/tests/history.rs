@@ -5,7 +5,7 @@
 mod support;
 
 use proviso_ledger::state::CustomerState;
-use support::script::{Script, check_from};
+use support::script::{Script, play};
 
 /// Daily and monthly plans with all that leaves traces: allowances, rollover, top-ups, overage, holds, counters, changes of plan,
 /// zone and anchor, resets, and policies that fail.
@@ -51,7 +51,7 @@ fn live_through(years: i64) -> CustomerState {
     }
     let end = 365 * years;
     text.push_str(&format!("at +{}d\ncustomer plan=monthly\nat +{}d\ncharge 1", end + 40, end + 80));
-    let Script { world, .. } = check_from("2026-01-01T00:00:00Z", &text);
+    let Script { world, .. } = play("2026-01-01T00:00:00Z", &text);
     world.state
 }
 

@@ -269,7 +269,7 @@ fn what_commits_bring_after_the_closing_is_settled_by_the_terms_that_closed() {
         ("", ""),
     ] {
         check(&format!(
-            r#"plan a month {{{settle}"allowances": [{{"amount": "100"}}], "overage": {{"allow": "10"}}, "fee": "7"}}
+            r#"plan a month {{{settle}"allowances": [{{"amount": "100"}}], "overage": {{"allow": "10"}}, "fee": "7", "invoice_fees": true}}
              customer plan=a
              r: reserve 90
              s: reserve 5
@@ -288,6 +288,6 @@ fn what_commits_bring_after_the_closing_is_settled_by_the_terms_that_closed() {
          close
          module bad gone
          commit r 130 -> plan1:90 overage:40 exceeded:30 | settles: nothing (module_unavailable by customer/terms_4)
-         balance -> 0 of 90, overage 40"#,
+         balance -> 0 of 0, overage 40"#,
     );
 }

@@ -3,7 +3,7 @@
 use crate::support::{World, catalog::draft, key, module};
 use proptest::{collection::vec, option, prelude::*, sample::Index};
 use proviso_decide::{
-    command::{ActualUsage, Change, Command, CustomerChange, PlanChange, Ttl, UsageRequest},
+    command::{ActualUsage, Change, Command, CustomerChange, CustomerPlanChange, Ttl, UsageRequest},
     precondition::Expected,
 };
 use proviso_ledger::{
@@ -340,7 +340,7 @@ impl Player {
                 allowance: *allowance,
                 ..CustomerChange::default()
             })),
-            Op::ChangePlan { plan, after, allowance } => Command::ChangePlan(Box::new(PlanChange {
+            Op::ChangePlan { plan, after, allowance } => Command::ChangePlan(Box::new(CustomerPlanChange {
                 plan: (*plan < 4).then(|| key(&format!("p{plan}"))),
                 when: match after {
                     None => Some(PlanChangeTime::PeriodEnd),

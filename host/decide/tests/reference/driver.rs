@@ -131,7 +131,7 @@ impl DecideHost {
                 }))
             }
             Command::ChangePlan { plan, when, allowance, dry_run } => {
-                command::Command::ChangePlan(Box::new(command::PlanChange {
+                command::Command::ChangePlan(Box::new(command::CustomerPlanChange {
                     plan: plan.map(name),
                     when: match when {
                         When::Now => None,

@@ -8,8 +8,8 @@ use super::{World, catalog::draft, key, module};
 use proviso_decide::{
     DecideError, Stop,
     command::{
-        ActualUsage, Change, CheckOutcome, Command, CustomerChange, Outcome, OverrideChange, PlanChange,
-        PlanChangePreview, Reply, Ttl, UsageRequest,
+        ActualUsage, Change, CheckOutcome, Command, CustomerChange, CustomerPlanChange, Outcome,
+        OverrideChange, PlanChangePreview, Reply, Ttl, UsageRequest,
     },
     precondition::Expected,
 };
@@ -183,7 +183,7 @@ impl Script {
                 allowance: words.allowance(),
                 expected: Expected::Anything,
             })),
-            "change" | "preview" => Command::ChangePlan(Box::new(PlanChange {
+            "change" | "preview" => Command::ChangePlan(Box::new(CustomerPlanChange {
                 plan: Some(words.args[0]).filter(|plan| *plan != "none").map(key),
                 when: words.option("when").map(|when| match when {
                     "period_end" => PlanChangeTime::PeriodEnd,

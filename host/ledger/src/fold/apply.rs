@@ -149,7 +149,7 @@ impl CustomerState {
             self.period = Some(opened.period.clone());
             self.starting = None;
             self.periods = number;
-            self.cycle = Some(opened.cycle.clone());
+            self.put_cycle(opened.cycle.clone());
             self.refresh_ends(opened.period.start);
         }
         self.whole.clone_from(&opened.whole);
@@ -255,9 +255,19 @@ impl CustomerState {
     /// where an anchor has moved that end beyond the cycle's.
     fn lengthen_cycle(&mut self) {
         let scheduled = self.period.as_ref().and_then(|period| period.end);
-        if let Some(Cycle { end: Some(end), .. }) = &mut self.cycle {
-            *end = (*end).max(scheduled.unwrap_or(*end));
+        if let (Some(cycle), Some(scheduled)) = (self.cycle.clone(), scheduled)
+            && cycle.end.is_some_and(|end| end < scheduled)
+        {
+            self.put_cycle(Cycle { end: Some(scheduled), ..cycle });
         }
+    }
+
+    /// Puts a cycle in force. What its past periods gave counts as long as it goes on, however long that has become.
+    fn put_cycle(&mut self, cycle: Cycle) {
+        let same = |other: &&mut Cycle| other.start == cycle.start && other.interval == cycle.interval;
+        let past = self.past.iter_mut().filter_map(|past| past.cycle.as_mut());
+        past.filter(same).for_each(|other| other.clone_from(&cycle));
+        self.cycle = Some(cycle);
     }
 
     /// A period that was cut off and the one after it count as one for grants that end with later periods: nobody loses time by

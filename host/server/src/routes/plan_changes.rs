@@ -21,7 +21,7 @@ use proviso_api::{
 };
 use proviso_engine::{
     DecideError, EngineError,
-    command::{Command, Outcome, PlanChange, Reply},
+    command::{Command, CustomerPlanChange, Outcome, Reply},
 };
 use proviso_ledger::{
     journal::{Entry, Event, PlanChangeScheduled, PlanChangeTime},
@@ -85,7 +85,8 @@ pub async fn create(
         When::PeriodEnd => Some(PlanChangeTime::PeriodEnd),
         When::At(at) => Some(PlanChangeTime::At(*at)),
     };
-    let change = PlanChange { plan: plan.clone(), when: time, allowance: *allowance, dry_run: *dry_run };
+    let change =
+        CustomerPlanChange { plan: plan.clone(), when: time, allowance: *allowance, dry_run: *dry_run };
     let command = Command::ChangePlan(Box::new(change));
     let reply = match app.engine.execute(customer.request(command, idempotency)).await {
         Err(error @ EngineError::Decide(DecideError::PlanNotFound(_))) => {

@@ -4,7 +4,7 @@ use super::{Cycle, Grant, LATE, Model, Pending, Period, Profile, Roll, gave, pla
 use crate::{
     answer::{Answer, Id, Status},
     commands::When,
-    settings::{AllowanceRule, Amount, HOUR, Mode, Settings, SettleFrom, Settling, Unit, Window},
+    settings::{AllowanceRule, Amount, HOUR, Mode, ONE, Settings, SettleFrom, Settling, Unit, Window},
 };
 use std::collections::BTreeMap;
 
@@ -235,8 +235,9 @@ impl Model {
         }
         if reason != "scheduled" {
             // A cycle lasts at least as long as its period would have.
-            if let (Some(cycle), Some(end)) = (&mut self.cycle, period.end) {
+            if let (Some(mut cycle), Some(end)) = (self.cycle.clone(), period.end) {
                 cycle.end = cycle.end.map(|of_cycle| of_cycle.max(end));
+                self.put_cycle(cycle);
             }
         }
         period.end = Some(at);
@@ -454,7 +455,8 @@ impl Model {
         let schedule = self.schedule();
         let interval = schedule.as_ref().map(|schedule| schedule.interval);
         if reason == "early" {
-            return Cycle { start: at, end: schedule.map(|schedule| schedule.next_after(at)), interval };
+            let end = schedule.map(|schedule| schedule.next_after(at));
+            return Cycle { start: at, end, interval, extra: 0 };
         }
         let slack = interval.map_or(0, |(unit, count)| {
             let least = match unit {
@@ -471,14 +473,27 @@ impl Model {
         let mut going_on =
             self.cycle.iter().chain(past).filter(|cycle| cycle.end.is_none_or(|end| end > at + slack));
         if let Some(cycle) = going_on.clone().find(|cycle| cycle.interval == interval) {
-            return cycle.clone();
+            let mut cycle = cycle.clone();
+            // A boundary that was moved into it begins a period that ends after it.
+            if let (Some(schedule), Some(end), "scheduled") = (&schedule, cycle.end, reason) {
+                let next = schedule.next_after(at);
+                if next > end + slack {
+                    let length = i128::from(next - schedule.last_at(at));
+                    cycle.extra += i128::from(next - end) * ONE / length;
+                    cycle.end = Some(next);
+                }
+            }
+            return cycle;
         }
         match schedule {
             Some(schedule) => {
-                Cycle { start: schedule.last_at(at), end: Some(schedule.next_after(at)), interval }
+                Cycle { start: schedule.last_at(at), end: Some(schedule.next_after(at)), interval, extra: 0 }
             }
             // One that never ends takes in what was given in the cycle that it comes into.
-            None => Cycle { start: going_on.next().map_or(at, |cycle| cycle.start), end: None, interval },
+            None => {
+                let start = going_on.next().map_or(at, |cycle| cycle.start);
+                Cycle { start, end: None, interval, extra: 0 }
+            }
         }
     }
 
@@ -506,8 +521,18 @@ impl Model {
         let owed = self.owed(settings.settle_open);
         self.issue(&settings, &cycle, asked);
         self.settle(settings.settle_open, settings.settle_from, owed, &[]);
-        self.cycle = Some(cycle);
+        self.put_cycle(cycle);
         self.entries += 1;
+    }
+
+    /// A cycle is one, whichever of its periods tells of it.
+    fn put_cycle(&mut self, cycle: Cycle) {
+        for other in self.past.iter_mut().filter_map(|past| past.cycle.as_mut()) {
+            if (other.start, other.interval) == (cycle.start, cycle.interval) {
+                *other = cycle.clone();
+            }
+        }
+        self.cycle = Some(cycle);
     }
 
     fn issue(&mut self, settings: &Settings, cycle: &Cycle, asked: Mode) {
@@ -536,14 +561,22 @@ impl Model {
             let first = !pools.contains_key(rule.credit);
             let pool = pools.entry(rule.credit).or_insert_with(|| self.pool(rule.credit, &counted));
             let (mut amount, mut entitled) = (rule.amount, 0);
+            if mode == Mode::Carry && first {
+                let same = |other: &&AllowanceRule| {
+                    other.credit == rule.credit && matches!(other.category, "plan" | "trial")
+                };
+                let whole = settings.allowances.iter().filter(same).map(|other| other.amount).sum();
+                entitled = cycle.whole(whole) - whole;
+            }
             if mode == Mode::Prorate
                 && let Some(end) = cycle.end
             {
                 let length = i128::from(end - cycle.start);
-                amount = (rule.amount * i128::from(end - self.now) / length).min(rule.amount);
+                amount = (cycle.whole(rule.amount) * i128::from(end - self.now) / length).min(rule.amount);
                 for past in self.past.iter().filter(|past| first && counted.contains(&past.number)) {
                     let ran = i128::from(past.end.unwrap() - past.start);
-                    entitled += past.whole.get(rule.credit).copied().unwrap_or(0) * ran / length;
+                    let whole = past.whole.get(rule.credit).copied().unwrap_or(0);
+                    entitled += cycle.whole(whole) * ran / length;
                 }
             }
             let (taken, larger) = pool.take(amount, entitled);
@@ -686,7 +719,7 @@ impl Pool {
 
 /// A part's share of a price in euros, to the cent, halves to even.
 fn share_of_money(paid: Amount, part: Amount, whole: Amount) -> Amount {
-    let cent = crate::settings::ONE / 100;
+    let cent = ONE / 100;
     if part >= whole {
         return paid;
     }
