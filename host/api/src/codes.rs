@@ -75,6 +75,8 @@ codes! {
     ReservationNotFound = "reservation_not_found", 404, "not found";
     /// The customer has no such charge.
     ChargeNotFound = "charge_not_found", 404, "not found";
+    /// The customer has no such change of plan pending: it took effect, was called off, or another took its place.
+    PlanChangeNotFound = "plan_change_not_found", 404, "not found";
     /// There is no such API key.
     ApiKeyNotFound = "api_key_not_found", 404, "not found";
 
@@ -130,6 +132,10 @@ codes! {
     RefundNotDivisible = "refund_not_divisible", 422, "the quantities' cost is not known";
     /// The customer has no plan with an interval, so there is no period to reset.
     NoPeriod = "no_period", 409, "there is no period to reset";
+    /// The customer is on that plan already.
+    PlanUnchanged = "plan_unchanged", 409, "the customer is on that plan";
+    /// A change of plan can't wait for the end of a period, since no period of the customer ends by itself.
+    NoPeriodEnd = "no_period_end", 409, "no period ends by itself";
     /// A plan's interval can't change, since periods are counted by it.
     PlanIntervalFixed = "plan_interval_fixed", 409, "the plan's interval is fixed";
     /// A contract's start and end stay through amendments.

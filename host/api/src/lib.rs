@@ -17,6 +17,7 @@ pub mod page;
 pub mod patch;
 pub mod period;
 pub mod plan;
+pub mod plan_change;
 pub mod policy;
 pub mod problem;
 pub mod report;

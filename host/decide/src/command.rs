@@ -2,12 +2,12 @@
 
 use crate::precondition::Expected;
 use proviso_ledger::{
-    journal::{Entry, Line, Offer},
+    journal::{Entry, Line, Offer, PlanChangeTime},
     model::{
         amounts::{Credits, Quantity},
         answers::{Allowance, Suggestion},
         grant::CreditType,
-        ids::{CustomerId, Digest, GrantId, IdempotencyKey, Key, Name, ReservationId, TermsId},
+        ids::{CustomerId, Digest, GrantId, IdempotencyKey, Key, Name, PlanChangeId, ReservationId, TermsId},
         terms::{PolicyRef, TermsDraft},
         time::{Timestamp, Zone},
         view::BalanceView,
@@ -36,11 +36,15 @@ pub struct Request {
     pub origin: Origin,
 }
 
-/// What is asked. `Check`, `Read` and `Sweep` write nothing of their own; what is due by time is written first in any case.
+/// What is asked. `Check`, `Read`, `Sweep` and a dry run write nothing of their own; what is due by time is written first in any case.
 #[derive(Debug, Clone)]
 pub enum Command {
     /// Create or change the customer.
     Configure(Box<CustomerChange>),
+    /// Change the customer's plan, now or later, or say what that would do.
+    ChangePlan(Box<CustomerPlanChange>),
+    /// Call a pending change of plan off.
+    CancelPlanChange(PlanChangeId),
     /// Close the customer.
     Close(Expected),
     /// Bind terms to the customer.
@@ -96,6 +100,18 @@ pub enum Command {
     Read,
     /// What is due, as the sweeper found it.
     Sweep,
+}
+
+impl Command {
+    /// Whether it writes nothing of its own.
+    #[must_use]
+    pub fn is_question(&self) -> bool {
+        match self {
+            Self::Read | Self::Check(_) => true,
+            Self::ChangePlan(change) => change.dry_run,
+            _ => false,
+        }
+    }
 }
 
 /// How long a reservation holds, in seconds.
@@ -168,6 +184,30 @@ pub struct CustomerChange {
     pub expected: Expected,
 }
 
+/// A change of a customer's plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CustomerPlanChange {
+    /// The new plan; none takes the plan away.
+    pub plan: Option<Name>,
+    /// When it takes effect; none means now.
+    pub when: Option<PlanChangeTime>,
+    /// How the new plan's allowance is reduced by what was given in the cycle.
+    pub allowance: Allowance,
+    /// Whether it is only asked what the change would do.
+    pub dry_run: bool,
+}
+
+/// What a change of plan would do, if nothing else happened until then.
+#[derive(Debug, Clone)]
+pub struct PlanChangePreview {
+    /// When it would take effect.
+    pub effective_at: Timestamp,
+    /// The entry that would end the running period.
+    pub closed: Option<Arc<Entry>>,
+    /// The entry that would begin the next.
+    pub opened: Option<Arc<Entry>>,
+}
+
 /// What comes back.
 #[derive(Debug, Clone)]
 pub enum Reply {
@@ -175,6 +215,8 @@ pub enum Reply {
     Entry(Outcome),
     /// What a charge would do.
     Check(Box<CheckOutcome>),
+    /// What a change of plan would do.
+    Preview(Box<PlanChangePreview>),
     /// The state; also when what was asked for is in force already.
     State(Arc<CustomerState>),
     /// The customer as configured.

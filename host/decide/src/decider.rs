@@ -4,16 +4,15 @@ use crate::{
     DecideError, Journal,
     catalog::{Plan, Plans},
     change::{customer_tag, standing_override},
-    command::{Command, Outcome, Reply, Request, UsageRequest},
+    command::{ActualUsage, Command, Outcome, Reply, Request, UsageRequest},
     policy::Policies,
     precondition::Tag,
 };
 use proviso_ledger::{
-    journal::CloseReason,
+    journal::{CloseReason, Entry},
     model::{
-        answers::Allowance,
         entitlement::{Entitlement, Source},
-        ids::{Digest, Name},
+        ids::{Digest, Name, ReservationId},
         terms::{self, OnFault, Owner, Terms, TermsKey},
         time::Timestamp,
         usage::Usage,
@@ -76,6 +75,7 @@ impl Decider<'_> {
             Command::Read | Command::Sweep => Ok(Reply::State(Arc::new(state.clone()))),
             Command::Check(usage) => self.check(state, usage, at),
             Command::Configure(change) => self.configure(state, change, &request.origin, at, journal),
+            Command::ChangePlan(change) => self.change_plan(state, change, &request.origin, at, journal),
             Command::Reset { anchor_now } => self.reset(state, *anchor_now, &request.origin, at, journal),
             Command::Close(expected) => {
                 expected.check(|| customer_tag(state))?;
@@ -85,6 +85,9 @@ impl Decider<'_> {
                 self.close_customer(state, &request.origin, at, journal)
             }
             Command::RetryPeriod(number) => self.retry(state, *number, &request.origin, at, journal),
+            Command::Commit(id, actual) if state.closed => {
+                self.commit_after_closing(state, (*id, actual), &request.origin, at, journal)
+            }
             command => {
                 let Some(mut draft) = self.draft(state, command, at)? else {
                     return Ok(Reply::State(Arc::new(state.clone())));
@@ -102,16 +105,28 @@ impl Decider<'_> {
             if due_at > self.now.max(state.at) {
                 break;
             }
-            let at = due_at.max(state.at);
-            let draft = match due {
-                Due::ReservationExpiry(id) => state.expire_reservation(id)?,
-                Due::GrantExpiry => state.expire_grants(at),
-                Due::PeriodEnd => self.close_period(state, at, CloseReason::Scheduled)?,
-                Due::PeriodStart(reason) => self.open_period(state, at, reason, Allowance::Carry)?,
-            };
-            journal.seal(state, at, draft)?;
+            self.carry_out(state, due_at, due, journal)?;
         }
         self.make_good(state, journal)
+    }
+
+    /// Writes one thing that is due.
+    pub(crate) fn carry_out(
+        &self,
+        state: &mut CustomerState,
+        due_at: Timestamp,
+        due: Due,
+        journal: &mut Journal,
+    ) -> Result<Arc<Entry>, Stop> {
+        let at = due_at.max(state.at);
+        let draft = match due {
+            Due::ReservationExpiry(id) => state.expire_reservation(id)?,
+            Due::GrantExpiry => state.expire_grants(at),
+            Due::PeriodEnd => self.close_period(state, at, CloseReason::Scheduled)?,
+            Due::PlanChange => self.due_plan_change(state, at)?,
+            Due::PeriodStart(reason, allowance) => self.open_period(state, at, reason, allowance)?,
+        };
+        journal.seal(state, at, draft)
     }
 
     /// The draft of a command that is one entry; none where what it asks for is in force already.
@@ -125,19 +140,13 @@ impl Decider<'_> {
                 let usage = self.usage(state, usage, at)?;
                 self.reserve(state, usage, at, ttl.after(at))?
             }
-            Command::Commit(id, actual) => {
-                let mut usage = state.open_reservation(*id)?.usage.clone();
-                usage.quantities.clone_from(&actual.quantities);
-                if let Some(attributes) = &actual.attributes {
-                    usage.attributes.clone_from(attributes);
-                }
-                self.commit(state, *id, usage, at)?
-            }
+            Command::Commit(id, actual) => self.commit_draft(state, *id, actual, at)?,
             Command::Refund(of, request) => state.refund(at, of, (**request).clone())?,
             Command::Release(id) => state.release(*id)?,
             Command::Extend(id, ttl) => state.extend_reservation(at, *id, ttl.after(at))?,
             Command::Grant(grant) => state.give(at, (**grant).clone(), &self.grant_terms(state, at))?,
             Command::Void(id) => state.void(*id)?,
+            Command::CancelPlanChange(id) => state.cancel_plan_change(*id)?,
             Command::Adjust { credit, amount, reason } => {
                 state.adjust(at, credit.clone(), *amount, reason.clone())?
             }
@@ -159,6 +168,7 @@ impl Decider<'_> {
                 state.remove_override(feature.clone())
             }
             Command::Configure(_)
+            | Command::ChangePlan(_)
             | Command::Close(_)
             | Command::Reset { .. }
             | Command::RetryPeriod(_)
@@ -168,6 +178,21 @@ impl Decider<'_> {
                 return Err(DecideError::Internal("a command without a draft".to_owned()).into());
             }
         }))
+    }
+
+    pub(crate) fn commit_draft(
+        &self,
+        state: &CustomerState,
+        id: ReservationId,
+        actual: &ActualUsage,
+        at: Timestamp,
+    ) -> Result<Draft, Stop> {
+        let mut usage = state.open_reservation(id)?.usage.clone();
+        usage.quantities.clone_from(&actual.quantities);
+        if let Some(attributes) = &actual.attributes {
+            usage.attributes.clone_from(attributes);
+        }
+        self.commit(state, id, usage, at)
     }
 
     /// The usage with its time checked or set, if the customer may use the feature at all.

@@ -10,6 +10,7 @@ mod decider;
 mod error;
 mod journal;
 mod periods;
+mod plan_change;
 pub mod policy;
 pub mod precondition;
 mod profile;

@@ -110,6 +110,31 @@ impl Turn for Open<'_> {
     }
 }
 
+/// What the end of a closed customer's last period settles of what came later.
+struct Settle<'a> {
+    state: &'a CustomerState,
+    /// With that period running.
+    before: &'a CustomerState,
+    at: Timestamp,
+}
+
+impl Turn for Settle<'_> {
+    type Outcome = CloseOutcome;
+
+    fn ask(&self, policy: &dyn Policy, terms: &Terms) -> Result<Decided<CloseOutcome>, Failure> {
+        Close { state: self.before, at: self.at, reason: CloseReason::Closed, retries: None }
+            .ask(policy, terms)
+    }
+
+    fn make(&self, decision: Option<DecisionRecord>, outcome: CloseOutcome) -> Result<Draft, Denied> {
+        self.state.settle_after_closing(self.at, decision, outcome)
+    }
+
+    fn weight(outcome: &CloseOutcome) -> Credits {
+        Close::weight(outcome)
+    }
+}
+
 /// When a missed call was due, and whose terms were to decide.
 struct When<'a> {
     due_at: Timestamp,
@@ -121,7 +146,7 @@ impl<'a> When<'a> {
     fn of(state: &'a CustomerState, missed: &Missed) -> Option<Self> {
         match missed.what {
             MissedCall::Close { .. } => {
-                let past = state.past.iter().find(|past| past.period.number == missed.number)?;
+                let past = state.past_period(missed.number)?;
                 let due_at = past.period.end?;
                 let terms_at = due_at.plus_micros(-1).max(past.period.start);
                 Some(Self { due_at, plan: past.plan.as_ref(), terms_at })
@@ -152,6 +177,21 @@ impl Decider<'_> {
         let start = state.period.as_ref().map_or(at, |period| period.start);
         let just_before = at.plus_micros(-1).max(start);
         self.turn(state, state.plan(), just_before, &Close { state, at, reason, retries: None })
+    }
+
+    /// The entry that settles what a closed customer owes since, by the terms that closed its last period; none when nothing is
+    /// owed, or the terms settle nothing.
+    pub(crate) fn settle_after_closing(
+        &self,
+        state: &CustomerState,
+        at: Timestamp,
+    ) -> Result<Option<Draft>, Stop> {
+        let Some(before) = state.to_settle_after_closing() else { return Ok(None) };
+        let last = state.past.last().map(|past| &past.period);
+        let just_before = last.map_or(at, |last| last.end.unwrap_or(at).plus_micros(-1).max(last.start));
+        let draft = self.turn(state, state.plan(), just_before, &Settle { state, before: &before, at })?;
+        let failed = fault_of(&draft).is_some();
+        Ok(Some(draft).filter(|draft| failed || !draft.transfers.is_empty()))
     }
 
     /// The entry that begins the next period.
@@ -213,9 +253,12 @@ impl Decider<'_> {
     /// Makes good what a fault left undone, where terms were bound since that may do better.
     pub(crate) fn make_good(&self, state: &mut CustomerState, journal: &mut Journal) -> Result<(), Stop> {
         let at = self.now.max(state.at);
-        for missed in state.missed.clone() {
-            let may = state.missed_of(missed.number).is_some_and(|may| may.what == missed.what);
-            if state.closed || !may || !self.is_bound_since(state, &missed, at) {
+        if state.closed {
+            return Ok(());
+        }
+        let bound_since = |missed: &&Missed| self.is_bound_since(state, missed, at);
+        for missed in state.missed.iter().filter(bound_since).cloned().collect::<Vec<_>>() {
+            if state.missed_of(missed.number).is_none_or(|may| may.what != missed.what) {
                 continue;
             }
             match self.retry_period(state, missed.number, at) {
@@ -320,15 +363,22 @@ impl Decider<'_> {
     }
 }
 
-/// Whether an entry makes good what it tried to.
-pub(crate) fn is_made(draft: &Draft) -> bool {
+/// Why an entry does not make good what it tried to; none when it does.
+pub(crate) fn fault_of(draft: &Draft) -> Option<String> {
     use proviso_ledger::journal::Event;
     let decision = match &draft.event {
         Event::PeriodClosed(closed) => closed.decision.as_ref(),
         Event::PeriodOpened(opened) => opened.decision.as_ref(),
+        Event::OverageSettled(settled) => settled.decision.as_ref(),
         _ => None,
     };
-    decision.is_some_and(|decision| !decision.is_unmade())
+    let Some(decision) = decision else { return Some("no terms are in force".to_owned()) };
+    let text = |fault: &FaultRecord| format!("{}: {}", fault.code, fault.detail);
+    decision.is_unmade().then(|| decision.fault.as_ref().map(text).unwrap_or_default())
+}
+
+fn is_made(draft: &Draft) -> bool {
+    fault_of(draft).is_none()
 }
 
 pub(crate) fn record(

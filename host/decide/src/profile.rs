@@ -4,14 +4,15 @@
 use crate::{
     DecideError, Decider, Journal, Stop,
     change::customer_tag,
-    command::{CustomerChange, Outcome, Reply},
-    periods::is_made,
+    command::{ActualUsage, CustomerChange, Outcome, Reply},
+    periods::fault_of,
 };
 use proviso_ledger::{
-    journal::{CloseReason, OpenReason},
+    journal::{CloseReason, Event, OpenReason},
     model::{
         answers::Allowance,
         customer::Profile,
+        ids::ReservationId,
         time::{Timestamp, Zone},
     },
     rules::rejection::Rejection,
@@ -20,15 +21,15 @@ use proviso_ledger::{
 use std::sync::Arc;
 
 /// Entries in the making on a copy of the state.
-struct Steps<'a> {
-    next: CustomerState,
-    made: Journal,
+pub(crate) struct Steps<'a> {
+    pub next: CustomerState,
+    pub made: Journal,
     at: Timestamp,
     origin: &'a Origin,
 }
 
 impl<'a> Steps<'a> {
-    fn new(state: &CustomerState, at: Timestamp, origin: &'a Origin, journal: &Journal) -> Self {
+    pub fn new(state: &CustomerState, at: Timestamp, origin: &'a Origin, journal: &Journal) -> Self {
         Self { next: state.clone(), made: journal.beside(), at, origin }
     }
 
@@ -45,7 +46,7 @@ impl<'a> Steps<'a> {
     }
 
     /// Takes the entries over, and answers with the last of them.
-    fn finish(mut self, state: &mut CustomerState, journal: &mut Journal) -> Result<Reply, Stop> {
+    pub fn finish(mut self, state: &mut CustomerState, journal: &mut Journal) -> Result<Reply, Stop> {
         let last = self.made.written.last().map(|written| written.entry.clone());
         let entry = last.ok_or_else(|| DecideError::Internal("a command without an entry".to_owned()))?;
         *state = self.next;
@@ -70,27 +71,36 @@ impl Decider<'_> {
         let profile = self.changed(state, change, at)?;
         if before.as_ref() != Some(&profile) {
             let mut steps = Steps::new(state, at, origin, journal);
-            let plan_changed = before.as_ref().is_some_and(|before| before.plan != profile.plan);
-            if plan_changed && steps.next.period.is_some() {
-                let reason =
-                    if profile.plan.is_some() { CloseReason::PlanChanged } else { CloseReason::PlanEnded };
-                let draft = self.close_period(&steps.next, at, reason)?;
-                steps.step(draft)?;
-            }
-            let opens = profile.plan.is_some() && steps.next.period.is_none();
-            let draft = steps.next.configure(at, profile)?;
-            if opens {
-                steps.step(draft)?;
-                let reason =
-                    if steps.next.periods == 0 { OpenReason::Started } else { OpenReason::PlanChanged };
-                let draft = self.open_period(&steps.next, at, reason, change.allowance)?;
-                steps.last(draft)?;
-            } else {
-                steps.last(draft)?;
-            }
+            self.put_profile(&mut steps, profile, change.allowance)?;
             steps.finish(state, journal)?;
         }
         Ok(Reply::Configured { state: Arc::new(state.clone()), created: before.is_none() })
+    }
+
+    /// Puts another profile in force; with another plan, the running period ends by the old terms, and one begins by the new.
+    pub(crate) fn put_profile(
+        &self,
+        steps: &mut Steps<'_>,
+        profile: Profile,
+        allowance: Allowance,
+    ) -> Result<(), Stop> {
+        let at = steps.at;
+        let before = steps.next.profile.as_ref();
+        let plan_changed = before.is_some_and(|before| before.plan != profile.plan);
+        if plan_changed && steps.next.period.is_some() {
+            let draft =
+                self.close_period(&steps.next, at, CloseReason::of_change_to(profile.plan.as_ref()))?;
+            steps.step(draft)?;
+        }
+        let opens = profile.plan.is_some() && steps.next.period.is_none();
+        let draft = steps.next.configure(at, profile)?;
+        if !opens {
+            return steps.last(draft);
+        }
+        steps.step(draft)?;
+        let reason = if steps.next.periods == 0 { OpenReason::Started } else { OpenReason::PlanChanged };
+        let draft = self.open_period(&steps.next, at, reason, allowance)?;
+        steps.last(draft)
     }
 
     fn changed(
@@ -166,6 +176,28 @@ impl Decider<'_> {
         steps.finish(state, journal)
     }
 
+    /// Charges a reservation of a closed customer. What that owes is settled at once, since no period is left whose end would do so.
+    pub(crate) fn commit_after_closing(
+        &self,
+        state: &mut CustomerState,
+        (id, actual): (ReservationId, &ActualUsage),
+        origin: &Origin,
+        at: Timestamp,
+        journal: &mut Journal,
+    ) -> Result<Reply, Stop> {
+        let mut steps = Steps::new(state, at, origin, journal);
+        let draft = self.commit_draft(&steps.next, id, actual, at)?;
+        let committed = matches!(draft.event, Event::Committed(_));
+        steps.last(draft)?;
+        let settles = if committed { self.settle_after_closing(&steps.next, at)? } else { None };
+        let Some(draft) = settles else { return steps.finish(state, journal) };
+        let entry = steps.made.written.last().map(|written| written.entry.clone());
+        steps.step(draft)?;
+        steps.finish(state, journal)?;
+        let entry = entry.ok_or_else(|| DecideError::Internal("a commit without an entry".to_owned()))?;
+        Ok(Reply::Entry(Outcome { entry, replayed: false }))
+    }
+
     /// Makes good what a fault left undone of a period.
     pub(crate) fn retry(
         &self,
@@ -177,8 +209,8 @@ impl Decider<'_> {
     ) -> Result<Reply, Stop> {
         let mut steps = Steps::new(state, at, origin, journal);
         let draft = self.retry_period(&steps.next, number, at)?;
-        if !is_made(&draft) {
-            return Err(Rejection::StillFails(number).into());
+        if let Some(fault) = fault_of(&draft) {
+            return Err(Rejection::StillFails(number, fault).into());
         }
         steps.last(draft)?;
         steps.finish(state, journal)

@@ -97,8 +97,8 @@ fn while_the_terms_still_fail_nothing_happens() {
     check(&format!(
         r#"{FAILS}
          at +31d
-         retry 1 -> error: the terms in force still fail for period 1
-         retry 2 -> error: the terms in force still fail for period 2
+         retry 1 -> error: the terms in force still fail for period 1: module_unavailable: the module is gone
+         retry 2 -> error: the terms in force still fail for period 2: module_unavailable: the module is gone
          missed -> close 1, open 2
          balance -> 300 of 300"#
     ));
@@ -127,7 +127,7 @@ fn terms_that_were_agreed_before_do_not_close_what_they_were_not_in_force_for() 
          at +31d -> closes 1 scheduled: plan1>expired 1000 (trap by plan/pro/terms_1) | opens 2 scheduled: issued>plan2 1000
          at +34d -> nothing
          missed -> close 1
-         retry 1 -> error: the terms in force still fail for period 1
+         retry 1 -> error: the terms in force still fail for period 1: trap: close was made to fail
          # Terms that are bound for it may.
          plan pro {"allowances": [{"amount": "1000"}], "rollover": {"percent": "10"}}
          at +34d1s -> again closes 1 scheduled: expired>plan1 1000, plan1>rollover2 100, plan1>expired 900"#,

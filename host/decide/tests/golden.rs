@@ -90,10 +90,17 @@ const PLAY: &str = r#"
     terms from=+50d {"overage": "deny", "period_categories": ["trial"], "settle_from": "never"}
     end last +60d
     customer anchor=2026-01-09T12:00:00Z
+    change pro when=period_end by=ops key=k7
+    cancel by=ops
+    change max when=+41d allowance=prorate key=k8
+    at +41d
     w: reserve 1
     refund g reissue
+    terms to=+42d {"overage": {"allow": "9"}, "settle": "invoice"}
+    o: reserve 1
     close by=ops key=k6
     commit w 3
+    commit o 9000
 "#;
 
 #[test]

@@ -260,3 +260,34 @@ fn a_rollover_carries_its_share_of_the_cost() {
          grants -> plan2=1000 until 2026-03-01T00:00:00Z for 100 EUR, rollover2=10 until 2026-04-01T00:00:00Z for 1 EUR"#,
     );
 }
+
+#[test]
+fn what_commits_bring_after_the_closing_is_settled_by_the_terms_that_closed() {
+    for (settle, settled) in [
+        (r#""settle": "invoice", "#, " | settles (invoice 40): issued>overage 40"),
+        (r#""settle": "waive", "#, " | settles (waive 40): issued>overage 40"),
+        ("", ""),
+    ] {
+        check(&format!(
+            r#"plan a month {{{settle}"allowances": [{{"amount": "100"}}], "overage": {{"allow": "10"}}, "fee": "7", "invoice_fees": true}}
+             customer plan=a
+             r: reserve 90
+             s: reserve 5
+             close
+             # A fee is not due again, and nothing rolls over or expires.
+             commit r 130 -> plan1:90 overage:40 exceeded:30{settled}
+             commit s 3 -> plan1:3 returned:2"#
+        ));
+    }
+    // Where the policy fails, it is said, and the overage stays owed.
+    check(
+        r#"plan a month {"settle": "invoice", "allowances": [{"amount": "100"}], "overage": {"allow": "10"}}
+         customer plan=a
+         r: reserve 90
+         terms policy=bad {}
+         close
+         module bad gone
+         commit r 130 -> plan1:90 overage:40 exceeded:30 | settles: nothing (module_unavailable by customer/terms_4)
+         balance -> 0 of 0, overage 40"#,
+    );
+}

@@ -13,11 +13,11 @@ mod support;
 
 use proviso_engine::{
     DecideError, EngineError,
-    command::{ActualUsage, Command, Reply},
+    command::{ActualUsage, Command, CustomerPlanChange, Reply},
 };
 use proviso_ledger::{
-    journal::Event,
-    model::{amounts::Quantity, entitlement::Entitlement, ids::ReservationId},
+    journal::{Event, PlanChangeTime},
+    model::{amounts::Quantity, answers::Allowance, entitlement::Entitlement, ids::ReservationId},
 };
 use std::{sync::Arc, time::Duration};
 use support::{Host, charge, input, key, reserve, settings, summary, time};
@@ -163,6 +163,35 @@ async fn the_sweeper_finds_what_is_due() {
     assert_eq!(host.journal("acme").await.len(), entries);
     // Configured, opened, reserved, expired, closed and opened.
     assert_eq!(entries, 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sweeper_finds_a_change_of_plan_that_is_due() {
+    let host = Host::start().await.with_plan().await;
+    host.customer("acme", Some("pro")).await;
+    let change = CustomerPlanChange {
+        plan: None,
+        when: Some(PlanChangeTime::At(time("2026-01-20T00:00:00Z"))),
+        allowance: Allowance::Carry,
+        dry_run: false,
+    };
+    let preview = CustomerPlanChange { dry_run: true, ..change.clone() };
+    let preview = host.execute("acme", Command::ChangePlan(Box::new(preview)), None).await.unwrap();
+    assert!(matches!(preview, Reply::Preview(_)), "{preview:?}");
+    let command = || Command::ChangePlan(Box::new(change.clone()));
+    let scheduled = host.entry("acme", command(), Some("change")).await.unwrap();
+    // What is pending survives the host, and its repeat is answered.
+    let host = host.restart().await;
+    let again = host.entry("acme", command(), Some("change")).await.unwrap();
+    assert_eq!((again.replayed, &again.entry), (true, &scheduled.entry));
+    host.at("2026-01-21T00:00:00Z");
+    host.engine.sweep().await.unwrap();
+    let entries = host.journal("acme").await;
+    assert_eq!(entries.len(), 5, "configured, opened, scheduled, closed and configured");
+    assert_eq!(entries[4].0.at, time("2026-01-20T00:00:00Z"));
+    assert_eq!(host.state("acme").await.plan(), None);
+    host.engine.sweep().await.unwrap();
+    assert_eq!(host.journal("acme").await.len(), 5);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -94,7 +94,8 @@ async fn a_charge_of_long_ago_is_found_and_refunded() {
     assert_eq!(refund(&host, charge, "0.3").await.unwrap(), "0.9");
     let store = support::open(host.dir.path());
     host.engine.close().await;
-    let verification = proviso_engine::verify(&*store.await, |_| {}).await.unwrap();
+    let verification =
+        proviso_engine::verify(&*store.await, proviso_engine::Against::default(), |_| {}).await.unwrap();
     assert_eq!(verification.differences, []);
 }
 
@@ -127,7 +128,8 @@ async fn a_refund_that_came_twice_is_found() {
     };
     let batch = Batch { entries: vec![entry], ..Batch::default() };
     assert_eq!(store.commit(batch).await, Ok(Commit::Durable));
-    let verification = proviso_engine::verify(&*store, |_| {}).await.unwrap();
+    let verification =
+        proviso_engine::verify(&*store, proviso_engine::Against::default(), |_| {}).await.unwrap();
     let details: Vec<String> = verification.differences.into_iter().map(|found| found.detail).collect();
     let (seq, before) = (sealed.entry.seq, sealed.entry.seq - 1);
     assert_eq!(details.len(), 2, "{details:?}");

@@ -6,26 +6,29 @@ mod support;
 
 use proviso_ledger::{
     fold::{SealError, Sealed},
-    journal::{self, Entry, ReadError},
+    journal::{self, CloseReason, Entry, OpenReason, ReadError},
     model::{
         amounts::{Credits, Decimal, Quantity},
+        answers::{Allowance, CloseOutcome, OpenOutcome, Rollover},
         counter::{Counter, Measure, Scope, Window},
+        customer::Profile,
         grant::Category,
-        time::Timestamp,
+        period::{Interval, IntervalUnit},
+        time::{Timestamp, Zone},
         view::Expiry,
     },
     rules::{
         grants::{GrantRequest, GrantTerms},
         rejection::Rejection,
     },
-    state::{Account, CustomerState},
+    state::{Account, CustomerState, GrantStatus},
 };
 use support::{customer, decision, key, usage};
 
 const NOON: Timestamp = Timestamp(1_800_000_000_000_000);
 
-fn grant(state: &mut CustomerState, at: Timestamp, amount: Credits) -> Result<Sealed, SealError> {
-    let request = GrantRequest {
+fn request(amount: Credits) -> GrantRequest {
+    GrantRequest {
         credit: key("credits"),
         amount,
         category: Category::Prepaid,
@@ -35,8 +38,11 @@ fn grant(state: &mut CustomerState, at: Timestamp, amount: Credits) -> Result<Se
         features: Vec::new(),
         cost_basis: None,
         metadata: Vec::new(),
-    };
-    let draft = state.give(at, request, &GrantTerms::default()).unwrap();
+    }
+}
+
+fn grant(state: &mut CustomerState, at: Timestamp, amount: Credits) -> Result<Sealed, SealError> {
+    let draft = state.give(at, request(amount), &GrantTerms::default()).unwrap();
     state.seal(at, draft)
 }
 
@@ -68,6 +74,54 @@ fn totals_that_would_not_fit_are_rejected_and_leave_no_trace() {
     assert_eq!(grant(&mut state, NOON, units(11)), Err(SealError::Rejected(Rejection::TotalOutOfRange)));
     assert_eq!(state, before);
     grant(&mut state, NOON, units(10)).unwrap();
+}
+
+/// Each grant is found, carried over and put in its place without walking all the others.
+#[test]
+fn thousands_of_grants_end_with_one_period() {
+    let mut state = customer();
+    let profile = Profile {
+        name: "Acme".to_owned(),
+        plan: Some("pro".parse().unwrap()),
+        interval: Some(Interval::new(IntervalUnit::Month, 1).unwrap()),
+        time_zone: Zone::utc(),
+        anchor: NOON,
+        attributes: Vec::new(),
+        external_ids: Vec::new(),
+    };
+    let draft = state.configure(NOON, profile).unwrap();
+    state.seal(NOON, draft).unwrap();
+    let next = state.next_period(NOON, OpenReason::Started, Allowance::Carry).unwrap();
+    let draft = state.open_period(NOON, next, None, OpenOutcome::default()).unwrap();
+    state.seal(NOON, draft).unwrap();
+    for n in 0..4_000 {
+        let request = GrantRequest {
+            expires: Expiry { at: None, with_period: Some(0) },
+            // All over the burn-down order.
+            priority: (n * 7_919) % 100,
+            ..request(Credits::from_whole(2))
+        };
+        let draft = state.give(NOON, request, &GrantTerms::default()).unwrap();
+        state.seal(NOON, draft).unwrap();
+    }
+    let end = state.next_reset_at().unwrap();
+    let roll_over = state.grants.iter().map(|state| Rollover {
+        grant: state.grant.id,
+        amount: Credits::from_whole(1),
+        held_share: Decimal::ZERO,
+        held_limit: Credits::ZERO,
+        priority: state.grant.priority,
+        expires: Expiry { at: None, with_period: Some(0) },
+    });
+    let outcome = CloseOutcome { roll_over: roll_over.collect(), ..CloseOutcome::default() };
+    let draft = state.close_period(end, CloseReason::Scheduled, None, outcome).unwrap();
+    state.seal(end, draft).unwrap();
+    let live: Vec<_> = state.grants.iter().filter(|one| one.status == GrantStatus::Live).collect();
+    assert_eq!(live.len(), 4_000);
+    assert!(live.is_sorted_by_key(|one| (one.grant.priority, one.grant.id)));
+    assert_eq!(state.balance(&key("credits"), end).available, Credits::from_whole(4_000));
+    let saved = serde_json::to_string(&state).unwrap();
+    assert_eq!(serde_json::from_str::<CustomerState>(&saved).unwrap(), state);
 }
 
 /// A petabyte at a time, more than the 64 bits of earlier totals could hold; and grants of almost 10^15 each.

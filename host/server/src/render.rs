@@ -10,16 +10,17 @@ use proviso_api::{
     entitlement::{EntitlementValue, Override},
     grant::{Adjustment, Grant, Granted, Voided},
     period::{Cycle, PeriodEnd, PeriodStart, Settled},
+    plan_change::{Expired, Fee, PlanChange, PlanChangeClose, PlanChangeStatus, When},
     terms::TermsEnded,
 };
 use proviso_engine::command::Outcome;
 use proviso_ledger::{
-    journal::{self, DecisionRecord, Entry, Event, Rated},
+    journal::{self, DecisionRecord, Entry, Event, PlanChangeTime, Rated},
     model::{
         amounts::Credits,
         entitlement::Override as LedgerOverride,
         grant::Grant as LedgerGrant,
-        ids::{CustomerId, RefundId, ReservationId},
+        ids::{CustomerId, PlanChangeId, RefundId, ReservationId},
         transfer::{Book, Transfer},
         usage::Usage,
     },
@@ -63,6 +64,10 @@ pub fn answer(customer: &CustomerId, outcome: &Outcome) -> Result<Answer, Proble
         ),
         Event::PeriodOpened(opened) => Answer::ok(&period_start(entry, opened)?),
         Event::PeriodClosed(closed) => Answer::ok(&period_end(entry, closed)?),
+        Event::PlanChangeScheduled(scheduled) => {
+            let id = PlanChangeId { entry: entry.seq, index: 0 };
+            Answer::new(S::CREATED, &pending_plan_change(id, scheduled))
+        }
         Event::ReservationExtended { reservation, expires_at } => Answer::ok(&Extended {
             id: *reservation,
             expires_at: *expires_at,
@@ -75,8 +80,10 @@ pub fn answer(customer: &CustomerId, outcome: &Outcome) -> Result<Answer, Proble
         // Their answers show a customer's state, or have no body.
         Event::Configured(_)
         | Event::OverrideRemoved { .. }
+        | Event::PlanChangeCancelled { .. }
         | Event::Closed {}
         | Event::ReservationExpired { .. }
+        | Event::OverageSettled(_)
         | Event::GrantsExpired { .. } => {
             Err(Problem::internal(format!("entry {} answers no request", entry.seq)))
         }
@@ -224,6 +231,61 @@ pub fn refunded_of(last: Option<&journal::Refunded>) -> RefundedOf {
         quantities: last.total_quantities.0.iter().cloned().collect(),
         refunds: last.number,
     })
+}
+
+/// A change of plan that is put off.
+pub fn pending_plan_change(
+    id: PlanChangeId,
+    scheduled: &journal::PlanChangeScheduled,
+) -> PlanChange<'static> {
+    PlanChange {
+        id: Some(id),
+        status: PlanChangeStatus::Pending,
+        plan: scheduled.plan.clone(),
+        when: match scheduled.when {
+            PlanChangeTime::PeriodEnd => When::PeriodEnd,
+            PlanChangeTime::At(at) => When::At(at),
+        },
+        effective_at: scheduled.effective_at,
+        allowance: scheduled.allowance,
+        closed: None,
+        opened: None,
+    }
+}
+
+/// The end of a period that a change of plan brings.
+pub fn plan_change_close(entry: &Entry) -> Result<Option<PlanChangeClose<'_>>, Problem> {
+    let Event::PeriodClosed(closed) = &entry.event else { return Ok(None) };
+    let expired = entry.transfers.iter().filter_map(|transfer| match (transfer.from, transfer.to) {
+        (Book::Grant(grant), Book::Expired) => {
+            Some(Expired { grant, credit: transfer.credit.clone(), amount: transfer.amount })
+        }
+        _ => None,
+    });
+    Ok(Some(PlanChangeClose {
+        reason: closed.reason,
+        period: wire::period(&closed.period),
+        rolled_over: closed.grants.iter().map(|grant| wire::new_grant(grant, entry.at)).collect(),
+        expired: expired.collect(),
+        fees: closed.fees.iter().map(fee).collect(),
+        settled: closed.settled.iter().map(settled).collect(),
+        notes: Cow::Borrowed(&closed.notes),
+        balance: balance(entry)?,
+        degraded: closed.decision.as_ref().is_some_and(DecisionRecord::is_degraded),
+    }))
+}
+
+/// The beginning of a period that a change of plan brings.
+pub fn plan_change_open(entry: &Entry) -> Result<Option<PeriodStart<'_>>, Problem> {
+    match &entry.event {
+        Event::PeriodOpened(opened) => period_start(entry, opened).map(Some),
+        _ => Ok(None),
+    }
+}
+
+fn fee(fee: &journal::Fee) -> Fee<'_> {
+    let journal::Fee { credit, label, amount, method } = fee;
+    Fee { credit: credit.clone(), amount: *amount, method: *method, label: Cow::Borrowed(label) }
 }
 
 fn period_start<'a>(entry: &'a Entry, opened: &'a journal::PeriodOpened) -> Result<PeriodStart<'a>, Problem> {

@@ -146,6 +146,7 @@ const ROUTES: &str = "
     DELETE /v1/api_keys/{api_key}
     DELETE /v1/customers/{customer}
     DELETE /v1/customers/{customer}/entitlements/{feature}
+    DELETE /v1/customers/{customer}/plan-changes/{change}
     DELETE /v1/policies/{policy}/versions/{version}
     GET /docs
     GET /docs/{file}
@@ -164,6 +165,8 @@ const ROUTES: &str = "
     GET /v1/customers/{customer}/grants/{grant}
     GET /v1/customers/{customer}/ledger
     GET /v1/customers/{customer}/periods/missed
+    GET /v1/customers/{customer}/plan-changes
+    GET /v1/customers/{customer}/plan-changes/{change}
     GET /v1/customers/{customer}/reservations
     GET /v1/customers/{customer}/reservations/{reservation}
     GET /v1/customers/{customer}/terms
@@ -189,6 +192,7 @@ const ROUTES: &str = "
     POST /v1/customers/{customer}/grants
     POST /v1/customers/{customer}/grants/{grant}/void
     POST /v1/customers/{customer}/periods/{number}/retry
+    POST /v1/customers/{customer}/plan-changes
     POST /v1/customers/{customer}/reservations
     POST /v1/customers/{customer}/reservations/{reservation}/commit
     POST /v1/customers/{customer}/reservations/{reservation}/extend

@@ -113,6 +113,7 @@ async fn idempotency_keys_are_checked() {
         "grants/grant_2/void",
         "adjustments",
         "resets",
+        "plan-changes",
     ] {
         let path = &format!("/v1/customers/acme/{path}");
         server.ask("POST", path).json(&usage(1)).send().await.refuses(400, "idempotency_key_required");
@@ -487,6 +488,7 @@ async fn a_closed_customer_takes_nothing_new_and_stays_readable() {
         ("/v1/customers/acme/grants", json!({"amount": "1", "category": "plan"})),
         ("/v1/customers/acme/adjustments", json!({"amount": "1", "reason": "r"})),
         ("/v1/customers/acme/resets", json!({})),
+        ("/v1/customers/acme/plan-changes", json!({"plan": null})),
         ("/v1/customers/acme/terms", json!({"policy": "standard"})),
     ] {
         let answer = server.ask("POST", path).key("after").json(&body).send().await;

@@ -50,6 +50,7 @@ fn filled(path: &str, other: Option<&str>) -> String {
         ("{reservation}", "res_1"),
         ("{charge}", "chg_1"),
         ("{terms}", "terms_1"),
+        ("{change}", "change_9"),
         ("{api_key}", if other.is_some() { "key_99" } else { "key_1" }),
         ("{file}", "page.js"),
     ]

@@ -2,7 +2,12 @@
 
 use proviso_ledger::{
     journal::{Cycle, Entry, Event, OpenReason, PeriodOpened},
-    model::{amounts::Credits, answers::SettleMethod, ids::GrantId, transfer::Book},
+    model::{
+        amounts::{Credits, Decimal},
+        answers::SettleMethod,
+        ids::GrantId,
+        transfer::Book,
+    },
 };
 use std::collections::BTreeMap;
 
@@ -76,6 +81,8 @@ impl Issued {
         check_settled(entry, settled);
         for (cycle, OfCycle { net, largest }) in &self.cycles {
             let units = |units: &i128| Credits::from_units(*units);
+            // A cycle that an earlier boundary made longer gives so much more.
+            let largest = &(largest + largest * cycle.extra.units() / Decimal::SCALE);
             assert!(
                 net <= largest,
                 "the cycle {}..{:?} gives {} of {} after entry {}",
@@ -103,6 +110,7 @@ impl Issued {
                 self.cycles.len() - 1
             }
         };
+        self.cycles[place].0 = opened.cycle.clone();
         let cycle = &mut self.cycles[place].1;
         cycle.largest = cycle.largest.max(whole);
         for grant in opened.grants.iter().filter(|grant| !opened.extras.contains(&grant.id)) {
@@ -122,6 +130,7 @@ fn check_settled(entry: &Entry, settled: Credits) {
     let (list, fees) = match &entry.event {
         Event::PeriodClosed(closed) => (closed.settled.as_slice(), closed.fees.as_slice()),
         Event::PeriodOpened(opened) => (opened.settled.as_slice(), [].as_slice()),
+        Event::OverageSettled(settled) => (settled.settled.as_slice(), [].as_slice()),
         _ => (&[] as &[_], &[] as &[_]),
     };
     let of_settlements = list.iter().filter(|one| one.method != SettleMethod::Deduct).map(|one| one.amount);

@@ -3,10 +3,11 @@
 use crate::support::{World, catalog::draft, key, module};
 use proptest::{collection::vec, option, prelude::*, sample::Index};
 use proviso_decide::{
-    command::{ActualUsage, Change, Command, CustomerChange, Ttl, UsageRequest},
+    command::{ActualUsage, Change, Command, CustomerChange, CustomerPlanChange, Ttl, UsageRequest},
     precondition::Expected,
 };
 use proviso_ledger::{
+    journal::PlanChangeTime,
     model::{
         amounts::{Credits, Decimal, Quantity, Rounding},
         answers::Allowance,
@@ -33,21 +34,62 @@ const ZONES: [&str; 5] = ["UTC", "America/New_York", "Asia/Kolkata", "Australia/
 pub enum Op {
     Wait(i64),
     Read,
-    Charge { n: i64, image: bool, entity: bool, age: i64 },
+    Charge {
+        n: i64,
+        image: bool,
+        entity: bool,
+        age: i64,
+    },
     Check(i64),
-    Reserve { n: i64, ttl: u32, age: i64 },
+    Reserve {
+        n: i64,
+        ttl: u32,
+        age: i64,
+    },
     Commit(Index, i64),
     Release(Index),
     Extend(Index, u32),
-    Grant { amount: i64, category: usize, effective: Option<i64>, expires: Option<i64>, with: Option<u32> },
+    Grant {
+        amount: i64,
+        category: usize,
+        effective: Option<i64>,
+        expires: Option<i64>,
+        with: Option<u32>,
+    },
     Void(Index),
-    Refund { which: Index, percent: i64, reissue: bool },
+    Refund {
+        which: Index,
+        percent: i64,
+        reissue: bool,
+    },
     Adjust(i64),
-    Configure { plan: Option<usize>, zone: Option<usize>, anchor: Option<i64>, allowance: Allowance },
+    Configure {
+        plan: Option<usize>,
+        zone: Option<usize>,
+        anchor: Option<i64>,
+        allowance: Allowance,
+    },
+    /// With a delay in seconds; none at the period's end.
+    ChangePlan {
+        plan: usize,
+        after: Option<i64>,
+        allowance: Allowance,
+    },
+    CancelPlanChange,
     Reset(bool),
     Retry(u32),
-    Terms { settings: String, on_fault: OnFault, shadow: bool, from: i64, to: Option<i64> },
-    PlanTerms { plan: usize, settings: String, on_fault: OnFault },
+    Terms {
+        settings: String,
+        on_fault: OnFault,
+        shadow: bool,
+        from: i64,
+        to: Option<i64>,
+    },
+    PlanTerms {
+        plan: usize,
+        settings: String,
+        on_fault: OnFault,
+    },
     EndTerms(Index),
     Module(bool),
     Close,
@@ -156,6 +198,7 @@ pub fn ops(hostile: bool) -> impl Strategy<Value = Op> {
     } else {
         prop_oneof![Just(Allowance::Carry), Just(Allowance::Prorate)].boxed()
     };
+    let change = (0_usize..5, option::of(prop_oneof![Just(0_i64), 1_i64..3_000_000]), allowance.clone());
     let configure = (
         option::weighted(0.7, 0_usize..5),
         option::weighted(0.2, 0..ZONES.len()),
@@ -183,6 +226,8 @@ pub fn ops(hostile: bool) -> impl Strategy<Value = Op> {
         1 => (-100_i64..100).prop_map(Op::Adjust),
         7 => configure
             .prop_map(|(plan, zone, anchor, allowance)| Op::Configure { plan, zone, anchor, allowance }),
+        4 => change.prop_map(|(plan, after, allowance)| Op::ChangePlan { plan, after, allowance }),
+        1 => Just(Op::CancelPlanChange),
         1 => any::<bool>().prop_map(Op::Reset),
         2 => (1_u32..12).prop_map(Op::Retry),
         1 => (settings(hostile), on_fault(), any::<bool>(), 0_i64..200_000, option::of(200_001_i64..3_000_000))
@@ -282,10 +327,13 @@ impl Player {
                     metadata: Vec::new(),
                 }))
             }
-            Op::Void(which) => match self.world.state.grants.as_slice() {
-                [] => return,
-                grants => Command::Void(which.get(grants).grant.id),
-            },
+            Op::Void(which) => {
+                let grants = &self.world.state.grants;
+                if grants.is_empty() {
+                    return;
+                }
+                Command::Void(grants.iter().nth(which.index(grants.len())).unwrap().grant.id)
+            }
             Op::Refund { which, percent, reissue } => {
                 let charges: Vec<_> = self.world.entries.iter().map(|written| &written.entry).collect();
                 let charges: Vec<_> = charges
@@ -319,6 +367,20 @@ impl Player {
                 allowance: *allowance,
                 ..CustomerChange::default()
             })),
+            Op::ChangePlan { plan, after, allowance } => Command::ChangePlan(Box::new(CustomerPlanChange {
+                plan: (*plan < 4).then(|| key(&format!("p{plan}"))),
+                when: match after {
+                    None => Some(PlanChangeTime::PeriodEnd),
+                    Some(0) => None,
+                    Some(seconds) => Some(PlanChangeTime::At(self.after(*seconds))),
+                },
+                allowance: *allowance,
+                dry_run: false,
+            })),
+            Op::CancelPlanChange => match &self.world.state.plan_change {
+                Some(pending) => Command::CancelPlanChange(pending.id),
+                None => return,
+            },
             Op::Reset(anchor_now) => Command::Reset { anchor_now: *anchor_now },
             Op::Retry(number) => {
                 Command::RetryPeriod(self.world.state.periods.saturating_sub(*number).saturating_add(1))

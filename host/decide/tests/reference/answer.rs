@@ -96,6 +96,8 @@ pub struct Snapshot {
     pub entries: u64,
     pub closed: bool,
     pub plan: Option<String>,
+    /// When the plan changes next.
+    pub pending: Option<i64>,
     /// Number, start and end.
     pub period: Option<(u32, i64, Option<i64>)>,
     pub balances: BTreeMap<String, BalanceSnap>,

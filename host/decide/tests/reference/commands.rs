@@ -45,6 +45,15 @@ pub enum Change<T> {
     Set(T),
 }
 
+/// When a change of plan takes effect.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum When {
+    Now,
+    PeriodEnd,
+    /// From now.
+    In(i64),
+}
+
 /// How time passes. None of these passes more than 40 periods at once.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Advance {
@@ -102,6 +111,15 @@ pub enum Command {
         anchor: Change<i64>,
         allowance: Mode,
     },
+    /// A change of plan; none takes the plan away.
+    ChangePlan {
+        plan: Option<&'static str>,
+        when: When,
+        allowance: Mode,
+        dry_run: bool,
+    },
+    /// Calls the pending change off.
+    CancelPlanChange,
     Bind {
         settings: Box<Settings>,
         starts_in: Option<i64>,
@@ -432,7 +450,25 @@ fn command(random: &mut Random) -> Command {
             12 => Advance::Midnight(random.pick(&[-1, 0, 1])),
             _ => Advance::By(0),
         }),
-        22..=29 => configure(random, false),
+        22..=26 => configure(random, false),
+        27 | 28 => Command::ChangePlan {
+            plan: if random.percent(90) { Some(random.pick(&PLANS)) } else { None },
+            when: match random.below(10) {
+                0 | 1 => When::Now,
+                2..=5 => When::PeriodEnd,
+                6 => When::In(-random.between(0, HOUR)),
+                _ => When::In(duration(random)),
+            },
+            allowance: random.pick(&[Mode::Carry, Mode::Carry, Mode::Prorate, Mode::Full]),
+            dry_run: random.percent(20),
+        },
+        29 => {
+            if random.percent(30) {
+                Command::CancelPlanChange
+            } else {
+                configure(random, false)
+            }
+        }
         30..=32 => Command::Bind {
             settings: Box::new(settings(random)),
             starts_in: random.maybe(50, |random| duration(random) - random.pick(&[0, DAY])),

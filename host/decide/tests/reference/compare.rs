@@ -17,6 +17,7 @@ pub fn differences(now: i64, host: &Snapshot, model: &Snapshot) -> Vec<String> {
     different(&mut found, "entries", &host.entries, &model.entries);
     different(&mut found, "closed", &host.closed, &model.closed);
     different(&mut found, "plan", &host.plan, &model.plan);
+    different(&mut found, "pending", &host.pending, &model.pending);
     different(&mut found, "period", &host.period, &model.period);
     let credits: BTreeSet<&String> = host.books.keys().chain(model.books.keys()).collect();
     let none = Books::default();

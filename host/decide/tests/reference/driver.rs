@@ -4,7 +4,7 @@ use crate::{
     answer::{
         Answer, BalanceSnap, Books, CounterAt, GrantSnap, Host, Order, ReservationSnap, Snapshot, Status,
     },
-    commands::{Change, Command, GrantSpec, Part, UsageSpec},
+    commands::{Change, Command, GrantSpec, Part, UsageSpec, When},
     policy::{Table, TablePolicy, category, credits, euros, instant},
     settings::{CounterSpec, FEATURES, Mode, PlanSpec, Settings, Unit, Whose, Window},
 };
@@ -16,12 +16,12 @@ use proviso_decide::{
     precondition::Expected,
 };
 use proviso_ledger::{
-    journal::{Draw, Entry, Event},
+    journal::{Draw, Entry, Event, PlanChangeTime},
     model::{
         amounts::Quantity,
         answers::{Allowance, Needs},
         counter,
-        ids::{Digest, GrantId, Key, Name, ReservationId, TermsId},
+        ids::{Digest, GrantId, Key, Name, PlanChangeId, ReservationId, TermsId},
         json::JsonText,
         period::{Interval, IntervalUnit},
         terms::{Mode as TermsMode, OnFault, Owner, PolicyRef, Terms, TermsDraft, TermsKey},
@@ -148,13 +148,24 @@ impl DecideHost {
                     plan: change(plan, |plan| name(plan)),
                     time_zone: change(zone, |zone| zone.parse().unwrap()),
                     anchor: change(anchor, |delta| after(*delta)),
-                    allowance: match allowance {
-                        Mode::Prorate => Allowance::Prorate,
-                        Mode::Full => Allowance::Full,
-                        Mode::Carry | Mode::Asked => Allowance::Carry,
-                    },
+                    allowance: asked(*allowance),
                     ..CustomerChange::default()
                 }))
+            }
+            Command::ChangePlan { plan, when, allowance, dry_run } => {
+                command::Command::ChangePlan(Box::new(command::CustomerPlanChange {
+                    plan: plan.map(name),
+                    when: match when {
+                        When::Now => None,
+                        When::PeriodEnd => Some(PlanChangeTime::PeriodEnd),
+                        When::In(delta) => Some(PlanChangeTime::At(after(*delta))),
+                    },
+                    allowance: asked(*allowance),
+                    dry_run: *dry_run,
+                }))
+            }
+            Command::CancelPlanChange => {
+                command::Command::CancelPlanChange(PlanChangeId { entry: target.0, index: 0 })
             }
             Command::Bind { settings, starts_in, lasts } => {
                 let starts = starts_in.map(|delta| order.now + delta);
@@ -208,6 +219,14 @@ impl DecideHost {
             },
             Command::Extend { ttl, .. } => command::Command::Extend(reservation, Ttl::new(*ttl).unwrap()),
         }
+    }
+}
+
+fn asked(allowance: Mode) -> Allowance {
+    match allowance {
+        Mode::Prorate => Allowance::Prorate,
+        Mode::Full => Allowance::Full,
+        Mode::Carry | Mode::Asked => Allowance::Carry,
     }
 }
 
@@ -315,6 +334,8 @@ impl Host for DecideHost {
             Ok(_) if matches!(order.command, Command::Refund { .. }) && order.target.is_none() => {
                 plain("error:charge_not_found")
             }
+            // Its last entry begins a period, or there is none to begin.
+            Ok(Reply::Entry(_)) if is_plan_changed_now(order) => plain("plan_changed"),
             Ok(reply) => answer(&reply),
             Err(Stop::Error(error)) => plain(error_name(&error)),
             Err(stop) => plain(&format!("defect: {stop:?}")),
@@ -388,6 +409,7 @@ impl Host for DecideHost {
             entries: state.seq,
             closed: state.closed,
             plan: state.plan().map(Name::to_string),
+            pending: state.plan_change_at().map(|at| at.0),
             period: state
                 .period
                 .as_ref()
@@ -427,8 +449,13 @@ fn counter_at(key: &counter::CounterKey, window: i64, subject: &str) -> CounterA
     (spec, window, subject.to_owned())
 }
 
+fn is_plan_changed_now(order: &Order) -> bool {
+    matches!(order.command, Command::ChangePlan { when: When::Now, dry_run: false, .. })
+}
+
 fn answer(reply: &Reply) -> Answer {
     match reply {
+        Reply::Preview(_) => plain("preview"),
         Reply::State(_) => plain("read"),
         Reply::Configured { .. } => plain("configured"),
         Reply::Check(check) => Answer {
@@ -502,6 +529,8 @@ fn of_entry(entry: &Entry) -> Answer {
             let what = match event {
                 Event::Configured(_) => "configured",
                 Event::Closed {} => "closed",
+                Event::PlanChangeScheduled(_) => "plan_change_pending",
+                Event::PlanChangeCancelled { .. } => "called_off",
                 Event::TermsBound(_) => "bound",
                 Event::TermsEnded { .. } => "ended",
                 Event::Granted(_) => "granted",
@@ -521,6 +550,8 @@ fn error_name(error: &DecideError) -> &'static str {
     match error {
         DecideError::CustomerNotFound(_) => "error:customer_not_found",
         DecideError::NoTermsInForce => "error:no_terms_in_force",
+        // What the model does not bound.
+        DecideError::PreviewTooFar => "preview",
         DecideError::OccurredInFuture(_) => "error:occurred_in_future",
         DecideError::OccurredTooOld(_) => "error:occurred_too_old",
         DecideError::Rejected(rejection) => match rejection {
@@ -536,6 +567,9 @@ fn error_name(error: &DecideError) -> &'static str {
                 "error:refund_exceeds"
             }
             Rejection::RefundNotDivisible => "error:not_divisible",
+            Rejection::PlanUnchanged => "error:plan_unchanged",
+            Rejection::NoPeriodEnd => "error:no_period_end",
+            Rejection::PlanChangeNotFound(_) => "error:no_plan_change",
             _ => "error:rejected",
         },
         _ => "error:other",

@@ -8,13 +8,13 @@ use super::{World, catalog::draft, key, module};
 use proviso_decide::{
     DecideError, Stop,
     command::{
-        ActualUsage, Change, CheckOutcome, Command, CustomerChange, Outcome, OverrideChange, Reply, Ttl,
-        UsageRequest,
+        ActualUsage, Change, CheckOutcome, Command, CustomerChange, CustomerPlanChange, Outcome,
+        OverrideChange, PlanChangePreview, Reply, Ttl, UsageRequest,
     },
     precondition::Expected,
 };
 use proviso_ledger::{
-    journal::{Entry, Event, PeriodClosed, PeriodOpened, Refused, Settlement},
+    journal::{Entry, Event, PeriodClosed, PeriodOpened, PlanChangeTime, Refused, Settlement},
     model::{
         amounts::{Credits, Money},
         answers::Allowance,
@@ -32,7 +32,7 @@ use proviso_ledger::{
         grants::GrantRequest,
         refund::{Portion, RefundRequest},
     },
-    state::Origin,
+    state::{Origin, PendingPlanChange},
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -172,6 +172,7 @@ impl Script {
             "period" => return self.period(),
             "counters" => return self.counters(),
             "missed" => return self.missed(),
+            "pending" => return self.pending(),
             "given" => return self.given(),
             "access" => return self.access(&words),
             "terms" => return self.terms(&words),
@@ -185,6 +186,21 @@ impl Script {
                 allowance: words.allowance(),
                 expected: Expected::Anything,
             })),
+            "change" | "preview" => Command::ChangePlan(Box::new(CustomerPlanChange {
+                plan: Some(words.args[0]).filter(|plan| *plan != "none").map(key),
+                when: words.option("when").map(|when| match when {
+                    "period_end" => PlanChangeTime::PeriodEnd,
+                    at => PlanChangeTime::At(self.instant(at)),
+                }),
+                allowance: words.allowance(),
+                dry_run: words.verb == "preview",
+            })),
+            "cancel" => {
+                // Without an id, the one that is pending.
+                let pending = self.world.state.plan_change.as_ref().map(|pending| pending.id);
+                let named = words.args.first().map(|id| id.parse().unwrap());
+                Command::CancelPlanChange(named.or(pending).unwrap())
+            }
             "close" => Command::Close(Expected::Anything),
             "reset" => Command::Reset { anchor_now: words.flag("anchor_now") },
             "retry" => Command::RetryPeriod(words.args[0].parse().unwrap()),
@@ -269,10 +285,21 @@ impl Script {
         }
         match reply {
             Ok(Reply::Entry(Outcome { entry, .. })) => match &entry.event {
-                Event::PeriodOpened(_) | Event::PeriodClosed(_) | Event::Closed {} => self.events(&made),
+                Event::PeriodOpened(_)
+                | Event::PeriodClosed(_)
+                | Event::Configured(_)
+                | Event::PlanChangeScheduled(_)
+                | Event::PlanChangeCancelled { .. }
+                | Event::Closed {} => self.events(&made),
+                Event::Committed(_) if made.len() > 1 => self.events(&made),
                 _ => self.entry(&entry),
             },
             Ok(Reply::Check(check)) => said_check(&check),
+            Ok(Reply::Preview(preview)) => {
+                let PlanChangePreview { effective_at, closed, opened } = *preview;
+                let entries: Vec<_> = closed.into_iter().chain(opened).collect();
+                format!("at {effective_at}: {}", self.events(&entries))
+            }
             Ok(Reply::Configured { .. } | Reply::State(_)) => self.events(&made),
             Err(Stop::Error(error)) => said_error(&error),
             Err(other) => panic!("{other:?}"),
@@ -407,6 +434,11 @@ impl Script {
                 format!("{} expires: {}", self.name_of(&reservation.to_string()), self.moves(entry))
             }
             Event::TermsBound(terms) => terms.key.id.to_string(),
+            Event::PlanChangeScheduled(scheduled) => format!("pending until {}", scheduled.effective_at),
+            Event::PlanChangeCancelled { .. } => "cancelled".to_owned(),
+            Event::OverageSettled(settled) => {
+                format!("settles{}: {}", said_settled(&settled.settled), self.moves(entry))
+            }
             _ => self.moves(entry),
         };
         if let Some(fault) = degraded {
@@ -533,6 +565,16 @@ impl Script {
             })
             .collect();
         if said.is_empty() { "none".to_owned() } else { said.join(" ") }
+    }
+
+    /// The change of plan that is to come.
+    fn pending(&self) -> String {
+        let state = &self.world.state;
+        let said = |pending: &PendingPlanChange| {
+            let plan = pending.plan.as_ref().map_or("none", Name::as_str);
+            format!("{} to {plan} at {}", pending.id, state.plan_change_at().unwrap())
+        };
+        state.plan_change.as_ref().map_or_else(|| "nothing".to_owned(), said)
     }
 
     fn missed(&self) -> String {

@@ -4,7 +4,7 @@
 //! wrong. After a conflict, news of other hosts, or a repeat of an old key, the lane asks before it decides, for a while.
 
 use super::cache::{Cache, NotTaken};
-use crate::{command::Command, error::EngineError, queue::Job, shared::Shared};
+use crate::{error::EngineError, queue::Job, shared::Shared};
 use lru::LruCache;
 use proviso_ledger::state::FORMAT;
 use proviso_ledger::{
@@ -121,7 +121,7 @@ impl Known {
             let customer = &request.customer;
             let keys = [key_hash, guard].into_iter().flatten().filter(|_| all_keys || *attempts > 0);
             questions.keys.extend(keys.map(|hash| (customer.clone(), *hash)));
-            let is_question = matches!(request.command, Command::Read | Command::Check(_));
+            let is_question = request.command.is_question();
             let must_be_fresh = all_states || is_question && self.shared.store.is_shared();
             let known = self.cache.touch(customer);
             let is_known = known.is_some() && (!must_be_fresh || is_pending(customer));

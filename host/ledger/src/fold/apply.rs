@@ -2,20 +2,20 @@
 
 use crate::{
     journal::{
-        Carried, CloseReason, Committed, Entry, Event, OpenReason, PeriodClosed, PeriodOpened, Refunded,
-        Reserved,
+        Carried, CloseReason, Committed, Cycle, Entry, Event, OpenReason, PeriodClosed, PeriodOpened,
+        PlanChangeScheduled, Refunded, Reserved,
     },
     model::{
         amounts::Credits,
         grant::{CreditType, Grant},
-        ids::{GrantId, Key, ReservationId},
+        ids::{GrantId, Key, PlanChangeId, ReservationId},
         time::Timestamp,
         transfer::{Book, Transfer},
         usage::Usage,
     },
     state::{
         CustomerState, GrantState, GrantStatus, Incoming, LATE_WINDOW, Meanwhile, Missed, Onward, PastPeriod,
-        PastZone, ReservationState, Since,
+        PastZone, PendingPlanChange, ReservationState, Since, Starting,
         counters::Part,
         history::{MissedCall, add_given},
         moves::{less, more, take_hold},
@@ -42,6 +42,14 @@ impl CustomerState {
                     }
                     Some(_) => {}
                 }
+                if self.plan() != configured.profile.plan.as_ref() {
+                    let pending = self.plan_change.take();
+                    let carried_out = pending.filter(|pending| Some(pending.id) == configured.plan_change);
+                    let has_plan = |_: &PendingPlanChange| configured.profile.plan.is_some();
+                    self.starting = carried_out
+                        .filter(has_plan)
+                        .map(|PendingPlanChange { allowance, .. }| Starting { at: entry.at, allowance });
+                }
                 self.profile = Some(configured.profile.clone());
                 if let Some(period) = &mut self.period {
                     period.end = configured.period_end;
@@ -50,8 +58,15 @@ impl CustomerState {
             }
             Event::Closed {} => {
                 self.closed = true;
+                self.plan_change = None;
                 self.refresh_ends(entry.at);
             }
+            Event::PlanChangeScheduled(scheduled) => {
+                let PlanChangeScheduled { plan, interval, when, allowance, .. } = scheduled.clone();
+                let id = PlanChangeId { entry: entry.seq, index: 0 };
+                self.plan_change = Some(PendingPlanChange { id, plan, interval, when, allowance });
+            }
+            Event::PlanChangeCancelled { .. } => self.plan_change = None,
             Event::TermsBound(terms) => self.terms.push(terms.clone()),
             Event::TermsEnded { id, ends_at } => {
                 if let Some(terms) = self.terms.iter_mut().find(|terms| terms.key.id == *id) {
@@ -87,6 +102,7 @@ impl CustomerState {
             | Event::Refused(_)
             | Event::Released { .. }
             | Event::ReservationExpired { .. }
+            | Event::OverageSettled(_)
             | Event::GrantsExpired { .. } => {}
         }
     }
@@ -139,8 +155,9 @@ impl CustomerState {
                 .retain(|missed| missed.number != number || !matches!(missed.what, MissedCall::Open { .. }));
         } else {
             self.period = Some(opened.period.clone());
+            self.starting = None;
             self.periods = number;
-            self.cycle = Some(opened.cycle.clone());
+            self.put_cycle(opened.cycle.clone());
             self.refresh_ends(opened.period.start);
         }
         self.whole.clone_from(&opened.whole);
@@ -214,7 +231,7 @@ impl CustomerState {
         }
         if closed.retried {
             let number = closed.period.number;
-            if let Some(past) = self.past.iter_mut().find(|past| past.period.number == number) {
+            if let Some(past) = self.past_period_mut(number) {
                 past.given.clone_from(&closed.given);
             }
             self.missed
@@ -223,6 +240,7 @@ impl CustomerState {
         }
         if closed.reason != CloseReason::Scheduled {
             self.count_as_one(closed);
+            self.lengthen_cycle();
         }
         let whole = std::mem::take(&mut self.whole);
         let plan = self.plan().cloned();
@@ -246,10 +264,29 @@ impl CustomerState {
         Ok(())
     }
 
+    /// The cycle of a period that is cut off goes on at least until that would have ended. Else what it gave would count no more
+    /// where an anchor has moved that end beyond the cycle's.
+    fn lengthen_cycle(&mut self) {
+        let scheduled = self.period.as_ref().and_then(|period| period.end);
+        if let (Some(cycle), Some(scheduled)) = (self.cycle.clone(), scheduled)
+            && cycle.end.is_some_and(|end| end < scheduled)
+        {
+            self.put_cycle(Cycle { end: Some(scheduled), ..cycle });
+        }
+    }
+
+    /// Puts a cycle in force. What its past periods gave counts as long as it goes on, however long that has become.
+    fn put_cycle(&mut self, cycle: Cycle) {
+        let same = |other: &&mut Cycle| other.start == cycle.start && other.interval == cycle.interval;
+        let past = self.past.iter_mut().filter_map(|past| past.cycle.as_mut());
+        past.filter(same).for_each(|other| other.clone_from(&cycle));
+        self.cycle = Some(cycle);
+    }
+
     /// A period that was cut off and the one after it count as one for grants that end with later periods: nobody loses time by
     /// a change of plan.
     fn count_as_one(&mut self, closed: &PeriodClosed) {
-        for state in &mut self.grants {
+        for state in self.grants.by_id_mut() {
             let is_new = closed.grants.iter().any(|grant| grant.id == state.grant.id);
             if let Some(with) = state.ends_with.as_mut().filter(|with| with.number > closed.period.number)
                 && !is_new
@@ -273,8 +310,12 @@ impl CustomerState {
             let is_endless = |past: &PastPeriod| past.cycle.as_ref().is_some_and(|cycle| cycle.end.is_none());
             // What was given before a cycle was begun on request counts no more, so it must not take in what does.
             let is_fresh = |past: &PastPeriod| past.period.number >= self.fresh_from;
-            let endless = kept.iter_mut().find(|kept| is_endless(kept) && is_fresh(kept) == is_fresh(&past));
-            match endless.filter(|_| !recent && is_endless(&past)) {
+            let endless = if recent || !is_endless(&past) {
+                None
+            } else {
+                kept.iter_mut().find(|kept| is_endless(kept) && is_fresh(kept) == is_fresh(&past))
+            };
+            match endless {
                 Some(first) => {
                     past.given
                         .iter()
@@ -285,7 +326,8 @@ impl CustomerState {
             }
         }
         self.missed.retain(|missed| {
-            missed.number >= self.periods || kept.iter().any(|past| past.period.number == missed.number)
+            let is_kept = |number| kept.binary_search_by_key(&number, |past| past.period.number).is_ok();
+            missed.number >= self.periods || is_kept(missed.number)
         });
         let first = kept.iter().find(|past| past.period.end.is_none_or(|end| end >= oldest));
         let first = first.map_or(self.periods, |past| past.period.number);

@@ -8,7 +8,7 @@ use crate::model::{
     customer::Profile,
     entitlement::Override,
     grant::{CreditType, Grant},
-    ids::{ChargeId, GrantId, Key, ReservationId, TermsId},
+    ids::{ChargeId, GrantId, Key, Name, PlanChangeId, ReservationId, TermsId},
     period::Interval,
     terms::Terms,
     time::Timestamp,
@@ -25,6 +25,13 @@ pub enum Event {
     Configured(Configured),
     /// The customer was closed.
     Closed {},
+    /// A change of plan was put off until later. It takes the place of one that was pending.
+    PlanChangeScheduled(PlanChangeScheduled),
+    /// A pending change of plan was called off.
+    PlanChangeCancelled {
+        /// Which.
+        change: PlanChangeId,
+    },
     /// Terms were bound to the customer.
     TermsBound(Arc<Terms>),
     /// The customer's terms were given an end.
@@ -86,13 +93,17 @@ pub enum Event {
     PeriodClosed(Box<PeriodClosed>),
     /// A period began.
     PeriodOpened(Box<PeriodOpened>),
+    /// Overage was taken off that came after the customer was closed.
+    OverageSettled(Box<OverageSettled>),
 }
 
 impl Event {
     /// The names of all kinds.
-    pub const KINDS: [&str; 20] = [
+    pub const KINDS: [&str; 23] = [
         "configured",
         "closed",
+        "plan_change_scheduled",
+        "plan_change_cancelled",
         "terms_bound",
         "terms_ended",
         "override_set",
@@ -111,6 +122,7 @@ impl Event {
         "grants_expired",
         "period_closed",
         "period_opened",
+        "overage_settled",
     ];
 
     /// The name of its kind in the journal.
@@ -119,6 +131,8 @@ impl Event {
         match self {
             Self::Configured(_) => "configured",
             Self::Closed {} => "closed",
+            Self::PlanChangeScheduled(_) => "plan_change_scheduled",
+            Self::PlanChangeCancelled { .. } => "plan_change_cancelled",
             Self::TermsBound(_) => "terms_bound",
             Self::TermsEnded { .. } => "terms_ended",
             Self::OverrideSet(_) => "override_set",
@@ -137,6 +151,7 @@ impl Event {
             Self::GrantsExpired { .. } => "grants_expired",
             Self::PeriodClosed(_) => "period_closed",
             Self::PeriodOpened(_) => "period_opened",
+            Self::OverageSettled(_) => "overage_settled",
         }
     }
 
@@ -160,6 +175,8 @@ impl Event {
         match self {
             Self::Configured(_)
             | Self::Closed {}
+            | Self::PlanChangeScheduled(_)
+            | Self::PlanChangeCancelled { .. }
             | Self::TermsBound(_)
             | Self::TermsEnded { .. }
             | Self::OverrideSet(_)
@@ -177,7 +194,8 @@ impl Event {
             | Self::ReservationExpired { .. }
             | Self::GrantsExpired { .. }
             | Self::PeriodClosed(_)
-            | Self::PeriodOpened(_) => 1,
+            | Self::PeriodOpened(_)
+            | Self::OverageSettled(_) => 1,
         }
     }
 
@@ -196,6 +214,37 @@ pub struct Configured {
     /// When the running period ends under it; none when no period runs or it does not end by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub period_end: Option<Timestamp>,
+    /// The pending change of plan that this carries out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan_change: Option<PlanChangeId>,
+}
+
+/// When a pending change of plan takes effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PlanChangeTime {
+    /// At the end of the period that runs then, wherever anchor and zone move that.
+    PeriodEnd,
+    /// At this instant.
+    At(Timestamp),
+}
+
+/// A change of plan was put off until later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanChangeScheduled {
+    /// The new plan; none takes the plan away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Name>,
+    /// The new plan's interval, which never changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Interval>,
+    /// When it takes effect.
+    pub when: PlanChangeTime,
+    /// The instant of that, as anchor and zone were.
+    pub effective_at: Timestamp,
+    /// How the new plan's allowance is reduced by what was given in the cycle.
+    #[serde(default)]
+    pub allowance: Allowance,
 }
 
 /// A correction: credits given (as a grant) or taken.
@@ -463,6 +512,17 @@ pub struct Rolled {
     pub held_limit: Credits,
 }
 
+/// Overage was taken off that came after the customer was closed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OverageSettled {
+    /// Who decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<DecisionRecord>,
+    /// What was taken off.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settled: Vec<Settlement>,
+}
+
 /// Why a period began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -488,6 +548,9 @@ pub struct Cycle {
     /// The interval of plans whose cycle it is; none when it never ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<Interval>,
+    /// The part of an allowance that it gives beyond a whole one, since an earlier boundary made it longer.
+    #[serde(default, skip_serializing_if = "super::record::nothing")]
+    pub extra: Decimal,
 }
 
 /// A period began.

@@ -166,6 +166,7 @@ impl Entry {
             Event::Committed(committed) => Some(&committed.decision),
             Event::PeriodClosed(closed) => closed.decision.as_ref(),
             Event::PeriodOpened(opened) => opened.decision.as_ref(),
+            Event::OverageSettled(settled) => settled.decision.as_ref(),
             _ => None,
         }
     }
@@ -219,6 +220,12 @@ impl Entry {
 }
 
 impl CloseReason {
+    /// Why a period ends when its customer changes to this plan, or to none.
+    #[must_use]
+    pub const fn of_change_to(plan: Option<&Name>) -> Self {
+        if plan.is_some() { Self::PlanChanged } else { Self::PlanEnded }
+    }
+
     /// The name in the policy interface.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

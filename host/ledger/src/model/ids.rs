@@ -199,6 +199,10 @@ journal_id! {
     TermsId, "terms"
 }
 journal_id! {
+    /// A change of plan that one customer awaits, such as `change_12`.
+    PlanChangeId, "change"
+}
+journal_id! {
     /// A charge of one customer, such as `chg_12`.
     ChargeId, "chg"
 }

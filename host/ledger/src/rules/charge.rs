@@ -1,7 +1,7 @@
 //! Charges: a usage, rated, is drawn at once. And the refusal that all kinds of charging share.
 
 use super::{
-    draw::{Funding, Obligation, Unfunded, Use},
+    draw::{Funding, NONE, Obligation, Unfunded, Use},
     rejection::Denied,
 };
 use crate::{
@@ -137,7 +137,7 @@ impl CustomerState {
             feature: Some(&usage.feature),
             occurred_at: self.time_of(usage).min(now),
             now,
-            barred: &[],
+            barred: &NONE,
         }
     }
 

@@ -5,7 +5,7 @@ use super::{
     scratch::{Scratch, check_amount},
 };
 use crate::{
-    journal::{CloseReason, DecisionRecord, Event, Given, Period, PeriodClosed, Rolled},
+    journal::{CloseReason, DecisionRecord, Event, Given, OverageSettled, Period, PeriodClosed, Rolled},
     model::{
         amounts::{Credits, Decimal, Money, Rounding},
         answers::{CloseOutcome, Fee, FeeMethod, Rollover},
@@ -66,6 +66,33 @@ impl CustomerState {
         Ok((closed, scratch))
     }
 
+    /// The entry that takes overage off which came after the customer was closed: of all that the end of a period does, only that.
+    ///
+    /// # Errors
+    /// [`Denied::InvalidDecision`] when the outcome settles out of range.
+    pub fn settle_after_closing(
+        &self,
+        at: Timestamp,
+        decision: Option<DecisionRecord>,
+        outcome: CloseOutcome,
+    ) -> Result<Draft, Denied> {
+        let mut scratch = Scratch::new(self, at);
+        let mut settled = Vec::new();
+        for settlement in outcome.settle {
+            settled.extend(scratch.settle(settlement).map_err(Denied::InvalidDecision)?);
+        }
+        let event = Event::OverageSettled(Box::new(OverageSettled { decision, settled }));
+        Ok(Draft::moving(event, self.main_credit(), scratch.transfers))
+    }
+
+    /// The state as the end of a closed customer's last period would find it now; none where nothing is to be settled.
+    #[must_use]
+    pub fn to_settle_after_closing(&self) -> Option<Self> {
+        let last = self.past.last().filter(|_| self.closed)?;
+        let owes = self.accounts.keys().any(|credit| self.outstanding(credit).is_positive());
+        owes.then(|| Self { period: Some(last.period.clone()), ..self.clone() })
+    }
+
     /// Checks that an early end of the period makes sense.
     ///
     /// # Errors
@@ -104,13 +131,13 @@ fn carry_out(
     }
     expire_with_period(scratch, closed)?;
     closed.given = given(&scratch.state, closed);
-    let later = scratch.barred.len();
+    let later = scratch.barred.clone();
     scratch.barred.extend(scratch.grants.iter().map(|grant| grant.id));
     for fee in outcome.fees {
         pay(scratch, &fee)?;
         closed.fees.push(fee.into());
     }
-    scratch.barred.truncate(later);
+    scratch.barred = later;
     for settlement in outcome.settle {
         closed.settled.extend(scratch.settle(settlement)?);
     }

@@ -28,7 +28,7 @@ impl CustomerState {
         self.require_open()?;
         let schedule = profile.schedule();
         let period_end = self.period.as_ref().and(schedule).and_then(|schedule| schedule.next_after(at));
-        Ok(Draft::new(Event::Configured(Configured { profile, period_end })))
+        Ok(Draft::new(Event::Configured(Configured { profile, period_end, plan_change: None })))
     }
 
     /// The entry that closes the customer. A running period must be closed before.

@@ -26,8 +26,11 @@ pub(crate) struct Use<'a> {
     pub occurred_at: Timestamp,
     pub now: Timestamp,
     /// Grants that may not be drawn.
-    pub barred: &'a [GrantId],
+    pub barred: &'a BTreeSet<GrantId>,
 }
+
+/// No grants.
+pub(crate) static NONE: BTreeSet<GrantId> = BTreeSet::new();
 
 /// Where the credits for a cost come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,8 +65,8 @@ pub(crate) enum Unfunded {
 
 impl<'a> Use<'a> {
     /// A cost of now that belongs to no feature.
-    pub(crate) const fn general(credit: &'a CreditType, now: Timestamp) -> Self {
-        Self { credit, feature: None, occurred_at: now, now, barred: &[] }
+    pub(crate) fn general(credit: &'a CreditType, now: Timestamp) -> Self {
+        Self { credit, feature: None, occurred_at: now, now, barred: &NONE }
     }
 }
 

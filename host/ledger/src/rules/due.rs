@@ -5,11 +5,12 @@ use super::rejection::Rejection;
 use crate::{
     journal::{Event, OpenReason},
     model::{
+        answers::Allowance,
         ids::ReservationId,
         time::Timestamp,
         transfer::{Book, Transfer},
     },
-    state::{CustomerState, Draft, GrantStatus},
+    state::{CustomerState, Draft, GrantStatus, Starting},
 };
 
 /// Something that is due.
@@ -19,15 +20,19 @@ pub enum Due {
     ReservationExpiry(ReservationId),
     /// The period ends; the terms in force until then decide what that does.
     PeriodEnd,
+    /// A pending change of plan takes effect: the running period ends first, if there is one.
+    PlanChange,
     /// One or more grants' time runs out.
     GrantExpiry,
-    /// A period begins, for this reason; the terms in force from then on decide what that does.
-    PeriodStart(OpenReason),
+    /// A period begins, for this reason and with this allowance asked for; the terms in force from then on decide what that
+    /// does.
+    PeriodStart(OpenReason, Allowance),
 }
 
 impl CustomerState {
     /// What is due next, and when. At one instant reservations expire first, so that the end of the period sees what they give
-    /// back; that comes before the expiry of grants, so that it may carry them over; the next period begins last.
+    /// back; that comes before a change of plan, which then cuts nothing off, and before the expiry of grants, so that it may carry
+    /// them over; the next period begins last.
     #[must_use]
     pub fn next_due(&self) -> Option<(Timestamp, Due)> {
         let reservation = self
@@ -37,9 +42,10 @@ impl CustomerState {
             .map(|(id, reservation)| (reservation.expires_at, Due::ReservationExpiry(*id)));
         let period = self.next_reset_at().filter(|_| !self.closed).map(|end| (end, Due::PeriodEnd));
         let grant = self.next_grant_expiry().map(|expiry| (expiry, Due::GrantExpiry));
+        let change = self.plan_change_at().filter(|_| !self.closed).map(|at| (at, Due::PlanChange));
         let start = self.next_period_start();
         // `min_by_key` keeps the first of equals.
-        [reservation, period, grant, start].into_iter().flatten().min_by_key(|(at, _)| *at)
+        [reservation, period, change, grant, start].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// A customer with a plan is never without a period for long: the next begins where the last ended.
@@ -47,9 +53,14 @@ impl CustomerState {
         if self.closed || self.period.is_some() || self.plan().is_none() {
             return None;
         }
+        if let Some(Starting { at, allowance }) = self.starting {
+            let reason = if self.periods == 0 { OpenReason::Started } else { OpenReason::PlanChanged };
+            return Some((at, Due::PeriodStart(reason, allowance)));
+        }
+        let start = |reason| Due::PeriodStart(reason, Allowance::Carry);
         match self.past.last().and_then(|past| past.period.end) {
-            Some(end) => Some((end, Due::PeriodStart(OpenReason::Scheduled))),
-            None => Some((self.created_at, Due::PeriodStart(OpenReason::Started))),
+            Some(end) => Some((end, start(OpenReason::Scheduled))),
+            None => Some((self.created_at, start(OpenReason::Started))),
         }
     }
 
@@ -72,7 +83,7 @@ impl CustomerState {
         let mut grants = Vec::new();
         let mut transfers = Vec::new();
         let mut credit = None;
-        for state in &self.grants {
+        for state in self.grants.iter() {
             let due = state.grant.expires_at.is_some_and(|expiry| expiry <= at);
             if state.status != GrantStatus::Live || !due {
                 continue;

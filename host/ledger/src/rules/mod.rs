@@ -10,6 +10,7 @@ pub mod draw;
 pub mod due;
 pub mod grants;
 pub mod opening;
+pub mod plan_change;
 pub mod refund;
 pub mod rejection;
 pub mod reservation;

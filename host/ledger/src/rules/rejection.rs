@@ -4,7 +4,7 @@ use crate::{
     journal::Refused,
     model::{
         amounts::{Credits, Quantity},
-        ids::{ChargeId, GrantId, ReservationId},
+        ids::{ChargeId, GrantId, PlanChangeId, ReservationId},
         terms::TermsError,
         time::Timestamp,
     },
@@ -76,8 +76,17 @@ pub enum Rejection {
     #[error("period {0} has nothing that a fault left undone")]
     NothingMissed(u32),
     /// What a fault left undone of a period fails again.
-    #[error("the terms in force still fail for period {0}")]
-    StillFails(u32),
+    #[error("the terms in force still fail for period {0}: {1}")]
+    StillFails(u32, String),
+    /// A change to the plan that the customer is on.
+    #[error("the customer is on that plan already")]
+    PlanUnchanged,
+    /// A change that waits for the end of a period that never comes.
+    #[error("no period of the customer ends by itself")]
+    NoPeriodEnd,
+    /// The change of plan is not pending.
+    #[error("the customer has no pending change of plan {0}")]
+    PlanChangeNotFound(PlanChangeId),
     /// The customer has no plan, so there is no period to close.
     #[error("the customer has no plan with an interval, so there is no period to reset")]
     NoPeriod,

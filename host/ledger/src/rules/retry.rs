@@ -62,13 +62,13 @@ impl CustomerState {
             MissedCall::Open { .. } => None,
         });
         let (reason, scheduled_end, cycle) = close.last().ok_or(nothing.clone())?;
-        let past = self.past.iter().find(|past| past.period.number == number).ok_or(nothing.clone())?;
+        let past = self.past_period(number).ok_or(nothing.clone())?;
         let end = past.period.end.ok_or(nothing)?;
         let mut before = self.without_meanwhile(number, is_close);
         before.period = Some(Period { end: scheduled_end, ..past.period.clone() });
         before.cycle.clone_from(cycle);
         let mut transfers = Vec::new();
-        for state in &self.grants {
+        for state in self.grants.iter() {
             let ended_with = state.status == GrantStatus::Expired
                 && state.ended_at == past.period.end
                 && state.ends_with_by(number);

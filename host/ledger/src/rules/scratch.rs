@@ -18,6 +18,7 @@ use crate::{
     },
     state::{CustomerState, GrantStatus},
 };
+use std::collections::BTreeSet;
 
 pub(super) struct Scratch {
     pub state: CustomerState,
@@ -26,7 +27,7 @@ pub(super) struct Scratch {
     /// Grants that this entry makes, in order.
     pub grants: Vec<Grant>,
     /// Grants that it may not draw.
-    pub barred: Vec<GrantId>,
+    pub barred: BTreeSet<GrantId>,
     /// How many live grants there were before.
     live: usize,
 }
@@ -39,7 +40,7 @@ impl Scratch {
             transfers: Vec::new(),
             at,
             grants: Vec::new(),
-            barred: Vec::new(),
+            barred: BTreeSet::new(),
         }
     }
 

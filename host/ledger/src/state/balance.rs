@@ -16,7 +16,7 @@ impl CustomerState {
     #[must_use]
     pub fn balance(&self, credit: &CreditType, at: Timestamp) -> Balance {
         let [mut granted, mut used, mut available] = [Credits::ZERO; 3];
-        for grant in &self.grants {
+        for grant in self.grants.iter() {
             // A grant that ended still shows while reservations hold some of it.
             let shows = grant.status == GrantStatus::Live || !grant.held.is_zero();
             if !shows || &grant.grant.credit != credit || grant.grant.effective_at > at {

@@ -131,7 +131,7 @@ impl CustomerState {
     /// A grant that still matters.
     #[must_use]
     pub fn grant(&self, id: GrantId) -> Option<&GrantState> {
-        self.grants.iter().find(|grant| grant.grant.id == id)
+        self.grants.get(id)
     }
 
     /// The live grant that carries on what was left of one that has ended, over as many periods as passed since.
@@ -156,7 +156,7 @@ impl CustomerState {
             return true;
         }
         // What was given at the instant of an end that nobody foresaw was given before that end, unless it is made good by now.
-        let ended_before = self.past.iter().any(|past| past.period.number == number);
+        let ended_before = self.past_period(number).is_some();
         state.grant.effective_at == end && reason != CloseReason::Scheduled && !ended_before
     }
 
@@ -166,9 +166,7 @@ impl CustomerState {
         let period = self.period.as_ref()?;
         let end = period.end?;
         match number.checked_sub(period.number) {
-            None => {
-                self.past.iter().find(|past| past.period.number == number).and_then(|past| past.period.end)
-            }
+            None => self.past_period(number).and_then(|past| past.period.end),
             Some(0) => Some(end),
             Some(after) => self.profile.as_ref()?.schedule()?.nth_after(end, after - 1),
         }

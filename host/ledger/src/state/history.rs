@@ -138,6 +138,22 @@ impl CustomerState {
         }
     }
 
+    /// A period that has ended, as long as it is remembered.
+    #[must_use]
+    pub fn past_period(&self, number: u32) -> Option<&PastPeriod> {
+        self.past.get(self.place_of_past(number)?)
+    }
+
+    pub(crate) fn past_period_mut(&mut self, number: u32) -> Option<&mut PastPeriod> {
+        let place = self.place_of_past(number)?;
+        self.past.get_mut(place)
+    }
+
+    /// They are kept in the order of their numbers.
+    fn place_of_past(&self, number: u32) -> Option<usize> {
+        self.past.binary_search_by_key(&number, |past| past.period.number).ok()
+    }
+
     /// The zone that was the customer's at an instant.
     #[must_use]
     pub fn zone_at(&self, at: Timestamp) -> Zone {

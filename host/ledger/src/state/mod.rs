@@ -2,13 +2,17 @@
 
 pub mod balance;
 pub mod counters;
+pub mod grant_list;
 pub mod grants;
 pub mod history;
 pub(crate) mod moves;
+pub mod plan_change;
 
 pub use counters::Counters;
+pub use grant_list::Grants;
 pub use grants::{EndsWith, GrantState, GrantStatus, Incoming, Onward};
 pub use history::{Meanwhile, Missed, MissedCall, PastPeriod, PastZone, PeriodAt, Since};
+pub use plan_change::{PendingPlanChange, Starting};
 
 use crate::{
     journal::{self, ChainHash, Count, Cycle, Event, Given, Period},
@@ -90,7 +94,7 @@ pub struct CustomerState {
     /// The customer's entitlement overrides, in the order they were set.
     pub overrides: Vec<Override>,
     /// Grants that still matter, in burn-down order.
-    pub grants: Vec<GrantState>,
+    pub grants: Grants,
     /// Open reservations.
     pub reservations: BTreeMap<ReservationId, ReservationState>,
     /// The other books, by credit type.
@@ -111,6 +115,10 @@ pub struct CustomerState {
     pub zones: Vec<PastZone>,
     /// Ends and beginnings of periods that a fault left undone.
     pub missed: Vec<Missed>,
+    /// The change of plan that is to come.
+    pub plan_change: Option<PendingPlanChange>,
+    /// The period that is about to begin, after such a change.
+    pub starting: Option<Starting>,
     /// Usage totals by what they count.
     pub counters: Counters,
 }
@@ -166,7 +174,7 @@ impl CustomerState {
             closed: false,
             terms: Vec::new(),
             overrides: Vec::new(),
-            grants: Vec::new(),
+            grants: Grants::default(),
             reservations: BTreeMap::new(),
             accounts: BTreeMap::new(),
             period: None,
@@ -177,6 +185,8 @@ impl CustomerState {
             past: Vec::new(),
             zones: Vec::new(),
             missed: Vec::new(),
+            plan_change: None,
+            starting: None,
             counters: Counters::default(),
         }
     }

@@ -66,9 +66,6 @@ impl CustomerState {
         });
         let with_period = ends_with.and_then(|with| self.period_end(with.number));
         let ends_at = [grant.expires_at, with_period].into_iter().flatten().min();
-        let place = self
-            .grants
-            .partition_point(|other| other.grant.burn_down_order(other.ends_at, grant, ends_at).is_lt());
         let state = GrantState {
             grant: Arc::new(grant.clone()),
             remaining: Credits::ZERO,
@@ -87,7 +84,7 @@ impl CustomerState {
             carried_to: None,
             incoming: None,
         };
-        self.grants.insert(place, state);
+        self.grants.insert(state);
     }
 
     /// Puts the ends of grants right that follow a period, after anchor, zone, interval or period changed at `at`. For one that
@@ -97,7 +94,7 @@ impl CustomerState {
         let mut of_period: BTreeMap<u32, Option<Timestamp>> = BTreeMap::new();
         let mut ends = Vec::new();
         // What has ended stays ended.
-        for state in self.grants.iter().filter(|state| state.status == GrantStatus::Live) {
+        for state in self.grants.by_id().filter(|state| state.status == GrantStatus::Live) {
             let Grant { effective_at, expires_at, .. } = *state.grant;
             let ends_with = state.ends_with.map(|with| match &self.period {
                 Some(_) if effective_at > at => {
@@ -112,7 +109,7 @@ impl CustomerState {
             ends.push((ends_with, [expires_at, with_period].into_iter().flatten().min()));
         }
         let mut moved = false;
-        let live = self.grants.iter_mut().filter(|state| state.status == GrantStatus::Live);
+        let live = self.grants.by_id_mut().filter(|state| state.status == GrantStatus::Live);
         for (state, (ends_with, ends_at)) in live.zip(ends) {
             state.ends_with = ends_with;
             if state.ends_at != ends_at {
@@ -121,16 +118,12 @@ impl CustomerState {
             }
         }
         if moved {
-            self.sort_grants();
+            self.grants.sort();
         }
     }
 
-    fn sort_grants(&mut self) {
-        self.grants.sort_by(|a, b| a.grant.burn_down_order(a.ends_at, &b.grant, b.ends_at));
-    }
-
     pub(crate) fn grant_mut(&mut self, id: GrantId) -> Result<&mut GrantState, String> {
-        self.grants.iter_mut().find(|grant| grant.grant.id == id).ok_or_else(|| format!("no grant {id}"))
+        self.grants.get_mut(id).ok_or_else(|| format!("no grant {id}"))
     }
 
     pub(crate) fn end_grants(
@@ -148,7 +141,7 @@ impl CustomerState {
             moved |= grant.ends_at.replace(at) != Some(at);
         }
         if moved {
-            self.sort_grants();
+            self.grants.sort();
         }
         Ok(())
     }
@@ -311,7 +304,7 @@ impl CustomerState {
 
     /// Counts what an allowance of a past period gave more or less than was known when that ended.
     fn add_given(&mut self, period: Option<u32>, transfer: &Transfer, amount: Credits) -> Result<(), String> {
-        let past = period.and_then(|number| self.past.iter_mut().find(|past| past.period.number == number));
+        let past = period.and_then(|number| self.past_period_mut(number));
         let given = past.and_then(|past| past.given.iter_mut().find(|given| given.credit == transfer.credit));
         if let Some(given) = given {
             given.amount = more(given.amount, amount)?.max(Credits::ZERO);

@@ -219,7 +219,8 @@ impl World {
         while let Some((at, due)) = self.state.next_due().filter(|(at, _)| *at <= to) {
             let what = match due {
                 Due::PeriodEnd => self.close_period(at, CloseReason::Scheduled).unwrap(),
-                Due::PeriodStart(reason) => self.open_period(at, reason, Allowance::Carry).unwrap(),
+                Due::PeriodStart(reason, allowance) => self.open_period(at, reason, allowance).unwrap(),
+                Due::PlanChange => panic!("no line of these tables changes a plan later"),
                 Due::ReservationExpiry(id) => {
                     let entry = self.take(at, self.state.expire_reservation(id).unwrap());
                     format!("{} expires: {}", self.name_of(&id.to_string()), self.moves(&entry))

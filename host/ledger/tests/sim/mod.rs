@@ -9,7 +9,7 @@ use oracle::Oracle;
 use proptest::sample::Index;
 use proviso_ledger::{
     fold::{SealError, Sealed},
-    journal::{CloseReason, Event, OpenReason},
+    journal::{CloseReason, Event, OpenReason, PlanChangeTime},
     model::{
         amounts::{Credits, Decimal, Quantity},
         answers::{
@@ -75,7 +75,8 @@ impl Sim {
                 Due::ReservationExpiry(id) => self.seal(at, self.state.expire_reservation(id).unwrap()),
                 Due::GrantExpiry => self.seal(at, self.state.expire_grants(at)),
                 Due::PeriodEnd => self.close_period(at, CloseReason::Scheduled),
-                Due::PeriodStart(reason) => self.open_period(at, reason, Allowance::Carry),
+                Due::PlanChange => self.change_plan(at),
+                Due::PeriodStart(reason, allowance) => self.open_period(at, reason, allowance),
             }
         }
     }
@@ -135,6 +136,17 @@ impl Sim {
             Op::Configure(plan, unit, zone, allowance) => {
                 self.configure(at, *plan, *unit, *zone, *allowance);
             }
+            Op::ChangePlan(plan, unit, after, allowance) => {
+                let interval = Interval::new(*unit, if *unit == IntervalUnit::Hour { 7 } else { 1 }).unwrap();
+                let plan = (*plan > 0).then(|| (key(&format!("plan-{plan}")), Some(interval)));
+                let when =
+                    after.map_or(PlanChangeTime::PeriodEnd, |after| PlanChangeTime::At(seconds(at, after)));
+                self.attempt(at, self.state.schedule_plan_change(at, plan, when, *allowance));
+            }
+            Op::CancelPlanChange => {
+                let Some(pending) = &self.state.plan_change else { return };
+                self.attempt(at, self.state.cancel_plan_change(pending.id));
+            }
             Op::Terms(from, to) => self.attempt(at, self.state.bind_terms(at, terms(at, *from, *to))),
             Op::Close => {
                 if self.state.period.is_some() {
@@ -172,7 +184,12 @@ impl Sim {
     }
 
     fn grant(&self, which: &Index) -> Option<GrantId> {
-        (!self.state.grants.is_empty()).then(|| which.get(&self.state.grants).grant.id)
+        let grants = &self.state.grants;
+        if grants.is_empty() {
+            None
+        } else {
+            grants.iter().nth(which.index(grants.len())).map(|state| state.grant.id)
+        }
     }
 
     fn reservation(&self, which: &Index) -> Option<ReservationId> {
@@ -208,6 +225,15 @@ impl Sim {
                 if first { OpenReason::Started } else { OpenReason::PlanChanged },
                 allowance,
             );
+        }
+    }
+
+    /// What is due of a pending change of plan: the end of the running period, or the new plan.
+    fn change_plan(&mut self, at: Timestamp) {
+        if self.state.period.is_some() {
+            self.close_period(at, CloseReason::PlanChanged);
+        } else {
+            self.seal(at, self.state.carry_out_plan_change().unwrap());
         }
     }
 
@@ -258,7 +284,7 @@ impl Sim {
                     }));
                 }
                 Step::RollAll(share, with_period) => {
-                    for state in &self.state.grants {
+                    for state in self.state.grants.iter() {
                         let part = |amount: Credits| {
                             let units = amount.units() * i128::from(*share) / 100;
                             Credits::from_units(units)

@@ -116,7 +116,7 @@ fn sum(amounts: impl Iterator<Item = Credits>) -> i128 {
 }
 
 fn check_grants(state: &CustomerState) {
-    for grant in &state.grants {
+    for grant in state.grants.iter() {
         let held = sum(state
             .reservations
             .values()
@@ -133,7 +133,7 @@ fn check_grants(state: &CustomerState) {
             "a grant that has ended has nothing to give: {grant:?}"
         );
     }
-    assert!(state.grants.is_sorted_by(|a, b| order(a, b).is_le()));
+    assert!(state.grants.iter().is_sorted_by(|a, b| order(a, b).is_le()));
 }
 
 /// The rule of the design, criterion by criterion.

@@ -41,6 +41,9 @@ pub enum Op {
     ClockBack(i64),
     Reset,
     Configure(u8, IntervalUnit, u8, Allowance),
+    /// So many seconds later, or at the period's end.
+    ChangePlan(u8, IntervalUnit, Option<i64>, Allowance),
+    CancelPlanChange,
     Terms(i64, Option<i64>),
     Close,
 }
@@ -153,6 +156,9 @@ pub fn ops() -> impl Strategy<Value = Op> {
         1 => Just(Op::Reset),
         4 => (0_u8..3, prop_oneof![Just(Hour), Just(Day), Just(Month)], 0_u8..3, allowances())
             .prop_map(|(plan, unit, zone, allowance)| Op::Configure(plan, unit, zone, allowance)),
+        3 => (0_u8..3, prop_oneof![Just(Hour), Just(Day), Just(Month)], option::of(-9_000_i64..400_000), allowances())
+            .prop_map(|(plan, unit, after, allowance)| Op::ChangePlan(plan, unit, after, allowance)),
+        1 => Just(Op::CancelPlanChange),
         1 => (0_i64..9_000, option::of(0_i64..90_000)).prop_map(|(from, to)| Op::Terms(from, to)),
         1 => prop::bool::weighted(0.1).prop_map(|close| if close { Op::Close } else { Op::Reset }),
     ]

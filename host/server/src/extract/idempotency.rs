@@ -1,6 +1,6 @@
 //! The `Idempotency-Key` header, with the digest of what the request asks for: its method, route, path and body.
 
-use super::json::Body;
+use super::json::{Body, Json};
 use crate::{app::App, headers::IDEMPOTENCY_KEY, problem::Problem};
 use axum::{
     extract::{FromRequest, FromRequestParts, MatchedPath, RawPathParams, Request},
@@ -8,6 +8,7 @@ use axum::{
 };
 use proviso_engine::{Engine, command::Idempotency};
 use proviso_ledger::model::ids::{Digest, IdempotencyKey};
+use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
 /// A request that needs an idempotency key, since it moves credits.
@@ -20,6 +21,35 @@ pub struct Keyed<B> {
 pub struct MaybeKeyed<B> {
     pub idempotency: Option<Idempotency>,
     pub body: B,
+}
+
+/// A request that needs an idempotency key, unless it only asks what it would do.
+pub struct KeyedUnlessDry<T> {
+    /// None for a dry run, which stores no answer.
+    pub idempotency: Option<Idempotency>,
+    pub body: T,
+}
+
+/// A body that may ask for a dry run.
+pub trait DryRun: DeserializeOwned + Send {
+    fn is_dry_run(&self) -> bool;
+}
+
+impl<T: DryRun> FromRequest<Arc<App>> for KeyedUnlessDry<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
+        let key = key(request.headers())?;
+        let read = read::<Json<T>>(request, app).await;
+        match (key, read) {
+            (_, Ok((Json(body), _))) if body.is_dry_run() => Ok(Self { idempotency: None, body }),
+            (None, _) => Err(Problem::no_idempotency_key()),
+            (Some(key), read) => {
+                let (Json(body), digest) = read?;
+                Ok(Self { idempotency: Some((key, digest)), body })
+            }
+        }
+    }
 }
 
 impl<B: Body> FromRequest<Arc<App>> for Keyed<B> {

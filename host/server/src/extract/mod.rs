@@ -8,7 +8,7 @@ mod precondition;
 mod query;
 mod raw;
 
-pub use idempotency::{Keyed, MaybeKeyed};
+pub use idempotency::{DryRun, Keyed, KeyedUnlessDry, MaybeKeyed};
 pub use json::{Json, MaybeJson, object, parse, short};
 pub use path::{At, FeatureKey, KeyId, PeriodNumber, PlanName, PolicyName, VersionNumber, path_text};
 pub use precondition::IfMatch;

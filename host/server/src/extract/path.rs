@@ -6,7 +6,7 @@ use axum::{
     http::request::Parts,
 };
 use proviso_api::ProblemCode;
-use proviso_ledger::model::ids::{ChargeId, GrantId, Key, Name, ReservationId, TermsId};
+use proviso_ledger::model::ids::{ChargeId, GrantId, Key, Name, PlanChangeId, ReservationId, TermsId};
 use std::sync::Arc;
 
 /// Something that a path names.
@@ -89,6 +89,7 @@ given! {
     ReservationId, "reservation", ReservationNotFound, "reservation", |id| id;
     GrantId, "grant", GrantNotFound, "grant", |id| id;
     ChargeId, "charge", ChargeNotFound, "charge", |id| id;
+    PlanChangeId, "change", PlanChangeNotFound, "pending change of plan", |id| id;
     TermsId, "terms", TermsNotFound, "terms", |id| id;
     VersionNumber, "version", VersionNotFound, "version", VersionNumber;
     KeyId, "api_key", ApiKeyNotFound, "API key", KeyId;

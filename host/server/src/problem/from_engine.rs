@@ -51,7 +51,7 @@ fn code_of_decision(error: &DecideError) -> C {
         DecideError::NoTermsInForce => C::NoTermsInForce,
         DecideError::NotEntitled(..) => C::NotEntitled,
         DecideError::ChangedMeanwhile => C::ChangedMeanwhile,
-        DecideError::OverrideIncomplete => C::InvalidRequest,
+        DecideError::OverrideIncomplete | DecideError::PreviewTooFar => C::InvalidRequest,
         DecideError::OccurredInFuture(_) => C::OccurredAtInFuture,
         DecideError::OccurredTooOld(_) => C::OccurredAtTooOld,
         DecideError::Rejected(rejection) => match rejection {
@@ -76,7 +76,10 @@ fn code_of_decision(error: &DecideError) -> C {
             Rejection::Terms(TermsError::ContractFixed { .. }) => C::ContractFixed,
             Rejection::Terms(_) | Rejection::TooEarly(..) => C::InvalidRequest,
             Rejection::NothingMissed(_) => C::NothingMissed,
-            Rejection::StillFails(_) => C::StillFails,
+            Rejection::StillFails(..) => C::StillFails,
+            Rejection::PlanUnchanged => C::PlanUnchanged,
+            Rejection::NoPeriodEnd => C::NoPeriodEnd,
+            Rejection::PlanChangeNotFound(_) => C::PlanChangeNotFound,
         },
         DecideError::UpgradeUnfinished { .. } => C::UpgradeUnfinished,
         DecideError::TermsGone(_) | DecideError::Internal(_) => C::InternalError,
@@ -130,6 +133,7 @@ fn fields(error: EngineError, detail: &str) -> Vec<FieldError> {
             one("/occurred_at")
         }
         EngineError::Decide(DecideError::OverrideIncomplete) => one("/type"),
+        EngineError::Decide(DecideError::PreviewTooFar) => one("/when"),
         EngineError::Decide(DecideError::Rejected(rejection)) => match rejection {
             Rejection::NotLater(field, _)
             | Rejection::TooEarly(field, _)

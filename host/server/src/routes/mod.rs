@@ -14,6 +14,7 @@ mod events;
 mod grants;
 mod ledger;
 mod operations;
+mod plan_changes;
 mod plans;
 mod policies;
 mod reservations;
@@ -60,6 +61,8 @@ pub fn all(test_clock: bool) -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(resets::reset))
         .routes(routes!(resets::retry))
         .routes(routes!(resets::missed))
+        .routes(routes!(plan_changes::list, plan_changes::create))
+        .routes(routes!(plan_changes::get, plan_changes::cancel))
         .routes(routes!(plans::list))
         .routes(routes!(plans::get, plans::put))
         .routes(routes!(terms::list_of_plan, terms::bind_to_plan))

@@ -11,7 +11,7 @@ use crate::{
     },
     calendar::{self, Schedule},
     commands::{Advance, Change, Command, GrantSpec},
-    settings::{Amount, CounterSpec, DAY, PlanSpec, Settings, SettleFrom, Unit},
+    settings::{Amount, CounterSpec, DAY, Mode, PlanSpec, Settings, SettleFrom, Unit},
 };
 use std::{collections::BTreeMap, rc::Rc};
 
@@ -132,6 +132,15 @@ pub struct Cycle {
     pub end: Option<i64>,
     /// The interval of the plan that it began with.
     pub interval: Option<(Unit, i64)>,
+    /// What it gives beyond one allowance, since an earlier boundary made it longer; 1 is a whole one.
+    pub extra: Amount,
+}
+
+impl Cycle {
+    /// What an allowance comes to in all of it.
+    pub fn whole(&self, amount: Amount) -> Amount {
+        amount + amount * self.extra / crate::settings::ONE
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -161,6 +170,17 @@ pub struct Model {
     pub charges: BTreeMap<Id, Charge>,
     /// When there last were very many grants.
     pub crowded_at: Option<i64>,
+    /// The change of plan that is to come.
+    pub pending: Option<Pending>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Pending {
+    pub plan: Option<&'static str>,
+    /// None at the end of the period.
+    pub at: Option<i64>,
+    pub allowance: Mode,
+    pub id: u64,
 }
 
 pub fn plain(what: &str) -> Answer {
@@ -196,6 +216,7 @@ impl Model {
             counters: BTreeMap::new(),
             charges: BTreeMap::new(),
             crowded_at: None,
+            pending: None,
         };
         for plan in plans {
             let terms = Terms { id: 1, settings: Rc::new(plan.settings.clone()), from: start, to: None };
@@ -227,6 +248,9 @@ impl Model {
                 order.target = pick(open(), *n);
                 let units = order.target.map_or(0, |id| self.reservations[&id].units);
                 order.units = units * i128::from(*percent) / 100;
+            }
+            Command::CancelPlanChange => {
+                order.target = self.pending.as_ref().map(|pending| (pending.id, 0));
             }
             Command::Release { pick: n } => order.target = pick(open(), *n),
             Command::Extend { pick: n, .. } => {
@@ -305,6 +329,23 @@ impl Model {
                 };
                 self.configure(before, profile, *allowance)
             }
+            Command::ChangePlan { plan, when, allowance, dry_run } => {
+                if *dry_run {
+                    let mut then = self.clone();
+                    let answer = then.change_plan(*plan, *when, *allowance);
+                    let what = answer.what.as_str();
+                    return plain(if what.starts_with("error:") { what } else { "preview" });
+                }
+                self.change_plan(*plan, *when, *allowance)
+            }
+            Command::CancelPlanChange => {
+                if order.target.is_none() {
+                    return plain("error:no_plan_change");
+                }
+                self.pending = None;
+                self.entries += 1;
+                plain("called_off")
+            }
             Command::Bind { settings, starts_in, lasts } => {
                 if self.closed {
                     return plain("error:closed");
@@ -365,6 +406,7 @@ impl Model {
                 }
                 self.entries += 1;
                 self.closed = true;
+                self.pending = None;
                 plain("closed")
             }
             Command::Charge(spec) => self.charge(spec),
@@ -710,6 +752,7 @@ impl Model {
             entries: self.entries,
             closed: self.closed,
             plan: self.plan().map(str::to_owned),
+            pending: self.pending_at(),
             period: self.period.as_ref().map(|period| (period.number, period.start, period.end)),
             balances,
             books: self.books.clone(),

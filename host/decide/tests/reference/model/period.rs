@@ -1,9 +1,10 @@
 //! Periods in the model: what is due, how a period ends and begins, and what allowances gave in a cycle.
 
-use super::{Cycle, Grant, LATE, Model, Period, Profile, Roll, gave, plain};
+use super::{Cycle, Grant, LATE, Model, Pending, Period, Profile, Roll, gave, plain};
 use crate::{
     answer::{Answer, Id, Status},
-    settings::{AllowanceRule, Amount, HOUR, Mode, Settings, SettleFrom, Settling, Unit, Window},
+    commands::When,
+    settings::{AllowanceRule, Amount, HOUR, Mode, ONE, Settings, SettleFrom, Settling, Unit, Window},
 };
 use std::collections::BTreeMap;
 
@@ -11,13 +12,14 @@ use std::collections::BTreeMap;
 pub enum Due {
     Reservation(Id),
     PeriodEnd,
+    PlanChange,
     Grants,
     PeriodStart,
 }
 
 impl Model {
-    /// The earliest thing that is due. At one instant reservations come first, then the period's end, then grants, then the
-    /// next period's beginning.
+    /// The earliest thing that is due. At one instant reservations come first, then the period's end, then another plan, then
+    /// grants, then the next period's beginning.
     pub fn next_due(&self) -> Option<(i64, Due)> {
         let mut all: Vec<(i64, u8, Due)> = Vec::new();
         for (id, reservation) in &self.reservations {
@@ -27,13 +29,16 @@ impl Model {
             Some(Period { end: Some(end), .. }) => all.push((*end, 1, Due::PeriodEnd)),
             None if self.plan().is_some() && !self.closed => {
                 let at = self.past.last().and_then(|past| past.end).unwrap_or(self.created);
-                all.push((at, 3, Due::PeriodStart));
+                all.push((at, 4, Due::PeriodStart));
             }
             _ => {}
         }
         let live = self.grants.iter().filter(|grant| grant.status == Status::Live && !grant.forgotten);
         if let Some(at) = live.filter_map(|grant| grant.expires_at).min() {
-            all.push((at, 2, Due::Grants));
+            all.push((at, 3, Due::Grants));
+        }
+        if let Some(at) = self.pending_at() {
+            all.push((at, 2, Due::PlanChange));
         }
         // The first of equals.
         let mut first: Option<(i64, u8, Due)> = None;
@@ -51,23 +56,26 @@ impl Model {
             self.now = at;
             match due {
                 Due::Reservation(id) => self.end_reservation(id),
-                Due::Grants => {
-                    self.entries += 1;
-                    for id in self.grants.iter().map(|grant| grant.id).collect::<Vec<_>>() {
-                        let grant = self.grant(id);
-                        if grant.status == Status::Live
-                            && !grant.forgotten
-                            && grant.expires_at.is_some_and(|expires| expires <= at)
-                        {
-                            self.expire(id);
-                        }
-                    }
-                }
+                Due::Grants => self.expire_grants(),
                 Due::PeriodEnd => self.close_period("scheduled"),
+                Due::PlanChange => self.put_on_pending_plan(),
                 Due::PeriodStart => self.open_period("scheduled", Mode::Carry),
             }
         }
         self.now = now;
+    }
+
+    fn expire_grants(&mut self) {
+        self.entries += 1;
+        for id in self.grants.iter().map(|grant| grant.id).collect::<Vec<_>>() {
+            let grant = self.grant(id);
+            if grant.status == Status::Live
+                && !grant.forgotten
+                && grant.expires_at.is_some_and(|expires| expires <= self.now)
+            {
+                self.expire(id);
+            }
+        }
     }
 
     fn expire(&mut self, id: Id) {
@@ -82,6 +90,59 @@ impl Model {
         self.book(&credit).expired += rest;
     }
 
+    /// When the pending change of plan takes effect: of one at the end of the period, as that is now.
+    pub fn pending_at(&self) -> Option<i64> {
+        let at = self.pending.as_ref()?.at;
+        at.or_else(|| match &self.period {
+            Some(period) => period.end,
+            None => self.past.last().and_then(|past| past.end),
+        })
+    }
+
+    /// At the end of a period, that has ended already. Grants that end at this instant do so before the new period begins.
+    fn put_on_pending_plan(&mut self) {
+        let pending = self.pending.clone().unwrap();
+        if self.period.is_some() {
+            self.close_period(if pending.plan.is_some() { "plan_changed" } else { "plan_ended" });
+        }
+        self.profile.as_mut().unwrap().plan = pending.plan;
+        self.pending = None;
+        self.entries += 1;
+        self.plan_history.push((self.now, pending.plan));
+        while let Some((_, Due::Grants)) = self.next_due().filter(|(at, _)| *at <= self.now) {
+            self.expire_grants();
+        }
+        if pending.plan.is_some() {
+            self.open_period(if self.periods == 0 { "started" } else { "plan_changed" }, pending.allowance);
+        }
+    }
+
+    pub fn change_plan(&mut self, plan: Option<&'static str>, when: When, allowance: Mode) -> Answer {
+        if self.closed {
+            return plain("error:closed");
+        }
+        if plan == self.plan() {
+            return plain("error:plan_unchanged");
+        }
+        let at = match when {
+            When::Now => {
+                let before = self.profile.clone();
+                let profile = Profile { plan, ..before.clone().unwrap() };
+                self.configure(before, profile, allowance);
+                return plain("plan_changed");
+            }
+            When::PeriodEnd if self.period.as_ref().is_none_or(|period| period.end.is_none()) => {
+                return plain("error:no_period_end");
+            }
+            When::PeriodEnd => None,
+            When::In(delta) if delta <= 0 => return plain("error:not_later"),
+            When::In(delta) => Some(self.now + delta),
+        };
+        self.entries += 1;
+        self.pending = Some(Pending { plan, at, allowance, id: self.entries });
+        plain("plan_change_pending")
+    }
+
     pub fn configure(&mut self, before: Option<Profile>, profile: Profile, allowance: Mode) -> Answer {
         if self.closed {
             return plain("error:closed");
@@ -90,6 +151,9 @@ impl Model {
             return plain("configured");
         }
         let old_plan = before.as_ref().and_then(|before| before.plan);
+        if old_plan != profile.plan {
+            self.pending = None;
+        }
         if old_plan != profile.plan && self.period.is_some() {
             self.close_period(if profile.plan.is_some() { "plan_changed" } else { "plan_ended" });
         }
@@ -167,6 +231,13 @@ impl Model {
                 if let Some((with, _)) = grant.ends_with.as_mut().filter(|(with, _)| *with > number) {
                     *with += 1;
                 }
+            }
+        }
+        if reason != "scheduled" {
+            // A cycle lasts at least as long as its period would have.
+            if let (Some(mut cycle), Some(end)) = (self.cycle.clone(), period.end) {
+                cycle.end = cycle.end.map(|of_cycle| of_cycle.max(end));
+                self.put_cycle(cycle);
             }
         }
         period.end = Some(at);
@@ -321,6 +392,19 @@ impl Model {
         }
     }
 
+    /// No period is left whose end would settle what a closed customer's commits bring: the last one's terms do so at once.
+    pub fn settle_after_closing(&mut self) {
+        let Some(last) = self.past.last() else { return };
+        let terms = self.terms_at(self.plan(), (last.end.unwrap() - 1).max(last.start));
+        let settings = terms.as_deref().cloned().unwrap_or_default();
+        let before = self.books.clone();
+        let owed = self.owed(settings.settle_close);
+        self.settle(settings.settle_close, settings.settle_from, owed, &[]);
+        if self.books != before {
+            self.entries += 1;
+        }
+    }
+
     /// What is used up when a period ends no longer counts.
     fn forget(&mut self) {
         let onward = |grant: &Grant| [grant.roll.map(|roll| roll.to), grant.next];
@@ -372,7 +456,8 @@ impl Model {
         let schedule = self.schedule();
         let interval = schedule.as_ref().map(|schedule| schedule.interval);
         if reason == "early" {
-            return Cycle { start: at, end: schedule.map(|schedule| schedule.next_after(at)), interval };
+            let end = schedule.map(|schedule| schedule.next_after(at));
+            return Cycle { start: at, end, interval, extra: 0 };
         }
         let slack = interval.map_or(0, |(unit, count)| {
             let least = match unit {
@@ -389,14 +474,27 @@ impl Model {
         let mut going_on =
             self.cycle.iter().chain(past).filter(|cycle| cycle.end.is_none_or(|end| end > at + slack));
         if let Some(cycle) = going_on.clone().find(|cycle| cycle.interval == interval) {
-            return cycle.clone();
+            let mut cycle = cycle.clone();
+            // A boundary that was moved into it begins a period that ends after it.
+            if let (Some(schedule), Some(end), "scheduled") = (&schedule, cycle.end, reason) {
+                let next = schedule.next_after(at);
+                if next > end + slack {
+                    let length = i128::from(next - schedule.last_at(at));
+                    cycle.extra += i128::from(next - end) * ONE / length;
+                    cycle.end = Some(next);
+                }
+            }
+            return cycle;
         }
         match schedule {
             Some(schedule) => {
-                Cycle { start: schedule.last_at(at), end: Some(schedule.next_after(at)), interval }
+                Cycle { start: schedule.last_at(at), end: Some(schedule.next_after(at)), interval, extra: 0 }
             }
             // One that never ends takes in what was given in the cycle that it comes into.
-            None => Cycle { start: going_on.next().map_or(at, |cycle| cycle.start), end: None, interval },
+            None => {
+                let start = going_on.next().map_or(at, |cycle| cycle.start);
+                Cycle { start, end: None, interval, extra: 0 }
+            }
         }
     }
 
@@ -424,8 +522,18 @@ impl Model {
         let owed = self.owed(settings.settle_open);
         self.issue(&settings, &cycle, asked);
         self.settle(settings.settle_open, settings.settle_from, owed, &[]);
-        self.cycle = Some(cycle);
+        self.put_cycle(cycle);
         self.entries += 1;
+    }
+
+    /// A cycle is one, whichever of its periods tells of it.
+    fn put_cycle(&mut self, cycle: Cycle) {
+        for other in self.past.iter_mut().filter_map(|past| past.cycle.as_mut()) {
+            if (other.start, other.interval) == (cycle.start, cycle.interval) {
+                *other = cycle.clone();
+            }
+        }
+        self.cycle = Some(cycle);
     }
 
     fn issue(&mut self, settings: &Settings, cycle: &Cycle, asked: Mode) {
@@ -454,14 +562,22 @@ impl Model {
             let first = !pools.contains_key(rule.credit);
             let pool = pools.entry(rule.credit).or_insert_with(|| self.pool(rule.credit, &counted));
             let (mut amount, mut entitled) = (rule.amount, 0);
+            if mode == Mode::Carry && first {
+                let same = |other: &&AllowanceRule| {
+                    other.credit == rule.credit && matches!(other.category, "plan" | "trial")
+                };
+                let whole = settings.allowances.iter().filter(same).map(|other| other.amount).sum();
+                entitled = cycle.whole(whole) - whole;
+            }
             if mode == Mode::Prorate
                 && let Some(end) = cycle.end
             {
                 let length = i128::from(end - cycle.start);
-                amount = (rule.amount * i128::from(end - self.now) / length).min(rule.amount);
+                amount = (cycle.whole(rule.amount) * i128::from(end - self.now) / length).min(rule.amount);
                 for past in self.past.iter().filter(|past| first && counted.contains(&past.number)) {
                     let ran = i128::from(past.end.unwrap() - past.start);
-                    entitled += past.whole.get(rule.credit).copied().unwrap_or(0) * ran / length;
+                    let whole = past.whole.get(rule.credit).copied().unwrap_or(0);
+                    entitled += cycle.whole(whole) * ran / length;
                 }
             }
             let (taken, larger) = pool.take(amount, entitled);
@@ -604,7 +720,7 @@ impl Pool {
 
 /// A part's share of a price in euros, to the cent, halves to even.
 fn share_of_money(paid: Amount, part: Amount, whole: Amount) -> Amount {
-    let cent = crate::settings::ONE / 100;
+    let cent = ONE / 100;
     if part >= whole {
         return paid;
     }

@@ -541,6 +541,9 @@ impl Model {
             refunded_units: 0,
         };
         self.charges.insert((self.entries, 0), charge);
+        if self.closed {
+            self.settle_after_closing();
+        }
         answer
     }
 

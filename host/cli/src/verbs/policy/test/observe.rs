@@ -395,6 +395,7 @@ fn story(entry: &Entry) -> String {
         Event::PeriodClosed(closed) => {
             period("closed", closed.period.number, closed.reason.as_str(), closed.retried)
         }
+        Event::OverageSettled(_) => "overage settled".to_owned(),
         Event::PeriodOpened(opened) => {
             period("opened", opened.period.number, opened.reason.as_str(), opened.retried)
         }

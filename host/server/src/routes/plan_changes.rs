@@ -1,0 +1,221 @@
+//! Changes of a customer's plan: now, later, or only tried.
+
+use crate::{
+    access::{Customer, Manage, Read},
+    answer::Answer,
+    app::App,
+    documented::problems,
+    extract::{At, DryRun, KeyedUnlessDry, Paging, Query},
+    problem::Problem,
+    render,
+};
+use axum::{
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use proviso_api::{
+    Page, ProblemCode,
+    patch::Patch,
+    plan_change::{PlanChange as PlanChangeView, PlanChangeInput, PlanChangeStatus, When},
+};
+use proviso_engine::{
+    DecideError, EngineError,
+    command::{Command, CustomerPlanChange, Outcome, Reply},
+};
+use proviso_ledger::{
+    journal::{Entry, Event, PlanChangeScheduled, PlanChangeTime},
+    model::ids::{CustomerId, PlanChangeId},
+    state::CustomerState,
+};
+use std::sync::Arc;
+
+problems!(
+    CreateProblems: CALLER CUSTOMER BODY REQUIRED_KEY LANE,
+    CustomerClosed, PlanUnchanged, NoPeriodEnd, TotalOutOfRange, TooMany; named PlanNotFound
+);
+problems!(ListProblems: CALLER CUSTOMER LIST LANE);
+problems!(ReadProblems: CALLER CUSTOMER LANE, PlanChangeNotFound);
+
+impl DryRun for PlanChangeInput {
+    fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
+}
+
+/// Change the plan
+///
+/// Now, the running period is closed by the old plan's terms and one is opened by the new plan's. Later, the same happens when it
+/// is due; until then the change is pending and may be called off. A customer has one pending change at most: another change
+/// of its plan, now or later, takes its place. With `dry_run`, the answer says what would happen if nothing else did until then;
+/// its ids and entry numbers are not given yet.
+#[utoipa::path(
+    post,
+    path = "/v1/customers/{customer}/plan-changes",
+    operation_id = "change_plan",
+    tag = "Customers",
+    params(
+        ("customer" = String, Path, description = "The customer"),
+        (
+            "Idempotency-Key" = Option<String>,
+            Header,
+            description = "New for each change, the same for its repeats; required without `dry_run`",
+        ),
+    ),
+    request_body = PlanChangeInput,
+    responses(
+        (status = 200, description = "What it would do", body = PlanChangeView),
+        (status = 201, description = "Done, or pending", body = PlanChangeView),
+        CreateProblems,
+    ),
+)]
+pub async fn create(
+    State(app): State<Arc<App>>,
+    customer: Customer<Manage>,
+    KeyedUnlessDry { idempotency, body }: KeyedUnlessDry<PlanChangeInput>,
+) -> Result<Answer, Problem> {
+    let PlanChangeInput { plan, when, allowance, dry_run } = &body;
+    let plan = match plan {
+        Patch::Absent => return Err(Problem::invalid_field("/plan", "is missing; null takes the plan away")),
+        Patch::Null => None,
+        Patch::Value(plan) => Some(plan.clone()),
+    };
+    let time = match when {
+        When::Now => None,
+        When::PeriodEnd => Some(PlanChangeTime::PeriodEnd),
+        When::At(at) => Some(PlanChangeTime::At(*at)),
+    };
+    let change =
+        CustomerPlanChange { plan: plan.clone(), when: time, allowance: *allowance, dry_run: *dry_run };
+    let command = Command::ChangePlan(Box::new(change));
+    let reply = match app.engine.execute(customer.request(command, idempotency)).await {
+        Err(error @ EngineError::Decide(DecideError::PlanNotFound(_))) => {
+            return Err(Problem::from(error).named_by("/plan"));
+        }
+        reply => reply?,
+    };
+    let view = |status, effective_at| PlanChangeView {
+        id: None,
+        status,
+        plan,
+        when: *when,
+        effective_at,
+        allowance: *allowance,
+        closed: None,
+        opened: None,
+    };
+    match reply {
+        Reply::Preview(preview) => {
+            let (closed, opened) = (preview.closed.as_deref(), preview.opened.as_deref());
+            Answer::ok(&PlanChangeView {
+                closed: closed.map(render::plan_change_close).transpose()?.flatten(),
+                opened: opened.map(render::plan_change_open).transpose()?.flatten(),
+                ..view(PlanChangeStatus::Preview, preview.effective_at)
+            })
+        }
+        Reply::Entry(outcome) if matches!(outcome.entry.event, Event::PlanChangeScheduled(_)) => {
+            render::answer(&customer.id, &outcome)
+        }
+        Reply::Entry(Outcome { entry, replayed }) => {
+            let closed = closed_with(&app, &customer.id, &entry).await?;
+            let answer = PlanChangeView {
+                closed: closed.as_ref().map(render::plan_change_close).transpose()?.flatten(),
+                opened: render::plan_change_open(&entry)?,
+                ..view(PlanChangeStatus::Done, entry.at)
+            };
+            Ok(Answer::new(StatusCode::CREATED, &answer)?.replayed(replayed))
+        }
+        other => Err(Problem::internal(format!("a change of plan was answered with {other:?}"))),
+    }
+}
+
+/// The entry that ended the period before a change of plan whose last entry is `last`: they follow each other.
+async fn closed_with(app: &App, customer: &CustomerId, last: &Entry) -> Result<Option<Entry>, Problem> {
+    let steps = if matches!(last.event, Event::PeriodOpened(_)) { 2 } else { 1 };
+    let page =
+        app.engine.ledger(customer, &proviso_engine::LedgerFilter::default(), Some(last.seq), steps).await?;
+    let first = page.entries.into_iter().nth(steps as usize - 1).map(|(entry, _)| entry);
+    Ok(first.filter(|entry| matches!(entry.event, Event::PeriodClosed(_))))
+}
+
+/// List pending changes of plan
+///
+/// One at most. Those that took effect are in the ledger.
+#[utoipa::path(
+    get,
+    path = "/v1/customers/{customer}/plan-changes",
+    operation_id = "list_plan_changes",
+    tag = "Customers",
+    params(("customer" = String, Path, description = "The customer"), Paging),
+    responses((status = 200, description = "Pending ones", body = Page<PlanChangeView>), ListProblems),
+)]
+pub async fn list(
+    State(app): State<Arc<App>>,
+    customer: Customer<Read>,
+    Query(paging): Query<Paging>,
+) -> Result<Answer, Problem> {
+    let (_, after) = (paging.limit()?, paging.after::<PlanChangeId>()?);
+    let state = app.engine.state(&customer.id).await?;
+    let data = pending(&state).filter(|one| after.is_none_or(|after| one.id > Some(after)));
+    Answer::ok(&Page { data: data.into_iter().collect(), next_cursor: None })
+}
+
+/// Read a pending change of plan
+#[utoipa::path(
+    get,
+    path = "/v1/customers/{customer}/plan-changes/{change}",
+    operation_id = "read_plan_change",
+    tag = "Customers",
+    params(
+        ("customer" = String, Path, description = "The customer"),
+        ("change" = String, Path, description = "The change"),
+    ),
+    responses((status = 200, description = "The change", body = PlanChangeView), ReadProblems),
+)]
+pub async fn get(
+    State(app): State<Arc<App>>,
+    customer: Customer<Read>,
+    At(change): At<PlanChangeId>,
+) -> Result<Answer, Problem> {
+    let state = app.engine.state(&customer.id).await?;
+    let found = pending(&state).filter(|one| one.id == Some(change));
+    let what = "pending change of plan";
+    let missing = || Problem::not_found(ProblemCode::PlanChangeNotFound, what, &change.to_string());
+    Answer::ok(&found.ok_or_else(missing)?)
+}
+
+/// Cancel a pending change of plan
+///
+/// The customer stays on its plan.
+#[utoipa::path(
+    delete,
+    path = "/v1/customers/{customer}/plan-changes/{change}",
+    operation_id = "cancel_plan_change",
+    tag = "Customers",
+    params(
+        ("customer" = String, Path, description = "The customer"),
+        ("change" = String, Path, description = "The change"),
+    ),
+    responses((status = 204, description = "Cancelled"), ReadProblems),
+)]
+pub async fn cancel(
+    State(app): State<Arc<App>>,
+    customer: Customer<Manage>,
+    At(change): At<PlanChangeId>,
+) -> Result<Response, Problem> {
+    app.record(customer.request(Command::CancelPlanChange(change), None)).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// The pending change, with the instant at which it takes effect as things are now.
+fn pending(state: &CustomerState) -> Option<PlanChangeView<'static>> {
+    let change = state.plan_change.as_ref()?;
+    let scheduled = PlanChangeScheduled {
+        plan: change.plan.clone(),
+        interval: change.interval,
+        when: change.when,
+        effective_at: state.plan_change_at()?,
+        allowance: change.allowance,
+    };
+    Some(render::pending_plan_change(change.id, &scheduled))
+}
