@@ -6,6 +6,7 @@ use crate::{
     dispatcher::Dispatcher,
     error::EngineError,
     explain::Asked,
+    keys::Guesses,
     refresh,
     shared::{Options, Shared},
     stats::EngineStats,
@@ -33,8 +34,7 @@ pub struct Engine {
     sweeper: Arc<Sweeper>,
     /// Changes of the catalog that are under way.
     pub(crate) changes: Tasks,
-    /// Held while a secret that is not known is looked up.
-    pub(crate) guesses: tokio::sync::Mutex<()>,
+    pub(crate) guesses: Guesses,
     /// What runs beside the lanes; aborted when it is dropped.
     background: Mutex<JoinSet<()>>,
 }
@@ -63,7 +63,7 @@ impl Engine {
             dispatcher,
             sweeper,
             changes: Tasks::new(),
-            guesses: tokio::sync::Mutex::default(),
+            guesses: Guesses::default(),
             background: Mutex::new(background),
         }))
     }

@@ -19,7 +19,7 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 
 /// Of every operation that needs an API key.
 pub const CALLER: &[ProblemCode] =
-    &[ApiKeyRequired, ApiKeyInvalid, ScopeMissing, StorageUnavailable, InternalError];
+    &[ApiKeyRequired, ApiKeyInvalid, ScopeMissing, TooManyRequests, StorageUnavailable, InternalError];
 /// Of a caller that must not be narrowed to a customer.
 pub const OPERATOR: &[ProblemCode] = &[KeyIsNarrowed];
 /// Of a path that names a customer.

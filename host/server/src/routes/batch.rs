@@ -44,8 +44,7 @@ pub async fn batch(
     if !is_of_type(&parts.headers, "application/json") {
         return Err(Problem::wrong_type("application/json"));
     }
-    submission::many(&app, parts.uri.path(), &bytes, MAX_BATCH, |place, item| read(place, item)?.by(&caller))
-        .await
+    submission::many(&app, &caller, parts.uri.path(), &bytes, MAX_BATCH, read).await
 }
 
 fn read(place: &str, raw: &RawValue) -> Result<Submission, Problem> {
