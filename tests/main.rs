@@ -17,6 +17,7 @@ mod harness;
 mod hostile;
 mod main_job;
 mod modules;
+mod network;
 mod policies;
 mod replicas;
 mod support;

@@ -2,6 +2,7 @@
 
 use crate::{
     ConnectionLimits, Rates,
+    extract::BodyMemory,
     metrics::Metrics,
     problem::Problem,
     rates::{Limiter, Limiters, TooMany},
@@ -54,6 +55,7 @@ pub struct App {
     /// Whether the host is about to end: requests are still answered, but should go to another host.
     pub draining: AtomicBool,
     pub limiters: Limiters,
+    pub bodies: BodyMemory,
     requests: AtomicU64,
 }
 
@@ -63,7 +65,16 @@ impl App {
         let openapi = serde_json::to_vec(document).unwrap_or_default().into();
         let limiters = Limiters::new(options.rates, &options.stopwatch);
         let (draining, requests) = (AtomicBool::new(false), AtomicU64::new(0));
-        Self { engine, options, metrics, openapi, draining, limiters, requests }
+        Self {
+            engine,
+            options,
+            metrics,
+            openapi,
+            draining,
+            limiters,
+            bodies: BodyMemory::default(),
+            requests,
+        }
     }
 
     /// Carries a command out that ends in an entry.

@@ -25,8 +25,15 @@ pub const OPERATOR: &[ProblemCode] = &[KeyIsNarrowed];
 /// Of a path that names a customer.
 pub const CUSTOMER: &[ProblemCode] = &[InvalidPath, CustomerNotFound];
 /// Of a JSON body.
-pub const BODY: &[ProblemCode] =
-    &[MalformedJson, InvalidRequest, UnsupportedMediaType, BodyTooLarge, BodyIncomplete, BodyTimeout];
+pub const BODY: &[ProblemCode] = &[
+    MalformedJson,
+    InvalidRequest,
+    UnsupportedMediaType,
+    BodyTooLarge,
+    BodyIncomplete,
+    BodyTimeout,
+    Overloaded,
+];
 /// Of a list.
 pub const LIST: &[ProblemCode] = &[InvalidQuery, InvalidCursor];
 /// Of an optional idempotency key.

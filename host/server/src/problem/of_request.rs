@@ -101,6 +101,10 @@ impl Problem {
         Self::new(C::BodyIncomplete, "the connection broke while the body was read")
     }
 
+    pub fn too_many_bodies() -> Self {
+        Self::new(C::Overloaded, "too many large bodies are coming in already")
+    }
+
     pub fn slow_body() -> Self {
         Self::new(C::BodyTimeout, "the body did not arrive in time")
     }

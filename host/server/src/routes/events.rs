@@ -73,7 +73,7 @@ pub async fn ingest(
     request: Request,
 ) -> Result<Answer, Problem> {
     let (parts, body) = request.into_parts();
-    let bytes = read_body(body, app.options.max_body_bytes).await?;
+    let bytes = read_body(body, app.options.max_body_bytes, &app.bodies).await?;
     let media_type = media_type(&parts.headers).map(str::to_ascii_lowercase);
     let event: Envelope = match media_type.as_deref() {
         Some(STRUCTURED) => object("", &bytes)?,

@@ -306,7 +306,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_takes_nothing_is_not_waited_for() {
-        let (mut stream, activity, mut client) = pair().await;
+        let (mut stream, activity, _client) = pair().await;
         activity.request_began();
         let (start, large) = (Instant::now(), vec![0; 64 << 20]);
         let error = stream.write_all(&large).await.unwrap_err();
@@ -324,11 +324,24 @@ mod tests {
         let error = stream.write_all(&large).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert!(start.elapsed() < Duration::from_secs(3_600), "{:?}", start.elapsed());
-        drop(stream);
         reading.abort();
         // Who takes it gets all, however long that lasts.
-        let mut rest = Vec::new();
-        let _ = client.read_to_end(&mut rest).await;
+        let (mut stream, activity, mut client) = pair().await;
+        activity.request_began();
+        let start = Instant::now();
+        let reading = tokio::spawn(async move {
+            let mut buffer = vec![0; 256 << 10];
+            let mut all = 0;
+            while let Ok(bytes @ 1..) = client.read(&mut buffer).await {
+                all += bytes;
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            all
+        });
+        stream.write_all(&large).await.unwrap();
+        drop(stream);
+        assert_eq!(reading.await.unwrap(), large.len());
+        assert!(start.elapsed() > SEND_TIMEOUT, "{:?}", start.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
