@@ -16,7 +16,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_DRAINED: usize = 16 << 20;
 /// The memory for all bodies that come in more than one piece, while they come in: clients that send half a body and wait
 /// take no more.
-const MEMORY_KIB: usize = 32 << 10;
+const MEMORY_KIB: usize = 16 << 10;
 
 /// The memory for bodies that are coming in.
 pub struct BodyMemory(Semaphore);
@@ -43,15 +43,16 @@ impl BodyMemory {
 /// Reads a body of at most `limit` bytes.
 pub async fn read_body(mut body: Body, limit: usize, memory: &BodyMemory) -> Result<Bytes, Problem> {
     let read = async {
-        let mut taken = None;
+        let (mut taken, mut counted) = (None, 0);
         let mut first = Bytes::new();
-        let mut rest = Vec::new();
+        let mut whole = Vec::new();
         let mut drained = 0_usize;
-        let mut too_large = body.size_hint().lower() > limit as u64;
+        let declared = body.size_hint().lower();
+        let mut too_large = declared > limit as u64;
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| Problem::broken_body())?;
             let Ok(data) = frame.into_data() else { continue };
-            too_large = too_large || first.len() + rest.len() + data.len() > limit;
+            too_large = too_large || first.len().max(whole.len()) + data.len() > limit;
             if too_large {
                 drained += data.len();
                 if drained > MAX_DRAINED {
@@ -61,14 +62,25 @@ pub async fn read_body(mut body: Body, limit: usize, memory: &BodyMemory) -> Res
                 // Nearly every body comes in one piece and is not copied.
                 first = data;
             } else {
-                memory.take(data.len(), &mut taken)?;
-                rest.extend_from_slice(&data);
+                if whole.is_empty() {
+                    // Once and for all, where the length is known: a body that is refused has taken nothing.
+                    let size = usize::try_from(declared).unwrap_or(limit).max(first.len());
+                    memory.take(size, &mut taken)?;
+                    counted = size;
+                    whole.reserve_exact(size);
+                    whole.extend_from_slice(&first);
+                }
+                if whole.len() + data.len() > counted {
+                    memory.take(data.len(), &mut taken)?;
+                    counted += data.len();
+                }
+                whole.extend_from_slice(&data);
             }
         }
         if too_large {
             return Err(Problem::too_large(limit));
         }
-        Ok(if rest.is_empty() { first } else { [first.as_ref(), &rest].concat().into() })
+        Ok(if whole.is_empty() { first } else { whole.into() })
     };
     tokio::time::timeout(BODY_TIMEOUT, read).await.unwrap_or_else(|_| Err(Problem::slow_body()))
 }
