@@ -18,6 +18,7 @@ mod harness;
 mod hostile;
 mod main_job;
 mod modules;
+mod network;
 mod policies;
 mod prices;
 mod replicas;

@@ -32,7 +32,7 @@ use tokio::{
     process::Child,
 };
 
-/// The first admin key of every host under test.
+/// The admin key of every host under test, unless it is given another one.
 pub const ADMIN_KEY: &str = "admin-key-of-the-tests";
 
 /// How a host is started: with which data, on which database.
@@ -41,6 +41,7 @@ pub struct Setup {
     /// Its folder.
     pub data: Arc<tempfile::TempDir>,
     database: Option<String>,
+    admin_key: String,
     program: Vec<String>,
 }
 
@@ -52,12 +53,18 @@ impl Setup {
 
     /// In a folder, with the database that may be in it.
     pub fn within(data: Arc<tempfile::TempDir>) -> Self {
-        Self { data, database: None, program: vec![BINARY.to_owned()] }
+        Self { data, database: None, admin_key: ADMIN_KEY.to_owned(), program: vec![BINARY.to_owned()] }
     }
 
     /// In a fresh folder, on a database that other hosts may be using.
     pub fn on(database: &str) -> Self {
         Self { database: Some(database.to_owned()), ..Self::new() }
+    }
+
+    /// With another admin key; an empty one is none.
+    pub fn admin_key(mut self, key: &str) -> Self {
+        key.clone_into(&mut self.admin_key);
+        self
     }
 
     /// Started by another program, which is given the binary and its arguments.
@@ -78,7 +85,7 @@ impl Setup {
             .arg("serve")
             .env("PROVISO_LISTEN", "127.0.0.1:0")
             .env("PROVISO_DATA_DIR", self.data.path())
-            .env("PROVISO_ADMIN_KEY", ADMIN_KEY)
+            .env("PROVISO_ADMIN_KEY", &self.admin_key)
             .env("PROVISO_TEST_CLOCK", "1")
             // An empty one sets nothing.
             .env("PROVISO_DATABASE_URL", self.database.as_deref().unwrap_or_default())

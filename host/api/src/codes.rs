@@ -53,6 +53,10 @@ codes! {
     /// The API key is narrowed to one customer, and this operation belongs to none.
     KeyIsNarrowed = "key_is_narrowed", 403, "the API key may not do this";
 
+    /// The API key, or the customer, makes more requests than it may: try again after `Retry-After` seconds. In a batch this
+    /// is said of each item.
+    TooManyRequests = "too_many_requests", 429, "too many requests";
+
     /// There is no such path.
     RouteNotFound = "route_not_found", 404, "not found";
     /// The path exists, but not with this method; the `Allow` header lists those it has.

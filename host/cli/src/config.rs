@@ -4,6 +4,7 @@
 use crate::{database::Database, error::Error, secrets::Secret, span::Span};
 use clap::{Args, CommandFactory, Parser, ValueEnum};
 use proviso_ledger::state::LATE_WINDOW;
+use proviso_server::Rates;
 use serde::Deserialize;
 use std::{
     error::Error as _,
@@ -42,7 +43,8 @@ pub struct Layer {
     /// Where the database, the compiled policies and the keys lie [default: ./proviso-data]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// An API key with the scope admin that always works; without it, one is made at the first start and printed once
+    /// An API key with the scope admin, which ends the one that was set before; without it, one is made at the first start
+    /// and printed once
     #[arg(long, value_name = "KEY")]
     pub admin_key: Option<Secret>,
     /// How logs are written [default: text]
@@ -67,6 +69,18 @@ pub struct Layer {
     /// [default: 800]
     #[arg(long, value_name = "COUNT")]
     pub loaded_policies: Option<NonZeroUsize>,
+    /// Connections of clients that may be open at once [default: 8192, or what the limit of open files has place for]
+    #[arg(long, value_name = "COUNT")]
+    pub connections: Option<NonZeroUsize>,
+    /// Connections that may be open at once from one address (of IPv6: from one /64) [default: half of all]
+    #[arg(long, value_name = "COUNT")]
+    pub connections_per_address: Option<NonZeroUsize>,
+    /// Requests a second that one API key may make at this host [default: any number]
+    #[arg(long, value_name = "COUNT")]
+    pub key_rate: Option<NonZeroU32>,
+    /// Requests a second that may be made for one customer at this host [default: any number]
+    #[arg(long, value_name = "COUNT")]
+    pub customer_rate: Option<NonZeroU32>,
     /// How late usage may be reported, such as 12h or 7d; at most 35d [default: 35d]
     #[arg(long, value_name = "SPAN")]
     pub late_window: Option<LateWindow>,
@@ -124,6 +138,15 @@ pub struct Log {
     pub level: String,
 }
 
+/// How many connections may be open, as far as it is set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Connections {
+    /// In all.
+    pub total: Option<NonZeroUsize>,
+    /// From one address.
+    pub per_address: Option<NonZeroUsize>,
+}
+
 /// Where the data lies: what verbs that only look need to know.
 #[derive(Debug, Clone, Args)]
 #[group(skip)]
@@ -164,6 +187,10 @@ pub struct Settings {
     pub cached_customers: usize,
     /// Policy modules kept loaded, where the machine allows so many.
     pub loaded_policies: usize,
+    /// Connections of clients, where the machine allows so many.
+    pub connections: Connections,
+    /// How many requests are taken.
+    pub rates: Rates,
     /// How late usage may be reported.
     pub late_window: Duration,
     /// The time between two checkpoints; zero writes none.
@@ -229,6 +256,8 @@ impl From<Layer> for Settings {
             loaded_policies: layer
                 .loaded_policies
                 .map_or(proviso_policy::Limits::default().loaded_modules, NonZeroUsize::get),
+            connections: Connections { total: layer.connections, per_address: layer.connections_per_address },
+            rates: Rates { of_key: layer.key_rate, of_customer: layer.customer_rate },
             late_window: layer.late_window.map_or(default.late_window, |window| window.0),
             checkpoint_every: layer.checkpoint_every.map_or(CHECKPOINT_EVERY, |span| span.0),
             test_clock: layer.test_clock.unwrap_or(false),
@@ -252,6 +281,10 @@ impl Layer {
             largest_batch: self.largest_batch.or(below.largest_batch),
             cached_customers: self.cached_customers.or(below.cached_customers),
             loaded_policies: self.loaded_policies.or(below.loaded_policies),
+            connections: self.connections.or(below.connections),
+            connections_per_address: self.connections_per_address.or(below.connections_per_address),
+            key_rate: self.key_rate.or(below.key_rate),
+            customer_rate: self.customer_rate.or(below.customer_rate),
             late_window: self.late_window.or(below.late_window),
             checkpoint_every: self.checkpoint_every.or(below.checkpoint_every),
             test_clock: self.test_clock.or(below.test_clock),
@@ -391,6 +424,8 @@ mod tests {
                 "PROVISO_DATABASE_URL: not a database address: must begin with",
             ),
             (&[], "lissten = \"x\"", "unknown field `lissten`"),
+            (&[("PROVISO_CONNECTIONS", "0")], "", "PROVISO_CONNECTIONS: "),
+            (&[], "key_rate = 0", "key_rate"),
             (&[], "late_window = 5", "late_window"),
             (&[], "late_window = \"6w\"", "at most 35d"),
         ] {

@@ -1,8 +1,10 @@
 //! What the machine allows: open files and memory maps. The limits that the host would like are
 //! cut to what fits, with a warning for each.
 
+use crate::config::Connections;
 use proviso_policy::Limits;
-use std::fs;
+use proviso_server::ConnectionLimits;
+use std::{fs, num::NonZeroUsize};
 
 /// Memory maps that the process has apart from policies: libraries, threads, the allocator, the database.
 const OTHER_MAPS: u64 = 4_096;
@@ -11,6 +13,10 @@ const MAPS_OF_INSTANCE: u64 = 2;
 const MAPS_OF_MODULE: u64 = 3;
 /// Fewer open files than this leave too few connections.
 const FEW_FILES: u64 = 4_096;
+/// Open files that connections leave to the database, to compilers and to what else the process does.
+const OTHER_FILES: u64 = 192;
+/// Connections that are let in however few files may be open.
+const FEW_CONNECTIONS: u64 = 64;
 /// Loaded modules below which hosts with many contracts would load and drop all the time.
 const FEW_MODULES: u64 = 64;
 
@@ -54,16 +60,68 @@ impl Machine {
         }
         if let Some(files) = self.files.filter(|files| *files < FEW_FILES) {
             warnings.push(format!(
-                "only {files} files may be open at once, which bounds connections; raise the hard limit (ulimit -Hn)"
+                "only {files} files may be open at once, which is few; raise the hard limit (ulimit -Hn)"
             ));
         }
         (limits, warnings)
+    }
+
+    /// How many connections of clients fit beside so many loaded modules and connections to a database, and what people
+    /// should know of it.
+    pub fn fit_connections(
+        self,
+        wanted: Connections,
+        modules: usize,
+        to_database: u32,
+    ) -> (ConnectionLimits, Option<String>) {
+        let total = wanted.total.map_or(ConnectionLimits::TOTAL, NonZeroUsize::get);
+        let others = OTHER_FILES + u64::try_from(modules).unwrap_or(u64::MAX) + u64::from(to_database);
+        // The server lets a sixteenth more in while others are ending.
+        let fitting = self.files.map(|files| files.saturating_sub(others) / 17 * 16);
+        let fitting =
+            fitting.map(|fitting| usize::try_from(fitting.max(FEW_CONNECTIONS)).unwrap_or(usize::MAX));
+        let (total, warning) = match (fitting, self.files) {
+            (Some(fitting), Some(files)) if fitting < total => {
+                let why = format!(
+                    "only {files} files may be open at once: {fitting} connections are let in instead of {total}"
+                );
+                (fitting, Some(why))
+            }
+            _ => (total, None),
+        };
+        let mut limits = ConnectionLimits::of(total);
+        if let Some(per_address) = wanted.per_address {
+            limits.per_address = per_address.get().min(total);
+        }
+        (limits, warning)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn connections_leave_files_to_others() {
+        let [none, some] = [None, NonZeroUsize::new(2_000)];
+        for (files, total, per_address, modules, found, warns) in [
+            (None, none, none, 800, (8_192, 4_096), false),
+            (Some(1 << 20), none, none, 800, (8_192, 4_096), false),
+            (Some(1 << 20), some, none, 800, (2_000, 1_000), false),
+            (Some(1 << 20), none, some, 800, (8_192, 2_000), false),
+            (Some(1_024), none, none, 64, (720, 360), true),
+            (Some(1_024), none, some, 64, (720, 720), true),
+            (Some(100), none, none, 64, (64, 32), true),
+        ] {
+            let machine = Machine { files, maps: None };
+            let (limits, warning) = machine.fit_connections(Connections { total, per_address }, modules, 0);
+            assert_eq!((limits.total, limits.per_address), found, "{files:?}");
+            assert_eq!(warning.is_some(), warns, "{warning:?}");
+            let open = limits.total + limits.total.div_ceil(16) + modules;
+            let fits = files.is_none_or(|files| files <= 100 || open as u64 + OTHER_FILES <= files);
+            assert!(fits, "{files:?} {open}");
+        }
+    }
 
     #[test]
     fn limits_shrink_to_what_the_machine_allows() {

@@ -85,6 +85,13 @@ pub struct ApiKey {
     pub revoked_at: Option<Timestamp>,
     /// When it was made.
     pub created_at: Timestamp,
+    /// Whether a host's configuration brought it, not a caller: the next one of the kind replaces it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_configured: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl ApiKey {
@@ -92,6 +99,12 @@ impl ApiKey {
     #[must_use]
     pub fn is_live(&self, at: Timestamp) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|expiry| at < expiry)
+    }
+
+    /// Whether it may manage everything.
+    #[must_use]
+    pub fn is_admin(&self) -> bool {
+        self.allows(Scope::Admin) && self.customer.is_none()
     }
 
     /// Whether it may do what `scope` stands for.

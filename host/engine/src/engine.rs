@@ -6,7 +6,9 @@ use crate::{
     clock::Clock,
     dispatcher::Dispatcher,
     error::EngineError,
-    formats, refresh,
+    formats,
+    keys::Guesses,
+    refresh,
     shared::{Options, Shared},
     stats::EngineStats,
     sweeper::Sweeper,
@@ -38,8 +40,7 @@ pub struct Engine {
     sweeper: Arc<Sweeper>,
     /// Changes of the catalog that are under way.
     pub(crate) changes: Tasks,
-    /// Held while a secret that is not known is looked up.
-    pub(crate) guesses: tokio::sync::Mutex<()>,
+    pub(crate) guesses: Guesses,
     /// Turns of those who ask about many entitlements.
     pub(crate) questions: Arc<Semaphore>,
     /// What runs beside the lanes; aborted when it is dropped.
@@ -75,7 +76,7 @@ impl Engine {
             dispatcher,
             sweeper,
             changes: Tasks::new(),
-            guesses: tokio::sync::Mutex::default(),
+            guesses: Guesses::default(),
             questions: Arc::new(Semaphore::new(MOST_QUESTIONS)),
             background: Mutex::new(background),
         }))

@@ -1,7 +1,7 @@
 //! API keys. The secret is made by the binary, which alone may draw randomness, and only its digest is kept.
 
 use crate::{
-    catalog::{ApiKey, Scope},
+    catalog::{ApiKey, Catalog, Scope},
     changes::{Changed, json},
     engine::Engine,
     error::EngineError,
@@ -13,7 +13,18 @@ use proviso_ledger::model::{
     time::Timestamp,
 };
 use proviso_store::{ApiKeyRow, CatalogChange};
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::Mutex;
+
+/// The time before the store is asked for a secret that is not known, in which others with unknown secrets join.
+const GUESS_PAUSE: Duration = Duration::from_millis(20);
 
 /// A key to the API as a caller asks for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,17 +56,27 @@ impl Engine {
             .await
     }
 
+    /// Puts the admin key in force that the configuration of a host brings. The one that came this way before is revoked, on
+    /// all hosts. A secret that has a key already keeps it as it is, so a replaced one does not come back.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn set_admin_key(&self, secret: &str, name: &str) -> Result<Arc<ApiKey>, EngineError> {
+        let (shared, secret_hash) = (self.shared.clone(), Digest::of(secret.as_bytes()).0);
+        let name = name.to_owned();
+        self.changes.run(async move { shared.set_admin_key(secret_hash, &name).await }).await
+    }
+
     /// The key of a secret, if it works now.
     ///
     /// # Errors
-    /// The store's, which is asked when the secret is not known yet: another host may have made the key just now.
+    /// The store's, which is asked when the secret is not known yet: another host may have made the key just now. However
+    /// many ask with unknown secrets, the store gets at most one question in [`GUESS_PAUSE`].
     pub async fn authenticate(&self, secret: &str) -> Result<Option<Arc<ApiKey>>, EngineError> {
         let hash = Digest::of(secret.as_bytes()).0;
         let mut key = self.shared.catalog.load().api_keys.get(&hash).cloned();
         if key.is_none() && self.shared.store.is_shared() {
-            // One at a time, so that those who guess secrets keep the store busy with one question at most.
-            let _one = self.guesses.lock().await;
-            self.shared.refresh_catalog().await?;
+            self.guesses.look_again(&self.shared).await?;
             key = self.shared.catalog.load().api_keys.get(&hash).cloned();
         }
         Ok(key.filter(|key| key.is_live(self.clock().now())))
@@ -71,6 +92,30 @@ impl Engine {
     }
 }
 
+/// Looks at the catalog again for all who came with an unknown secret, together.
+#[derive(Debug, Default)]
+pub(crate) struct Guesses {
+    came: AtomicU64,
+    /// How many of those who came a look has served.
+    served: Mutex<u64>,
+}
+
+impl Guesses {
+    /// Done once a look has succeeded that began after this was called, whoever made it.
+    async fn look_again(&self, shared: &Shared) -> Result<(), EngineError> {
+        let number = self.came.fetch_add(1, Ordering::AcqRel) + 1;
+        let mut served = self.served.lock().await;
+        if *served >= number {
+            return Ok(());
+        }
+        tokio::time::sleep(GUESS_PAUSE).await;
+        let came = self.came.load(Ordering::Acquire);
+        shared.refresh_catalog().await?;
+        *served = came;
+        Ok(())
+    }
+}
+
 impl Shared {
     async fn add_api_key(
         &self,
@@ -82,13 +127,8 @@ impl Shared {
             if let Some(key) = catalog.api_keys.get(&secret_hash) {
                 return Ok((Vec::new(), key.clone()));
             }
-            let id: Name = format!("key_{}", catalog.api_keys.len() + 1)
-                .parse()
-                .map_err(|_| EngineError::Internal("an API key's id is no name".to_owned()))?;
-            let NewApiKey { name, scopes, customer, expires_at } = new.clone();
-            let key = ApiKey { id, name, scopes, customer, expires_at, revoked_at: None, created_at: now };
-            let row = ApiKeyRow { id: key.id.clone(), secret_hash, body: json(&key)? };
-            Ok((vec![CatalogChange::AddApiKey(row)], Arc::new(key)))
+            let key = api_key(catalog, new.clone(), now)?;
+            Ok((vec![CatalogChange::AddApiKey(row(secret_hash, &key)?)], Arc::new(key)))
         })
         .await
     }
@@ -99,9 +139,63 @@ impl Shared {
                 catalog.api_keys.iter().find(|(_, key)| key.id == id).ok_or(EngineError::ApiKeyNotFound)?;
             let mut key = (**key).clone();
             key.revoked_at.get_or_insert(now);
-            let row = ApiKeyRow { id: key.id.clone(), secret_hash: *secret_hash, body: json(&key)? };
-            Ok((vec![CatalogChange::SetApiKey(row)], Arc::new(key)))
+            Ok((vec![CatalogChange::SetApiKey(row(*secret_hash, &key)?)], Arc::new(key)))
         })
         .await
     }
+
+    async fn set_admin_key(&self, secret_hash: [u8; 32], name: &str) -> Result<Arc<ApiKey>, EngineError> {
+        self.change(|catalog, now| {
+            let known = catalog.api_keys.get(&secret_hash);
+            let mut changes = Vec::new();
+            let key = match known {
+                // One that can't manage the host must not take the place of one that can. It was revoked, perhaps as it
+                // was replaced: a host that starts with an old configuration does not bring it back.
+                Some(key) if !key.is_live(now) || !key.is_admin() => return Ok((Vec::new(), key.clone())),
+                Some(key) if key.is_configured => key.clone(),
+                Some(key) => {
+                    let key = ApiKey { is_configured: true, ..(**key).clone() };
+                    changes.push(CatalogChange::SetApiKey(row(secret_hash, &key)?));
+                    Arc::new(key)
+                }
+                None => {
+                    let scopes = BTreeSet::from([Scope::Admin]);
+                    let new = NewApiKey { name: name.to_owned(), scopes, customer: None, expires_at: None };
+                    let key = ApiKey { is_configured: true, ..api_key(catalog, new, now)? };
+                    changes.push(CatalogChange::AddApiKey(row(secret_hash, &key)?));
+                    Arc::new(key)
+                }
+            };
+            for (hash, other) in &catalog.api_keys {
+                if other.is_configured && other.revoked_at.is_none() && *hash != secret_hash {
+                    let replaced = ApiKey { revoked_at: Some(now), ..(**other).clone() };
+                    changes.push(CatalogChange::SetApiKey(row(*hash, &replaced)?));
+                }
+            }
+            Ok((changes, key))
+        })
+        .await
+    }
+}
+
+/// A new key, which no configuration brought.
+fn api_key(catalog: &Catalog, new: NewApiKey, now: Timestamp) -> Result<ApiKey, EngineError> {
+    let id: Name = format!("key_{}", catalog.api_keys.len() + 1)
+        .parse()
+        .map_err(|_| EngineError::Internal("an API key's id is no name".to_owned()))?;
+    let NewApiKey { name, scopes, customer, expires_at } = new;
+    Ok(ApiKey {
+        id,
+        name,
+        scopes,
+        customer,
+        expires_at,
+        revoked_at: None,
+        created_at: now,
+        is_configured: false,
+    })
+}
+
+fn row(secret_hash: [u8; 32], key: &ApiKey) -> Result<ApiKeyRow, EngineError> {
+    Ok(ApiKeyRow { id: key.id.clone(), secret_hash, body: json(key)? })
 }

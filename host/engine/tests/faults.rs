@@ -15,7 +15,7 @@
 mod support;
 
 use proviso_engine::{
-    Clock, Engine, EngineError, LedgerFilter, Options,
+    Clock, Engine, EngineError, LedgerFilter, NewApiKey, Options,
     command::{Command, Reply, Request},
 };
 use proviso_ledger::{
@@ -51,6 +51,14 @@ struct Flaky {
     inner: Arc<dyn Store>,
     dice: Arc<Dice>,
     faults: AtomicU64,
+    /// How often the catalog's revision was asked for.
+    looks: AtomicU64,
+}
+
+impl Flaky {
+    fn new(inner: Arc<dyn Store>, dice: Arc<Dice>) -> Self {
+        Self { inner, dice, faults: AtomicU64::new(0), looks: AtomicU64::new(0) }
+    }
 }
 
 #[async_trait::async_trait]
@@ -131,6 +139,7 @@ impl Store for Flaky {
         self.inner.catalog(since).await
     }
     async fn catalog_revision(&self) -> Result<u64, StoreError> {
+        self.looks.fetch_add(1, Ordering::Relaxed);
         self.inner.catalog_revision().await
     }
     async fn change_catalog(
@@ -269,7 +278,7 @@ async fn commits_that_fail_or_get_lost_charge_once() {
         drop(host);
         let mut flaky = None;
         let host = Host::start_with(dir, START, |inner| {
-            let store = Arc::new(Flaky { inner, dice: dice.clone(), faults: AtomicU64::new(0) });
+            let store = Arc::new(Flaky::new(inner, dice.clone()));
             flaky = Some(store.clone());
             store
         })
@@ -310,4 +319,46 @@ async fn hosts_that_share_a_database_charge_once() {
         check(&host, &other, &answered).await;
         verified(host).await;
     }
+}
+
+/// Many unknown secrets at once cost a few questions, and one that another host has made just now is found.
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_secrets_are_looked_up_together() {
+    let dice = Arc::new(Dice::new(1));
+    let mut flaky = None;
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let host = Host::start_with(dir, START, |inner| {
+        let store = Arc::new(Flaky::new(inner, dice));
+        flaky = Some(store.clone());
+        store
+    })
+    .await;
+    let store = flaky.unwrap();
+    // This one never looks by itself.
+    let options = Options { refresh_every: Duration::from_secs(3_600), ..Options::default() };
+    let clock = Clock::new(|| time(START));
+    let other = Engine::start(store.clone(), support::runtime(), clock, options).await.unwrap();
+    let mut guesses = JoinSet::new();
+    let before = store.looks.load(Ordering::Relaxed);
+    let since = std::time::Instant::now();
+    for number in 0..10_000 {
+        let other = other.clone();
+        guesses.spawn(async move { other.authenticate(&format!("guess {number}")).await.unwrap() });
+    }
+    assert!(guesses.join_all().await.iter().all(Option::is_none));
+    // The first host looks every 100 ms.
+    let most = 10 + 2 * since.elapsed().as_millis() / 20;
+    let looks = store.looks.load(Ordering::Relaxed) - before;
+    assert!(u128::from(looks) <= most.min(1_000), "{looks} looks in {:?}", since.elapsed());
+    let new = NewApiKey { name: "new".to_owned(), scopes: [].into(), customer: None, expires_at: None };
+    host.engine.add_api_key("secret", new, None).await.unwrap();
+    // Also for a caller who came while a look was under way.
+    let (_, found, _) = tokio::join!(
+        other.authenticate("guess"),
+        other.authenticate("secret"),
+        other.authenticate("another guess")
+    );
+    assert_eq!(found.unwrap().unwrap().name, "new");
+    host.engine.close().await;
+    other.close().await;
 }

@@ -68,6 +68,7 @@ impl<S: Asks> FromRequestParts<Arc<App>> for Caller<S> {
         let header = parts.headers.get(AUTHORIZATION).ok_or_else(Problem::no_api_key)?;
         let secret = header.to_str().ok().and_then(bearer).ok_or_else(Problem::no_api_key)?;
         let key = app.engine.authenticate(secret).await?.ok_or_else(Problem::bad_api_key)?;
+        app.limit_key(&key)?;
         if !key.allows(S::SCOPE) {
             return Err(Problem::no_scope(scope(S::SCOPE)));
         }
@@ -114,6 +115,7 @@ impl<S: Asks> FromRequestParts<Arc<App>> for Customer<S> {
         let text = path_text(parts, app, "customer").await?;
         let id: CustomerId = text.parse().map_err(|error| Problem::bad_path("customer", error))?;
         if caller.sees(&id) {
+            app.limit_customer(&id)?;
             Ok(Self { id, by: caller.key.id.clone(), scope: PhantomData })
         } else {
             // As if it did not exist: a narrowed key must not learn of other customers.

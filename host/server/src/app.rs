@@ -1,15 +1,25 @@
 //! State that all handlers share: the engine, the options, the metrics and the rendered API document.
 
-use crate::{metrics::Metrics, problem::Problem};
+use crate::{
+    ConnectionLimits, Rates,
+    extract::BodyMemory,
+    metrics::Metrics,
+    problem::Problem,
+    rates::{Limiter, Limiters, TooMany},
+};
 use axum::body::Bytes;
 use proviso_engine::{
     Engine,
+    catalog::ApiKey,
     command::{Outcome, Reply, Request},
 };
-use proviso_ledger::model::time::Timestamp;
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use proviso_ledger::model::{ids::CustomerId, time::Timestamp};
+use std::{
+    hash::Hash,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 /// Settings of the server, and what it needs from the binary.
@@ -19,6 +29,10 @@ pub struct ServerOptions {
     pub test_clock: bool,
     /// The largest JSON body that is read, in bytes. A module may be as large as the policies' own limit.
     pub max_body_bytes: usize,
+    /// How many connections may be open.
+    pub connections: ConnectionLimits,
+    /// How many requests are taken.
+    pub rates: Rates,
     /// Gives a new secret for an API key. Randomness comes from the binary.
     pub new_secret: Arc<dyn Fn() -> String + Send + Sync>,
     /// A monotonic clock in microseconds, to measure with.
@@ -39,7 +53,9 @@ pub struct App {
     pub metrics: Metrics,
     pub openapi: Bytes,
     /// Whether the host is about to end: requests are still answered, but should go to another host.
-    pub draining: Arc<AtomicBool>,
+    pub draining: AtomicBool,
+    pub limiters: Limiters,
+    pub bodies: BodyMemory,
     requests: AtomicU64,
 }
 
@@ -47,7 +63,18 @@ impl App {
     pub fn new(engine: Arc<Engine>, options: ServerOptions, document: &utoipa::openapi::OpenApi) -> Self {
         let metrics = Metrics::new(engine.clone(), document.paths.paths.keys().cloned());
         let openapi = serde_json::to_vec(document).unwrap_or_default().into();
-        Self { engine, options, metrics, openapi, draining: Arc::default(), requests: AtomicU64::new(0) }
+        let limiters = Limiters::new(options.rates, &options.stopwatch);
+        let (draining, requests) = (AtomicBool::new(false), AtomicU64::new(0));
+        Self {
+            engine,
+            options,
+            metrics,
+            openapi,
+            draining,
+            limiters,
+            bodies: BodyMemory::default(),
+            requests,
+        }
     }
 
     /// Carries a command out that ends in an entry.
@@ -61,6 +88,24 @@ impl App {
     /// The host's time; for what is shown of a customer, no earlier than its last entry.
     pub fn now(&self) -> Timestamp {
         self.engine.clock().now()
+    }
+
+    /// Counts a request of an API key.
+    pub fn limit_key(&self, key: &ApiKey) -> Result<(), Problem> {
+        self.limit(self.limiters.of_key.as_ref(), "an API key", &key.id)
+    }
+
+    /// Counts a request for a customer.
+    pub fn limit_customer(&self, customer: &CustomerId) -> Result<(), Problem> {
+        self.limit(self.limiters.of_customer.as_ref(), "a customer", customer)
+    }
+
+    fn limit(&self, limiter: Option<&Limiter>, of: &str, id: impl Hash) -> Result<(), Problem> {
+        let Some(limiter) = limiter else { return Ok(()) };
+        limiter.count(id).map_err(|TooMany { rate, wait_seconds }| {
+            self.metrics.limited();
+            Problem::too_many_requests(of, rate, wait_seconds)
+        })
     }
 
     /// A name for a request that came without one.

@@ -19,14 +19,21 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 
 /// Of every operation that needs an API key.
 pub const CALLER: &[ProblemCode] =
-    &[ApiKeyRequired, ApiKeyInvalid, ScopeMissing, StorageUnavailable, InternalError];
+    &[ApiKeyRequired, ApiKeyInvalid, ScopeMissing, TooManyRequests, StorageUnavailable, InternalError];
 /// Of a caller that must not be narrowed to a customer.
 pub const OPERATOR: &[ProblemCode] = &[KeyIsNarrowed];
 /// Of a path that names a customer.
 pub const CUSTOMER: &[ProblemCode] = &[InvalidPath, CustomerNotFound];
 /// Of a JSON body.
-pub const BODY: &[ProblemCode] =
-    &[MalformedJson, InvalidRequest, UnsupportedMediaType, BodyTooLarge, BodyIncomplete, BodyTimeout];
+pub const BODY: &[ProblemCode] = &[
+    MalformedJson,
+    InvalidRequest,
+    UnsupportedMediaType,
+    BodyTooLarge,
+    BodyIncomplete,
+    BodyTimeout,
+    Overloaded,
+];
 /// Of a list.
 pub const LIST: &[ProblemCode] = &[InvalidQuery, InvalidCursor];
 /// Of an optional idempotency key.

@@ -11,6 +11,7 @@ mod headers;
 mod metrics;
 mod middleware;
 mod problem;
+mod rates;
 mod render;
 mod routes;
 mod serve;
@@ -18,32 +19,32 @@ mod wire;
 
 pub use app::ServerOptions;
 pub use problem::code_of;
-pub use serve::serve;
+pub use rates::Rates;
+pub use serve::{ConnectionLimits, serve};
 
 use app::App;
 use axum::Router;
 use proviso_engine::Engine;
-use std::sync::{Arc, atomic::AtomicBool};
+use std::sync::Arc;
 
 /// All routes, ready to be served.
 #[derive(Clone)]
 pub struct Routes {
     /// Answers requests.
     pub router: Router,
-    /// Set when a shutdown begins, so that `/readyz` can say it.
-    draining: Arc<AtomicBool>,
+    /// What they share with the connections.
+    app: Arc<App>,
 }
 
 /// All routes over an engine.
 pub fn router(engine: Arc<Engine>, options: ServerOptions) -> Routes {
     let (routes, document) = routes::all(options.test_clock);
     let app = Arc::new(App::new(engine, options, &document));
-    let draining = app.draining.clone();
     let around = axum::middleware::from_fn_with_state(app.clone(), middleware::around);
     let router = routes
         .fallback(routes::not_found)
         .layer(tower_http::catch_panic::CatchPanicLayer::custom(middleware::panicked))
         .layer(around)
-        .with_state(app);
-    Routes { router, draining }
+        .with_state(app.clone());
+    Routes { router, app }
 }

@@ -32,6 +32,9 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     seconds: Family<RouteLabels, Histogram, fn() -> Histogram>,
     in_flight: Gauge,
+    connections: Gauge,
+    refused_connections: Counter,
+    limited: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -59,8 +62,42 @@ impl Metrics {
         registry.register_with_unit("http_request", help, Unit::Seconds, seconds.clone());
         let in_flight = Gauge::default();
         registry.register("http_requests_in_flight", "Requests that are being answered", in_flight.clone());
+        let connections = Gauge::default();
+        registry.register("http_connections", "Open connections", connections.clone());
+        let refused_connections = Counter::default();
+        let help = "Connections that were closed at once, since too many were open";
+        registry.register("http_connections_refused", help, refused_connections.clone());
+        let limited = Counter::default();
+        let help = "Requests, and items of batches, of API keys or customers that make too many";
+        registry.register("http_requests_limited", help, limited.clone());
         let routes = routes.map(|route| (route.clone(), Arc::new(route))).collect();
-        Self { registry, routes, no_route: Arc::new("none".to_owned()), requests, seconds, in_flight }
+        Self {
+            registry,
+            routes,
+            no_route: Arc::new("none".to_owned()),
+            requests,
+            seconds,
+            in_flight,
+            connections,
+            refused_connections,
+            limited,
+        }
+    }
+
+    /// Counts a connection until it ends.
+    pub fn connection_opened(&self) -> OpenConnection {
+        self.connections.inc();
+        OpenConnection(self.connections.clone())
+    }
+
+    /// Counts a connection that was not let in.
+    pub fn connection_refused(&self) {
+        self.refused_connections.inc();
+    }
+
+    /// Counts what is refused since it is one too many.
+    pub fn limited(&self) {
+        self.limited.inc();
     }
 
     /// Counts a request that begins.
@@ -153,6 +190,15 @@ impl Collector for OfEngine {
             counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
         }
         Ok(())
+    }
+}
+
+/// A connection that is open.
+pub struct OpenConnection(Gauge);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

@@ -11,12 +11,15 @@ use axum::{
     extract::{MatchedPath, Request, State},
     http::{
         HeaderMap, HeaderValue, StatusCode, Uri,
-        header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+        header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
     },
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use std::{any::Any, sync::Arc};
+use std::{
+    any::Any,
+    sync::{Arc, atomic::Ordering},
+};
 use tracing::error;
 
 /// The longest request id that is taken from a caller, in bytes.
@@ -53,6 +56,10 @@ pub async fn around(
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    if app.draining.load(Ordering::Relaxed) {
+        // A client that keeps the connection would find it closed at its next request.
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     let elapsed = (app.options.stopwatch)().saturating_sub(started);
     in_flight.end(route.as_ref().map(MatchedPath::as_str), &method, response.status(), elapsed);
     response
@@ -74,14 +81,11 @@ fn written(problem: &Problem, uri: &Uri) -> Response {
     if problem.is_replay() {
         headers.insert(IDEMPOTENCY_REPLAYED, TRUE);
     }
-    match problem.status() {
-        StatusCode::UNAUTHORIZED => {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
-        StatusCode::SERVICE_UNAVAILABLE => {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-        }
-        _ => {}
+    if problem.status() == StatusCode::UNAUTHORIZED {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if let Some(seconds) = problem.retry_after_seconds() {
+        headers.insert(RETRY_AFTER, seconds.into());
     }
     response
 }

@@ -11,11 +11,11 @@ use crate::{
     secrets, telemetry, terminal,
 };
 use clap::Args;
-use proviso_engine::{CheckpointOptions, Clock, Engine, NewApiKey, Options, catalog::Scope};
+use proviso_engine::{CheckpointOptions, Clock, Engine, Options};
 use proviso_policy::{CacheDir, Limits, Runtime};
-use proviso_server::ServerOptions;
+use proviso_server::{ConnectionLimits, ServerOptions};
 use proviso_store::Access;
-use std::{collections::BTreeSet, fs, path::PathBuf, sync::Arc};
+use std::{fs, num::NonZeroU32, path::PathBuf, sync::Arc};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -44,7 +44,12 @@ pub fn run(flags: Flags) -> Result<Verdict, Error> {
     let settings = Settings::of_process(flags.config, flags.layer)?;
     telemetry::start(&settings.log)?;
     let limits = Limits { loaded_modules: settings.loaded_policies, ..Limits::default() };
-    let (limits, warnings) = Machine::prepare().fit(limits);
+    let machine = Machine::prepare();
+    let (limits, mut warnings) = machine.fit(limits);
+    let database_files = settings.database_connections.map_or(0, NonZeroU32::get);
+    let (connections, warning) =
+        machine.fit_connections(settings.connections, limits.loaded_modules, database_files);
+    warnings.extend(warning);
     for warning in warnings {
         warn!("{warning}");
     }
@@ -54,11 +59,11 @@ pub fn run(flags: Flags) -> Result<Verdict, Error> {
         .thread_stack_size(stack_bytes)
         .build()
         .map_err(Error::system("starting threads"))?
-        .block_on(serve(settings, limits))?;
+        .block_on(serve(settings, limits, connections))?;
     Ok(Verdict::Fine)
 }
 
-async fn serve(settings: Settings, limits: Limits) -> Result<(), Error> {
+async fn serve(settings: Settings, limits: Limits, connections: ConnectionLimits) -> Result<(), Error> {
     // Listened for first, so that a signal during the start is not lost.
     let signals = Signals::listen().map_err(Error::system("listening for signals"))?;
     let engine = start(&settings, limits).await?;
@@ -71,6 +76,8 @@ async fn serve(settings: Settings, limits: Limits) -> Result<(), Error> {
     let options = ServerOptions {
         test_clock: settings.test_clock,
         max_body_bytes: ServerOptions::MAX_BODY_BYTES,
+        connections,
+        rates: settings.rates,
         new_secret: Arc::new(secrets::new_api_key),
         stopwatch: Arc::new(move || stopwatch.micros()),
         instance: secrets::new_instance(),
@@ -113,29 +120,25 @@ async fn start(settings: &Settings, limits: Limits) -> Result<Arc<Engine>, Error
     Ok(engine)
 }
 
-/// Adds the key that was given. Where none was given and none is there, makes one and shows it this once.
+/// Puts the key in force that was given, in the place of the one before. Where none was given and none is there, makes one and shows it this once.
 async fn ensure_admin(engine: &Engine, settings: &Settings) -> Result<(), Error> {
     let now = engine.clock().now();
     if let Some(key) = &settings.admin_key {
         if key.reveal().len() < SHORT_KEY {
             warn!("the admin key is shorter than {SHORT_KEY} characters: it can be guessed");
         }
-        add_admin(engine, key.reveal()).await?;
-        if !engine.authenticate(key.reveal()).await?.is_some_and(|key| key.allows(Scope::Admin)) {
-            warn!("the admin key that was given was revoked, or has other scopes: it can't manage this host");
+        let key = engine.set_admin_key(key.reveal(), "configured admin key").await?;
+        if !key.is_live(now) || !key.is_admin() {
+            warn!(
+                "the admin key that was given can't manage this host: it was replaced or revoked, or has other scopes; give a new one"
+            );
         }
-    } else if !engine.catalog().api_keys.values().any(|key| key.is_live(now) && key.allows(Scope::Admin)) {
+    } else if !engine.catalog().api_keys.values().any(|key| key.is_live(now) && key.is_admin()) {
         let key = secrets::new_api_key();
-        add_admin(engine, &key).await?;
+        engine.set_admin_key(&key, "first admin key").await?;
         // Not a log record: those are kept and shipped.
         terminal::note(&format!("admin key, shown only this once: {key}"));
     }
-    Ok(())
-}
-
-async fn add_admin(engine: &Engine, secret: &str) -> Result<(), Error> {
-    let (name, scopes) = ("first admin key".to_owned(), BTreeSet::from([Scope::Admin]));
-    engine.add_api_key(secret, NewApiKey { name, scopes, customer: None, expires_at: None }, None).await?;
     Ok(())
 }
 

@@ -13,4 +13,4 @@ pub use json::{Json, MaybeJson, object, parse, short};
 pub use path::{At, FeatureKey, KeyId, PeriodNumber, PlanName, PolicyName, VersionNumber, path_text};
 pub use precondition::IfMatch;
 pub use query::{Paging, Query, cursor, cut};
-pub use raw::{is_of_type, media_type, read_body};
+pub use raw::{BodyMemory, is_of_type, media_type, read_body};

@@ -1,4 +1,4 @@
-//! A body's bytes, up to a limit and within a time.
+//! A body's bytes, up to a limit, within a time, and within the memory that all bodies share while they come in.
 
 use crate::problem::Problem;
 use axum::{
@@ -7,24 +7,52 @@ use axum::{
 };
 use http_body_util::BodyExt as _;
 use std::time::Duration;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// How long a client may take to send a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How much of a body that is too large is read before the answer, so that a client that is still sending gets to see
 /// it instead of a broken connection.
 const MAX_DRAINED: usize = 16 << 20;
+/// The memory for all bodies that come in more than one piece, while they come in: clients that send half a body and wait
+/// take no more.
+const MEMORY_KIB: usize = 16 << 10;
+
+/// The memory for bodies that are coming in.
+pub struct BodyMemory(Semaphore);
+
+impl Default for BodyMemory {
+    fn default() -> Self {
+        Self(Semaphore::new(MEMORY_KIB))
+    }
+}
+
+impl BodyMemory {
+    /// Takes memory for so many bytes, until what is handed out is dropped.
+    fn take<'a>(&'a self, bytes: usize, taken: &mut Option<SemaphorePermit<'a>>) -> Result<(), Problem> {
+        let kib = u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(u32::MAX);
+        let more = self.0.try_acquire_many(kib).map_err(|_| Problem::too_many_bodies())?;
+        match taken {
+            Some(taken) => taken.merge(more),
+            None => *taken = Some(more),
+        }
+        Ok(())
+    }
+}
 
 /// Reads a body of at most `limit` bytes.
-pub async fn read_body(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
+pub async fn read_body(mut body: Body, limit: usize, memory: &BodyMemory) -> Result<Bytes, Problem> {
     let read = async {
+        let (mut taken, mut counted) = (None, 0);
         let mut first = Bytes::new();
-        let mut rest = Vec::new();
+        let mut whole = Vec::new();
         let mut drained = 0_usize;
-        let mut too_large = body.size_hint().lower() > limit as u64;
+        let declared = body.size_hint().lower();
+        let mut too_large = declared > limit as u64;
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| Problem::broken_body())?;
             let Ok(data) = frame.into_data() else { continue };
-            too_large = too_large || first.len() + rest.len() + data.len() > limit;
+            too_large = too_large || first.len().max(whole.len()) + data.len() > limit;
             if too_large {
                 drained += data.len();
                 if drained > MAX_DRAINED {
@@ -34,13 +62,25 @@ pub async fn read_body(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
                 // Nearly every body comes in one piece and is not copied.
                 first = data;
             } else {
-                rest.extend_from_slice(&data);
+                if whole.is_empty() {
+                    // Once and for all, where the length is known: a body that is refused has taken nothing.
+                    let size = usize::try_from(declared).unwrap_or(limit).max(first.len());
+                    memory.take(size, &mut taken)?;
+                    counted = size;
+                    whole.reserve_exact(size);
+                    whole.extend_from_slice(&first);
+                }
+                if whole.len() + data.len() > counted {
+                    memory.take(data.len(), &mut taken)?;
+                    counted += data.len();
+                }
+                whole.extend_from_slice(&data);
             }
         }
         if too_large {
             return Err(Problem::too_large(limit));
         }
-        Ok(if rest.is_empty() { first } else { [first.as_ref(), &rest].concat().into() })
+        Ok(if whole.is_empty() { first } else { whole.into() })
     };
     tokio::time::timeout(BODY_TIMEOUT, read).await.unwrap_or_else(|_| Err(Problem::slow_body()))
 }
@@ -66,6 +106,8 @@ pub fn is_of_type(headers: &HeaderMap, expected: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::StreamExt as _;
+    use std::convert::Infallible;
 
     #[test]
     fn content_types_are_read() {
@@ -85,9 +127,45 @@ mod tests {
 
     #[tokio::test]
     async fn bodies_are_bounded() {
+        let memory = BodyMemory::default();
         let ten = || Body::from("0123456789");
-        assert_eq!(read_body(ten(), 10).await.unwrap(), "0123456789");
-        assert_eq!(read_body(ten(), 9).await.unwrap_err().status().as_u16(), 413);
-        assert!(read_body(Body::empty(), 0).await.unwrap().is_empty());
+        assert_eq!(read_body(ten(), 10, &memory).await.unwrap(), "0123456789");
+        assert_eq!(read_body(ten(), 9, &memory).await.unwrap_err().status().as_u16(), 413);
+        assert!(read_body(Body::empty(), 0, &memory).await.unwrap().is_empty());
+    }
+
+    /// A body of pieces of 1 KiB, which then ends or comes no further.
+    fn pieces(count: usize, ends: bool) -> Body {
+        let pieces =
+            futures_util::stream::iter(std::iter::repeat_n(Ok::<_, Infallible>(vec![b'x'; 1 << 10]), count));
+        if ends {
+            Body::from_stream(pieces)
+        } else {
+            Body::from_stream(pieces.chain(futures_util::stream::pending()))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn halves_of_bodies_share_memory() {
+        let memory = BodyMemory::default();
+        let (size, limit) = (1 << 10, 2 << 20);
+        let one = || read_body(pieces(size, true), limit, &memory);
+        assert_eq!(one().await.unwrap().len(), size << 10);
+        assert_eq!(memory.0.available_permits(), MEMORY_KIB, "what is complete is not counted");
+        let halves = futures_util::future::join_all(
+            (0..MEMORY_KIB / size).map(|_| read_body(pieces(size, false), limit, &memory)),
+        );
+        let meanwhile = async {
+            tokio::task::yield_now().await;
+            let small = read_body(Body::from("small"), limit, &memory).await;
+            let large = read_body(pieces(size, true), limit, &memory).await;
+            (small.unwrap(), large.unwrap_err().status().as_u16())
+        };
+        let (halves, (small, large)) = tokio::join!(halves, meanwhile);
+        assert_eq!((&*small, large), (&b"small"[..], 503));
+        assert!(
+            halves.iter().all(|half| half.as_ref().is_err_and(|problem| problem.code() == "body_timeout"))
+        );
+        assert_eq!(one().await.unwrap().len(), size << 10);
     }
 }

@@ -34,6 +34,8 @@ struct Inner {
     /// The entry that records the refusal, if it is in the journal.
     refusal: Option<Arc<Entry>>,
     replayed: bool,
+    /// After how many seconds another attempt may succeed.
+    retry_after_seconds: Option<u64>,
     /// What goes to the log, and not to the caller.
     defect: Option<String>,
 }
@@ -54,6 +56,7 @@ impl Problem {
             errors: Vec::new(),
             refusal: None,
             replayed: false,
+            retry_after_seconds: (code.status() == 503).then_some(1),
             defect: None,
         }))
     }
@@ -87,6 +90,7 @@ impl Problem {
             errors: Vec::new(),
             refusal: Some(entry.clone()),
             replayed,
+            retry_after_seconds: None,
             defect: None,
         }))
     }
@@ -133,6 +137,17 @@ impl Problem {
     /// Whether an earlier request with the same key was answered so.
     pub fn is_replay(&self) -> bool {
         self.0.replayed
+    }
+
+    /// After how many seconds another attempt may succeed; `None` when it won't without a change.
+    pub fn retry_after_seconds(&self) -> Option<u64> {
+        self.0.retry_after_seconds
+    }
+
+    /// The same, for which another attempt may succeed after so long.
+    pub fn retry_after_seconds_of(mut self, seconds: u64) -> Self {
+        self.0.retry_after_seconds = Some(seconds);
+        self
     }
 
     /// What goes to the log.

@@ -101,8 +101,18 @@ impl Problem {
         Self::new(C::BodyIncomplete, "the connection broke while the body was read")
     }
 
+    pub fn too_many_bodies() -> Self {
+        Self::new(C::Overloaded, "too many large bodies are coming in already")
+    }
+
     pub fn slow_body() -> Self {
         Self::new(C::BodyTimeout, "the body did not arrive in time")
+    }
+
+    /// Too many requests `of` an API key or a customer; `wait_seconds` until there is place for one.
+    pub fn too_many_requests(of: &str, rate: u32, wait_seconds: u64) -> Self {
+        let detail = format!("{of} may make {rate} requests a second at this host");
+        Self::new(C::TooManyRequests, detail).retry_after_seconds_of(wait_seconds)
     }
 
     pub fn draining() -> Self {

@@ -40,12 +40,11 @@ pub async fn batch(
     request: Request,
 ) -> Result<Answer, Problem> {
     let (parts, body) = request.into_parts();
-    let bytes = read_body(body, app.options.max_body_bytes).await?;
+    let bytes = read_body(body, app.options.max_body_bytes, &app.bodies).await?;
     if !is_of_type(&parts.headers, "application/json") {
         return Err(Problem::wrong_type("application/json"));
     }
-    submission::many(&app, parts.uri.path(), &bytes, MAX_BATCH, |place, item| read(place, item)?.by(&caller))
-        .await
+    submission::many(&app, &caller, parts.uri.path(), &bytes, MAX_BATCH, read).await
 }
 
 fn read(place: &str, raw: &RawValue) -> Result<Submission, Problem> {

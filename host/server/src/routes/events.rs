@@ -73,20 +73,20 @@ pub async fn ingest(
     request: Request,
 ) -> Result<Answer, Problem> {
     let (parts, body) = request.into_parts();
-    let bytes = read_body(body, app.options.max_body_bytes).await?;
+    let bytes = read_body(body, app.options.max_body_bytes, &app.bodies).await?;
     let media_type = media_type(&parts.headers).map(str::to_ascii_lowercase);
     let event: Envelope = match media_type.as_deref() {
         Some(STRUCTURED) => object("", &bytes)?,
         Some(BATCHED) => {
             let read = |place: &str, event: &serde_json::value::RawValue| {
-                object::<Envelope>(place, event.get().as_bytes())?.submission(place)?.by(&caller)
+                object::<Envelope>(place, event.get().as_bytes())?.submission(place)
             };
-            return submission::many(&app, parts.uri.path(), &bytes, MAX_BATCH, read).await;
+            return submission::many(&app, &caller, parts.uri.path(), &bytes, MAX_BATCH, read).await;
         }
         Some(other) if envelope::is_json(other) && !other.starts_with(ANY_FORMAT) => {
             Envelope::of_headers(&parts.headers, &bytes)?
         }
         _ => return Err(Problem::wrong_type(ALL_MODES)),
     };
-    submission::one(&app, event.submission("")?.by(&caller)?).await
+    submission::one(&app, event.submission("")?.by(&app, &caller)?).await
 }

@@ -65,9 +65,10 @@ impl Submission {
         Self { by: Some(id.clone()), ..self }
     }
 
-    /// The same, if the caller may see the customer.
-    pub fn by(self, caller: &Caller<access::Usage>) -> Result<Self, Problem> {
+    /// The same, if the caller may see the customer, and the customer may make one more request.
+    pub fn by(self, app: &App, caller: &Caller<access::Usage>) -> Result<Self, Problem> {
         if caller.sees(&self.customer) {
+            app.limit_customer(&self.customer)?;
             Ok(Self { by: Some(caller.key.id.clone()), ..self })
         } else {
             // As if it did not exist: a narrowed key must not learn of other customers.
@@ -105,9 +106,10 @@ pub async fn one(app: &App, submission: Submission) -> Result<Answer, Problem> {
 }
 
 /// Charges many usages, each on its own, and answers them in their order. `read` reads an item from its JSON and its place,
-/// a JSON pointer.
+/// a JSON pointer. Each counts as a request of the caller's key.
 pub async fn many(
     app: &App,
+    caller: &Caller<access::Usage>,
     path: &str,
     body: &[u8],
     most: usize,
@@ -120,7 +122,10 @@ pub async fn many(
     }
     let charges = items.into_iter().enumerate().map(|(number, item)| {
         let place = format!("/{number}");
-        let submission = read(&place, item);
+        // The first was counted with the batch.
+        let limited = if number == 0 { Ok(()) } else { app.limit_key(&caller.key) };
+        let submission =
+            limited.and_then(|()| read(&place, item)).and_then(|submission| submission.by(app, caller));
         async move { submission?.submit(app).await.map_err(|problem| problem.within(&place)) }
     });
     let outcomes = all(charges).await;

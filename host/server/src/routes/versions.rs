@@ -52,7 +52,7 @@ pub async fn upload(
     request: Request,
 ) -> Result<Answer, Problem> {
     let (parts, body) = request.into_parts();
-    let bytes = read_body(body, app.engine.most_module_bytes()).await?;
+    let bytes = read_body(body, app.engine.most_module_bytes(), &app.bodies).await?;
     if !is_of_type(&parts.headers, WASM) {
         return Err(Problem::wrong_type(WASM));
     }

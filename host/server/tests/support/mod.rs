@@ -12,7 +12,7 @@ use http_body_util::BodyExt as _;
 use proviso_engine::{Clock, Engine, NewApiKey, Options, catalog::Scope};
 use proviso_ledger::model::time::Timestamp;
 use proviso_policy::{Compiler, Limits, Runtime};
-use proviso_server::{Routes, ServerOptions, router};
+use proviso_server::{ConnectionLimits, Rates, Routes, ServerOptions, router};
 use proviso_store::{SqliteOptions, SqliteStore};
 use serde_json::{Value, json};
 use std::{
@@ -162,6 +162,11 @@ impl Ask<'_> {
 
 impl Server {
     pub async fn start() -> Self {
+        Self::limited(ConnectionLimits::default(), Rates::default()).await
+    }
+
+    /// With other limits than the default ones.
+    pub async fn limited(connections: ConnectionLimits, rates: Rates) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let start: Timestamp = START.parse().unwrap();
         let clock = Clock::new(move || start);
@@ -182,22 +187,23 @@ impl Server {
             )
             .await
             .unwrap();
-        let secrets = AtomicU64::new(0);
-        let stopwatch = AtomicU64::new(0);
-        let options = ServerOptions {
-            test_clock: true,
-            max_body_bytes: ServerOptions::MAX_BODY_BYTES,
-            new_secret: Arc::new(move || format!("secret-{}", secrets.fetch_add(1, Ordering::Relaxed))),
-            stopwatch: Arc::new(move || stopwatch.fetch_add(1_000, Ordering::Relaxed)),
-            instance: "test".to_owned(),
-        };
-        let routes = router(engine.clone(), options);
+        let routes = router(engine.clone(), options_of(connections, rates));
         Self { routes, engine, clock, posts: AtomicU64::new(0), _dir: dir }
+    }
+
+    /// Other routes over the same engine.
+    pub fn more_routes(&self) -> Routes {
+        router(self.engine.clone(), options_of(ConnectionLimits::default(), Rates::default()))
     }
 
     /// With a policy, a monthly plan `pro` (0.001 for an input token, 1,000 credits a month), and a customer `acme` on it.
     pub async fn with_acme() -> Self {
-        let server = Self::start().await;
+        Self::start().await.and_acme().await
+    }
+
+    /// See [`Self::with_acme`].
+    pub async fn and_acme(self) -> Self {
+        let server = self;
         server.upload("standard").await.expect(201);
         server.put("/v1/plans/pro", &plan("0.001", "1000")).await.expect(201);
         server.put("/v1/customers/acme", &json!({"name": "Acme", "plan": "pro"})).await.expect(201);
@@ -252,6 +258,20 @@ impl Server {
     pub async fn secret(&self, body: &Value) -> String {
         let made = self.post("/v1/api_keys", body).await.expect(201);
         made["secret"].as_str().unwrap().to_owned()
+    }
+}
+
+fn options_of(connections: ConnectionLimits, rates: Rates) -> ServerOptions {
+    let secrets = AtomicU64::new(0);
+    let stopwatch = AtomicU64::new(0);
+    ServerOptions {
+        test_clock: true,
+        max_body_bytes: ServerOptions::MAX_BODY_BYTES,
+        connections,
+        rates,
+        new_secret: Arc::new(move || format!("secret-{}", secrets.fetch_add(1, Ordering::Relaxed))),
+        stopwatch: Arc::new(move || stopwatch.fetch_add(1_000, Ordering::Relaxed)),
+        instance: "test".to_owned(),
     }
 }
 
