@@ -50,8 +50,12 @@ codes! {
     ApiKeyInvalid = "api_key_invalid", 401, "the API key does not work";
     /// The API key lacks the scope that this operation needs.
     ScopeMissing = "scope_missing", 403, "the API key may not do this";
-    /// The API key is narrowed to one customer, and this operation belongs to none.
+    /// The API key is narrowed to one customer, and this operation belongs to none; or to a prefix of policies, and this is
+    /// another one.
     KeyIsNarrowed = "key_is_narrowed", 403, "the API key may not do this";
+    /// The API key is narrowed to one customer, and must be created with `may_grant` to decide what that customer gets:
+    /// credits, terms, entitlements, another plan.
+    KeyMayNotGrant = "key_may_not_grant", 403, "the API key may not do this";
 
     /// There is no such path.
     RouteNotFound = "route_not_found", 404, "not found";

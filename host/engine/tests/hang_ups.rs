@@ -59,7 +59,7 @@ async fn prepare(host: &Host, use_case: &str, name: &str) -> Result<(), EngineEr
         }
         "revoke key" => {
             let name = name.to_owned();
-            let new = NewApiKey { name: name.clone(), scopes: [].into(), customer: None, expires_at: None };
+            let new = NewApiKey { name: name.clone(), scopes: [].into(), ..NewApiKey::default() };
             engine.add_api_key(&name, new, None).await?;
         }
         _ => {}
@@ -84,8 +84,7 @@ async fn act(host: &Host, use_case: &str, name: &str) -> Result<(), EngineError>
         "upload" => drop(engine.upload(key(name), STANDARD.clone(), || 0).await?),
         "delete version" => engine.delete_version(key(name), 1).await?,
         "add key" => {
-            let new =
-                NewApiKey { name: name.to_owned(), scopes: [].into(), customer: None, expires_at: None };
+            let new = NewApiKey { name: name.to_owned(), scopes: [].into(), ..NewApiKey::default() };
             engine.add_api_key(name, new, once()).await?;
         }
         "revoke key" => {

@@ -22,6 +22,8 @@ pub const CALLER: &[ProblemCode] =
     &[ApiKeyRequired, ApiKeyInvalid, ScopeMissing, StorageUnavailable, InternalError];
 /// Of a caller that must not be narrowed to a customer.
 pub const OPERATOR: &[ProblemCode] = &[KeyIsNarrowed];
+/// Of a caller that must be allowed to decide what the customer of the path gets.
+pub const GRANTOR: &[ProblemCode] = &[KeyMayNotGrant];
 /// Of a path that names a customer.
 pub const CUSTOMER: &[ProblemCode] = &[InvalidPath, CustomerNotFound];
 /// Of a JSON body.

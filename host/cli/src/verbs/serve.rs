@@ -130,7 +130,7 @@ async fn ensure_admin(engine: &Engine, settings: &Settings) -> Result<(), Error>
 
 async fn add_admin(engine: &Engine, secret: &str) -> Result<(), Error> {
     let (name, scopes) = ("first admin key".to_owned(), BTreeSet::from([Scope::Admin]));
-    engine.add_api_key(secret, NewApiKey { name, scopes, customer: None, expires_at: None }, None).await?;
+    engine.add_api_key(secret, NewApiKey { name, scopes, ..NewApiKey::default() }, None).await?;
     Ok(())
 }
 

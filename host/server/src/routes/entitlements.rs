@@ -1,7 +1,7 @@
 //! Entitlements: what a customer may use, and the overrides that set a customer apart from its plan.
 
 use crate::{
-    access::{Customer, Manage, Read},
+    access::{Customer, Grantor, Read},
     answer::Answer,
     app::App,
     documented::problems,
@@ -29,10 +29,10 @@ use std::sync::Arc;
 problems!(ListProblems: CALLER CUSTOMER LIST LANE);
 problems!(ReadProblems: CALLER CUSTOMER LANE, FeatureNotFound);
 problems!(
-    PutProblems: CALLER CUSTOMER BODY KEY LANE,
+    PutProblems: CALLER CUSTOMER GRANTOR BODY KEY LANE,
     CustomerClosed, ChangedMeanwhile, TooMany
 );
-problems!(DeleteProblems: CALLER CUSTOMER LANE, ChangedMeanwhile);
+problems!(DeleteProblems: CALLER CUSTOMER GRANTOR LANE, ChangedMeanwhile);
 
 /// List entitlements
 ///
@@ -105,7 +105,7 @@ pub async fn get(
 )]
 pub async fn put(
     State(app): State<Arc<App>>,
-    customer: Customer<Manage>,
+    customer: Customer<Grantor>,
     At(feature): At<FeatureKey>,
     IfMatch(expected): IfMatch,
     MaybeKeyed { idempotency, body: Json(body) }: MaybeKeyed<Json<OverrideInput>>,
@@ -155,7 +155,7 @@ pub async fn put(
 )]
 pub async fn delete(
     State(app): State<Arc<App>>,
-    customer: Customer<Manage>,
+    customer: Customer<Grantor>,
     At(feature): At<FeatureKey>,
     IfMatch(expected): IfMatch,
 ) -> Result<Response, Problem> {
