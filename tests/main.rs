@@ -10,6 +10,7 @@
 )]
 
 mod archive;
+mod backup;
 mod copy;
 mod events;
 mod faults;

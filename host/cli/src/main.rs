@@ -38,6 +38,8 @@ enum Verb {
     Verify(verbs::verify::Flags),
     /// Move old journal entries of a PostgreSQL database out of the way of new ones; every answer stays the same
     Archive(verbs::archive::Flags),
+    /// Copy a database file that a host may be using into a new file; ends with a copy that is whole, or with none
+    Backup(verbs::backup::Flags),
     /// Copy a database into an empty one of either kind, as when a file becomes too small; end the hosts before
     Copy(verbs::copy::Flags),
     /// Start a host, charge a real LLM trace through it, swap a contract meanwhile, and report
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         Verb::Policy(verb) => verbs::policy::run(verb),
         Verb::Verify(flags) => verbs::verify::run(flags),
         Verb::Archive(flags) => verbs::archive::run(flags),
+        Verb::Backup(flags) => verbs::backup::run(flags),
         Verb::Copy(flags) => verbs::copy::run(flags),
         Verb::Demo(flags) => verbs::demo::run(flags),
         Verb::CompileWorker => verbs::compile_worker::run(),

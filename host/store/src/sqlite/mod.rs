@@ -6,6 +6,7 @@
 //! Reading ([`reads`]) looks into the memtables and then into the tables. After a crash the memtable is rebuilt from the
 //! file ([`recover`]).
 
+mod backup;
 mod catalog;
 mod checkpoint;
 mod connect;
@@ -20,5 +21,6 @@ mod sorted_run;
 mod store;
 mod writer;
 
+pub use backup::backup;
 pub use options::SqliteOptions;
 pub use store::SqliteStore;
