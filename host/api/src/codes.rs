@@ -124,6 +124,8 @@ codes! {
     TermsEnded = "terms_ended", 409, "the terms have ended";
     /// The customer has as many of these as it may have.
     TooMany = "too_many", 409, "the customer has too many of these";
+    /// What is kept of the customer in things of this kind would take too many bytes: end, void or take back some, or send less.
+    TooLarge = "too_large", 409, "the customer has too much of this";
     /// An adjustment would take more than is available.
     AdjustmentExceedsAvailable = "adjustment_exceeds_available", 409, "less is available";
     /// The customer has no plan with an interval, so there is no period to reset.

@@ -4,6 +4,7 @@ use crate::{
     catalog::Catalog,
     clock::Clock,
     dispatcher::Dispatcher,
+    entitlements::CONCURRENT_QUESTIONS,
     error::EngineError,
     explain::Asked,
     refresh,
@@ -11,6 +12,7 @@ use crate::{
     stats::EngineStats,
     sweeper::Sweeper,
     tasks::Tasks,
+    usage::Reports,
 };
 use proviso_decide::command::{Command, Reply, Request};
 use proviso_ledger::state::Origin;
@@ -21,7 +23,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::task::JoinSet;
+use tokio::{sync::Semaphore, task::JoinSet};
 
 /// Once writes have failed for this long, the host is not ready.
 const MAX_FAILING: Duration = Duration::from_secs(10);
@@ -35,6 +37,10 @@ pub struct Engine {
     pub(crate) changes: Tasks,
     /// Held while a secret that is not known is looked up.
     pub(crate) guesses: tokio::sync::Mutex<()>,
+    /// Held by those who ask policies questions that write nothing.
+    pub(crate) questions: Arc<Semaphore>,
+    /// Usage reports that have further pages.
+    pub(crate) reports: Reports,
     /// What runs beside the lanes; aborted when it is dropped.
     background: Mutex<JoinSet<()>>,
 }
@@ -64,6 +70,8 @@ impl Engine {
             sweeper,
             changes: Tasks::new(),
             guesses: tokio::sync::Mutex::default(),
+            questions: Arc::new(Semaphore::new(CONCURRENT_QUESTIONS)),
+            reports: Reports::default(),
             background: Mutex::new(background),
         }))
     }

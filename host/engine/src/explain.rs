@@ -107,7 +107,7 @@ impl Engine {
         seq: Seq,
         fits: impl Fn(&Entry) -> bool,
     ) -> Result<bool, EngineError> {
-        let page = self.ledger(customer, seq.checked_add(1), 1).await?;
+        let page = self.ledger(customer, seq.checked_add(1), 1, usize::MAX).await?;
         Ok(page.entries.first().is_some_and(|(entry, _)| entry.seq == seq && fits(entry)))
     }
 }

@@ -10,6 +10,7 @@ mod clock;
 mod customer_terms;
 mod dispatcher;
 mod engine;
+mod entitlements;
 mod error;
 mod explain;
 mod health;
@@ -27,12 +28,14 @@ mod stats;
 mod sweeper;
 mod tasks;
 mod terms;
+mod usage;
 mod verify;
 
 pub use archive::{Archived, archive};
 pub use changes::Changed;
 pub use clock::Clock;
 pub use engine::Engine;
+pub use entitlements::EntitlementPage;
 pub use error::EngineError;
 pub use keys::NewApiKey;
 pub use plan_terms::PlanTermsChange;
@@ -46,8 +49,9 @@ pub use proviso_decide::{
     precondition::{Expected, Tag},
 };
 pub use proviso_store::StoreError;
-pub use reads::{CustomerSummary, GroupBy, LedgerPage, UsageGroup};
+pub use reads::{CustomerSummary, LedgerPage};
 pub use shared::Options;
 pub use stats::EngineStats;
 pub use terms::TermsInput;
+pub use usage::{GroupBy, GroupKey, UsageGroup, UsagePage, UsageQuery};
 pub use verify::{Difference, Verification, verify};

@@ -1,37 +1,26 @@
-//! Questions about the past and the present that write nothing: journal pages, usage reports, balances as they were,
-//! entitlements.
+//! Questions about the past that write nothing: journal pages, customers, balances as they were.
 
 use crate::{
-    catalog::Catalog,
     engine::Engine,
     error::EngineError,
     idempotency::{key_hash, replay},
 };
-use proviso_decide::{
-    AHEAD, Decider, Stop,
-    access::Access,
-    command::{Idempotency, Outcome},
-};
+use proviso_decide::command::{Idempotency, Outcome};
 use proviso_ledger::{
     fold::FoldError,
     journal::Entry,
     model::{
-        amounts::{Credits, Quantity},
         customer::Profile,
-        ids::{CustomerId, Digest, Key, Seq, hex},
-        time::{Moment, Timestamp, Zone},
-        usage::Usage,
+        ids::{CustomerId, Digest, Seq, hex},
+        time::Timestamp,
     },
-    state::{CustomerState, FORMAT, LATE_WINDOW},
+    state::{CustomerState, FORMAT},
 };
 use proviso_store::StoredEntry;
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
-
 /// Entries that are read at a time.
 const PAGE: u32 = 1_000;
+/// Entries of a page of the ledger that are read at a time.
+const CHUNK: u32 = 100;
 
 /// A page of a journal, newest entries first.
 #[derive(Debug)]
@@ -55,36 +44,8 @@ pub struct CustomerSummary {
     pub created_at: Timestamp,
 }
 
-/// By what usage is grouped.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum GroupBy {
-    /// By feature.
-    Feature,
-    /// By entity.
-    Entity,
-    /// By local hour of the usage.
-    Hour,
-    /// By local day of the usage.
-    Day,
-    /// By local month of the usage.
-    Month,
-    /// By an attribute's value.
-    Attribute(String),
-}
-
-/// Usage of one group.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct UsageGroup {
-    /// Accepted charges and commits.
-    pub charges: u64,
-    /// What they cost, by credit type.
-    pub cost: BTreeMap<Key, Credits>,
-    /// What was used, by name.
-    pub quantities: BTreeMap<String, Quantity>,
-}
-
 impl Engine {
-    /// A page of a journal.
+    /// A page of a journal: up to `limit` entries, and no more after `most_bytes` of them.
     ///
     /// # Errors
     /// An unknown customer, or the store's.
@@ -93,16 +54,29 @@ impl Engine {
         customer: &CustomerId,
         before: Option<Seq>,
         limit: u32,
+        most_bytes: usize,
     ) -> Result<LedgerPage, EngineError> {
         self.state(customer).await?;
-        let stored = self.shared.store.entries_before(customer, before, limit.saturating_add(1)).await?;
-        let has_more = stored.len() > limit as usize;
-        let mut entries = Vec::with_capacity(stored.len());
-        for stored in stored.into_iter().take(limit as usize) {
-            let entry = parse(customer, &stored)?;
-            entries.push((entry, hex(stored.hash)));
+        let (mut entries, mut bytes, mut next_before) = (Vec::new(), 0_usize, before);
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        while entries.len() < limit && bytes < most_bytes {
+            // A few at a time, since each may be large.
+            let wanted = u32::try_from(limit - entries.len()).unwrap_or(CHUNK).min(CHUNK);
+            let stored = self.shared.store.entries_before(customer, next_before, wanted).await?;
+            let is_last = stored.is_empty();
+            for stored in stored {
+                if bytes >= most_bytes {
+                    break;
+                }
+                bytes = bytes.saturating_add(stored.body.len());
+                next_before = Some(stored.seq);
+                entries.push((parse(customer, &stored)?, hex(stored.hash)));
+            }
+            // Numbers begin at 1 and have no gaps.
+            if is_last || next_before.is_none_or(|seq| seq <= 1) {
+                return Ok(LedgerPage { entries, next_before: None });
+            }
         }
-        let next_before = entries.last().filter(|_| has_more).map(|(entry, _)| entry.seq);
         Ok(LedgerPage { entries, next_before })
     }
 
@@ -169,114 +143,6 @@ impl Engine {
         Ok(state)
     }
 
-    /// Accepted usage that occurred at `from..to`, by the values of `group_by`; local days are those of `zone`, or of the
-    /// customer's.
-    ///
-    /// # Errors
-    /// An unknown customer, a damaged journal, or the store's.
-    pub async fn usage(
-        &self,
-        customer: &CustomerId,
-        from: Timestamp,
-        to: Timestamp,
-        group_by: &[GroupBy],
-        zone: Option<Zone>,
-    ) -> Result<BTreeMap<Vec<Option<String>>, UsageGroup>, EngineError> {
-        let state = self.state(customer).await?;
-        let zone = zone.unwrap_or_else(|| state.zone());
-        let mut groups: BTreeMap<Vec<Option<String>>, UsageGroup> = BTreeMap::new();
-        // A usage is written up to 5 minutes before it is said to occur, and up to the late window after.
-        let (first, last_at) = (from.plus_micros(-AHEAD - 1), to.plus_micros(LATE_WINDOW));
-        let mut after = self.shared.store.seq_at(customer, first).await?;
-        loop {
-            let page = self.shared.store.entries(customer, after, PAGE).await?;
-            let Some(last) = page.last() else { return Ok(groups) };
-            after = last.seq;
-            for stored in page {
-                if stored.at >= last_at {
-                    return Ok(groups);
-                }
-                let entry = parse(customer, &stored)?;
-                let Some((usage, rated)) = entry.charged_usage() else { continue };
-                if usage.occurred_at < from || usage.occurred_at >= to {
-                    continue;
-                }
-                let moment = zone.moment(usage.occurred_at);
-                let key = group_by.iter().map(|by| by.value(usage, &moment)).collect();
-                groups.entry(key).or_default().add(usage, &rated.credit, rated.cost);
-            }
-        }
-    }
-
-    /// What a customer may do with a feature, by the one evaluation that charges are subject to as well.
-    ///
-    /// # Errors
-    /// An unknown customer or feature; the store's.
-    pub async fn entitlement(
-        &self,
-        customer: &CustomerId,
-        feature: &Key,
-    ) -> Result<(Access, Arc<CustomerState>), EngineError> {
-        let state = self.state(customer).await?;
-        Ok((self.access(&state, feature).await?, state))
-    }
-
-    /// What a customer may do with the features that the plan or an override names: up to `limit` of those after `after`.
-    ///
-    /// # Errors
-    /// An unknown customer; the store's.
-    pub async fn entitlements(
-        &self,
-        customer: &CustomerId,
-        after: Option<&Key>,
-        limit: usize,
-    ) -> Result<(Vec<Access>, Arc<CustomerState>), EngineError> {
-        let state = self.state(customer).await?;
-        let catalog = self.catalog();
-        let features = self.ask(&catalog, &HashMap::new(), &state, |decider| decider.features(&state));
-        let mut answers = Vec::new();
-        for feature in
-            features.into_iter().filter(|feature| after.is_none_or(|after| feature > after)).take(limit)
-        {
-            answers.push(self.access(&state, &feature).await?);
-        }
-        Ok((answers, state))
-    }
-
-    async fn access(&self, state: &CustomerState, feature: &Key) -> Result<Access, EngineError> {
-        let mut unavailable = HashMap::new();
-        loop {
-            let catalog = self.catalog();
-            let asked = self.ask(&catalog, &unavailable, state, |decider| decider.access(state, feature));
-            match asked {
-                Ok(access) => return Ok(access),
-                Err(Stop::Need(digest)) => match self.shared.load_module(digest).await {
-                    Ok(_) => {}
-                    Err(EngineError::Module(detail)) => drop(unavailable.insert(digest, detail)),
-                    Err(error) => return Err(error),
-                },
-                Err(Stop::Error(error) | Stop::Defect(error)) => return Err(error.into()),
-            }
-        }
-    }
-
-    /// Asks a question about a state that writes nothing.
-    fn ask<T>(
-        &self,
-        catalog: &Catalog,
-        unavailable: &HashMap<Digest, String>,
-        state: &CustomerState,
-        question: impl FnOnce(&Decider<'_>) -> T,
-    ) -> T {
-        let decider = Decider {
-            plans: catalog,
-            policies: &|digest| self.shared.look_up_policy(digest, unavailable),
-            now: self.clock().now().max(state.at),
-            late_window: self.shared.options.late_window_micros(),
-        };
-        question(&decider)
-    }
-
     /// SHA-256 of a request, for idempotency: the route's own words and the body's bytes.
     #[must_use]
     pub fn request_digest(parts: &[&[u8]]) -> Digest {
@@ -290,33 +156,7 @@ impl Engine {
 }
 
 /// An entry as it is stored.
-fn parse(customer: &CustomerId, stored: &StoredEntry) -> Result<Entry, EngineError> {
+pub(crate) fn parse(customer: &CustomerId, stored: &StoredEntry) -> Result<Entry, EngineError> {
     let read = Entry::parse(&stored.body);
     read.map_err(|error| EngineError::journal(customer, FoldError::Read { seq: stored.seq, error }))
-}
-
-impl GroupBy {
-    fn value(&self, usage: &Usage, moment: &Moment) -> Option<String> {
-        let Moment { year, month, day, hour, .. } = moment;
-        match self {
-            Self::Feature => Some(usage.feature.to_string()),
-            Self::Entity => usage.entity.as_ref().map(Key::to_string),
-            Self::Hour => Some(format!("{year:04}-{month:02}-{day:02}T{hour:02}")),
-            Self::Day => Some(format!("{year:04}-{month:02}-{day:02}")),
-            Self::Month => Some(format!("{year:04}-{month:02}")),
-            Self::Attribute(name) => usage.attribute(name).map(str::to_owned),
-        }
-    }
-}
-
-impl UsageGroup {
-    fn add(&mut self, usage: &Usage, credit: &Key, cost: Credits) {
-        self.charges += 1;
-        let total = self.cost.entry(credit.clone()).or_default();
-        *total = total.saturating_add(cost);
-        for (name, amount) in &usage.quantities {
-            let total = self.quantities.entry(name.clone()).or_default();
-            *total = total.saturating_add(*amount);
-        }
-    }
 }

@@ -220,7 +220,7 @@ async fn drive(engines: &[Arc<Engine>], dice: &Arc<Dice>) -> HashMap<String, Seq
 async fn check(host: &Host, engine: &Engine, answered: &HashMap<String, Seq>) {
     let mut found: HashMap<String, Seq> = HashMap::new();
     for number in 0..CUSTOMERS {
-        let page = engine.ledger(&key(&format!("c{number}")), None, 10_000).await.unwrap();
+        let page = engine.ledger(&key(&format!("c{number}")), None, 10_000, usize::MAX).await.unwrap();
         for (entry, _) in page.entries {
             let Some(name) = &entry.key else { continue };
             assert_eq!(found.insert(name.to_string(), entry.seq), None, "key {name} was charged twice");

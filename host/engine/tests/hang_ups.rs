@@ -14,7 +14,8 @@ mod support;
 
 use proviso_decide::catalog::Plans as _;
 use proviso_engine::{
-    Change, EngineError, Expected, GroupBy, NewApiKey, PlanChange, catalog::Catalog, command::Command,
+    Change, EngineError, Expected, GroupBy, NewApiKey, PlanChange, UsageQuery, catalog::Catalog,
+    command::Command,
 };
 use proviso_ledger::model::ids::Digest;
 use std::{sync::Arc, time::Duration};
@@ -102,7 +103,9 @@ async fn act(host: &Host, use_case: &str, name: &str) -> Result<(), EngineError>
         "state" => drop(engine.state(&key("acme")).await?),
         "usage" => {
             let (from, to) = (support::time(support::START), support::time("2026-02-01T00:00:00Z"));
-            engine.usage(&key("acme"), from, to, &[GroupBy::Feature], None).await?;
+            let group_by = vec![GroupBy::Feature];
+            let query = UsageQuery { customer: key("acme"), from, to, group_by, zone: None };
+            engine.usage(query, None, None, 10).await?;
         }
         other => panic!("{other}"),
     }

@@ -41,7 +41,7 @@ pub const LANE: &[ProblemCode] = &[Overloaded, Contention, ShuttingDown];
 /// Of a change of plans, policies or API keys.
 pub const CATALOG: &[ProblemCode] = &[Contention];
 /// Of a usage that is rated.
-pub const RATED: &[ProblemCode] = &[OccurredAtInFuture, OccurredAtTooOld, TotalOutOfRange, TooMany];
+pub const RATED: &[ProblemCode] = &[OccurredAtInFuture, OccurredAtTooOld, TotalOutOfRange, TooMany, TooLarge];
 /// Of a usage that is charged or reserved.
 pub const REFUSED: &[ProblemCode] = &[
     CustomerClosed,

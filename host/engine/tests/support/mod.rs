@@ -187,7 +187,8 @@ impl Host {
 
     /// The whole journal, oldest first.
     pub async fn journal(&self, customer: &str) -> Vec<(Entry, String)> {
-        let mut page = self.engine.ledger(&key(customer), None, 10_000).await.expect("the ledger is read");
+        let mut page =
+            self.engine.ledger(&key(customer), None, 10_000, usize::MAX).await.expect("the ledger is read");
         page.entries.reverse();
         page.entries
     }

@@ -5,10 +5,12 @@ pub mod counters;
 pub mod grants;
 pub mod history;
 pub(crate) mod moves;
+pub mod reservations;
 
 pub use counters::Counters;
 pub use grants::{EndsWith, GrantState, GrantStatus, Incoming, Onward};
 pub use history::{Meanwhile, Missed, MissedCall, PastPeriod, PastZone, PeriodAt, Since};
+pub use reservations::{Held, Reservations};
 
 use crate::{
     journal::{self, ChainHash, Count, Cycle, Event, Given, Period},
@@ -17,7 +19,7 @@ use crate::{
         customer::Profile,
         entitlement::Override,
         grant::CreditType,
-        ids::{CustomerId, Digest, IdempotencyKey, Name, ReservationId, Seq},
+        ids::{CustomerId, Digest, IdempotencyKey, Name, Seq},
         terms::{Terms, TermsKey},
         time::{Timestamp, Zone},
         transfer::Transfer,
@@ -92,7 +94,7 @@ pub struct CustomerState {
     /// Grants that still matter, in burn-down order.
     pub grants: Vec<GrantState>,
     /// Open reservations.
-    pub reservations: BTreeMap<ReservationId, ReservationState>,
+    pub reservations: Reservations,
     /// The other books, by credit type.
     pub accounts: BTreeMap<CreditType, Account>,
     /// The running period.
@@ -167,7 +169,7 @@ impl CustomerState {
             terms: Vec::new(),
             overrides: Vec::new(),
             grants: Vec::new(),
-            reservations: BTreeMap::new(),
+            reservations: Reservations::default(),
             accounts: BTreeMap::new(),
             period: None,
             periods: 0,

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 problems!(
     AdjustmentProblems: CALLER CUSTOMER GRANTOR BODY REQUIRED_KEY LANE,
-    CustomerClosed, AdjustmentExceedsAvailable, TotalOutOfRange, TooMany
+    CustomerClosed, AdjustmentExceedsAvailable, TotalOutOfRange, TooMany, TooLarge
 );
 
 /// Correct a balance

@@ -5,7 +5,7 @@ use crate::{
     answer::Answer,
     app::App,
     documented::problems,
-    extract::{IfMatch, Json, Paging, Query, cut, short},
+    extract::{IfMatch, Json, Paging, Query, cut, fitting, short},
     problem::Problem,
     wire,
 };
@@ -33,7 +33,7 @@ use std::{borrow::Cow, sync::Arc};
 
 problems!(
     PutProblems: CALLER CUSTOMER GRANTOR BODY LANE,
-    CustomerClosed, ChangedMeanwhile, TotalOutOfRange, TooMany; named PlanNotFound
+    CustomerClosed, ChangedMeanwhile, TotalOutOfRange, TooMany, TooLarge; named PlanNotFound
 );
 problems!(ReadProblems: CALLER CUSTOMER LANE);
 problems!(ListProblems: CALLER LIST LANE, CustomerNotFound);
@@ -131,7 +131,9 @@ pub async fn list(
         return Answer::ok(&Page { data: vec![whole(&state)?], next_cursor: None });
     }
     let mut customers = app.engine.customers(after.as_ref(), limit + 1).await?;
-    let next_cursor = cut(&mut customers, limit as usize, |one| one.customer.clone());
+    let views: Vec<_> = customers.iter().map(summary).collect();
+    let limit = fitting(&views).min(limit as usize);
+    let next_cursor = cut(&mut customers, limit, |one| one.customer.clone());
     Answer::ok(&Page { data: customers.iter().map(summary).collect(), next_cursor })
 }
 

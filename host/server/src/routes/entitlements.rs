@@ -5,7 +5,7 @@ use crate::{
     answer::Answer,
     app::App,
     documented::problems,
-    extract::{At, FeatureKey, IfMatch, Json, MaybeKeyed, Paging, Query, cut},
+    extract::{At, FeatureKey, IfMatch, Json, MaybeKeyed, Paging, Query, cursor, cut, fitting},
     problem::Problem,
     render, wire,
 };
@@ -19,7 +19,7 @@ use proviso_api::{
     entitlement::{Entitlement, EntitlementType, EntitlementValue, Override, OverrideInput},
 };
 use proviso_engine::{
-    Access, OverrideChange, Tag,
+    Access, EntitlementPage, OverrideChange, Tag,
     command::{Command, Reply},
     standing_override,
 };
@@ -30,13 +30,14 @@ problems!(ListProblems: CALLER CUSTOMER LIST LANE);
 problems!(ReadProblems: CALLER CUSTOMER LANE, FeatureNotFound);
 problems!(
     PutProblems: CALLER CUSTOMER GRANTOR BODY KEY LANE,
-    CustomerClosed, ChangedMeanwhile, TooMany
+    CustomerClosed, ChangedMeanwhile, TooMany, TooLarge
 );
 problems!(DeleteProblems: CALLER CUSTOMER GRANTOR LANE, ChangedMeanwhile);
 
 /// List entitlements
 ///
-/// All features that the plan or an override of the customer names.
+/// All features that the plan or an override of the customer names. A page ends early when its items are large or take long to
+/// find out about.
 #[utoipa::path(
     get,
     path = "/v1/customers/{customer}/entitlements",
@@ -52,9 +53,12 @@ pub async fn list(
 ) -> Result<Answer, Problem> {
     // Only the page is evaluated: each feature may ask a policy.
     let (limit, after) = (paging.limit()? as usize, paging.after::<Key>()?);
-    let (mut found, state) = app.engine.entitlements(&customer.id, after.as_ref(), limit + 1).await?;
-    let next_cursor = cut(&mut found, limit, |access| access.feature.clone());
-    let data = found.into_iter().map(|access| entitlement(&app, access, &state)).collect();
+    let page = app.engine.entitlements(&customer.id, after.as_ref(), limit).await?;
+    let EntitlementPage { entitlements, has_more, state } = page;
+    let mut data: Vec<_> = entitlements.into_iter().map(|access| entitlement(&app, access, &state)).collect();
+    let limit = fitting(&data);
+    let last = data.last().filter(|_| has_more).map(|last| cursor(&last.feature));
+    let next_cursor = cut(&mut data, limit, |one| one.feature.clone()).or(last);
     Answer::ok(&Page { data, next_cursor })
 }
 
@@ -170,7 +174,7 @@ fn override_tag(app: &App, state: &CustomerState, feature: &Key) -> Result<Optio
 }
 
 fn entitlement(app: &App, access: Access, state: &CustomerState) -> Entitlement {
-    let Access { feature, entitlement, source, has_access, reason, credit } = access;
+    let Access { feature, entitlement, source, has_access, reason, credit, fuel: _ } = access;
     let EntitlementValue { r#type, value } = EntitlementValue::from(&entitlement);
     let at = app.now().max(state.at);
     let balance = (r#type == EntitlementType::Metered).then(|| {

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 problems!(
     CreateProblems: CALLER CUSTOMER GRANTOR BODY REQUIRED_KEY LANE,
-    CustomerClosed, TotalOutOfRange, TooMany
+    CustomerClosed, TotalOutOfRange, TooMany, TooLarge
 );
 problems!(ListProblems: CALLER CUSTOMER LIST LANE);
 problems!(ReadProblems: CALLER CUSTOMER LANE, GrantNotFound);

@@ -5,7 +5,7 @@ use crate::{
     answer::Answer,
     app::App,
     documented::problems,
-    extract::{Paging, Query, cursor},
+    extract::{PAGE_BYTES, Paging, Query, cursor},
     problem::Problem,
     wire,
 };
@@ -25,7 +25,7 @@ problems!(LedgerProblems: CALLER CUSTOMER LIST LANE);
 
 /// Read the ledger
 ///
-/// Newest entries first, refusals included.
+/// Newest entries first, refusals included. A page ends early when its entries are large.
 #[utoipa::path(
     get,
     path = "/v1/customers/{customer}/ledger",
@@ -39,7 +39,7 @@ pub async fn list(
     customer: Customer<Read>,
     Query(paging): Query<Paging>,
 ) -> Result<Answer, Problem> {
-    let page = app.engine.ledger(&customer.id, paging.after::<Seq>()?, paging.limit()?).await?;
+    let page = app.engine.ledger(&customer.id, paging.after::<Seq>()?, paging.limit()?, PAGE_BYTES).await?;
     let data = page.entries.iter().map(|(entry, hash)| ledger_entry(entry, hash));
     let data = data.collect::<Result<Vec<_>, _>>()?;
     Answer::ok(&Page { data, next_cursor: page.next_before.map(|before| cursor(&before)) })

@@ -28,7 +28,7 @@ problems!(
 );
 problems!(
     BindToCustomerProblems: CALLER OPERATOR CUSTOMER GRANTOR BODY KEY LANE,
-    CustomerClosed, TooMany, SettingsInvalid; named PolicyNotFound VersionNotFound
+    CustomerClosed, TooMany, TooLarge, SettingsInvalid; named PolicyNotFound VersionNotFound
 );
 problems!(
     EndOfPlanProblems: CALLER OPERATOR BODY KEY CATALOG,

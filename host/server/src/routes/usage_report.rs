@@ -7,7 +7,7 @@ use crate::{
     answer::Answer,
     app::App,
     documented::problems,
-    extract::{Paging, Query, cursor},
+    extract::{Paging, Query, cursor, fitting},
     problem::Problem,
 };
 use axum::extract::State;
@@ -17,9 +17,12 @@ use proviso_api::{
     report::{Cost, MAX_GROUPINGS, UsageOfGroup},
     schema,
 };
-use proviso_engine::{GroupBy, UsageGroup};
-use proviso_ledger::model::time::{Timestamp, Zone};
-use serde::Deserialize;
+use proviso_engine::{GroupBy, GroupKey, UsageGroup, UsagePage, UsageQuery};
+use proviso_ledger::model::{
+    ids::Seq,
+    time::{Timestamp, Zone},
+};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::IntoParams;
 
@@ -54,6 +57,8 @@ pub struct Report {
 problems!(UsageProblems: CALLER CUSTOMER LIST LANE);
 
 /// Report usage
+///
+/// All pages of a report are of the same span and the same entries, those that the first page found.
 #[utoipa::path(
     get,
     path = "/v1/customers/{customer}/usage",
@@ -70,27 +75,39 @@ pub async fn report(
     customer: Customer<Read>,
     Query(query): Query<Report>,
 ) -> Result<Answer, Problem> {
-    let Report { from, to, group_by, time_zone, limit, cursor: after } = query;
-    let to = to.unwrap_or_else(|| app.now().plus_micros(1));
-    let from = from.unwrap_or_else(|| to.plus_micros(-DEFAULT_SPAN));
+    let Report { from, to, group_by, time_zone: zone, limit, cursor: after } = query;
+    let paging = Paging::new(limit, after);
+    let (limit, after) = (paging.limit()? as usize, paging.after::<ReportCursor>()?);
+    // Further pages are of the same report, although time has gone on.
+    let (from, to) = match &after {
+        Some(ReportCursor(from, to, ..)) => (*from, *to),
+        None => {
+            let to = to.unwrap_or_else(|| app.now().plus_micros(1));
+            (from.unwrap_or_else(|| to.plus_micros(-DEFAULT_SPAN)), to)
+        }
+    };
     if from > to {
         return Err(Problem::bad_query("from must not lie after to"));
     }
-    let paging = Paging::new(limit, after);
-    let (limit, after) = (paging.limit()? as usize, paging.after::<GroupCursor>()?);
     let group_by = group_by.as_deref().unwrap_or("feature");
     let names: Vec<&str> = group_by.split(',').map(str::trim).collect();
     let groupings = names.iter().map(|name| grouping(name)).collect::<Result<Vec<_>, _>>()?;
     if groupings.len() > MAX_GROUPINGS {
         return Err(Problem::bad_query(format!("group_by names more than {MAX_GROUPINGS} properties")));
     }
-    let groups = app.engine.usage(&customer.id, from, to, &groupings, time_zone).await?;
-    let mut rest =
-        groups.into_iter().skip_while(|(key, _)| after.as_ref().is_some_and(|after| *key <= after.0));
-    let page: Vec<_> = rest.by_ref().take(limit).collect();
-    let last = page.last().filter(|_| rest.next().is_some());
-    let next_cursor = last.map(|(key, _)| cursor(&GroupCursor(key.clone())));
-    let data = page.into_iter().map(|(key, group)| of_group(&names, key, group)).collect();
+    let (as_of, after) = after.map(|ReportCursor(_, _, as_of, after)| (as_of, after)).unzip();
+    if after.as_ref().is_some_and(|after| after.len() != groupings.len()) {
+        return Err(Problem::bad_cursor());
+    }
+    let query = UsageQuery { customer: customer.id, from, to, group_by: groupings, zone };
+    let UsagePage { groups, as_of, has_more } = app.engine.usage(query, as_of, after, limit).await?;
+    let keys: Vec<_> = groups.iter().map(|(key, _)| key.clone()).collect();
+    let mut data: Vec<_> = groups.into_iter().map(|(key, group)| of_group(&names, key, group)).collect();
+    let fits = fitting(&data);
+    let is_cut = fits < data.len();
+    data.truncate(fits);
+    let last = keys.into_iter().take(fits).next_back().filter(|_| has_more || is_cut);
+    let next_cursor = last.map(|key| cursor(&ReportCursor(from, to, as_of, key)));
     Answer::ok(&Page { data, next_cursor })
 }
 
@@ -118,18 +135,19 @@ fn of_group(names: &[&str], key: Vec<Option<String>>, group: UsageGroup) -> Usag
     }
 }
 
-/// A group's key as text.
-struct GroupCursor(Vec<Option<String>>);
+/// Which report, up to which entry, and the last group before the page.
+#[derive(Serialize, Deserialize)]
+struct ReportCursor(Timestamp, Timestamp, Seq, GroupKey);
 
-impl std::str::FromStr for GroupCursor {
+impl std::str::FromStr for ReportCursor {
     type Err = serde_json::Error;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        serde_json::from_str(text).map(Self)
+        serde_json::from_str(text)
     }
 }
 
-impl std::fmt::Display for GroupCursor {
+impl std::fmt::Display for ReportCursor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&serde_json::to_string(&self.0).map_err(|_| std::fmt::Error)?)
+        f.write_str(&serde_json::to_string(self).map_err(|_| std::fmt::Error)?)
     }
 }
