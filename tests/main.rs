@@ -10,6 +10,7 @@
 )]
 
 mod archive;
+mod backup;
 mod checkpoints;
 mod copy;
 mod events;

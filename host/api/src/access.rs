@@ -44,8 +44,8 @@ impl Scope {
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "name": "backend", "scopes": ["usage", "read"] }))]
 pub struct ApiKeyInput {
-    /// For people.
-    #[schema(max_length = 512)]
+    /// For people; not empty.
+    #[schema(min_length = 1, max_length = 512)]
     pub name: String,
     /// What it may do; at least one.
     #[schema(value_type = Vec<Scope>)]
@@ -54,6 +54,15 @@ pub struct ApiKeyInput {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<schema::Key>)]
     pub customer: Option<CustomerId>,
+    /// How the names of the only policies begin that it may touch; defaults to any. Needs the scope `policies`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::Name>)]
+    pub policy_prefix: Option<Name>,
+    /// Whether a key of one customer may decide what that customer gets: grants, adjustments, resets, terms, entitlements and
+    /// another plan. Keys of no customer always may.
+    #[serde(default)]
+    #[schema(default = false)]
+    pub may_grant: bool,
     /// When it stops working; defaults to never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<schema::Time>)]
@@ -74,6 +83,11 @@ pub struct ApiKey<'a> {
     /// The only customer it may touch.
     #[schema(value_type = Option<schema::Key>)]
     pub customer: Option<CustomerId>,
+    /// How the names of the only policies begin that it may touch.
+    #[schema(value_type = Option<schema::Name>)]
+    pub policy_prefix: Option<Name>,
+    /// Whether it may decide what its customer gets, when it is narrowed to one.
+    pub may_grant: bool,
     /// When it stops working.
     #[schema(value_type = Option<schema::Time>)]
     pub expires_at: Option<Timestamp>,

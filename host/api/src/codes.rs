@@ -50,8 +50,12 @@ codes! {
     ApiKeyInvalid = "api_key_invalid", 401, "the API key does not work";
     /// The API key lacks the scope that this operation needs.
     ScopeMissing = "scope_missing", 403, "the API key may not do this";
-    /// The API key is narrowed to one customer, and this operation belongs to none.
+    /// The API key is narrowed to one customer, and this operation belongs to none; or to a prefix of policies, and this is
+    /// another one.
     KeyIsNarrowed = "key_is_narrowed", 403, "the API key may not do this";
+    /// The API key is narrowed to one customer, and must be created with `may_grant` to decide what that customer gets:
+    /// credits, terms, entitlements, another plan.
+    KeyMayNotGrant = "key_may_not_grant", 403, "the API key may not do this";
 
     /// The API key, or the customer, makes more requests than it may: try again after `Retry-After` seconds. In a batch this
     /// is said of each item.
@@ -128,6 +132,8 @@ codes! {
     TermsEnded = "terms_ended", 409, "the terms have ended";
     /// The customer has as many of these as it may have.
     TooMany = "too_many", 409, "the customer has too many of these";
+    /// What is kept of the customer in things of this kind would take too many bytes: end, void or take back some, or send less.
+    TooLarge = "too_large", 409, "the customer has too much of this";
     /// An adjustment would take more than is available.
     AdjustmentExceedsAvailable = "adjustment_exceeds_available", 409, "less is available";
     /// A refund would give back more than is left of the charge.

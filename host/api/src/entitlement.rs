@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+/// The longest value of a static entitlement as JSON, in bytes.
+pub const MAX_VALUE_BYTES: usize = 16 << 10;
+
 /// The kind of an entitlement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -29,7 +32,7 @@ pub enum EntitlementType {
 pub struct EntitlementValue {
     /// Its kind.
     pub r#type: EntitlementType,
-    /// Of `boolean`: true or false. Of `static`: any value. Of `metered`: absent.
+    /// Of `boolean`: true or false. Of `static`: any value of up to 16 KiB. Of `metered`: absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<Value>,
 }
@@ -44,6 +47,9 @@ impl EntitlementValue {
         match (self.r#type, self.value) {
             (EntitlementType::Boolean, Some(Value::Bool(value))) => Ok(LedgerEntitlement::Boolean { value }),
             (EntitlementType::Boolean, _) => wrong("must be true or false"),
+            (EntitlementType::Static, Some(value)) if value.to_string().len() > MAX_VALUE_BYTES => {
+                wrong(&format!("longer than {MAX_VALUE_BYTES} bytes"))
+            }
             (EntitlementType::Static, Some(value)) => Ok(LedgerEntitlement::Static { value }),
             (EntitlementType::Static, None) => wrong("is missing"),
             (EntitlementType::Metered, None) => Ok(LedgerEntitlement::Metered {}),
@@ -71,7 +77,7 @@ pub struct OverrideInput {
     /// Its kind; required for a new override. `value` belongs to it: with `type`, an absent value is none.
     #[serde(default)]
     pub r#type: Option<EntitlementType>,
-    /// Of `boolean`: true or false. Of `static`: any value. Of `metered`: absent.
+    /// Of `boolean`: true or false. Of `static`: any value of up to 16 KiB. Of `metered`: absent.
     #[serde(default)]
     pub value: Option<Value>,
     /// From when; defaults to now.

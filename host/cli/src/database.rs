@@ -3,7 +3,13 @@
 use crate::error::Error;
 use proviso_store::{Access, DatabaseUrl, Store, StoreError};
 use serde::Deserialize;
-use std::{fmt, fs, num::NonZeroU32, path::PathBuf, str::FromStr, sync::Arc};
+use std::{
+    fmt, fs,
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::Arc,
+};
 
 /// A database, by its address. It may hold a password, which is not shown.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -35,6 +41,14 @@ impl Database {
             }
         }
         Ok(self.0.open(access, connections.map(NonZeroU32::get)).await?)
+    }
+
+    /// Copies it into a file that is empty or missing, also while a host uses it.
+    pub async fn backup(&self, to: &Path) -> Result<(), Error> {
+        match &self.0 {
+            DatabaseUrl::Sqlite(path) if !path.exists() => Err(Error::content(path)("there is no database")),
+            database => Ok(database.backup(to).await?),
+        }
     }
 }
 

@@ -42,6 +42,8 @@ enum Verb {
     Checkpoint(verbs::checkpoint::Flags),
     /// Move old journal entries of a PostgreSQL database out of the way of new ones; every answer stays the same
     Archive(verbs::archive::Flags),
+    /// Copy a database file that a host may be using into a new file; ends with a copy that is whole, or with none
+    Backup(verbs::backup::Flags),
     /// Copy a database into an empty one of either kind, as when a file becomes too small; end the hosts before
     Copy(verbs::copy::Flags),
     /// Start a host, charge a real LLM trace through it, swap a contract meanwhile, and report
@@ -73,6 +75,7 @@ fn main() -> ExitCode {
         Verb::Verify(flags) => verbs::verify::run(flags),
         Verb::Checkpoint(flags) => verbs::checkpoint::run(flags),
         Verb::Archive(flags) => verbs::archive::run(flags),
+        Verb::Backup(flags) => verbs::backup::run(flags),
         Verb::Copy(flags) => verbs::copy::run(flags),
         Verb::Demo(flags) => verbs::demo::run(flags),
         Verb::CompileWorker => verbs::compile_worker::run(),

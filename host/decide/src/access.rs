@@ -30,6 +30,15 @@ pub struct Access {
     pub reason: String,
     /// The credit type that it draws, when it is metered.
     pub credit: Option<CreditType>,
+    /// Units of fuel that policies burnt for it.
+    pub fuel: u64,
+}
+
+/// Why a feature may be used or not, what it draws, and what it took to find out.
+struct Metered {
+    reason: String,
+    credit: Option<CreditType>,
+    fuel: u64,
 }
 
 impl Decider<'_> {
@@ -41,15 +50,42 @@ impl Decider<'_> {
         let at = self.now.max(state.at);
         let (source, entitlement) = self.entitlement(state, feature, at);
         let entitlement = entitlement.ok_or_else(|| DecideError::FeatureNotFound(feature.clone()))?.clone();
-        let ok = || "ok".to_owned();
-        let (reason, credit) = match (&entitlement, state.closed) {
-            (_, true) => ("closed".to_owned(), None),
-            (Entitlement::Boolean { value: false }, _) => ("switched_off".to_owned(), None),
-            (Entitlement::Boolean { value: true } | Entitlement::Static { .. }, _) => (ok(), None),
+        let plain = |reason: &str| Metered { reason: reason.to_owned(), credit: None, fuel: 0 };
+        let Metered { reason, credit, fuel } = match (&entitlement, state.closed) {
+            (_, true) => plain("closed"),
+            (Entitlement::Boolean { value: false }, _) => plain("switched_off"),
+            (Entitlement::Boolean { value: true } | Entitlement::Static { .. }, _) => plain("ok"),
             (Entitlement::Metered {}, _) => self.metered(state, feature, at)?,
         };
         let has_access = reason == "ok";
-        Ok(Access { feature: feature.clone(), entitlement, source, has_access, reason, credit })
+        Ok(Access { feature: feature.clone(), entitlement, source, has_access, reason, credit, fuel })
+    }
+
+    /// What a customer may do with the features that the plan or an override names: up to `limit` of those after `after`, and
+    /// none after policies have burnt `most_fuel` for them; and whether there are more.
+    ///
+    /// # Errors
+    /// A policy that is not loaded yet.
+    pub fn access_page(
+        &self,
+        state: &CustomerState,
+        after: Option<&Key>,
+        limit: usize,
+        most_fuel: u64,
+    ) -> Result<(Vec<Access>, bool), Stop> {
+        let (mut page, mut fuel) = (Vec::new(), 0_u64);
+        for feature in self.features(state) {
+            if after.is_some_and(|after| feature <= *after) {
+                continue;
+            }
+            if page.len() >= limit || fuel >= most_fuel {
+                return Ok((page, true));
+            }
+            let access = self.access(state, &feature)?;
+            fuel = fuel.saturating_add(access.fuel);
+            page.push(access);
+        }
+        Ok((page, false))
     }
 
     /// What a customer is entitled to of a feature at `at`, and by which source.
@@ -77,17 +113,12 @@ impl Decider<'_> {
     }
 
     /// What a check of the smallest usage would say: its code, and the credit type that it draws.
-    fn metered(
-        &self,
-        state: &CustomerState,
-        feature: &Key,
-        at: Timestamp,
-    ) -> Result<(String, Option<CreditType>), Stop> {
+    fn metered(&self, state: &CustomerState, feature: &Key, at: Timestamp) -> Result<Metered, Stop> {
         let Some(terms) = self.terms_at(state, state.plan(), at) else {
-            return Ok(("no_terms_in_force".to_owned(), None));
+            return Ok(Metered { reason: "no_terms_in_force".to_owned(), credit: None, fuel: 0 });
         };
-        let failed = || Ok(("policy_fault".to_owned(), None));
-        let Ok(policy) = self.policy(&terms)? else { return failed() };
+        let failed = |fuel| Ok(Metered { reason: "policy_fault".to_owned(), credit: None, fuel });
+        let Ok(policy) = self.policy(&terms)? else { return failed(0) };
         let usage = Usage {
             feature: feature.clone(),
             quantities: Vec::new(),
@@ -99,20 +130,23 @@ impl Decider<'_> {
         let view = state.usage_view(&terms, asked, at);
         let context = state.usage_context(&terms, asked, at, Detail::Rate);
         let named = terms.prepared.credit_of(feature);
-        let credit = match policy.rate(&view, &context, &terms.prepared.form) {
+        let (credit, rate_fuel) = match policy.rate(&view, &context, &terms.prepared.form) {
             Ok(decided) => match decided.value {
-                Ok(rating) => rating.credit,
+                Ok(rating) => (rating.credit, decided.fuel),
                 // A usage of nothing may have no price although the feature has one.
                 Err(refusal) => match (refusal.kind, named) {
-                    (RefusalKind::Invalid, Some(credit)) => credit.clone(),
-                    _ => return Ok((refusal.code, named.cloned())),
+                    (RefusalKind::Invalid, Some(credit)) => (credit.clone(), decided.fuel),
+                    _ => {
+                        let (reason, fuel) = (refusal.code, decided.fuel);
+                        return Ok(Metered { reason, credit: named.cloned(), fuel });
+                    }
                 },
             },
-            Err(_) => return failed(),
+            Err(failure) => return failed(failure.fuel),
         };
         let credit = named.cloned().unwrap_or(credit);
         if state.available(&credit, Some(feature), at).is_positive() {
-            return Ok(("ok".to_owned(), Some(credit)));
+            return Ok(Metered { reason: "ok".to_owned(), credit: Some(credit), fuel: rate_fuel });
         }
         let cost = Credits::new(Decimal::from_units(1));
         let line =
@@ -120,16 +154,19 @@ impl Decider<'_> {
         let rating = Rating { credit: credit.clone(), cost, lines: vec![line], draw_order: Vec::new() };
         let context = state.usage_context(&terms, asked, at, Detail::Overage);
         let drawn = state.accounts.get(&credit).map_or(Credits::ZERO, |account| account.overage);
-        let code = match policy.overage(&view, &rating, cost, &context, &terms.prepared.form) {
-            Ok(decided) => match decided.value {
-                Overage::TopUp(_) => "ok".to_owned(),
-                Overage::Allow(limit) if drawn < limit => "ok".to_owned(),
-                Overage::Allow(_) | Overage::Reduce(_) => "insufficient_credits".to_owned(),
-                Overage::RequirePurchase(_) => "purchase_required".to_owned(),
-                Overage::Deny(refusal) => refusal.code,
-            },
-            Err(_) => return failed(),
+        let (reason, fuel) = match policy.overage(&view, &rating, cost, &context, &terms.prepared.form) {
+            Ok(decided) => {
+                let code = match decided.value {
+                    Overage::TopUp(_) => "ok".to_owned(),
+                    Overage::Allow(limit) if drawn < limit => "ok".to_owned(),
+                    Overage::Allow(_) | Overage::Reduce(_) => "insufficient_credits".to_owned(),
+                    Overage::RequirePurchase(_) => "purchase_required".to_owned(),
+                    Overage::Deny(refusal) => refusal.code,
+                };
+                (code, rate_fuel.saturating_add(decided.fuel))
+            }
+            Err(failure) => return failed(rate_fuel.saturating_add(failure.fuel)),
         };
-        Ok((code, Some(credit)))
+        Ok(Metered { reason, credit: Some(credit), fuel })
     }
 }

@@ -35,6 +35,8 @@ pub struct Decider<'a> {
     pub now: Timestamp,
     /// How old a usage may be, in microseconds; at most [`proviso_ledger::state::LATE_WINDOW`].
     pub late_window: i64,
+    /// The most entries for what is due that one call writes.
+    pub most_due: usize,
 }
 
 /// Why a request is not decided yet, or at all.
@@ -42,6 +44,8 @@ pub struct Decider<'a> {
 pub enum Stop {
     /// This module must be loaded first.
     Need(Digest),
+    /// More is due than one call writes: commit what it wrote, let others go first, and decide again.
+    Unfinished,
     /// It can't be carried out.
     Error(DecideError),
     /// The state was left in pieces by a defect: drop it.
@@ -99,11 +103,21 @@ impl Decider<'_> {
         }
     }
 
+    /// Whether a question can be answered from the state as it is: nothing is due that would have to be written first.
+    #[must_use]
+    pub fn is_current(&self, state: &CustomerState) -> bool {
+        let exists = state.profile.is_some() && state.missed.is_empty();
+        exists && state.next_due().is_none_or(|(due_at, _)| due_at > self.now.max(state.at))
+    }
+
     /// Writes all that is due by now, each at its own instant.
     fn catch_up(&self, state: &mut CustomerState, journal: &mut Journal) -> Result<(), Stop> {
         while let Some((due_at, due)) = state.next_due() {
             if due_at > self.now.max(state.at) {
                 break;
+            }
+            if journal.written.len() >= self.most_due {
+                return Err(Stop::Unfinished);
             }
             self.carry_out(state, due_at, due, journal)?;
         }

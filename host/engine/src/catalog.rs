@@ -77,6 +77,12 @@ pub struct ApiKey {
     /// The only customer it may touch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub customer: Option<CustomerId>,
+    /// How the names of the only policies begin that it may touch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_prefix: Option<Name>,
+    /// Whether it may decide what its only customer gets.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub may_grant: bool,
     /// When it stops working.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
@@ -111,6 +117,19 @@ impl ApiKey {
     #[must_use]
     pub fn allows(&self, scope: Scope) -> bool {
         self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin)
+    }
+
+    /// Whether it may decide what a customer gets: a customer's own key must say so.
+    #[must_use]
+    pub const fn may_grant(&self) -> bool {
+        self.customer.is_none() || self.may_grant
+    }
+
+    /// Whether it is not narrowed away from this policy.
+    #[must_use]
+    pub fn sees_policy(&self, policy: &Name) -> bool {
+        let prefix = self.policy_prefix.as_ref();
+        prefix.is_none_or(|prefix| policy.as_str().starts_with(prefix.as_str()))
     }
 }
 

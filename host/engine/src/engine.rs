@@ -5,6 +5,7 @@ use crate::{
     checkpoint,
     clock::Clock,
     dispatcher::Dispatcher,
+    entitlements::CONCURRENT_QUESTIONS,
     error::EngineError,
     formats,
     keys::Guesses,
@@ -13,6 +14,7 @@ use crate::{
     stats::EngineStats,
     sweeper::Sweeper,
     tasks::Tasks,
+    usage::Reports,
 };
 use proviso_decide::command::{Command, Reply, Request, UsageRequest};
 use proviso_ledger::{
@@ -30,9 +32,6 @@ use tokio::{sync::Semaphore, task::JoinSet};
 /// Once writes have failed for this long, the host is not ready.
 const MAX_FAILING: Duration = Duration::from_secs(10);
 
-/// How many customers' entitlements are evaluated beside the async workers at a time.
-const MOST_QUESTIONS: usize = 2;
-
 /// A running engine. Dropping it without [`Engine::close`] abandons changes of the catalog that are under way.
 pub struct Engine {
     pub(crate) shared: Arc<Shared>,
@@ -41,8 +40,10 @@ pub struct Engine {
     /// Changes of the catalog that are under way.
     pub(crate) changes: Tasks,
     pub(crate) guesses: Guesses,
-    /// Turns of those who ask about many entitlements.
+    /// Held by those who ask policies questions that write nothing.
     pub(crate) questions: Arc<Semaphore>,
+    /// Usage reports that have further pages.
+    pub(crate) reports: Reports,
     /// What runs beside the lanes; aborted when it is dropped.
     background: Mutex<JoinSet<()>>,
 }
@@ -77,7 +78,8 @@ impl Engine {
             sweeper,
             changes: Tasks::new(),
             guesses: Guesses::default(),
-            questions: Arc::new(Semaphore::new(MOST_QUESTIONS)),
+            questions: Arc::new(Semaphore::new(CONCURRENT_QUESTIONS)),
+            reports: Reports::default(),
             background: Mutex::new(background),
         }))
     }

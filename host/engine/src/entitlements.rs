@@ -1,14 +1,32 @@
-//! Entitlements: what customers may do with features, by the one evaluation that charges are subject to as well.
-//!
-//! Many at once are evaluated beside the async workers, customer by customer, by a few questions at a time.
+//! What customers may do with features. Each metered feature asks a policy up to twice, so questions run on threads that may
+//! block, a few at once, and a page ends early when its policies burnt much.
 
-use crate::{catalog::Catalog, engine::Engine, error::EngineError};
+use crate::{engine::Engine, error::EngineError};
 use proviso_decide::{DecideError, Decider, Stop, access::Access};
 use proviso_ledger::{
-    model::ids::{CustomerId, Digest, Key},
+    model::ids::{CustomerId, Key},
     state::CustomerState,
 };
 use std::{collections::HashMap, sync::Arc};
+use tokio::task::spawn_blocking;
+
+/// The fuel after which a page takes in no further feature: ten times what one decision may burn, and far more than a thousand
+/// features of an honest policy do.
+const PAGE_FUEL: u64 = 100_000_000;
+
+/// Questions that are answered at once; the rest wait, first come first served.
+pub(crate) const CONCURRENT_QUESTIONS: usize = 2;
+
+/// A page of a customer's entitlements.
+#[derive(Debug)]
+pub struct EntitlementPage {
+    /// By feature.
+    pub entitlements: Vec<Access>,
+    /// Whether there are more after the last of these.
+    pub has_more: bool,
+    /// The state that they are of.
+    pub state: Arc<CustomerState>,
+}
 
 impl Engine {
     /// What a customer may do with a feature, by the one evaluation that charges are subject to as well.
@@ -21,10 +39,13 @@ impl Engine {
         feature: &Key,
     ) -> Result<(Access, Arc<CustomerState>), EngineError> {
         let state = self.state(customer).await?;
-        Ok((self.access(&state, feature).await?, state))
+        let feature = feature.clone();
+        let access = self.ask(&state, move |decider, state| decider.access(state, &feature)).await?;
+        Ok((access, state))
     }
 
-    /// What a customer may do with the features that the plan or an override names: up to `limit` of those after `after`.
+    /// What a customer may do with the features that the plan or an override names: up to `limit` of those after `after`, and
+    /// one at least if there is one.
     ///
     /// # Errors
     /// An unknown customer; the store's.
@@ -33,30 +54,13 @@ impl Engine {
         customer: &CustomerId,
         after: Option<&Key>,
         limit: usize,
-    ) -> Result<(Vec<Access>, Arc<CustomerState>), EngineError> {
+    ) -> Result<EntitlementPage, EngineError> {
         let state = self.state(customer).await?;
-        let catalog = self.catalog();
-        let features = self.ask(&catalog, &HashMap::new(), &state, |decider| decider.features(&state));
-        let mut answers = Vec::new();
-        for feature in
-            features.into_iter().filter(|feature| after.is_none_or(|after| feature > after)).take(limit)
-        {
-            answers.push(self.access(&state, &feature).await?);
-        }
-        Ok((answers, state))
-    }
-
-    async fn access(&self, state: &CustomerState, feature: &Key) -> Result<Access, EngineError> {
-        let mut unavailable = HashMap::new();
-        loop {
-            let catalog = self.catalog();
-            let asked = self.ask(&catalog, &unavailable, state, |decider| decider.access(state, feature));
-            match asked {
-                Ok(access) => return Ok(access),
-                Err(Stop::Need(digest)) => self.load_for_question(digest, &mut unavailable).await?,
-                Err(Stop::Error(error) | Stop::Defect(error)) => return Err(error.into()),
-            }
-        }
+        let after = after.cloned();
+        let page = self
+            .ask(&state, move |decider, state| decider.access_page(state, after.as_ref(), limit, PAGE_FUEL));
+        let (entitlements, has_more) = page.await?;
+        Ok(EntitlementPage { entitlements, has_more, state })
     }
 
     /// What a customer may do with each of these features, in their order: `None` for a feature that neither the plan nor an
@@ -65,66 +69,61 @@ impl Engine {
     /// # Errors
     /// An unknown customer; the store's.
     pub async fn query_entitlements(
-        self: &Arc<Self>,
+        &self,
         customer: &CustomerId,
-        features: &Arc<[Key]>,
+        features: Arc<[Key]>,
     ) -> Result<(Vec<Option<Access>>, Arc<CustomerState>), EngineError> {
         let state = self.state(customer).await?;
+        let answers = self.ask(&state, move |decider, state| {
+            let access = |feature| match decider.access(state, feature) {
+                Ok(access) => Ok(Some(access)),
+                Err(Stop::Error(DecideError::FeatureNotFound(_))) => Ok(None),
+                Err(stop) => Err(stop),
+            };
+            features.iter().map(access).collect::<Result<Vec<_>, _>>()
+        });
+        Ok((answers.await?, state))
+    }
+
+    /// Asks a question about a state that writes nothing. It is asked again once a policy that it needs is loaded.
+    async fn ask<T: Send + 'static>(
+        &self,
+        state: &Arc<CustomerState>,
+        question: impl Fn(&Decider<'_>, &CustomerState) -> Result<T, Stop> + Send + Sync + 'static,
+    ) -> Result<T, EngineError> {
+        let question = Arc::new(question);
         let mut unavailable = HashMap::new();
         loop {
-            let turn = self.questions.clone().acquire_owned().await;
-            let turn = turn.map_err(|_| EngineError::ShuttingDown)?;
-            let (engine, asked, features, missing) =
-                (self.clone(), state.clone(), features.clone(), unavailable.clone());
-            let evaluated = tokio::task::spawn_blocking(move || {
-                let _turn = turn;
-                let catalog = engine.catalog();
-                let access = |feature: &Key| match engine
-                    .ask(&catalog, &missing, &asked, |decider| decider.access(&asked, feature))
-                {
-                    Ok(access) => Ok(Some(access)),
-                    Err(Stop::Error(DecideError::FeatureNotFound(_))) => Ok(None),
-                    Err(stop) => Err(stop),
+            let permit =
+                self.questions.clone().acquire_owned().await.map_err(|_| EngineError::ShuttingDown)?;
+            let (shared, state, question) = (self.shared.clone(), state.clone(), question.clone());
+            let known = unavailable.clone();
+            let asked = spawn_blocking(move || {
+                // Kept until the end, also when nobody waits for the answer any more.
+                let _permit = permit;
+                let catalog = shared.catalog.load_full();
+                let decider = Decider {
+                    plans: &*catalog,
+                    policies: &|digest| shared.look_up_policy(digest, &known),
+                    now: shared.clock.now().max(state.at),
+                    late_window: shared.options.late_window_micros(),
+                    most_due: 0,
                 };
-                features.iter().map(access).collect::<Result<Vec<_>, _>>()
+                question(&decider, &state)
             });
-            let evaluated = evaluated.await.map_err(|error| EngineError::Internal(error.to_string()))?;
-            match evaluated {
-                Ok(answers) => return Ok((answers, state)),
-                Err(Stop::Need(digest)) => self.load_for_question(digest, &mut unavailable).await?,
+            let asked = asked.await.map_err(|error| EngineError::Internal(format!("a question: {error}")))?;
+            match asked {
+                Ok(answer) => return Ok(answer),
+                Err(Stop::Need(digest)) => match self.shared.load_module(digest).await {
+                    Ok(_) => {}
+                    Err(EngineError::Module(detail)) => drop(unavailable.insert(digest, detail)),
+                    Err(error) => return Err(error),
+                },
+                Err(Stop::Unfinished) => {
+                    return Err(EngineError::Internal("a question found something due".to_owned()));
+                }
                 Err(Stop::Error(error) | Stop::Defect(error)) => return Err(error.into()),
             }
         }
-    }
-
-    /// Loads a module; one that can't be loaded is its terms' fault.
-    async fn load_for_question(
-        &self,
-        digest: Digest,
-        unavailable: &mut HashMap<Digest, String>,
-    ) -> Result<(), EngineError> {
-        match self.shared.load_module(digest).await {
-            Ok(_) => {}
-            Err(EngineError::Module(detail)) => drop(unavailable.insert(digest, detail)),
-            Err(error) => return Err(error),
-        }
-        Ok(())
-    }
-
-    /// Asks a question about a state that writes nothing.
-    fn ask<T>(
-        &self,
-        catalog: &Catalog,
-        unavailable: &HashMap<Digest, String>,
-        state: &CustomerState,
-        question: impl FnOnce(&Decider<'_>) -> T,
-    ) -> T {
-        let decider = Decider {
-            plans: catalog,
-            policies: &|digest| self.shared.look_up_policy(digest, unavailable),
-            now: self.clock().now().max(state.at),
-            late_window: self.shared.options.late_window_micros(),
-        };
-        question(&decider)
     }
 }

@@ -8,9 +8,12 @@ use crate::{
     shared::Shared,
 };
 use proviso_decide::command::Idempotency;
-use proviso_ledger::model::{
-    ids::{CustomerId, Digest, Name},
-    time::Timestamp,
+use proviso_ledger::{
+    model::{
+        ids::{CustomerId, Digest, Name},
+        time::Timestamp,
+    },
+    rules::rejection::Rejection,
 };
 use proviso_store::{ApiKeyRow, CatalogChange};
 use std::{
@@ -27,7 +30,7 @@ use tokio::sync::Mutex;
 const GUESS_PAUSE: Duration = Duration::from_millis(20);
 
 /// A key to the API as a caller asks for it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NewApiKey {
     /// For people.
     pub name: String,
@@ -35,6 +38,10 @@ pub struct NewApiKey {
     pub scopes: BTreeSet<Scope>,
     /// The only customer it may touch; `None` means any.
     pub customer: Option<CustomerId>,
+    /// How the names of the only policies begin that it may touch; `None` means any.
+    pub policy_prefix: Option<Name>,
+    /// Whether it may decide what its only customer gets: credits, terms, entitlements.
+    pub may_grant: bool,
     /// When it stops working; `None` means never.
     pub expires_at: Option<Timestamp>,
 }
@@ -43,13 +50,17 @@ impl Engine {
     /// Adds a key for a secret, unless the secret has one.
     ///
     /// # Errors
-    /// The store's.
+    /// A customer that does not exist; an expiry that is not ahead; the store's.
     pub async fn add_api_key(
         &self,
         secret: &str,
         key: NewApiKey,
         idempotency: Option<Idempotency>,
     ) -> Result<Changed<Arc<ApiKey>>, EngineError> {
+        if let Some(customer) = &key.customer {
+            // Customers never vanish, so this holds for a repeat as well.
+            self.state(customer).await?;
+        }
         let (shared, secret_hash) = (self.shared.clone(), Digest::of(secret.as_bytes()).0);
         self.changes
             .run(async move { shared.add_api_key(secret_hash, key, idempotency.as_ref()).await })
@@ -127,6 +138,9 @@ impl Shared {
             if let Some(key) = catalog.api_keys.get(&secret_hash) {
                 return Ok((Vec::new(), key.clone()));
             }
+            if new.expires_at.is_some_and(|expiry| expiry <= now) {
+                return Err(Rejection::NotLater("expires_at", now).into());
+            }
             let key = api_key(catalog, new.clone(), now)?;
             Ok((vec![CatalogChange::AddApiKey(row(secret_hash, &key)?)], Arc::new(key)))
         })
@@ -160,7 +174,7 @@ impl Shared {
                 }
                 None => {
                     let scopes = BTreeSet::from([Scope::Admin]);
-                    let new = NewApiKey { name: name.to_owned(), scopes, customer: None, expires_at: None };
+                    let new = NewApiKey { name: name.to_owned(), scopes, ..NewApiKey::default() };
                     let key = ApiKey { is_configured: true, ..api_key(catalog, new, now)? };
                     changes.push(CatalogChange::AddApiKey(row(secret_hash, &key)?));
                     Arc::new(key)
@@ -183,12 +197,14 @@ fn api_key(catalog: &Catalog, new: NewApiKey, now: Timestamp) -> Result<ApiKey, 
     let id: Name = format!("key_{}", catalog.api_keys.len() + 1)
         .parse()
         .map_err(|_| EngineError::Internal("an API key's id is no name".to_owned()))?;
-    let NewApiKey { name, scopes, customer, expires_at } = new;
+    let NewApiKey { name, scopes, customer, policy_prefix, may_grant, expires_at } = new;
     Ok(ApiKey {
         id,
         name,
         scopes,
         customer,
+        policy_prefix,
+        may_grant,
         expires_at,
         revoked_at: None,
         created_at: now,

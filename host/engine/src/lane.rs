@@ -20,11 +20,15 @@ use contention::Contention;
 use in_flight::{Committed, InFlight};
 use known::{Known, Lookup};
 use open_batch::{Answer, OpenBatch};
-use proviso_decide::{Decider, Journal, Stop, command::Reply};
+use proviso_decide::{
+    Decider, Journal, Stop,
+    command::{Command, Reply},
+};
 use proviso_ledger::{
     model::ids::{CustomerId, Digest},
     rules::rejection::Rejection,
 };
+use proviso_store::StoreError;
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -38,6 +42,8 @@ use tracing::error;
 const HOT: usize = 8;
 /// The longest that a lane backs off for another host.
 const MAX_BACK_OFF: Duration = Duration::from_millis(20);
+/// The most entries for what is due of one customer that are written in one turn: some milliseconds, then others are served.
+const MOST_DUE: usize = 256;
 /// How often a request is decided again when other writers were first.
 const MAX_ATTEMPTS: u32 = 40;
 
@@ -120,9 +126,10 @@ impl Lane {
         let (jobs, keys) = (std::mem::take(&mut batch.jobs), std::mem::take(&mut batch.keys));
         let faulted = std::mem::take(&mut batch.faulted);
         let task = tokio::spawn(in_flight::commit(self.shared.clone(), rows, jobs, faulted));
+        let catching_up = batch.catching_up();
         let customers: HashSet<_> = batch.into_customers().collect();
         let is_hot = keys.len() >= customers.len().saturating_mul(HOT);
-        self.in_flight = Some(InFlight { task, customers, is_hot, keys });
+        self.in_flight = Some(InFlight { task, customers, catching_up, is_hot, keys });
     }
 
     /// Takes note of how the commit ended. Returns how long to back off now: another host needs about as long for its batch
@@ -139,10 +146,24 @@ impl Lane {
                 return backs_off.then(|| self.batch_began.elapsed().min(MAX_BACK_OFF));
             }
             Committed::Conflict(jobs) => self.lost(jobs, &ended).await,
-            Committed::Uncertain => Vec::new(),
+            Committed::Uncertain => {
+                self.refuse_deferred(&ended);
+                Vec::new()
+            }
         };
         self.decide_again(jobs, &ended, open);
         None
+    }
+
+    /// Tells those who wait for what is due that it can't be written: they are in no batch that would tell them.
+    fn refuse_deferred(&mut self, ended: &InFlight) {
+        let (refused, kept) = std::mem::take(&mut self.deferred)
+            .into_iter()
+            .partition(|job| ended.catching_up.contains(&job.request.customer));
+        self.deferred = kept;
+        let detail = "what is due could not be written".to_owned();
+        let refused: Vec<Job> = refused;
+        refuse(refused, &EngineError::Store(StoreError::Unavailable { detail }));
     }
 
     /// Takes note of a conflict; returns the jobs that are to be decided again.
@@ -238,7 +259,12 @@ impl Lane {
             open.jobs.push((job, Answer::Reply(Err(Rejection::RefundedMeanwhile.into()))));
             return None;
         }
-        let (reply, wrote_due) = self.decide_one(&job, open).await;
+        // One turn of a customer for whom much is due is enough for one batch.
+        let decided = if open.is_catching_up(customer) { None } else { self.decide_one(&job, open).await };
+        let Some((reply, wrote_due)) = decided else {
+            self.deferred.push(job);
+            return None;
+        };
         let evidence = Evidence {
             decided: match &reply {
                 Ok(Reply::Entry(_)) => Decided::Entry,
@@ -283,19 +309,23 @@ impl Lane {
         is_in_flight || open.keys.contains_key(&key) || self.known.answered(&key, lookup).is_some()
     }
 
-    /// Decides one job; says, too, whether that wrote anything.
-    async fn decide_one(&mut self, job: &Job, open: &mut OpenBatch) -> (Result<Reply, EngineError>, bool) {
+    /// Decides one job; says, too, whether that wrote anything. None when more is due than is written in one turn.
+    async fn decide_one(
+        &mut self,
+        job: &Job,
+        open: &mut OpenBatch,
+    ) -> Option<(Result<Reply, EngineError>, bool)> {
         let request = &job.request;
         let mut wrote = false;
         let mut unavailable: HashMap<Digest, String> = HashMap::new();
         loop {
             let Some(cached) = self.known.cache.get_mut(&request.customer) else {
                 let error = EngineError::Internal("a customer fell out of the cache".to_owned());
-                return (Err(error), wrote);
+                return Some((Err(error), wrote));
             };
             if open.is_broken(&request.customer) {
                 let error = "an earlier request of the batch broke the state".to_owned();
-                return (Err(EngineError::Internal(error)), wrote);
+                return Some((Err(EngineError::Internal(error)), wrote));
             }
             let mut journal = Journal::up_to(self.shared.formats.writable());
             let (decided, revision) = {
@@ -308,25 +338,36 @@ impl Lane {
                     policies: &|digest| self.shared.look_up_policy(digest, &unavailable),
                     now: self.shared.clock.now(),
                     late_window: self.shared.options.late_window_micros(),
+                    most_due: MOST_DUE,
                 };
-                (decider.decide(&mut cached.state, request, &mut journal), catalog.revision)
+                let decided = if matches!(request.command, Command::Read) && decider.is_current(&cached.state)
+                {
+                    Ok(Reply::State(cached.state.clone()))
+                } else {
+                    decider.decide(Arc::make_mut(&mut cached.state), request, &mut journal)
+                };
+                (decided, catalog.revision)
             };
             wrote |= open.record(cached, job, journal, revision);
             match decided {
-                Ok(reply) => return (Ok(reply), wrote),
+                Ok(reply) => return Some((Ok(reply), wrote)),
+                Err(Stop::Unfinished) => {
+                    open.mark_catching_up(&request.customer);
+                    return None;
+                }
                 Err(Stop::Need(digest)) => {
                     match self.shared.load_module(digest).await {
                         Ok(_) => {}
                         // A module that can't be loaded is its terms' fault, and stands in nobody's way.
                         Err(EngineError::Module(detail)) => drop(unavailable.insert(digest, detail)),
-                        Err(error) => return (Err(error), wrote),
+                        Err(error) => return Some((Err(error), wrote)),
                     }
                 }
-                Err(Stop::Error(error)) => return (Err(error.into()), wrote),
+                Err(Stop::Error(error)) => return Some((Err(error.into()), wrote)),
                 Err(Stop::Defect(error)) => {
                     error!(%error, "a defect: dropping the customer's state");
                     open.mark_broken(&request.customer);
-                    return (Err(error.into()), wrote);
+                    return Some((Err(error.into()), wrote));
                 }
             }
         }
@@ -337,7 +378,6 @@ impl Lane {
 mod tests {
     use super::*;
     use crate::{catalog::Catalog, clock::Clock, command::Request, shared::Options};
-    use proviso_decide::command::Command;
     use proviso_ledger::{model::time::Timestamp, state::Origin};
     use proviso_policy::{Compiler, Limits, Runtime};
     use proviso_store::{SqliteOptions, SqliteStore};

@@ -10,8 +10,8 @@ use proviso_ledger::{
 };
 use std::sync::Arc;
 
-/// Entries that are read at a time.
-const PAGE: u32 = 1_000;
+/// Entries that are read at a time: a few, since each may be large.
+const PAGE: u32 = 100;
 /// After so many entries a page ends, however few of them fit.
 const MOST_READ: usize = 10_000;
 
@@ -61,7 +61,8 @@ impl LedgerFilter {
 }
 
 impl Engine {
-    /// A page of a journal: up to `limit` entries that fit, after entry `after` in the order of the list.
+    /// A page of a journal: up to `limit` entries that fit, and no more after `most_bytes` of them, after entry `after` in the order
+    /// of the list.
     ///
     /// # Errors
     /// An unknown customer, a damaged journal, or the store's.
@@ -71,6 +72,7 @@ impl Engine {
         filter: &LedgerFilter,
         after: Option<Seq>,
         limit: u32,
+        most_bytes: usize,
     ) -> Result<LedgerPage, EngineError> {
         self.state(customer).await?;
         let store = &self.shared.store;
@@ -82,8 +84,8 @@ impl Engine {
             Some(to) => Some(store.seq_at(customer, to.plus_micros(-1)).await?),
             None => None,
         };
-        let count = if filter.is_by_content() { PAGE } else { limit.saturating_add(1) };
-        let (mut page, mut place, mut read) = (LedgerPage::default(), after, 0_usize);
+        let count = if filter.is_by_content() { PAGE } else { limit.saturating_add(1).min(PAGE) };
+        let (mut page, mut place, mut read, mut bytes) = (LedgerPage::default(), after, 0_usize, 0_usize);
         loop {
             let stored = if filter.oldest_first {
                 store.entries(customer, place.unwrap_or(0).max(before), count).await?
@@ -96,13 +98,14 @@ impl Engine {
                 if stored.seq <= before || last.is_some_and(|last| stored.seq > last) {
                     return Ok(page);
                 }
-                if page.entries.len() >= limit as usize || read >= MOST_READ {
+                if page.entries.len() >= limit as usize || read >= MOST_READ || bytes >= most_bytes {
                     page.next_after = place;
                     return Ok(page);
                 }
                 (place, read) = (Some(stored.seq), read.saturating_add(1));
                 let entry = parse(customer, &stored)?;
                 if filter.fits(&entry) {
+                    bytes = bytes.saturating_add(stored.body.len());
                     page.entries.push((entry, hex(stored.hash)));
                 }
             }

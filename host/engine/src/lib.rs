@@ -32,6 +32,7 @@ mod stats;
 mod sweeper;
 mod tasks;
 mod terms;
+mod usage;
 mod verify;
 
 pub use archive::{Archived, archive};
@@ -41,6 +42,7 @@ pub use checkpoint::{
 };
 pub use clock::Clock;
 pub use engine::Engine;
+pub use entitlements::EntitlementPage;
 pub use error::EngineError;
 pub use keys::NewApiKey;
 pub use ledger::{LedgerFilter, LedgerPage};
@@ -55,9 +57,10 @@ pub use proviso_decide::{
     precondition::{Expected, Tag},
 };
 pub use proviso_store::StoreError;
-pub use reads::{CustomerSummary, GroupBy, UsageGroup, UsageGroups, UsageReport};
+pub use reads::CustomerSummary;
 pub use refunds::RefundedCharge;
 pub use shared::Options;
 pub use stats::EngineStats;
 pub use terms::TermsInput;
+pub use usage::{GroupBy, GroupKey, UsageGroup, UsageGroups, UsagePage, UsageReport};
 pub use verify::{Against, Difference, Newer, Verification, verify};

@@ -229,8 +229,9 @@ async fn drive(engines: &[Arc<Engine>], dice: &Arc<Dice>) -> HashMap<String, Seq
 async fn check(host: &Host, engine: &Engine, answered: &HashMap<String, Seq>) {
     let mut found: HashMap<String, Seq> = HashMap::new();
     for number in 0..CUSTOMERS {
+        let customer = key(&format!("c{number}"));
         let page =
-            engine.ledger(&key(&format!("c{number}")), &LedgerFilter::default(), None, 10_000).await.unwrap();
+            engine.ledger(&customer, &LedgerFilter::default(), None, 10_000, usize::MAX).await.unwrap();
         for (entry, _) in page.entries {
             let Some(name) = &entry.key else { continue };
             assert_eq!(found.insert(name.to_string(), entry.seq), None, "key {name} was charged twice");
@@ -350,7 +351,7 @@ async fn unknown_secrets_are_looked_up_together() {
     let most = 10 + 2 * since.elapsed().as_millis() / 20;
     let looks = store.looks.load(Ordering::Relaxed) - before;
     assert!(u128::from(looks) <= most.min(1_000), "{looks} looks in {:?}", since.elapsed());
-    let new = NewApiKey { name: "new".to_owned(), scopes: [].into(), customer: None, expires_at: None };
+    let new = NewApiKey { name: "new".to_owned(), scopes: [].into(), ..NewApiKey::default() };
     host.engine.add_api_key("secret", new, None).await.unwrap();
     // Also for a caller who came while a look was under way.
     let (_, found, _) = tokio::join!(

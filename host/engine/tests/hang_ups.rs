@@ -60,7 +60,7 @@ async fn prepare(host: &Host, use_case: &str, name: &str) -> Result<(), EngineEr
         }
         "revoke key" => {
             let name = name.to_owned();
-            let new = NewApiKey { name: name.clone(), scopes: [].into(), customer: None, expires_at: None };
+            let new = NewApiKey { name: name.clone(), scopes: [].into(), ..NewApiKey::default() };
             engine.add_api_key(&name, new, None).await?;
         }
         _ => {}
@@ -85,8 +85,7 @@ async fn act(host: &Host, use_case: &str, name: &str) -> Result<(), EngineError>
         "upload" => drop(engine.upload(key(name), STANDARD.clone(), || 0).await?),
         "delete version" => engine.delete_version(key(name), 1).await?,
         "add key" => {
-            let new =
-                NewApiKey { name: name.to_owned(), scopes: [].into(), customer: None, expires_at: None };
+            let new = NewApiKey { name: name.to_owned(), scopes: [].into(), ..NewApiKey::default() };
             engine.add_api_key(name, new, once()).await?;
         }
         "revoke key" => {
@@ -104,8 +103,8 @@ async fn act(host: &Host, use_case: &str, name: &str) -> Result<(), EngineError>
         "state" => drop(engine.state(&key("acme")).await?),
         "usage" => {
             let (from, to) = (support::time(support::START), support::time("2026-02-01T00:00:00Z"));
-            let report = UsageReport { from, to, group_by: vec![GroupBy::Feature] };
-            engine.usage(&key("acme"), &report, None).await?;
+            let report = UsageReport { from, to, group_by: vec![GroupBy::Feature], zone: None };
+            engine.usage(&key("acme"), report, None, None, 10).await?;
         }
         other => panic!("{other}"),
     }

@@ -49,7 +49,10 @@ async fn a_host_stands_aside(host: Host, other: &dyn Store) {
         let answers = [
             host.entry("acme", charge(100), Some("k2")).await.map(drop),
             host.execute("acme", Command::Sweep, None).await.map(drop),
-            host.engine.ledger(&customer, &proviso_engine::LedgerFilter::default(), None, 10).await.map(drop),
+            host.engine
+                .ledger(&customer, &proviso_engine::LedgerFilter::default(), None, 10, usize::MAX)
+                .await
+                .map(drop),
         ];
         for answer in answers {
             assert!(

@@ -4,6 +4,7 @@
 
 mod support;
 
+use proviso_decide::policy::Decided;
 use proviso_ledger::model::{
     amounts::Credits,
     ids::GrantId,
@@ -66,8 +67,17 @@ fn check(name: &str, export: &'static str, most: u32, record: Record, item: Item
     assert_eq!(answer(most + 1), Err(("invalid_output", detail)), "{name} above its bound");
 }
 
+/// An answer's texts for people go into each entry.
+fn is_short<'a>(texts: impl Iterator<Item = &'a String>) {
+    let bytes: usize = texts.map(|text| text.len()).sum();
+    assert!(bytes <= 8 << 10, "{bytes} bytes");
+}
+
 fn rate(module: &Module) -> Result<(), Failure> {
-    module.rate(&view(&usage()), &context(), b"").map(|_| ())
+    module.rate(&view(&usage()), &context(), b"").map(|decided| match decided.value {
+        Ok(rating) => is_short(rating.lines.iter().map(|line| &line.label)),
+        Err(refusal) => is_short(refusal.suggestions.iter().map(|one| &one.detail).chain([&refusal.detail])),
+    })
 }
 
 fn overage(module: &Module) -> Result<(), Failure> {
@@ -75,11 +85,13 @@ fn overage(module: &Module) -> Result<(), Failure> {
 }
 
 fn close(module: &Module) -> Result<(), Failure> {
-    module.close(&closing(), &context(), b"").map(|_| ())
+    module.close(&closing(), &context(), b"").map(|Decided { value, .. }| {
+        is_short(value.fees.iter().map(|fee| &fee.label).chain(&value.notes));
+    })
 }
 
 fn open(module: &Module) -> Result<(), Failure> {
-    module.open(&opening(), &context(), b"").map(|_| ())
+    module.open(&opening(), &context(), b"").map(|decided| is_short(decided.value.notes.iter()))
 }
 
 fn prepare(module: &Module) -> Result<(), Failure> {

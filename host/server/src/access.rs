@@ -1,7 +1,11 @@
 //! Authentication: who a request's API key stands for, and whether it may do what the route needs. A key without the route's
-//! scope, or narrowed to another customer, is refused here.
+//! scope, narrowed to another customer or to other policies, or not allowed to create credits, is refused here.
 
-use crate::{app::App, extract::path_text, problem::Problem};
+use crate::{
+    app::App,
+    extract::{At, PolicyName, path_text},
+    problem::Problem,
+};
 use axum::{
     extract::FromRequestParts,
     http::{header::AUTHORIZATION, request::Parts},
@@ -15,10 +19,12 @@ use proviso_ledger::{
 };
 use std::{marker::PhantomData, sync::Arc};
 
-/// A scope that a route asks for.
+/// What a route asks of a key.
 pub trait Asks: Send {
-    /// The scope, as the engine knows it.
-    const SCOPE: catalog::Scope;
+    /// The scopes of which one opens it, as the engine knows them.
+    const SCOPES: &'static [catalog::Scope];
+    /// Whether it decides what a customer gets: a key that is narrowed to that customer must say that it may.
+    const GRANTS: bool = false;
 }
 
 /// Defines the scopes as types.
@@ -26,11 +32,26 @@ macro_rules! scopes {
     ($($name:ident),+) => {$(
         pub struct $name;
         impl Asks for $name {
-            const SCOPE: catalog::Scope = catalog::Scope::$name;
+            const SCOPES: &'static [catalog::Scope] = &[catalog::Scope::$name];
         }
     )+};
 }
 scopes!(Usage, Read, Manage, Policies, Admin);
+
+/// Manages what a customer gets: credits, terms, entitlements.
+pub struct Grantor;
+
+impl Asks for Grantor {
+    const SCOPES: &'static [catalog::Scope] = Manage::SCOPES;
+    const GRANTS: bool = true;
+}
+
+/// Reads what is said of policies, but not their code.
+pub struct ReadPolicies;
+
+impl Asks for ReadPolicies {
+    const SCOPES: &'static [catalog::Scope] = &[catalog::Scope::Read, catalog::Scope::Policies];
+}
 
 /// A scope in the words of the wire contract.
 pub fn scope(scope: catalog::Scope) -> Scope {
@@ -69,8 +90,8 @@ impl<S: Asks> FromRequestParts<Arc<App>> for Caller<S> {
         let secret = header.to_str().ok().and_then(bearer).ok_or_else(Problem::no_api_key)?;
         let key = app.engine.authenticate(secret).await?.ok_or_else(Problem::bad_api_key)?;
         app.limit_key(&key)?;
-        if !key.allows(S::SCOPE) {
-            return Err(Problem::no_scope(scope(S::SCOPE)));
+        if !S::SCOPES.iter().any(|scope| key.allows(*scope)) {
+            return Err(Problem::no_scope(S::SCOPES.iter().copied().map(scope)));
         }
         Ok(Self { key, scope: PhantomData })
     }
@@ -85,20 +106,29 @@ fn bearer(header: &str) -> Option<&str> {
 pub struct Customer<S> {
     /// The customer.
     pub id: CustomerId,
-    /// The id of the API key.
-    by: Name,
+    key: Arc<ApiKey>,
     scope: PhantomData<S>,
 }
 
 impl<S> Customer<S> {
     /// The id of the API key.
     pub fn by(&self) -> &Name {
-        &self.by
+        &self.key.id
+    }
+
+    /// Whether the key may decide what the customer gets.
+    pub fn may_grant(&self) -> bool {
+        self.key.may_grant()
+    }
+
+    /// Refuses a policy that the key is narrowed away from.
+    pub fn may_bind(&self, policy: &Name) -> Result<(), Problem> {
+        within_prefix(&self.key, policy)
     }
 
     /// Who asks, under which key.
     pub fn origin(&self, idempotency: Option<Idempotency>) -> Origin {
-        Origin { idempotency, by: Some(self.by.clone()) }
+        Origin { idempotency, by: Some(self.by().clone()) }
     }
 
     /// A request for the customer.
@@ -114,18 +144,30 @@ impl<S: Asks> FromRequestParts<Arc<App>> for Customer<S> {
         let caller = Caller::<S>::from_request_parts(parts, app).await?;
         let text = path_text(parts, app, "customer").await?;
         let id: CustomerId = text.parse().map_err(|error| Problem::bad_path("customer", error))?;
-        if caller.sees(&id) {
-            app.limit_customer(&id)?;
-            Ok(Self { id, by: caller.key.id.clone(), scope: PhantomData })
-        } else {
+        if !caller.sees(&id) {
             // As if it did not exist: a narrowed key must not learn of other customers.
-            Err(Problem::customer_not_found(&id))
+            return Err(Problem::customer_not_found(&id));
         }
+        app.limit_customer(&id)?;
+        if S::GRANTS && !caller.key.may_grant() {
+            return Err(Problem::key_may_not_grant());
+        }
+        Ok(Self { id, key: caller.key, scope: PhantomData })
     }
 }
 
-/// Someone whose key has scope `S` and is not narrowed to a customer: plans, policies and keys belong to none.
-pub struct Operator<S>(PhantomData<S>);
+/// Someone whose key has scope `S` and is not narrowed to a customer: plans and keys belong to none.
+pub struct Operator<S> {
+    key: Arc<ApiKey>,
+    scope: PhantomData<S>,
+}
+
+impl<S> Operator<S> {
+    /// Refuses a policy that the key is narrowed away from.
+    pub fn may_bind(&self, policy: &Name) -> Result<(), Problem> {
+        within_prefix(&self.key, policy)
+    }
+}
 
 impl<S: Asks> FromRequestParts<Arc<App>> for Operator<S> {
     type Rejection = Problem;
@@ -133,9 +175,61 @@ impl<S: Asks> FromRequestParts<Arc<App>> for Operator<S> {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
         let caller = Caller::<S>::from_request_parts(parts, app).await?;
         match caller.only_customer() {
-            None => Ok(Self(PhantomData)),
+            None => Ok(Self { key: caller.key, scope: PhantomData }),
             Some(_) => Err(Problem::narrowed_key()),
         }
+    }
+}
+
+/// Someone whose key has scope `S`, for policies: either all of them, or those of the prefix that the key is narrowed to.
+pub struct Publisher<S> {
+    key: Arc<ApiKey>,
+    scope: PhantomData<S>,
+}
+
+impl<S> Publisher<S> {
+    /// Whether the key is not narrowed away from this policy.
+    pub fn sees(&self, policy: &Name) -> bool {
+        self.key.sees_policy(policy)
+    }
+}
+
+impl<S: Asks> FromRequestParts<Arc<App>> for Publisher<S> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let caller = Caller::<S>::from_request_parts(parts, app).await?;
+        // A customer has no policies, but its key may have a prefix.
+        if caller.only_customer().is_some() && caller.key.policy_prefix.is_none() {
+            return Err(Problem::narrowed_key());
+        }
+        Ok(Self { key: caller.key, scope: PhantomData })
+    }
+}
+
+/// The policy of the path, for a [`Publisher`] that is not narrowed away from it.
+pub struct Policy<S> {
+    /// The policy's name; whether there is one is for the route to say.
+    pub name: Name,
+    scope: PhantomData<S>,
+}
+
+impl<S: Asks> FromRequestParts<Arc<App>> for Policy<S> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let publisher = Publisher::<S>::from_request_parts(parts, app).await?;
+        let At(PolicyName(name)) = At::from_request_parts(parts, app).await?;
+        within_prefix(&publisher.key, &name)?;
+        Ok(Self { name, scope: PhantomData })
+    }
+}
+
+/// Says the same whether or not there is such a policy.
+fn within_prefix(key: &ApiKey, policy: &Name) -> Result<(), Problem> {
+    match &key.policy_prefix {
+        Some(prefix) if !key.sees_policy(policy) => Err(Problem::other_policies(prefix)),
+        _ => Ok(()),
     }
 }
 

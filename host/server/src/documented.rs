@@ -22,6 +22,8 @@ pub const CALLER: &[ProblemCode] =
     &[ApiKeyRequired, ApiKeyInvalid, ScopeMissing, TooManyRequests, StorageUnavailable, InternalError];
 /// Of a caller that must not be narrowed to a customer.
 pub const OPERATOR: &[ProblemCode] = &[KeyIsNarrowed];
+/// Of a caller that must be allowed to decide what the customer of the path gets.
+pub const GRANTOR: &[ProblemCode] = &[KeyMayNotGrant];
 /// Of a path that names a customer.
 pub const CUSTOMER: &[ProblemCode] = &[InvalidPath, CustomerNotFound];
 /// Of a JSON body.
@@ -46,7 +48,7 @@ pub const LANE: &[ProblemCode] = &[Overloaded, Contention, ShuttingDown, NewerFo
 /// Of a change of plans, policies or API keys.
 pub const CATALOG: &[ProblemCode] = &[Contention];
 /// Of a usage that is rated.
-pub const RATED: &[ProblemCode] = &[OccurredAtInFuture, OccurredAtTooOld, TotalOutOfRange, TooMany];
+pub const RATED: &[ProblemCode] = &[OccurredAtInFuture, OccurredAtTooOld, TotalOutOfRange, TooMany, TooLarge];
 /// Of a usage that is charged or reserved.
 pub const REFUSED: &[ProblemCode] = &[
     CustomerClosed,

@@ -7,7 +7,7 @@ mod support;
 use serde_json::{Value, json};
 use support::{ADMIN, Server, usage};
 
-/// One request for each route, with the scope that opens it.
+/// One request for each route, with the scopes of which one opens it; `grant` where it decides what the customer gets.
 fn routes() -> Vec<(&'static str, &'static str, Value, &'static str)> {
     let none = Value::Null;
     vec![
@@ -20,27 +20,30 @@ fn routes() -> Vec<(&'static str, &'static str, Value, &'static str)> {
         ("GET", "/v1/customers/acme/balance", none.clone(), "read"),
         ("GET", "/v1/customers/acme/entitlements", none.clone(), "read"),
         ("GET", "/v1/customers/acme/entitlements/chat", none.clone(), "read"),
-        ("PUT", "/v1/customers/acme/entitlements/chat", json!({"type": "metered"}), "manage"),
-        ("DELETE", "/v1/customers/acme/entitlements/chat", none.clone(), "manage"),
+        ("PUT", "/v1/customers/acme/entitlements/chat", json!({"type": "metered"}), "manage grant"),
+        ("DELETE", "/v1/customers/acme/entitlements/chat", none.clone(), "manage grant"),
         ("GET", "/v1/customers/acme/ledger", none.clone(), "read"),
         ("GET", "/v1/customers/acme/usage", none.clone(), "read"),
         ("GET", "/v1/customers", none.clone(), "read"),
         ("GET", "/v1/customers/acme", none.clone(), "read"),
         ("PUT", "/v1/customers/acme", json!({"plan": "pro"}), "manage"),
         ("GET", "/v1/customers/acme/grants", none.clone(), "read"),
-        ("POST", "/v1/customers/acme/grants", json!({"amount": "1", "category": "plan"}), "manage"),
+        ("POST", "/v1/customers/acme/grants", json!({"amount": "1", "category": "plan"}), "manage grant"),
         ("GET", "/v1/customers/acme/grants/grant_2", none.clone(), "read"),
         ("POST", "/v1/customers/acme/grants/grant_99/void", none.clone(), "manage"),
-        ("POST", "/v1/customers/acme/adjustments", json!({"amount": "1", "reason": "r"}), "manage"),
-        ("POST", "/v1/customers/acme/resets", none.clone(), "manage"),
+        ("POST", "/v1/customers/acme/charges/chg_99/refunds", json!({"reason": "r"}), "manage grant"),
+        ("POST", "/v1/customers/acme/adjustments", json!({"amount": "1", "reason": "r"}), "manage grant"),
+        ("POST", "/v1/customers/acme/resets", none.clone(), "manage grant"),
+        ("POST", "/v1/customers/acme/periods/1/retry", none.clone(), "manage"),
+        ("GET", "/v1/customers/acme/periods/missed", none.clone(), "read"),
         ("GET", "/v1/customers/acme/plan-changes", none.clone(), "read"),
-        ("POST", "/v1/customers/acme/plan-changes", json!({"plan": null, "dry_run": true}), "manage"),
+        ("POST", "/v1/customers/acme/plan-changes", json!({"plan": null, "dry_run": true}), "manage grant"),
         ("GET", "/v1/customers/acme/plan-changes/change_9", none.clone(), "read"),
-        ("DELETE", "/v1/customers/acme/plan-changes/change_9", none.clone(), "manage"),
+        ("DELETE", "/v1/customers/acme/plan-changes/change_9", none.clone(), "manage grant"),
         ("GET", "/v1/customers/acme/terms", none.clone(), "read"),
-        ("POST", "/v1/customers/acme/terms", json!({"policy": "standard"}), "manage"),
+        ("POST", "/v1/customers/acme/terms", json!({"policy": "standard"}), "manage grant"),
         ("GET", "/v1/customers/acme/terms/terms_9", none.clone(), "read"),
-        ("POST", "/v1/customers/acme/terms/terms_9/end", none.clone(), "manage"),
+        ("POST", "/v1/customers/acme/terms/terms_9/end", none.clone(), "manage grant"),
         ("GET", "/v1/plans", none.clone(), "read"),
         ("GET", "/v1/plans/pro", none.clone(), "read"),
         ("PUT", "/v1/plans/pro", json!({"interval": "month"}), "manage"),
@@ -48,13 +51,13 @@ fn routes() -> Vec<(&'static str, &'static str, Value, &'static str)> {
         ("POST", "/v1/plans/pro/terms", json!({"policy": "standard"}), "manage"),
         ("GET", "/v1/plans/pro/terms/terms_1", none.clone(), "read"),
         ("POST", "/v1/plans/pro/terms/terms_9/end", none.clone(), "manage"),
-        ("GET", "/v1/policies", none.clone(), "read"),
-        ("GET", "/v1/policies/standard", none.clone(), "read"),
+        ("GET", "/v1/policies", none.clone(), "read policies"),
+        ("GET", "/v1/policies/standard", none.clone(), "read policies"),
         ("PUT", "/v1/policies/standard", json!({}), "policies"),
-        ("GET", "/v1/policies/standard/versions", none.clone(), "read"),
+        ("GET", "/v1/policies/standard/versions", none.clone(), "read policies"),
         ("POST", "/v1/policies/standard/versions", none.clone(), "policies"),
-        ("GET", "/v1/policies/standard/versions/1", none.clone(), "read"),
-        ("GET", "/v1/policies/standard/versions/1/module", none.clone(), "read"),
+        ("GET", "/v1/policies/standard/versions/1", none.clone(), "read policies"),
+        ("GET", "/v1/policies/standard/versions/1/module", none.clone(), "policies"),
         ("DELETE", "/v1/policies/standard/versions/9", none.clone(), "policies"),
         ("GET", "/v1/api_keys", none.clone(), "admin"),
         ("POST", "/v1/api_keys", json!({"name": "n", "scopes": ["read"]}), "admin"),
@@ -85,7 +88,7 @@ async fn each_route_opens_to_its_scope_only() {
         answer.refuses(401, "api_key_invalid");
         for (scope, secret) in &secrets {
             let answer = ask(Some(secret)).await;
-            if *scope == opens || *scope == "admin" {
+            if opens.split(' ').any(|one| one == *scope) || *scope == "admin" {
                 assert!(
                     ![401, 403, 500].contains(&answer.status),
                     "{scope} {method} {path}: {}",
@@ -104,14 +107,16 @@ async fn a_narrowed_key_sees_its_customer_only() {
     server.put("/v1/customers/beta", &json!({"plan": "pro"})).await.expect(201);
     let body = json!({"name": "acme's", "scopes": ["usage", "read", "manage", "policies", "admin"], "customer": "acme"});
     let secret = server.secret(&body).await;
-    for (method, path, body, _) in routes() {
+    for (method, path, body, opens) in routes() {
         let ask = |path: &str| {
             let ask = server.ask(method, path).by(&secret).key(&format!("{method} {path}"));
             if body.is_null() { ask } else { ask.json(&body) }.send()
         };
         let answer = ask(path).await;
         let of_customers = path.starts_with("/v1/customers") || path == "/v1/charges/batch";
-        if of_customers {
+        if opens.ends_with("grant") {
+            answer.refuses(403, "key_may_not_grant");
+        } else if of_customers {
             assert!(![401, 403, 500].contains(&answer.status), "{method} {path}: {}", answer.text());
         } else {
             answer.refuses(403, "key_is_narrowed");
@@ -129,6 +134,147 @@ async fn a_narrowed_key_sees_its_customer_only() {
     let batch = json!([{"customer": "beta", "idempotency_key": "k", "feature": "chat", "quantities": {}}]);
     let results = server.ask("POST", "/v1/charges/batch").by(&secret).json(&batch).send().await.expect(200);
     assert_eq!(results[0]["body"]["code"], "customer_not_found");
+}
+
+/// A key of one customer gives that customer nothing, unless it was created to.
+#[tokio::test]
+async fn a_narrowed_key_gives_nothing_unless_it_says_so() {
+    let server = Server::with_acme().await;
+    server.put("/v1/plans/max", &support::plan("0.001", "1000000")).await.expect(201);
+    let before = server.get("/v1/customers/acme/balance").await.expect(200);
+    let narrowed = |may_grant: bool| json!({"name": "n", "scopes": ["manage", "admin"], "customer": "acme", "may_grant": may_grant});
+    let secret = server.secret(&narrowed(false)).await;
+    for plan in [json!("max"), Value::Null] {
+        let ask = server.ask("PUT", "/v1/customers/acme").by(&secret);
+        ask.json(&json!({ "plan": plan })).send().await.refuses(403, "key_may_not_grant");
+    }
+    let named = json!({"plan": "pro", "name": "Acme & Co"});
+    let put = server.ask("PUT", "/v1/customers/acme").by(&secret).json(&named).send().await.expect(200);
+    assert_eq!((&put["plan"], &put["name"]), (&json!("pro"), &json!("Acme & Co")));
+    for (method, path, body, _) in routes().into_iter().filter(|(.., opens)| opens.ends_with("grant")) {
+        let ask = server.ask(method, path).by(&secret).key(path);
+        let ask = if body.is_null() { ask } else { ask.json(&body) };
+        ask.send().await.refuses(403, "key_may_not_grant");
+    }
+    assert_eq!(server.get("/v1/customers/acme/balance").await.expect(200), before);
+    let secret = server.secret(&narrowed(true)).await;
+    let grant = json!({"amount": "5", "category": "promotional"});
+    let ask = server.ask("POST", "/v1/customers/acme/grants").by(&secret).key("g");
+    ask.json(&grant).send().await.expect(201);
+    let terms = json!({"policy": "standard", "settings": support::settings("0.002", "1000")});
+    let ask = server.ask("POST", "/v1/customers/acme/terms").by(&secret).key("t");
+    ask.json(&terms).send().await.expect(201);
+    let ask = server.ask("PUT", "/v1/customers/acme").by(&secret);
+    assert_eq!(ask.json(&json!({"plan": "max"})).send().await.expect(200)["plan"], "max");
+}
+
+/// Each row: who asks, what, and the code of the refusal, if it is one.
+#[tokio::test]
+async fn a_key_of_a_prefix_touches_its_policies_only() {
+    let server = Server::with_acme().await;
+    server.upload("acme.own").await.expect(201);
+    let tenant = server
+        .secret(&json!({"name": "t", "scopes": ["policies", "manage"], "policy_prefix": "acme."}))
+        .await;
+    let both = json!({"name": "b", "scopes": ["policies", "manage"], "customer": "acme", "may_grant": true, "policy_prefix": "acme."});
+    let both = server.secret(&both).await;
+    let reader = server.secret(&json!({"name": "r", "scopes": ["read"]})).await;
+    let none = Value::Null;
+    let (own, other) = ("/v1/policies/acme.own", "/v1/policies/standard");
+    let version = |policy: &str| format!("{policy}/versions/1");
+    let module = |policy: &str| format!("{policy}/versions/1/module");
+    let versions = |policy: &str| format!("{policy}/versions");
+    let of = |policy: &str| json!({"policy": policy, "settings": support::settings("0.001", "1000")});
+    let narrowed = Some("key_is_narrowed");
+    let mut rows = Vec::new();
+    for secret in [&tenant, &both] {
+        for (policy, refused) in [(own, None), (other, narrowed)] {
+            rows.push((secret, "GET", policy.to_owned(), none.clone(), refused));
+            rows.push((secret, "GET", versions(policy), none.clone(), refused));
+            rows.push((secret, "GET", version(policy), none.clone(), refused));
+            rows.push((secret, "GET", module(policy), none.clone(), refused));
+            rows.push((secret, "PUT", policy.to_owned(), json!({"description": "d"}), refused));
+        }
+        // Whether there is such a policy makes no difference.
+        rows.push((secret, "PUT", "/v1/policies/nobodys".to_owned(), json!({}), narrowed));
+        rows.push((secret, "GET", "/v1/policies/acme".to_owned(), none.clone(), narrowed));
+        rows.push((secret, "POST", "/v1/customers/acme/terms".to_owned(), of("acme.own"), None));
+        rows.push((secret, "POST", "/v1/customers/acme/terms".to_owned(), of("standard"), narrowed));
+        rows.push((secret, "DELETE", version(other), none.clone(), narrowed));
+    }
+    rows.push((&tenant, "POST", "/v1/plans/pro/terms".to_owned(), of("standard"), narrowed));
+    rows.push((&tenant, "PUT", "/v1/plans/pro".to_owned(), json!({"terms": of("standard")}), narrowed));
+    rows.push((&tenant, "PUT", "/v1/plans/pro".to_owned(), json!({"terms": of("acme.own")}), None));
+    rows.push((&both, "POST", "/v1/plans/pro/terms".to_owned(), of("acme.own"), narrowed));
+    rows.push((&reader, "GET", other.to_owned(), none.clone(), None));
+    rows.push((&reader, "GET", module(other), none.clone(), Some("scope_missing")));
+    rows.push((&tenant, "DELETE", version(own), none, None));
+    for (number, (secret, method, path, body, refused)) in rows.into_iter().enumerate() {
+        let ask = server.ask(method, &path).by(secret);
+        let ask = if method == "POST" { ask.key(&number.to_string()) } else { ask };
+        let answer = if body.is_null() { ask } else { ask.json(&body) }.send().await;
+        match refused {
+            Some(code) => drop(answer.refuses(403, code)),
+            None => assert!([200, 201].contains(&answer.status), "{method} {path}: {}", answer.text()),
+        }
+    }
+    for (policy, status) in [("acme.new", 201), ("acme.own", 201), ("standard", 403), ("acm", 403)] {
+        let path = format!("/v1/policies/{policy}/versions");
+        let ask = server.ask("POST", &path).by(&both).header("content-type", "application/wasm");
+        let answer = ask.raw(support::STANDARD.clone()).send().await;
+        assert_eq!(answer.status, status, "{policy}: {}", answer.text());
+    }
+    for (secret, seen) in
+        [(&tenant, vec!["acme.new", "acme.own"]), (&reader, vec!["acme.new", "acme.own", "standard"])]
+    {
+        let page = server.ask("GET", "/v1/policies").by(secret).send().await.expect(200);
+        let names: Vec<_> =
+            page["data"].as_array().unwrap().iter().map(|one| one["policy"].clone()).collect();
+        assert_eq!(names, seen);
+    }
+}
+
+#[tokio::test]
+async fn keys_that_could_not_be_meant_are_refused() {
+    let server = Server::with_acme().await;
+    let key = |field: &str, value: Value| {
+        let mut key = json!({"name": "n", "scopes": ["policies"]});
+        key[field] = value;
+        key
+    };
+    for (body, status, code, pointer) in [
+        (key("name", json!("")), 400, "invalid_request", "/name"),
+        (key("name", json!("  ")), 400, "invalid_request", "/name"),
+        (key("expires_at", json!(support::START)), 400, "invalid_request", "/expires_at"),
+        (key("expires_at", json!("2020-01-01T00:00:00Z")), 400, "invalid_request", "/expires_at"),
+        (key("customer", json!("nobody")), 422, "customer_not_found", "/customer"),
+        (key("policy_prefix", json!("")), 400, "invalid_request", "/policy_prefix"),
+        (key("policy_prefix", json!("a b")), 400, "invalid_request", "/policy_prefix"),
+        (
+            json!({"name": "n", "scopes": ["read"], "policy_prefix": "acme."}),
+            400,
+            "invalid_request",
+            "/policy_prefix",
+        ),
+        (
+            json!({"name": "n", "scopes": ["policies", "admin"], "policy_prefix": "acme."}),
+            400,
+            "invalid_request",
+            "/policy_prefix",
+        ),
+    ] {
+        let answer = server.post("/v1/api_keys", &body).await;
+        assert_eq!(answer.pointers(), vec![pointer.to_owned()], "{body}");
+        answer.refuses(status, code);
+    }
+    let listed = server.get("/v1/api_keys").await.expect(200);
+    assert_eq!(listed["data"].as_array().unwrap().len(), 1, "only the first key was made");
+    // A repeat is answered as before although the key has expired since.
+    let body = key("expires_at", json!("2026-01-15T11:00:00Z"));
+    let make = || server.ask("POST", "/v1/api_keys").key("short").json(&body).send();
+    make().await.expect(201);
+    server.now("2026-01-15T12:00:00Z").await;
+    assert!(make().await.is_replay());
 }
 
 #[tokio::test]

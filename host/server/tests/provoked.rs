@@ -86,8 +86,15 @@ async fn documented_problems_are_answered() {
         let mut answers = vec![
             ("api_key_required", server.ask(&method, &here).anonymous().send().await),
             ("api_key_invalid", server.ask(&method, &here).by("nonsense").send().await),
-            ("key_is_narrowed", keyed(&here).by(&narrowed).send().await),
         ];
+        if lists("key_may_not_grant") {
+            // A customer's profile may be changed, but not its plan.
+            let ask = keyed(&here).by(&narrowed);
+            let ask = if method == "PUT" { ask.json(&json!({ "plan": null })) } else { ask };
+            answers.push(("key_may_not_grant", ask.send().await));
+        } else {
+            answers.push(("key_is_narrowed", keyed(&here).by(&narrowed).send().await));
+        }
         if lists("scope_missing") {
             let mut refused = None;
             for secret in &with_scope {
@@ -145,6 +152,7 @@ async fn documented_problems_are_answered() {
         ("api_key_invalid", 45),
         ("scope_missing", 45),
         ("key_is_narrowed", 20),
+        ("key_may_not_grant", 8),
         ("invalid_path", 30),
         ("customer_not_found", 20),
         ("invalid_query", 10),

@@ -65,6 +65,9 @@ pub enum StoreError {
     /// This kind of database has no archive, and needs none.
     #[error("this database keeps all entries where they are: there is nothing to archive")]
     NoArchive,
+    /// This kind of database is not one file.
+    #[error("this database is backed up with the server's own means, such as pg_dump or pg_basebackup")]
+    NoBackup,
     /// The database to copy to is not empty.
     #[error("the database to copy to is not empty: it holds {found}; name a new one")]
     NotEmpty {

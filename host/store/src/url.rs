@@ -3,10 +3,15 @@
 use crate::{
     error::StoreError,
     postgres::{PostgresOptions, PostgresStore},
-    sqlite::{SqliteOptions, SqliteStore},
+    sqlite::{self, SqliteOptions, SqliteStore},
     store::Store,
 };
-use std::{fmt, path::PathBuf, str::FromStr, sync::Arc};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::Arc,
+};
 
 /// What a process wants to do with a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +59,19 @@ impl DatabaseUrl {
                     Access::ReadOnly => Arc::new(PostgresStore::open_read_only(options).await?),
                 })
             }
+        }
+    }
+
+    /// Copies the database into a file that is empty or missing, also while a host uses it: what was committed when the copy
+    /// began.
+    ///
+    /// # Errors
+    /// [`StoreError::NoBackup`] for a server; a schema that this binary does not know; those of the file system, which
+    /// leave a part of the copy.
+    pub async fn backup(&self, to: &Path) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(path) => sqlite::backup(path, to).await,
+            Self::Postgres(_) => Err(StoreError::NoBackup),
         }
     }
 }

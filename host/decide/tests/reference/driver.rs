@@ -320,6 +320,7 @@ impl Host for DecideHost {
             policies: &policies,
             now: instant(order.now),
             late_window: LATE_WINDOW,
+            most_due: usize::MAX,
         };
         let mut journal = Journal::default();
         let reply = decider.decide(&mut self.state, &request, &mut journal);

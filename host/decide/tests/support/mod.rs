@@ -60,7 +60,13 @@ impl World {
             true => Lookup::Unavailable("the module is gone".to_owned()),
             false => Lookup::Ready(scripted.clone()),
         };
-        run(&Decider { plans: &self.catalog, policies: &policies, now: self.now, late_window: LATE_WINDOW })
+        run(&Decider {
+            plans: &self.catalog,
+            policies: &policies,
+            now: self.now,
+            late_window: LATE_WINDOW,
+            most_due: usize::MAX,
+        })
     }
 
     /// Decides, and checks all that must hold of the entries, whatever came of it.

@@ -11,12 +11,13 @@ use proviso_ledger::{
     state::CustomerState,
 };
 use proviso_store::{LoadedCustomer, StoredSnapshot};
-use std::num::NonZeroUsize;
+use std::{num::NonZeroUsize, sync::Arc};
 
 /// A state and what the store already has of it.
 pub(super) struct Cached {
-    /// The state, with all entries of the batch under way folded in.
-    pub state: CustomerState,
+    /// The state, with all entries of the batch under way folded in. Readers share it, and it is copied when it changes while
+    /// one of them still has it.
+    pub state: Arc<CustomerState>,
     /// The last entry that the newest stored snapshot holds; 0 when there is none.
     pub snapshot_seq: Seq,
     /// The bytes of the entries after it.
@@ -83,7 +84,9 @@ impl Cache {
             (_, snapshot) => Cached::begin(customer, snapshot).ok_or(NotTaken::NeedsJournal)?,
         };
         for entry in loaded.tail {
-            cached.state.fold(entry.seq, &entry.body, &entry.hash).map_err(NotTaken::Journal)?;
+            Arc::make_mut(&mut cached.state)
+                .fold(entry.seq, &entry.body, &entry.hash)
+                .map_err(NotTaken::Journal)?;
             cached.bytes_since_snapshot += entry.body.len();
         }
         self.states.push(customer.clone(), cached);
@@ -109,6 +112,12 @@ impl Cached {
                 serde_json::from_str(&state).ok()?
             }
         };
-        Some(Self { state, snapshot_seq, bytes_since_snapshot: 0, snapshot_bytes, stored_due: None })
+        Some(Self {
+            state: Arc::new(state),
+            snapshot_seq,
+            bytes_since_snapshot: 0,
+            snapshot_bytes,
+            stored_due: None,
+        })
     }
 }

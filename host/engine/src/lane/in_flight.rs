@@ -24,6 +24,8 @@ pub(super) struct InFlight {
     pub task: JoinHandle<Committed>,
     /// The customers of whom it holds something that is not durable yet.
     pub customers: HashSet<CustomerId>,
+    /// Those of them for whom more is due.
+    pub catching_up: HashSet<CustomerId>,
     /// Whether it holds many requests for few customers.
     pub is_hot: bool,
     /// The entries that answer its jobs' keys.

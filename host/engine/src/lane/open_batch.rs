@@ -17,7 +17,7 @@ use proviso_ledger::{
 };
 use proviso_store::{Batch, CustomerRow, KeyHash, NewEntry, NewKey, NewSnapshot};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 use tracing::warn;
@@ -44,6 +44,7 @@ struct Touched {
     profile_changed: bool,
     swept: bool,
     broken: bool,
+    catching_up: bool,
     /// Whether there are entries of it, and not only a due time that is to be noted.
     written: bool,
 }
@@ -107,6 +108,22 @@ impl OpenBatch {
             self.entries.push(NewEntry { customer: customer.clone(), seq, at, key_hash, hash, body });
         }
         true
+    }
+
+    /// Notes that more is due for the customer than was written.
+    pub fn mark_catching_up(&mut self, customer: &CustomerId) {
+        self.touched.entry(customer.clone()).or_default().catching_up = true;
+    }
+
+    /// Whether more is due for the customer than was written.
+    pub fn is_catching_up(&self, customer: &CustomerId) -> bool {
+        self.touched.get(customer).is_some_and(|touched| touched.catching_up)
+    }
+
+    /// The customers for whom more is due than was written.
+    pub fn catching_up(&self) -> HashSet<CustomerId> {
+        let touched = self.touched.iter().filter(|(_, touched)| touched.catching_up);
+        touched.map(|(customer, _)| customer.clone()).collect()
     }
 
     pub fn mark_broken(&mut self, customer: &CustomerId) {

@@ -286,7 +286,7 @@ pub async fn administer(world: Rc<World>) {
 
 fn new_api_key(round: u64) -> NewApiKey {
     let (name, scopes) = (format!("key {round}"), BTreeSet::from([Scope::Read]));
-    NewApiKey { name, scopes, customer: None, expires_at: None }
+    NewApiKey { name, scopes, ..NewApiKey::default() }
 }
 
 /// What whoever administers was answered is in force, on every host.

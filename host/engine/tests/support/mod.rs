@@ -198,7 +198,7 @@ impl Host {
     pub async fn journal(&self, customer: &str) -> Vec<(Entry, String)> {
         let mut page = self
             .engine
-            .ledger(&key(customer), &LedgerFilter::default(), None, 10_000)
+            .ledger(&key(customer), &LedgerFilter::default(), None, 10_000, usize::MAX)
             .await
             .expect("the ledger is read");
         page.entries.reverse();

@@ -89,9 +89,7 @@ impl CustomerState {
                 self.add_reservation(entry, reserved);
             }
             Event::ReservationExtended { reservation, expires_at } => {
-                if let Some(state) = self.reservations.get_mut(reservation) {
-                    state.expires_at = *expires_at;
-                }
+                self.reservations.change(reservation, |state| state.expires_at = *expires_at);
             }
             Event::Refunded(refunded) => {
                 refunded.grants.iter().for_each(|grant| self.add_spent_grant(grant, &entry.transfers));
@@ -341,11 +339,13 @@ impl CustomerState {
             grant.held = less(grant.held, draw.amount)?;
             grant.spent = more(grant.spent, draw.amount)?;
         }
-        let reservation = self.reservations.get_mut(&committed.reservation).ok_or("no such reservation")?;
-        for draw in &committed.taken {
-            take_hold(reservation, draw.grant, draw.amount)?;
-        }
-        reservation.overage = less(reservation.overage, committed.taken_overage)?;
+        self.change_reservation(committed.reservation, |reservation| {
+            for draw in &committed.taken {
+                take_hold(reservation, draw.grant, draw.amount)?;
+            }
+            reservation.overage = less(reservation.overage, committed.taken_overage)?;
+            Ok(())
+        })?;
         self.end_reservation(committed.reservation)
     }
 

@@ -71,6 +71,7 @@ impl CustomerState {
         match self.fund(using, &rating, rating.cost, overage.as_ref(), obligation, settle_from) {
             Ok(funding) => {
                 let counts = self.counts(&counters, &usage, rating.cost, None);
+                self.require_place_for_counts(&counts)?;
                 Ok(Paid { usage, rating, decision: record, funding, counts })
             }
             Err(unfunded) => Err(self.unfunded(at, intent, usage, rating, record, unfunded)),

@@ -14,9 +14,6 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// The most live grants, reservations, terms or overrides that one customer has.
-pub const MOST_LIVE: usize = 10_000;
-
 impl CustomerState {
     /// The entry that creates or changes the customer. A change of zone or anchor moves the running period's end.
     ///
@@ -46,9 +43,7 @@ impl CustomerState {
     /// [`Rejection::CustomerClosed`]; an end that is not after the start; too many terms.
     pub fn bind_terms(&self, at: Timestamp, draft: TermsDraft) -> Result<Draft, Rejection> {
         self.require_open()?;
-        if self.terms.len() >= MOST_LIVE {
-            return Err(Rejection::TooMany(self.terms.len(), "terms"));
-        }
+        self.require_place_for_terms(&draft)?;
         let key = TermsKey { owner: Owner::Customer, id: TermsId { entry: self.seq + 1, index: 0 } };
         Ok(Draft::new(Event::TermsBound(Arc::new(draft.bind(key, at, &self.terms)?))))
     }
@@ -75,9 +70,7 @@ impl CustomerState {
         if exception.ends_at.is_some_and(|end| end <= exception.starts_at) {
             return Err(Rejection::NotLater("ends_at", exception.starts_at));
         }
-        if self.overrides.len() >= MOST_LIVE {
-            return Err(Rejection::TooMany(self.overrides.len(), "overrides"));
-        }
+        self.require_place_for_override(&exception.entitlement)?;
         Ok(Draft::new(Event::OverrideSet(exception)))
     }
 

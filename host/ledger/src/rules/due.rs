@@ -35,11 +35,8 @@ impl CustomerState {
     /// them over; the next period begins last.
     #[must_use]
     pub fn next_due(&self) -> Option<(Timestamp, Due)> {
-        let reservation = self
-            .reservations
-            .iter()
-            .min_by_key(|(id, reservation)| (reservation.expires_at, **id))
-            .map(|(id, reservation)| (reservation.expires_at, Due::ReservationExpiry(*id)));
+        let reservation = self.reservations.next_to_end();
+        let reservation = reservation.map(|(end, id)| (end, Due::ReservationExpiry(id)));
         let period = self.next_reset_at().filter(|_| !self.closed).map(|end| (end, Due::PeriodEnd));
         let grant = self.next_grant_expiry().map(|expiry| (expiry, Due::GrantExpiry));
         let change = self.plan_change_at().filter(|_| !self.closed).map(|at| (at, Due::PlanChange));

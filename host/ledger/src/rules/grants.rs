@@ -1,7 +1,6 @@
 //! Grants given, voided and corrected.
 
 use super::{
-    customer::MOST_LIVE,
     draw::{Use, draw_transfers},
     rejection::Rejection,
 };
@@ -104,8 +103,7 @@ impl CustomerState {
             return Err(Rejection::AmountOutOfRange("amount"));
         }
         check_end(grant, at)?;
-        let live = self.live_grants();
-        if live >= MOST_LIVE { Err(Rejection::TooMany(live, "grants")) } else { Ok(()) }
+        self.require_place_for_grant(grant)
     }
 
     pub(crate) fn live_grants(&self) -> usize {

@@ -1,5 +1,6 @@
 //! What a command and a decision come to: a draft of an entry, or the reason why not. Nothing here changes a state.
 
+pub mod budget;
 pub mod charge;
 pub mod closing;
 pub mod context;

@@ -4,7 +4,7 @@
 //! A state remembers no charges. The caller reads the charge and its last refund from the journal, and sees to it that no other
 //! refund has come after that one.
 
-use super::{customer::MOST_LIVE, rejection::Rejection};
+use super::{budget::MOST_LIVE, rejection::Rejection};
 use crate::{
     journal::{Count, Entry, Event, Rated, Refunded, Shape},
     model::{

@@ -49,6 +49,9 @@ pub enum Rejection {
     /// More live things than a customer may have.
     #[error("the customer has {0} {1} already, the most that are kept live")]
     TooMany(usize, &'static str),
+    /// The callers' own data in things of one kind takes more bytes than a customer may have.
+    #[error("the customer's {1} would take more than {0} bytes, the most that are kept")]
+    TooLarge(usize, &'static str),
     /// Less is available than an adjustment would take.
     #[error("only {0} credits are available")]
     AdjustmentExceedsAvailable(Credits),

@@ -3,7 +3,6 @@
 
 use super::{
     charge::{Decision, Paid, rated},
-    customer::MOST_LIVE,
     draw::Obligation,
     rejection::{Denied, Rejection},
 };
@@ -39,9 +38,7 @@ impl CustomerState {
         if expires_at <= at {
             return Err(Rejection::NotLater("expires_at", at).into());
         }
-        if self.reservations.len() >= MOST_LIVE {
-            return Err(Rejection::TooMany(self.reservations.len(), "reservations").into());
-        }
+        self.require_place_for_reservation(&usage)?;
         let Paid { usage, rating, decision, funding, counts } =
             self.pay(at, Intent::Reserve, usage, decision)?;
         let id = ReservationId { entry: self.seq + 1, index: 0 };
@@ -254,7 +251,7 @@ impl CustomerState {
             return coming;
         }
         let mut scratch = self.clone();
-        for (id, reservation) in &self.reservations {
+        for (id, reservation) in self.reservations.iter() {
             for transfer in scratch.give_back_to_ended(*id, reservation) {
                 if let (Book::Grant(_), Book::Grant(to)) = (transfer.from, transfer.to) {
                     let sum: &mut Credits = coming.entry(to).or_default();

@@ -2,7 +2,7 @@
 //! is left.
 
 use super::{
-    customer::MOST_LIVE,
+    budget::MOST_LIVE,
     draw::{Use, draw_transfers},
     grants::check_end,
 };

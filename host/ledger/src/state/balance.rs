@@ -1,6 +1,6 @@
 //! Balances of one customer, and whether its books agree.
 
-use super::{CustomerState, GrantStatus};
+use super::{CustomerState, GrantStatus, Held};
 use crate::{
     journal::Balance,
     model::{
@@ -28,11 +28,7 @@ impl CustomerState {
             used = used.saturating_add(grant.spent);
             available = available.saturating_add(grant.remaining);
         }
-        let of_credit = self.reservations.values().filter(|reservation| &reservation.credit == credit);
-        let (reserved, held_overage) =
-            of_credit.fold((Credits::ZERO, Credits::ZERO), |(reserved, overage), reservation| {
-                (reserved.saturating_add(reservation.held()), overage.saturating_add(reservation.overage))
-            });
+        let Held { reserved, overage: held_overage } = self.reservations.held(credit);
         let drawn = self.accounts.get(credit).map_or(Credits::ZERO, |account| account.overage);
         Balance {
             credit: credit.clone(),
@@ -58,8 +54,7 @@ impl CustomerState {
     /// The overage that may be settled: what reservations hold of it is not spent yet and may still come back.
     pub(crate) fn outstanding(&self, credit: &CreditType) -> Credits {
         let drawn = self.accounts.get(credit).map_or(Credits::ZERO, |account| account.overage);
-        let of_credit = self.reservations.values().filter(|reservation| &reservation.credit == credit);
-        of_credit.fold(drawn, |left, reservation| left.saturating_sub(reservation.overage))
+        drawn.saturating_sub(self.reservations.held(credit).overage)
     }
 
     /// The balances of all credit types that the customer ever held, by name.

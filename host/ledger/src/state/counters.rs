@@ -111,6 +111,12 @@ impl Counters {
         });
     }
 
+    /// Whether there is a total in the window `id`.
+    pub(crate) fn has(&self, key: &CounterKey, id: WindowId, subject: &str) -> bool {
+        let subjects = self.0.get(key).and_then(|windows| windows.get(&id));
+        subjects.is_some_and(|subjects| subjects.contains_key(subject))
+    }
+
     /// How many totals there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -7,12 +7,14 @@ pub mod grants;
 pub mod history;
 pub(crate) mod moves;
 pub mod plan_change;
+pub mod reservations;
 
 pub use counters::Counters;
 pub use grant_list::Grants;
 pub use grants::{EndsWith, GrantState, GrantStatus, Incoming, Onward};
 pub use history::{Meanwhile, Missed, MissedCall, PastPeriod, PastZone, PeriodAt, Since};
 pub use plan_change::{PendingPlanChange, Starting};
+pub use reservations::{Held, Reservations};
 
 use crate::{
     journal::{self, ChainHash, Count, Cycle, Event, Given, Period},
@@ -21,7 +23,7 @@ use crate::{
         customer::Profile,
         entitlement::Override,
         grant::CreditType,
-        ids::{CustomerId, Digest, IdempotencyKey, Name, ReservationId, Seq},
+        ids::{CustomerId, Digest, IdempotencyKey, Name, Seq},
         terms::{Terms, TermsKey},
         time::{Timestamp, Zone},
         transfer::Transfer,
@@ -96,7 +98,7 @@ pub struct CustomerState {
     /// Grants that still matter, in burn-down order.
     pub grants: Grants,
     /// Open reservations.
-    pub reservations: BTreeMap<ReservationId, ReservationState>,
+    pub reservations: Reservations,
     /// The other books, by credit type.
     pub accounts: BTreeMap<CreditType, Account>,
     /// The running period.
@@ -175,7 +177,7 @@ impl CustomerState {
             terms: Vec::new(),
             overrides: Vec::new(),
             grants: Grants::default(),
-            reservations: BTreeMap::new(),
+            reservations: Reservations::default(),
             accounts: BTreeMap::new(),
             period: None,
             periods: 0,

@@ -242,12 +242,13 @@ impl CustomerState {
     /// Puts the amount into a book that is no grant.
     fn arrive(&mut self, transfer: &Transfer, from: Option<GrantId>) -> Result<(), String> {
         if let Book::Reserved(id) = transfer.to {
-            let reservation = self.reservations.get_mut(&id).ok_or_else(|| format!("no reservation {id}"))?;
-            match from {
-                Some(grant) => reservation.holds.push((grant, transfer.amount)),
-                None => reservation.overage = more(reservation.overage, transfer.amount)?,
-            }
-            return Ok(());
+            return self.change_reservation(id, |reservation| {
+                match from {
+                    Some(grant) => reservation.holds.push((grant, transfer.amount)),
+                    None => reservation.overage = more(reservation.overage, transfer.amount)?,
+                }
+                Ok(())
+            });
         }
         let account = self.account_mut(transfer);
         match transfer.to {
@@ -260,9 +261,16 @@ impl CustomerState {
         Ok(())
     }
 
+    pub(crate) fn change_reservation(
+        &mut self,
+        id: ReservationId,
+        change: impl FnOnce(&mut ReservationState) -> Result<(), String>,
+    ) -> Result<(), String> {
+        self.reservations.change(&id, change).ok_or_else(|| format!("no reservation {id}"))?
+    }
+
     fn leave_reservation(&mut self, id: ReservationId, to: Book, transfer: &Transfer) -> Result<(), String> {
         let amount = transfer.amount;
-        let reservation = self.reservations.get_mut(&id).ok_or_else(|| format!("no reservation {id}"))?;
         match to {
             // What a commit spends of grants is named by `taken`; this moves the sum.
             Book::Spent => {
@@ -270,12 +278,15 @@ impl CustomerState {
                 account.spent = more(account.spent, amount)?;
             }
             Book::Overage => {
-                reservation.overage = less(reservation.overage, amount)?;
+                self.change_reservation(id, |reservation| {
+                    reservation.overage = less(reservation.overage, amount)?;
+                    Ok(())
+                })?;
                 let account = self.account_mut(transfer);
                 account.overage = less(account.overage, amount)?;
             }
             Book::Grant(grant) => {
-                take_hold(reservation, grant, amount)?;
+                self.change_reservation(id, |reservation| take_hold(reservation, grant, amount))?;
                 let state = self.grant_mut(grant)?;
                 state.held = less(state.held, amount)?;
                 state.remaining = more(state.remaining, amount)?;

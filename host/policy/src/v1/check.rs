@@ -12,6 +12,11 @@ pub(super) const NAME_BYTES: usize = 128;
 /// Texts for people, in bytes.
 pub(super) const TEXT_BYTES: usize = 1024;
 
+/// What an answer may say for people in all, in bytes: it is written with each entry and shown with each answer.
+pub(super) const EXPLANATION_BYTES: usize = 8 << 10;
+/// Stands where a text was cut.
+const CUT: char = '…';
+
 /// What is wrong with a result, with the path to it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Invalid {
@@ -51,6 +56,21 @@ pub(super) fn text(field: &str, text: String, most: usize) -> Checked<String> {
         return Err(Invalid::new(field, "has control characters"));
     }
     Ok(text)
+}
+
+/// Cuts the longer ones of an answer's texts for people, if they are too much together, to an equal share for each.
+pub(super) fn shorten<'a>(texts: impl Iterator<Item = &'a mut String>) {
+    let texts: Vec<_> = texts.collect();
+    if texts.iter().map(|text| text.len()).sum::<usize>() <= EXPLANATION_BYTES {
+        return;
+    }
+    let share = EXPLANATION_BYTES.checked_div(texts.len()).unwrap_or(EXPLANATION_BYTES).max(CUT.len_utf8());
+    for text in texts {
+        if text.len() > share {
+            text.truncate(text.floor_char_boundary(share - CUT.len_utf8()));
+            text.push(CUT);
+        }
+    }
 }
 
 /// A text that must not be empty.
@@ -160,4 +180,35 @@ pub(super) fn keys(field: &str, items: Vec<String>, most: usize) -> Checked<Vec<
 /// A policy's text as a part of a message: short, and with nothing that a terminal would act on.
 fn quoted(text: &str) -> String {
     format!("{text:.80?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each row: how often a text of which length, and how long each is afterwards.
+    #[test]
+    fn texts_are_cut_where_they_are_too_much_together() {
+        for (count, length, after) in [
+            (1, 1_024, 1_024),
+            (8, 1_024, 1_024),
+            (9, 1_024, 910),
+            (256, 32, 32),
+            (256, 33, 32),
+            (256, 1_024, 32),
+            (10_000, 1, 1),
+            (10_000, 1_024, 3),
+        ] {
+            let mut texts = vec!["l".repeat(length); count];
+            shorten(texts.iter_mut());
+            let cut =
+                if after == length { "l".repeat(length) } else { format!("{}…", "l".repeat(after - 3)) };
+            assert!(texts.iter().all(|text| *text == cut), "{count} of {length}: {}", texts[0]);
+        }
+        let mut texts = vec!["ü".repeat(512); 9];
+        texts.push("short".to_owned());
+        shorten(texts.iter_mut());
+        assert_eq!((texts[0].len(), texts[9].as_str()), (819, "short"));
+        assert!(texts[0].ends_with("ü…"));
+    }
 }

@@ -1,7 +1,8 @@
 //! What a policy returned, turned into the ledger's types. Form is checked here (known words, ranges, lengths, sums), what the
 //! customer's state allows is not. wasmtime has bounded the bytes before any of this was allocated.
 //!
-//! No list is bounded lower than what the ledger or the settings let a policy name.
+//! No list is bounded lower than what the ledger or the settings let a policy name. Texts for people are cut where they are too
+//! much together, and suggestions left out: neither is worth a fault.
 
 use super::check::{self, Checked, Invalid, NAME_BYTES, TEXT_BYTES};
 use crate::limits::Limits;
@@ -270,7 +271,8 @@ pub(crate) struct Rating {
 impl Rating {
     pub(crate) fn check(self) -> Checked<answers::Rating> {
         let cost = check::credits("cost", self.cost.into())?;
-        let lines = check::list("lines", self.lines, LINES, Line::check)?;
+        let mut lines = check::list("lines", self.lines, LINES, Line::check)?;
+        check::shorten(lines.iter_mut().map(|line| &mut line.label));
         if Credits::checked_sum(lines.iter().map(|line| line.cost)) != Some(cost) {
             return Err(Invalid::new("cost", "is not the sum of the lines"));
         }
@@ -339,6 +341,16 @@ impl Suggestion {
     }
 }
 
+/// Leaves out what comes after as many suggestions as an answer may have, by the size of what can't be cut.
+fn leave_out(suggestions: &mut Vec<answers::Suggestion>) {
+    let mut bytes = 0_usize;
+    suggestions.retain(|suggestion| {
+        bytes += suggestion.attributes.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        bytes += suggestion.quantities.iter().map(|(name, _)| name.len()).sum::<usize>();
+        bytes <= check::EXPLANATION_BYTES
+    });
+}
+
 #[derive(ComponentType, Lift)]
 #[component(record)]
 pub(crate) struct Refusal {
@@ -352,6 +364,10 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     pub(crate) fn check(self) -> Checked<answers::Refusal> {
+        let mut suggestions = check::list("suggestions", self.suggestions, SUGGESTIONS, Suggestion::check)?;
+        leave_out(&mut suggestions);
+        let mut detail = check::text("detail", self.detail, TEXT_BYTES)?;
+        check::shorten(suggestions.iter_mut().map(|one| &mut one.detail).chain([&mut detail]));
         Ok(answers::Refusal {
             kind: check::word("kind", &self.kind, |word| match word {
                 "denied" => Some(RefusalKind::Denied),
@@ -359,9 +375,9 @@ impl Refusal {
                 _ => None,
             })?,
             code: check::code("code", self.code)?,
-            detail: check::text("detail", self.detail, TEXT_BYTES)?,
+            detail,
             retry_at: check::instant("retry-at", self.retry_at)?,
-            suggestions: check::list("suggestions", self.suggestions, SUGGESTIONS, Suggestion::check)?,
+            suggestions,
         })
     }
 }
@@ -431,12 +447,11 @@ impl OverageOutcome {
             Self::Allow(limit) => {
                 answers::Overage::Allow(check::total("allow", limit.whole, limit.part).map(Credits::new)?)
             }
-            Self::RequirePurchase(offers) => answers::Overage::RequirePurchase(check::list(
-                "require-purchase",
-                offers,
-                OFFERS,
-                Offer::check,
-            )?),
+            Self::RequirePurchase(offers) => {
+                let mut offers = check::list("require-purchase", offers, OFFERS, Offer::check)?;
+                check::shorten(offers.iter_mut().map(|offer| &mut offer.label));
+                answers::Overage::RequirePurchase(offers)
+            }
             Self::TopUp(top_up) => {
                 answers::Overage::TopUp(top_up.check().map_err(|error| error.under("top-up"))?)
             }
@@ -555,6 +570,8 @@ impl CloseOutcome {
             rollover.amount.is_positive() || follows
         });
         outcome.fees.retain(|fee| fee.amount.is_positive());
+        let labels = outcome.fees.iter_mut().map(|fee| &mut fee.label);
+        check::shorten(labels.chain(&mut outcome.notes));
         Ok(outcome)
     }
 }
@@ -609,6 +626,8 @@ impl OpenOutcome {
     pub(crate) fn check(self) -> Checked<answers::OpenOutcome> {
         let mut issue = check::list("issue", self.issue, GRANTS, NewGrant::check)?;
         issue.retain(|grant| grant.amount.is_positive());
-        Ok(answers::OpenOutcome { issue, settle: settlements(self.settle)?, notes: notes(self.notes)? })
+        let mut notes = notes(self.notes)?;
+        check::shorten(notes.iter_mut());
+        Ok(answers::OpenOutcome { issue, settle: settlements(self.settle)?, notes })
     }
 }

@@ -4,8 +4,8 @@ use crate::{app::App, problem::Problem};
 use axum::{extract::FromRequestParts, http::request::Parts};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use proviso_api::Page;
-use serde::{Deserialize, de::DeserializeOwned};
-use std::sync::Arc;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::{io, sync::Arc};
 use utoipa::IntoParams;
 
 /// A query string; unknown names in it are refused by the types that are read.
@@ -59,7 +59,9 @@ impl Paging {
     }
 
     /// A page of `items`, which come in the order of their keys and include those before the cursor.
-    pub fn page<T, K>(
+    ///
+    /// It ends early when its items are large.
+    pub fn page<T: Serialize, K>(
         &self,
         items: impl IntoIterator<Item = T>,
         key: impl Fn(&T) -> K,
@@ -71,7 +73,37 @@ impl Paging {
         let rest =
             items.into_iter().skip_while(|item| after.as_ref().is_some_and(|after| key(item) <= *after));
         let mut data: Vec<T> = rest.take(limit + 1).collect();
+        let limit = limit.min(fitting(&data));
         Ok(Page { next_cursor: cut(&mut data, limit, key), data })
+    }
+}
+
+/// After so many bytes a page takes in no further item.
+pub const PAGE_BYTES: usize = 1 << 20;
+
+/// How many of the first items make a page, by their size as JSON: at least one.
+pub fn fitting<T: Serialize>(items: &[T]) -> usize {
+    let mut bytes = Count(0);
+    let fits = |item: &&T| {
+        let fits = bytes.0 < PAGE_BYTES;
+        // What can't be written is found where it is answered.
+        let _ = serde_json::to_writer(&mut bytes, item);
+        fits
+    };
+    items.iter().take_while(fits).count()
+}
+
+/// Counts what is written to it.
+struct Count(usize);
+
+impl io::Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.saturating_add(bytes.len());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -36,6 +36,7 @@ pub fn code_of(error: &EngineError) -> C {
             | StoreError::Locked { .. }
             | StoreError::ReadOnly
             | StoreError::NoArchive
+            | StoreError::NoBackup
             | StoreError::NotEmpty { .. }
             | StoreError::Address { .. } => C::InternalError,
         },
@@ -65,6 +66,7 @@ fn code_of_decision(error: &DecideError) -> C {
             Rejection::NotLater(..) | Rejection::AmountOutOfRange(_) => C::InvalidRequest,
             Rejection::TotalOutOfRange => C::TotalOutOfRange,
             Rejection::TooMany(..) => C::TooMany,
+            Rejection::TooLarge(..) => C::TooLarge,
             Rejection::AdjustmentExceedsAvailable(_) => C::AdjustmentExceedsAvailable,
             Rejection::ChargeNotFound(_) => C::ChargeNotFound,
             Rejection::RefundExceedsCharge(_) | Rejection::RefundExceedsQuantity(..) => {

@@ -2,7 +2,10 @@
 
 use super::Problem;
 use proviso_api::{ProblemCode as C, access::Scope, problem::FieldError};
-use proviso_ledger::model::{ids::CustomerId, time::Timestamp};
+use proviso_ledger::model::{
+    ids::{CustomerId, Name},
+    time::Timestamp,
+};
 use std::fmt::Display;
 
 /// The longest part of a path that is repeated in a problem, in characters.
@@ -17,14 +20,25 @@ impl Problem {
         Self::new(C::ApiKeyInvalid, "the API key is unknown, has expired or was revoked")
     }
 
-    pub fn no_scope(scope: Scope) -> Self {
-        let scope = scope.as_str();
-        Self::new(C::ScopeMissing, format!("this needs an API key with the scope \"{scope}\""))
+    pub fn no_scope(scopes: impl Iterator<Item = Scope>) -> Self {
+        let scopes: Vec<_> = scopes.map(|scope| format!("\"{}\"", scope.as_str())).collect();
+        Self::new(C::ScopeMissing, format!("this needs an API key with the scope {}", scopes.join(" or ")))
     }
 
     pub fn narrowed_key() -> Self {
         let detail = "the API key is narrowed to one customer, and this belongs to none";
         Self::new(C::KeyIsNarrowed, detail)
+    }
+
+    /// Also where there is such a policy: a narrowed key must not learn of others.
+    pub fn other_policies(prefix: &Name) -> Self {
+        let detail = format!("the API key is narrowed to policies whose names begin with {prefix}");
+        Self::new(C::KeyIsNarrowed, detail)
+    }
+
+    pub fn key_may_not_grant() -> Self {
+        let detail = "the API key is narrowed to one customer and was created without may_grant";
+        Self::new(C::KeyMayNotGrant, detail)
     }
 
     /// Also for a customer that the API key must not learn of.

@@ -1,7 +1,7 @@
 //! `POST /v1/customers/{customer}/adjustments`: a balance is corrected, with a reason.
 
 use crate::{
-    access::{Customer, Manage},
+    access::{Customer, Grantor},
     answer::Answer,
     app::App,
     documented::problems,
@@ -16,8 +16,8 @@ use proviso_ledger::model::grant::default_credit;
 use std::sync::Arc;
 
 problems!(
-    AdjustmentProblems: CALLER CUSTOMER BODY REQUIRED_KEY LANE,
-    CustomerClosed, AdjustmentExceedsAvailable, TotalOutOfRange, TooMany
+    AdjustmentProblems: CALLER CUSTOMER GRANTOR BODY REQUIRED_KEY LANE,
+    CustomerClosed, AdjustmentExceedsAvailable, TotalOutOfRange, TooMany, TooLarge
 );
 
 /// Correct a balance
@@ -35,7 +35,7 @@ problems!(
 )]
 pub async fn create(
     State(app): State<Arc<App>>,
-    customer: Customer<Manage>,
+    customer: Customer<Grantor>,
     Keyed { idempotency, body: Json(body) }: Keyed<Json<AdjustmentInput>>,
 ) -> Result<Answer, Problem> {
     let AdjustmentInput { amount, credit, reason } = body;

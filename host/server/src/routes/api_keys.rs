@@ -14,17 +14,20 @@ use proviso_api::{
     access::{ApiKey as ApiKeyView, ApiKeyInput, Scope},
 };
 use proviso_engine::{
-    Changed, NewApiKey,
+    Changed, DecideError, EngineError, NewApiKey,
     catalog::{self, ApiKey},
 };
 use proviso_ledger::model::ids::Name;
 use std::{borrow::Cow, sync::Arc};
 
-problems!(CreateProblems: CALLER OPERATOR BODY KEY CATALOG);
+problems!(CreateProblems: CALLER OPERATOR BODY KEY CATALOG LANE; named CustomerNotFound);
 problems!(ListProblems: CALLER OPERATOR LIST);
 problems!(RevokeProblems: CALLER OPERATOR CATALOG, InvalidPath, ApiKeyNotFound);
 
 /// Create an API key
+///
+/// A key may be narrowed to one customer, and to the policies whose names begin with a prefix. A key of one customer can't give
+/// that customer credits, terms, entitlements or another plan, unless it is created with `may_grant`.
 ///
 /// The secret is in this answer only; a repeat with the same `Idempotency-Key` is answered without it.
 #[utoipa::path(
@@ -41,15 +44,28 @@ pub async fn create(
     _: Operator<Admin>,
     MaybeKeyed { idempotency, body: Json(body) }: MaybeKeyed<Json<ApiKeyInput>>,
 ) -> Result<Answer, Problem> {
-    let ApiKeyInput { name, scopes, customer, expires_at } = body;
+    let ApiKeyInput { name, scopes, customer, policy_prefix, may_grant, expires_at } = body;
     short("/name", &name)?;
+    if name.trim().is_empty() {
+        return Err(Problem::invalid_field("/name", "must not be empty"));
+    }
     if scopes.is_empty() {
         return Err(Problem::invalid_field("/scopes", "must name at least one scope"));
     }
+    // Such a key could make itself one that is not narrowed.
+    let narrows = scopes.contains(&Scope::Policies) && !scopes.contains(&Scope::Admin);
+    if policy_prefix.is_some() && !narrows {
+        let detail = "needs the scope \"policies\", and no scope \"admin\"";
+        return Err(Problem::invalid_field("/policy_prefix", detail));
+    }
     let scopes = scopes.into_iter().map(scope).collect();
-    let new = NewApiKey { name, scopes, customer, expires_at };
+    let new = NewApiKey { name, scopes, customer, policy_prefix, may_grant, expires_at };
     let secret = (app.options.new_secret)();
-    let Changed { value, replayed } = app.engine.add_api_key(&secret, new, idempotency).await?;
+    let added = app.engine.add_api_key(&secret, new, idempotency).await;
+    let Changed { value, replayed } = added.map_err(|error| match error {
+        EngineError::Decide(DecideError::CustomerNotFound(_)) => Problem::from(error).named_by("/customer"),
+        _ => error.into(),
+    })?;
     // Only whoever made the key learns its secret: it is not kept for a repeat.
     let secret = (!replayed).then_some(secret.as_str());
     Ok(Answer::put(true, &view(&value, secret))?.replayed(replayed))
@@ -118,6 +134,8 @@ fn view<'a>(key: &'a ApiKey, secret: Option<&'a str>) -> ApiKeyView<'a> {
         name: Cow::Borrowed(&key.name),
         scopes: key.scopes.iter().copied().map(access::scope).collect(),
         customer: key.customer.clone(),
+        policy_prefix: key.policy_prefix.clone(),
+        may_grant: key.may_grant(),
         expires_at: key.expires_at,
         revoked_at: key.revoked_at,
         created_at: key.created_at,

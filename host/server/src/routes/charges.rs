@@ -26,7 +26,7 @@ use std::sync::Arc;
 problems!(ChargeProblems: CALLER CUSTOMER BODY REQUIRED_KEY LANE RATED REFUSED);
 problems!(ReadProblems: CALLER CUSTOMER LANE, ChargeNotFound);
 problems!(
-    RefundProblems: CALLER CUSTOMER BODY REQUIRED_KEY LANE,
+    RefundProblems: CALLER CUSTOMER GRANTOR BODY REQUIRED_KEY LANE,
     ChargeNotFound, CustomerClosed, RefundExceedsCharge, RefundNotDivisible, TotalOutOfRange, TooMany
 );
 
@@ -101,7 +101,7 @@ pub async fn get(
 )]
 pub async fn refund(
     State(app): State<Arc<App>>,
-    customer: Customer<access::Manage>,
+    customer: Customer<access::Grantor>,
     At(id): At<ChargeId>,
     Keyed { idempotency, body: Json(body) }: Keyed<Json<RefundInput>>,
 ) -> Result<Answer, Problem> {

@@ -5,7 +5,7 @@ use crate::{
     answer::Answer,
     app::App,
     documented::problems,
-    extract::{IfMatch, Json, Paging, Query, cut, short},
+    extract::{IfMatch, Json, Paging, Query, cut, fitting, short},
     problem::Problem,
     wire,
 };
@@ -16,7 +16,7 @@ use proviso_api::{
 };
 use proviso_engine::DecideError;
 use proviso_engine::{
-    CustomerSummary, EngineError,
+    Change, CustomerSummary, EngineError,
     command::{Command, CustomerChange, Reply},
     customer_tag,
 };
@@ -24,7 +24,7 @@ use proviso_ledger::model::answers::Allowance;
 use proviso_ledger::{
     model::{
         customer::Profile,
-        ids::{CustomerId, Key},
+        ids::{CustomerId, Key, Name},
         time::Timestamp,
     },
     state::CustomerState,
@@ -32,8 +32,8 @@ use proviso_ledger::{
 use std::{borrow::Cow, sync::Arc};
 
 problems!(
-    PutProblems: CALLER CUSTOMER BODY LANE,
-    CustomerClosed, ChangedMeanwhile, TotalOutOfRange, TooMany; named PlanNotFound
+    PutProblems: CALLER CUSTOMER GRANTOR BODY LANE,
+    CustomerClosed, ChangedMeanwhile, TotalOutOfRange, TooMany, TooLarge; named PlanNotFound
 );
 problems!(ReadProblems: CALLER CUSTOMER LANE);
 problems!(ListProblems: CALLER LIST LANE, CustomerNotFound);
@@ -66,9 +66,18 @@ pub async fn put(
 ) -> Result<Answer, Problem> {
     let CustomerInput { name, plan, time_zone, anchor, attributes, external_ids } = body;
     short("/name", name.value().map_or("", String::as_str))?;
+    let mut plan: Change<Name> = plan.into_option().into();
+    if plan != Change::Keep && !customer.may_grant() {
+        let state = app.engine.state(&customer.id).await?;
+        if plan.apply(state.plan().cloned()).as_ref() != state.plan() {
+            return Err(Problem::key_may_not_grant());
+        }
+        // Nor may it go back to this plan when another one is set meanwhile.
+        plan = Change::Keep;
+    }
     let change = CustomerChange {
         name: name.into_option().into(),
-        plan: plan.into_option().into(),
+        plan,
         time_zone: time_zone.into_option().into(),
         anchor: anchor.into_option().into(),
         attributes: attributes.map(|attributes| attributes.0).into_option().into(),
@@ -122,7 +131,9 @@ pub async fn list(
         return Answer::ok(&Page { data: vec![whole(&state)?], next_cursor: None });
     }
     let mut customers = app.engine.customers(after.as_ref(), limit + 1).await?;
-    let next_cursor = cut(&mut customers, limit as usize, |one| one.customer.clone());
+    let views: Vec<_> = customers.iter().map(summary).collect();
+    let limit = fitting(&views).min(limit as usize);
+    let next_cursor = cut(&mut customers, limit, |one| one.customer.clone());
     Answer::ok(&Page { data: customers.iter().map(summary).collect(), next_cursor })
 }
 

@@ -9,6 +9,7 @@ use axum::{
     },
     response::{IntoResponse, Response},
 };
+use proviso_api::schema::AnyObject;
 use rust_embed::RustEmbed;
 use std::sync::Arc;
 
@@ -29,7 +30,7 @@ struct Files;
     operation_id = "openapi",
     tag = "Operating",
     security(()),
-    responses((status = 200, description = "OpenAPI 3.1", body = Object)),
+    responses((status = 200, description = "OpenAPI 3.1", body = inline(AnyObject))),
 )]
 pub async fn openapi(State(app): State<Arc<App>>) -> Response {
     ([(CONTENT_TYPE, "application/json")], app.openapi.clone()).into_response()

@@ -1,11 +1,11 @@
 //! Entitlements: what a customer may use, and the overrides that set a customer apart from its plan.
 
 use crate::{
-    access::{Caller, Customer, Manage, Read},
+    access::{Caller, Customer, Grantor, Read},
     answer::Answer,
     app::App,
     documented::problems,
-    extract::{At, FeatureKey, IfMatch, Json, MaybeKeyed, Paging, Query, cut},
+    extract::{At, FeatureKey, IfMatch, Json, MaybeKeyed, Paging, Query, cursor, cut, fitting},
     problem::Problem,
     render, wire,
 };
@@ -22,7 +22,7 @@ use proviso_api::{
     },
 };
 use proviso_engine::{
-    Access, DecideError, EngineError, OverrideChange, Tag,
+    Access, DecideError, EngineError, EntitlementPage, OverrideChange, Tag,
     command::{Command, Reply},
     standing_override,
 };
@@ -32,14 +32,15 @@ use std::sync::Arc;
 problems!(ListProblems: CALLER CUSTOMER LIST LANE);
 problems!(ReadProblems: CALLER CUSTOMER LANE, FeatureNotFound);
 problems!(
-    PutProblems: CALLER CUSTOMER BODY KEY LANE,
-    CustomerClosed, ChangedMeanwhile, TooMany
+    PutProblems: CALLER CUSTOMER GRANTOR BODY KEY LANE,
+    CustomerClosed, ChangedMeanwhile, TooMany, TooLarge
 );
-problems!(DeleteProblems: CALLER CUSTOMER LANE, ChangedMeanwhile);
+problems!(DeleteProblems: CALLER CUSTOMER GRANTOR LANE, ChangedMeanwhile);
 
 /// List entitlements
 ///
-/// All features that the plan or an override of the customer names.
+/// All features that the plan or an override of the customer names. A page ends early when its items are large or take long to
+/// find out about.
 #[utoipa::path(
     get,
     path = "/v1/customers/{customer}/entitlements",
@@ -55,9 +56,12 @@ pub async fn list(
 ) -> Result<Answer, Problem> {
     // Only the page is evaluated: each feature may ask a policy.
     let (limit, after) = (paging.limit()? as usize, paging.after::<Key>()?);
-    let (mut found, state) = app.engine.entitlements(&customer.id, after.as_ref(), limit + 1).await?;
-    let next_cursor = cut(&mut found, limit, |access| access.feature.clone());
-    let data = found.into_iter().map(|access| entitlement(&app, access, &state)).collect();
+    let page = app.engine.entitlements(&customer.id, after.as_ref(), limit).await?;
+    let EntitlementPage { entitlements, has_more, state } = page;
+    let mut data: Vec<_> = entitlements.into_iter().map(|access| entitlement(&app, access, &state)).collect();
+    let limit = fitting(&data);
+    let last = data.last().filter(|_| has_more).map(|last| cursor(&last.feature));
+    let next_cursor = cut(&mut data, limit, |one| one.feature.clone()).or(last);
     Answer::ok(&Page { data, next_cursor })
 }
 
@@ -117,7 +121,7 @@ pub async fn query(
     for customer in customers {
         // As if it did not exist: a narrowed key must not learn of other customers.
         let asked = match caller.sees(&customer) {
-            true => app.engine.query_entitlements(&customer, &features).await,
+            true => app.engine.query_entitlements(&customer, features.clone()).await,
             false => Err(DecideError::CustomerNotFound(customer.clone()).into()),
         };
         let mut answer =
@@ -159,7 +163,7 @@ pub async fn query(
 )]
 pub async fn put(
     State(app): State<Arc<App>>,
-    customer: Customer<Manage>,
+    customer: Customer<Grantor>,
     At(feature): At<FeatureKey>,
     IfMatch(expected): IfMatch,
     MaybeKeyed { idempotency, body: Json(body) }: MaybeKeyed<Json<OverrideInput>>,
@@ -209,7 +213,7 @@ pub async fn put(
 )]
 pub async fn delete(
     State(app): State<Arc<App>>,
-    customer: Customer<Manage>,
+    customer: Customer<Grantor>,
     At(feature): At<FeatureKey>,
     IfMatch(expected): IfMatch,
 ) -> Result<Response, Problem> {
@@ -224,7 +228,7 @@ fn override_tag(app: &App, state: &CustomerState, feature: &Key) -> Result<Optio
 }
 
 fn entitlement(app: &App, access: Access, state: &CustomerState) -> Entitlement {
-    let Access { feature, entitlement, source, has_access, reason, credit } = access;
+    let Access { feature, entitlement, source, has_access, reason, credit, fuel: _ } = access;
     let EntitlementValue { r#type, value } = EntitlementValue::from(&entitlement);
     let at = app.now().max(state.at);
     let balance = (r#type == EntitlementType::Metered).then(|| {

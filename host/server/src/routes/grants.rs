@@ -2,7 +2,7 @@
 
 use super::reservations::Empty;
 use crate::{
-    access::{Customer, Manage, Read},
+    access::{Customer, Grantor, Manage, Read},
     answer::Answer,
     app::App,
     documented::problems,
@@ -23,8 +23,8 @@ use proviso_ledger::{
 use std::sync::Arc;
 
 problems!(
-    CreateProblems: CALLER CUSTOMER BODY REQUIRED_KEY LANE,
-    CustomerClosed, TotalOutOfRange, TooMany
+    CreateProblems: CALLER CUSTOMER GRANTOR BODY REQUIRED_KEY LANE,
+    CustomerClosed, TotalOutOfRange, TooMany, TooLarge
 );
 problems!(ListProblems: CALLER CUSTOMER LIST LANE);
 problems!(ReadProblems: CALLER CUSTOMER LANE, GrantNotFound);
@@ -45,7 +45,7 @@ problems!(VoidProblems: CALLER CUSTOMER BODY REQUIRED_KEY LANE, GrantNotFound, G
 )]
 pub async fn create(
     State(app): State<Arc<App>>,
-    customer: Customer<Manage>,
+    customer: Customer<Grantor>,
     Keyed { idempotency, body: Json(body) }: Keyed<Json<GrantInput>>,
 ) -> Result<Answer, Problem> {
     let grant = grant(body)?;

@@ -7,7 +7,7 @@ use crate::{
     answer::Answer,
     app::App,
     documented::problems,
-    extract::{Paging, Query, cursor},
+    extract::{PAGE_BYTES, Paging, Query, cursor},
     problem::Problem,
     wire,
 };
@@ -74,7 +74,8 @@ pub enum Order {
 
 /// Read the ledger
 ///
-/// Newest entries first, refusals included. Where few entries fit, a page may be short and still have a next one.
+/// Newest entries first, refusals included. A page ends early when its entries are large or few of many fit, and still has a next
+/// one.
 #[utoipa::path(
     get,
     path = "/v1/customers/{customer}/ledger",
@@ -98,7 +99,8 @@ pub async fn list(
         to,
         oldest_first: order == Some(Order::Asc),
     };
-    let page = app.engine.ledger(&customer.id, &filter, paging.after::<Seq>()?, paging.limit()?).await?;
+    let (after, limit) = (paging.after::<Seq>()?, paging.limit()?);
+    let page = app.engine.ledger(&customer.id, &filter, after, limit, PAGE_BYTES).await?;
     let data = page.entries.iter().map(|(entry, hash)| ledger_entry(entry, hash));
     let data = data.collect::<Result<Vec<_>, _>>()?;
     Answer::ok(&Page { data, next_cursor: page.next_after.map(|last| cursor(&last)) })

@@ -1,11 +1,11 @@
 //! Changes of a customer's plan: now, later, or only tried.
 
 use crate::{
-    access::{Customer, Manage, Read},
+    access::{Customer, Grantor, Read},
     answer::Answer,
     app::App,
     documented::problems,
-    extract::{At, DryRun, KeyedUnlessDry, Paging, Query},
+    extract::{At, DryRun, KeyedUnlessDry, PAGE_BYTES, Paging, Query},
     problem::Problem,
     render,
 };
@@ -20,7 +20,7 @@ use proviso_api::{
     plan_change::{PlanChange as PlanChangeView, PlanChangeInput, PlanChangeStatus, When},
 };
 use proviso_engine::{
-    DecideError, EngineError,
+    DecideError, EngineError, LedgerFilter,
     command::{Command, CustomerPlanChange, Outcome, Reply},
 };
 use proviso_ledger::{
@@ -31,11 +31,12 @@ use proviso_ledger::{
 use std::sync::Arc;
 
 problems!(
-    CreateProblems: CALLER CUSTOMER BODY REQUIRED_KEY LANE,
+    CreateProblems: CALLER CUSTOMER GRANTOR BODY REQUIRED_KEY LANE,
     CustomerClosed, PlanUnchanged, NoPeriodEnd, TotalOutOfRange, TooMany; named PlanNotFound
 );
 problems!(ListProblems: CALLER CUSTOMER LIST LANE);
 problems!(ReadProblems: CALLER CUSTOMER LANE, PlanChangeNotFound);
+problems!(CancelProblems: CALLER CUSTOMER GRANTOR LANE, PlanChangeNotFound);
 
 impl DryRun for PlanChangeInput {
     fn is_dry_run(&self) -> bool {
@@ -71,7 +72,7 @@ impl DryRun for PlanChangeInput {
 )]
 pub async fn create(
     State(app): State<Arc<App>>,
-    customer: Customer<Manage>,
+    customer: Customer<Grantor>,
     KeyedUnlessDry { idempotency, body }: KeyedUnlessDry<PlanChangeInput>,
 ) -> Result<Answer, Problem> {
     let PlanChangeInput { plan, when, allowance, dry_run } = &body;
@@ -132,8 +133,8 @@ pub async fn create(
 /// The entry that ended the period before a change of plan whose last entry is `last`: they follow each other.
 async fn closed_with(app: &App, customer: &CustomerId, last: &Entry) -> Result<Option<Entry>, Problem> {
     let steps = if matches!(last.event, Event::PeriodOpened(_)) { 2 } else { 1 };
-    let page =
-        app.engine.ledger(customer, &proviso_engine::LedgerFilter::default(), Some(last.seq), steps).await?;
+    let filter = LedgerFilter::default();
+    let page = app.engine.ledger(customer, &filter, Some(last.seq), steps, PAGE_BYTES).await?;
     let first = page.entries.into_iter().nth(steps as usize - 1).map(|(entry, _)| entry);
     Ok(first.filter(|entry| matches!(entry.event, Event::PeriodClosed(_))))
 }
@@ -196,11 +197,11 @@ pub async fn get(
         ("customer" = String, Path, description = "The customer"),
         ("change" = String, Path, description = "The change"),
     ),
-    responses((status = 204, description = "Cancelled"), ReadProblems),
+    responses((status = 204, description = "Cancelled"), CancelProblems),
 )]
 pub async fn cancel(
     State(app): State<Arc<App>>,
-    customer: Customer<Manage>,
+    customer: Customer<Grantor>,
     At(change): At<PlanChangeId>,
 ) -> Result<Response, Problem> {
     app.record(customer.request(Command::CancelPlanChange(change), None)).await?;

@@ -60,12 +60,15 @@ problems!(ListProblems: CALLER OPERATOR LIST);
 )]
 pub async fn put(
     State(app): State<Arc<App>>,
-    _: Operator<Manage>,
+    caller: Operator<Manage>,
     At(plan): At<PlanName>,
     IfMatch(expected): IfMatch,
     Json(body): Json<PlanInput>,
 ) -> Result<Answer, Problem> {
     let PlanInput { name, interval, entitlements, terms } = body;
+    if let Some(terms) = terms.value() {
+        caller.may_bind(&terms.policy)?;
+    }
     short("/name", name.value().map_or("", String::as_str))?;
     let entitlements: Option<Option<BTreeMap<Key, Entitlement>>> = match entitlements {
         Patch::Absent => None,

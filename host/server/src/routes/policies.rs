@@ -1,11 +1,11 @@
 //! Policies: names under which versions are uploaded.
 
 use crate::{
-    access::{Operator, Policies, Read},
+    access::{self, Policies, Publisher, ReadPolicies},
     answer::Answer,
     app::App,
     documented::problems,
-    extract::{At, IfMatch, MaybeJson, Paging, PolicyName, Query, short},
+    extract::{IfMatch, MaybeJson, Paging, Query, short},
     problem::Problem,
     wire,
 };
@@ -42,13 +42,12 @@ problems!(ListProblems: CALLER OPERATOR LIST);
 )]
 pub async fn put(
     State(app): State<Arc<App>>,
-    _: Operator<Policies>,
-    At(policy): At<PolicyName>,
+    policy: access::Policy<Policies>,
     IfMatch(expected): IfMatch,
     MaybeJson(body): MaybeJson<PolicyInput>,
 ) -> Result<Answer, Problem> {
     short("/description", body.description.value().map_or("", String::as_str))?;
-    let put = app.engine.put_policy(policy.0, body.description.into_option().into(), expected).await?;
+    let put = app.engine.put_policy(policy.name, body.description.into_option().into(), expected).await?;
     let (policy, created) = put;
     let view = Answer::put(created, &wire::policy(&app.engine.catalog(), &policy))?;
     Ok(view.tagged(Some(Tag::of(&*policy)?)))
@@ -65,15 +64,16 @@ pub async fn put(
 )]
 pub async fn get(
     State(app): State<Arc<App>>,
-    _: Operator<Read>,
-    At(policy): At<PolicyName>,
+    policy: access::Policy<ReadPolicies>,
 ) -> Result<Answer, Problem> {
     let catalog = app.engine.catalog();
-    let found = catalog.policies.get(&policy.0).ok_or(EngineError::PolicyNotFound(policy.0))?;
+    let found = catalog.policies.get(&policy.name).ok_or(EngineError::PolicyNotFound(policy.name))?;
     Ok(Answer::ok(&wire::policy(&catalog, found))?.tagged(Some(Tag::of(&**found)?)))
 }
 
 /// List policies
+///
+/// A key that is narrowed to a prefix sees only those.
 #[utoipa::path(
     get,
     path = "/v1/policies",
@@ -84,10 +84,11 @@ pub async fn get(
 )]
 pub async fn list(
     State(app): State<Arc<App>>,
-    _: Operator<Read>,
+    caller: Publisher<ReadPolicies>,
     Query(paging): Query<Paging>,
 ) -> Result<Answer, Problem> {
     let catalog = app.engine.catalog();
-    let policies = catalog.policies.values().map(|policy| wire::policy(&catalog, policy));
+    let policies = catalog.policies.values().filter(|policy| caller.sees(&policy.policy));
+    let policies = policies.map(|policy| wire::policy(&catalog, policy));
     Answer::ok(&paging.page(policies, |policy| policy.policy.clone())?)
 }

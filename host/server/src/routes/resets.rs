@@ -2,7 +2,7 @@
 
 use super::reservations::Empty;
 use crate::{
-    access::{Customer, Manage, Read},
+    access::{Customer, Grantor, Manage, Read},
     answer::Answer,
     app::App,
     documented::problems,
@@ -17,7 +17,7 @@ use proviso_ledger::state::MissedCall;
 use std::sync::Arc;
 
 problems!(
-    ResetProblems: CALLER CUSTOMER BODY REQUIRED_KEY LANE,
+    ResetProblems: CALLER CUSTOMER GRANTOR BODY REQUIRED_KEY LANE,
     CustomerClosed, NoPeriod, TotalOutOfRange, TooMany
 );
 
@@ -38,7 +38,7 @@ problems!(
 )]
 pub async fn reset(
     State(app): State<Arc<App>>,
-    customer: Customer<Manage>,
+    customer: Customer<Grantor>,
     Keyed { idempotency, body: MaybeJson(body) }: Keyed<MaybeJson<ResetInput>>,
 ) -> Result<Answer, Problem> {
     let outcome = app

@@ -1,7 +1,7 @@
 //! Terms: which policy, with which settings, decides for a plan or for one customer, and when.
 
 use crate::{
-    access::{Customer, Manage, Operator, Read},
+    access::{Customer, Grantor, Manage, Operator, Read},
     answer::Answer,
     app::App,
     documented::problems,
@@ -27,15 +27,15 @@ problems!(
     InvalidPath, PlanNotFound, SettingsInvalid; named PolicyNotFound VersionNotFound
 );
 problems!(
-    BindToCustomerProblems: CALLER CUSTOMER BODY KEY LANE,
-    CustomerClosed, TooMany, SettingsInvalid; named PolicyNotFound VersionNotFound
+    BindToCustomerProblems: CALLER OPERATOR CUSTOMER GRANTOR BODY KEY LANE,
+    CustomerClosed, TooMany, TooLarge, SettingsInvalid; named PolicyNotFound VersionNotFound
 );
 problems!(
     EndOfPlanProblems: CALLER OPERATOR BODY KEY CATALOG,
     InvalidPath, TermsNotFound, TermsEnded, ChangedMeanwhile
 );
 problems!(
-    EndOfCustomerProblems: CALLER CUSTOMER BODY KEY LANE,
+    EndOfCustomerProblems: CALLER CUSTOMER GRANTOR BODY KEY LANE,
     TermsNotFound, TermsEnded, ChangedMeanwhile
 );
 problems!(ListOfPlanProblems: CALLER OPERATOR LIST, InvalidPath, PlanNotFound);
@@ -60,10 +60,11 @@ problems!(ReadOfCustomerProblems: CALLER CUSTOMER LANE, TermsNotFound);
 )]
 pub async fn bind_to_plan(
     State(app): State<Arc<App>>,
-    _: Operator<Manage>,
+    caller: Operator<Manage>,
     At(plan): At<PlanName>,
     MaybeKeyed { idempotency, body: Json(body) }: MaybeKeyed<Json<TermsInput>>,
 ) -> Result<Answer, Problem> {
+    caller.may_bind(&body.policy)?;
     let bound = app.engine.bind_plan_terms(plan.0, new_terms(body), idempotency).await;
     let Changed { value, replayed } = bound.map_err(|error| named_by_terms(error, ""))?;
     Ok(Answer::put(true, &wire::terms(&value))?.replayed(replayed))
@@ -86,9 +87,10 @@ pub async fn bind_to_plan(
 )]
 pub async fn bind_to_customer(
     State(app): State<Arc<App>>,
-    customer: Customer<Manage>,
+    customer: Customer<Grantor>,
     MaybeKeyed { idempotency, body: Json(body) }: MaybeKeyed<Json<TermsInput>>,
 ) -> Result<Answer, Problem> {
+    customer.may_bind(&body.policy)?;
     let bound = app
         .engine
         .bind_customer_terms(customer.id.clone(), new_terms(body), customer.origin(idempotency))
@@ -140,7 +142,7 @@ pub async fn end_of_plan(
 )]
 pub async fn end_of_customer(
     State(app): State<Arc<App>>,
-    customer: Customer<Manage>,
+    customer: Customer<Grantor>,
     At(id): At<TermsId>,
     IfMatch(expected): IfMatch,
     MaybeKeyed { idempotency, body: MaybeJson(body) }: MaybeKeyed<MaybeJson<TermsEndInput>>,

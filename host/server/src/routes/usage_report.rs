@@ -7,7 +7,7 @@ use crate::{
     answer::Answer,
     app::App,
     documented::problems,
-    extract::{Paging, Query, cursor},
+    extract::{Paging, Query, cursor, fitting},
     problem::Problem,
 };
 use axum::{
@@ -24,13 +24,13 @@ use proviso_api::{
     report::{Cost, MAX_GROUPINGS, UsageOfCustomer, UsageOfGroup},
     schema,
 };
-use proviso_engine::{GroupBy, UsageGroup, UsageGroups, UsageReport};
+use proviso_engine::{GroupBy, GroupKey, UsageGroup, UsageGroups, UsagePage, UsageReport};
 use proviso_ledger::model::{
     amounts::{Credits, Quantity},
-    ids::{CustomerId, Key},
+    ids::{CustomerId, Key, Seq},
     time::{Timestamp, Zone},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, sync::Arc};
 use utoipa::IntoParams;
 
@@ -71,13 +71,12 @@ const CSV: &str = "text/csv";
 struct Asked {
     report: UsageReport,
     names: Vec<String>,
-    zone: Option<Zone>,
     paging: Paging,
 }
 
 impl Report {
     fn read(self, now: Timestamp) -> Result<Asked, Problem> {
-        let Self { from, to, group_by, time_zone, limit, cursor } = self;
+        let Self { from, to, group_by, time_zone: zone, limit, cursor } = self;
         let to = to.unwrap_or_else(|| now.plus_micros(1));
         let from = from.unwrap_or_else(|| to.plus_micros(-DEFAULT_SPAN));
         if from > to {
@@ -89,15 +88,16 @@ impl Report {
         if group_by.len() > MAX_GROUPINGS {
             return Err(Problem::bad_query(format!("group_by names more than {MAX_GROUPINGS} properties")));
         }
-        let report = UsageReport { from, to, group_by };
-        Ok(Asked { report, names, zone: time_zone, paging: Paging::new(limit, cursor) })
+        let report = UsageReport { from, to, group_by, zone };
+        Ok(Asked { report, names, paging: Paging::new(limit, cursor) })
     }
 }
 
 /// Report usage
 ///
-/// By the time of use. Costs and quantities are less what was refunded. `Accept: text/csv` answers the whole report as a table,
-/// whatever `limit` and `cursor` say: a column for each grouping, then `charges`, then `cost.<credit>` and `quantity.<name>`.
+/// By the time of use. Costs and quantities are less what was refunded. All pages of a report are of the same span and the same
+/// entries, those that the first page found. `Accept: text/csv` answers the whole report as a table, whatever `limit` and `cursor`
+/// say: a column for each grouping, then `charges`, then `cost.<credit>` and `quantity.<name>`.
 #[utoipa::path(
     get,
     path = "/v1/customers/{customer}/usage",
@@ -118,20 +118,32 @@ pub async fn report(
     Query(query): Query<Report>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let Asked { report, names, zone, paging } = query.read(app.now())?;
-    let (limit, after) = (paging.limit()? as usize, paging.after::<GroupCursor>()?);
-    let groups = app.engine.usage(&customer.id, &report, zone).await?;
+    let Asked { mut report, names, paging } = query.read(app.now())?;
     if accepts_csv(&headers) {
+        let groups = app.engine.whole_usage(&customer.id, report).await?;
         let text = table(&names, &groups).map_err(|error| Problem::internal(error.to_string()))?;
         let kind = HeaderValue::from_static("text/csv; charset=utf-8");
         return Ok(([(CONTENT_TYPE, kind)], text).into_response());
     }
-    let mut rest =
-        groups.into_iter().skip_while(|(key, _)| after.as_ref().is_some_and(|after| *key <= after.0));
-    let page: Vec<_> = rest.by_ref().take(limit).collect();
-    let last = page.last().filter(|_| rest.next().is_some());
-    let next_cursor = last.map(|(key, _)| cursor(&GroupCursor(key.clone())));
-    let data = page.into_iter().map(|(key, group)| of_group(&names, key, group)).collect();
+    let (limit, after) = (paging.limit()? as usize, paging.after::<ReportCursor>()?);
+    let (mut as_of, mut key) = (None, None);
+    if let Some(ReportCursor(from, to, last, after)) = after {
+        // Further pages are of the same report, although time has gone on.
+        (report.from, report.to, as_of, key) = (from, to, Some(last), Some(after));
+    }
+    if key.as_ref().is_some_and(|key: &GroupKey| key.len() != names.len()) {
+        return Err(Problem::bad_cursor());
+    }
+    let (from, to) = (report.from, report.to);
+    let page = app.engine.usage(&customer.id, report, as_of, key, limit).await?;
+    let UsagePage { groups, as_of, has_more } = page;
+    let keys: Vec<_> = groups.iter().map(|(key, _)| key.clone()).collect();
+    let mut data: Vec<_> = groups.into_iter().map(|(key, group)| of_group(&names, key, group)).collect();
+    let fits = fitting(&data);
+    let is_cut = fits < data.len();
+    data.truncate(fits);
+    let last = keys.into_iter().take(fits).next_back().filter(|_| has_more || is_cut);
+    let next_cursor = last.map(|key| cursor(&ReportCursor(from, to, as_of, key)));
     Ok(Answer::ok(&Page { data, next_cursor })?.into_response())
 }
 
@@ -155,9 +167,9 @@ pub async fn report_all(
     _: Operator<Read>,
     Query(query): Query<Report>,
 ) -> Result<Answer, Problem> {
-    let Asked { report, names, zone, paging } = query.read(app.now())?;
+    let Asked { report, names, paging } = query.read(app.now())?;
     let (limit, after) = (paging.limit()? as usize, paging.after::<CustomerId>()?);
-    let (found, last) = app.engine.usage_of_all(after, limit, &report, zone.as_ref()).await?;
+    let (found, last) = app.engine.usage_of_all(after, limit, &report).await?;
     let rows = found.into_iter().flat_map(|(customer, groups)| {
         let names = &names;
         groups.into_iter().map(move |(key, group)| UsageOfCustomer {
@@ -218,18 +230,19 @@ fn of_group(names: &[String], key: Vec<Option<String>>, group: UsageGroup) -> Us
     }
 }
 
-/// A group's key as text.
-struct GroupCursor(Vec<Option<String>>);
+/// Which report, up to which entry, and the last group before the page.
+#[derive(Serialize, Deserialize)]
+struct ReportCursor(Timestamp, Timestamp, Seq, GroupKey);
 
-impl std::str::FromStr for GroupCursor {
+impl std::str::FromStr for ReportCursor {
     type Err = serde_json::Error;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        serde_json::from_str(text).map(Self)
+        serde_json::from_str(text)
     }
 }
 
-impl std::fmt::Display for GroupCursor {
+impl std::fmt::Display for ReportCursor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&serde_json::to_string(&self.0).map_err(|_| std::fmt::Error)?)
+        f.write_str(&serde_json::to_string(self).map_err(|_| std::fmt::Error)?)
     }
 }

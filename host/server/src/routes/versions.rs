@@ -1,11 +1,11 @@
 //! Versions of policies: modules that are uploaded, tried, and kept for ever by the digest of their bytes.
 
 use crate::{
-    access::{Operator, Policies, Read},
+    access::{Policies, Policy, ReadPolicies},
     answer::Answer,
     app::App,
     documented::problems,
-    extract::{At, Paging, PolicyName, Query, VersionNumber, is_of_type, read_body},
+    extract::{At, Paging, Query, VersionNumber, is_of_type, read_body},
     problem::Problem,
     wire,
 };
@@ -16,6 +16,7 @@ use axum::{
 };
 use proviso_api::{Page, policy::PolicyVersion, schema};
 use proviso_engine::{EngineError, catalog::Version};
+use proviso_ledger::model::ids::Name;
 use std::sync::Arc;
 
 const WASM: &str = "application/wasm";
@@ -47,8 +48,7 @@ problems!(DeleteProblems: CALLER OPERATOR CATALOG, InvalidPath, PolicyNotFound, 
 )]
 pub async fn upload(
     State(app): State<Arc<App>>,
-    _: Operator<Policies>,
-    At(policy): At<PolicyName>,
+    policy: Policy<Policies>,
     request: Request,
 ) -> Result<Answer, Problem> {
     let (parts, body) = request.into_parts();
@@ -59,7 +59,7 @@ pub async fn upload(
     let stopwatch = app.options.stopwatch.clone();
     let started = stopwatch();
     let compile_ms = move || stopwatch().saturating_sub(started) / 1_000;
-    let uploaded = app.engine.upload(policy.0, bytes.into(), compile_ms).await?;
+    let uploaded = app.engine.upload(policy.name, bytes.into(), compile_ms).await?;
     Answer::put(uploaded.created, &wire::policy_version(&uploaded.version))
 }
 
@@ -77,15 +77,14 @@ pub async fn upload(
 )]
 pub async fn list(
     State(app): State<Arc<App>>,
-    _: Operator<Read>,
-    At(policy): At<PolicyName>,
+    policy: Policy<ReadPolicies>,
     Query(paging): Query<Paging>,
 ) -> Result<Answer, Problem> {
     let catalog = app.engine.catalog();
-    if !catalog.policies.contains_key(&policy.0) {
-        return Err(EngineError::PolicyNotFound(policy.0).into());
+    if !catalog.policies.contains_key(&policy.name) {
+        return Err(EngineError::PolicyNotFound(policy.name).into());
     }
-    let versions = catalog.versions.get(&policy.0).map_or(&[][..], Vec::as_slice);
+    let versions = catalog.versions.get(&policy.name).map_or(&[][..], Vec::as_slice);
     let versions = versions.iter().map(|version| wire::policy_version(version));
     Answer::ok(&paging.page(versions, |version| version.version)?)
 }
@@ -104,15 +103,16 @@ pub async fn list(
 )]
 pub async fn get(
     State(app): State<Arc<App>>,
-    _: Operator<Read>,
-    At(policy): At<PolicyName>,
+    policy: Policy<ReadPolicies>,
     At(number): At<VersionNumber>,
 ) -> Result<Answer, Problem> {
-    let version = find(&app, &policy, &number)?;
+    let version = find(&app, &policy.name, &number)?;
     Answer::ok(&wire::policy_version(&version))
 }
 
 /// Download a module
+///
+/// Needs the scope `policies`: a module may hold what its owner does not tell everybody who reads.
 #[utoipa::path(
     get,
     path = "/v1/policies/{policy}/versions/{version}/module",
@@ -129,12 +129,11 @@ pub async fn get(
 )]
 pub async fn module(
     State(app): State<Arc<App>>,
-    _: Operator<Read>,
-    At(policy): At<PolicyName>,
+    policy: Policy<Policies>,
     At(number): At<VersionNumber>,
 ) -> Result<Response, Problem> {
-    let version = find(&app, &policy, &number)?;
-    let bytes = app.engine.module_bytes(&policy.0, number.0).await?;
+    let version = find(&app, &policy.name, &number)?;
+    let bytes = app.engine.module_bytes(&policy.name, number.0).await?;
     let name = format!("attachment; filename=\"{}-{}.wasm\"", version.policy, version.version);
     let headers = [
         (CONTENT_TYPE, WASM.to_owned()),
@@ -162,22 +161,21 @@ pub async fn module(
 )]
 pub async fn delete(
     State(app): State<Arc<App>>,
-    _: Operator<Policies>,
-    At(policy): At<PolicyName>,
+    policy: Policy<Policies>,
     At(number): At<VersionNumber>,
 ) -> Result<Answer, Problem> {
-    if !find(&app, &policy, &number)?.deleted {
-        app.engine.delete_version(policy.0.clone(), number.0).await?;
+    if !find(&app, &policy.name, &number)?.deleted {
+        app.engine.delete_version(policy.name.clone(), number.0).await?;
     }
-    let version = find(&app, &policy, &number)?;
+    let version = find(&app, &policy.name, &number)?;
     Answer::ok(&wire::policy_version(&version))
 }
 
-fn find(app: &App, policy: &PolicyName, number: &VersionNumber) -> Result<Arc<Version>, Problem> {
+fn find(app: &App, policy: &Name, number: &VersionNumber) -> Result<Arc<Version>, Problem> {
     let catalog = app.engine.catalog();
-    if !catalog.policies.contains_key(&policy.0) {
-        return Err(EngineError::PolicyNotFound(policy.0.clone()).into());
+    if !catalog.policies.contains_key(policy) {
+        return Err(EngineError::PolicyNotFound(policy.clone()).into());
     }
-    let version = catalog.version(&policy.0, number.0).cloned();
-    Ok(version.ok_or_else(|| EngineError::VersionNotFound(policy.0.clone(), number.0))?)
+    let version = catalog.version(policy, number.0).cloned();
+    Ok(version.ok_or_else(|| EngineError::VersionNotFound(policy.clone(), number.0))?)
 }

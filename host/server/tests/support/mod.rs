@@ -180,11 +180,7 @@ impl Server {
             Engine::start(Arc::new(store), RUNTIME.clone(), clock.clone(), options).await.expect("it starts");
         let scopes = [Scope::Admin].into();
         engine
-            .add_api_key(
-                ADMIN,
-                NewApiKey { name: "first".to_owned(), scopes, customer: None, expires_at: None },
-                None,
-            )
+            .add_api_key(ADMIN, NewApiKey { name: "first".to_owned(), scopes, ..NewApiKey::default() }, None)
             .await
             .unwrap();
         let routes = router(engine.clone(), options_of(connections, rates));

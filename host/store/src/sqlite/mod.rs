@@ -7,6 +7,7 @@
 //! file ([`recover`]).
 
 mod anchors;
+mod backup;
 mod catalog;
 mod checkpoint;
 mod connect;
@@ -21,5 +22,6 @@ mod sorted_run;
 mod store;
 mod writer;
 
+pub use backup::backup;
 pub use options::SqliteOptions;
 pub use store::SqliteStore;

@@ -229,6 +229,7 @@ impl<'a> Play<'a> {
             Ok(reply) => Ok(Ok(reply)),
             Err(Stop::Error(error)) => Ok(Err(error)),
             Err(Stop::Defect(error)) => Err(format!("a defect of proviso: {error}").into()),
+            Err(Stop::Unfinished) => Err("a defect of proviso: what is due was not finished".into()),
             Err(Stop::Need(digest)) => Err(format!("a defect of proviso: {digest} is not loaded").into()),
         }
     }
@@ -246,8 +247,13 @@ impl<'a> Play<'a> {
                 Lookup::Unavailable("not the policy under test".to_owned())
             }
         };
-        let decider =
-            Decider { plans: &self.plans, policies: &policies, now: self.now, late_window: LATE_WINDOW };
+        let decider = Decider {
+            plans: &self.plans,
+            policies: &policies,
+            now: self.now,
+            late_window: LATE_WINDOW,
+            most_due: usize::MAX,
+        };
         let request = Request { customer: self.state.customer.clone(), command, origin: Origin::default() };
         act(&decider, &mut self.state, &request)
     }

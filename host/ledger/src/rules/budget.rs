@@ -1,0 +1,110 @@
+//! What one customer's state may take: so many items and so many bytes of each kind. Reading a customer costs others nothing
+//! beyond that, whatever the customer's own keys put in. What the host itself must write is never refused for it: commits, periods,
+//! expiries.
+
+use super::rejection::Rejection;
+use crate::{
+    journal::Count,
+    model::{entitlement::Entitlement, grant::Grant, terms::TermsDraft, usage::Usage},
+    state::{CustomerState, ReservationState},
+};
+use serde_json::Value;
+
+/// The most live grants, reservations, terms or overrides that one customer has.
+pub const MOST_LIVE: usize = 10_000;
+/// The most totals of counters: one for each counter, window and entity or attribute's value.
+pub const MOST_TOTALS: usize = 250_000;
+/// The most that the callers' own data in one kind of thing takes, in bytes: values of overrides, features and metadata of
+/// grants, usages of reservations.
+pub const MOST_BYTES: usize = 4 << 20;
+/// The same for settings and remarks of terms. Those that ended stay, so they are counted: it is enough for some hundred amendments
+/// with the largest settings.
+pub const MOST_TERMS_BYTES: usize = 16 << 20;
+
+impl CustomerState {
+    pub(super) fn require_place_for_terms(&self, draft: &TermsDraft) -> Result<(), Rejection> {
+        let size = |settings: &str, form: &[u8], note: &Option<String>| {
+            settings.len() + form.len() + note.as_ref().map_or(0, String::len)
+        };
+        let bytes = self
+            .terms
+            .iter()
+            .map(|terms| size(terms.settings.as_str(), &terms.prepared.form, &terms.note))
+            .chain([size(draft.settings.as_str(), &draft.prepared.form, &draft.note)]);
+        require(self.terms.len(), bytes.sum(), MOST_TERMS_BYTES, "terms")
+    }
+
+    pub(super) fn require_place_for_override(&self, entitlement: &Entitlement) -> Result<(), Rejection> {
+        let all = self.overrides.iter().map(|one| &one.entitlement).chain([entitlement]);
+        require(self.overrides.len(), all.map(value_bytes).sum(), MOST_BYTES, "overrides")
+    }
+
+    pub(super) fn require_place_for_grant(&self, grant: &Grant) -> Result<(), Rejection> {
+        let all = self.grants.iter().map(|state| &*state.grant).chain([grant]);
+        require(self.live_grants(), all.map(grant_bytes).sum(), MOST_BYTES, "grants")
+    }
+
+    pub(super) fn require_place_for_reservation(&self, usage: &Usage) -> Result<(), Rejection> {
+        let bytes = self.reservations.bytes().saturating_add(usage_bytes(usage));
+        require(self.reservations.len(), bytes, MOST_BYTES, "reservations")
+    }
+
+    /// Counting under a name that is new must not go on for ever.
+    pub(super) fn require_place_for_counts(&self, counts: &[Count]) -> Result<(), Rejection> {
+        let is_new = |count: &Count| !self.counters.has(&count.counter, count.window_id, &count.subject);
+        if !counts.iter().any(is_new) {
+            return Ok(());
+        }
+        let totals = self.counters.len();
+        if totals >= MOST_TOTALS { Err(Rejection::TooMany(totals, "totals of counters")) } else { Ok(()) }
+    }
+}
+
+impl ReservationState {
+    /// What its usage takes, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        usage_bytes(&self.usage)
+    }
+}
+
+fn require(items: usize, bytes: usize, most_bytes: usize, kind: &'static str) -> Result<(), Rejection> {
+    if items >= MOST_LIVE {
+        Err(Rejection::TooMany(items, kind))
+    } else if bytes > most_bytes {
+        Err(Rejection::TooLarge(most_bytes, kind))
+    } else {
+        Ok(())
+    }
+}
+
+fn usage_bytes(usage: &Usage) -> usize {
+    let quantities = usage.quantities.iter().map(|(name, _)| name.len());
+    let attributes = usage.attributes.iter().map(|(name, value)| name.len() + value.len());
+    quantities.chain(attributes).sum()
+}
+
+fn grant_bytes(grant: &Grant) -> usize {
+    let features = grant.features.iter().map(|feature| feature.as_str().len());
+    let metadata = grant.metadata.iter().map(|(name, value)| name.len() + value.len());
+    features.chain(metadata).sum()
+}
+
+fn value_bytes(entitlement: &Entitlement) -> usize {
+    match entitlement {
+        Entitlement::Static { value } => json_bytes(value),
+        Entitlement::Boolean { .. } | Entitlement::Metered {} => 0,
+    }
+}
+
+/// About the length of the text; the tree takes a few times as much.
+fn json_bytes(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 8,
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(json_bytes).sum::<usize>().saturating_add(2),
+        Value::Object(fields) => {
+            let fields = fields.iter().map(|(name, value)| name.len() + json_bytes(value));
+            fields.sum::<usize>().saturating_add(2)
+        }
+    }
+}
