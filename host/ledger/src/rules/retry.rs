@@ -57,11 +57,11 @@ impl CustomerState {
     pub fn before_missed_close(&self, number: u32) -> Result<BeforeClose, Rejection> {
         let nothing = Rejection::NothingMissed(number);
         let missed = self.missed.iter().filter(|missed| missed.number == number);
-        let close = missed.filter_map(|missed| match &missed.what {
+        let mut close = missed.filter_map(|missed| match &missed.what {
             MissedCall::Close { reason, scheduled_end, cycle } => Some((*reason, *scheduled_end, cycle)),
             MissedCall::Open { .. } => None,
         });
-        let (reason, scheduled_end, cycle) = close.last().ok_or(nothing.clone())?;
+        let (reason, scheduled_end, cycle) = close.next_back().ok_or(nothing.clone())?;
         let past = self.past_period(number).ok_or(nothing.clone())?;
         let end = past.period.end.ok_or(nothing)?;
         let mut before = self.without_meanwhile(number, is_close);
