@@ -2,12 +2,7 @@
 
 use proviso_ledger::{
     journal::{Cycle, Entry, Event, OpenReason, PeriodOpened},
-    model::{
-        amounts::{Credits, Decimal},
-        answers::SettleMethod,
-        ids::GrantId,
-        transfer::Book,
-    },
+    model::{amounts::Credits, answers::SettleMethod, ids::GrantId, transfer::Book},
 };
 use std::collections::BTreeMap;
 
@@ -81,8 +76,6 @@ impl Issued {
         check_settled(entry, settled);
         for (cycle, OfCycle { net, largest }) in &self.cycles {
             let units = |units: &i128| Credits::from_units(*units);
-            // A cycle that an earlier boundary made longer gives so much more.
-            let largest = &(largest + largest * cycle.extra.units() / Decimal::SCALE);
             assert!(
                 net <= largest,
                 "the cycle {}..{:?} gives {} of {} after entry {}",
@@ -110,7 +103,6 @@ impl Issued {
                 self.cycles.len() - 1
             }
         };
-        self.cycles[place].0 = opened.cycle.clone();
         let cycle = &mut self.cycles[place].1;
         cycle.largest = cycle.largest.max(whole);
         for grant in opened.grants.iter().filter(|grant| !opened.extras.contains(&grant.id)) {

@@ -301,6 +301,13 @@ impl CustomerState {
         let reserved = self.reservations.values().map(|reservation| self.time_of(&reservation.usage));
         let oldest = reserved.chain([late]).min().unwrap_or(late);
         let cycle = self.cycle.as_ref().map_or(at, |cycle| cycle.start);
+        // Another cycle that goes on may count the later of two that could be merged, and not the earlier.
+        let going_on = self.past.iter().filter_map(|past| past.cycle.as_ref()).chain(&self.cycle);
+        let starts: BTreeSet<Timestamp> =
+            going_on.filter(|cycle| cycle.end.is_some_and(|end| end > at)).map(|cycle| cycle.start).collect();
+        let is_between = |earlier: Timestamp, later: Timestamp| {
+            starts.iter().any(|start| earlier < *start && *start <= later)
+        };
         let mut kept: Vec<PastPeriod> = Vec::with_capacity(self.past.len());
         for past in std::mem::take(&mut self.past) {
             let recent = past.period.end.is_none_or(|end| end >= oldest) || past.period.start >= cycle;
@@ -311,7 +318,9 @@ impl CustomerState {
             let endless = if recent || !is_endless(&past) {
                 None
             } else {
-                kept.iter_mut().find(|kept| is_endless(kept) && is_fresh(kept) == is_fresh(&past))
+                let first =
+                    kept.iter_mut().find(|kept| is_endless(kept) && is_fresh(kept) == is_fresh(&past));
+                first.filter(|first| !is_between(first.period.start, past.period.start))
             };
             match endless {
                 Some(first) => {

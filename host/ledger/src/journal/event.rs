@@ -548,9 +548,6 @@ pub struct Cycle {
     /// The interval of plans whose cycle it is; none when it never ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<Interval>,
-    /// The part of an allowance that it gives beyond a whole one, since an earlier boundary made it longer.
-    #[serde(default, skip_serializing_if = "super::record::nothing")]
-    pub extra: Decimal,
 }
 
 /// A period began.

@@ -30,8 +30,7 @@ impl CustomerState {
     ///
     /// A cycle runs for one interval, from boundary to boundary. One that has begun goes on until its end, wherever an anchor moves
     /// boundaries and whatever other plans come in between. One that was begun on request ends at the next boundary. Without an
-    /// interval it never ends. Where an anchor has moved a boundary into a cycle, the cycle goes on until the end of the period that
-    /// begins there, and gives so much more of an allowance as it is longer.
+    /// interval it never ends.
     #[must_use]
     pub fn cycle_at(&self, at: Timestamp, reason: OpenReason) -> CycleAt {
         let schedule = self.profile.as_ref().and_then(Profile::schedule);
@@ -40,20 +39,17 @@ impl CustomerState {
         let cycle = match (reason, running, schedule) {
             (OpenReason::Early, _, schedule) => {
                 let end = schedule.and_then(|schedule| schedule.next_after(at));
-                Cycle { start: at, end, interval, extra: Decimal::ZERO }
-            }
-            (OpenReason::Scheduled, Some(running), Some(schedule)) => {
-                lengthened(running, &schedule, at).unwrap_or_else(|| running.clone())
+                Cycle { start: at, end, interval }
             }
             (_, Some(running), _) => running.clone(),
             (_, None, Some(schedule)) => {
                 let start = schedule.last_at(at).unwrap_or(at);
-                Cycle { start, end: schedule.next_after(at), interval, extra: Decimal::ZERO }
+                Cycle { start, end: schedule.next_after(at), interval }
             }
             // What was given in the cycle of another plan counts in one that never ends.
             (_, None, None) => {
                 let start = self.running_cycles(at, None).next().map_or(at, |cycle| cycle.start);
-                Cycle { start, end: None, interval, extra: Decimal::ZERO }
+                Cycle { start, end: None, interval }
             }
         };
         let number =
@@ -65,7 +61,9 @@ impl CustomerState {
 
     /// Cycles that go on at `at`, the newest first.
     fn running_cycles(&self, at: Timestamp, schedule: Option<&Schedule>) -> impl Iterator<Item = &Cycle> {
-        let slack = schedule.map_or(0, slack);
+        // Clock changes may move a boundary by hours, which cuts nothing short.
+        let least_seconds = schedule.map_or(0, |schedule| schedule.interval.least_seconds());
+        let slack = (3 * 3_600).min(least_seconds / 8) * Timestamp::SECOND;
         let past = self.past.iter().rev().filter_map(|past| past.cycle.as_ref());
         let goes_on = move |cycle: &&Cycle| cycle.end.is_none_or(|end| end > at.plus_micros(slack));
         self.cycle.iter().chain(past).filter(goes_on)
@@ -103,43 +101,12 @@ impl CustomerState {
             let ran = past.period.end.map_or(0, |end| end.0.saturating_sub(past.period.start.0));
             for Given { credit: of, amount } in &past.whole {
                 if of == credit {
-                    sum = sum.saturating_add(part(cycle.cycle.whole(*amount), ran, length));
+                    sum = sum.saturating_add(part(*amount, ran, length));
                 }
             }
         }
         sum
     }
-}
-
-impl Cycle {
-    /// What an allowance comes to in all of it.
-    pub(crate) fn whole(&self, amount: Credits) -> Credits {
-        amount.saturating_add(self.beyond(amount))
-    }
-
-    /// What it gives of an allowance beyond a whole one.
-    pub(crate) fn beyond(&self, amount: Credits) -> Credits {
-        amount.decimal().mul(self.extra, Rounding::Down).map_or(amount, Credits::new)
-    }
-}
-
-/// Clock changes may move a boundary by so many microseconds, which cuts nothing short.
-fn slack(schedule: &Schedule) -> i64 {
-    (3 * 3_600).min(schedule.interval.least_seconds() / 8) * Timestamp::SECOND
-}
-
-/// A running cycle with the part of the period beginning at `at` that lies beyond its end.
-///
-/// Returns none where the period does not end later than the cycle.
-fn lengthened(running: &Cycle, schedule: &Schedule, at: Timestamp) -> Option<Cycle> {
-    let (end, next) = (running.end?, schedule.next_after(at)?);
-    if next <= end.plus_micros(slack(schedule)) {
-        return None;
-    }
-    let (more, length) = (next.0.saturating_sub(end.0), next.0.saturating_sub(schedule.last_at(at)?.0));
-    let units = |time: i64| Decimal::from_units(i128::from(time));
-    let extra = Decimal::ONE.mul_div(units(more), units(length.max(1)), Rounding::Down).ok()?;
-    Some(Cycle { end: Some(next), extra: running.extra.checked_add(extra)?, ..running.clone() })
 }
 
 /// `amount × time / whole`, rounded down.

@@ -83,13 +83,11 @@ pub(super) fn begin_grants(
 ) -> Result<(), String> {
     let mut cycle = Remaining::of(cycle);
     let mut reduced = Vec::with_capacity(outcome.issue.len());
-    for new in &outcome.issue {
+    for new in outcome.issue {
         check_amount("an issue", new.amount)?;
-        if is_allowance(new) {
+        if is_allowance(&new) {
             add_given(&mut opened.whole, &new.credit, new.amount);
         }
-    }
-    for new in outcome.issue {
         let part = cycle.reduce(&scratch.state, opened, &new);
         reduced.push((new, part));
     }
@@ -198,10 +196,7 @@ impl Remaining {
                 let zero = Credits::ZERO;
                 return Reduced { amount: new.amount, stands_in: false, skip: zero, limit: zero };
             }
-            Allowance::Carry => {
-                let whole = opened.whole.iter().find(|whole| whole.credit == new.credit);
-                (new.amount, whole.map_or(Credits::ZERO, |whole| opened.cycle.beyond(whole.amount)))
-            }
+            Allowance::Carry => (new.amount, Credits::ZERO),
             Allowance::Prorate => {
                 (rest_of_cycle(opened, new.amount), state.entitled(&self.cycle, &new.credit))
             }
@@ -244,5 +239,5 @@ fn rest_of_cycle(opened: &PeriodOpened, amount: Credits) -> Credits {
     let cycle = &opened.cycle;
     let Some(end) = cycle.end else { return amount };
     let left = end.0.saturating_sub(opened.period.start.0);
-    part(cycle.whole(amount), left, end.0.saturating_sub(cycle.start.0)).min(amount)
+    part(amount, left, end.0.saturating_sub(cycle.start.0)).min(amount)
 }

@@ -132,15 +132,6 @@ pub struct Cycle {
     pub end: Option<i64>,
     /// The interval of the plan that it began with.
     pub interval: Option<(Unit, i64)>,
-    /// What it gives beyond one allowance, since an earlier boundary made it longer; 1 is a whole one.
-    pub extra: Amount,
-}
-
-impl Cycle {
-    /// What an allowance comes to in all of it.
-    pub fn whole(&self, amount: Amount) -> Amount {
-        amount + amount * self.extra / crate::settings::ONE
-    }
 }
 
 #[derive(Debug, Clone)]

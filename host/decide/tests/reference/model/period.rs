@@ -4,7 +4,7 @@ use super::{Cycle, Grant, LATE, Model, Pending, Period, Profile, Roll, gave, pla
 use crate::{
     answer::{Answer, Id, Status},
     commands::When,
-    settings::{AllowanceRule, Amount, HOUR, Mode, ONE, Settings, SettleFrom, Settling, Unit, Window},
+    settings::{AllowanceRule, Amount, HOUR, Mode, Settings, SettleFrom, Settling, Unit, Window},
 };
 use std::collections::BTreeMap;
 
@@ -456,8 +456,7 @@ impl Model {
         let schedule = self.schedule();
         let interval = schedule.as_ref().map(|schedule| schedule.interval);
         if reason == "early" {
-            let end = schedule.map(|schedule| schedule.next_after(at));
-            return Cycle { start: at, end, interval, extra: 0 };
+            return Cycle { start: at, end: schedule.map(|schedule| schedule.next_after(at)), interval };
         }
         let slack = interval.map_or(0, |(unit, count)| {
             let least = match unit {
@@ -474,27 +473,14 @@ impl Model {
         let mut going_on =
             self.cycle.iter().chain(past).filter(|cycle| cycle.end.is_none_or(|end| end > at + slack));
         if let Some(cycle) = going_on.clone().find(|cycle| cycle.interval == interval) {
-            let mut cycle = cycle.clone();
-            // A boundary that was moved into it begins a period that ends after it.
-            if let (Some(schedule), Some(end), "scheduled") = (&schedule, cycle.end, reason) {
-                let next = schedule.next_after(at);
-                if next > end + slack {
-                    let length = i128::from(next - schedule.last_at(at));
-                    cycle.extra += i128::from(next - end) * ONE / length;
-                    cycle.end = Some(next);
-                }
-            }
-            return cycle;
+            return cycle.clone();
         }
         match schedule {
             Some(schedule) => {
-                Cycle { start: schedule.last_at(at), end: Some(schedule.next_after(at)), interval, extra: 0 }
+                Cycle { start: schedule.last_at(at), end: Some(schedule.next_after(at)), interval }
             }
             // One that never ends takes in what was given in the cycle that it comes into.
-            None => {
-                let start = going_on.next().map_or(at, |cycle| cycle.start);
-                Cycle { start, end: None, interval, extra: 0 }
-            }
+            None => Cycle { start: going_on.next().map_or(at, |cycle| cycle.start), end: None, interval },
         }
     }
 
@@ -562,22 +548,14 @@ impl Model {
             let first = !pools.contains_key(rule.credit);
             let pool = pools.entry(rule.credit).or_insert_with(|| self.pool(rule.credit, &counted));
             let (mut amount, mut entitled) = (rule.amount, 0);
-            if mode == Mode::Carry && first {
-                let same = |other: &&AllowanceRule| {
-                    other.credit == rule.credit && matches!(other.category, "plan" | "trial")
-                };
-                let whole = settings.allowances.iter().filter(same).map(|other| other.amount).sum();
-                entitled = cycle.whole(whole) - whole;
-            }
             if mode == Mode::Prorate
                 && let Some(end) = cycle.end
             {
                 let length = i128::from(end - cycle.start);
-                amount = (cycle.whole(rule.amount) * i128::from(end - self.now) / length).min(rule.amount);
+                amount = (rule.amount * i128::from(end - self.now) / length).min(rule.amount);
                 for past in self.past.iter().filter(|past| first && counted.contains(&past.number)) {
                     let ran = i128::from(past.end.unwrap() - past.start);
-                    let whole = past.whole.get(rule.credit).copied().unwrap_or(0);
-                    entitled += cycle.whole(whole) * ran / length;
+                    entitled += past.whole.get(rule.credit).copied().unwrap_or(0) * ran / length;
                 }
             }
             let (taken, larger) = pool.take(amount, entitled);
@@ -720,7 +698,7 @@ impl Pool {
 
 /// A part's share of a price in euros, to the cent, halves to even.
 fn share_of_money(paid: Amount, part: Amount, whole: Amount) -> Amount {
-    let cent = ONE / 100;
+    let cent = crate::settings::ONE / 100;
     if part >= whole {
         return paid;
     }
