@@ -67,6 +67,6 @@ async fn reservations_that_end_together_hold_nobody_up() {
     assert!(host.engine.stats().batches() >= batches + RESERVATIONS as u64 / 256, "in as many commits");
     host.engine.close().await;
     let store = support::open(host.dir.path()).await;
-    let verified = proviso_engine::verify(&*store, |_| {}).await.unwrap();
+    let verified = proviso_engine::verify(&*store, proviso_engine::Against::default(), |_| {}).await.unwrap();
     assert_eq!(verified.differences, []);
 }
