@@ -302,7 +302,7 @@ const GRANTS: u32 = 10_000;
 
 /// Offsets of the list of grants in the arguments that begin with a usage, and with a closing.
 const GRANTS_AFTER_USAGE: u32 = 136 + 232;
-const GRANTS_AFTER_CLOSING: u32 = 72 + 232;
+const GRANTS_AFTER_CLOSING: u32 = 128 + 232;
 
 /// Reads every grant and makes an item of `size` bytes for each with its id; returns `record`, whose list is at `list`.
 fn naming_all(grants_at: u32, size: u32, record: u32, list: u32, and: &str) -> String {
