@@ -44,6 +44,8 @@ texts! {
     Amount { pattern: r"^[0-9]+(\.[0-9]{1,12})?$", example: "1200" };
     /// An instant, RFC 3339; in answers always UTC.
     Time { format: DateTime, example: "2026-11-23T10:00:00Z" };
+    /// An instant, RFC 3339, or a local date, which stands for its first instant.
+    TimeOrDate { example: "2026-11-23" };
     /// The caller's own key of a customer, entity or feature: 1 to 256 bytes of text without control characters and
     /// surrounding spaces; percent-encoded in paths.
     Key { example: "acme" };

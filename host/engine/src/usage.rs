@@ -76,6 +76,10 @@ pub struct UsageReport {
     pub from: Timestamp,
     /// ...and before this.
     pub to: Timestamp,
+    /// Only usage of this feature.
+    pub feature: Option<Key>,
+    /// Only usage of this entity.
+    pub entity: Option<Key>,
     /// By what it is grouped.
     pub group_by: Vec<GroupBy>,
     /// The zone of hours, days and months; none means the customer's.
@@ -247,7 +251,9 @@ impl Engine {
                 let charged = entry.charged_usage().map(|(usage, rated)| (usage, &rated.credit, rated.cost));
                 let refunded = entry.refunded();
                 let part = charged.or_else(|| refunded.map(|one| (&one.usage, &one.credit, one.amount)));
-                let Some((usage, credit, cost)) = part else { continue };
+                let Some((usage, credit, cost)) = part.filter(|(usage, ..)| pass.report.is_of(usage)) else {
+                    continue;
+                };
                 // What is refunded later than usage may be reported counts when it is refunded: what is past is closed.
                 let is_closed = usage.occurred_at < entry.at.plus_micros(-LATE_WINDOW);
                 let time = if is_closed && refunded.is_some() { entry.at } else { usage.occurred_at };
@@ -266,6 +272,13 @@ impl Engine {
             }
         }
         Ok(pass)
+    }
+}
+
+impl UsageReport {
+    fn is_of(&self, usage: &Usage) -> bool {
+        self.feature.as_ref().is_none_or(|feature| usage.feature == *feature)
+            && self.entity.as_ref().is_none_or(|entity| usage.entity.as_ref() == Some(entity))
     }
 }
 
@@ -374,8 +387,14 @@ mod tests {
     }
 
     fn pass(after: Option<&str>) -> Pass {
-        let report =
-            UsageReport { from: Timestamp(0), to: Timestamp(1), group_by: vec![GroupBy::Entity], zone: None };
+        let report = UsageReport {
+            from: Timestamp(0),
+            to: Timestamp(1),
+            feature: None,
+            entity: None,
+            group_by: vec![GroupBy::Entity],
+            zone: None,
+        };
         let after = after.map(|key| vec![Some(key.to_owned())]);
         Pass {
             customer: acme(),

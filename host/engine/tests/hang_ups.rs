@@ -103,7 +103,8 @@ async fn act(host: &Host, use_case: &str, name: &str) -> Result<(), EngineError>
         "state" => drop(engine.state(&key("acme")).await?),
         "usage" => {
             let (from, to) = (support::time(support::START), support::time("2026-02-01T00:00:00Z"));
-            let report = UsageReport { from, to, group_by: vec![GroupBy::Feature], zone: None };
+            let group_by = vec![GroupBy::Feature];
+            let report = UsageReport { from, to, feature: None, entity: None, group_by, zone: None };
             engine.usage(&key("acme"), report, None, None, 10).await?;
         }
         other => panic!("{other}"),

@@ -334,6 +334,22 @@ async fn usage_is_reported_in_groups() {
         ]
     );
     assert_eq!(report("from=2026-01-01T00:00:00Z&to=2026-01-15T10:00:00Z").await, []);
+    // Dates are days of the customer, or of the zone that is named; in Tokyo it is 19:00 on the fifteenth.
+    let all = [row(json!({"feature": "chat"}), 3, "0.7", "700")];
+    assert_eq!(report("from=2026-01-15&to=2026-01-16").await, all);
+    assert_eq!(report("from=2026-01-16&to=2026-01-17").await, []);
+    assert_eq!(report("from=2026-01-15&to=2026-01-16&time_zone=Asia/Tokyo").await, all);
+    assert_eq!(report("from=2026-01-16&to=2026-01-17&time_zone=Pacific/Kiritimati").await, all);
+    assert_eq!(report("from=2026-01-15&entity=u1").await, [row(json!({"feature": "chat"}), 2, "0.3", "300")]);
+    assert_eq!(report("feature=image").await, []);
+    for (path, status) in [
+        ("/v1/customers/acme/usage?from=2026-1-15", 400),
+        ("/v1/customers/acme/usage?from=2026-02-30", 400),
+        ("/v1/usage?from=2026-01-15", 400),
+        ("/v1/usage?from=2026-01-15&time_zone=UTC", 200),
+    ] {
+        server.get(path).await.expect(status);
+    }
 }
 
 #[tokio::test]

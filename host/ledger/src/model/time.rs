@@ -2,7 +2,7 @@
 //!
 //! Zone rules come from the database that is compiled in, so that every host computes the same boundaries.
 
-use jiff::{ZonedDateTime, tz::TimeZone};
+use jiff::{ZonedDateTime, civil::Date, tz::TimeZone};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use std::{fmt, str::FromStr};
 
@@ -16,6 +16,9 @@ pub enum TimeError {
     /// Not RFC 3339 with an offset, or outside the years 1900 to 9999.
     #[error("must be an RFC 3339 time such as \"2026-11-23T10:00:00Z\"")]
     Instant,
+    /// Not a date, or outside the years 1900 to 9998.
+    #[error("must be a date such as \"2026-11-23\"")]
+    Date,
     /// Not in the IANA time zone database.
     #[error("must be an IANA time zone such as \"Europe/Berlin\"")]
     Zone,
@@ -122,8 +125,29 @@ impl Zone {
         i64::from(local.year()) * 12 + i64::from(local.month()) - 1
     }
 
+    /// The first instant of a local date.
+    #[must_use]
+    pub fn start_of(&self, date: LocalDate) -> Timestamp {
+        // Where a clock change leaves out midnight, the day begins when the clock goes on.
+        let start = date.0.to_zoned_datetime(self.0.clone()).and_then(|noon| noon.start_of_day());
+        start.map_or(Timestamp(LATEST), |start| Timestamp(start.timestamp().as_microsecond()))
+    }
+
     pub(crate) fn zoned(&self, at: Timestamp) -> ZonedDateTime {
         at.instant().to_zoned_datetime(self.0.clone())
+    }
+}
+
+/// A date of a local calendar: `2026-11-23`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LocalDate(Date);
+
+impl FromStr for LocalDate {
+    type Err = TimeError;
+    fn from_str(text: &str) -> Result<Self, TimeError> {
+        let is_date = text.len() == "2026-11-23".len();
+        let date = is_date.then(|| text.parse::<Date>().ok()).flatten();
+        date.filter(|date| (1900..=9998).contains(&date.year())).map(Self).ok_or(TimeError::Date)
     }
 }
 

@@ -28,9 +28,9 @@ use proviso_engine::{GroupBy, GroupKey, UsageGroup, UsageGroups, UsagePage, Usag
 use proviso_ledger::model::{
     amounts::{Credits, Quantity},
     ids::{CustomerId, Key, Seq},
-    time::{Timestamp, Zone},
+    time::{LocalDate, Timestamp, Zone},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use std::{collections::BTreeSet, sync::Arc};
 use utoipa::IntoParams;
 
@@ -42,17 +42,23 @@ const DEFAULT_SPAN: i64 = 30 * 86_400 * Timestamp::SECOND;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Report {
-    /// From when; defaults to 30 days before `to`.
-    #[param(value_type = Option<schema::Time>)]
-    from: Option<Timestamp>,
-    /// Until when, exclusive; defaults to now.
-    #[param(value_type = Option<schema::Time>)]
-    to: Option<Timestamp>,
+    /// From when: an instant, or a date in `time_zone`; defaults to 30 days before `to`.
+    #[param(value_type = Option<schema::TimeOrDate>)]
+    from: Option<TimeOrDate>,
+    /// Until when, exclusive: an instant, or a date in `time_zone`; defaults to now.
+    #[param(value_type = Option<schema::TimeOrDate>)]
+    to: Option<TimeOrDate>,
+    /// Only usage of this feature.
+    #[param(value_type = Option<schema::Key>)]
+    feature: Option<Key>,
+    /// Only usage of this entity.
+    #[param(value_type = Option<schema::Key>)]
+    entity: Option<Key>,
     /// Up to four of `feature`, `entity`, `model`, `hour`, `day`, `month` and `attributes.<name>`, separated by commas;
     /// defaults to `feature`.
     #[param(example = "feature,attributes.model")]
     group_by: Option<String>,
-    /// The zone of hours, days and months; defaults to the customer's.
+    /// The zone of dates, hours, days and months; defaults to the customer's.
     #[param(value_type = Option<schema::TimeZone>)]
     time_zone: Option<Zone>,
     /// How many groups at most, 1 to 1000.
@@ -74,11 +80,44 @@ struct Asked {
     paging: Paging,
 }
 
+/// An instant, or a date in some zone.
+#[derive(Debug, Clone, Copy)]
+enum TimeOrDate {
+    Time(Timestamp),
+    Date(LocalDate),
+}
+
+impl TimeOrDate {
+    fn instant(self, zone: &Zone) -> Timestamp {
+        match self {
+            Self::Time(at) => at,
+            Self::Date(date) => zone.start_of(date),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for TimeOrDate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let time = text.parse().map(Self::Time);
+        time.or_else(|_| text.parse().map(Self::Date))
+            .map_err(|_| D::Error::custom("must be an RFC 3339 time or a date such as \"2026-11-23\""))
+    }
+}
+
 impl Report {
-    fn read(self, now: Timestamp) -> Result<Asked, Problem> {
-        let Self { from, to, group_by, time_zone: zone, limit, cursor } = self;
-        let to = to.unwrap_or_else(|| now.plus_micros(1));
-        let from = from.unwrap_or_else(|| to.plus_micros(-DEFAULT_SPAN));
+    /// Whether it names dates, but not in which zone they are read.
+    fn lacks_zone(&self) -> bool {
+        let is_date = |when: &Option<TimeOrDate>| matches!(when, Some(TimeOrDate::Date(_)));
+        self.time_zone.is_none() && (is_date(&self.from) || is_date(&self.to))
+    }
+
+    /// The report, with dates of `dates_in`.
+    fn read(self, now: Timestamp, dates_in: &Zone) -> Result<Asked, Problem> {
+        let Self { from, to, feature, entity, group_by, time_zone: zone, limit, cursor } = self;
+        let dates_in = zone.as_ref().unwrap_or(dates_in);
+        let to = to.map_or_else(|| now.plus_micros(1), |to| to.instant(dates_in));
+        let from = from.map_or_else(|| to.plus_micros(-DEFAULT_SPAN), |from| from.instant(dates_in));
         if from > to {
             return Err(Problem::bad_query("from must not lie after to"));
         }
@@ -88,7 +127,7 @@ impl Report {
         if group_by.len() > MAX_GROUPINGS {
             return Err(Problem::bad_query(format!("group_by names more than {MAX_GROUPINGS} properties")));
         }
-        let report = UsageReport { from, to, group_by, zone };
+        let report = UsageReport { from, to, feature, entity, group_by, zone };
         Ok(Asked { report, names, paging: Paging::new(limit, cursor) })
     }
 }
@@ -118,7 +157,9 @@ pub async fn report(
     Query(query): Query<Report>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let Asked { mut report, names, paging } = query.read(app.now())?;
+    let dates_in =
+        if query.lacks_zone() { app.engine.state(&customer.id).await?.zone() } else { Zone::default() };
+    let Asked { mut report, names, paging } = query.read(app.now(), &dates_in)?;
     if accepts_csv(&headers) {
         let groups = app.engine.whole_usage(&customer.id, report).await?;
         let text = table(&names, &groups).map_err(|error| Problem::internal(error.to_string()))?;
@@ -167,7 +208,10 @@ pub async fn report_all(
     _: Operator<Read>,
     Query(query): Query<Report>,
 ) -> Result<Answer, Problem> {
-    let Asked { report, names, paging } = query.read(app.now())?;
+    if query.lacks_zone() {
+        return Err(Problem::bad_query("dates of all customers need a time_zone to be read in"));
+    }
+    let Asked { report, names, paging } = query.read(app.now(), &Zone::default())?;
     let (limit, after) = (paging.limit()? as usize, paging.after::<CustomerId>()?);
     let (found, last) = app.engine.usage_of_all(after, limit, &report).await?;
     let rows = found.into_iter().flat_map(|(customer, groups)| {
