@@ -54,7 +54,7 @@ codes! {
     /// another one.
     KeyIsNarrowed = "key_is_narrowed", 403, "the API key may not do this";
     /// The API key is narrowed to one customer, and must be created with `may_grant` to decide what that customer gets:
-    /// credits, terms, entitlements, another plan.
+    /// credits, terms, entitlements, another plan, anchor, time zone or attributes.
     KeyMayNotGrant = "key_may_not_grant", 403, "the API key may not do this";
 
     /// The API key, or the customer, makes more requests than it may: try again after `Retry-After` seconds. In a batch this

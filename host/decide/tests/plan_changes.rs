@@ -370,3 +370,20 @@ fn a_reduced_allowance_carries_its_share_of_the_cost() {
          grants -> plan2=100 until 2026-02-01T00:00:00Z for 10 EUR"#,
     );
 }
+
+#[test]
+fn what_a_hold_gives_back_through_an_ended_allowance_is_not_given_twice() {
+    check(
+        r#"plan big month {"allowances": [{"amount": "200"}]}
+         plan same month {"allowances": [{"amount": "200"}]}
+         plan small month {"allowances": [{"amount": "100"}]}
+         customer plan=big
+         r: reserve 99
+         customer plan=same
+         charge 100
+         customer plan=small
+         release r
+         customer plan=big
+         balance -> 100 of 100"#,
+    );
+}

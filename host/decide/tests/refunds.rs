@@ -160,3 +160,37 @@ fn a_closed_customer_is_refunded_nothing() {
          refund c -> error: the customer is closed: no new charges, reservations or grants"#,
     );
 }
+
+#[test]
+fn what_late_usage_drew_of_expired_credits_expires_again() {
+    check(
+        r#"plan pro month {"allowances": [{"amount": "1000"}], "rollover": {"percent": "100", "max": "10"}}
+         customer plan=pro
+         at +10m
+         reset -> closes 1 early: plan1>rollover2 10, plan1>expired 990 | opens 2 early: issued>plan2 1000
+         balance -> 1010 of 1010
+         at +20m
+         c: charge 500 of=+5m -> plan1:500 late:1
+         refund c 100 -> spent>plan1 100, plan1>expired 100
+         refund c reissue -> spent>plan1 400, plan1>expired 400
+         balance -> 1010 of 1010"#,
+    );
+}
+
+#[test]
+fn what_was_voided_stays_voided() {
+    check(
+        r#"plan pro month {"allowances": [{"amount": "100"}], "rollover": {"percent": "50"}}
+         customer plan=pro
+         grant 50 promotional priority=-1
+         a: charge 40 -> promotional1:40
+         void promotional1 -> promotional1>voided 10
+         b: charge 40 -> plan1:40
+         at +31d
+         void rollover2
+         refund b 10 reissue -> spent>plan1 10, plan1>voided 10
+         at +110d
+         refund a -> spent>voided 40
+         refund b reissue -> spent>voided 30"#,
+    );
+}

@@ -55,7 +55,8 @@ impl Engine {
             let state = self.state(customer).await?;
             let RefundedCharge { charge, last } = self.read_charge(customer, id).await?;
             let grants = self.forgotten_grants(&state, &charge).await?;
-            let of = Refundable { charge, last, grants };
+            let reserved = self.reserved(customer, &charge).await?;
+            let of = Refundable { charge, reserved, last, grants };
             let command = Command::Refund(Box::new(of), Box::new(refund.clone()));
             let request = Request { customer: customer.clone(), command, origin: origin.clone() };
             match self.execute(request).await {
@@ -82,6 +83,18 @@ impl Engine {
             None => None,
         };
         Ok(RefundedCharge { charge, last })
+    }
+
+    /// The entry that made the reservation of a commit.
+    async fn reserved(
+        &self,
+        customer: &CustomerId,
+        charge: &Entry,
+    ) -> Result<Option<Arc<Entry>>, EngineError> {
+        match charge.commits() {
+            Some(id) => self.find_entry(customer, id.entry).await,
+            None => Ok(None),
+        }
     }
 
     /// The grants that a charge drew and that the state has forgotten.

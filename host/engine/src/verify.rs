@@ -14,7 +14,7 @@ use proviso_ledger::{
     journal::{ChainHash, Entry, Refunded},
     model::{
         amounts::Credits,
-        ids::{ChargeId, CustomerId, Seq},
+        ids::{ChargeId, CustomerId, Digest, Seq},
     },
     state::CustomerState,
 };
@@ -94,7 +94,8 @@ pub async fn verify(
     mut progress: impl FnMut(&Verification),
 ) -> Result<Verification, EngineError> {
     let mut verification = Verification::default();
-    Catalog::default().updated(store.catalog(0).await?)?;
+    let catalog = Catalog::default().updated(store.catalog(0).await?)?;
+    verify_modules(store, &catalog, &mut verification.differences).await?;
     let Against { trusted, file } = against;
     let mut file = match file {
         Some(file) => {
@@ -154,6 +155,26 @@ pub async fn verify(
         }
     }
     Ok(verification)
+}
+
+/// Modules are kept by the digest of their bytes, also those of deleted versions.
+async fn verify_modules(
+    store: &dyn Store,
+    catalog: &Catalog,
+    differences: &mut Vec<Difference>,
+) -> Result<(), EngineError> {
+    let versions = catalog.versions.values().flatten();
+    let digests: BTreeSet<Digest> = versions.map(|version| version.digest).collect();
+    for digest in digests {
+        let detail = match store.module(&digest).await? {
+            Some(bytes) if Digest::of(&bytes) == digest => continue,
+            Some(_) => "has other bytes",
+            None => "is missing",
+        };
+        let subject = format!("module {digest}");
+        differences.push(Difference { subject, detail: detail.to_owned() });
+    }
+    Ok(())
 }
 
 /// What the stored checkpoints say of a customer's journal. Customers before it are gone.

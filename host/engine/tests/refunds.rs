@@ -34,7 +34,7 @@ async fn refund(host: &Host, id: ChargeId, amount: &str) -> Result<String, Engin
 
 async fn read(host: &Host, id: ChargeId) -> Refundable {
     let RefundedCharge { charge, last } = host.engine.charge(&key("acme"), id).await.unwrap();
-    Refundable { charge, last, grants: Vec::new() }
+    Refundable { charge, reserved: None, last, grants: Vec::new() }
 }
 
 #[tokio::test(flavor = "multi_thread")]

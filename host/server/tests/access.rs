@@ -311,3 +311,33 @@ async fn a_secret_is_shown_once() {
     assert_eq!(listed["data"].as_array().unwrap().len(), 2);
     assert!(listed["data"].as_array().unwrap().iter().all(|key| key.get("secret").is_none()));
 }
+
+/// What ends a period, moves a day or is read by policies decides what a customer gets, as its plan does.
+#[tokio::test]
+async fn a_customers_own_key_moves_nothing_that_decides_what_the_customer_gets() {
+    let server = Server::with_acme().await;
+    let narrowed =
+        |grants: bool| json!({"name": "n", "scopes": ["manage"], "customer": "acme", "may_grant": grants});
+    let mut secrets = Vec::new();
+    for grants in [false, true] {
+        let made = server.post("/v1/api_keys", &narrowed(grants)).await.expect(201);
+        secrets.push(made["secret"].as_str().unwrap().to_owned());
+    }
+    let put = async |secret: &str, body: Value| {
+        server.ask("PUT", "/v1/customers/acme").by(secret).json(&body).send().await
+    };
+    let customer = server.get("/v1/customers/acme").await.expect(200);
+    for change in [
+        json!({"anchor": "2026-01-20T00:00:00Z"}),
+        json!({"time_zone": "Asia/Tokyo"}),
+        json!({"attributes": {"segment": "vip"}}),
+        json!({"plan": null}),
+    ] {
+        put(&secrets[0], change.clone()).await.refuses(403, "key_may_not_grant");
+        assert_eq!(server.get("/v1/customers/acme").await.expect(200), customer, "{change}");
+    }
+    // What is in force may be said again.
+    let same = json!({"name": "Acme", "anchor": customer["anchor"], "time_zone": customer["time_zone"]});
+    put(&secrets[0], same).await.expect(200);
+    put(&secrets[1], json!({"time_zone": "Asia/Tokyo"})).await.expect(200);
+}

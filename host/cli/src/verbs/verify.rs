@@ -100,7 +100,7 @@ pub fn report(verification: &Verification, paint: Paint) -> String {
     for difference in differences {
         let _ = writeln!(text, "  {}: {}", paint.strong(&difference.subject), difference.detail);
     }
-    if let Some(Older { at, shorter, entries, missing, catalog }) = older {
+    if let Some(Older { at, shorter, entries, missing, gone, catalog }) = older {
         let catalog = if *catalog { ", and its catalog is earlier" } else { "" };
         let _ = writeln!(
             text,
@@ -109,9 +109,12 @@ pub fn report(verification: &Verification, paint: Paint) -> String {
             terminal::plural(*missing, "customer") + if *missing == 1 { " is" } else { " are" },
             entries_text(*entries),
         );
+        for customer in gone {
+            let _ = writeln!(text, "  {}: the customer is not there", paint.strong(customer.as_str()));
+        }
         let _ = writeln!(
             text,
-            "  all that is there agrees with it: an earlier copy was restored, or nothing but the newest was cut off"
+            "  all that is there agrees with it: an earlier copy was restored, or what is missing was removed"
         );
     }
     for Newer { customer, seq, format } in newer {
@@ -150,14 +153,20 @@ mod tests {
              newest version\n  zenith: entry 7 was written by a newer version, in format 2\n"
         );
         verification.newer.clear();
-        verification.older =
-            Some(Older { at: Timestamp(0), shorter: 1, entries: 12, missing: 2, catalog: true });
+        verification.older = Some(Older {
+            at: Timestamp(0),
+            shorter: 1,
+            entries: 12,
+            missing: 1,
+            gone: vec!["acme".parse().unwrap()],
+            catalog: true,
+        });
         assert_eq!(
             report(&verification, Paint::plain()),
             "older 1 customer, 1,200 entries, 3 saved states, 0 checkpoints: the database is older than the checkpoint\n  \
-             of what the checkpoint of 1970-01-01T00:00:00Z names, 1 journal ends earlier and 2 customers are not there \
-             (12 entries in all), and its catalog is earlier\n  all that is there agrees with it: an earlier copy was \
-             restored, or nothing but the newest was cut off\n"
+             of what the checkpoint of 1970-01-01T00:00:00Z names, 1 journal ends earlier and 1 customer is not there \
+             (12 entries in all), and its catalog is earlier\n  acme: the customer is not there\n  all that is there agrees \
+             with it: an earlier copy was restored, or what is missing was removed\n"
         );
         verification.older = None;
         let subject = "acme".to_owned();

@@ -130,6 +130,7 @@ impl DecideHost {
             grants.iter().find(|grant| grant.id == draw.grant).cloned()
         };
         Refundable {
+            reserved: charge.commits().map(|id| self.journal[&id.entry].clone()),
             last: self.journal.values().rev().find(is_refund).cloned(),
             grants: charge.draws().iter().filter_map(grant).collect(),
             charge,

@@ -112,6 +112,7 @@ impl World {
             entry(draw.grant.entry).grants().iter().find(|grant| grant.id == draw.grant).cloned()
         };
         Refundable {
+            reserved: charge.commits().map(|id| entry(id.entry)),
             last: refunds.clone().find(is_last).cloned(),
             grants: charge.draws().iter().filter_map(made).collect(),
             charge,

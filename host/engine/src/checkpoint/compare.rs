@@ -22,8 +22,11 @@ use std::collections::BTreeMap;
 /// The catalog's rows by table, key and number.
 pub(crate) type Stamps = BTreeMap<(String, String, u64), Stamp>;
 
+/// Customers that are named, of those that are not there.
+const MOST_NAMED: usize = 20;
+
 /// A database that is an earlier state of what a checkpoint says: nothing differs, but something is not there yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Older {
     /// When the checkpoint was made.
     pub at: Timestamp,
@@ -33,6 +36,8 @@ pub struct Older {
     pub entries: u64,
     /// Journals that are not there at all.
     pub missing: u64,
+    /// Whose they are, the first twenty.
+    pub gone: Vec<CustomerId>,
     /// Whether the catalog is older, too.
     pub catalog: bool,
 }
@@ -131,6 +136,7 @@ impl FileCheck {
                 shorter: count(self.behind.len()),
                 entries: lacking.chain(gone.iter().map(|(_, end)| end.seq)).sum(),
                 missing: count(gone.len()),
+                gone: gone.iter().map(|(customer, _)| customer.clone()).take(MOST_NAMED).collect(),
                 catalog: catalog_is_older,
             });
         }

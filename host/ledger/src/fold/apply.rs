@@ -17,6 +17,7 @@ use crate::{
         CustomerState, GrantState, GrantStatus, Incoming, LATE_WINDOW, Meanwhile, Missed, Onward, PastPeriod,
         PastZone, PendingPlanChange, ReservationState, Since, Starting,
         counters::Part,
+        grants::CarriedOn,
         history::{MissedCall, add_given},
         moves::{less, more, take_hold},
     },
@@ -500,6 +501,14 @@ impl CustomerState {
         let oldest = Timestamp(entry.at.0.saturating_sub(LATE_WINDOW));
         let needed = self.needed_grants();
         let running = self.period.as_ref().map(|period| period.number);
+        // What was drawn of a voided grant, or of one that rolled over into one, must not come back.
+        let is_voided = |state: &&GrantState| match state.status {
+            GrantStatus::Voided => true,
+            GrantStatus::Expired => self.carried_on(state) == CarriedOn::Voided,
+            GrantStatus::Live => false,
+        };
+        let drawn = self.grants.iter().filter(|state| state.spent.is_positive());
+        let voided: BTreeSet<GrantId> = drawn.filter(is_voided).map(|state| state.grant.id).collect();
         self.grants.retain(|state| {
             // What an allowance gave counts until its period has ended.
             let counts = state.allowance_of.is_some() && state.allowance_of == running;
@@ -516,6 +525,8 @@ impl CustomerState {
                 }
             }
         });
+        let forgotten = voided.into_iter().filter(|id| self.grants.get(*id).is_none());
+        self.voided.extend(forgotten);
     }
 
     /// Grants that credits may still come back to from others, and those that missed grants must make up for.

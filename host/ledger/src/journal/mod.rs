@@ -12,7 +12,7 @@ pub use record::*;
 use crate::model::{
     amounts::Credits,
     grant::Grant,
-    ids::{ChargeId, CustomerId, Digest, IdempotencyKey, Name, Seq},
+    ids::{ChargeId, CustomerId, Digest, IdempotencyKey, Name, ReservationId, Seq},
     transfer::{Book, Transfer},
     usage::Usage,
 };
@@ -143,6 +143,15 @@ impl Entry {
             }
         }
         draws
+    }
+
+    /// The reservation that this entry commits.
+    #[must_use]
+    pub fn commits(&self) -> Option<ReservationId> {
+        match &self.event {
+            Event::Committed(committed) => Some(committed.reservation),
+            _ => None,
+        }
     }
 
     /// What this entry drew beyond all grants; for a commit, with what it spent of the overage that was held.

@@ -16,7 +16,7 @@ use crate::{
         transfer::{Book, Transfer},
         usage::Usage,
     },
-    state::{CustomerState, Draft, GrantStatus},
+    state::{CustomerState, Draft, GrantStatus, grants::CarriedOn},
 };
 use std::sync::Arc;
 
@@ -28,6 +28,8 @@ pub const MOST_REFUNDS: u32 = 64;
 pub struct Refundable {
     /// The entry of the charge or commit.
     pub charge: Arc<Entry>,
+    /// For a commit, the entry that made its reservation.
+    pub reserved: Option<Arc<Entry>>,
     /// The entry of its last refund.
     pub last: Option<Arc<Entry>>,
     /// The grants that it drew and that the state has forgotten.
@@ -67,6 +69,14 @@ impl Refundable {
     #[must_use]
     pub fn next_number(&self) -> u32 {
         self.refunded().map_or(1, |last| last.number.saturating_add(1))
+    }
+
+    /// What of a charge's draw from a grant had expired before: usage that was reported late brought it back.
+    fn drawn_after_expiry(&self, id: GrantId, drawn: Credits) -> Credits {
+        let entries = [Some(&self.charge), self.reserved.as_ref()];
+        let transfers = entries.into_iter().flatten().flat_map(|entry| &entry.transfers);
+        let back = transfers.filter(|one| one.from == Book::Expired && one.to == Book::Grant(id));
+        back.fold(Credits::ZERO, |sum, one| sum.saturating_add(one.amount)).min(drawn)
     }
 
     fn refunded(&self) -> Option<&Refunded> {
@@ -129,8 +139,10 @@ fn cost_of(usage: &Usage, rated: &Rated, quantities: &[(String, Quantity)]) -> R
     let is_itemized = Credits::checked_sum(rated.lines.iter().map(|line| line.cost)) == Some(rated.cost);
     let of_lines = quantities.iter().map(|quantity| {
         let lines: Vec<_> = rated.lines.iter().filter(|line| bears(&line.label, &quantity.0)).collect();
+        // Labels are for people: only where the lines add up to what was used are they taken at their word.
+        let counted = Quantity::checked_sum(lines.iter().map(|line| line.quantity))?;
         let cost = Credits::checked_sum(lines.iter().map(|line| line.cost))?;
-        if lines.is_empty() { None } else { part_of(cost, quantity) }
+        if counted.decimal() == used(&quantity.0) { part_of(cost, quantity) } else { None }
     });
     if let Some(parts) = of_lines.collect::<Option<Vec<_>>>().filter(|_| is_itemized)
         && let Some(sum) = Credits::checked_sum(parts)
@@ -187,7 +199,7 @@ impl CustomerState {
             grants: Vec::new(),
             new: 0,
         };
-        back.give(&of.charge, before, amount)?;
+        back.give(of, before, amount)?;
         let GivingBack { transfers, grants, .. } = back;
         let live = self.live_grants();
         if !grants.is_empty() && live + grants.len() > MOST_LIVE {
@@ -226,6 +238,15 @@ impl CustomerState {
     }
 }
 
+/// What a part of a charge was drawn from.
+#[derive(Clone, Copy)]
+enum Drawn {
+    Overage,
+    Grant(GrantId),
+    /// From a grant that had expired.
+    Expired(GrantId),
+}
+
 /// The movements of a refund in the making.
 struct GivingBack<'a> {
     state: &'a CustomerState,
@@ -241,18 +262,27 @@ struct GivingBack<'a> {
 
 impl GivingBack<'_> {
     /// Gives the part of a charge back that begins `before` its end.
-    fn give(&mut self, charge: &Entry, before: Credits, amount: Credits) -> Result<(), Rejection> {
-        let draws = charge.draws();
-        let draws = draws.iter().rev().map(|draw| (Some(draw.grant), draw.amount));
+    fn give(&mut self, of: &Refundable, before: Credits, amount: Credits) -> Result<(), Rejection> {
+        let draws = of.charge.draws();
+        // Of one grant, what had expired before goes back first.
+        let draws = draws.iter().rev().flat_map(|draw| {
+            let expired = of.drawn_after_expiry(draw.grant, draw.amount);
+            let rest = draw.amount.saturating_sub(expired);
+            [(Drawn::Expired(draw.grant), expired), (Drawn::Grant(draw.grant), rest)]
+        });
         let (mut skip, mut left) = (before, amount);
-        for (grant, drawn) in [(None, charge.overage())].into_iter().chain(draws) {
+        for (from, drawn) in [(Drawn::Overage, of.charge.overage())].into_iter().chain(draws) {
             let skipped = skip.min(drawn);
             skip = skip.saturating_sub(skipped);
             let part = drawn.saturating_sub(skipped).min(left);
             left = left.saturating_sub(part);
-            match grant.filter(|_| part.is_positive()) {
-                Some(grant) => self.return_to_grant(grant, part)?,
-                None => self.reduce_overage(part),
+            if !part.is_positive() {
+                continue;
+            }
+            match from {
+                Drawn::Overage => self.reduce_overage(part),
+                Drawn::Grant(grant) => self.return_to_grant(grant, part)?,
+                Drawn::Expired(grant) => self.return_to_expired(grant, part),
             }
         }
         self.give_anew(None, left);
@@ -272,7 +302,20 @@ impl GivingBack<'_> {
         self.give_anew(None, amount.saturating_sub(owed));
     }
 
+    /// What had expired before it was used expires again.
+    fn return_to_expired(&mut self, id: GrantId, amount: Credits) {
+        let spent = self.state.grant(id).map_or(Credits::ZERO, |state| state.spent);
+        let own = amount.min(spent);
+        self.step(Book::Spent, Book::Grant(id), own);
+        self.step(Book::Grant(id), Book::Expired, own);
+        self.step(Book::Spent, Book::Expired, amount.saturating_sub(own));
+    }
+
     fn return_to_grant(&mut self, id: GrantId, amount: Credits) -> Result<(), Rejection> {
+        if self.state.voided.contains(&id) {
+            self.step(Book::Spent, Book::Voided, amount);
+            return Ok(());
+        }
         let Some(state) = self.state.grant(id) else {
             let grant =
                 self.forgotten.iter().find(|grant| grant.id == id).ok_or(Rejection::RefundedMeanwhile)?;
@@ -289,16 +332,15 @@ impl GivingBack<'_> {
         // A period that was made good later may have drawn other grants in its place.
         let own = amount.min(state.spent);
         self.give_anew(None, amount.saturating_sub(own));
-        let carried_on = self.state.carried_on(state).map(|target| target.grant.id);
-        let end = match (state.status, carried_on) {
+        let end = match (state.status, self.state.carried_on(state)) {
             (GrantStatus::Live, _) => None,
-            (GrantStatus::Voided, _) => Some(Book::Voided),
-            (GrantStatus::Expired, Some(target)) => Some(Book::Grant(target)),
-            (GrantStatus::Expired, None) if self.reissue_expired => {
+            (GrantStatus::Voided, _) | (GrantStatus::Expired, CarriedOn::Voided) => Some(Book::Voided),
+            (GrantStatus::Expired, CarriedOn::Live(target)) => Some(Book::Grant(target)),
+            (GrantStatus::Expired, CarriedOn::Ended) if self.reissue_expired => {
                 self.give_anew(Some(&state.grant), own);
                 return Ok(());
             }
-            (GrantStatus::Expired, None) => Some(Book::Expired),
+            (GrantStatus::Expired, CarriedOn::Ended) => Some(Book::Expired),
         };
         self.step(Book::Spent, Book::Grant(id), own);
         if let Some(end) = end {

@@ -127,6 +127,17 @@ impl GrantState {
     }
 }
 
+/// Where what was left of a grant that has ended is by now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CarriedOn {
+    /// In this live grant.
+    Live(GrantId),
+    /// It was voided.
+    Voided,
+    /// Nowhere.
+    Ended,
+}
+
 impl CustomerState {
     /// A grant that still matters.
     #[must_use]
@@ -134,14 +145,22 @@ impl CustomerState {
         self.grants.get(id)
     }
 
-    /// The live grant that carries on what was left of one that has ended, over as many periods as passed since.
-    pub(crate) fn carried_on(&self, state: &GrantState) -> Option<&GrantState> {
-        let mut target = self.grant(state.rolled_to?)?;
+    /// Where what was left of a grant that has ended is by now, over as many periods as passed since.
+    pub(crate) fn carried_on(&self, state: &GrantState) -> CarriedOn {
+        let mut next = state.rolled_to;
         // Each step leads to a younger grant, so this ends.
-        while target.status == GrantStatus::Expired {
-            target = self.grant(target.rolled_to?)?;
+        while let Some(id) = next {
+            if self.voided.contains(&id) {
+                return CarriedOn::Voided;
+            }
+            match self.grant(id).map(|target| (target.status, target.rolled_to)) {
+                Some((GrantStatus::Live, _)) => return CarriedOn::Live(id),
+                Some((GrantStatus::Voided, _)) => return CarriedOn::Voided,
+                Some((GrantStatus::Expired, onward)) => next = onward,
+                None => break,
+            }
         }
-        (target.status == GrantStatus::Live).then_some(target)
+        CarriedOn::Ended
     }
 
     /// Whether the end of the running period at `end` concerns a grant: not one that only becomes usable with the next.

@@ -23,7 +23,7 @@ use crate::{
         customer::Profile,
         entitlement::Override,
         grant::CreditType,
-        ids::{CustomerId, Digest, IdempotencyKey, Name, Seq},
+        ids::{CustomerId, Digest, GrantId, IdempotencyKey, Name, Seq},
         terms::{Terms, TermsKey},
         time::{Timestamp, Zone},
         transfer::Transfer,
@@ -31,7 +31,10 @@ use crate::{
     },
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// The format of saved states. One of another format is ignored and folded anew, so any change here needs a new number.
 pub const FORMAT: u32 = 2;
@@ -49,7 +52,7 @@ pub struct ReservationState {
     /// The credit type held.
     pub credit: CreditType,
     /// What is held of which grant.
-    pub holds: Vec<(crate::model::ids::GrantId, Credits)>,
+    pub holds: Vec<(GrantId, Credits)>,
     /// What is held beyond all grants.
     pub overage: Credits,
     /// What is held in counters.
@@ -97,6 +100,9 @@ pub struct CustomerState {
     pub overrides: Vec<Override>,
     /// Grants that still matter, in burn-down order.
     pub grants: Grants,
+    /// Voided grants that were drawn and are forgotten: no refund brings them back.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub voided: BTreeSet<GrantId>,
     /// Open reservations.
     pub reservations: Reservations,
     /// The other books, by credit type.
@@ -177,6 +183,7 @@ impl CustomerState {
             terms: Vec::new(),
             overrides: Vec::new(),
             grants: Grants::default(),
+            voided: BTreeSet::new(),
             reservations: Reservations::default(),
             accounts: BTreeMap::new(),
             period: None,

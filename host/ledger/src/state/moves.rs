@@ -200,7 +200,7 @@ impl CustomerState {
                 grant.remaining = more(grant.remaining, amount)?;
             }
             // A refund of what was drawn beyond all grants, or of a grant that is gone for good.
-            (Book::Spent, Book::Overage | Book::Expired) => {
+            (Book::Spent, Book::Overage | Book::Expired | Book::Voided) => {
                 let account = self.account_mut(transfer);
                 account.spent = less(account.spent, amount)?;
                 self.arrive(transfer, None)?;
@@ -221,9 +221,11 @@ impl CustomerState {
                 let allowance_of = grant.allowance_of;
                 let target = self.grant_mut(newer)?;
                 target.remaining = more(target.remaining, amount)?;
-                // What rolls over stays given; what the next allowance takes counts there.
+                // What rolls over stays given; what the next allowance takes counts there: when its period ends, or now if it has.
                 if target.grant.category != Category::Rollover {
+                    let taken_by = target.allowance_of;
                     self.add_given(allowance_of, transfer, Credits::ZERO.saturating_sub(amount))?;
+                    self.add_given(taken_by, transfer, amount)?;
                 }
                 // A younger grant that has ended, too, hands it on.
                 return self.note_return(newer, transfer);

@@ -11,6 +11,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// How long a client may take to send a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long one that is known to be too large is still read.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// How much of a body that is too large is read before the answer, so that a client that is still sending gets to see
 /// it instead of a broken connection.
 const MAX_DRAINED: usize = 16 << 20;
@@ -42,13 +44,14 @@ impl BodyMemory {
 
 /// Reads a body of at most `limit` bytes.
 pub async fn read_body(mut body: Body, limit: usize, memory: &BodyMemory) -> Result<Bytes, Problem> {
+    let declared = body.size_hint().lower();
+    let is_too_large = declared > limit as u64;
     let read = async {
         let (mut taken, mut counted) = (None, 0);
         let mut first = Bytes::new();
         let mut whole = Vec::new();
         let mut drained = 0_usize;
-        let declared = body.size_hint().lower();
-        let mut too_large = declared > limit as u64;
+        let mut too_large = is_too_large;
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| Problem::broken_body())?;
             let Ok(data) = frame.into_data() else { continue };
@@ -82,7 +85,10 @@ pub async fn read_body(mut body: Body, limit: usize, memory: &BodyMemory) -> Res
         }
         Ok(if whole.is_empty() { first } else { whole.into() })
     };
-    tokio::time::timeout(BODY_TIMEOUT, read).await.unwrap_or_else(|_| Err(Problem::slow_body()))
+    let time = if is_too_large { DRAIN_TIMEOUT } else { BODY_TIMEOUT };
+    let in_time = tokio::time::timeout(time, read).await;
+    in_time
+        .unwrap_or_else(|_| Err(if is_too_large { Problem::too_large(limit) } else { Problem::slow_body() }))
 }
 
 /// The media type of the body, such as `application/json`; `None` when its charset is another one than UTF-8.

@@ -25,7 +25,7 @@ use proviso_ledger::{
     model::{
         customer::Profile,
         ids::{CustomerId, Key, Name},
-        time::Timestamp,
+        time::{Timestamp, Zone},
     },
     state::CustomerState,
 };
@@ -67,20 +67,25 @@ pub async fn put(
     let CustomerInput { name, plan, time_zone, anchor, attributes, external_ids } = body;
     short("/name", name.value().map_or("", String::as_str))?;
     let mut plan: Change<Name> = plan.into_option().into();
-    if plan != Change::Keep && !customer.may_grant() {
+    let mut time_zone: Change<Zone> = time_zone.into_option().into();
+    let mut anchor: Change<Timestamp> = anchor.into_option().into();
+    let mut attributes: Change<Vec<(String, String)>> =
+        attributes.map(|attributes| attributes.0).into_option().into();
+    if !customer.may_grant() {
+        // Where periods end, what day it is and what a policy reads of the customer decide what it gets, as its plan does.
         let state = app.engine.state(&customer.id).await?;
-        if plan.apply(state.plan().cloned()).as_ref() != state.plan() {
-            return Err(Problem::key_may_not_grant());
-        }
-        // Nor may it go back to this plan when another one is set meanwhile.
-        plan = Change::Keep;
+        let profile = state.profile.as_ref();
+        leave(&mut plan, profile.and_then(|profile| profile.plan.as_ref()))?;
+        leave(&mut time_zone, profile.map(|profile| &profile.time_zone))?;
+        leave(&mut anchor, profile.map(|profile| &profile.anchor))?;
+        leave(&mut attributes, profile.map(|profile| &profile.attributes))?;
     }
     let change = CustomerChange {
         name: name.into_option().into(),
         plan,
-        time_zone: time_zone.into_option().into(),
-        anchor: anchor.into_option().into(),
-        attributes: attributes.map(|attributes| attributes.0).into_option().into(),
+        time_zone,
+        anchor,
+        attributes,
         external_ids: external_ids.map(|ids| ids.0).into_option().into(),
         allowance: Allowance::Carry,
         expected,
@@ -96,6 +101,15 @@ pub async fn put(
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Refuses a change for a key that may not make it. One to what is in force is none, also if that changes meanwhile.
+fn leave<T: Clone + PartialEq>(change: &mut Change<T>, in_force: Option<&T>) -> Result<(), Problem> {
+    if *change != Change::Keep && change.clone().apply(in_force.cloned()).as_ref() != in_force {
+        return Err(Problem::key_may_not_grant());
+    }
+    *change = Change::Keep;
+    Ok(())
 }
 
 /// Read a customer

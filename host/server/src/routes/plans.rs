@@ -66,8 +66,16 @@ pub async fn put(
     Json(body): Json<PlanInput>,
 ) -> Result<Answer, Problem> {
     let PlanInput { name, interval, entitlements, terms } = body;
-    if let Some(terms) = terms.value() {
-        caller.may_bind(&terms.policy)?;
+    match &terms {
+        Patch::Value(terms) => caller.may_bind(&terms.policy)?,
+        // Ends those in force.
+        Patch::Null => {
+            let (catalog, now) = (app.engine.catalog(), app.now());
+            if let Some(terms) = in_force(catalog.terms_of(&plan.0), now) {
+                caller.may_bind(&terms.policy.name)?;
+            }
+        }
+        Patch::Absent => {}
     }
     short("/name", name.value().map_or("", String::as_str))?;
     let entitlements: Option<Option<BTreeMap<Key, Entitlement>>> = match entitlements {

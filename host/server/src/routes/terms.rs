@@ -115,12 +115,15 @@ pub async fn bind_to_customer(
 )]
 pub async fn end_of_plan(
     State(app): State<Arc<App>>,
-    _: Operator<Manage>,
+    caller: Operator<Manage>,
     At(plan): At<PlanName>,
     At(id): At<TermsId>,
     IfMatch(expected): IfMatch,
     MaybeKeyed { idempotency, body: MaybeJson(body) }: MaybeKeyed<MaybeJson<TermsEndInput>>,
 ) -> Result<Answer, Problem> {
+    if let Some(terms) = app.engine.catalog().terms_of(&plan.0).iter().find(|terms| terms.key.id == id) {
+        caller.may_bind(&terms.policy.name)?;
+    }
     let ended = app.engine.end_plan_terms(plan.0, id, body.ends_at, expected, idempotency).await?;
     Ok(Answer::ok(&wire::ended_terms(&ended.value))?.replayed(ended.replayed))
 }
@@ -147,6 +150,10 @@ pub async fn end_of_customer(
     IfMatch(expected): IfMatch,
     MaybeKeyed { idempotency, body: MaybeJson(body) }: MaybeKeyed<MaybeJson<TermsEndInput>>,
 ) -> Result<Answer, Problem> {
+    let state = app.engine.state(&customer.id).await?;
+    if let Some(terms) = state.terms.iter().find(|terms| terms.key.id == id) {
+        customer.may_bind(&terms.policy.name)?;
+    }
     let command = Command::EndTerms { id, ends_at: body.ends_at, expected };
     let outcome = app.record(customer.request(command, idempotency)).await?;
     render::answer(&customer.id, &outcome)

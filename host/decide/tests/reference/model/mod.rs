@@ -89,6 +89,8 @@ pub struct Reservation {
     pub credit: String,
     pub settings: Rc<Settings>,
     pub holds: Vec<(Id, Amount)>,
+    /// What of it had expired before.
+    pub expired: Vec<(Id, Amount)>,
     pub overage: Amount,
     /// The windows of its time, of all counters of its terms, and what is held in them.
     pub counts: Vec<(CounterAt, Amount)>,
@@ -104,6 +106,8 @@ pub struct Charge {
     pub units: Amount,
     /// In the order in which they were drawn.
     pub draws: Vec<(Id, Amount)>,
+    /// What of it had expired before.
+    pub expired: Vec<(Id, Amount)>,
     pub overage: Amount,
     pub windows: Vec<CounterAt>,
     pub refunds: u32,

@@ -37,17 +37,22 @@ impl Model {
         if amount > left || amount == 0 && units == 0 {
             return plain("error:refund_exceeds");
         }
-        let mut parts = vec![(None, charge.overage)];
-        parts.extend(charge.draws.iter().rev().map(|(grant, drawn)| (Some(*grant), *drawn)));
+        let mut parts = vec![(None, charge.overage, false)];
+        for (grant, drawn) in charge.draws.iter().rev() {
+            let of_grant = charge.expired.iter().filter(|(expired, _)| expired == grant);
+            let expired = of_grant.map(|(_, part)| part).sum::<Amount>().min(*drawn);
+            parts.extend([(Some(*grant), expired, true), (Some(*grant), drawn - expired, false)]);
+        }
         let (mut skip, mut rest) = (charge.refunded, amount);
         let (mut owed, mut new) = (0, 0);
-        for (from, drawn) in parts {
+        for (from, drawn, had_expired) in parts {
             let skipped = skip.min(drawn);
             skip -= skipped;
             let part = (drawn - skipped).min(rest);
             rest -= part;
             match from {
                 _ if part == 0 => {}
+                Some(grant) if had_expired => self.expire_again(grant, part, &charge.credit),
                 Some(grant) => self.refund_to(grant, part, &charge.credit, reissue, &mut new),
                 None => {
                     owed = part.min(self.outstanding(&charge.credit)).max(0);
@@ -71,8 +76,24 @@ impl Model {
         Answer { what: "refunded".to_owned(), cost: Some(amount), overage: owed, ..Answer::default() }
     }
 
+    /// What had expired before late usage drew it expires again.
+    fn expire_again(&mut self, id: Id, amount: Amount, credit: &str) {
+        self.book(credit).expired += amount;
+        let grant = self.grant_mut(id);
+        if !grant.forgotten {
+            let own = amount.min(grant.spent);
+            grant.spent -= own;
+            grant.expired += own;
+            grant.lost += own;
+        }
+    }
+
     fn refund_to(&mut self, id: Id, amount: Amount, credit: &str, reissue: bool, new: &mut u32) {
         let grant = self.grant(id).clone();
+        if grant.forgotten && grant.status == Status::Voided {
+            self.book(credit).voided += amount;
+            return;
+        }
         if grant.forgotten {
             let first = self.period.as_ref().map_or(self.periods + 1, |period| period.number);
             let has_ended = grant.expires_at.is_some_and(|end| end <= self.now)
@@ -92,10 +113,12 @@ impl Model {
         while let Some(next) = on.filter(|next| next.status == Status::Expired) {
             on = next.rolled_to.map(|to| self.grant(to));
         }
+        let is_voided = on.is_some_and(|next| next.status == Status::Voided);
         let on = on.filter(|next| next.status == Status::Live && !next.forgotten).map(|next| next.id);
         match (grant.status, on) {
             (Status::Live, _) => self.grant_mut(id).remaining += own,
             (Status::Voided, _) => self.book(credit).voided += own,
+            (Status::Expired, None) if is_voided => self.book(credit).voided += own,
             (Status::Expired, Some(to)) => {
                 self.grant_mut(id).passed += own;
                 let target = self.grant_mut(to);

@@ -265,6 +265,12 @@ impl Model {
         id
     }
 
+    /// The draws that come from grants that have expired.
+    fn expired_of(&self, funding: &Funding) -> Vec<(Id, Amount)> {
+        let draws = funding.draws.iter().copied();
+        draws.filter(|(id, _)| self.grant(*id).status == Status::Expired).collect()
+    }
+
     /// Moves what funds a cost out of its grants, to be spent or held. Returns the draws with the top-up's.
     fn carry_out(
         &mut self,
@@ -373,6 +379,7 @@ impl Model {
             let add = if counter.cost { cost } else { spec.units };
             self.counters.entry((counter, window, subject)).or_default().0 += add;
         }
+        let expired = self.expired_of(&funding);
         let draws = self.carry_out(&settings, credit, &funding, false);
         self.book(credit).spent += cost;
         self.entries += 1;
@@ -382,6 +389,7 @@ impl Model {
             cost,
             units: spec.units,
             draws: draws.clone(),
+            expired,
             overage: funding.overage,
             windows: self.windows(&settings, spec, at),
             refunds: 0,
@@ -421,6 +429,7 @@ impl Model {
             self.counters.entry(window.clone()).or_default().1 += add;
             counts.push((window, add));
         }
+        let expired = self.expired_of(&funding);
         let holds = self.carry_out(&settings, credit, &funding, true);
         self.entries += 1;
         let reservation = Reservation {
@@ -430,6 +439,7 @@ impl Model {
             credit: credit.to_owned(),
             settings,
             holds: holds.clone(),
+            expired,
             overage: funding.overage,
             counts,
             expires_at: self.now + i64::from(ttl) * SECOND,
@@ -507,6 +517,8 @@ impl Model {
             returned += part;
         }
         self.book(credit).overage -= overage_back;
+        let mut expired = reservation.expired.clone();
+        expired.extend(self.expired_of(&funding));
         let drawn = self.carry_out(settings, credit, &funding, false);
         self.book(credit).spent += cost;
         self.entries += 1;
@@ -534,6 +546,7 @@ impl Model {
             cost,
             units,
             draws,
+            expired,
             overage: left + funding.overage,
             windows,
             refunds: 0,
