@@ -5,16 +5,15 @@ use crate::{
     checkpoint,
     clock::Clock,
     dispatcher::Dispatcher,
-    entitlements::CONCURRENT_QUESTIONS,
     error::EngineError,
     formats,
-    keys::Guesses,
+    guesses::Guesses,
     refresh,
+    report::Reports,
     shared::{Options, Shared},
     stats::EngineStats,
     sweeper::Sweeper,
     tasks::Tasks,
-    usage::Reports,
 };
 use proviso_decide::command::{Command, Reply, Request, UsageRequest};
 use proviso_ledger::{
@@ -31,6 +30,9 @@ use tokio::{sync::Semaphore, task::JoinSet};
 
 /// Once writes have failed for this long, the host is not ready.
 const MAX_FAILING: Duration = Duration::from_secs(10);
+
+/// Questions that are answered at once; the rest wait, first come first served.
+const CONCURRENT_QUESTIONS: usize = 2;
 
 /// A running engine. Dropping it without [`Engine::close`] abandons changes of the catalog that are under way.
 pub struct Engine {
@@ -68,7 +70,7 @@ impl Engine {
         let mut background = JoinSet::new();
         background.spawn(sweeper.clone().run(sweep_every));
         background.spawn(refresh::run(shared.clone(), refresh_every));
-        background.spawn(formats::run(shared.clone()));
+        background.spawn(formats::run(shared.formats.clone(), shared.store.clone()));
         if let Some(options) = shared.options.checkpoints.clone() {
             background.spawn(checkpoint::run(shared.clone(), options));
         }

@@ -14,9 +14,6 @@ use tokio::task::spawn_blocking;
 /// features of an honest policy do.
 const PAGE_FUEL: u64 = 100_000_000;
 
-/// Questions that are answered at once; the rest wait, first come first served.
-pub(crate) const CONCURRENT_QUESTIONS: usize = 2;
-
 /// A page of a customer's entitlements.
 #[derive(Debug)]
 pub struct EntitlementPage {

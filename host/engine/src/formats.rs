@@ -1,6 +1,5 @@
 //! Upgrades one host at a time: this host says which format of entries it reads, and keeps to what all live hosts read.
 
-use crate::shared::Shared;
 use proviso_ledger::journal::{FIRST_FORMAT, FORMAT, writable_format};
 use proviso_store::{Store, StoreError};
 use std::{
@@ -49,10 +48,10 @@ impl Formats {
 }
 
 /// Runs until it is aborted.
-pub(crate) async fn run(shared: Arc<Shared>) {
+pub(crate) async fn run(formats: Arc<Formats>, store: Arc<dyn Store>) {
     loop {
         tokio::time::sleep(RENEW_EVERY).await;
-        if let Err(error) = shared.formats.renew(&*shared.store).await {
+        if let Err(error) = formats.renew(&*store).await {
             warn!(%error, "this host can't say that it is alive; it tries again");
         }
     }
@@ -61,9 +60,6 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{catalog::Catalog, clock::Clock, shared::Options};
-    use proviso_ledger::model::time::Timestamp;
-    use proviso_policy::{Compiler, Limits, Runtime};
     use proviso_store::{SqliteOptions, SqliteStore};
 
     #[tokio::test(start_paused = true)]
@@ -71,24 +67,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(SqliteOptions::new(folder.path().join("proviso.db"))).await.unwrap();
         let store: Arc<dyn Store> = Arc::new(store);
-        let limits = Limits { instances: 1, ..Limits::default() };
-        let runtime = Runtime::new(limits, None, Compiler::InProcess).unwrap();
-        let clock = Clock::new(|| Timestamp(0));
-        let shared =
-            Shared::new(store.clone(), Arc::new(runtime), clock, Options::default(), Catalog::default());
-        let shared = Arc::new(shared);
-        let renewing = tokio::spawn(run(shared.clone()));
+        let formats = Arc::new(Formats::default());
+        let renewing = tokio::spawn(run(formats.clone(), store.clone()));
         for _ in 0..3 {
             // As if it had read another format until now.
             store.announce(99).await.unwrap();
             assert!(RENEW_EVERY * 3 < MAX_AGE);
             tokio::time::sleep(RENEW_EVERY + Duration::from_millis(1)).await;
             assert_eq!(store.oldest_live_format(MAX_AGE).await, Ok(Some(FORMAT)));
-            assert_eq!(shared.formats.writable(), FORMAT);
+            assert_eq!(formats.writable(), FORMAT);
         }
         renewing.abort();
         store.close().await;
-        assert_eq!(shared.formats.renew(&*store).await, Err(StoreError::Closed));
-        assert_eq!(shared.formats.writable(), FIRST_FORMAT);
+        assert_eq!(formats.renew(&*store).await, Err(StoreError::Closed));
+        assert_eq!(formats.writable(), FIRST_FORMAT);
     }
 }

@@ -16,18 +16,7 @@ use proviso_ledger::{
     rules::rejection::Rejection,
 };
 use proviso_store::{ApiKeyRow, CatalogChange};
-use std::{
-    collections::BTreeSet,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
-use tokio::sync::Mutex;
-
-/// The time before the store is asked for a secret that is not known, in which others with unknown secrets join.
-const GUESS_PAUSE: Duration = Duration::from_millis(20);
+use std::{collections::BTreeSet, sync::Arc};
 
 /// A key to the API as a caller asks for it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -82,7 +71,7 @@ impl Engine {
     ///
     /// # Errors
     /// The store's, which is asked when the secret is not known yet: another host may have made the key just now. However
-    /// many ask with unknown secrets, the store gets at most one question in [`GUESS_PAUSE`].
+    /// many ask with unknown secrets, the store is asked rarely.
     pub async fn authenticate(&self, secret: &str) -> Result<Option<Arc<ApiKey>>, EngineError> {
         let hash = Digest::of(secret.as_bytes()).0;
         let mut key = self.shared.catalog.load().api_keys.get(&hash).cloned();
@@ -100,30 +89,6 @@ impl Engine {
     pub async fn revoke_api_key(&self, id: Name) -> Result<Arc<ApiKey>, EngineError> {
         let shared = self.shared.clone();
         self.changes.run(async move { shared.revoke_api_key(id).await }).await
-    }
-}
-
-/// Looks at the catalog again for all who came with an unknown secret, together.
-#[derive(Debug, Default)]
-pub(crate) struct Guesses {
-    came: AtomicU64,
-    /// How many of those who came a look has served.
-    served: Mutex<u64>,
-}
-
-impl Guesses {
-    /// Done once a look has succeeded that began after this was called, whoever made it.
-    async fn look_again(&self, shared: &Shared) -> Result<(), EngineError> {
-        let number = self.came.fetch_add(1, Ordering::AcqRel) + 1;
-        let mut served = self.served.lock().await;
-        if *served >= number {
-            return Ok(());
-        }
-        tokio::time::sleep(GUESS_PAUSE).await;
-        let came = self.came.load(Ordering::Acquire);
-        shared.refresh_catalog().await?;
-        *served = came;
-        Ok(())
     }
 }
 

@@ -84,7 +84,7 @@ pub(crate) struct Shared {
     pub gate: RwLock<()>,
     pub stats: EngineStats,
     pub writes: WriteHealth,
-    pub formats: Formats,
+    pub formats: Arc<Formats>,
     /// Whether a change of this host may be durable that is not in `catalog`.
     catalog_is_uncertain: AtomicBool,
 }
@@ -106,7 +106,7 @@ impl Shared {
             gate: RwLock::new(()),
             stats: EngineStats::default(),
             writes: WriteHealth::default(),
-            formats: Formats::default(),
+            formats: Arc::default(),
             catalog_is_uncertain: AtomicBool::new(false),
         }
     }

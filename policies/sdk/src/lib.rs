@@ -44,6 +44,7 @@ mod memory;
 mod overage;
 mod policy;
 mod prices;
+mod problem;
 mod rating;
 mod settings;
 pub mod testing;
@@ -60,10 +61,11 @@ pub use context::{Balance, Category, Context, Contract, Customer, Grant};
 pub use counter::{Counted, Counter, Scope, Window};
 pub use overage::{Offer, OverageOutcome, TopUp};
 pub use policy::{
-    About, Manifest, Module, Need, Policy, Prepared, PricedFeature, Problem, SettleOverageFrom, damaged,
-    form_without, read_form, read_settings,
+    About, Manifest, Module, Need, Policy, Prepared, PricedFeature, SettleOverageFrom, damaged, form_without,
+    read_form, read_settings,
 };
 pub use prices::{PriceList, Priced, UnitPrice};
+pub use problem::Problem;
 pub use proviso_amounts::{
     Credits, Currency, Decimal, DecimalError, Money, MoneyError, OutOfRange, Percent, Price, Quantity,
     Rounding,

@@ -5,6 +5,7 @@ use crate::{
     context::{Category, Context},
     counter::Counter,
     overage::OverageOutcome,
+    problem::Problem,
     rating::{CREDITS, Rating, Refusal},
     settings::{form, json},
     usage::Usage,
@@ -97,23 +98,6 @@ impl About {
             settings_schema: self.settings_schema.to_owned(),
             needs: self.needs.iter().map(|need| need.name()).collect(),
         }
-    }
-}
-
-/// What is wrong with the settings, at a JSON pointer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// Where, such as `/rates/0/price`.
-    pub pointer: String,
-    /// For people.
-    pub detail: String,
-}
-
-impl Problem {
-    /// What is wrong at a JSON pointer into the settings.
-    #[must_use]
-    pub fn new(pointer: &str, detail: &str) -> Self {
-        Self { pointer: pointer.to_owned(), detail: detail.to_owned() }
     }
 }
 

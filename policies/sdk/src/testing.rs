@@ -7,7 +7,8 @@ use crate::{
     context::{Balance, Category, Context, Contract, Customer, Grant},
     counter::{Counted, Counter},
     overage::OverageOutcome,
-    policy::{Module, Prepared, Problem},
+    policy::{Module, Prepared},
+    problem::Problem,
     rating::{CREDITS, Rating, Refusal},
     usage::{Attribute, Entity, NamedQuantity, Purpose, Usage},
 };

@@ -117,7 +117,7 @@ impl Discount {
             counter = counter.feature(feature);
         }
         counter.name = format!("{}.cost.{}", self.feature.as_deref().unwrap_or("all"), counter.window);
-        Some(crate::table::place(counter, counters))
+        Some(crate::counters::place(counter, counters))
     }
 }
 

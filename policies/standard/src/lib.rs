@@ -13,6 +13,7 @@ mod boundary;
 mod bytes;
 mod checks;
 mod conditions;
+mod counters;
 mod overage;
 mod rating;
 pub mod settings;

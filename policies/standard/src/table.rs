@@ -9,6 +9,7 @@ use crate::{
     adjust,
     bytes::{Bytes, put_decimal, put_size, put_text},
     conditions::{self, Rank, meets},
+    counters::place,
     settings::{PriceModel, Rate, Settings, Tier, Tiers, Unrated},
     tiers::{TierEntry, TierList},
 };
@@ -335,13 +336,4 @@ fn counter(rate: &Rate, counters: &mut Vec<Counter>) -> Option<usize> {
     }
     counter.name = format!("{}.{quantity}.{}.{}", feature.unwrap_or("all"), counter.scope, counter.window);
     Some(place(counter, counters))
-}
-
-/// The place of a counter, which is added when there is none like it.
-pub(crate) fn place(counter: Counter, counters: &mut Vec<Counter>) -> usize {
-    let known = counters.iter().position(|known| *known == counter);
-    known.unwrap_or_else(|| {
-        counters.push(counter);
-        counters.len() - 1
-    })
 }

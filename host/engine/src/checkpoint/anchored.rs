@@ -2,7 +2,7 @@
 //! they are those that were signed.
 
 use super::{
-    compare::{Stamps, compare_catalog},
+    catalog::{Stamps, compare_catalog},
     merkle::Merkle,
     sign::PublicKey,
     statement::{Previous, Signed, Stamp, Statement, journal_leaf},

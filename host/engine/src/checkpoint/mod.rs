@@ -2,6 +2,7 @@
 //! what was cut off, removed or edited since is found (`docs/decisions/0006-checkpoints.md`).
 
 mod anchored;
+mod catalog;
 mod compare;
 mod file;
 mod merkle;
@@ -15,7 +16,8 @@ pub use sign::{PublicKey, SigningKey};
 pub use write::checkpoint_file;
 
 pub(crate) use anchored::{Anchored, Point};
-pub(crate) use compare::{FileCheck, by_row, cut_off, gone_since};
+pub(crate) use catalog::by_row;
+pub(crate) use compare::{FileCheck, cut_off, gone_since};
 pub(crate) use statement::Stamp;
 pub(crate) use write::{run, write_due};
 

@@ -10,6 +10,7 @@ mod anchors;
 mod backup;
 mod catalog;
 mod checkpoint;
+mod checkpoint_store;
 mod connect;
 mod group;
 mod memtable;

@@ -4,7 +4,7 @@
 //! A value is a [`Tag`] and its body: eight bytes for a number, a four-byte length and that many bytes for text, a
 //! list (values) or an object (names as bare text, each followed by its value). All integers are little-endian.
 
-use crate::policy::Problem;
+use crate::problem::Problem;
 use alloc::{
     borrow::ToOwned,
     boxed::Box,

@@ -1,7 +1,7 @@
 //! JSON text, as people write settings, to the compact form that [`super::form`] reads. No number becomes a float.
 
 use super::form::Tag;
-use crate::policy::Problem;
+use crate::problem::Problem;
 use alloc::{format, string::String, vec::Vec};
 
 /// Deeper nesting than this is refused, so that the module's small stack is enough.

@@ -25,16 +25,13 @@ pub mod bindings {
             "proviso:policy/types@1.0.0/counter": crate::counter::Counter,
             "proviso:policy/types@1.0.0/manifest": crate::policy::Manifest,
             "proviso:policy/types@1.0.0/priced-feature": crate::policy::PricedFeature,
-            "proviso:policy/types@1.0.0/problem": crate::policy::Problem,
+            "proviso:policy/types@1.0.0/problem": crate::problem::Problem,
         },
         generate_all,
     });
 }
 
-use crate::{
-    Module,
-    policy::{Manifest, Problem},
-};
+use crate::{Module, policy::Manifest, problem::Problem};
 use alloc::{string::String, vec::Vec};
 use bindings::proviso::policy::types as wit;
 
