@@ -176,3 +176,29 @@ async fn slow_clients_take_little() {
     client.charge("acme", "last", 1).await.expect(201);
     assert!(host.terminate().await.success());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_may_have_an_address_of_their_own() {
+    let setup = Setup::new().through(&["env", "PROVISO_OPS_LISTEN=127.0.0.1:0"]);
+    let host = setup.start().await;
+    let log = std::fs::read_to_string(setup.data.path().join("stderr.log")).unwrap();
+    let (_, address) =
+        log.split_once("operators are listened to address=").unwrap_or_else(|| panic!("{log}"));
+    let address = address.split_whitespace().next().unwrap();
+    let (mut operator, mut client) = (Client::connect(address, "").await.unwrap(), host.client().await);
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        assert_eq!((operator.get(path).await.status, client.get(path).await.status), (200, 404), "{path}");
+    }
+    assert_eq!((operator.get("/v1/plans").await.status, client.get("/v1/plans").await.status), (404, 200));
+    // It still tells what goes on while the host ends.
+    let ended = tokio::spawn(host.terminate());
+    let told = loop {
+        // A new connection each time, as probes have: the last answer before the drain may end its own.
+        let answer = Client::connect(address, "").await.unwrap().get("/readyz").await;
+        if answer.status != 200 {
+            break answer;
+        }
+    };
+    assert_eq!((told.status, told.code()), (503, "draining"));
+    assert!(ended.await.unwrap().success());
+}

@@ -34,6 +34,9 @@ pub struct Layer {
     /// Where to listen; port 0 takes a free one [default: 127.0.0.1:7070]
     #[arg(long, value_name = "HOST:PORT")]
     pub listen: Option<String>,
+    /// Where to listen for /healthz, /readyz and /metrics alone, which are not on the other address then
+    #[arg(long, value_name = "HOST:PORT")]
+    pub ops_listen: Option<String>,
     /// The database: sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE [default: sqlite://DATA_DIR/proviso.db]
     #[arg(long, value_name = "URL")]
     pub database_url: Option<Database>,
@@ -167,6 +170,8 @@ pub struct Place {
 pub struct Settings {
     /// Where to listen.
     pub listen: String,
+    /// Where to listen for operators, if that is somewhere else.
+    pub ops_listen: Option<String>,
     /// The database.
     pub database: Database,
     /// Connections to it, if it is on a server.
@@ -241,6 +246,7 @@ impl From<Layer> for Settings {
         let default = proviso_engine::Options::default();
         Self {
             listen: layer.listen.unwrap_or_else(|| "127.0.0.1:7070".to_owned()),
+            ops_listen: layer.ops_listen,
             database,
             database_connections: layer.database_connections,
             data_dir,
@@ -270,6 +276,7 @@ impl Layer {
     fn or(self, below: Self) -> Self {
         Self {
             listen: self.listen.or(below.listen),
+            ops_listen: self.ops_listen.or(below.ops_listen),
             database_url: self.database_url.or(below.database_url),
             database_connections: self.database_connections.or(below.database_connections),
             data_dir: self.data_dir.or(below.data_dir),

@@ -25,6 +25,8 @@ use std::{
 /// Settings of the server, and what it needs from the binary.
 #[derive(Clone)]
 pub struct ServerOptions {
+    /// Whether health, readiness and metrics have an address of their own.
+    pub separate_operations: bool,
     /// Whether `/v1/test_clock` is served.
     pub test_clock: bool,
     /// The largest JSON body that is read, in bytes. A module may be as large as the policies' own limit.

@@ -20,7 +20,7 @@ mod wire;
 pub use app::ServerOptions;
 pub use problem::code_of;
 pub use rates::Rates;
-pub use serve::{ConnectionLimits, serve};
+pub use serve::{ConnectionLimits, serve, serve_operations};
 
 use app::App;
 use axum::Router;
@@ -32,19 +32,25 @@ use std::sync::Arc;
 pub struct Routes {
     /// Answers requests.
     pub router: Router,
+    /// Health, readiness and metrics, where they have an address of their own.
+    pub operations: Option<Router>,
     /// What they share with the connections.
     app: Arc<App>,
 }
 
 /// All routes over an engine.
 pub fn router(engine: Arc<Engine>, options: ServerOptions) -> Routes {
-    let (routes, document) = routes::all(options.test_clock);
+    let is_separate = options.separate_operations;
+    let (routes, document) = routes::all(options.test_clock, !is_separate);
     let app = Arc::new(App::new(engine, options, &document));
     let around = axum::middleware::from_fn_with_state(app.clone(), middleware::around);
-    let router = routes
-        .fallback(routes::not_found)
-        .layer(tower_http::catch_panic::CatchPanicLayer::custom(middleware::panicked))
-        .layer(around)
-        .with_state(app.clone());
-    Routes { router, app }
+    let whole = |routes: Router<Arc<App>>| {
+        routes
+            .fallback(routes::not_found)
+            .layer(tower_http::catch_panic::CatchPanicLayer::custom(middleware::panicked))
+            .layer(around.clone())
+            .with_state(app.clone())
+    };
+    let operations = is_separate.then(|| whole(routes::operations().split_for_parts().0));
+    Routes { router: whole(routes), operations, app: app.clone() }
 }

@@ -75,6 +75,7 @@ async fn serve(settings: Settings, limits: Limits, connections: ConnectionLimits
     let stopwatch = Stopwatch::start();
     let options = ServerOptions {
         test_clock: settings.test_clock,
+        separate_operations: settings.ops_listen.is_some(),
         max_body_bytes: ServerOptions::MAX_BODY_BYTES,
         connections,
         rates: settings.rates,
@@ -86,10 +87,23 @@ async fn serve(settings: Settings, limits: Limits, connections: ConnectionLimits
     let listening = format!("listening on {}", settings.listen);
     let listener = TcpListener::bind(&settings.listen).await.map_err(Error::system(listening))?;
     let address = listener.local_addr().map_err(Error::system("the address that was bound"))?;
+    let operations = match (&settings.ops_listen, router.operations.clone()) {
+        (Some(listen), Some(router)) => {
+            let listening = format!("listening on {listen}");
+            let listener = TcpListener::bind(listen).await.map_err(Error::system(listening))?;
+            let address = listener.local_addr().map_err(Error::system("the address that was bound"))?;
+            info!(%address, "operators are listened to");
+            Some(tokio::spawn(proviso_server::serve_operations(listener, router)))
+        }
+        _ => None,
+    };
     terminal::print(&format!("listening on http://{address}\n"))?;
     info!(%address, database = %settings.database, lanes = settings.lanes, "ready");
     proviso_server::serve(listener, router, signals.shutdown()).await.map_err(Error::system("serving"))?;
     engine.close().await;
+    if let Some(operations) = operations {
+        operations.abort();
+    }
     info!("everything that was accepted is answered and durable; bye");
     Ok(())
 }

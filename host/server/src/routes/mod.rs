@@ -31,8 +31,16 @@ use std::sync::Arc;
 use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-/// All routes and their document.
-pub fn all(test_clock: bool) -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
+/// Health, readiness and metrics.
+pub fn operations() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(operations::healthz))
+        .routes(routes!(operations::readyz))
+        .routes(routes!(operations::metrics))
+}
+
+/// All routes and their document; without those for operators where these have an address of their own.
+pub fn all(test_clock: bool, with_operations: bool) -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
     let mut router = OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(charges::charge))
         .routes(routes!(charges::get))
@@ -78,12 +86,12 @@ pub fn all(test_clock: bool) -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(versions::module))
         .routes(routes!(api_keys::list, api_keys::create))
         .routes(routes!(api_keys::revoke))
-        .routes(routes!(operations::healthz))
-        .routes(routes!(operations::readyz))
-        .routes(routes!(operations::metrics))
         .routes(routes!(docs::openapi))
         .routes(routes!(docs::page))
         .routes(routes!(docs::file));
+    if with_operations {
+        router = router.merge(operations());
+    }
     if test_clock {
         router = router.routes(routes!(test_clock::get, test_clock::advance));
     }

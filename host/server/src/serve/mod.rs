@@ -12,12 +12,15 @@ use self::{
 };
 use crate::{Routes, documented::PROBLEM_JSON, problem::Problem};
 use activity::Tracked;
-use axum::http::StatusCode;
+use axum::{Router, http::StatusCode};
 use hyper::{
     server::conn::http1,
     service::{Service, service_fn},
 };
-use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
 use proviso_api::ProblemCode;
 use std::{
     convert::Infallible,
@@ -28,7 +31,7 @@ use std::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::mpsc,
+    sync::{Semaphore, mpsc},
 };
 use tracing::{debug, warn};
 
@@ -43,6 +46,10 @@ const NOTICE: Duration = Duration::from_secs(1);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(24);
 /// Between the last accepted connection and the closing of idle ones, so that requests on their way arrive.
 const LINGER: Duration = Duration::from_millis(100);
+/// Connections to the address for operators.
+const MOST_OPERATORS: usize = 64;
+/// How long one of them may take to send a head, or wait with the next.
+const OPERATOR_TIMEOUT: Duration = Duration::from_secs(30);
 /// A pause after the listener failed, usually because file descriptors ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -76,6 +83,33 @@ pub async fn serve(
         warn!(seconds = DRAIN_TIMEOUT.as_secs(), "some requests did not end in time");
     }
     Ok(())
+}
+
+/// Serves health, readiness and metrics on an address of their own, for those who operate the host: until it is aborted, so that
+/// they tell of a drain, too.
+pub async fn serve_operations(listener: TcpListener, router: Router) {
+    let places = Arc::new(Semaphore::new(MOST_OPERATORS));
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(OPERATOR_TIMEOUT).max_buf_size(MAX_HEAD_BYTES);
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => TokioIo::new(stream),
+            Err(error) => {
+                warn!(%error, "no connection of operators could be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let service = TowerToHyperService::new(router.clone());
+        let connection = http.serve_connection(stream, service);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                debug!(%error, "a connection of operators ended badly");
+            }
+            drop(place);
+        });
+    }
 }
 
 /// Accepts connections until `end`.

@@ -261,6 +261,7 @@ fn options_of(connections: ConnectionLimits, rates: Rates) -> ServerOptions {
     let secrets = AtomicU64::new(0);
     let stopwatch = AtomicU64::new(0);
     ServerOptions {
+        separate_operations: false,
         test_clock: true,
         max_body_bytes: ServerOptions::MAX_BODY_BYTES,
         connections,
