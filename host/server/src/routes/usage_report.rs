@@ -43,10 +43,10 @@ const DEFAULT_SPAN: i64 = 30 * 86_400 * Timestamp::SECOND;
 #[into_params(parameter_in = Query)]
 pub struct Report {
     /// From when: an instant, or a date in `time_zone`; defaults to 30 days before `to`.
-    #[param(value_type = Option<schema::TimeOrDate>)]
+    #[param(value_type = Option<schema::TimeOrDate>, inline)]
     from: Option<TimeOrDate>,
     /// Until when, exclusive: an instant, or a date in `time_zone`; defaults to now.
-    #[param(value_type = Option<schema::TimeOrDate>)]
+    #[param(value_type = Option<schema::TimeOrDate>, inline)]
     to: Option<TimeOrDate>,
     /// Only usage of this feature.
     #[param(value_type = Option<schema::Key>)]
