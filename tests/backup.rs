@@ -1,10 +1,10 @@
 //! `proviso backup` of a file that a host is writing: the copy is whole, a host on it goes on, and nothing that was answered
 //! before the copy began is missing.
 
-use crate::support::{BINARY, Host, Setup, verify, verify_database};
+use crate::support::{Host, Setup, run, verify, verify_database};
 use std::{
+    ffi::OsStr,
     path::Path,
-    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -13,16 +13,8 @@ use std::{
 
 /// `proviso backup`: whether it did, and what it said.
 fn backup(data: &Path, to: &Path) -> (bool, String) {
-    let output = Command::new(BINARY)
-        .arg("backup")
-        .arg(to)
-        .arg("--data-dir")
-        .arg(data)
-        .env_remove("PROVISO_DATABASE_URL")
-        .output()
-        .expect("the binary runs");
-    let said = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+    let (code, said) = run("backup", &[to.as_os_str(), OsStr::new("--data-dir"), data.as_os_str()]);
+    (code == Some(0), said)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,19 +1,11 @@
 //! Checkpoints as an operator uses them: made while a host runs, kept elsewhere, and compared with what is there later.
 
-use crate::support::{BINARY, Host, Setup};
-use std::{ffi::OsStr, fs, os::unix::fs::PermissionsExt, path::Path, process::Command, sync::Arc};
+use crate::support::{self, Host, Setup};
+use std::{ffi::OsStr, fs, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
 /// A verb on a folder of data: its exit code, and what it said.
 fn run(verb: &str, data: &Path, arguments: &[&OsStr]) -> (Option<i32>, String) {
-    let output = Command::new(BINARY)
-        .args([verb, "--data-dir"])
-        .arg(data)
-        .args(arguments)
-        .env_remove("PROVISO_DATABASE_URL")
-        .output()
-        .expect("the binary runs");
-    let said = [output.stdout, output.stderr].concat();
-    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+    support::run(verb, &[&[OsStr::new("--data-dir"), data.as_os_str()], arguments].concat())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,18 +1,13 @@
 //! A file that is copied to a server: a host on the copy goes on as if nothing had happened, and `verify` finds the same.
 
-use crate::support::{BINARY, Host, Setup, cluster::shared, verify_database};
-use std::{path::Path, process::Command};
+use crate::support::{Host, Setup, cluster::shared, run, verify_database};
+use std::{ffi::OsStr, path::Path};
 
 /// `proviso copy`: whether it did, and what it said.
 fn copy(data: &Path, to: &str) -> (bool, String) {
-    let output = Command::new(BINARY)
-        .args(["copy", "--to", to, "--data-dir"])
-        .arg(data)
-        .env_remove("PROVISO_DATABASE_URL")
-        .output()
-        .expect("the binary runs");
-    let said = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+    let [flag, to, data_dir] = ["--to", to, "--data-dir"].map(OsStr::new);
+    let (code, said) = run("copy", &[flag, to, data_dir, data.as_os_str()]);
+    (code == Some(0), said)
 }
 
 #[tokio::test(flavor = "multi_thread")]

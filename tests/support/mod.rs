@@ -171,15 +171,20 @@ pub fn verify_database(url: &str) -> (bool, String) {
 }
 
 fn verified(place: &[&OsStr]) -> (bool, String) {
+    let (code, said) = run("verify", place);
+    (code == Some(0), said)
+}
+
+/// A verb of the binary: its exit code, and what it said.
+pub fn run(verb: &str, arguments: &[&OsStr]) -> (Option<i32>, String) {
     let output = Command::new(BINARY)
-        .arg("verify")
-        .args(place)
+        .arg(verb)
+        .args(arguments)
         .env_remove("PROVISO_DATABASE_URL")
         .output()
         .expect("the binary runs");
-    let text =
-        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    (output.status.success(), text)
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
 }
 
 /// An answer.

@@ -98,6 +98,11 @@ pub(crate) struct Pass {
 pub(crate) struct Reports(Mutex<VecDeque<Arc<Pass>>>);
 
 impl UsageReport {
+    /// The same, in this zone unless it names one.
+    pub(crate) fn or_in(self, zone: Zone) -> Self {
+        Self { zone: Some(self.zone.unwrap_or(zone)), ..self }
+    }
+
     pub(crate) fn is_of(&self, usage: &Usage) -> bool {
         self.feature.as_ref().is_none_or(|feature| usage.feature == *feature)
             && self.entity.as_ref().is_none_or(|entity| usage.entity.as_ref() == Some(entity))

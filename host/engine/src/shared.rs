@@ -1,9 +1,8 @@
 //! What all lanes and use cases share: the store, the policies, the catalog and the clock.
 
-use crate::checkpoint::CheckpointOptions;
 use crate::{
-    catalog::Catalog, clock::Clock, error::EngineError, formats::Formats, health::WriteHealth,
-    stats::EngineStats,
+    catalog::Catalog, checkpoint::CheckpointOptions, clock::Clock, error::EngineError, formats::Formats,
+    health::WriteHealth, stats::EngineStats,
 };
 use arc_swap::ArcSwap;
 use proviso_decide::policy::Lookup;

@@ -37,7 +37,7 @@ impl Engine {
         limit: usize,
     ) -> Result<UsagePage, EngineError> {
         let state = self.state(customer).await?;
-        let report = UsageReport { zone: Some(report.zone.unwrap_or_else(|| state.zone())), ..report };
+        let report = report.or_in(state.zone());
         let as_of = as_of.unwrap_or(state.seq).min(state.seq);
         let pass = match self.reports.find(customer, &report, as_of, after.as_ref()) {
             Some(pass) => pass,
@@ -63,7 +63,7 @@ impl Engine {
         report: UsageReport,
     ) -> Result<UsageGroups, EngineError> {
         let state = self.state(customer).await?;
-        let report = UsageReport { zone: Some(report.zone.unwrap_or_else(|| state.zone())), ..report };
+        let report = report.or_in(state.zone());
         Ok(self.passes(customer, report, state.seq).await?.0)
     }
 
@@ -84,8 +84,7 @@ impl Engine {
             let customers = self.customers(after.as_ref(), CUSTOMERS).await?;
             let has_more = customers.len() == CUSTOMERS as usize;
             for (place, CustomerSummary { customer, profile, .. }) in customers.iter().enumerate() {
-                let zone = report.zone.clone().unwrap_or_else(|| profile.time_zone.clone());
-                let own = UsageReport { zone: Some(zone), ..report.clone() };
+                let own = report.clone().or_in(profile.time_zone.clone());
                 let (usage, entries) = self.passes(customer, own, Seq::MAX).await?;
                 // A customer without entries takes a query, too.
                 read = read.saturating_add(entries).saturating_add(READ_BY_CUSTOMER);

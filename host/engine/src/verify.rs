@@ -9,14 +9,13 @@ use crate::{
     error::EngineError,
     idempotency::{key_hash, refund_hash},
 };
-use proviso_ledger::state::FORMAT;
 use proviso_ledger::{
     journal::{ChainHash, Entry, Refunded},
     model::{
         amounts::Credits,
         ids::{ChargeId, CustomerId, Digest, Seq},
     },
-    state::CustomerState,
+    state::{CustomerState, FORMAT},
 };
 use proviso_store::{CustomerRow, Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};

@@ -6,10 +6,10 @@
 use super::cache::{Cache, NotTaken};
 use crate::{error::EngineError, queue::Job, shared::Shared};
 use lru::LruCache;
-use proviso_ledger::state::FORMAT;
 use proviso_ledger::{
     fold::FoldError,
     model::ids::{CustomerId, Seq},
+    state::FORMAT,
 };
 use proviso_store::{KeyHash, LoadedCustomer, Store, StoreError, StoredEntry};
 use std::{

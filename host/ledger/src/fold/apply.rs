@@ -501,15 +501,7 @@ impl CustomerState {
         let oldest = Timestamp(entry.at.0.saturating_sub(LATE_WINDOW));
         let needed = self.needed_grants();
         let running = self.period.as_ref().map(|period| period.number);
-        // What was drawn of a voided grant, or of one that rolled over into one, must not come back.
-        let is_voided = |state: &&GrantState| match state.status {
-            GrantStatus::Voided => true,
-            GrantStatus::Expired => self.carried_on(state) == CarriedOn::Voided,
-            GrantStatus::Live => false,
-        };
-        let drawn = self.grants.iter().filter(|state| state.spent.is_positive());
-        let voided: BTreeSet<GrantId> = drawn.filter(is_voided).map(|state| state.grant.id).collect();
-        self.grants.retain(|state| {
+        let is_kept = |state: &GrantState| {
             // What an allowance gave counts until its period has ended.
             let counts = state.allowance_of.is_some() && state.allowance_of == running;
             if !state.is_exhausted() || counts || needed.contains(&state.grant.id) {
@@ -524,9 +516,22 @@ impl CustomerState {
                     !crowded && state.ended_at.is_none_or(|end| end >= oldest)
                 }
             }
-        });
-        let forgotten = voided.into_iter().filter(|id| self.grants.get(*id).is_none());
-        self.voided.extend(forgotten);
+        };
+        let forgotten: Vec<&GrantState> = self.grants.by_id().filter(|state| !is_kept(state)).collect();
+        if forgotten.is_empty() {
+            return;
+        }
+        // What was drawn of a voided grant, or of one that rolled over into one, must not come back.
+        let is_voided = |state: &GrantState| match state.status {
+            GrantStatus::Voided => true,
+            GrantStatus::Expired => self.carried_on(state) == CarriedOn::Voided,
+            GrantStatus::Live => false,
+        };
+        let voided = forgotten.iter().filter(|state| state.spent.is_positive() && is_voided(state));
+        let voided: Vec<GrantId> = voided.map(|state| state.grant.id).collect();
+        let forgotten: BTreeSet<GrantId> = forgotten.iter().map(|state| state.grant.id).collect();
+        self.voided.extend(voided);
+        self.grants.retain(|state| !forgotten.contains(&state.grant.id));
     }
 
     /// Grants that credits may still come back to from others, and those that missed grants must make up for.

@@ -14,15 +14,14 @@ use proviso_api::{
     Page,
     customer::{Customer as CustomerView, CustomerInput},
 };
-use proviso_engine::DecideError;
 use proviso_engine::{
-    Change, CustomerSummary, EngineError,
+    Change, CustomerSummary, DecideError, EngineError,
     command::{Command, CustomerChange, Reply},
     customer_tag,
 };
-use proviso_ledger::model::answers::Allowance;
 use proviso_ledger::{
     model::{
+        answers::Allowance,
         customer::Profile,
         ids::{CustomerId, Key, Name},
         time::{Timestamp, Zone},

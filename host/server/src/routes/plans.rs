@@ -18,9 +18,8 @@ use proviso_api::{
     terms::TermsInput,
 };
 use proviso_decide::catalog::Plans as _;
-use proviso_engine::DecideError;
 use proviso_engine::{
-    PlanChange, PlanTermsChange,
+    DecideError, PlanChange, PlanTermsChange,
     catalog::{Catalog, Plan},
     plan_tag,
 };

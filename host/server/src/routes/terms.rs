@@ -10,16 +10,16 @@ use crate::{
     render, wire,
 };
 use axum::extract::State;
-use proviso_api::terms::ContractInput;
 use proviso_api::{
     Page,
-    terms::{Terms as TermsView, TermsEndInput, TermsEnded, TermsInput},
+    terms::{ContractInput, Terms as TermsView, TermsEndInput, TermsEnded, TermsInput},
 };
 use proviso_decide::catalog::Plans as _;
-use proviso_engine::DecideError;
-use proviso_engine::{Changed, EngineError, Tag, TermsInput as NewTerms, command::Command};
-use proviso_ledger::model::terms::ContractDraft;
-use proviso_ledger::model::{ids::TermsId, terms::Terms};
+use proviso_engine::{Changed, DecideError, EngineError, Tag, TermsInput as NewTerms, command::Command};
+use proviso_ledger::model::{
+    ids::TermsId,
+    terms::{ContractDraft, Terms},
+};
 use std::sync::Arc;
 
 problems!(
