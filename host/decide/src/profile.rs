@@ -98,7 +98,7 @@ impl Decider<'_> {
             return steps.last(draft);
         }
         steps.step(draft)?;
-        let reason = if steps.next.periods == 0 { OpenReason::Started } else { OpenReason::PlanChanged };
+        let reason = OpenReason::of_change_after(steps.next.periods);
         let draft = self.open_period(&steps.next, at, reason, allowance)?;
         steps.last(draft)
     }

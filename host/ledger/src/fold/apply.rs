@@ -337,10 +337,8 @@ impl CustomerState {
             let is_kept = |number| kept.binary_search_by_key(&number, |past| past.period.number).is_ok();
             missed.number >= self.periods || is_kept(missed.number)
         });
-        let first = kept.iter().find(|past| past.period.end.is_none_or(|end| end >= oldest));
-        let first = first.map_or(self.periods, |past| past.period.number);
         self.past = kept;
-        self.counters.forget(oldest, first);
+        self.counters.forget(oldest, self.first_ended_since(oldest));
     }
 
     fn finish_commit(&mut self, committed: &Committed) -> Result<(), String> {
@@ -372,8 +370,7 @@ impl CustomerState {
     fn count(&mut self, entry: &Entry, part: Part) -> Result<(), String> {
         // Each counts in the window that it names, whatever period runs by now.
         let oldest = Timestamp(entry.at.0.saturating_sub(LATE_WINDOW));
-        let first = self.past.iter().find(|past| past.period.end.is_none_or(|end| end >= oldest));
-        let first = first.map_or(self.periods, |past| past.period.number);
+        let first = self.first_ended_since(oldest);
         entry.counts.iter().try_for_each(|count| self.counters.add(count, part, oldest, first))
     }
 

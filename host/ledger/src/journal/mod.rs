@@ -249,6 +249,12 @@ impl CloseReason {
 }
 
 impl OpenReason {
+    /// Why a period begins when its customer gets another plan, after so many periods.
+    #[must_use]
+    pub const fn of_change_after(periods: u32) -> Self {
+        if periods == 0 { Self::Started } else { Self::PlanChanged }
+    }
+
     /// The name in the policy interface.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -228,7 +228,7 @@ impl CustomerState {
 
     fn grant_view(&self, state: &GrantState) -> GrantView {
         let grant = &state.grant;
-        let running = self.period.as_ref().map_or(self.periods + 1, |period| period.number);
+        let running = self.running_or_next();
         GrantView {
             id: grant.id,
             credit: grant.credit.clone(),

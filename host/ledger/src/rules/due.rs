@@ -51,8 +51,7 @@ impl CustomerState {
             return None;
         }
         if let Some(Starting { at, allowance }) = self.starting {
-            let reason = if self.periods == 0 { OpenReason::Started } else { OpenReason::PlanChanged };
-            return Some((at, Due::PeriodStart(reason, allowance)));
+            return Some((at, Due::PeriodStart(OpenReason::of_change_after(self.periods), allowance)));
         }
         let start = |reason| Due::PeriodStart(reason, Allowance::Carry);
         match self.past.last().and_then(|past| past.period.end) {

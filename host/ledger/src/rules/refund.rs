@@ -351,10 +351,7 @@ impl GivingBack<'_> {
 
     /// Whether a forgotten grant has ended by its own terms.
     fn has_ended(&self, grant: &Grant) -> bool {
-        let first = match &self.state.period {
-            Some(period) => period.number,
-            None => self.state.periods.saturating_add(1),
-        };
+        let first = self.state.running_or_next();
         grant.expires_at.is_some_and(|end| end <= self.at)
             || grant.expires_with_period.is_some_and(|number| number < first)
     }

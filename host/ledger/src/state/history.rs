@@ -154,6 +154,17 @@ impl CustomerState {
         self.past.binary_search_by_key(&number, |past| past.period.number).ok()
     }
 
+    /// The number of the running period; without one, of the next that begins.
+    pub(crate) fn running_or_next(&self) -> u32 {
+        self.period.as_ref().map_or(self.periods.saturating_add(1), |period| period.number)
+    }
+
+    /// The number of the first period that ended at `oldest` or later; without one, of the last that began.
+    pub(crate) fn first_ended_since(&self, oldest: Timestamp) -> u32 {
+        let first = self.past.iter().find(|past| past.period.end.is_none_or(|end| end >= oldest));
+        first.map_or(self.periods, |past| past.period.number)
+    }
+
     /// The zone that was the customer's at an instant.
     #[must_use]
     pub fn zone_at(&self, at: Timestamp) -> Zone {
