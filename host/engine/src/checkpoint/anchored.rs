@@ -2,7 +2,7 @@
 //! they are those that were signed.
 
 use super::{
-    catalog::{Stamps, compare_catalog},
+    catalog::{Stamps, by_row, compare_catalog},
     merkle::Merkle,
     sign::PublicKey,
     statement::{Previous, Signed, Stamp, Statement, journal_leaf},
@@ -116,9 +116,7 @@ impl<'a> Anchored<'a> {
         if row.number == due && statement.previous != before {
             differ("names another checkpoint before it than the one that stands there".to_owned());
         }
-        for stamp in news {
-            self.stamps.insert((stamp.table.clone(), stamp.key.clone(), stamp.number), stamp);
-        }
+        self.stamps.extend(by_row(news));
         self.checkpoints.insert(row.number, (statement, Merkle::default()));
     }
 
