@@ -59,6 +59,9 @@ pub enum Error {
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// An instrument found that what it measured can't be relied on.
+    #[error("{0}")]
+    Instrument(String),
     /// The demo found its host in a state that it can't go on from.
     #[error("{0}")]
     Demo(String),

@@ -53,7 +53,6 @@ impl Paint {
     }
 
     /// Never any.
-    #[cfg(test)]
     pub fn plain() -> Self {
         Self { on: false }
     }

@@ -2,6 +2,7 @@
 //! here but `cargo`, `rustc` and `rustup` of the person who builds; what the component imports and exports is judged on
 //! upload, by [`crate::inspect()`].
 
+use crate::probe;
 use serde::Deserialize;
 use std::{
     io,
@@ -108,13 +109,20 @@ pub fn build(dir: &Path) -> Result<Vec<u8>, BuildError> {
 /// # Errors
 /// When the crate does not build or what it builds is not a policy.
 pub fn build_with(dir: &Path, toolchain: Toolchain) -> Result<Vec<u8>, BuildError> {
+    Ok(probe::Source::of_core(core(dir, toolchain)?)?.into_component())
+}
+
+/// The core module of the policy crate in `dir`. It names its functions and the lines of the crate's own code, for the instruments
+/// in [`probe`]; that changes nothing of the code itself, and no component has it. It is built so for every use, since Cargo would
+/// otherwise build the crate anew with every other one.
+pub(crate) fn core(dir: &Path, toolchain: Toolchain) -> Result<Vec<u8>, BuildError> {
     let manifest = dir.join("Cargo.toml");
     // A folder of its own: neither the lock nor the artifacts of a native build are in the way.
     let target_dir = target_directory(&manifest)?.join("policies");
     let mut cargo = Command::new("cargo");
     cargo
         .args([
-            "build",
+            "rustc",
             "--lib",
             "--release",
             "--target",
@@ -136,17 +144,18 @@ pub fn build_with(dir: &Path, toolchain: Toolchain) -> Result<Vec<u8>, BuildErro
             cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
         }
     }
+    // Of the crate itself: what it depends on is as the settings say.
+    cargo.args(["--", "-C", "debuginfo=line-tables-only", "-C", "strip=none"]);
     let output = run("cargo", &mut cargo)?;
     if !output.status.success() {
         return Err(BuildError::Cargo(String::from_utf8_lossy(&output.stderr).into_owned()));
     }
     let path = module_path(&output.stdout, &manifest).ok_or_else(|| BuildError::NoModule(dir.to_owned()))?;
-    let module = std::fs::read(&path).map_err(|source| BuildError::Read { path, source })?;
-    component(&module)
+    std::fs::read(&path).map_err(|source| BuildError::Read { path, source })
 }
 
 /// Wraps a core module, which carries its interface with it, as a component.
-fn component(module: &[u8]) -> Result<Vec<u8>, BuildError> {
+pub(crate) fn component(module: &[u8]) -> Result<Vec<u8>, BuildError> {
     let describes_itself = Parser::new(0).parse_all(module).any(|payload| match payload {
         Ok(Payload::CustomSection(section)) => section.name().starts_with("component-type"),
         _ => false,

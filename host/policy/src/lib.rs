@@ -13,6 +13,7 @@ mod fault;
 mod inspect;
 mod limits;
 mod module;
+pub mod probe;
 mod runtime;
 mod sandbox;
 mod shape;

@@ -7,7 +7,7 @@ use crate::{
     ticker::Ticker,
     trusted,
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, OperatorCost, PoolingAllocationConfig,
     ResourceLimiter, Store, StoreContextMut, UpdateDeadline, WasmFeatures,
@@ -148,12 +148,27 @@ pub(crate) struct Sandbox {
     _ticker: Ticker,
 }
 
+/// Is told by a module that was rewritten for an instrument: the fuel that is left, and what the probe tells.
+pub(crate) type Probe = Arc<dyn Fn(u64, u32, u64) + Send + Sync>;
+
 impl Sandbox {
     pub(crate) fn new(limits: Limits) -> Result<Self, PolicyError> {
+        Self::with_probe(limits, None)
+    }
+
+    /// Also for modules that import `probe`, which no module does that passed inspection.
+    pub(crate) fn with_probe(limits: Limits, probe: Option<Probe>) -> Result<Self, PolicyError> {
         let broken = |error: wasmtime::Error| PolicyError::Sandbox(format!("{error:#}"));
         let engine = Engine::new(&pooled_config(&limits)).map_err(broken)?;
         let mut linker = Linker::new(&engine);
         linker.root().func_wrap("log", log).map_err(broken)?;
+        if let Some(probe) = probe {
+            let tell = move |store: StoreContextMut<'_, Guest>, (place, bits): (u32, u64)| {
+                probe(store.get_fuel()?, place, bits);
+                Ok(())
+            };
+            linker.root().func_wrap("probe", tell).map_err(broken)?;
+        }
         let ticker = Ticker::start(engine.weak()).map_err(|error| PolicyError::Sandbox(error.to_string()))?;
         Ok(Self { engine, linker, limits, _ticker: ticker })
     }

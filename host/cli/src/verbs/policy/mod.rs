@@ -1,7 +1,12 @@
 //! `proviso policy …`: what authors do with a policy before it is uploaded, in the sandbox and with the limits of the server.
 
+mod bench;
 mod build;
+mod cases;
+mod coverage;
+mod diff;
 mod inspect;
+mod profile;
 mod run;
 mod source;
 mod test;
@@ -24,6 +29,14 @@ pub enum Verb {
     Run(run::Flags),
     /// Run a policy's case files
     Test(test::Flags),
+    /// Say what of the compiled policy runs while its case files do: functions, branches and source lines
+    Coverage(coverage::Flags),
+    /// Say where the fuel of one decision, or of all of the case files', goes, by function
+    Profile(profile::Flags),
+    /// Say what fuel the decisions of the case files take, and compare it with what they took before
+    Bench(bench::Flags),
+    /// Search for the smallest case that two policies, or two settings of one, decide differently
+    Diff(diff::Flags),
 }
 
 /// Runs one.
@@ -33,6 +46,10 @@ pub fn run(verb: Verb) -> Result<Verdict, Error> {
         Verb::Inspect(flags) => inspect::run(&flags),
         Verb::Run(flags) => run::run(flags),
         Verb::Test(flags) => test::run(flags),
+        Verb::Coverage(flags) => coverage::run(&flags),
+        Verb::Profile(flags) => profile::run(flags),
+        Verb::Bench(flags) => bench::run(&flags),
+        Verb::Diff(flags) => diff::run(&flags),
     }
 }
 

@@ -30,27 +30,34 @@ use std::{
 pub struct Flags {
     /// A component, or the folder of a policy crate, which is built
     file: PathBuf,
-    /// The settings, JSON
-    #[arg(long, value_name = "FILE")]
-    settings: PathBuf,
-    /// What the policy is asked [default: rate]
-    #[arg(long, value_name = "CALL")]
-    call: Option<Call>,
-    /// The usage to rate, JSON: the body of a charge, and purpose, period, late, entities
-    #[arg(long, value_name = "FILE", required_unless_present = "call", required_if_eq("call", "rate"))]
-    usage: Option<PathBuf>,
-    /// What else the policy is shown, JSON: now, time_zone, customer, plan, attributes, period, terms_effective_at, contract,
-    /// balances, grants, counters, closing, opening
-    #[arg(long, value_name = "FILE")]
-    context: Option<PathBuf>,
+    #[command(flatten)]
+    decision: Decision,
     /// Write JSON
     #[arg(long)]
     json: bool,
 }
 
+/// The files of one decision.
+#[derive(Debug, Args)]
+pub struct Decision {
+    /// The settings, JSON
+    #[arg(long, value_name = "FILE")]
+    pub settings: PathBuf,
+    /// What the policy is asked [default: rate]
+    #[arg(long, value_name = "CALL")]
+    pub call: Option<Call>,
+    /// The usage to rate, JSON: the body of a charge, and purpose, period, late, entities
+    #[arg(long, value_name = "FILE", required_unless_present = "call", required_if_eq("call", "rate"))]
+    pub usage: Option<PathBuf>,
+    /// What else the policy is shown, JSON: now, time_zone, customer, plan, attributes, period, terms_effective_at, contract,
+    /// balances, grants, counters, closing, opening
+    #[arg(long, value_name = "FILE")]
+    pub context: Option<PathBuf>,
+}
+
 /// What a policy is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Call {
+pub enum Call {
     /// What a usage costs, and what happens when that is more than is available
     Rate,
     /// What the end of a period does
@@ -66,50 +73,75 @@ enum Question {
     Open,
 }
 
+/// A decision whose files have been read.
+pub struct ReadDecision {
+    files: Decision,
+    settings: String,
+    question: Question,
+    context: ContextFile,
+}
+
 /// Runs.
 pub fn run(flags: Flags) -> Result<Verdict, Error> {
-    // All is read before anything is built: a typo should not cost a compilation.
-    let settings = fs::read_to_string(&flags.settings).map_err(Error::file(&flags.settings))?;
-    let question = match flags.call.unwrap_or(Call::Rate) {
-        Call::Rate => {
-            // The command line has demanded it.
-            let path = flags.usage.unwrap_or_default();
-            let usage = json_file(&path)?;
-            Question::Rate(path, usage)
-        }
-        Call::Close => Question::Close,
-        Call::Open => Question::Open,
-    };
-    let context: ContextFile = flags.context.as_deref().map(json_file).transpose()?.unwrap_or_default();
+    let decision = flags.decision.read()?;
     let component = source::load(&flags.file)?;
     let module = runtime()?.admit(&component).map_err(Error::refused)?.module;
-    let prepared = module.prepare(&settings)?.value.map_err(|problems| {
-        let list: String =
-            problems.iter().map(|problem| format!("\n  {}: {}", problem.pointer, problem.detail)).collect();
-        let detail = format!("the policy refuses these settings:{list}");
-        Error::Content { path: flags.settings.clone(), detail }
-    })?;
-    let shown = context
-        .shown(clock::now(), &prepared.counters)
-        .map_err(Error::content(flags.context.clone().unwrap_or_default()))?;
-    let Decided { value, fuel, log } = match question {
-        Question::Rate(path, usage) => {
-            let usage = usage.reported(shown.context.now.at).map_err(Error::content(path))?;
-            rate(&*module, &usage.view(&shown), &shown.context, &prepared)?
-        }
-        Question::Close => {
-            let closed = module.close(&shown.closing(), &shown.context, &prepared.form)?;
-            Decided { value: Said::Closed(closed.value), fuel: closed.fuel, log: closed.log }
-        }
-        Question::Open => {
-            let opened = module.open(&shown.opening(), &shown.context, &prepared.form)?;
-            Decided { value: Said::Opened(opened.value), fuel: opened.fuel, log: opened.log }
-        }
-    };
+    let Decided { value, fuel, log } = decision.ask(&*module)?;
     let answer = Answer { said: value, fuel, log };
     let text = if flags.json { format!("{:#}\n", answer.json()) } else { answer.text(Paint::for_stdout()) };
     terminal::print(&text)?;
     Ok(Verdict::Fine)
+}
+
+impl Decision {
+    /// Reads all files. Verbs do so before anything is built: a typo should not cost a compilation.
+    pub fn read(self) -> Result<ReadDecision, Error> {
+        let settings = fs::read_to_string(&self.settings).map_err(Error::file(&self.settings))?;
+        let question = match self.call.unwrap_or(Call::Rate) {
+            Call::Rate => {
+                // The command line has demanded it.
+                let path = self.usage.clone().unwrap_or_default();
+                let usage = json_file(&path)?;
+                Question::Rate(path, usage)
+            }
+            Call::Close => Question::Close,
+            Call::Open => Question::Open,
+        };
+        let context = self.context.as_deref().map(json_file).transpose()?.unwrap_or_default();
+        Ok(ReadDecision { files: self, settings, question, context })
+    }
+}
+
+impl ReadDecision {
+    /// Asks a policy. It is now unless the context names another time.
+    pub fn ask(self, policy: &dyn Policy) -> Result<Decided<Said>, Error> {
+        let Self { files, settings, question, context } = self;
+        let prepared = policy.prepare(&settings)?.value.map_err(|problems| {
+            let list: String = problems
+                .iter()
+                .map(|problem| format!("\n  {}: {}", problem.pointer, problem.detail))
+                .collect();
+            let detail = format!("the policy refuses these settings:{list}");
+            Error::Content { path: files.settings.clone(), detail }
+        })?;
+        let shown = context
+            .shown(clock::now(), &prepared.counters)
+            .map_err(Error::content(files.context.unwrap_or_default()))?;
+        Ok(match question {
+            Question::Rate(path, usage) => {
+                let usage = usage.reported(shown.context.now.at).map_err(Error::content(path))?;
+                rate(policy, &usage.view(&shown), &shown.context, &prepared)?
+            }
+            Question::Close => {
+                let closed = policy.close(&shown.closing(), &shown.context, &prepared.form)?;
+                Decided { value: Said::Closed(closed.value), fuel: closed.fuel, log: closed.log }
+            }
+            Question::Open => {
+                let opened = policy.open(&shown.opening(), &shown.context, &prepared.form)?;
+                Decided { value: Said::Opened(opened.value), fuel: opened.fuel, log: opened.log }
+            }
+        })
+    }
 }
 
 /// Asks what a usage costs, and about overage when that is more than is available.

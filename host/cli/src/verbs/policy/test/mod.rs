@@ -1,10 +1,10 @@
 //! `proviso policy test`: plays case files on the code that decides on a server, through the built module and behind the server's
 //! limits, in memory and under a clock that only the case moves. It reports what is not as a case says.
 
-mod format;
-mod observe;
-mod play;
-mod report;
+pub(super) mod format;
+pub(super) mod observe;
+pub(super) mod play;
+pub(super) mod report;
 #[cfg(test)]
 mod tests;
 
@@ -39,16 +39,7 @@ pub struct Flags {
 
 /// Runs the cases.
 pub fn run(flags: Flags) -> Result<Verdict, Error> {
-    let files = case_files(&flags)?;
-    let mut read = Vec::with_capacity(files.len());
-    for path in files {
-        let text = fs::read_to_string(&path).map_err(Error::file(&path))?;
-        // All are read before anything is built: a typo should not cost a compilation.
-        let file = format::parse(&text).map_err(|malformed| {
-            Error::content(format!("{}:{}", path.display(), malformed.line))(malformed)
-        })?;
-        read.push((path, text, file));
-    }
+    let read = read_cases(&flags.policy, &flags.cases)?;
     let component = source::load(&flags.policy)?;
     let module = runtime()?.admit(&component).map_err(Error::refused)?.module;
     let subject = Subject { digest: module.digest(), policy: module };
@@ -73,11 +64,27 @@ pub fn run(flags: Flags) -> Result<Verdict, Error> {
     Ok(Verdict::of(failed == 0 && passed > 0))
 }
 
+/// Reads the case files that are meant, with their texts. Verbs do so before anything is built: a typo should not cost a
+/// compilation.
+pub(super) fn read_cases(
+    policy: &Path,
+    cases: &[PathBuf],
+) -> Result<Vec<(PathBuf, String, CaseFile)>, Error> {
+    let files = case_files(policy, cases)?.into_iter().map(|path| {
+        let text = fs::read_to_string(&path).map_err(Error::file(&path))?;
+        let file = format::parse(&text).map_err(|malformed| {
+            Error::content(format!("{}:{}", path.display(), malformed.line))(malformed)
+        })?;
+        Ok((path, text, file))
+    });
+    files.collect()
+}
+
 /// The case files that are meant, sorted.
-fn case_files(flags: &Flags) -> Result<Vec<PathBuf>, Error> {
-    let beside = if flags.policy.is_dir() { Some(&*flags.policy) } else { flags.policy.parent() };
+fn case_files(policy: &Path, cases: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
+    let beside = if policy.is_dir() { Some(policy) } else { policy.parent() };
     let default = [beside.unwrap_or(Path::new("")).join("cases")];
-    let named = if flags.cases.is_empty() { default.as_slice() } else { flags.cases.as_slice() };
+    let named = if cases.is_empty() { default.as_slice() } else { cases };
     let mut files = Vec::new();
     for path in named {
         if path.is_dir() {
@@ -100,7 +107,7 @@ fn case_files(flags: &Flags) -> Result<Vec<PathBuf>, Error> {
 }
 
 /// Plays a case up to its end, or to the first step that is not as it says.
-fn run_case(subject: &Subject, text: &str, file: &CaseFile, case: &Spanned<Case>) -> Ran {
+pub(super) fn run_case(subject: &Subject, text: &str, file: &CaseFile, case: &Spanned<Case>) -> Ran {
     let mut ran = Ran { name: case.get_ref().name.clone(), steps: 0, failure: None };
     let mut play = match Play::begin(subject, file, case.get_ref()) {
         Ok(play) => play,

@@ -1,0 +1,399 @@
+//! The search: random scenarios, first those of the cases and small changes of them, until two sides differ or the time is over; then
+//! ever smaller ones that still differ.
+
+use super::{
+    facts::{self, Difference},
+    scenario::{Base, Scenario, Step, What},
+    words::{LARGEST, ONE, Words},
+};
+use crate::{
+    clock::Stopwatch,
+    verbs::policy::test::{format, play::Subject},
+};
+use std::collections::BTreeMap;
+
+/// Scenarios that are read at once: settings are read once for all of them.
+const BATCH: usize = 32;
+/// Steps of a scenario, at most.
+const STEPS: u64 = 6;
+const DAY_S: u64 = 86_400;
+
+/// The two policies.
+pub struct Sides {
+    pub old: Subject,
+    pub new: Subject,
+}
+
+/// A search.
+pub struct Search<'a> {
+    sides: &'a Sides,
+    bases: &'a [Base],
+    words: &'a Words,
+    random: Random,
+    watch: Stopwatch,
+    budget_us: u64,
+    tried: u64,
+}
+
+impl<'a> Search<'a> {
+    pub fn new(sides: &'a Sides, bases: &'a [Base], words: &'a Words, seed: u64, budget_us: u64) -> Self {
+        Self { sides, bases, words, random: Random(seed), watch: Stopwatch::start(), budget_us, tried: 0 }
+    }
+
+    /// Scenarios that were played.
+    pub fn tried(&self) -> u64 {
+        self.tried
+    }
+
+    /// The smallest scenario that was found that both sides decide differently.
+    pub fn run(
+        &mut self,
+        seeds: &[(usize, Scenario)],
+    ) -> Result<Option<(&'a Base, Scenario, Difference)>, String> {
+        let mut given: BTreeMap<usize, Vec<Scenario>> = BTreeMap::new();
+        for (base, scenario) in seeds {
+            given.entry(*base).or_default().push(scenario.clone());
+        }
+        for (base, scenarios) in given {
+            if let Some(base) = self.bases.get(base)
+                && let Some((scenario, _)) = self.first(base, scenarios)?
+            {
+                return self.smallest(base, scenario).map(Some);
+            }
+        }
+        let mut nth = 0;
+        while self.watch.micros() < self.budget_us {
+            let index = nth % self.bases.len().max(1);
+            nth += 1;
+            let Some(base) = self.bases.get(index) else { break };
+            let of_base: Vec<&Scenario> =
+                seeds.iter().filter(|(of, _)| *of == index).map(|(_, seed)| seed).collect();
+            let batch = (0..BATCH).map(|_| self.random_scenario(&of_base)).collect();
+            if let Some((scenario, _)) = self.first(base, batch)? {
+                return self.smallest(base, scenario).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first of some scenarios that differs.
+    fn first(
+        &mut self,
+        base: &Base,
+        scenarios: Vec<Scenario>,
+    ) -> Result<Option<(Scenario, Difference)>, String> {
+        let cases: String = scenarios.iter().map(|scenario| scenario.case("x", &[])).collect();
+        let read = |settings| {
+            let text = base.head(settings) + &cases;
+            format::parse(&text)
+                .map_err(|error| format!("a defect of proviso: a scenario can't be read: {error}\n{text}"))
+        };
+        let (old, new) = (read(&base.old_settings)?, read(&base.new_settings)?);
+        for ((scenario, old_case), new_case) in scenarios.into_iter().zip(&old.cases).zip(&new.cases) {
+            self.tried += 1;
+            let sides = ((&self.sides.old, &old, old_case), (&self.sides.new, &new, new_case));
+            if let Some(difference) = facts::differ(sides.0, sides.1)? {
+                return Ok(Some((scenario, difference)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes a scenario that differs smaller, as long as something smaller differs, too.
+    fn smallest(
+        &mut self,
+        base: &'a Base,
+        scenario: Scenario,
+    ) -> Result<(&'a Base, Scenario, Difference), String> {
+        let Some((mut best, mut difference)) = self.first(base, vec![scenario])? else {
+            return Err("a defect of proviso: a scenario that differed no longer does".to_owned());
+        };
+        let deadline_us = self.watch.micros() + self.budget_us / 3;
+        loop {
+            best.steps.truncate(difference.step + 1);
+            let mut smaller = None;
+            for candidate in smaller_ones(&best) {
+                if self.watch.micros() > deadline_us {
+                    break;
+                }
+                smaller = self.first(base, vec![candidate])?;
+                if smaller.is_some() {
+                    break;
+                }
+            }
+            match smaller {
+                Some(smaller) => (best, difference) = smaller,
+                None => return Ok((base, best, difference)),
+            }
+        }
+    }
+
+    fn random_scenario(&mut self, seeds: &[&Scenario]) -> Scenario {
+        if self.random.one_in(2)
+            && let Some(seed) = self.random.pick(seeds)
+        {
+            return self.changed(seed);
+        }
+        let mut steps = Vec::new();
+        // Most terms show their prices only to customers with credits.
+        if !self.random.one_in(4) {
+            let amount = if self.random.one_in(2) { 1_000_000_000 * ONE } else { self.amount() };
+            steps.push(Step { wait_s: 0, what: What::Grant { amount, category: "prepaid".to_owned() } });
+        }
+        for _ in 0..=self.random.below(STEPS - 1) {
+            let (wait_s, what) = (self.wait(), self.what());
+            steps.push(Step { wait_s, what });
+        }
+        Scenario { steps }
+    }
+
+    /// A scenario of a case, with something else in it.
+    fn changed(&mut self, seed: &Scenario) -> Scenario {
+        let mut scenario = seed.clone();
+        for _ in 0..=self.random.below(3) {
+            let at = self.random.below(u64::try_from(scenario.steps.len()).unwrap_or(0) + 1);
+            let at = usize::try_from(at).unwrap_or(0);
+            let other = Step { wait_s: self.wait(), what: self.what() };
+            let amount = self.amount();
+            let Some(step) = scenario.steps.get_mut(at) else {
+                scenario.steps.push(other);
+                continue;
+            };
+            match &mut step.what {
+                What::Charge { quantities, .. } if !self.random.one_in(3) => {
+                    for value in quantities.values_mut() {
+                        *value = amount;
+                    }
+                }
+                _ => *step = other,
+            }
+        }
+        scenario
+    }
+
+    fn what(&mut self) -> What {
+        match self.random.below(8) {
+            0 => What::Wait,
+            1 => What::Grant { amount: self.amount(), category: "prepaid".to_owned() },
+            _ => {
+                let feature = self.random.pick(&self.words.features).cloned().unwrap_or_default();
+                let mut quantities = BTreeMap::new();
+                for name in &self.words.quantities {
+                    if self.words.quantities.len() == 1 || self.random.one_in(2) {
+                        let amount = self.amount();
+                        quantities.insert(name.clone(), amount);
+                    }
+                }
+                let mut attributes = BTreeMap::new();
+                for (name, values) in &self.words.attributes {
+                    if self.random.one_in(2) {
+                        let value = self.random.pick(values).cloned().unwrap_or_else(|| "x".to_owned());
+                        attributes.insert(name.clone(), value);
+                    }
+                }
+                let entity = self.random.one_in(3).then(|| "ann".to_owned());
+                What::Charge { feature, quantities, attributes, entity }
+            }
+        }
+    }
+
+    /// An amount that is named, one beside it, what one divided by another gives, or any.
+    fn amount(&mut self) -> i128 {
+        let words = self.words;
+        let pool = if self.random.one_in(4) && !words.constants.is_empty() {
+            &words.constants
+        } else {
+            &words.amounts
+        };
+        let named = self.random.pick(pool).copied().unwrap_or(ONE);
+        let amount = match self.random.below(8) {
+            0 | 1 => named,
+            2 => named + if self.random.one_in(2) { ONE } else { -ONE },
+            3 => named + if self.random.one_in(2) { 1 } else { ONE / 2 },
+            4 | 5 => {
+                // So many units that their cost reaches an amount, if the other is a price.
+                let price = self.random.pick(pool).copied().unwrap_or(ONE).max(1);
+                let number = (named / price).saturating_mul(ONE);
+                number + i128::from(self.random.below(3)) * ONE - ONE
+            }
+            6 => named.saturating_mul(2),
+            _ => {
+                let digit = i128::from(1 + self.random.below(9));
+                let zeros = u32::try_from(self.random.below(11)).unwrap_or(0);
+                digit * (ONE / 1000) * 10_i128.pow(zeros)
+            }
+        };
+        amount.clamp(0, LARGEST)
+    }
+
+    /// None most often; to a time of day that is named or just beside it; days; into the next period.
+    fn wait(&mut self) -> u64 {
+        match self.random.below(10) {
+            0..=4 => 0,
+            5 | 6 => {
+                let minute = self.random.pick(&self.words.times_of_day).copied().unwrap_or(720);
+                // Scenarios begin at midnight unless a case says otherwise; a minute less or more is tried as well.
+                (u64::from(minute) * 60 + self.random.below(3) * 60).saturating_sub(60)
+            }
+            7 => self.random.below(24) * 3600,
+            8 => (1 + self.random.below(30)) * DAY_S,
+            _ => (1 + self.random.below(4)) * 31 * DAY_S,
+        }
+    }
+}
+
+/// Scenarios that are smaller in one way, the boldest first. Each is smaller than the one given, so this comes to an end.
+fn smaller_ones(scenario: &Scenario) -> Vec<Scenario> {
+    let mut smaller = Vec::new();
+    for (nth, step) in scenario.steps.iter().enumerate() {
+        let mut without = scenario.clone();
+        let removed = without.steps.remove(nth);
+        if let Some(next) = without.steps.get_mut(nth) {
+            let mut at_once = scenario.clone();
+            at_once.steps.remove(nth);
+            smaller.push(at_once);
+            next.wait_s += removed.wait_s;
+        }
+        if !without.steps.is_empty() {
+            smaller.push(without);
+        }
+        let mut with = |what: What, wait_s: u64| {
+            let mut other = scenario.clone();
+            if let Some(step) = other.steps.get_mut(nth) {
+                *step = Step { wait_s, what };
+            }
+            smaller.push(other);
+        };
+        for wait_s in shorter(step.wait_s) {
+            with(step.what.clone(), wait_s);
+        }
+        match &step.what {
+            What::Wait => {}
+            What::Grant { amount, category } => {
+                for amount in less(*amount) {
+                    with(What::Grant { amount, category: category.clone() }, step.wait_s);
+                }
+            }
+            What::Charge { feature, quantities, attributes, entity } => {
+                let charge = |quantities: &BTreeMap<String, i128>,
+                              attributes: &BTreeMap<String, String>,
+                              entity: &Option<String>| {
+                    What::Charge {
+                        feature: feature.clone(),
+                        quantities: quantities.clone(),
+                        attributes: attributes.clone(),
+                        entity: entity.clone(),
+                    }
+                };
+                if entity.is_some() {
+                    with(charge(quantities, attributes, &None), step.wait_s);
+                }
+                for name in attributes.keys() {
+                    let mut fewer = attributes.clone();
+                    fewer.remove(name);
+                    with(charge(quantities, &fewer, entity), step.wait_s);
+                }
+                for (name, amount) in quantities {
+                    let mut other = quantities.clone();
+                    other.remove(name);
+                    with(charge(&other, attributes, entity), step.wait_s);
+                    for amount in less(*amount) {
+                        let mut other = quantities.clone();
+                        other.insert(name.clone(), amount);
+                        with(charge(&other, attributes, entity), step.wait_s);
+                    }
+                }
+            }
+        }
+    }
+    smaller
+}
+
+/// Shorter waits: none, then with fewer of their smallest parts.
+fn shorter(wait_s: u64) -> Vec<u64> {
+    let rounded = [DAY_S, 3600, 60].map(|unit| wait_s / unit * unit);
+    let fewer = [DAY_S, 3600, 60].map(|unit| wait_s.saturating_sub(unit));
+    let mut shorter: Vec<u64> =
+        [0, wait_s / 2].into_iter().chain(rounded).chain(fewer).filter(|other| *other < wait_s).collect();
+    shorter.dedup();
+    shorter
+}
+
+/// Smaller amounts: whole ones where it is none, then by halves and by ever smaller powers of ten.
+fn less(amount: i128) -> Vec<i128> {
+    let mut less = vec![0, ONE, amount / ONE * ONE, amount / 2 / ONE * ONE, amount / 2];
+    let mut step = LARGEST;
+    while step >= 1 {
+        // Below one, a part is taken off only of what has parts.
+        if step < amount && (step >= ONE || amount % ONE != 0) {
+            less.push(amount - step);
+        }
+        step /= 10;
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    less.retain(|other| (0..amount).contains(other) && seen.insert(*other));
+    less
+}
+
+/// SplitMix64: the same numbers for the same seed, on every machine.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `end`; zero for zero.
+    fn below(&mut self, end: u64) -> u64 {
+        self.next() % end.max(1)
+    }
+
+    fn one_in(&mut self, number: u64) -> bool {
+        self.below(number) == 0
+    }
+
+    fn pick<'v, T>(&mut self, values: &'v [T]) -> Option<&'v T> {
+        let nth = self.below(u64::try_from(values.len()).unwrap_or(0));
+        values.get(usize::try_from(nth).unwrap_or(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_smaller_ends_somewhere() {
+        for amount in [1, ONE - 1, ONE, ONE + 1, 12_345 * ONE / 10, LARGEST] {
+            let mut left = amount;
+            let mut rounds = 0;
+            // The worst that the search can do: take the largest of them each time that is at least a tenth.
+            while let Some(next) = less(left).into_iter().filter(|next| *next > amount / 10).max() {
+                assert!(next < left);
+                left = next;
+                rounds += 1;
+                if rounds > 50 {
+                    break;
+                }
+            }
+            assert!(less(amount).iter().all(|next| (0..amount).contains(next)));
+        }
+        assert_eq!(less(0), []);
+        assert_eq!(shorter(0), []);
+        assert!(shorter(90_061).contains(&86_400));
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_numbers() {
+        let numbers = |seed| {
+            let mut random = Random(seed);
+            [random.next(), random.next()]
+        };
+        assert_eq!(numbers(1), numbers(1));
+        assert_ne!(numbers(1), numbers(2));
+    }
+}

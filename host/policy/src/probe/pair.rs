@@ -1,0 +1,135 @@
+//! A policy and its rewritten module, asked the same: the plain one answers.
+
+use super::refused;
+use crate::{
+    fault::PolicyError,
+    limits::{Budget, Limits},
+    module::Module,
+    sandbox::Sandbox,
+    trusted::Artifact,
+};
+use proviso_decide::policy::{Answer, Policy};
+use proviso_ledger::model::{
+    amounts::Credits,
+    answers::{CloseOutcome, Manifest, OpenOutcome, Overage, Prepared, Rating, Refusal, SettingsProblem},
+    ids::Digest,
+    view::{Closing, Context, Opening, UsageView},
+};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+/// How much more of fuel, time and stack the rewritten code may take than the plain one.
+const ALLOWANCE: u32 = 8;
+
+/// Compiles and loads a component with probes. `probe` is told the fuel that is left to the call, and what the probe tells.
+pub(super) fn probed_module(
+    component: &[u8],
+    limits: &Limits,
+    probe: impl Fn(u64, u32, u64) + Send + Sync + 'static,
+) -> Result<Module, PolicyError> {
+    let more = |budget: Budget| Budget {
+        fuel: budget.fuel.saturating_mul(u64::from(ALLOWANCE)),
+        deadline: budget.deadline.saturating_mul(ALLOWANCE),
+        ..budget
+    };
+    let limits = Limits {
+        prepare: more(limits.prepare),
+        decision: more(limits.decision),
+        period: more(limits.period),
+        stack_bytes: limits.stack_bytes.saturating_mul(2),
+        ..limits.clone()
+    };
+    let sandbox = Sandbox::with_probe(limits, Some(Arc::new(probe)))?;
+    let code =
+        sandbox.engine.precompile_component(component).map_err(|error| refused(format!("{error:#}")))?;
+    Ok(Module::new(Arc::new(sandbox), Digest::of(component), &Artifact::Made(code))?)
+}
+
+/// Is told of the calls of a rewritten module.
+pub(super) trait Watch: Send + Sync {
+    /// One begins. Calls do not overlap.
+    fn begin(&self, call: &'static str);
+    /// It has ended; the plain module burnt this much fuel.
+    fn end(&self, fuel: u64);
+}
+
+/// The two.
+#[derive(Clone)]
+pub(super) struct Pair {
+    plain: Arc<dyn Policy>,
+    probed: Arc<Module>,
+    disagreements: Arc<AtomicU64>,
+    /// Who watches, and for whom the calls are made one after another.
+    watch: Option<(Arc<dyn Watch>, Arc<Mutex<()>>)>,
+}
+
+impl Pair {
+    pub(super) fn new(plain: Arc<dyn Policy>, probed: Module) -> Self {
+        Self { plain, probed: Arc::new(probed), disagreements: Arc::default(), watch: None }
+    }
+
+    pub(super) fn watched(self, watch: Arc<dyn Watch>) -> Self {
+        Self { watch: Some((watch, Arc::default())), ..self }
+    }
+
+    pub(super) fn disagreements(&self) -> u64 {
+        self.disagreements.load(Relaxed)
+    }
+
+    /// Asks both the same.
+    fn ask<T: PartialEq>(&self, call: &'static str, ask: impl Fn(&dyn Policy) -> Answer<T>) -> Answer<T> {
+        let answer = ask(&*self.plain);
+        let probed = match &self.watch {
+            None => ask(&*self.probed),
+            Some((watch, turn)) => {
+                let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+                watch.begin(call);
+                let probed = ask(&*self.probed);
+                watch.end(answer.as_ref().map_or_else(|failure| failure.fuel, |decided| decided.fuel));
+                probed
+            }
+        };
+        // Where the plain one fails, the other may fail otherwise, or with more fuel not at all.
+        if let Ok(plain) = &answer
+            && probed.is_ok_and(|probed| probed.value != plain.value)
+        {
+            self.disagreements.fetch_add(1, Relaxed);
+        }
+        answer
+    }
+}
+
+impl Policy for Pair {
+    fn manifest(&self) -> &Manifest {
+        self.plain.manifest()
+    }
+
+    fn prepare(&self, settings: &str) -> Answer<Result<Prepared, Vec<SettingsProblem>>> {
+        self.ask("prepare", |policy| policy.prepare(settings))
+    }
+
+    fn rate(&self, usage: &UsageView<'_>, context: &Context, form: &[u8]) -> Answer<Result<Rating, Refusal>> {
+        self.ask("rate", |policy| policy.rate(usage, context, form))
+    }
+
+    fn overage(
+        &self,
+        usage: &UsageView<'_>,
+        rating: &Rating,
+        shortfall: Credits,
+        context: &Context,
+        form: &[u8],
+    ) -> Answer<Overage> {
+        self.ask("overage", |policy| policy.overage(usage, rating, shortfall, context, form))
+    }
+
+    fn close(&self, closing: &Closing, context: &Context, form: &[u8]) -> Answer<CloseOutcome> {
+        self.ask("close", |policy| policy.close(closing, context, form))
+    }
+
+    fn open(&self, opening: &Opening, context: &Context, form: &[u8]) -> Answer<OpenOutcome> {
+        self.ask("open", |policy| policy.open(opening, context, form))
+    }
+}
