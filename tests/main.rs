@@ -17,6 +17,7 @@ mod events;
 mod faults;
 mod harness;
 mod hostile;
+mod instruments;
 mod main_job;
 mod modules;
 mod network;

@@ -1,6 +1,6 @@
 //! What a step came to, field by field, as case files name it; where two policies differ in it; and the case that says so.
 
-use super::scenario::{Base, Scenario, quoted};
+use super::scenario::{Base, Scenario, key, quoted};
 use crate::verbs::policy::test::{
     self,
     format::{self, Case, CaseFile, Expect},
@@ -59,30 +59,57 @@ impl Difference {
     }
 }
 
-/// Plays a case on both sides, step by step, up to the first difference. A case that can't be played is none.
-pub fn differ(
+/// What playing a case on both sides came to.
+pub struct Played {
+    /// The first difference; what comes after it is not played.
+    pub difference: Option<Difference>,
+    /// What kind of things happened to the old one, without their amounts: where it changes, a bound was passed.
+    pub course: String,
+}
+
+/// Plays a case on both sides, step by step, up to the first difference. None for a case that can't be played.
+pub fn play_both(
     old: (&Subject, &CaseFile, &Spanned<Case>),
     new: (&Subject, &CaseFile, &Spanned<Case>),
-) -> Result<Option<Difference>, String> {
+) -> Result<Option<Played>, String> {
     // Settings that one side refuses are a difference, too, but one without a case: nothing begins.
     let mut old_play =
         Play::begin(old.0, old.1, old.2.get_ref()).map_err(|mistake| format!("the old one: {mistake}"))?;
     let mut new_play =
         Play::begin(new.0, new.1, new.2.get_ref()).map_err(|mistake| format!("the new one: {mistake}"))?;
-    let mut seen = Vec::new();
+    let (mut seen, mut course) = (Vec::new(), String::new());
     for (nth, (old_step, new_step)) in old.2.get_ref().steps.iter().zip(&new.2.get_ref().steps).enumerate() {
         let (Ok(before), Ok(after)) =
             (facts(&mut old_play, old_step.get_ref()), facts(&mut new_play, new_step.get_ref()))
         else {
             return Ok(None);
         };
+        add_course(&mut course, &before);
         let is_same = before == after;
         seen.push(after);
         if !is_same {
-            return Ok(Some(Difference { step: nth, old: before, new: seen }));
+            let difference = Some(Difference { step: nth, old: before, new: seen });
+            return Ok(Some(Played { difference, course }));
         }
     }
-    Ok(None)
+    Ok(Some(Played { difference: None, course }))
+}
+
+/// Codes, the labels of lines, and which grants, fees and the like there are.
+fn add_course(course: &mut String, facts: &Facts) {
+    for (field, lines) in facts {
+        course.push_str(field);
+        for line in lines {
+            course.push(' ');
+            match field.as_str() {
+                "code" | "error" => course.push_str(line),
+                "lines" => course.push_str(line.rsplit_once(": ").map_or("", |(label, _)| label)),
+                "cost" | "overage" => course.push_str(if line == "0" { "0" } else { "+" }),
+                _ => course.push_str(line.rsplit_once(" = ").map_or("", |(name, _)| name)),
+            }
+        }
+        course.push('\n');
+    }
 }
 
 fn facts(play: &mut Play<'_>, step: &format::Step) -> Result<Facts, String> {
@@ -157,8 +184,7 @@ fn expectation(field: &str, got: &[String], differs: bool) -> Option<String> {
             let pairs: Option<Vec<String>> = got
                 .iter()
                 .map(|line| {
-                    line.rsplit_once(" = ")
-                        .map(|(name, value)| format!("{} = {}", quoted(name), quoted(value)))
+                    line.rsplit_once(" = ").map(|(name, value)| format!("{} = {}", key(name), quoted(value)))
                 })
                 .collect();
             Some(format!("{field} = {{ {} }}", pairs?.join(", ")))

@@ -5,6 +5,8 @@
 mod facts;
 mod scenario;
 mod search;
+#[cfg(test)]
+mod tests;
 mod words;
 
 use super::{
@@ -26,6 +28,7 @@ use std::{
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 use words::Words;
 
@@ -76,24 +79,15 @@ pub fn run(flags: &Flags) -> Result<Verdict, Error> {
         let module = runtime.admit(module).map_err(Error::refused)?.module;
         Ok(Subject { digest: module.digest(), policy: module })
     };
-    let sides = Sides { old: admit(&old_module)?, new: admit(&new_module)? };
+    let new = admit(&new_module)?;
+    let old = if old_module == new_module {
+        Subject { digest: new.digest, policy: Arc::clone(&new.policy) }
+    } else {
+        admit(&old_module)?
+    };
+    let sides = Sides { old, new };
     let bases = Base::all(old_settings.as_ref(), new_settings.as_ref(), &files);
-    let mut words = Words::default();
-    for base in &bases {
-        for (subject, settings) in [(&sides.old, &base.old_settings), (&sides.new, &base.new_settings)] {
-            words.add_settings(settings);
-            // Settings that one side refuses are found to be a difference when they are played.
-            if let Ok(prepared) = subject.policy.prepare(&settings.to_string())
-                && let Ok(prepared) = prepared.value
-            {
-                words.add_prepared(&prepared);
-            }
-        }
-    }
-    words.add_modules(&old_module, &new_module);
-    let seeds: Vec<(usize, Scenario)> = scenario::of_cases(&bases, &files);
-    seeds.iter().for_each(|(_, scenario)| words.add_scenario(scenario));
-    words.finish();
+    let (words, seeds) = words(&sides, &bases, &files, [&old_module, &new_module]);
     let watch = Stopwatch::start();
     let mut search = Search::new(&sides, &bases, &words, flags.seed, flags.seconds.saturating_mul(1_000_000));
     let found = search.run(&seeds).map_err(Error::Instrument)?;
@@ -111,6 +105,33 @@ pub fn run(flags: &Flags) -> Result<Verdict, Error> {
     fs::write(&flags.output, &case).map_err(Error::file(&flags.output))?;
     terminal::print(&text(&scenario, &difference, tried, &flags.output, Paint::for_stdout()))?;
     Ok(Verdict::Failed)
+}
+
+/// What the search begins with.
+fn words(
+    sides: &Sides,
+    bases: &[Base],
+    files: &[CaseFile],
+    modules: [&[u8]; 2],
+) -> (Words, Vec<(usize, Scenario)>) {
+    let mut words = Words::default();
+    for base in bases {
+        words.add_settings(&base.old_settings, &base.new_settings);
+        for (subject, settings) in [(&sides.old, &base.old_settings), (&sides.new, &base.new_settings)] {
+            // Settings that one side refuses are found to be a difference when they are played.
+            if let Ok(prepared) = subject.policy.prepare(&settings.to_string())
+                && let Ok(prepared) = prepared.value
+            {
+                words.add_prepared(&prepared);
+            }
+        }
+    }
+    let [old, new] = modules;
+    words.add_modules(old, new);
+    let seeds = scenario::of_cases(bases, files);
+    seeds.iter().for_each(|(_, scenario)| words.add_scenario(scenario));
+    words.finish();
+    (words, seeds)
 }
 
 fn settings(path: &Path) -> Result<Value, Error> {

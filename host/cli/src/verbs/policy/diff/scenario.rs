@@ -8,8 +8,8 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 const SECOND_MICROS: i64 = 1_000_000;
 
-/// When scenarios begin whose case names no start: a Thursday.
-const START: &str = "2026-01-01T00:00:00Z";
+/// When scenarios begin whose case names no start: with a month, and where periods and months do not fall together.
+const STARTS: [&str; 2] = ["2026-01-01T00:00:00Z", "2026-01-15T00:00:00Z"];
 
 /// What does not change in a scenario.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,7 +31,7 @@ impl Base {
                 let base = Self {
                     old_settings: old.unwrap_or(&setup.settings.0).clone(),
                     new_settings: new.unwrap_or(&setup.settings.0).clone(),
-                    start: setup.start.map_or_else(|| START.to_owned(), |start| start.to_string()),
+                    start: setup.start.map_or_else(|| STARTS[0].to_owned(), |start| start.to_string()),
                     time_zone: setup.customer.time_zone.map(|zone| zone.name().to_owned()),
                     attributes: setup.customer.attributes.unwrap_or_default(),
                 };
@@ -40,13 +40,13 @@ impl Base {
         }
         if bases.is_empty() {
             let none = Value::Object(serde_json::Map::new());
-            bases.push(Self {
+            bases.extend(STARTS.map(|start| Self {
                 old_settings: old.unwrap_or(&none).clone(),
                 new_settings: new.unwrap_or(&none).clone(),
-                start: START.to_owned(),
+                start: start.to_owned(),
                 time_zone: None,
                 attributes: BTreeMap::new(),
-            });
+            }));
         }
         bases
     }
@@ -66,7 +66,7 @@ impl Base {
         }
         text.push_str("\n[settings]\n");
         for (name, value) in settings.as_object().into_iter().flatten() {
-            let _ = writeln!(text, "{} = {}", quoted(name), toml(value));
+            let _ = writeln!(text, "{} = {}", key(name), toml(value));
         }
         text
     }
@@ -179,15 +179,22 @@ pub fn quoted(text: &str) -> String {
     Value::from(text).to_string().replace('\u{7f}', "\\u007f")
 }
 
+/// A name of a field: as it is, where TOML takes it so.
+pub fn key(name: &str) -> String {
+    let is_bare =
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    if is_bare { name.to_owned() } else { quoted(name) }
+}
+
 fn table(fields: &BTreeMap<String, String>) -> String {
-    let fields = fields.iter().map(|(name, value)| format!("{} = {}", quoted(name), quoted(value)));
+    let fields = fields.iter().map(|(name, value)| format!("{} = {}", key(name), quoted(value)));
     format!("{{ {} }}", fields.collect::<Vec<_>>().join(", "))
 }
 
 fn toml(value: &Value) -> String {
     match value {
         Value::Object(fields) => {
-            let fields = fields.iter().map(|(name, value)| format!("{} = {}", quoted(name), toml(value)));
+            let fields = fields.iter().map(|(name, value)| format!("{} = {}", key(name), toml(value)));
             format!("{{ {} }}", fields.collect::<Vec<_>>().join(", "))
         }
         Value::Array(items) => format!("[{}]", items.iter().map(toml).collect::<Vec<_>>().join(", ")),

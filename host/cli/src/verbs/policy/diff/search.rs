@@ -2,7 +2,7 @@
 //! ever smaller ones that still differ.
 
 use super::{
-    facts::{self, Difference},
+    facts::{self, Difference, Played},
     scenario::{Base, Scenario, Step, What},
     words::{LARGEST, ONE, Words},
 };
@@ -10,12 +10,14 @@ use crate::{
     clock::Stopwatch,
     verbs::policy::test::{format, play::Subject},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Scenarios that are read at once: settings are read once for all of them.
 const BATCH: usize = 32;
-/// Steps of a scenario, at most.
-const STEPS: u64 = 6;
+/// Steps of a scenario, at most, besides a grant.
+const STEPS: u64 = 4;
+/// How often a range between two amounts is made narrower, for one quantity of one scenario.
+const NARROWED: u32 = 60;
 const DAY_S: u64 = 86_400;
 
 /// The two policies.
@@ -68,9 +70,66 @@ impl<'a> Search<'a> {
             let Some(base) = self.bases.get(index) else { break };
             let of_base: Vec<&Scenario> =
                 seeds.iter().filter(|(of, _)| *of == index).map(|(_, seed)| seed).collect();
-            let batch = (0..BATCH).map(|_| self.random_scenario(&of_base)).collect();
+            let batch: Vec<Scenario> = (0..BATCH).map(|_| self.random_scenario(&of_base)).collect();
+            let begin = self.random.pick(&batch).cloned();
             if let Some((scenario, _)) = self.first(base, batch)? {
                 return self.smallest(base, scenario).map(Some);
+            }
+            if let Some(begin) = begin
+                && let Some(scenario) = self.at_bounds(base, &begin)?
+            {
+                return self.smallest(base, scenario).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Varies one quantity of a scenario, from nothing to the most, and looks for the amounts at which the old policy takes another
+    /// course: those are bounds of its terms, and a bound that has moved shows right there, however much else adds up to it.
+    fn at_bounds(&mut self, base: &Base, scenario: &Scenario) -> Result<Option<Scenario>, String> {
+        let quantities: Vec<(usize, String)> = scenario
+            .steps
+            .iter()
+            .enumerate()
+            .filter_map(|(nth, step)| match &step.what {
+                What::Charge { quantities, .. } => {
+                    Some(quantities.keys().map(move |name| (nth, name.clone())))
+                }
+                _ => None,
+            })
+            .flatten()
+            .collect();
+        let Some((step, name)) = self.random.pick(&quantities).cloned() else { return Ok(None) };
+        let with = |amount: i128| {
+            let mut other = scenario.clone();
+            if let Some(What::Charge { quantities, .. }) =
+                other.steps.get_mut(step).map(|step| &mut step.what)
+            {
+                quantities.insert(name.clone(), amount);
+            }
+            other
+        };
+        let tens = (0..12).map(|zeros| ONE * 10_i128.pow(zeros));
+        let mut open = vec![[0].into_iter().chain(tens).collect::<Vec<i128>>()];
+        let mut narrowed = 0;
+        while let Some(amounts) = open.pop() {
+            let scenarios = amounts.iter().map(|amount| with(*amount)).collect();
+            let mut courses = Vec::new();
+            for (scenario, played) in self.play(base, scenarios)? {
+                if played.as_ref().is_some_and(|played| played.difference.is_some()) {
+                    return Ok(Some(scenario));
+                }
+                courses.push(played.map(|played| played.course));
+            }
+            for (at, course) in amounts.windows(2).zip(courses.windows(2)) {
+                let ([low, high], [below, above]) = (at, course) else { continue };
+                // Few bounds matter at once, and the time is better spent on other scenarios.
+                if below != above && high - low > ONE && narrowed < NARROWED {
+                    narrowed += 1;
+                    let quarter = ((high - low) / 4 / ONE * ONE).max(ONE);
+                    let inner = (1..4).map(|nth| low + nth * quarter).filter(|amount| amount < high);
+                    open.push([*low].into_iter().chain(inner).chain([*high]).collect());
+                }
             }
         }
         Ok(None)
@@ -82,6 +141,16 @@ impl<'a> Search<'a> {
         base: &Base,
         scenarios: Vec<Scenario>,
     ) -> Result<Option<(Scenario, Difference)>, String> {
+        let played = self.play(base, scenarios)?;
+        Ok(played.into_iter().find_map(|(scenario, played)| Some((scenario, played?.difference?))))
+    }
+
+    /// Plays scenarios on both sides, up to the first that differs.
+    fn play(
+        &mut self,
+        base: &Base,
+        scenarios: Vec<Scenario>,
+    ) -> Result<Vec<(Scenario, Option<Played>)>, String> {
         let cases: String = scenarios.iter().map(|scenario| scenario.case("x", &[])).collect();
         let read = |settings| {
             let text = base.head(settings) + &cases;
@@ -89,14 +158,18 @@ impl<'a> Search<'a> {
                 .map_err(|error| format!("a defect of proviso: a scenario can't be read: {error}\n{text}"))
         };
         let (old, new) = (read(&base.old_settings)?, read(&base.new_settings)?);
+        let mut seen = Vec::new();
         for ((scenario, old_case), new_case) in scenarios.into_iter().zip(&old.cases).zip(&new.cases) {
             self.tried += 1;
             let sides = ((&self.sides.old, &old, old_case), (&self.sides.new, &new, new_case));
-            if let Some(difference) = facts::differ(sides.0, sides.1)? {
-                return Ok(Some((scenario, difference)));
+            let played = facts::play_both(sides.0, sides.1)?;
+            let differs = played.as_ref().is_some_and(|played| played.difference.is_some());
+            seen.push((scenario, played));
+            if differs {
+                break;
             }
         }
-        Ok(None)
+        Ok(seen)
     }
 
     /// Makes a scenario that differs smaller, as long as something smaller differs, too.
@@ -136,7 +209,7 @@ impl<'a> Search<'a> {
         }
         let mut steps = Vec::new();
         // Most terms show their prices only to customers with credits.
-        if !self.random.one_in(4) {
+        if self.random.one_in(2) {
             let amount = if self.random.one_in(2) { 1_000_000_000 * ONE } else { self.amount() };
             steps.push(Step { wait_s: 0, what: What::Grant { amount, category: "prepaid".to_owned() } });
         }
@@ -212,7 +285,7 @@ impl<'a> Search<'a> {
             3 => named + if self.random.one_in(2) { 1 } else { ONE / 2 },
             4 | 5 => {
                 // So many units that their cost reaches an amount, if the other is a price.
-                let price = self.random.pick(pool).copied().unwrap_or(ONE).max(1);
+                let price = self.random.pick(&words.amounts).copied().unwrap_or(ONE).max(1);
                 let number = (named / price).saturating_mul(ONE);
                 number + i128::from(self.random.below(3)) * ONE - ONE
             }
@@ -267,6 +340,9 @@ fn smaller_ones(scenario: &Scenario) -> Vec<Scenario> {
         for wait_s in shorter(step.wait_s) {
             with(step.what.clone(), wait_s);
         }
+        if step.what != What::Wait {
+            with(What::Wait, step.wait_s);
+        }
         match &step.what {
             What::Wait => {}
             What::Grant { amount, category } => {
@@ -319,20 +395,37 @@ fn shorter(wait_s: u64) -> Vec<u64> {
     shorter
 }
 
-/// Smaller amounts: whole ones where it is none, then by halves and by ever smaller powers of ten.
+/// Simpler amounts: smaller whole ones; in place of one with decimal places, also the next whole one and those with fewer places.
 fn less(amount: i128) -> Vec<i128> {
-    let mut less = vec![0, ONE, amount / ONE * ONE, amount / 2 / ONE * ONE, amount / 2];
+    let whole = amount / ONE * ONE;
+    let mut less = vec![0, ONE, whole, amount / 2 / ONE * ONE];
     let mut step = LARGEST;
-    while step >= 1 {
-        // Below one, a part is taken off only of what has parts.
-        if step < amount && (step >= ONE || amount % ONE != 0) {
+    if whole == amount {
+        while step >= ONE {
             less.push(amount - step);
+            step /= 10;
         }
-        step /= 10;
+    } else {
+        less.push(whole + ONE);
+        step = ONE / 10;
+        while step >= 1 {
+            less.push(amount / step * step);
+            less.push(amount - step);
+            step /= 10;
+        }
     }
-    let mut seen = std::collections::BTreeSet::new();
-    less.retain(|other| (0..amount).contains(other) && seen.insert(*other));
+    let mut seen = BTreeSet::new();
+    less.retain(|other| is_simpler(*other, amount) && seen.insert(*other));
     less
+}
+
+/// Fewer decimal places, or as many and less.
+fn is_simpler(other: i128, amount: i128) -> bool {
+    other >= 0 && (places(other), other) < (places(amount), amount)
+}
+
+fn places(amount: i128) -> u32 {
+    (0..12).find(|places| amount % (ONE / 10_i128.pow(*places)) == 0).unwrap_or(12)
 }
 
 /// SplitMix64: the same numbers for the same seed, on every machine.
@@ -369,20 +462,12 @@ mod tests {
     #[test]
     fn what_is_smaller_ends_somewhere() {
         for amount in [1, ONE - 1, ONE, ONE + 1, 12_345 * ONE / 10, LARGEST] {
-            let mut left = amount;
-            let mut rounds = 0;
-            // The worst that the search can do: take the largest of them each time that is at least a tenth.
-            while let Some(next) = less(left).into_iter().filter(|next| *next > amount / 10).max() {
-                assert!(next < left);
-                left = next;
-                rounds += 1;
-                if rounds > 50 {
-                    break;
-                }
-            }
-            assert!(less(amount).iter().all(|next| (0..amount).contains(next)));
+            assert!(less(amount).iter().all(|other| is_simpler(*other, amount)), "{amount}");
+            assert!(less(amount).contains(&0));
         }
-        assert_eq!(less(0), []);
+        assert_eq!((less(0), less(ONE)), (vec![], vec![0]));
+        assert!(less(ONE / 4).contains(&ONE), "a whole one is simpler than a quarter");
+        assert!(!less(5 * ONE).contains(&(ONE / 2)));
         assert_eq!(shorter(0), []);
         assert!(shorter(90_061).contains(&86_400));
     }

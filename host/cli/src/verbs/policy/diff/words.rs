@@ -31,6 +31,8 @@ pub struct Words {
     pub amounts: Vec<i128>,
     /// Amounts that only the modules' code mentions.
     pub constants: Vec<i128>,
+    /// Amounts that only one of both settings has.
+    pub changed: Vec<i128>,
     /// Minutes since midnight.
     pub times_of_day: Vec<u32>,
     found: Found,
@@ -49,9 +51,16 @@ struct Found {
 }
 
 impl Words {
-    /// Of settings, whatever policy they are for: by the names that policies use, and by the form of values.
-    pub fn add_settings(&mut self, settings: &Value) {
-        self.found.value("", settings);
+    /// Of both settings, whatever policy they are for: by the names that policies use, and by the form of values.
+    pub fn add_settings(&mut self, old: &Value, new: &Value) {
+        let amounts = [old, new].map(|settings| {
+            let mut of_one = Found::default();
+            of_one.value("", settings);
+            self.found.value("", settings);
+            of_one.amounts
+        });
+        let [old, new] = &amounts;
+        self.changed.extend(old.symmetric_difference(new).filter(|amount| (1..=LARGEST).contains(*amount)));
     }
 
     /// Of what a policy says that it prices and counts.
@@ -255,19 +264,23 @@ mod tests {
     #[test]
     fn settings_name_what_to_try() {
         let mut words = Words::default();
-        words.add_settings(&json!({
+        let settings = json!({
             "rates": [{"feature": "chat", "quantity": "tokens", "less": ["cached"], "when": {"model": "gpt-*"},
                 "price": {"graduated": {"tiers": [{"up_to": 1000, "per_unit": "0.02"}]}}}],
             "discounts": [{"hours": {"from": "22:00", "to": "06:30"}, "percent": 40}],
             "overage": {"mode": "allow", "limit": "50"},
-        }));
+        });
+        let mut other = settings.clone();
+        other["overage"]["limit"] = json!("51");
+        words.add_settings(&settings, &other);
         words.finish();
         assert_eq!(words.features, ["another", "chat"]);
         assert_eq!(words.quantities, ["cached", "tokens"]);
         let (name, values) = &words.attributes[0];
         assert_eq!(name, "model");
         assert!(values.contains(&"gpt-".to_owned()) && values.contains(&"gpt--x".to_owned()), "{values:?}");
-        assert_eq!(words.amounts, [ONE / 50, 40 * ONE, 50 * ONE, 1000 * ONE]);
+        assert_eq!(words.amounts, [ONE / 50, 40 * ONE, 50 * ONE, 51 * ONE, 1000 * ONE]);
+        assert_eq!(words.changed, [50 * ONE, 51 * ONE]);
         assert_eq!(words.times_of_day, [390, 1320]);
     }
 }
