@@ -10,7 +10,10 @@ use std::{
 
 /// Runs a verb in a folder: its exit code, what it says, and what it notes.
 fn policy(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
-    let output = Command::new(BINARY).current_dir(folder).arg("policy").args(arguments).output().expect("the binary runs");
+    let mut command = Command::new(BINARY);
+    // Crates outside the repository are built where those in it are, so that what they share is built once.
+    command.env("CARGO_TARGET_DIR", Path::new(BINARY).ancestors().nth(2).expect("in a target folder"));
+    let output = command.current_dir(folder).arg("policy").args(arguments).output().expect("the binary runs");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
@@ -42,7 +45,8 @@ fn coverage_tells_functions_branches_and_lines_of_the_crate() {
     let folder = tempfile::tempdir().unwrap();
     let crate_folder = repository().join("policies/grace-pool");
     let named = crate_folder.to_str().unwrap();
-    let (code, text, notes) = policy(folder.path(), &["coverage", named, "--json", "--lcov", "out.lcov", "--threshold", "50"]);
+    let (code, text, notes) =
+        policy(folder.path(), &["coverage", named, "--json", "--lcov", "out.lcov", "--threshold", "50"]);
     assert_eq!(code, Some(0), "{text}{notes}");
     let report: Value = serde_json::from_str(&text).unwrap();
     assert_eq!((&report["has_lines"], &report["cases"]["failed"]), (&json!(true), &json!(0)));
@@ -65,13 +69,15 @@ fn coverage_tells_functions_branches_and_lines_of_the_crate() {
         assert!(covered > 0 && covered <= all, "{what}: {total}");
     }
     let lcov = fs::read_to_string(folder.path().join("out.lcov")).unwrap();
-    let field = |name: &str| lcov.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse::<u64>().unwrap();
+    let field =
+        |name: &str| lcov.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse::<u64>().unwrap();
     let counted = lcov.lines().filter(|line| line.starts_with("DA:")).count();
     assert_eq!(field("LF:"), u64::try_from(counted).unwrap());
     assert_eq!(json!(field("LH:")), report["totals"]["lines"]["covered"]);
     assert_eq!(json!(field("BRF:")), report["totals"]["branches"]["all"]);
 
-    let (code, text, notes) = policy(folder.path(), &["coverage", named, "--threshold", "100", "--of", "branches"]);
+    let (code, text, notes) =
+        policy(folder.path(), &["coverage", named, "--threshold", "100", "--of", "branches"]);
     assert_eq!(code, Some(1), "{text}{notes}");
     assert!(notes.contains("of branches covered, the threshold is 100%"), "{notes}");
     assert!(text.contains("src/lib.rs:"), "{text}");
@@ -85,9 +91,13 @@ fn a_component_without_lines_is_covered_by_branches_and_says_so() {
     assert!(text.contains("no line tables") && text.contains("branches"), "{text}");
     let (code, _, notes) = policy(&path, &["coverage", "standard.wasm", "--lcov", "x.lcov"]);
     assert_eq!(code, Some(1));
-    assert!(notes.contains("standard.wasm: the module has no line tables; give the folder of its crate"), "{notes}");
+    assert!(
+        notes.contains("standard.wasm: the module has no line tables; give the folder of its crate"),
+        "{notes}"
+    );
     // A case that fails is named, and fails the run.
-    let case = "[settings]\nrates = []\n[[case]]\nname = \"wrong\"\nsteps = [{ charge = { feature = \"chat\" } }]\n";
+    let case =
+        "[settings]\nrates = []\n[[case]]\nname = \"wrong\"\nsteps = [{ charge = { feature = \"chat\" } }]\n";
     fs::write(path.join("wrong.toml"), case).unwrap();
     let (code, _, notes) = policy(&path, &["coverage", "standard.wasm", "--cases", "wrong.toml"]);
     assert_eq!(code, Some(1));
@@ -120,7 +130,8 @@ fn a_profile_and_a_bench_account_for_the_same_fuel() {
     assert_eq!(read(&path.join("s.json"))["profiles"][0]["endValue"], json!(fuel));
 
     // The same again; then a baseline that was lower.
-    let (code, text, notes) = policy(&path, &["bench", "standard.wasm", "--baseline", "base.json", "--tolerance", "0"]);
+    let (code, text, notes) =
+        policy(&path, &["bench", "standard.wasm", "--baseline", "base.json", "--tolerance", "0"]);
     assert_eq!(code, Some(0), "{text}{notes}");
     let mut lower = kept.clone();
     let (case, before) = cases.iter().next().unwrap();
@@ -129,7 +140,8 @@ fn a_profile_and_a_bench_account_for_the_same_fuel() {
     let (code, _, notes) = policy(&path, &["bench", "standard.wasm", "--baseline", "base.json"]);
     assert_eq!(code, Some(1));
     assert!(notes.contains("takes") && notes.contains(case.split_once(": ").unwrap().1), "{notes}");
-    let (code, ..) = policy(&path, &["bench", "standard.wasm", "--baseline", "base.json", "--tolerance", "20"]);
+    let (code, ..) =
+        policy(&path, &["bench", "standard.wasm", "--baseline", "base.json", "--tolerance", "20"]);
     assert_eq!(code, Some(0));
     let (code, ..) = policy(&path, &["bench", "standard.wasm", "--baseline", "base.json", "--update"]);
     assert_eq!((code, read(&path.join("base.json"))), (Some(0), kept));
@@ -141,7 +153,16 @@ fn one_decision_is_profiled_as_policy_run_makes_it() {
     write(&path, "settings.json", &json!({"rates": [{"quantity": "tokens", "price": {"per_unit": "0.5"}}]}));
     write(&path, "usage.json", &json!({"feature": "chat", "quantities": {"tokens": "3"}}));
     write(&path, "context.json", &json!({"now": "2026-01-01T00:00:00Z"}));
-    let files = ["standard.wasm", "--settings", "settings.json", "--usage", "usage.json", "--context", "context.json", "--json"];
+    let files = [
+        "standard.wasm",
+        "--settings",
+        "settings.json",
+        "--usage",
+        "usage.json",
+        "--context",
+        "context.json",
+        "--json",
+    ];
     let (_, text, notes) = policy(&path, &[&["run"], &files[..]].concat());
     let run: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}{notes}"));
     let (code, text, notes) = policy(&path, &[&["profile"], &files[..]].concat());
@@ -149,7 +170,10 @@ fn one_decision_is_profiled_as_policy_run_makes_it() {
     let profile: Value = serde_json::from_str(&text).unwrap();
     let total = |name: &str| {
         let functions = profile["functions"].as_array().unwrap();
-        functions.iter().find(|function| function["name"] == name).map(|function| function["total_fuel"].clone())
+        functions
+            .iter()
+            .find(|function| function["name"] == name)
+            .map(|function| function["total_fuel"].clone())
     };
     assert_eq!(total("call rate"), Some(run["fuel"].clone()));
     assert!(total("call prepare").is_some() && total("call overage").is_none());
@@ -165,7 +189,15 @@ fn a_difference_becomes_a_case_that_holds_for_the_new_version() {
     write(&path, "old.json", &settings("0.5"));
     write(&path, "new.json", &settings("0.6"));
     let arguments = [
-        "diff", "standard.wasm", "standard.wasm", "--settings", "old.json", "--new-settings", "new.json", "-o", "found.toml",
+        "diff",
+        "standard.wasm",
+        "standard.wasm",
+        "--settings",
+        "old.json",
+        "--new-settings",
+        "new.json",
+        "-o",
+        "found.toml",
     ];
     let (code, text, notes) = policy(&path, &arguments);
     assert_eq!(code, Some(1), "{text}{notes}");
@@ -173,7 +205,7 @@ fn a_difference_becomes_a_case_that_holds_for_the_new_version() {
     let (code, text, notes) = policy(&path, &["test", "standard.wasm", "found.toml"]);
     assert_eq!(code, Some(0), "{text}{notes}");
     let case = fs::read_to_string(path.join("found.toml")).unwrap();
-    fs::write(path.join("found.toml"), case.replace("0.6", "0.5")).unwrap();
+    fs::write(path.join("found.toml"), case.replace("per_unit = \"0.6\"", "per_unit = \"0.5\"")).unwrap();
     let (code, ..) = policy(&path, &["test", "standard.wasm", "found.toml"]);
     assert_eq!(code, Some(1), "with the old price the case does not hold");
 
@@ -181,4 +213,51 @@ fn a_difference_becomes_a_case_that_holds_for_the_new_version() {
         policy(&path, &["diff", "standard.wasm", "standard.wasm", "--cases", "cases", "--seconds", "1"]);
     assert_eq!(code, Some(0), "{text}{notes}");
     assert!(text.starts_with("none found in ") && !text.contains("equal"), "{text}");
+}
+
+/// Lines of the source of night-rates, and what they are changed to.
+const PLANTED: [(&str, &str); 2] = [
+    // Exactly at the cap.
+    ("plus(rating.cost)? <= cap {", "plus(rating.cost)? < cap {"),
+    // The dearest tariff instead of the cheapest, which is the same by day.
+    (".min_by_key(|(_, percent)| *percent)", ".max_by_key(|(_, percent)| *percent)"),
+];
+
+#[test]
+fn changes_of_the_source_are_found() {
+    let original = repository().join("policies/night-rates");
+    let source = fs::read_to_string(original.join("src/lib.rs")).unwrap();
+    let manifest = format!(
+        "[package]\nname = \"planted\"\nversion = \"1.0.0\"\nedition = \"2024\"\n\n[workspace]\n\n\
+         [lib]\ncrate-type = [\"cdylib\"]\n\n[dependencies]\nproviso-sdk = {{ path = {:?} }}\n\
+         serde = {{ version = \"1\", default-features = false, features = [\"alloc\", \"derive\"] }}\n",
+        repository().join("policies/sdk").canonicalize().unwrap()
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let crate_folder = folder.path().join("planted");
+    fs::create_dir_all(crate_folder.join("src")).unwrap();
+    fs::write(crate_folder.join("Cargo.toml"), &manifest).unwrap();
+    fs::copy(original.join("settings.schema.json"), crate_folder.join("settings.schema.json")).unwrap();
+    for (line, other) in PLANTED {
+        assert_eq!(source.matches(line).count(), 1, "{line}");
+        fs::write(crate_folder.join("src/lib.rs"), source.replace(line, other)).unwrap();
+        let cases = original.join("cases");
+        let arguments = [
+            "diff",
+            original.to_str().unwrap(),
+            "planted",
+            "--cases",
+            cases.to_str().unwrap(),
+            "--seconds",
+            "120",
+            "-o",
+            "found.toml",
+        ];
+        let (code, text, notes) = policy(folder.path(), &arguments);
+        assert_eq!(code, Some(1), "{other}: {text}{notes}");
+        let (code, text, notes) = policy(folder.path(), &["test", "planted", "found.toml"]);
+        assert_eq!(code, Some(0), "{other}: {text}{notes}");
+        let (code, text, _) = policy(folder.path(), &["test", original.to_str().unwrap(), "found.toml"]);
+        assert_eq!(code, Some(1), "{other}: {text}");
+    }
 }

@@ -1,14 +1,12 @@
 //! What the instruments see of modules whose code is known to the instruction, and that looking changes nothing of what is decided.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail loudly")]
 
-mod support;
-
+use proviso_fixtures::guest::{Draft, Policy, context, runtime, usage, view};
 use proviso_policy::{
     Limits,
     probe::{Coverage, Frame, Profile, Report, Source},
 };
 use std::sync::Arc;
-use support::{Draft, Policy, context, runtime, usage, view};
 
 /// `prepare` goes ways that depend on the length of its settings: the second parameter.
 fn branching() -> Draft {

@@ -1,5 +1,4 @@
-//! Changes are planted in settings and in the source of policies, and each must be found, with a case that holds for the new version
-//! and not for the old one.
+//! Changes are planted in settings, and each must be found, with a case that holds for the new version and not for the old one.
 
 use super::{
     facts,
@@ -11,23 +10,12 @@ use crate::verbs::policy::{
     runtime,
     test::{self, format, play::Subject},
 };
+use proviso_fixtures::policies::STANDARD;
 use serde_json::{Value, json};
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::{Arc, LazyLock},
-};
+use std::sync::Arc;
 
 /// Far more than it takes, since the machine may be busy.
 const MOST_US: u64 = 300_000_000;
-
-static STANDARD: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    proviso_policy::build::build(&policies("standard")).expect("the standard policy builds")
-});
-
-fn policies(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../policies").join(name)
-}
 
 fn subject(module: &[u8]) -> Subject {
     let module = runtime().unwrap().admit(module).unwrap().module;
@@ -135,46 +123,6 @@ fn each_of_26_changes_of_settings_is_found() {
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));
 }
-
-#[test]
-fn changes_of_the_source_are_found() {
-    let source = fs::read_to_string(policies("night-rates").join("src/lib.rs")).unwrap();
-    let manifest = format!(
-        "[package]\nname = \"planted\"\nversion = \"1.0.0\"\nedition = \"2024\"\n\n[workspace]\n\n\
-         [lib]\ncrate-type = [\"cdylib\"]\n\n[dependencies]\nproviso-sdk = {{ path = {:?} }}\n\
-         serde = {{ version = \"1\", default-features = false, features = [\"alloc\", \"derive\"] }}\n",
-        policies("sdk").canonicalize().unwrap()
-    );
-    let schema = policies("night-rates").join("settings.schema.json");
-    let settings = json!({
-        "prices": [{"feature": "chat", "quantity": "tokens", "price": "0.01"}],
-        "night": {"from": "22:00", "to": "06:30", "percent": 40}, "weekend_percent": 60, "daily_cap": "20", "allowance": "1000",
-    });
-    let build = |source: &str| {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("src")).unwrap();
-        fs::write(folder.path().join("Cargo.toml"), &manifest).unwrap();
-        fs::copy(&schema, folder.path().join("settings.schema.json")).unwrap();
-        fs::write(folder.path().join("src/lib.rs"), source).unwrap();
-        proviso_policy::build::build(folder.path()).unwrap()
-    };
-    let old = build(&source);
-    for (line, other) in PLANTED {
-        assert_eq!(source.matches(line).count(), 1, "{line}");
-        let new = build(&source.replace(line, other));
-        let sides = Sides { old: subject(&old), new: subject(&new) };
-        let case = found(&sides, [&old, &new], &settings, &settings);
-        println!("{other}: {}", case.unwrap_or_else(|error| panic!("{other}: {error}")));
-    }
-}
-
-/// Lines of the source, and what they are changed to.
-const PLANTED: [(&str, &str); 2] = [
-    // Exactly at the cap.
-    ("plus(rating.cost)? <= cap {", "plus(rating.cost)? < cap {"),
-    // The dearest tariff instead of the cheapest, which is the same by day.
-    (".min_by_key(|(_, percent)| *percent)", ".max_by_key(|(_, percent)| *percent)"),
-];
 
 #[test]
 fn what_does_not_differ_is_never_called_equal() {

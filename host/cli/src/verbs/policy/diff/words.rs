@@ -25,6 +25,8 @@ const NAME_BYTES: std::ops::RangeInclusive<usize> = 3..=24;
 pub struct Words {
     pub features: Vec<String>,
     pub quantities: Vec<String>,
+    /// Which quantities a feature is priced by, where settings say that in one place.
+    pub priced: BTreeMap<String, Vec<String>>,
     /// Names of attributes, and their values.
     pub attributes: Vec<(String, Vec<String>)>,
     /// In units of 10^-12, without zero.
@@ -42,6 +44,7 @@ pub struct Words {
 struct Found {
     features: BTreeSet<String>,
     quantities: BTreeSet<String>,
+    priced: BTreeSet<(String, String)>,
     attributes: BTreeMap<String, BTreeSet<String>>,
     amounts: BTreeSet<i128>,
     constants: BTreeSet<i128>,
@@ -121,8 +124,11 @@ impl Words {
 
     /// Ends the collection.
     pub fn finish(&mut self) {
-        let Found { mut features, mut quantities, mut attributes, amounts, constants, times, texts } =
+        let Found { mut features, mut quantities, priced, mut attributes, amounts, constants, times, texts } =
             std::mem::take(&mut self.found);
+        for (feature, quantity) in priced {
+            self.priced.entry(feature).or_default().push(quantity);
+        }
         for values in attributes.values_mut() {
             values.extend(texts.iter().take(32).cloned());
         }
@@ -165,6 +171,8 @@ impl Found {
                 }
             }
             Value::Object(fields) => {
+                let named = |name: &str| fields.get(name).and_then(Value::as_str).map(str::to_owned);
+                self.priced.extend(named("feature").zip(named("quantity")));
                 for (name, value) in fields {
                     // A map by feature, say, names it in its keys.
                     if is_key(name) && (value.is_object() || value.is_string() || value.is_number()) {
@@ -276,6 +284,7 @@ mod tests {
         words.finish();
         assert_eq!(words.features, ["another", "chat"]);
         assert_eq!(words.quantities, ["cached", "tokens"]);
+        assert_eq!(words.priced["chat"], ["tokens"]);
         let (name, values) = &words.attributes[0];
         assert_eq!(name, "model");
         assert!(values.contains(&"gpt-".to_owned()) && values.contains(&"gpt--x".to_owned()), "{values:?}");
