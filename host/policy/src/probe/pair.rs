@@ -13,6 +13,7 @@ use proviso_ledger::model::{
     amounts::Credits,
     answers::{CloseOutcome, Manifest, OpenOutcome, Overage, Prepared, Rating, Refusal, SettingsProblem},
     ids::Digest,
+    resources::ResourceClass,
     view::{Closing, Context, Opening, UsageView},
 };
 use std::sync::{
@@ -44,7 +45,9 @@ pub(super) fn probed_module(
     let sandbox = Sandbox::with_probe(limits, Some(Arc::new(probe)))?;
     let code =
         sandbox.engine.precompile_component(component).map_err(|error| refused(format!("{error:#}")))?;
-    Ok(Module::new(Arc::new(sandbox), Digest::of(component), &Artifact::Made(code))?)
+    // The limits are those of the default class, and more.
+    let class = ResourceClass::Default;
+    Ok(Module::new(Arc::new(sandbox), class, Digest::of(component), &Artifact::Made(code))?)
 }
 
 /// Is told of the calls of a rewritten module.
