@@ -58,14 +58,16 @@ pub(super) trait Watch: Send + Sync {
     fn end(&self, fuel: u64);
 }
 
+/// Who watches, and the lock that makes the calls come one after another.
+type Watched = (Arc<dyn Watch>, Arc<Mutex<()>>);
+
 /// The two.
 #[derive(Clone)]
 pub(super) struct Pair {
     plain: Arc<dyn Policy>,
     probed: Arc<Module>,
     disagreements: Arc<AtomicU64>,
-    /// Who watches, and for whom the calls are made one after another.
-    watch: Option<(Arc<dyn Watch>, Arc<Mutex<()>>)>,
+    watch: Option<Watched>,
 }
 
 impl Pair {
