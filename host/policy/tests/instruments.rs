@@ -38,7 +38,7 @@ fn coverage(draft: &Draft) -> Coverage {
 }
 
 fn calls(report: &Report, function: &str) -> u64 {
-    report.functions.iter().find(|found| found.name == function).map(|found| found.calls).expect(function)
+    report.functions.iter().find(|found| found.name == function).map(|found| found.calls).unwrap()
 }
 
 /// The arms of `prepare`'s branches that were taken: which branch, which arm, how often.

@@ -75,6 +75,7 @@ fn found(sides: &Sides, modules: [&[u8]; 2], old: &Value, new: &Value) -> Result
 }
 
 #[test]
+#[ignore = "searches for minutes: run it after a change of the search"]
 fn each_of_20_changes_of_settings_is_found() {
     let policy = subject(&STANDARD);
     let sides = Sides { old: share(&policy), new: policy };

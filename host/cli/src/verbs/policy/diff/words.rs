@@ -214,7 +214,10 @@ impl Found {
     fn time(&mut self, text: &str) -> bool {
         let Some((hours, minutes)) = text.split_once(':') else { return false };
         match (hours.parse::<u32>(), minutes.parse::<u32>()) {
-            (Ok(hours @ 0..24), Ok(minutes @ 0..60)) => self.times.insert(hours * 60 + minutes) || true,
+            (Ok(hours @ 0..24), Ok(minutes @ 0..60)) => {
+                self.times.insert(hours * 60 + minutes);
+                true
+            }
             _ => false,
         }
     }
