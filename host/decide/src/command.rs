@@ -1,6 +1,6 @@
 //! What can be asked of a customer, and what comes back.
 
-use crate::precondition::Expected;
+use crate::precondition::{Conditional, Expected};
 use proviso_ledger::{
     journal::{Entry, Line, Offer, PlanChangeTime},
     model::{
@@ -49,6 +49,8 @@ pub enum Command {
     Close(Expected),
     /// Bind terms to the customer.
     BindTerms(Box<TermsDraft>),
+    /// Another command, where what it is about is as expected.
+    Conditional(Box<Conditional>),
     /// Give the customer's terms an end: now, when none is given.
     EndTerms {
         /// The terms.
@@ -103,12 +105,22 @@ pub enum Command {
 }
 
 impl Command {
+    /// The command itself, without what is expected.
+    #[must_use]
+    pub fn unconditional(&self) -> &Self {
+        match self {
+            Self::Conditional(conditional) => conditional.command.unconditional(),
+            command => command,
+        }
+    }
+
     /// Whether it writes nothing of its own.
     #[must_use]
     pub fn is_question(&self) -> bool {
         match self {
             Self::Read | Self::Check(_) => true,
             Self::ChangePlan(change) => change.dry_run,
+            Self::Conditional(conditional) => conditional.command.is_question(),
             _ => false,
         }
     }

@@ -75,7 +75,10 @@ impl Decider<'_> {
         }
         self.catch_up(state, journal)?;
         let at = self.now.max(state.at);
-        match &request.command {
+        if let Command::Conditional(conditional) = &request.command {
+            conditional.expected.check(|| conditional.subject.tag(state))?;
+        }
+        match request.command.unconditional() {
             Command::Read | Command::Sweep => Ok(Reply::State(Arc::new(state.clone()))),
             Command::Check(usage) => self.check(state, usage, at),
             Command::Configure(change) => self.configure(state, change, &request.origin, at, journal),
@@ -90,7 +93,12 @@ impl Decider<'_> {
             }
             Command::RetryPeriod(number) => self.retry(state, *number, &request.origin, at, journal),
             Command::Commit(id, actual) if state.closed => {
-                self.commit_after_closing(state, (*id, actual), &request.origin, at, journal)
+                let draft = self.commit_draft(state, *id, actual, at)?;
+                self.end_hold_after_closing(state, draft, &request.origin, at, journal)
+            }
+            Command::Release(id) if state.closed => {
+                let draft = state.release(*id)?;
+                self.end_hold_after_closing(state, draft, &request.origin, at, journal)
             }
             command => {
                 let Some(mut draft) = self.draft(state, command, at)? else {
@@ -140,7 +148,13 @@ impl Decider<'_> {
             Due::PlanChange => self.due_plan_change(state, at)?,
             Due::PeriodStart(reason, allowance) => self.open_period(state, at, reason, allowance)?,
         };
-        journal.seal(state, at, draft)
+        let entry = journal.seal(state, at, draft)?;
+        if matches!(due, Due::ReservationExpiry(_))
+            && let Some(draft) = self.settle_after_closing(state, at)?
+        {
+            journal.seal(state, at, draft)?;
+        }
+        Ok(entry)
     }
 
     /// The draft of a command that is one entry; none where what it asks for is in force already.
@@ -186,6 +200,7 @@ impl Decider<'_> {
             | Command::Close(_)
             | Command::Reset { .. }
             | Command::RetryPeriod(_)
+            | Command::Conditional(_)
             | Command::Check(_)
             | Command::Read
             | Command::Sweep => {

@@ -7,7 +7,7 @@ use crate::{
         Anchored, CheckpointFile, FileCheck, Older, Point, PublicKey, Stamp, by_row, cut_off, gone_since,
     },
     error::EngineError,
-    idempotency::{key_hash, refund_hash},
+    idempotency::{end_hash, key_hash, refund_hash},
 };
 use proviso_ledger::{
     journal::{ChainHash, Entry, Refunded},
@@ -273,6 +273,9 @@ async fn verify_customer(
             }
             if let Some(key) = &entry.key {
                 keys.push(((customer.clone(), key_hash(key)), entry.seq));
+            }
+            if let Some(reservation) = entry.ends() {
+                keys.push(((customer.clone(), end_hash(reservation)), entry.seq));
             }
             if let Some(refunded) = entry.refunded() {
                 keys.push(((customer.clone(), refund_hash(refunded.charge, refunded.number)), entry.seq));

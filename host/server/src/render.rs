@@ -5,7 +5,8 @@ use crate::{answer::Answer, problem::Problem, wire};
 use axum::http::StatusCode;
 use proviso_api::{
     balance::Balance,
-    charge::{Charge, Extended, Refund, RefundedOf, Released, Reservation},
+    balances::{OpenReservation, ReservationRead, ReservationStatus},
+    charge::{AsReserved, Charge, Extended, Refund, RefundedOf, Released, Reservation},
     decision::{Draw, Late, Warning},
     entitlement::{EntitlementValue, Override},
     grant::{Adjustment, Grant, Granted, Voided},
@@ -13,7 +14,7 @@ use proviso_api::{
     plan_change::{Expired, Fee, PlanChange, PlanChangeClose, PlanChangeStatus, When},
     terms::TermsEnded,
 };
-use proviso_engine::command::Outcome;
+use proviso_engine::{EndedReservation, command::Outcome};
 use proviso_ledger::{
     journal::{self, DecisionRecord, Entry, Event, PlanChangeTime, Rated},
     model::{
@@ -109,7 +110,12 @@ pub fn charge<'a>(
             let charge = charge_of(customer, entry, part, committed.top_up.as_ref())?;
             let exceeded = Some(committed.exceeded).filter(|exceeded| !exceeded.is_zero());
             let (reservation, returned) = (Some(committed.reservation), Some(committed.returned));
-            (StatusCode::OK, Charge { reservation, returned, exceeded, ..charge })
+            let as_reserved = committed.as_reserved.as_ref().map(|unrated| AsReserved {
+                code: Cow::Borrowed(&unrated.code),
+                detail: Cow::Borrowed(&unrated.detail),
+                invalid: unrated.invalid,
+            });
+            (StatusCode::OK, Charge { reservation, returned, exceeded, as_reserved, ..charge })
         }
         Event::Refused(_) => return Err(Problem::refused(&outcome.entry, outcome.replayed)),
         _ => return Err(Problem::internal(format!("entry {} is no charge", entry.seq))),
@@ -145,6 +151,7 @@ fn charge_of<'a>(
         overage: entry.overage(),
         exceeded: None,
         returned: None,
+        as_reserved: None,
         top_up: issued(entry, top_up),
         balance: balance(entry)?,
         policy: wire::deciding_policy(&decision.policy),
@@ -217,10 +224,42 @@ fn refund<'a>(
         overage: moved(entry, |_, to| to == Book::Overage),
         expired: moved(entry, |_, to| to == Book::Expired),
         voided: moved(entry, |_, to| to == Book::Voided),
+        waived: Some(refunded.waived).filter(|waived| waived.is_positive()),
         grants: made.map(|grant| wire::new_grant(grant, entry.at)).collect(),
         refunded: refunded_of(Some(refunded)),
         balance: balance(entry)?,
         entry: entry.seq,
+    })
+}
+
+/// A reservation that has ended, with its outcome.
+pub fn ended_reservation(id: ReservationId, ended: &EndedReservation) -> Result<ReservationRead, Problem> {
+    let EndedReservation { reserved, end } = ended;
+    let Event::Reserved(made) = &reserved.event else {
+        return Err(Problem::internal(format!("entry {} makes no reservation", reserved.seq)));
+    };
+    let open = wire::reservation_read(OpenReservation {
+        id,
+        feature: made.usage.feature.clone(),
+        entity: made.usage.entity.clone(),
+        credit: made.rated.credit.clone(),
+        reserved: made.rated.cost,
+        expires_at: made.expires_at,
+    });
+    let returned = moved(end, |from, to| from == Book::Reserved(id) && to != Book::Spent);
+    let (ended_at, entry) = (Some(end.at), Some(end.seq));
+    let ended = ReservationRead { ended_at, entry, returned: Some(returned), ..open };
+    Ok(match &end.event {
+        Event::Committed(committed) => ReservationRead {
+            status: ReservationStatus::Committed,
+            charge: Some(end.charge_id()),
+            cost: Some(committed.rated.cost),
+            overage: Some(end.overage()),
+            returned: Some(committed.returned),
+            ..ended
+        },
+        Event::Released { .. } => ReservationRead { status: ReservationStatus::Released, ..ended },
+        _ => ReservationRead { status: ReservationStatus::Expired, ..ended },
     })
 }
 

@@ -96,19 +96,22 @@ impl RolloverSettings {
             let mut left = self.cap.unwrap_or(Credits::LARGEST).min(self.max.unwrap_or(Credits::LARGEST));
             let amounts: Vec<Credits> =
                 grants.iter().map(|grant| take(&mut left, self.part_of(grant.remaining))).collect();
+            // What comes back is carried over as if it had been neither held nor used. Of what the limits leave, each grant gets
+            // a fixed part, since nobody knows yet which reservation or refund gives back what.
+            let held: Vec<Credits> =
+                grants.iter().map(|grant| take(&mut left, self.part_of(grant.held))).collect();
             let (mut moved, mut kept) = (Credits::ZERO, Credits::ZERO);
-            for (grant, amount) in grants.into_iter().zip(amounts) {
-                // What comes back of what is held is carried over as if it had not been held. Of what the limits leave,
-                // each grant gets a fixed part, since nobody knows yet which reservation gives back what.
-                let held = take(&mut left, self.part_of(grant.held));
-                if amount.is_positive() || held.is_positive() {
+            for ((grant, amount), held) in grants.into_iter().zip(amounts).zip(held) {
+                let used = grant.amount.saturating_sub(grant.remaining).saturating_sub(grant.held);
+                let limit = held.saturating_add(take(&mut left, self.part_of(used.max(Credits::ZERO))));
+                if amount.is_positive() || limit.is_positive() {
                     moved = moved.saturating_add(amount);
                     kept = kept.saturating_add(amount).saturating_add(held);
                     let expires = Expiry {
                         at: grant.expires.at,
                         with_period: self.expires_after_periods.map(|n| n.saturating_sub(1)),
                     };
-                    let rollover = Rollover::new(&grant.id, amount).held(self.share(), held).expires(expires);
+                    let rollover = Rollover::new(&grant.id, amount).held(self.share(), limit).expires(expires);
                     outcome.roll_over.push(rollover.priority(self.priority.unwrap_or(grant.priority)));
                 }
             }

@@ -2,7 +2,7 @@
 //! before it has.
 
 use super::cache::{Cache, Cached};
-use crate::{error::EngineError, queue::Job};
+use crate::{error::EngineError, idempotency::end_hash, queue::Job};
 use proviso_decide::{
     Journal, Written,
     command::{Command, Reply},
@@ -98,6 +98,13 @@ impl OpenBatch {
                 self.further_keys.push(NewKey {
                     customer: customer.clone(),
                     key_hash: guard,
+                    seq: entry.seq,
+                });
+            }
+            if let Some(reservation) = entry.ends() {
+                self.further_keys.push(NewKey {
+                    customer: customer.clone(),
+                    key_hash: end_hash(reservation),
                     seq: entry.seq,
                 });
             }

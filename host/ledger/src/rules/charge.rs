@@ -5,7 +5,7 @@ use super::{
     rejection::Denied,
 };
 use crate::{
-    journal::{Charged, Count, DecisionRecord, Event, Intent, Rated, Refused},
+    journal::{Charged, Count, DecisionRecord, Event, Intent, Rated, Refused, Unrated},
     model::{
         answers::{Overage, Rating, Refusal, RefusalKind, SettleFrom},
         counter::Counter,
@@ -30,6 +30,8 @@ pub struct Decision {
     pub counters: Vec<(Counter, Option<Zone>)>,
     /// What pays outstanding overage.
     pub settle_from: SettleFrom,
+    /// Of a commit: why the policy gave it no price, so that it is rated as it was reserved.
+    pub unrated: Option<Unrated>,
 }
 
 /// A usage whose cost is funded, and what it adds to counters.
@@ -65,7 +67,7 @@ impl CustomerState {
         usage: Usage,
         decision: Decision,
     ) -> Result<Paid, Denied> {
-        let Decision { record, rating, overage, counters, settle_from } = decision;
+        let Decision { record, rating, overage, counters, settle_from, .. } = decision;
         let using = self.using(&rating.credit, &usage, at);
         let obligation = Obligation::AsAllowed;
         match self.fund(using, &rating, rating.cost, overage.as_ref(), obligation, settle_from) {

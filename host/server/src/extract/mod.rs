@@ -3,6 +3,7 @@
 
 mod idempotency;
 mod json;
+mod parameters;
 mod path;
 mod precondition;
 mod query;
@@ -10,6 +11,7 @@ mod raw;
 
 pub use idempotency::{DryRun, Keyed, KeyedUnlessDry, MaybeKeyed};
 pub use json::{Json, MaybeJson, object, parse, short};
+pub use parameters::Parameters;
 pub use path::{At, FeatureKey, KeyId, PeriodNumber, PlanName, PolicyName, VersionNumber, path_text};
 pub use precondition::IfMatch;
 pub use query::{PAGE_BYTES, Paging, Query, cursor, cut, fitting};

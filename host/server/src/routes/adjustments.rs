@@ -16,7 +16,7 @@ use proviso_ledger::model::grant::default_credit;
 use std::sync::Arc;
 
 problems!(
-    AdjustmentProblems: CALLER CUSTOMER GRANTOR BODY REQUIRED_KEY LANE,
+    AdjustmentProblems: CALLER UNCONDITIONAL CUSTOMER GRANTOR BODY REQUIRED_KEY LANE,
     CustomerClosed, AdjustmentExceedsAvailable, TotalOutOfRange, TooMany, TooLarge
 );
 

@@ -23,10 +23,10 @@ use proviso_ledger::{
 };
 use std::sync::Arc;
 
-problems!(ChargeProblems: CALLER CUSTOMER BODY REQUIRED_KEY LANE RATED REFUSED);
+problems!(ChargeProblems: CALLER UNCONDITIONAL CUSTOMER BODY REQUIRED_KEY LANE RATED REFUSED);
 problems!(ReadProblems: CALLER CUSTOMER LANE, ChargeNotFound);
 problems!(
-    RefundProblems: CALLER CUSTOMER GRANTOR BODY REQUIRED_KEY LANE,
+    RefundProblems: CALLER UNCONDITIONAL CUSTOMER GRANTOR BODY REQUIRED_KEY LANE,
     ChargeNotFound, CustomerClosed, RefundExceedsCharge, RefundNotDivisible, TotalOutOfRange, TooMany
 );
 

@@ -13,7 +13,7 @@ use crate::{
 use axum::extract::State;
 use proviso_api::{
     Page,
-    balances::OpenReservation,
+    balances::{OpenReservation, ReservationRead},
     charge::{Charge, Extended, Released, Reservation},
     usage::{ActualUsage, ExpectedUsage, Extension},
 };
@@ -23,13 +23,13 @@ use serde::Deserialize;
 use std::sync::Arc;
 use utoipa::ToSchema;
 
-problems!(ReserveProblems: CALLER CUSTOMER BODY REQUIRED_KEY LANE RATED REFUSED);
+problems!(ReserveProblems: CALLER UNCONDITIONAL CUSTOMER BODY REQUIRED_KEY LANE RATED REFUSED);
 problems!(
-    CommitProblems: CALLER CUSTOMER BODY REQUIRED_KEY LANE,
-    ReservationNotFound, ReservationClosed, TotalOutOfRange, TooMany, PolicyDenied, PolicyFault
+    CommitProblems: CALLER UNCONDITIONAL CUSTOMER BODY REQUIRED_KEY LANE,
+    ReservationNotFound, ReservationClosed, TotalOutOfRange, TooMany, PolicyFault
 );
 problems!(
-    ReleaseProblems: CALLER CUSTOMER BODY REQUIRED_KEY LANE,
+    ReleaseProblems: CALLER UNCONDITIONAL CUSTOMER BODY REQUIRED_KEY LANE,
     ReservationNotFound, ReservationClosed
 );
 
@@ -62,7 +62,8 @@ pub async fn reserve(
 /// Commit a reservation
 ///
 /// Charges the actual usage: out of the hold as far as it goes, then what is available, the rest as overage; what is left goes
-/// back. A usage that can't be rated leaves the reservation open.
+/// back. A usage to which the policy gives no price costs what was held, and `as_reserved` says why. Only where no policy could be
+/// asked (`policy_fault`) does the reservation stay open.
 #[utoipa::path(
     post,
     path = "/v1/customers/{customer}/reservations/{reservation}/commit",
@@ -118,13 +119,16 @@ pub async fn release(
     render::answer(&customer.id, &outcome)
 }
 
-problems!(ExtendProblems: CALLER CUSTOMER BODY REQUIRED_KEY LANE, ReservationNotFound, ReservationClosed);
+problems!(
+    ExtendProblems: CALLER UNCONDITIONAL CUSTOMER BODY REQUIRED_KEY LANE,
+    ReservationNotFound, ReservationClosed, ReservationTooLong
+);
 problems!(ListProblems: CALLER CUSTOMER LIST LANE);
-problems!(ReadProblems: CALLER CUSTOMER LANE, ReservationNotFound, ReservationClosed);
+problems!(ReadProblems: CALLER CUSTOMER LANE, ReservationNotFound);
 
 /// Move a reservation's end
 ///
-/// The hold lasts so long from now on.
+/// The hold lasts so long from now on, but no longer than seven days in all.
 #[utoipa::path(
     post,
     path = "/v1/customers/{customer}/reservations/{reservation}/extend",
@@ -167,7 +171,9 @@ pub async fn list(
     Answer::ok(&paging.page(state.reservations.iter().map(wire::open_reservation), |one| one.id)?)
 }
 
-/// Read an open reservation
+/// Read a reservation
+///
+/// However long ago it ended: with its outcome and the amounts of that.
 #[utoipa::path(
     get,
     path = "/v1/customers/{customer}/reservations/{reservation}",
@@ -177,7 +183,7 @@ pub async fn list(
         ("customer" = String, Path, description = "The customer"),
         ("reservation" = String, Path, description = "The reservation"),
     ),
-    responses((status = 200, description = "The reservation", body = OpenReservation), ReadProblems),
+    responses((status = 200, description = "The reservation", body = ReservationRead), ReadProblems),
 )]
 pub async fn get(
     State(app): State<Arc<App>>,
@@ -185,7 +191,11 @@ pub async fn get(
     At(id): At<ReservationId>,
 ) -> Result<Answer, Problem> {
     let state = app.engine.state(&customer.id).await?;
-    Answer::ok(&wire::open_reservation((&id, state.open_reservation(id)?)))
+    if let Some(open) = state.reservations.get(&id) {
+        return Answer::ok(&wire::reservation_read(wire::open_reservation((&id, open))));
+    }
+    let ended = app.engine.ended_reservation(&customer.id, id).await?;
+    Answer::ok(&render::ended_reservation(id, &ended)?)
 }
 
 fn ttl(seconds: u32) -> Result<Ttl, Problem> {

@@ -6,19 +6,19 @@ use crate::{
     answer::Answer,
     app::App,
     documented::problems,
-    extract::{At, Keyed, MaybeJson, PeriodNumber},
+    extract::{At, IfMatch, Keyed, MaybeJson, PeriodNumber},
     problem::Problem,
     render,
 };
 use axum::extract::State;
 use proviso_api::period::{MissedPeriod, PeriodStart, ResetInput};
-use proviso_engine::command::Command;
+use proviso_engine::{Subject, command::Command};
 use proviso_ledger::state::MissedCall;
 use std::sync::Arc;
 
 problems!(
     ResetProblems: CALLER CUSTOMER GRANTOR BODY REQUIRED_KEY LANE,
-    CustomerClosed, NoPeriod, TotalOutOfRange, TooMany
+    CustomerClosed, NoPeriod, ChangedMeanwhile, TotalOutOfRange, TooMany
 );
 
 /// Reset early
@@ -32,6 +32,7 @@ problems!(
     params(
         ("customer" = String, Path, description = "The customer"),
         ("Idempotency-Key" = String, Header, description = "New for each reset, the same for its repeats"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` of the customer"),
     ),
     request_body = Option<ResetInput>,
     responses((status = 200, description = "A new period began", body = PeriodStart), ResetProblems),
@@ -39,16 +40,16 @@ problems!(
 pub async fn reset(
     State(app): State<Arc<App>>,
     customer: Customer<Grantor>,
+    IfMatch(expected): IfMatch,
     Keyed { idempotency, body: MaybeJson(body) }: Keyed<MaybeJson<ResetInput>>,
 ) -> Result<Answer, Problem> {
-    let outcome = app
-        .record(customer.request(Command::Reset { anchor_now: body.anchor.is_some() }, Some(idempotency)))
-        .await?;
+    let command = expected.of(Subject::Customer, Command::Reset { anchor_now: body.anchor.is_some() });
+    let outcome = app.record(customer.request(command, Some(idempotency))).await?;
     render::answer(&customer.id, &outcome)
 }
 
 problems!(
-    RetryProblems: CALLER CUSTOMER BODY REQUIRED_KEY LANE,
+    RetryProblems: CALLER UNCONDITIONAL CUSTOMER BODY REQUIRED_KEY LANE,
     CustomerClosed, NothingMissed, StillFails, TotalOutOfRange, TooMany, InvalidPath
 );
 problems!(MissedProblems: CALLER CUSTOMER LANE);
