@@ -47,11 +47,11 @@ pub use clock::Clock;
 pub use engine::Engine;
 pub use entitlements::{EntitlementPage, QueryFuel};
 pub use error::EngineError;
+pub use history::EndedReservation;
 pub use keys::NewApiKey;
 pub use ledger::{LedgerFilter, LedgerPage};
 pub use plan_terms::PlanTermsChange;
 pub use plans::{PlanChange, plan_tag};
-pub use history::EndedReservation;
 pub use policies::{Uploaded, version_tag};
 pub use proviso_decide::{
     DecideError,

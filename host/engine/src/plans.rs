@@ -96,8 +96,7 @@ impl Engine {
         idempotency: Option<Idempotency>,
     ) -> Result<Changed<Arc<Terms>>, EngineError> {
         let shared = self.shared.clone();
-        let bind =
-            async move { shared.bind_plan_terms(plan, input, expected, idempotency.as_ref()).await };
+        let bind = async move { shared.bind_plan_terms(plan, input, expected, idempotency.as_ref()).await };
         self.changes.run(bind).await
     }
 

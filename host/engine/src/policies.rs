@@ -184,7 +184,7 @@ impl Shared {
 ///
 /// # Errors
 /// A version that can't be written as JSON.
-pub fn version_tag(version: &Version) -> Result<Tag, DecideError> {
+pub fn version_tag(version: &Version) -> Result<Tag, proviso_decide::DecideError> {
     Tag::of(&(&version.policy, version.version, &version.digest, version.deleted))
 }
 

@@ -76,7 +76,9 @@ async fn act(host: &Host, use_case: &str, name: &str) -> Result<(), EngineError>
     match use_case {
         "put plan" => drop(engine.put_plan(key(name), plan(None, name)).await?),
         "put plan with terms" => drop(engine.put_plan(key(name), plan(Some(new), name)).await?),
-        "bind terms" => drop(engine.bind_plan_terms(key(name), input(new), Expected::Anything, once()).await?),
+        "bind terms" => {
+            drop(engine.bind_plan_terms(key(name), input(new), Expected::Anything, once()).await?)
+        }
         "end terms" => {
             let id = engine.catalog().terms_of(&key(name))[0].key.id;
             engine.end_plan_terms(key(name), id, None, Expected::Anything, once()).await?;

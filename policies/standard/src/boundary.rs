@@ -111,7 +111,8 @@ impl RolloverSettings {
                         at: grant.expires.at,
                         with_period: self.expires_after_periods.map(|n| n.saturating_sub(1)),
                     };
-                    let rollover = Rollover::new(&grant.id, amount).held(self.share(), limit).expires(expires);
+                    let rollover =
+                        Rollover::new(&grant.id, amount).held(self.share(), limit).expires(expires);
                     outcome.roll_over.push(rollover.priority(self.priority.unwrap_or(grant.priority)));
                 }
             }

@@ -106,7 +106,9 @@ async fn serve(settings: Settings, limits: Limits, connections: ConnectionLimits
         operations.abort();
     }
     match drained {
-        Drained::Answered => info!("ended: every request that was accepted is answered, and what was answered is durable"),
+        Drained::Answered => {
+            info!("ended: every request that was accepted is answered, and what was answered is durable")
+        }
         Drained::Cut => warn!(
             "ended: some requests took too long and were not answered; what was answered is durable, and a repeat with the \
              same key tells what became of the others"

@@ -238,7 +238,9 @@ pub async fn administer(world: Rc<World>) {
         let bind = once("bind", round);
         let bound = world
             .insist(async |host: &Host| {
-                host.engine.bind_plan_terms(side.clone(), terms.clone(), Expected::Anything, Some(bind.clone())).await
+                host.engine
+                    .bind_plan_terms(side.clone(), terms.clone(), Expected::Anything, Some(bind.clone()))
+                    .await
             })
             .await
             .unwrap();
@@ -264,7 +266,12 @@ pub async fn administer(world: Rc<World>) {
             .await
             .unwrap();
         let number = u32::try_from(round).unwrap();
-        match world.insist(async |host: &Host| host.engine.delete_version(key(SPARE), number, Expected::Anything).await).await {
+        match world
+            .insist(async |host: &Host| {
+                host.engine.delete_version(key(SPARE), number, Expected::Anything).await
+            })
+            .await
+        {
             // It was deleted when the client had hung up.
             Ok(()) | Err(EngineError::VersionNotFound(..)) => {}
             Err(error) => panic!("{error}"),

@@ -578,7 +578,8 @@ impl CustomerState {
             [state.onward.map(|onward| onward.to), state.carried_to].into_iter().flatten()
         };
         let is_refundable = |state: &GrantState| {
-            let ended = state.status == GrantStatus::Expired && state.ended_at.is_some_and(|end| end >= oldest);
+            let ended =
+                state.status == GrantStatus::Expired && state.ended_at.is_some_and(|end| end >= oldest);
             ended && state.spent.is_positive()
         };
         let sources = self.grants.iter().filter(|state| !state.held.is_zero() || is_refundable(state));

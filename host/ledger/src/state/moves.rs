@@ -329,12 +329,7 @@ impl CustomerState {
     }
 
     /// Counts what an allowance of a past period gave more or less than was known when that ended.
-    fn add_given(
-        &mut self,
-        period: Option<u32>,
-        credit: &CreditType,
-        amount: Credits,
-    ) -> Result<(), String> {
+    fn add_given(&mut self, period: Option<u32>, credit: &CreditType, amount: Credits) -> Result<(), String> {
         let past = period.and_then(|number| self.past_period_mut(number));
         let given = past.and_then(|past| past.given.iter_mut().find(|given| given.credit == *credit));
         if let Some(given) = given {

@@ -56,7 +56,8 @@ pub(super) fn give_up_privileges() -> io::Result<()> {
 #[cfg(target_os = "linux")]
 fn allow_few_calls() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     use seccompiler::{
-        BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+        BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+        SeccompRule,
     };
     const ALLOWED: [libc::c_long; 28] = [
         libc::SYS_brk,

@@ -8,7 +8,7 @@ use axum::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 use utoipa::openapi::{
-    OpenApi,
+    OpenApi, RefOr,
     path::{Operation, ParameterIn, PathItem},
 };
 
@@ -80,10 +80,13 @@ fn of_path(item: &PathItem) -> Vec<(Method, OfOperation)> {
 fn of(operation: &Operation) -> OfOperation {
     let mut of = OfOperation::default();
     for parameter in operation.parameters.iter().flatten() {
+        let RefOr::T(parameter) = parameter else { continue };
         match parameter.parameter_in {
-            ParameterIn::Query => drop(of.query.insert(parameter.name.clone())),
+            ParameterIn::Query => {
+                of.query.insert(parameter.name.clone());
+            }
             ParameterIn::Header => of.is_conditional |= parameter.name.eq_ignore_ascii_case("If-Match"),
-            ParameterIn::Path | ParameterIn::Cookie => {}
+            ParameterIn::QueryString | ParameterIn::Path | ParameterIn::Cookie => {}
         }
     }
     of

@@ -75,7 +75,10 @@ pub async fn serve(
     let door = Door::new(routes);
     accept(&listener, &door, shutdown).await;
     app.draining.store(true, Ordering::Relaxed);
-    info!(seconds = NOTICE.as_secs(), "draining: `/readyz` says so, and requests are accepted for a moment yet");
+    info!(
+        seconds = NOTICE.as_secs(),
+        "draining: `/readyz` says so, and requests are accepted for a moment yet"
+    );
     accept(&listener, &door, tokio::time::sleep(NOTICE)).await;
     // The kernel has accepted these already, and their clients may have sent requests. The listener itself is asked, since
     // tokio may not have heard of them yet.
@@ -88,7 +91,10 @@ pub async fn serve(
         }
     }
     drop(listener);
-    info!(seconds = DRAIN_TIMEOUT.as_secs(), "no connection is accepted any more; open requests are given time to end");
+    info!(
+        seconds = DRAIN_TIMEOUT.as_secs(),
+        "no connection is accepted any more; open requests are given time to end"
+    );
     tokio::time::sleep(LINGER).await;
     let closed = tokio::time::timeout(DRAIN_TIMEOUT, door.close()).await;
     Ok(if closed.is_ok() { Drained::Answered } else { Drained::Cut })

@@ -167,6 +167,8 @@ pub struct Model {
     /// What of overage was waived, by credit type, and the last entry at which none was owed.
     pub waived: BTreeMap<String, Vec<Waived>>,
     pub settled_at: BTreeMap<String, u64>,
+    /// What a refund that is under way gives anew instead of letting it expire.
+    pub reissued: Option<Amount>,
     /// When there last were very many grants.
     pub crowded_at: Option<i64>,
     /// The change of plan that is to come.
@@ -224,6 +226,7 @@ impl Model {
             charges: BTreeMap::new(),
             waived: BTreeMap::new(),
             settled_at: BTreeMap::new(),
+            reissued: None,
             crowded_at: None,
             pending: None,
         };
@@ -672,6 +675,11 @@ impl Model {
             Status::Voided => self.book(&grant.credit).voided += amount,
             Status::Expired => {
                 let rest = self.let_follow(id, amount);
+                if let Some(reissued) = &mut self.reissued {
+                    *reissued += rest;
+                    self.grant_mut(id).passed += rest;
+                    return;
+                }
                 let grant = self.grant_mut(id);
                 grant.expired += rest;
                 grant.lost += rest;

@@ -141,15 +141,10 @@ impl Model {
             Status::Voided => self.book(credit).voided += own,
             // Where it would be had it not been used.
             Status::Expired => {
-                let rest = self.let_follow(id, own);
-                let grant = self.grant_mut(id);
-                if reissue && !is_voided {
-                    grant.passed += rest;
-                    self.give_anew(Some(id), rest, credit, new);
-                } else {
-                    grant.expired += rest;
-                    grant.lost += rest;
-                    self.book(credit).expired += rest;
+                self.reissued = (reissue && !is_voided).then_some(0);
+                self.give_back(id, own);
+                if let Some(reissued) = self.reissued.take() {
+                    self.give_anew(Some(id), reissued, credit, new);
                 }
             }
         }
