@@ -78,7 +78,7 @@ fn what_expired_stays_expired_unless_it_is_asked_for() {
          d: charge 5 -> plan1:5
          at +31d
          refund c 25 -> spent>plan1 20, plan1>expired 20, spent>promotional1 5, promotional1>expired 5
-         refund c reissue -> spent>promotional1 5, promotional1>adjustment2 5
+         refund c reissue -> spent>adjustment2 5
          grants -> adjustment2=5, plan2=100 until 2026-03-01T00:00:00Z
          # For what the promotion was for.
          available image -> 100 restricted=5"#,

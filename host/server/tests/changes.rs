@@ -5,7 +5,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Answer, Server, plan, settings};
+use support::{Answer, Server, plan, settings, usage};
 
 async fn entries(server: &Server) -> usize {
     let ledger = server.get("/v1/customers/acme/ledger?limit=1000").await.expect(200);

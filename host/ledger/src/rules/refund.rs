@@ -16,7 +16,7 @@ use crate::{
         transfer::{Book, Transfer},
         usage::Usage,
     },
-    state::{CustomerState, Draft, GrantStatus, grants::CarriedOn},
+    state::{CustomerState, Draft, GrantState, GrantStatus, grants::CarriedOn},
 };
 use std::{borrow::Cow, sync::Arc};
 
@@ -392,11 +392,12 @@ impl GivingBack<'_> {
         if !amount.is_positive() {
             return;
         }
+        let goes_on = |state: &GrantState| state.onward.is_some() || state.carried_to.is_some();
+        if reissues && !self.state.grant(older.id).is_some_and(goes_on) {
+            return self.give_anew(Some(older), amount);
+        }
         let reissued = reissues.then(|| self.grant_like(Some(older), amount));
         let scratch = self.state.to_mut();
-        if let Some(new) = &reissued {
-            scratch.add_grant(new);
-        }
         let instead = reissued.as_ref().map(|new| new.id);
         let transfers = scratch.return_through(self.credit, Book::Spent, older.id, amount, instead);
         if let Some(new) = reissued {

@@ -228,8 +228,8 @@ impl CustomerState {
         transfers
     }
 
-    /// The movements by which credits come back to a grant, and go on from it when it has ended. What would expire goes into the
-    /// grant `instead`, where there is one.
+    /// The movements by which credits come back to a grant, and go on from it when it has ended. What would expire stays spent of the
+    /// grant where it would, and goes into the new grant `instead`, where there is one.
     pub(super) fn return_through(
         &mut self,
         credit: &CreditType,
@@ -246,7 +246,8 @@ impl CustomerState {
             let state = self.grant(to);
             let flow = state.map(|state| self.flow(state, amount)).unwrap_or_default();
             let end = match state.map(|state| state.status) {
-                Some(GrantStatus::Expired) => Some(instead.map_or(Book::Expired, Book::Grant)),
+                Some(GrantStatus::Expired) if instead.is_some() => Some(Book::Spent),
+                Some(GrantStatus::Expired) => Some(Book::Expired),
                 Some(GrantStatus::Voided) => Some(Book::Voided),
                 Some(GrantStatus::Live) | None => None,
             };
@@ -261,6 +262,9 @@ impl CustomerState {
             let ends = amount.saturating_sub(goes_on);
             if ends.is_positive() {
                 step(Transfer::new(credit, Book::Grant(to), end, ends));
+                if let (Book::Spent, Some(new)) = (end, instead) {
+                    transfers.push(Transfer::new(credit, Book::Spent, Book::Grant(new), ends));
+                }
             }
             steps.extend(flow.parts().map(|(next, part)| (Book::Grant(to), next, part)));
         }

@@ -676,8 +676,9 @@ impl Model {
             Status::Expired => {
                 let rest = self.let_follow(id, amount);
                 if let Some(reissued) = &mut self.reissued {
+                    // It stays given.
                     *reissued += rest;
-                    self.grant_mut(id).passed += rest;
+                    self.grant_mut(id).spent += rest;
                     return;
                 }
                 let grant = self.grant_mut(id);
