@@ -146,7 +146,7 @@ fn a_commit_that_the_policy_denies_bills_what_was_held() {
         r#"plan pro month {"allowances": [{"amount": "100"}], "denies_commits": true}
          customer plan=pro
          r: reserve 60
-         commit r 80 -> plan1:60
+         commit r 80 -> plan1:60 as_reserved:no_commits
          balance -> 40 of 100"#,
     );
 }
@@ -187,19 +187,19 @@ fn a_hold_lasts_seven_days_at_most() {
          r: reserve 60 ttl=86400
          at +23h
          extend r 86400
-         at +1d23h
+         at +1d22h
          extend r 86400
-         at +2d23h
+         at +2d21h
          extend r 86400
-         at +3d23h
+         at +3d20h
          extend r 86400
-         at +4d23h
+         at +4d19h
          extend r 86400
-         at +5d23h
+         at +5d18h
          extend r 86400
-         at +6d23h
-         extend r 3601 -> error: reservation res_3 can't be held beyond 2026-01-08T00:00:00Z: commit it, or release it and reserve again
-         extend r 3600
+         at +6d17h
+         extend r 25201 -> error: reservation res_3 can't be held beyond 2026-01-08T00:00:00Z: commit it, or release it and reserve again
+         extend r 25200
          at +7d
          balance -> 100 of 100"#,
     );
@@ -232,7 +232,7 @@ fn caps_count_what_is_used_and_what_is_held() {
          charge 5
          counters -> day:20454=5+15
          # A commit is never refused for a cap; here it is denied by rate, so what was held is billed.
-         commit r 40 -> plan1:15
+         commit r 40 -> plan1:15 as_reserved:cap_reached
          counters -> day:20454=45
          at +1d
          t: reserve 20 ttl=60
@@ -342,10 +342,10 @@ fn what_holds_give_back_after_the_closing_pays_what_is_owed() {
          s: reserve 20 ttl=60
          charge 40 -> overage:40
          close
-         release r -> r>prepaid1 30 | settles (deduct 30): prepaid1>overage 30
-         balance -> 20 of 50, overage 10
+         release r -> r>prepaid1 30
+         balance -> 0 of 50, held 20, overage 10
          # The time of the other one runs out.
-         at +2m
+         at +2m -> s expires: s>prepaid1 20 | settles (deduct 10): prepaid1>overage 10
          balance -> 10 of 50"#,
     );
 }
