@@ -198,7 +198,7 @@ async fn verify_answers(store: &dyn Store, differences: &mut Vec<Difference>) ->
                 unknown.push((stored.key_hash, named));
             } else if let Err(error) = serde_json::from_str::<serde_json::Value>(&stored.answer) {
                 differences.push(Difference {
-                    subject: format!("stored answer {}", hex(&stored.key_hash)),
+                    subject: format!("stored answer {}", hex(stored.key_hash)),
                     detail: format!("can't be read: {error}"),
                 });
             }
@@ -213,7 +213,7 @@ async fn verify_answers(store: &dyn Store, differences: &mut Vec<Difference>) ->
         Named::Key(id) => !catalog.api_keys.values().any(|key| key.id == *id),
     });
     differences.extend(unknown.into_iter().map(|(key_hash, named)| Difference {
-        subject: format!("stored answer {}", hex(&key_hash)),
+        subject: format!("stored answer {}", hex(key_hash)),
         detail: match named {
             Named::Terms(key) => format!("names terms {key}, which are not there"),
             Named::Key(id) => format!("names API key {id}, which is not there"),
