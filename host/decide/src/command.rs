@@ -2,7 +2,7 @@
 
 use crate::precondition::Expected;
 use proviso_ledger::{
-    journal::{Entry, Line, Offer, PlanChangeTime},
+    journal::{Entry, Line, Offer, OverBudget, PlanChangeTime},
     model::{
         amounts::{Credits, Quantity},
         answers::{Allowance, Suggestion},
@@ -20,7 +20,10 @@ use proviso_ledger::{
 };
 use std::sync::Arc;
 
-pub use crate::change::{Change, OverrideChange};
+pub use crate::{
+    budgets::{BudgetChange, EntityChange},
+    change::{Change, OverrideChange},
+};
 
 /// An idempotency key with the digest of the request it came with.
 pub type Idempotency = (IdempotencyKey, Digest);
@@ -62,6 +65,14 @@ pub enum Command {
     SetOverride(Box<OverrideChange>),
     /// Take a feature's overrides back.
     RemoveOverride(Key, Expected),
+    /// Make an entity known, move or change it.
+    SetEntity(Box<EntityChange>),
+    /// Forget an entity.
+    RemoveEntity(Key, Expected),
+    /// Put a budget in force or change it.
+    SetBudget(Box<BudgetChange>),
+    /// Take a budget back.
+    RemoveBudget(Key, Expected),
     /// Grant credits.
     Grant(Box<GrantRequest>),
     /// Void what a grant has left.
@@ -258,6 +269,8 @@ pub struct CheckOutcome {
     pub suggestions: Vec<Suggestion>,
     /// The earliest time at which asking again can help.
     pub retry_at: Option<Timestamp>,
+    /// The budget that does not allow it.
+    pub over_budget: Option<Box<OverBudget>>,
     /// The balance as the feature sees it.
     pub balance: BalanceView,
     /// When the period ends.
@@ -283,6 +296,7 @@ impl CheckOutcome {
             offers: Vec::new(),
             suggestions: Vec::new(),
             retry_at: None,
+            over_budget: None,
             balance: state.balance_for(&credit, feature, at),
             credit,
             next_reset_at: state.next_reset_at(),

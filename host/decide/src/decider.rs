@@ -2,6 +2,7 @@
 
 use crate::{
     DecideError, Journal,
+    budgets::{budget_tag, entity_tag},
     catalog::{Plan, Plans},
     change::{customer_tag, standing_override},
     command::{ActualUsage, Command, Outcome, Reply, Request, UsageRequest},
@@ -181,6 +182,22 @@ impl Decider<'_> {
                 }
                 state.remove_override(feature.clone())
             }
+            Command::SetEntity(change) => match change.apply(state)? {
+                Some(entity) => state.set_entity(change.id.clone(), entity)?,
+                None => return Ok(None),
+            },
+            Command::RemoveEntity(id, expected) => {
+                expected.check(|| entity_tag(state, id))?;
+                state.remove_entity(id.clone())?
+            }
+            Command::SetBudget(change) => match change.apply(state)? {
+                Some(budget) => state.set_budget(change.id.clone(), budget)?,
+                None => return Ok(None),
+            },
+            Command::RemoveBudget(id, expected) => {
+                expected.check(|| budget_tag(state, id))?;
+                state.remove_budget(id.clone())?
+            }
             Command::Configure(_)
             | Command::ChangePlan(_)
             | Command::Close(_)
@@ -236,6 +253,7 @@ impl Decider<'_> {
             feature: request.feature.clone(),
             quantities: request.quantities.clone(),
             attributes: request.attributes.clone(),
+            ancestors: request.entity.as_ref().map(|id| state.entities.ancestors(id)).unwrap_or_default(),
             entity: request.entity.clone(),
             occurred_at,
         })

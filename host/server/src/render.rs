@@ -80,6 +80,10 @@ pub fn answer(customer: &CustomerId, outcome: &Outcome) -> Result<Answer, Proble
         // Their answers show a customer's state, or have no body.
         Event::Configured(_)
         | Event::OverrideRemoved { .. }
+        | Event::EntityChanged(_)
+        | Event::EntityRemoved { .. }
+        | Event::BudgetChanged(_)
+        | Event::BudgetRemoved { .. }
         | Event::PlanChangeCancelled { .. }
         | Event::Closed {}
         | Event::ReservationExpired { .. }

@@ -386,6 +386,7 @@ pub fn usage() -> Usage {
             pair("tier", "standard"),
         ],
         entity: Some("user-7".parse().unwrap()),
+        ancestors: Vec::new(),
         occurred_at: moment().at,
     }
 }
