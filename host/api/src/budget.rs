@@ -323,7 +323,10 @@ mod tests {
     #[test]
     fn limits_say_whether_they_were_numbers() {
         let read = |text: &str| serde_json::from_str::<Limit>(text).ok();
-        assert_eq!(read("5").map(|limit| (limit.amount.to_string(), limit.is_number)), Some(("5".into(), true)));
+        assert_eq!(
+            read("5").map(|limit| (limit.amount.to_string(), limit.is_number)),
+            Some(("5".into(), true))
+        );
         assert_eq!(
             read("\"0.5\"").map(|limit| (limit.amount.to_string(), limit.is_number)),
             Some(("0.5".into(), false))

@@ -9,12 +9,11 @@
     reason = "a test that can't go on should stop where it stands"
 )]
 
-mod support;
-
 use proviso_engine::{
     Change, Expected,
     command::{ActualUsage, BudgetChange, Command, EntityChange, UsageRequest},
 };
+use proviso_fixtures::host::{Host, key, usage};
 use proviso_ledger::{
     journal::Event,
     model::{
@@ -25,7 +24,6 @@ use proviso_ledger::{
     state::CustomerState,
 };
 use std::{collections::BTreeMap, sync::Arc};
-use support::{Host, key, usage};
 use tokio::task::JoinSet;
 
 /// From the root down.

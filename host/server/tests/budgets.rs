@@ -45,7 +45,12 @@ async fn entities_are_put_read_moved_and_forgotten() {
     // A page at a time, by key.
     let page = server.get(&format!("{ACME}/entities?limit=2")).await.expect(200);
     let keys = |page: &Value| -> Vec<String> {
-        page["data"].as_array().unwrap().iter().map(|one| one["entity"].as_str().unwrap().to_owned()).collect()
+        page["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["entity"].as_str().unwrap().to_owned())
+            .collect()
     };
     assert_eq!(keys(&page), ["ann@example.com", "company"]);
     let cursor = page["next_cursor"].as_str().unwrap();
@@ -59,7 +64,8 @@ async fn entities_are_put_read_moved_and_forgotten() {
     let unknown = server.put(&path, &json!({"parent": "nobody"})).await;
     assert_eq!(unknown.pointers(), ["/parent"]);
     unknown.refuses(422, "entity_not_found");
-    let above_itself = server.put(&format!("{ACME}/entities/team"), &json!({"parent": "ann@example.com"})).await;
+    let above_itself =
+        server.put(&format!("{ACME}/entities/team"), &json!({"parent": "ann@example.com"})).await;
     assert_eq!(above_itself.pointers(), ["/parent"]);
     above_itself.refuses(400, "invalid_request");
     server.delete(&format!("{ACME}/entities/team")).await.refuses(409, "entity_in_use");
@@ -86,7 +92,10 @@ async fn budgets_are_put_read_changed_and_taken_back() {
     let read = server.get(&format!("{ACME}/budgets/team-a")).await;
     assert_eq!(read.header("etag"), Some(&*tag), "usage does not change it");
     let read = read.expect(200);
-    assert_eq!((&read["used"], &read["held"], &read["remaining"]), (&json!("0.5"), &json!("0.7"), &json!("0.8")));
+    assert_eq!(
+        (&read["used"], &read["held"], &read["remaining"]),
+        (&json!("0.5"), &json!("0.7"), &json!("0.8"))
+    );
     // A patch; what was counted stays.
     let soft = put(&server, "team-a", json!({"soft": true, "warn_at": [90], "limit": "1"})).await.expect(200);
     assert_eq!((&soft["hard"], &soft["warn_at"]), (&json!(false), &json!([90])));
@@ -134,8 +143,14 @@ async fn what_is_wrong_with_a_budget_is_pointed_at() {
         (json!({"window": "day", "limit": "1", "hard": true, "soft": false}), "/soft"),
         (json!({"window": "day", "limit": "1", "warn_at": [0]}), "/warn_at/0"),
         (json!({"window": "day", "limit": "1", "quantity": "n", "credit": "credits"}), "/credit"),
-        (json!({"window": "day", "limit": "1", "entity": "a", "attribute": {"name": "m", "value": "x"}}), "/attribute"),
-        (json!({"window": "day", "limit": "1", "attribute": {"name": "m n", "value": "x"}}), "/attribute/name"),
+        (
+            json!({"window": "day", "limit": "1", "entity": "a", "attribute": {"name": "m", "value": "x"}}),
+            "/attribute",
+        ),
+        (
+            json!({"window": "day", "limit": "1", "attribute": {"name": "m n", "value": "x"}}),
+            "/attribute/name",
+        ),
     ] {
         let answer = put(&server, "wrong", body.clone()).await;
         assert_eq!(answer.pointers(), [pointer], "{body}: {}", answer.text());
@@ -158,7 +173,8 @@ async fn a_refusal_names_the_budget_its_level_and_when_it_opens_again() {
     server.post(&format!("{ACME}/charges"), &by_ann(1_200)).await.expect(201);
     server.post(&format!("{ACME}/reservations"), &by_ann(500)).await.expect(201);
     for path in ["charges", "reservations"] {
-        let refused = server.post(&format!("{ACME}/{path}"), &by_ann(400)).await.refuses(402, "budget_exceeded");
+        let refused =
+            server.post(&format!("{ACME}/{path}"), &by_ann(400)).await.refuses(402, "budget_exceeded");
         for (field, value) in [
             ("budget", json!("team")),
             ("level", json!("entity")),
@@ -185,17 +201,26 @@ async fn a_refusal_names_the_budget_its_level_and_when_it_opens_again() {
     assert_eq!(ledger["data"][0]["event"]["over_budget"]["budget"], "team");
     // The next day the company's week is what says no.
     server.now("2026-01-16T00:00:00Z").await;
-    let refused = server.post(&format!("{ACME}/charges"), &by_ann(1_900)).await.refuses(402, "budget_exceeded");
-    assert_eq!((&refused["budget"], &refused["retry_at"]), (&json!("company"), &json!("2026-01-19T00:00:00Z")));
+    let refused =
+        server.post(&format!("{ACME}/charges"), &by_ann(1_900)).await.refuses(402, "budget_exceeded");
+    assert_eq!(
+        (&refused["budget"], &refused["retry_at"]),
+        (&json!("company"), &json!("2026-01-19T00:00:00Z"))
+    );
 }
 
 #[tokio::test]
 async fn reports_and_ledgers_take_in_those_below() {
     let server = with_team().await;
     server.post(&format!("{ACME}/charges"), &by_ann(100)).await.expect(201);
-    server.put(&format!("{ACME}/entities/ann%40example.com"), &json!({"parent": "company"})).await.expect(200);
+    server
+        .put(&format!("{ACME}/entities/ann%40example.com"), &json!({"parent": "company"}))
+        .await
+        .expect(200);
     server.post(&format!("{ACME}/charges"), &by_ann(10)).await.expect(201);
-    for (entity, tokens) in [("team", Some("100")), ("company", Some("110")), ("ann@example.com", Some("110")), ("x", None)] {
+    for (entity, tokens) in
+        [("team", Some("100")), ("company", Some("110")), ("ann@example.com", Some("110")), ("x", None)]
+    {
         let report = server.get(&format!("{ACME}/usage?entity={entity}&group_by=feature")).await.expect(200);
         assert_eq!(report["data"][0]["quantities"]["input_tokens"].as_str(), tokens, "{entity}: {report}");
         let ledger = server.get(&format!("{ACME}/ledger?entity={entity}")).await.expect(200);

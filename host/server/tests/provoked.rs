@@ -94,7 +94,8 @@ async fn documented_problems_are_answered() {
         if lists("key_may_not_grant") {
             // A customer's profile may be changed, but not its plan; its tree, but not what policies may read of entities.
             let ask = keyed(&here).by(&narrowed);
-            let change = if path.contains("{entity}") { json!({ "attributes": {} }) } else { json!({ "plan": null }) };
+            let change =
+                if path.contains("{entity}") { json!({ "attributes": {} }) } else { json!({ "plan": null }) };
             let ask = if method == "PUT" { ask.json(&change) } else { ask };
             answers.push(("key_may_not_grant", ask.send().await));
         } else {

@@ -95,11 +95,11 @@ fn is_kept(window: Window, id: i64, now: i64, model: &Snapshot) -> bool {
     let running = model.period.map_or(u32::MAX, |period| period.0);
     let utc = calendar::zone("UTC");
     match window {
-            Window::Period => id >= i64::from(running),
-            Window::Hours(_) | Window::Day | Window::Week | Window::Month => {
-                id > calendar::window(window, now - LATE + DAY, 0, &utc)
-            }
-            Window::Lifetime => true,
+        Window::Period => id >= i64::from(running),
+        Window::Hours(_) | Window::Day | Window::Week | Window::Month => {
+            id > calendar::window(window, now - LATE + DAY, 0, &utc)
+        }
+        Window::Lifetime => true,
     }
 }
 

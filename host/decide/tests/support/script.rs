@@ -8,15 +8,13 @@ use super::{World, catalog::draft, key, module};
 use proviso_decide::{
     DecideError, Stop,
     command::{
-        ActualUsage, BudgetChange, Change, CheckOutcome, Command, CustomerChange, CustomerPlanChange, EntityChange, Outcome,
-        OverrideChange, PlanChangePreview, Reply, Ttl, UsageRequest,
+        ActualUsage, BudgetChange, Change, CheckOutcome, Command, CustomerChange, CustomerPlanChange,
+        EntityChange, Outcome, OverrideChange, PlanChangePreview, Reply, Ttl, UsageRequest,
     },
     precondition::Expected,
 };
 use proviso_ledger::{
-    journal::{
-        Entry, Event, PeriodClosed, PeriodOpened, PlanChangeTime, Refused, Settlement, ThresholdOf,
-    },
+    journal::{Entry, Event, PeriodClosed, PeriodOpened, PlanChangeTime, Refused, Settlement, ThresholdOf},
     model::{
         amounts::{Credits, Money},
         answers::Allowance,

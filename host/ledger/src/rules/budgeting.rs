@@ -192,6 +192,7 @@ impl OverBudget {
 /// Whether so much of a whole is at least this percentage of it.
 pub(crate) fn reaches(used: Decimal, whole: Decimal, percent: u16) -> bool {
     let hundred = Decimal::from_whole(100);
-    let part = whole.mul_div(Decimal::from_whole(i64::from(percent)), hundred, crate::model::amounts::Rounding::Up);
+    let part =
+        whole.mul_div(Decimal::from_whole(i64::from(percent)), hundred, crate::model::amounts::Rounding::Up);
     part.is_ok_and(|part| used >= part)
 }

@@ -222,7 +222,11 @@ impl CustomerState {
         };
         let counts = self.counts_back(&of.charge.counts, &refunded);
         let budgets = self.budgets_back(&of.charge.budgets, of.charge.seq, &refunded);
-        Ok(Draft { counts, budgets, ..Draft::moving(Event::Refunded(Box::new(refunded)), credit.clone(), transfers) })
+        Ok(Draft {
+            counts,
+            budgets,
+            ..Draft::moving(Event::Refunded(Box::new(refunded)), credit.clone(), transfers)
+        })
     }
 
     /// What a refund takes off the charge's counts, in the windows that are still kept.

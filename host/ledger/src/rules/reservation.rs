@@ -152,7 +152,11 @@ impl CustomerState {
             exceeded: funding.exceeded,
             top_up: funding.top_up(),
         };
-        Ok(Draft { counts, budgets, ..Draft::moving(Event::Committed(Box::new(committed)), credit, transfers) })
+        Ok(Draft {
+            counts,
+            budgets,
+            ..Draft::moving(Event::Committed(Box::new(committed)), credit, transfers)
+        })
     }
 
     /// The entry that gives a reservation back.

@@ -151,7 +151,10 @@ impl Budgets {
 
     /// Those whose subject a usage has: its entity's, then those of who stands above it, up to the root; then those of its
     /// attributes; then those of the whole customer.
-    pub(crate) fn of_usage<'a>(&'a self, usage: &'a Usage) -> impl Iterator<Item = (&'a Key, &'a BudgetState)> {
+    pub(crate) fn of_usage<'a>(
+        &'a self,
+        usage: &'a Usage,
+    ) -> impl Iterator<Item = (&'a Key, &'a BudgetState)> {
         let BySubject { customer, entities, attributes } = &*self.by_subject;
         let of_entities = usage.entities().filter_map(|entity| entities.get(entity));
         let of_attributes = usage.attributes.iter();
@@ -192,7 +195,8 @@ impl Budgets {
         let is_new = !state.windows.contains_key(&count.window_id);
         self.change(count, part, Decimal::checked_add)?;
         if is_new {
-            let (forgets, totals) = (|state: &mut BudgetState| state.forget(oldest, first_period), self.totals);
+            let (forgets, totals) =
+                (|state: &mut BudgetState| state.forget(oldest, first_period), self.totals);
             self.totals = totals.saturating_sub(self.edit(&count.budget, forgets).unwrap_or_default());
         }
         Ok(())

@@ -52,9 +52,9 @@ fn code_of_decision(error: &DecideError) -> C {
         DecideError::NoTermsInForce => C::NoTermsInForce,
         DecideError::NotEntitled(..) => C::NotEntitled,
         DecideError::ChangedMeanwhile => C::ChangedMeanwhile,
-        DecideError::OverrideIncomplete
-        | DecideError::BudgetIncomplete(_)
-        | DecideError::PreviewTooFar => C::InvalidRequest,
+        DecideError::OverrideIncomplete | DecideError::BudgetIncomplete(_) | DecideError::PreviewTooFar => {
+            C::InvalidRequest
+        }
         DecideError::OccurredInFuture(_) => C::OccurredAtInFuture,
         DecideError::OccurredTooOld(_) => C::OccurredAtTooOld,
         DecideError::Rejected(rejection) => match rejection {

@@ -20,16 +20,10 @@ use proviso_api::{
     problem::FieldError,
 };
 use proviso_engine::{
-    BudgetChange, Expected,
+    BudgetChange, Expected, budget_tag,
     command::{Command, Reply},
-    budget_tag,
 };
-use proviso_ledger::{
-    journal::Event,
-    model::ids::Key,
-    rules::rejection::Rejection,
-    state::CustomerState,
-};
+use proviso_ledger::{journal::Event, model::ids::Key, rules::rejection::Rejection, state::CustomerState};
 use std::sync::Arc;
 
 problems!(ListProblems: CALLER CUSTOMER LIST LANE);
@@ -116,8 +110,7 @@ pub async fn put(
     let command = Command::SetBudget(Box::new(change(id.0.clone(), body, expected)?));
     match app.engine.execute(customer.request(command, None)).await? {
         Reply::Entry(outcome) => {
-            let is_new =
-                matches!(&outcome.entry.event, Event::BudgetChanged(changed) if changed.new);
+            let is_new = matches!(&outcome.entry.event, Event::BudgetChanged(changed) if changed.new);
             shown(&app, &*app.engine.state(&customer.id).await?, &id.0, is_new)
         }
         Reply::State(state) => shown(&app, &state, &id.0, false),
@@ -171,7 +164,10 @@ fn change(id: Key, body: BudgetInput, expected: Expected) -> Result<BudgetChange
         wrong("/warn_at", &format!("has more than {MAX_WARNINGS} items"));
     }
     if body.limit.is_some_and(|limit| limit.is_number) && body.quantity.value().is_none() {
-        wrong("/limit", "credits are a decimal string such as \"12.5\": only with quantity it may be a number");
+        wrong(
+            "/limit",
+            "credits are a decimal string such as \"12.5\": only with quantity it may be a number",
+        );
     }
     if !errors.is_empty() {
         return Err(Problem::invalid(errors));

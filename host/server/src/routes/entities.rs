@@ -7,7 +7,7 @@ use crate::{
     documented::problems,
     extract::{At, EntityKey, IfMatch, Json, Paging, Query},
     problem::Problem,
-    wire,
+    render, wire,
 };
 use axum::{
     extract::State,
@@ -114,8 +114,7 @@ pub async fn put(
     if attributes != Change::Keep && !customer.may_grant() {
         return Err(Problem::key_may_not_grant());
     }
-    let change =
-        EntityChange { id: id.0.clone(), parent: parent.into_option().into(), attributes, expected };
+    let change = EntityChange { id: id.0.clone(), parent: parent.into_option().into(), attributes, expected };
     let command = Command::SetEntity(Box::new(change));
     let reply = app.engine.execute(customer.request(command, None)).await;
     match reply.map_err(|error| match error {
@@ -127,7 +126,7 @@ pub async fn put(
                 let answer = Answer::put(changed.new, &view(&changed.id, &changed.entity))?;
                 Ok(answer.tagged(Some(Tag::of(&changed.entity)?)))
             }
-            other => Err(Problem::internal(format!("an entity was answered with {}", other.kind()))),
+            _ => Err(render::mismatch(&outcome.entry)),
         },
         Reply::State(state) => shown(&state, &id.0),
         other => Err(Problem::internal(format!("an entity was answered with {other:?}"))),
