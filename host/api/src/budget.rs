@@ -179,7 +179,7 @@ pub struct BudgetInput {
     /// The percentages of the limit that an entry reports when they are reached, once in each window: at most 16, from 1 to 1000.
     /// Defaults to 50, 80 and 100.
     #[serde(default)]
-    #[schema(value_type = Option<Vec<u16>>)]
+    #[schema(value_type = Option<Vec<u64>>)]
     pub warn_at: Patch<Vec<WarningPercent>>,
 }
 
@@ -240,6 +240,7 @@ pub struct Budget<'a> {
     /// Whether what would exceed the limit is refused.
     pub hard: bool,
     /// The percentages that are reported.
+    #[schema(value_type = Vec<u64>)]
     pub warn_at: Cow<'a, [u16]>,
     /// How much was used.
     #[schema(value_type = schema::Amount)]
