@@ -2,6 +2,7 @@
 
 use crate::{
     balance::Balance,
+    budget::OverBudget,
     decision::{DecidingPolicy, Draw, Late, Line, Offer, Suggestion, Warning},
     grant::Grant,
     maps::Quantities,
@@ -223,6 +224,9 @@ pub struct Check<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<schema::Time>)]
     pub retry_at: Option<Timestamp>,
+    #[serde(flatten)]
+    #[allow(missing_docs)]
+    pub over_budget: OverBudget<'a>,
     /// When it occurred in a period that had ended: which.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub late: Option<Late>,

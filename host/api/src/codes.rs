@@ -82,6 +82,10 @@ codes! {
     FeatureNotFound = "feature_not_found", 404, "not found";
     /// The customer has no such grant.
     GrantNotFound = "grant_not_found", 404, "not found";
+    /// The customer has no such entity.
+    EntityNotFound = "entity_not_found", 404, "not found";
+    /// The customer has no such budget.
+    BudgetNotFound = "budget_not_found", 404, "not found";
     /// The customer has no such reservation.
     ReservationNotFound = "reservation_not_found", 404, "not found";
     /// The customer has no such charge.
@@ -157,6 +161,8 @@ codes! {
     PlanIntervalFixed = "plan_interval_fixed", 409, "the plan's interval is fixed";
     /// A contract's start and end stay through amendments.
     ContractFixed = "contract_fixed", 409, "the contract's times are fixed";
+    /// Entities stand below the entity, or a budget names it: move or take those back first.
+    EntityInUse = "entity_in_use", 409, "the entity is in use";
     /// Nothing of that period was left undone, or it is past making good.
     NothingMissed = "nothing_missed", 409, "there is nothing to make good";
     /// The terms in force still fail for that period.
@@ -174,6 +180,9 @@ codes! {
     InsufficientCredits = "insufficient_credits", 402, "too few credits are available";
     /// The terms ask for a purchase first; `offers` lists what may be bought.
     PurchaseRequired = "purchase_required", 402, "a purchase is required";
+    /// A hard budget does not allow the usage: `budget` and `level` say which, `remaining` what is left of it, and `retry_at` when
+    /// its window opens again.
+    BudgetExceeded = "budget_exceeded", 402, "a budget is exceeded";
     /// The policy refuses the usage. Policies may answer codes of their own in its place.
     PolicyDenied = "policy_denied", 402, "the policy refuses the usage";
     /// The policy in force failed, and its terms name nothing that decides in its place.

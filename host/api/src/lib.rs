@@ -4,11 +4,13 @@
 pub mod access;
 pub mod balance;
 pub mod balances;
+pub mod budget;
 pub mod charge;
 pub mod codes;
 pub mod customer;
 pub mod decision;
 pub mod entitlement;
+pub mod entity;
 pub mod grant;
 pub mod ledger;
 pub mod maps;

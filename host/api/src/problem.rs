@@ -1,6 +1,7 @@
 //! Problem details, RFC 9457.
 
 use crate::{
+    budget::OverBudget,
     decision::{DecidingPolicy, Late, Offer, Suggestion},
     schema,
 };
@@ -65,6 +66,9 @@ pub struct ProblemDetails<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<schema::Time>)]
     pub retry_at: Option<Timestamp>,
+    #[serde(flatten)]
+    #[allow(missing_docs)]
+    pub over_budget: OverBudget<'a>,
     /// Of a refused charge: what may be bought to go on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub offers: Vec<Offer<'a>>,

@@ -2,6 +2,7 @@
 
 use crate::{
     DecideError, Journal,
+    budgets::{budget_tag, entity_tag},
     change::{customer_tag, standing_override},
     decider::{Decider, Stop},
     precondition::{Conditional, Expected, Tag},
@@ -23,6 +24,7 @@ use proviso_ledger::{
 use std::sync::Arc;
 
 pub use crate::{
+    budgets::{BudgetChange, EntityChange},
     change::{Change, OverrideChange},
     request::{
         ActualUsage, CheckOutcome, CustomerChange, CustomerPlanChange, Outcome, PlanChangePreview, Reply,
@@ -72,6 +74,14 @@ pub enum Command {
     SetOverride(Box<OverrideChange>),
     /// Take a feature's overrides back.
     RemoveOverride(Key, Expected),
+    /// Make an entity known, move or change it.
+    SetEntity(Box<EntityChange>),
+    /// Forget an entity.
+    RemoveEntity(Key, Expected),
+    /// Put a budget in force or change it.
+    SetBudget(Box<BudgetChange>),
+    /// Take a budget back.
+    RemoveBudget(Key, Expected),
     /// Grant credits.
     Grant(Box<GrantRequest>),
     /// Void what a grant has left.
@@ -229,6 +239,22 @@ impl Decider<'_> {
                     return Ok(None);
                 }
                 state.remove_override(feature.clone())
+            }
+            Command::SetEntity(change) => match change.apply(state)? {
+                Some(entity) => state.set_entity(change.id.clone(), entity)?,
+                None => return Ok(None),
+            },
+            Command::RemoveEntity(id, expected) => {
+                expected.check(|| entity_tag(state, id))?;
+                state.remove_entity(id.clone())?
+            }
+            Command::SetBudget(change) => match change.apply(state)? {
+                Some(budget) => state.set_budget(change.id.clone(), budget)?,
+                None => return Ok(None),
+            },
+            Command::RemoveBudget(id, expected) => {
+                expected.check(|| budget_tag(state, id))?;
+                state.remove_budget(id.clone())?
             }
             Command::Configure(_)
             | Command::ChangePlan(_)

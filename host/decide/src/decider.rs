@@ -130,6 +130,7 @@ impl Decider<'_> {
             feature: request.feature.clone(),
             quantities: request.quantities.clone(),
             attributes: request.attributes.clone(),
+            ancestors: request.entity.as_ref().map(|id| state.entities.ancestors(id)).unwrap_or_default(),
             entity: request.entity.clone(),
             occurred_at,
         })

@@ -127,6 +127,7 @@ impl Decider<'_> {
                 offers: refused.offers,
                 suggestions: refused.suggestions,
                 retry_at: refused.retry_at,
+                over_budget: refused.over_budget,
                 late: refused.late,
                 ..outcome(refused.rated, refused.credit, refused.decision)
             },

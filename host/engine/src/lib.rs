@@ -56,6 +56,7 @@ pub use policies::{Uploaded, version_tag};
 pub use proviso_decide::{
     DecideError,
     access::Access,
+    budgets::{BudgetChange, EntityChange, budget_tag, entity_tag},
     change::{Change, OverrideChange, customer_tag, standing_override},
     command,
     precondition::{Expected, Subject, Tag},

@@ -84,7 +84,7 @@ fn comes_to(state: &CustomerState) -> Value {
     serde_json::json!({
         "seq": state.seq, "accounts": state.accounts, "grants": grants, "period": state.period,
         "reservations": state.reservations.keys().collect::<Vec<_>>(), "counters": state.counters,
-        "closed": state.closed,
+        "closed": state.closed, "entities": state.entities, "budgets": state.budgets, "warned": state.warned,
     })
 }
 

@@ -3,6 +3,7 @@
 
 use proviso_api::{
     ProblemCode::{self, *},
+    budget::OverBudget,
     problem::ProblemDetails,
 };
 use std::{borrow::Cow, collections::BTreeMap};
@@ -65,6 +66,7 @@ pub const REFUSED: &[ProblemCode] = &[
     NotEntitled,
     InsufficientCredits,
     PurchaseRequired,
+    BudgetExceeded,
     PolicyDenied,
     PolicyFault,
 ];
@@ -147,6 +149,7 @@ fn example(code: ProblemCode, status: u16) -> Example {
         available: None,
         credit: None,
         retry_at: None,
+        over_budget: OverBudget::default(),
         offers: Vec::new(),
         suggestions: Vec::new(),
         late: None,

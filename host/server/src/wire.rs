@@ -3,6 +3,7 @@
 use proviso_api::{
     balance::Balance,
     balances::{OpenReservation, ReservationRead, ReservationStatus},
+    budget::{Budget, BudgetAttribute, BudgetWindow, Level, OverBudget},
     decision::{DecidingPolicy, Draw, Line, Offer, Suggestion},
     grant::{Grant, GrantStatus},
     period::Period,
@@ -13,15 +14,16 @@ use proviso_engine::catalog::{self, Catalog};
 use proviso_ledger::{
     journal,
     model::{
-        amounts::{Credits, Quantity},
+        amounts::{Credits, Decimal, Quantity},
         answers::{self, Suggestion as LedgerSuggestion},
+        budget::{self, Measured, Subject},
         grant::Grant as LedgerGrant,
         ids::{Key, ReservationId, TermsId},
         terms::{self, PolicyRef},
         time::Timestamp,
         view::BalanceView,
     },
-    state::{self, CustomerState, GrantState, ReservationState},
+    state::{self, BudgetState, BudgetTotal, CustomerState, GrantState, ReservationState},
 };
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
@@ -234,5 +236,66 @@ pub fn open_reservation((id, reservation): (&ReservationId, &ReservationState)) 
         credit: reservation.credit.clone(),
         reserved: reservation.held(),
         expires_at: reservation.expires_at,
+    }
+}
+
+/// A budget with what counts toward it at `at`.
+pub fn budget<'a>(state: &CustomerState, id: &Key, budget: &'a BudgetState, at: Timestamp) -> Budget<'a> {
+    let BudgetTotal { used, held, .. } = budget.total(state.budget_window(&budget.budget, at));
+    let budget::Budget { subject, features, measured, window, limit, hard, warn_at } = &budget.budget;
+    let (level, entity, attribute) = level_of(subject);
+    let (quantity, credit) = measure_of(measured);
+    Budget {
+        budget: id.clone(),
+        level,
+        entity,
+        attribute,
+        features: Cow::Borrowed(features),
+        window: BudgetWindow(*window),
+        quantity,
+        credit,
+        limit: *limit,
+        hard: *hard,
+        warn_at: Cow::Borrowed(warn_at),
+        used,
+        held,
+        remaining: limit.saturating_sub(used).saturating_sub(held).max(Decimal::ZERO),
+        resets_at: state.budget_resets_at(&budget.budget, at),
+    }
+}
+
+/// The budget that does not allow a usage.
+pub fn over_budget(over: &journal::OverBudget) -> OverBudget<'_> {
+    let (level, entity, attribute) = level_of(&over.subject);
+    OverBudget {
+        budget: Some(over.budget.clone()),
+        level: Some(level),
+        entity,
+        attribute,
+        window: Some(BudgetWindow(over.window)),
+        quantity: measure_of(&over.measured).0,
+        limit: Some(over.limit),
+        used: Some(over.used),
+        held: Some(over.held),
+        remaining: Some(over.remaining()),
+    }
+}
+
+fn level_of(subject: &Subject) -> (Level, Option<Key>, Option<BudgetAttribute>) {
+    match subject {
+        Subject::Customer => (Level::Customer, None, None),
+        Subject::Entity(entity) => (Level::Entity, Some(entity.clone()), None),
+        Subject::Attribute { name, value } => {
+            let attribute = BudgetAttribute { name: name.clone(), value: value.clone() };
+            (Level::Attribute, None, Some(attribute))
+        }
+    }
+}
+
+/// The quantity or the credit type that is limited.
+fn measure_of(measured: &Measured) -> (Option<Cow<'_, str>>, Option<Key>) {
+    match measured {
+        Measured::Credits(credit) => (None, Some(credit.clone())),
+        Measured::Quantity(name) => (Some(Cow::Borrowed(name)), None),
     }
 }

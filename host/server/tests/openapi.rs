@@ -145,6 +145,8 @@ async fn every_route_is_in_the_document() {
 const ROUTES: &str = "
     DELETE /v1/api_keys/{api_key}
     DELETE /v1/customers/{customer}
+    DELETE /v1/customers/{customer}/budgets/{budget}
+    DELETE /v1/customers/{customer}/entities/{entity}
     DELETE /v1/customers/{customer}/entitlements/{feature}
     DELETE /v1/customers/{customer}/plan-changes/{change}
     DELETE /v1/policies/{policy}/versions/{version}
@@ -158,7 +160,11 @@ const ROUTES: &str = "
     GET /v1/customers
     GET /v1/customers/{customer}
     GET /v1/customers/{customer}/balance
+    GET /v1/customers/{customer}/budgets
+    GET /v1/customers/{customer}/budgets/{budget}
     GET /v1/customers/{customer}/charges/{charge}
+    GET /v1/customers/{customer}/entities
+    GET /v1/customers/{customer}/entities/{entity}
     GET /v1/customers/{customer}/entitlements
     GET /v1/customers/{customer}/entitlements/{feature}
     GET /v1/customers/{customer}/grants
@@ -207,6 +213,8 @@ const ROUTES: &str = "
     POST /v1/policies/{policy}/versions
     POST /v1/test_clock
     PUT /v1/customers/{customer}
+    PUT /v1/customers/{customer}/budgets/{budget}
+    PUT /v1/customers/{customer}/entities/{entity}
     PUT /v1/customers/{customer}/entitlements/{feature}
     PUT /v1/plans/{plan}
     PUT /v1/policies/{policy}

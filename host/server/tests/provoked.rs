@@ -44,6 +44,8 @@ fn filled(path: &str, other: Option<&str>) -> String {
         ("{plan}", other.unwrap_or("pro")),
         ("{policy}", other.unwrap_or("standard")),
         ("{feature}", other.unwrap_or("chat")),
+        ("{entity}", other.unwrap_or("user-7")),
+        ("{budget}", other.unwrap_or("all")),
         ("{version}", "1"),
         ("{number}", "1"),
         ("{grant}", "grant_2"),
@@ -66,6 +68,8 @@ async fn typed(ask: Ask<'_>, media_type: &str, body: Vec<u8>) -> Answer {
 async fn documented_problems_are_answered() {
     let server = Server::with_acme().await;
     let document = server.get("/openapi.json").await.expect(200);
+    let entity = json!({"attributes": {"role": "developer"}});
+    server.put("/v1/customers/acme/entities/user-7", &entity).await.expect(201);
     let all = ["usage", "read", "manage", "policies", "admin"];
     let narrowed = server.secret(&json!({"name": "n", "scopes": all, "customer": "acme"})).await;
     let mut with_scope = Vec::new();
@@ -88,9 +92,11 @@ async fn documented_problems_are_answered() {
             ("api_key_invalid", server.ask(&method, &here).by("nonsense").send().await),
         ];
         if lists("key_may_not_grant") {
-            // A customer's profile may be changed, but not its plan.
+            // A customer's profile may be changed, but not its plan; its tree, but not what policies may read of entities.
             let ask = keyed(&here).by(&narrowed);
-            let ask = if method == "PUT" { ask.json(&json!({ "plan": null })) } else { ask };
+            let change =
+                if path.contains("{entity}") { json!({ "attributes": {} }) } else { json!({ "plan": null }) };
+            let ask = if method == "PUT" { ask.json(&change) } else { ask };
             answers.push(("key_may_not_grant", ask.send().await));
         } else {
             answers.push(("key_is_narrowed", keyed(&here).by(&narrowed).send().await));

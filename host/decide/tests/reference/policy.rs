@@ -103,6 +103,7 @@ fn counter_of(n: usize, spec: &CounterSpec) -> Counter {
         window: match spec.window {
             Window::Period => counter::Window::Period,
             Window::Day => counter::Window::Day,
+            Window::Week => unreachable!("of budgets only"),
             Window::Month => counter::Window::Month,
             Window::Hours(hours) => counter::Window::Hours(hours),
             Window::Lifetime => counter::Window::Lifetime,

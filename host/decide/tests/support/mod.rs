@@ -89,6 +89,8 @@ impl World {
         if self.state.reservations.is_empty() {
             let held = self.state.counters.iter().find(|(.., Counted { held, .. })| !held.is_zero());
             assert_eq!(held, None, "no reservation is open");
+            let mut budgets = self.state.budgets.iter().flat_map(|(_, state)| state.windows.values());
+            assert!(budgets.all(|total| total.held.is_zero()), "no reservation is open");
         }
         reply
     }

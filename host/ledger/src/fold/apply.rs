@@ -82,6 +82,10 @@ impl CustomerState {
                 self.overrides.push(exception.clone());
             }
             Event::OverrideRemoved { feature } => self.overrides.retain(|one| &one.feature != feature),
+            Event::EntityChanged(changed) => self.entities.set(&changed.id, &changed.entity),
+            Event::EntityRemoved { entity } => self.entities.remove(entity),
+            Event::BudgetChanged(changed) => self.budgets.set(&changed.id, &changed.budget, entry.seq),
+            Event::BudgetRemoved { budget } => drop(self.budgets.remove(budget)),
             Event::Granted(grant) => self.add_grant(grant),
             Event::Adjusted(adjusted) => adjusted.grant.iter().for_each(|grant| self.add_grant(grant)),
             Event::Charged(charged) => charged.top_up.iter().for_each(|grant| self.add_grant(grant)),
@@ -146,6 +150,7 @@ impl CustomerState {
         self.note_meanwhile(entry);
         self.note_settled(entry);
         self.forget_grants(entry);
+        self.rearm(entry);
         Ok(())
     }
 
@@ -375,7 +380,9 @@ impl CustomerState {
             missed.number >= self.periods || is_kept(missed.number)
         });
         self.past = kept;
-        self.counters.forget(oldest, self.first_ended_since(oldest));
+        let first = self.first_ended_since(oldest);
+        self.counters.forget(oldest, first);
+        self.budgets.forget(oldest, first);
     }
 
     fn finish_commit(&mut self, committed: &Committed) -> Result<(), String> {
@@ -400,6 +407,9 @@ impl CustomerState {
         for count in &reservation.counts {
             self.counters.take_back(count, Part::Held)?;
         }
+        for count in &reservation.budgets {
+            self.budgets.take_back(count, Part::Held, id.entry)?;
+        }
         let left = reservation.held();
         if left.is_zero() { Ok(()) } else { Err(format!("a closed reservation still holds {left}")) }
     }
@@ -408,7 +418,8 @@ impl CustomerState {
         // Each counts in the window that it names, whatever period runs by now.
         let oldest = Timestamp(entry.at.0.saturating_sub(LATE_WINDOW));
         let first = self.first_ended_since(oldest);
-        entry.counts.iter().try_for_each(|count| self.counters.add(count, part, oldest, first))
+        entry.counts.iter().try_for_each(|count| self.counters.add(count, part, oldest, first))?;
+        entry.budgets.iter().try_for_each(|count| self.budgets.add(count, part, oldest, first))
     }
 
     fn add_reservation(&mut self, entry: &Entry, reserved: &Reserved) {
@@ -420,6 +431,7 @@ impl CustomerState {
             overage: Credits::ZERO,
             counts: entry.counts.clone(),
             reserved_at: entry.at,
+            budgets: entry.budgets.clone(),
             expires_at: reserved.expires_at,
         };
         self.reservations.insert(ReservationId { entry: entry.seq, index: 0 }, state);

@@ -42,7 +42,8 @@ impl CustomerState {
     /// [`Rejection::TotalOutOfRange`] before anything has changed. After another error the state must be dropped and
     /// loaded again: a command built a draft that does not fit, which is a defect.
     pub fn seal(&mut self, at: Timestamp, draft: Draft) -> Result<Sealed, SealError> {
-        if !self.totals_fit(&draft.transfers) || !self.counters.fits(&draft.counts) {
+        let fits = self.counters.fits(&draft.counts) && self.budgets.fits(&draft.budgets);
+        if !fits || !self.totals_fit(&draft.transfers) {
             return Err(SealError::Rejected(Rejection::TotalOutOfRange));
         }
         let (key, request) = draft.origin.idempotency.unzip();
@@ -56,6 +57,8 @@ impl CustomerState {
             event: draft.event,
             transfers: draft.transfers,
             counts: draft.counts,
+            budgets: draft.budgets,
+            thresholds: Vec::new(),
             after: None,
         };
         self.apply(&entry).map_err(|error| SealError::Defect(error.to_string()))?;
@@ -63,6 +66,8 @@ impl CustomerState {
             balance: self.balance_of(&credit, entry.event.feature(), entry.at),
             next_reset_at: self.next_reset_at(),
         });
+        entry.thresholds = self.reached_by(&entry);
+        self.note_reached(&entry.thresholds);
         let body = serde_json::to_string(&entry).map_err(|error| SealError::Defect(error.to_string()))?;
         self.hash = journal::chain(&self.hash, &body);
         Ok(Sealed { entry, body, hash: self.hash })
@@ -82,6 +87,7 @@ impl CustomerState {
             return Err(FoldError::Gap { expected: seq, found: entry.seq });
         }
         self.apply(&entry)?;
+        self.note_reached(&entry.thresholds);
         self.hash = chained;
         Ok(entry)
     }

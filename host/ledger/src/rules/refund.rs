@@ -4,7 +4,7 @@
 //! A state remembers no charges. The caller reads the charge and its last refund from the journal, and sees to it that no other
 //! refund has come after that one.
 
-use super::{budget::MOST_LIVE, rejection::Rejection};
+use super::{bounds::MOST_LIVE, rejection::Rejection};
 use crate::{
     journal::{Count, Draw, Entry, Event, Rated, Refunded, Shape},
     model::{
@@ -236,7 +236,12 @@ impl CustomerState {
             grants,
         };
         let counts = self.counts_back(&of.charge.counts, &refunded);
-        Ok(Draft { counts, ..Draft::moving(Event::Refunded(Box::new(refunded)), credit.clone(), transfers) })
+        let budgets = self.budgets_back(&of.charge.budgets, of.charge.seq, &refunded);
+        Ok(Draft {
+            counts,
+            budgets,
+            ..Draft::moving(Event::Refunded(Box::new(refunded)), credit.clone(), transfers)
+        })
     }
 
     /// What a refund takes off the charge's counts, in the windows that are still kept.

@@ -4,7 +4,7 @@ use crate::{
     journal::Refused,
     model::{
         amounts::{Credits, Quantity},
-        ids::{ChargeId, GrantId, PlanChangeId, ReservationId},
+        ids::{ChargeId, GrantId, Key, PlanChangeId, ReservationId},
         terms::TermsError,
         time::Timestamp,
     },
@@ -22,6 +22,21 @@ pub enum Rejection {
     /// The grant was voided or has expired.
     #[error("grant {0} is voided or expired already")]
     GrantClosed(GrantId),
+    /// No such entity was made known.
+    #[error("the customer has no entity {0}")]
+    EntityNotFound(Key),
+    /// Something still needs the entity.
+    #[error("entity {0} is in use: {1}")]
+    EntityInUse(Key, &'static str),
+    /// A parent that is the entity itself or stands below it.
+    #[error("entity {0} would stand above itself")]
+    EntityAboveItself(Key),
+    /// More levels than a tree may have.
+    #[error("the tree would have more than {0} levels")]
+    TreeTooDeep(usize),
+    /// No such budget.
+    #[error("the customer has no budget {0}")]
+    BudgetNotFound(Key),
     /// No such reservation was ever made.
     #[error("the customer has no reservation {0}")]
     ReservationNotFound(ReservationId),

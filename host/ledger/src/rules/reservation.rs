@@ -44,7 +44,7 @@ impl CustomerState {
             return Err(Rejection::NotLater("expires_at", at).into());
         }
         self.require_place_for_reservation(&usage)?;
-        let Paid { usage, rating, decision, funding, counts } =
+        let Paid { usage, rating, decision, funding, counts, budgets } =
             self.pay(at, Intent::Reserve, usage, decision)?;
         let id = ReservationId { entry: self.seq + 1, index: 0 };
         let credit = rating.credit.clone();
@@ -59,7 +59,7 @@ impl CustomerState {
             expires_at,
             top_up: funding.top_up(),
         };
-        Ok(Draft { counts, ..Draft::moving(Event::Reserved(Box::new(reserved)), credit, transfers) })
+        Ok(Draft { counts, budgets, ..Draft::moving(Event::Reserved(Box::new(reserved)), credit, transfers) })
     }
 
     /// An open reservation.
@@ -134,6 +134,7 @@ impl CustomerState {
                 }
             };
         let counts = self.counts(&counters, &usage, rating.cost, Some(id));
+        let budgets = self.budget_counts(&usage, &rating.credit, rating.cost, Some(id));
         let credit = rating.credit.clone();
         let (taken, taken_overage, rest) = take(reservation, rating.cost);
         let spent = taken.iter().fold(taken_overage, |sum, draw| sum.saturating_add(draw.amount));
@@ -157,7 +158,11 @@ impl CustomerState {
             as_reserved: unrated,
             top_up: funding.top_up(),
         };
-        Ok(Draft { counts, ..Draft::moving(Event::Committed(Box::new(committed)), credit, transfers) })
+        Ok(Draft {
+            counts,
+            budgets,
+            ..Draft::moving(Event::Committed(Box::new(committed)), credit, transfers)
+        })
     }
 
     /// The entry that gives a reservation back.

@@ -30,6 +30,7 @@ pub fn usage(feature: &str, at: Timestamp) -> Usage {
         quantities: Vec::new(),
         attributes: Vec::new(),
         entity: None,
+        ancestors: Vec::new(),
         occurred_at: at,
     }
 }

@@ -12,7 +12,9 @@ mod raw;
 pub use idempotency::{DryRun, Keyed, KeyedUnlessDry, MaybeKeyed};
 pub use json::{Json, MaybeJson, object, parse, short};
 pub use parameters::Parameters;
-pub use path::{At, FeatureKey, KeyId, PeriodNumber, PlanName, PolicyName, VersionNumber, path_text};
+pub use path::{
+    At, BudgetKey, EntityKey, FeatureKey, KeyId, PeriodNumber, PlanName, PolicyName, VersionNumber, path_text,
+};
 pub use precondition::IfMatch;
 pub use query::{PAGE_BYTES, Paging, Query, cursor, cut, fitting};
 pub use raw::{BodyMemory, is_of_type, media_type, read_body};

@@ -54,6 +54,8 @@ chosen! {
     PlanName(Name), "plan";
     PolicyName(Name), "policy";
     FeatureKey(Key), "feature";
+    EntityKey(Key), "entity";
+    BudgetKey(Key), "budget";
 }
 
 /// Defines an id that the host gave as a part of a path. A text that can't be one names nothing.

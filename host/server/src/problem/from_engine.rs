@@ -53,11 +53,17 @@ fn code_of_decision(error: &DecideError) -> C {
         DecideError::NoTermsInForce => C::NoTermsInForce,
         DecideError::NotEntitled(..) => C::NotEntitled,
         DecideError::ChangedMeanwhile => C::ChangedMeanwhile,
-        DecideError::OverrideIncomplete | DecideError::PreviewTooFar => C::InvalidRequest,
+        DecideError::OverrideIncomplete | DecideError::BudgetIncomplete(_) | DecideError::PreviewTooFar => {
+            C::InvalidRequest
+        }
         DecideError::OccurredInFuture(_) => C::OccurredAtInFuture,
         DecideError::OccurredTooOld(_) => C::OccurredAtTooOld,
         DecideError::Rejected(rejection) => match rejection {
             Rejection::CustomerClosed => C::CustomerClosed,
+            Rejection::EntityNotFound(_) => C::EntityNotFound,
+            Rejection::EntityInUse(..) => C::EntityInUse,
+            Rejection::EntityAboveItself(_) | Rejection::TreeTooDeep(_) => C::InvalidRequest,
+            Rejection::BudgetNotFound(_) => C::BudgetNotFound,
             Rejection::GrantNotFound(_) => C::GrantNotFound,
             Rejection::GrantClosed(_) => C::GrantClosed,
             Rejection::ReservationNotFound(_) => C::ReservationNotFound,
@@ -137,6 +143,7 @@ fn fields(error: EngineError, detail: &str) -> Vec<FieldError> {
             one("/occurred_at")
         }
         EngineError::Decide(DecideError::OverrideIncomplete) => one("/type"),
+        EngineError::Decide(DecideError::BudgetIncomplete(field)) => one(&format!("/{field}")),
         EngineError::Decide(DecideError::PreviewTooFar) => one("/when"),
         EngineError::Decide(DecideError::Rejected(rejection)) => match rejection {
             Rejection::NotLater(field, _)
@@ -145,6 +152,7 @@ fn fields(error: EngineError, detail: &str) -> Vec<FieldError> {
             Rejection::Terms(TermsError::EndsBeforeStart(_)) => one("/ends_at"),
             Rejection::Terms(TermsError::ContractEnds(_)) => one("/contract/end"),
             Rejection::Terms(TermsError::ContractFixed { .. }) => one("/contract"),
+            Rejection::EntityAboveItself(_) | Rejection::TreeTooDeep(_) => one("/parent"),
             Rejection::AdjustmentExceedsAvailable(_) => one("/amount"),
             Rejection::ReservationTooLong(..) => one("/ttl_seconds"),
             Rejection::RefundExceedsQuantity(name, _) => {

@@ -176,6 +176,10 @@ impl Problem {
             available: refused.map(|refused| refused.available),
             credit: entry.as_deref().and_then(|entry| Some(entry.after.as_ref()?.balance.credit.clone())),
             retry_at: refused.and_then(|refused| refused.retry_at),
+            over_budget: refused
+                .and_then(|refused| refused.over_budget.as_deref())
+                .map(wire::over_budget)
+                .unwrap_or_default(),
             offers: refused
                 .map(|refused| refused.offers.iter().map(wire::offer).collect())
                 .unwrap_or_default(),

@@ -5,10 +5,12 @@ mod adjustments;
 mod api_keys;
 mod balance;
 mod batch;
+mod budgets;
 mod charges;
 mod check;
 mod customers;
 mod docs;
+mod entities;
 mod entitlements;
 mod events;
 mod grants;
@@ -57,6 +59,10 @@ pub fn all(test_clock: bool, with_operations: bool) -> (Router<Arc<App>>, utoipa
         .routes(routes!(entitlements::list))
         .routes(routes!(entitlements::get, entitlements::put, entitlements::delete))
         .routes(routes!(entitlements::query))
+        .routes(routes!(entities::list))
+        .routes(routes!(entities::get, entities::put, entities::delete))
+        .routes(routes!(budgets::list))
+        .routes(routes!(budgets::get, budgets::put, budgets::delete))
         .routes(routes!(ledger::list))
         .routes(routes!(usage_report::report))
         .routes(routes!(usage_report::report_all))

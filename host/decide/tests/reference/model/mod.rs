@@ -1,6 +1,7 @@
 //! What the money should be, as simply as it can be said: everything is kept, nothing is cached, each figure is computed from
 //! its definition. It shares no code with the host.
 
+mod budget;
 mod period;
 mod refund;
 mod usage;
@@ -13,6 +14,7 @@ use crate::{
     commands::{Advance, Change, Command, GrantSpec},
     settings::{Amount, CounterSpec, DAY, Mode, PlanSpec, Settings, SettleFrom, Unit},
 };
+pub use budget::{Budget, BudgetCount};
 use std::{collections::BTreeMap, rc::Rc};
 
 pub const LATE: i64 = 35 * DAY;
@@ -95,6 +97,9 @@ pub struct Reservation {
     /// The windows of its time, of all counters of its terms, and what is held in them.
     pub counts: Vec<(CounterAt, Amount)>,
     pub since: i64,
+    /// Who stood above its entity.
+    pub above: Vec<&'static str>,
+    pub budgets: Vec<BudgetCount>,
     pub expires_at: i64,
 }
 
@@ -111,6 +116,7 @@ pub struct Charge {
     pub expired: Vec<(Id, Amount)>,
     pub overage: Amount,
     pub windows: Vec<CounterAt>,
+    pub budgets: Vec<BudgetCount>,
     pub refunds: u32,
     pub refunded: Amount,
     pub refunded_units: Amount,
@@ -173,6 +179,9 @@ pub struct Model {
     pub crowded_at: Option<i64>,
     /// The change of plan that is to come.
     pub pending: Option<Pending>,
+    /// Known entities, each with its parent.
+    pub entities: BTreeMap<&'static str, Option<&'static str>>,
+    pub budgets: BTreeMap<&'static str, Budget>,
 }
 
 /// Overage of charges after one entry, waived by another.
@@ -229,6 +238,8 @@ impl Model {
             reissued: None,
             crowded_at: None,
             pending: None,
+            entities: BTreeMap::new(),
+            budgets: BTreeMap::new(),
         };
         for plan in plans {
             let terms = Terms { id: 1, settings: Rc::new(plan.settings.clone()), from: start, to: None };
@@ -436,6 +447,9 @@ impl Model {
                 self.pending = None;
                 plain("closed")
             }
+            Command::SetEntity { entity, parent } => self.set_entity(entity, *parent),
+            Command::SetBudget { id, spec } => self.set_budget(id, spec),
+            Command::RemoveBudget { id } => self.remove_budget(id),
             Command::Charge(spec) => self.charge(spec),
             Command::Check(spec) => {
                 let would = self.clone().charge(spec);
@@ -807,6 +821,14 @@ impl Model {
             grants: grants.collect(),
             reservations: reservations.collect(),
             counters: self.counters.clone(),
+            budgets: self
+                .budgets
+                .iter()
+                .flat_map(|(id, one)| {
+                    let window = one.spec.window;
+                    one.windows.iter().map(move |(at, total)| (((*id).to_owned(), window, *at), *total))
+                })
+                .collect(),
         }
     }
 }

@@ -70,6 +70,7 @@ impl Model {
                 total.0 -= total.0.min(if window.0.cost { amount } else { units });
             }
         }
+        self.refund_budgets(id, &charge.budgets, &charge.credit, amount, units);
         let charge = self.charges.get_mut(&id).unwrap();
         charge.refunds += 1;
         charge.refunded += amount;

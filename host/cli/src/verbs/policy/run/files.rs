@@ -88,6 +88,7 @@ impl UsageFile {
                 quantities: self.quantities,
                 attributes: self.attributes,
                 entity: entities.first().map(|entity| entity.id.clone()),
+                ancestors: entities.iter().skip(1).map(|entity| entity.id.clone()).collect(),
                 occurred_at: self.occurred_at.unwrap_or(now),
             },
             entities,
