@@ -61,6 +61,9 @@ codes! {
     /// is said of each item.
     TooManyRequests = "too_many_requests", 429, "too many requests";
 
+    /// The question would take more work than one request may: ask about fewer customers or features at once.
+    TooMuchWork = "too_much_work", 422, "too much is asked at once";
+
     /// There is no such path.
     RouteNotFound = "route_not_found", 404, "not found";
     /// The path exists, but not with this method; the `Allow` header lists those it has.
@@ -120,6 +123,8 @@ codes! {
     /// `If-Match` names a state that is no longer in force: read again, then decide.
     ChangedMeanwhile = "changed_meanwhile", 412, "it was changed meanwhile";
 
+    /// This operation has nothing that `If-Match` could be compared with: leave the header out.
+    PreconditionUnsupported = "precondition_unsupported", 412, "the precondition can't be checked";
     /// `occurred_at` is over 5 minutes ahead of the host's clock.
     OccurredAtInFuture = "occurred_at_in_future", 400, "the usage lies in the future";
     /// `occurred_at` is before the window for late usage.
@@ -130,6 +135,8 @@ codes! {
     NoTermsInForce = "no_terms_in_force", 409, "nothing can be rated";
     /// The reservation was committed, released or has expired.
     ReservationClosed = "reservation_closed", 409, "the reservation is closed";
+    /// The extension would hold the credits for more than seven days in all: commit the reservation, or release it and reserve again.
+    ReservationTooLong = "reservation_too_long", 409, "the reservation can't be held that long";
     /// The grant was voided, has expired or was used up.
     GrantClosed = "grant_closed", 409, "the grant is closed";
     /// The terms ended before.

@@ -87,6 +87,10 @@ pub struct ProblemDetails<'a> {
     /// Of a refused charge: whether a fault put other terms, or none, in the place of those in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub degraded: Option<bool>,
+    /// After how many seconds another attempt may succeed, as in the header `Retry-After`: of 429 and 503, in a batch of each item.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = 1)]
+    pub retry_after_seconds: Option<u64>,
 }
 
 fn errors_are_empty(errors: &[FieldError]) -> bool {

@@ -44,6 +44,8 @@ const PLAY: &str = r#"
     commit r 130 key=k5
     g: charge 5
     refund g n=1
+    q: reserve 6
+    commit q -1
     s: reserve 50
     extend s 3600
     release s

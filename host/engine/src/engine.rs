@@ -184,7 +184,7 @@ pub(crate) enum Asked {
 
 impl From<&Command> for Asked {
     fn from(command: &Command) -> Self {
-        match command {
+        match command.unconditional() {
             Command::Check(usage) => Self::Check(usage.clone()),
             Command::Commit(id, _) | Command::Release(id) | Command::Extend(id, _) => Self::Close(*id),
             Command::Void(id) => Self::Void(*id),

@@ -45,6 +45,11 @@ pub enum EngineError {
     /// Too much waits already. A retry can help.
     #[error("the host is busy; try again shortly")]
     Overloaded,
+    /// A question that would take more work than one request may.
+    #[error(
+        "the policies that are asked burn more than one request may: ask about fewer customers or features"
+    )]
+    TooMuchWork,
     /// Other hosts kept winning the same customer. A retry can help.
     #[error("too many hosts write this customer at once; try again shortly")]
     Contention,

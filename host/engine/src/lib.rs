@@ -17,6 +17,7 @@ mod explain;
 mod formats;
 mod guesses;
 mod health;
+mod history;
 mod idempotency;
 mod keys;
 mod lane;
@@ -44,20 +45,21 @@ pub use checkpoint::{
 };
 pub use clock::Clock;
 pub use engine::Engine;
-pub use entitlements::EntitlementPage;
+pub use entitlements::{EntitlementPage, QueryFuel};
 pub use error::EngineError;
+pub use history::EndedReservation;
 pub use keys::NewApiKey;
 pub use ledger::{LedgerFilter, LedgerPage};
 pub use plan_terms::PlanTermsChange;
 pub use plans::{PlanChange, plan_tag};
-pub use policies::Uploaded;
+pub use policies::{Uploaded, version_tag};
 pub use proviso_decide::{
     DecideError,
     access::Access,
     budgets::{BudgetChange, EntityChange, budget_tag, entity_tag},
     change::{Change, OverrideChange, customer_tag, standing_override},
     command,
-    precondition::{Expected, Tag},
+    precondition::{Expected, Subject, Tag},
 };
 pub use proviso_store::StoreError;
 pub use reads::CustomerSummary;

@@ -93,6 +93,7 @@ impl<S: Asks> FromRequestParts<Arc<App>> for Caller<S> {
         if !S::SCOPES.iter().any(|scope| key.allows(*scope)) {
             return Err(Problem::no_scope(S::SCOPES.iter().copied().map(scope)));
         }
+        app.parameters.check(parts)?;
         Ok(Self { key, scope: PhantomData })
     }
 }

@@ -20,7 +20,7 @@ mod wire;
 pub use app::ServerOptions;
 pub use problem::code_of;
 pub use rates::Rates;
-pub use serve::{ConnectionLimits, serve, serve_operations};
+pub use serve::{ConnectionLimits, Drained, serve, serve_operations};
 
 use app::App;
 use axum::Router;

@@ -2,7 +2,7 @@
 
 use proviso_api::{
     balance::Balance,
-    balances::OpenReservation,
+    balances::{OpenReservation, ReservationRead, ReservationStatus},
     budget::{Budget, BudgetAttribute, BudgetWindow, Level, OverBudget},
     decision::{DecidingPolicy, Draw, Line, Offer, Suggestion},
     grant::{Grant, GrantStatus},
@@ -95,6 +95,19 @@ pub fn grant(state: &GrantState, at: Timestamp) -> Grant<'_> {
     grant_with(&state.grant, [state.remaining, state.held, state.spent], state.status, state.ends_at, at)
 }
 
+/// A grant that the state has forgotten, since nothing is left of it: what was spent of it, only the journal's sums tell.
+pub fn forgotten_grant<'a>(state: &CustomerState, grant: &'a LedgerGrant, at: Timestamp) -> Grant<'a> {
+    let status = if state.voided.contains(&grant.id) {
+        state::GrantStatus::Voided
+    } else if state.has_ended(grant, at) {
+        state::GrantStatus::Expired
+    } else {
+        state::GrantStatus::Live
+    };
+    let nothing = [Credits::ZERO; 3];
+    Grant { spent: None, ..grant_with(grant, nothing, status, grant.expires_at, at) }
+}
+
 fn grant_with(
     grant: &LedgerGrant,
     [remaining, held, spent]: [Credits; 3],
@@ -109,7 +122,7 @@ fn grant_with(
         amount: grant.amount,
         remaining,
         held,
-        spent,
+        spent: Some(spent),
         status: match status {
             state::GrantStatus::Live if grant.effective_at > at => GrantStatus::Scheduled,
             state::GrantStatus::Live => GrantStatus::Live,
@@ -201,6 +214,20 @@ pub fn texts(pairs: &[(String, String)]) -> BTreeMap<Cow<'_, str>, Cow<'_, str>>
 }
 
 /// An open reservation.
+/// A reservation that holds.
+pub fn reservation_read(reservation: OpenReservation) -> ReservationRead {
+    ReservationRead {
+        reservation,
+        status: ReservationStatus::Open,
+        ended_at: None,
+        charge: None,
+        cost: None,
+        overage: None,
+        returned: None,
+        entry: None,
+    }
+}
+
 pub fn open_reservation((id, reservation): (&ReservationId, &ReservationState)) -> OpenReservation {
     OpenReservation {
         id: *id,

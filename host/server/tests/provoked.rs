@@ -120,7 +120,7 @@ async fn documented_problems_are_answered() {
             answers.push(("customer_not_found", ask.send().await));
         }
         if lists("invalid_query") {
-            answers.push(("invalid_query", server.get(&format!("{here}?surprise=1")).await));
+            answers.push(("invalid_query", keyed(&format!("{here}?surprise=1")).send().await));
         }
         if lists("invalid_cursor") {
             answers.push(("invalid_cursor", server.get(&format!("{here}?cursor=!")).await));
@@ -144,9 +144,19 @@ async fn documented_problems_are_answered() {
         }
         if lists("changed_meanwhile") {
             let ask = keyed(&here).header("if-match", "\"other\"");
-            let answer =
-                if method == "DELETE" { ask.send().await } else { ask.json(&json!({})).send().await };
+            let body = match here.rsplit('/').next().unwrap() {
+                "terms" => json!({ "policy": "standard", "settings": support::settings("1", "1") }),
+                "plan-changes" => json!({ "plan": null }),
+                _ => json!({}),
+            };
+            let answer = if method == "DELETE" { ask.send().await } else { ask.json(&body).send().await };
             answers.push(("changed_meanwhile", answer));
+        }
+        if lists("precondition_unsupported") {
+            let ask = keyed(&here).header("if-match", "\"other\"");
+            answers.push(("precondition_unsupported", ask.send().await));
+        } else if method != "GET" {
+            assert!(lists("changed_meanwhile"), "{method} {path} says nothing of If-Match");
         }
         for (code, answer) in answers.into_iter().filter(|(code, _)| lists(code)) {
             assert_eq!(answer.code(), code, "{method} {path}: {}", answer.text());
@@ -161,13 +171,14 @@ async fn documented_problems_are_answered() {
         ("key_may_not_grant", 8),
         ("invalid_path", 30),
         ("customer_not_found", 20),
-        ("invalid_query", 10),
+        ("invalid_query", 50),
         ("invalid_cursor", 10),
         ("idempotency_key_required", 8),
         ("malformed_json", 15),
         ("unsupported_media_type", 15),
         ("body_too_large", 15),
-        ("changed_meanwhile", 7),
+        ("changed_meanwhile", 14),
+        ("precondition_unsupported", 15),
     ] {
         assert!(provoked.get(code).is_some_and(|count| *count >= least), "{code}: {provoked:?}");
     }

@@ -621,6 +621,7 @@ fn error_name(error: &DecideError) -> &'static str {
             Rejection::CustomerClosed => "error:closed",
             Rejection::GrantNotFound(_) | Rejection::GrantClosed(_) => "error:grant_gone",
             Rejection::ReservationNotFound(_) | Rejection::ReservationClosed(_) => "error:reservation_gone",
+            Rejection::ReservationTooLong(..) => "error:too_long",
             Rejection::TermsNotFound | Rejection::TermsEnded(_) | Rejection::Terms(_) => "error:terms",
             Rejection::NotLater(..) => "error:not_later",
             Rejection::AdjustmentExceedsAvailable(_) => "error:adjustment_exceeds_available",

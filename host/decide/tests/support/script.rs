@@ -498,6 +498,9 @@ impl Script {
             Event::Committed(committed) => {
                 also("returned", committed.returned);
                 also("exceeded", committed.exceeded);
+                if let Some(unrated) = &committed.as_reserved {
+                    said.push(format!("as_reserved:{}", unrated.code));
+                }
             }
             Event::Reserved(reserved) => {
                 if let Some(shape) = &reserved.reduced_from {

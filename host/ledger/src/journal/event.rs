@@ -435,9 +435,24 @@ pub struct Committed {
     /// What became overage although the terms would not have allowed it to new usage.
     #[serde(default, skip_serializing_if = "super::record::no_credits")]
     pub exceeded: Credits,
+    /// Why the policy gave the usage no price, where it cost what was held for that reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_reserved: Option<Unrated>,
     /// A grant issued on the spot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_up: Option<Grant>,
+}
+
+/// Why a policy gave the usage of a commit no price.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unrated {
+    /// The code of the policy's refusal.
+    pub code: String,
+    /// For people.
+    pub detail: String,
+    /// Whether such a usage has no price at all.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub invalid: bool,
 }
 
 /// A charge, or the commit of a reservation, was refunded, as a whole or in part.
@@ -460,6 +475,12 @@ pub struct Refunded {
     /// Which quantities were given back in all, with this.
     #[serde(default, skip_serializing_if = "Shape::is_empty")]
     pub total_quantities: Shape,
+    /// What of it was overage that had been waived, so that nobody had paid for it: it comes back to nobody.
+    #[serde(default, skip_serializing_if = "super::record::no_credits")]
+    pub waived: Credits,
+    /// What had expired of grants before late usage drew it, and expires again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expired_again: Vec<Draw>,
     /// Grants that carry what could go back to no grant, and grants that the state had forgotten and that live on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub grants: Vec<Grant>,
@@ -536,7 +557,7 @@ pub struct Rolled {
     pub from: GrantId,
     /// The grant that carries its credits on.
     pub to: GrantId,
-    /// Which part of what reservations give back of it follows.
+    /// Which part of what reservations and refunds give back of it follows.
     #[serde(default, skip_serializing_if = "super::record::nothing")]
     pub held_share: Decimal,
     /// At most how much of that.
@@ -620,8 +641,8 @@ pub struct PeriodOpened {
     pub notes: Vec<String>,
 }
 
-/// An allowance that was reduced by what those before it in the cycle gave. It takes what reservations give back of those, as
-/// it would have been larger had that not been held.
+/// An allowance that was reduced by what those before it in the cycle gave. It takes what reservations and refunds give back of
+/// those, as it would have been larger had that not been held or used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Carried {
     /// The grant.

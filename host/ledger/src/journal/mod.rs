@@ -162,6 +162,16 @@ impl Entry {
         }
     }
 
+    /// The reservation that this entry ends, by whichever outcome.
+    #[must_use]
+    pub fn ends(&self) -> Option<ReservationId> {
+        match &self.event {
+            Event::Committed(committed) => Some(committed.reservation),
+            Event::Released { reservation } | Event::ReservationExpired { reservation } => Some(*reservation),
+            _ => None,
+        }
+    }
+
     /// What this entry drew beyond all grants; for a commit, with what it spent of the overage that was held.
     #[must_use]
     pub fn overage(&self) -> Credits {

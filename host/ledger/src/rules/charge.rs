@@ -6,7 +6,7 @@ use super::{
     rejection::Denied,
 };
 use crate::{
-    journal::{BudgetCount, Charged, Count, DecisionRecord, Event, Intent, Rated, Refused},
+    journal::{BudgetCount, Charged, Count, DecisionRecord, Event, Intent, Rated, Refused, Unrated},
     model::{
         answers::{Overage, Rating, Refusal, RefusalKind, SettleFrom},
         counter::Counter,
@@ -31,6 +31,8 @@ pub struct Decision {
     pub counters: Vec<(Counter, Option<Zone>)>,
     /// What pays outstanding overage.
     pub settle_from: SettleFrom,
+    /// Of a commit: why the policy gave it no price, so that it is rated as it was reserved.
+    pub unrated: Option<Unrated>,
 }
 
 /// A usage whose cost is funded, and what it adds to counters.
@@ -67,7 +69,7 @@ impl CustomerState {
         usage: Usage,
         decision: Decision,
     ) -> Result<Paid, Denied> {
-        let Decision { record, rating, overage, counters, settle_from } = decision;
+        let Decision { record, rating, overage, counters, settle_from, .. } = decision;
         // Before anything is bought for it.
         let budgets = self.budget_counts(&usage, &rating.credit, rating.cost, None);
         if let Some(exceeded) = self.exceeded(&budgets, at) {

@@ -43,6 +43,9 @@ pub enum Rejection {
     /// The reservation was committed, released or has expired.
     #[error("reservation {0} is closed: it was committed, released or has expired")]
     ReservationClosed(ReservationId),
+    /// A hold would last longer than any may, extensions included.
+    #[error("reservation {0} can't be held beyond {1}: commit it, or release it and reserve again")]
+    ReservationTooLong(ReservationId, Timestamp),
     /// No such terms.
     #[error("the customer has no such terms")]
     TermsNotFound,
@@ -79,6 +82,9 @@ pub enum Rejection {
     /// A refund of more of a quantity than is left of the charge.
     #[error("only {1} of {0} of the charge are not refunded yet")]
     RefundExceedsQuantity(String, Quantity),
+    /// A refund of a part where only one more refund is left.
+    #[error("the charge has {0} refunds: one more is possible, of all the {1} credits that are left")]
+    LastRefund(u32, Credits),
     /// Which part of the cost these quantities made is not known.
     #[error(
         "the charge's lines do not say what these quantities cost: refund an amount, or all quantities in equal parts"

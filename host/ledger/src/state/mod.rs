@@ -10,6 +10,7 @@ pub mod history;
 pub(crate) mod moves;
 pub mod plan_change;
 pub mod reservations;
+pub mod waivers;
 
 pub use budgets::{BudgetState, BudgetTotal, Budgets};
 pub use counters::Counters;
@@ -19,6 +20,7 @@ pub use grants::{EndsWith, GrantState, GrantStatus, Incoming, Onward};
 pub use history::{Meanwhile, Missed, MissedCall, PastPeriod, PastZone, PeriodAt, Since};
 pub use plan_change::{PendingPlanChange, Starting};
 pub use reservations::{Held, Reservations};
+pub use waivers::Waivers;
 
 use crate::{
     journal::{self, BudgetCount, ChainHash, Count, Cycle, Event, Given, Period},
@@ -41,7 +43,7 @@ use std::{
 };
 
 /// The format of saved states. One of another format is ignored and folded anew, so any change here needs a new number.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 /// How far back usage may be reported: what ended before is closed for good and forgotten. 35 days, in microseconds.
 pub const LATE_WINDOW: i64 = 35 * 86_400 * Timestamp::SECOND;
@@ -65,6 +67,8 @@ pub struct ReservationState {
     /// What is held in budgets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub budgets: Vec<BudgetCount>,
+    /// When the hold began.
+    pub reserved_at: Timestamp,
     /// When the hold ends by itself.
     pub expires_at: Timestamp,
 }
@@ -114,6 +118,9 @@ pub struct CustomerState {
     pub reservations: Reservations,
     /// The other books, by credit type.
     pub accounts: BTreeMap<CreditType, Account>,
+    /// What of overage was waived, by credit type: of those that ever had any overage.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub waivers: BTreeMap<CreditType, Waivers>,
     /// The running period.
     pub period: Option<Period>,
     /// The number of the last period that began; 0 before the first.
@@ -220,6 +227,7 @@ impl CustomerState {
             voided: BTreeSet::new(),
             reservations: Reservations::default(),
             accounts: BTreeMap::new(),
+            waivers: BTreeMap::new(),
             period: None,
             periods: 0,
             cycle: None,

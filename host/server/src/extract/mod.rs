@@ -3,6 +3,7 @@
 
 mod idempotency;
 mod json;
+mod parameters;
 mod path;
 mod precondition;
 mod query;
@@ -10,6 +11,7 @@ mod raw;
 
 pub use idempotency::{DryRun, Keyed, KeyedUnlessDry, MaybeKeyed};
 pub use json::{Json, MaybeJson, object, parse, short};
+pub use parameters::Parameters;
 pub use path::{
     At, BudgetKey, EntityKey, FeatureKey, KeyId, PeriodNumber, PlanName, PolicyName, VersionNumber, path_text,
 };

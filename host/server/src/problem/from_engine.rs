@@ -21,6 +21,7 @@ pub fn code_of(error: &EngineError) -> C {
         EngineError::PolicyRejected(_) => C::PolicyRejected,
         EngineError::NewerFormat(_) => C::NewerFormat,
         EngineError::Overloaded => C::Overloaded,
+        EngineError::TooMuchWork => C::TooMuchWork,
         EngineError::Contention => C::Contention,
         EngineError::ShuttingDown => C::ShuttingDown,
         EngineError::Store(error) => match error {
@@ -67,11 +68,12 @@ fn code_of_decision(error: &DecideError) -> C {
             Rejection::GrantClosed(_) => C::GrantClosed,
             Rejection::ReservationNotFound(_) => C::ReservationNotFound,
             Rejection::ReservationClosed(_) => C::ReservationClosed,
+            Rejection::ReservationTooLong(..) => C::ReservationTooLong,
             Rejection::TermsNotFound => C::TermsNotFound,
             Rejection::TermsEnded(_) => C::TermsEnded,
             Rejection::NotLater(..) | Rejection::AmountOutOfRange(_) => C::InvalidRequest,
             Rejection::TotalOutOfRange => C::TotalOutOfRange,
-            Rejection::TooMany(..) => C::TooMany,
+            Rejection::TooMany(..) | Rejection::LastRefund(..) => C::TooMany,
             Rejection::TooLarge(..) => C::TooLarge,
             Rejection::AdjustmentExceedsAvailable(_) => C::AdjustmentExceedsAvailable,
             Rejection::ChargeNotFound(_) => C::ChargeNotFound,
@@ -152,6 +154,7 @@ fn fields(error: EngineError, detail: &str) -> Vec<FieldError> {
             Rejection::Terms(TermsError::ContractFixed { .. }) => one("/contract"),
             Rejection::EntityAboveItself(_) | Rejection::TreeTooDeep(_) => one("/parent"),
             Rejection::AdjustmentExceedsAvailable(_) => one("/amount"),
+            Rejection::ReservationTooLong(..) => one("/ttl_seconds"),
             Rejection::RefundExceedsQuantity(name, _) => {
                 one(&format!("/quantities/{}", name.replace('~', "~0").replace('/', "~1")))
             }

@@ -190,6 +190,7 @@ impl Problem {
             policy: decision.map(|decision| wire::deciding_policy(&decision.policy)),
             entry: entry.as_ref().map(|entry| entry.seq),
             degraded: decision.map(|decision| decision.fault.is_some()),
+            retry_after_seconds: self.retry_after_seconds(),
         }
     }
 }

@@ -20,9 +20,9 @@ use proviso_engine::{
 use proviso_ledger::model::ids::Name;
 use std::{borrow::Cow, sync::Arc};
 
-problems!(CreateProblems: CALLER OPERATOR BODY KEY CATALOG LANE; named CustomerNotFound);
+problems!(CreateProblems: CALLER UNCONDITIONAL OPERATOR BODY KEY CATALOG LANE; named CustomerNotFound);
 problems!(ListProblems: CALLER OPERATOR LIST);
-problems!(RevokeProblems: CALLER OPERATOR CATALOG, InvalidPath, ApiKeyNotFound);
+problems!(RevokeProblems: CALLER UNCONDITIONAL OPERATOR CATALOG, InvalidPath, ApiKeyNotFound);
 
 /// Create an API key
 ///

@@ -15,7 +15,7 @@ use proviso_api::{charge::Check, decision::Late, usage::Usage};
 use proviso_engine::command::{CheckOutcome, Command, Reply};
 use std::{borrow::Cow, sync::Arc};
 
-problems!(CheckProblems: CALLER CUSTOMER BODY LANE RATED);
+problems!(CheckProblems: CALLER UNCONDITIONAL CUSTOMER BODY LANE RATED);
 
 /// Check a charge
 ///

@@ -27,11 +27,11 @@ use std::sync::Arc;
 
 problems!(
     BindToPlanProblems: CALLER OPERATOR BODY KEY CATALOG,
-    InvalidPath, PlanNotFound, SettingsInvalid; named PolicyNotFound VersionNotFound
+    InvalidPath, PlanNotFound, ChangedMeanwhile, SettingsInvalid; named PolicyNotFound VersionNotFound
 );
 problems!(
     BindToCustomerProblems: CALLER OPERATOR CUSTOMER GRANTOR BODY KEY LANE,
-    CustomerClosed, TooMany, TooLarge, SettingsInvalid; named PolicyNotFound VersionNotFound
+    CustomerClosed, ChangedMeanwhile, TooMany, TooLarge, SettingsInvalid; named PolicyNotFound VersionNotFound
 );
 problems!(
     EndOfPlanProblems: CALLER OPERATOR BODY KEY CATALOG,
@@ -57,6 +57,7 @@ problems!(ReadOfCustomerProblems: CALLER CUSTOMER LANE, TermsNotFound);
     params(
         ("plan" = String, Path, description = "The plan"),
         ("Idempotency-Key" = Option<String>, Header, description = "The same for repeats"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` of the plan"),
     ),
     request_body = TermsInput,
     responses((status = 201, description = "Bound", body = TermsView), BindToPlanProblems),
@@ -65,10 +66,11 @@ pub async fn bind_to_plan(
     State(app): State<Arc<App>>,
     caller: Operator<Manage>,
     At(plan): At<PlanName>,
+    IfMatch(expected): IfMatch,
     MaybeKeyed { idempotency, body: Json(body) }: MaybeKeyed<Json<TermsInput>>,
 ) -> Result<Answer, Problem> {
     caller.may_bind(&body.policy)?;
-    let bound = app.engine.bind_plan_terms(plan.0, new_terms(body), idempotency).await;
+    let bound = app.engine.bind_plan_terms(plan.0, new_terms(body), expected, idempotency).await;
     let Changed { value, replayed } = bound.map_err(|error| named_by_terms(error, ""))?;
     Ok(Answer::put(true, &wire::terms(&value))?.replayed(replayed))
 }
@@ -84,6 +86,7 @@ pub async fn bind_to_plan(
     params(
         ("customer" = String, Path, description = "The customer"),
         ("Idempotency-Key" = Option<String>, Header, description = "The same for repeats"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` of the customer"),
     ),
     request_body = TermsInput,
     responses((status = 201, description = "Bound", body = TermsView), BindToCustomerProblems),
@@ -91,12 +94,13 @@ pub async fn bind_to_plan(
 pub async fn bind_to_customer(
     State(app): State<Arc<App>>,
     customer: Customer<Grantor>,
+    IfMatch(expected): IfMatch,
     MaybeKeyed { idempotency, body: Json(body) }: MaybeKeyed<Json<TermsInput>>,
 ) -> Result<Answer, Problem> {
     customer.may_bind(&body.policy)?;
     let bound = app
         .engine
-        .bind_customer_terms(customer.id.clone(), new_terms(body), customer.origin(idempotency))
+        .bind_customer_terms(customer.id.clone(), new_terms(body), expected, customer.origin(idempotency))
         .await;
     render::answer(&bound.map_err(|error| named_by_terms(error, ""))?, bound_terms)
 }

@@ -99,6 +99,7 @@ pub struct Reservation {
     /// Who stood above its entity.
     pub above: Vec<&'static str>,
     pub budgets: Vec<BudgetCount>,
+    pub since: i64,
     pub expires_at: i64,
 }
 
@@ -169,6 +170,11 @@ pub struct Model {
     pub fresh_from: u32,
     pub counters: BTreeMap<CounterAt, (Amount, Amount)>,
     pub charges: BTreeMap<Id, Charge>,
+    /// What of overage was waived, by credit type, and the last entry at which none was owed.
+    pub waived: BTreeMap<String, Vec<Waived>>,
+    pub settled_at: BTreeMap<String, u64>,
+    /// What a refund that is under way gives anew instead of letting it expire.
+    pub reissued: Option<Amount>,
     /// When there last were very many grants.
     pub crowded_at: Option<i64>,
     /// The change of plan that is to come.
@@ -176,6 +182,14 @@ pub struct Model {
     /// Known entities, each with its parent.
     pub entities: BTreeMap<&'static str, Option<&'static str>>,
     pub budgets: BTreeMap<&'static str, Budget>,
+}
+
+/// Overage of charges after one entry, waived by another.
+#[derive(Debug, Clone)]
+pub struct Waived {
+    pub after: u64,
+    pub at: u64,
+    pub left: Amount,
 }
 
 #[derive(Debug, Clone)]
@@ -219,6 +233,9 @@ impl Model {
             fresh_from: 0,
             counters: BTreeMap::new(),
             charges: BTreeMap::new(),
+            waived: BTreeMap::new(),
+            settled_at: BTreeMap::new(),
+            reissued: None,
             crowded_at: None,
             pending: None,
             entities: BTreeMap::new(),
@@ -306,6 +323,21 @@ impl Model {
         }
         self.catch_up();
         self.prune();
+        let answer = self.obey(order, exists);
+        self.note_settled();
+        answer
+    }
+
+    /// Notes of which credit type nothing is owed by now.
+    pub fn note_settled(&mut self) {
+        for credit in self.books.keys().cloned().collect::<Vec<_>>() {
+            if self.outstanding(&credit) <= 0 {
+                self.settled_at.insert(credit, self.entries);
+            }
+        }
+    }
+
+    fn obey(&mut self, order: &Order, exists: bool) -> Answer {
         let now = self.now;
         match &order.command {
             Command::Pass(_) | Command::Read => plain("read"),
@@ -440,14 +472,22 @@ impl Model {
             Command::Release { .. } => match order.target {
                 Some(id) => {
                     self.end_reservation(id);
+                    if self.closed {
+                        self.settle_after_closing();
+                    }
                     plain("released")
                 }
                 None => plain("error:reservation_gone"),
             },
             Command::Extend { ttl, .. } => match order.target {
                 Some(id) => {
+                    let end = now + i64::from(*ttl) * 1_000_000;
+                    let reservation = self.reservations.get_mut(&id).unwrap();
+                    if end > reservation.since + 7 * DAY {
+                        return plain("error:too_long");
+                    }
+                    reservation.expires_at = end;
                     self.entries += 1;
-                    self.reservations.get_mut(&id).unwrap().expires_at = now + i64::from(*ttl) * 1_000_000;
                     plain("extended")
                 }
                 None => plain("error:reservation_gone"),
@@ -648,21 +688,12 @@ impl Model {
             Status::Live => self.grant_mut(id).remaining += amount,
             Status::Voided => self.book(&grant.credit).voided += amount,
             Status::Expired => {
-                let mut rest = amount;
-                if let Some(roll) = grant.roll {
-                    let follows = (amount * roll.share / 100).min(roll.left);
-                    self.grant_mut(id).roll.as_mut().unwrap().left -= follows;
-                    self.hand_on(id, roll.to, follows);
-                    rest -= follows;
-                }
-                if let Some(next) = grant.next {
-                    let target = self.grant_mut(next);
-                    let (skip, limit) = target.incoming.unwrap_or((0, 0));
-                    let skipped = rest.min(skip);
-                    let follows = (rest - skipped).min(limit);
-                    target.incoming = Some((skip - skipped, limit - follows));
-                    self.hand_on(id, next, follows);
-                    rest -= follows;
+                let rest = self.let_follow(id, amount);
+                if let Some(reissued) = &mut self.reissued {
+                    // It stays given.
+                    *reissued += rest;
+                    self.grant_mut(id).spent += rest;
+                    return;
                 }
                 let grant = self.grant_mut(id);
                 grant.expired += rest;
@@ -671,6 +702,28 @@ impl Model {
                 self.book(&credit).expired += rest;
             }
         }
+    }
+
+    /// Lets what came back to a grant that has ended go on; returns what does not.
+    pub fn let_follow(&mut self, id: Id, amount: Amount) -> Amount {
+        let grant = self.grant(id).clone();
+        let mut rest = amount;
+        if let Some(roll) = grant.roll {
+            let follows = (amount * roll.share / 100).min(roll.left);
+            self.grant_mut(id).roll.as_mut().unwrap().left -= follows;
+            self.hand_on(id, roll.to, follows);
+            rest -= follows;
+        }
+        if let Some(next) = grant.next {
+            let target = self.grant_mut(next);
+            let (skip, limit) = target.incoming.unwrap_or((0, 0));
+            let skipped = rest.min(skip);
+            let follows = (rest - skipped).min(limit);
+            target.incoming = Some((skip - skipped, limit - follows));
+            self.hand_on(id, next, follows);
+            rest -= follows;
+        }
+        rest
     }
 
     /// What a grant has got back goes on to a younger one.

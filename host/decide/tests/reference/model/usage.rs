@@ -460,6 +460,7 @@ impl Model {
             counts,
             above,
             budgets,
+            since: self.now,
             expires_at: self.now + i64::from(ttl) * SECOND,
         };
         self.reservations.insert((self.entries, 0), reservation);
@@ -483,7 +484,7 @@ impl Model {
         let held: Amount = reservation.holds.iter().map(|hold| hold.1).sum::<Amount>() + reservation.overage;
         let cost = match self.rate(settings, spec, units, &windows, Purpose::Commit(id)) {
             Ok((cost, _)) => cost,
-            Err((code, true)) => return self.refuse(code, late, None, None),
+            // What was done is billed, whatever the terms say of it.
             Err(_) => held,
         };
         let above = (cost - held).max(0);
