@@ -430,8 +430,8 @@ impl CustomerState {
             holds: Vec::new(),
             overage: Credits::ZERO,
             counts: entry.counts.clone(),
-            reserved_at: entry.at,
             budgets: entry.budgets.clone(),
+            reserved_at: entry.at,
             expires_at: reserved.expires_at,
         };
         self.reservations.insert(ReservationId { entry: entry.seq, index: 0 }, state);

@@ -43,7 +43,7 @@ use std::{
 };
 
 /// The format of saved states. One of another format is ignored and folded anew, so any change here needs a new number.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 /// How far back usage may be reported: what ended before is closed for good and forgotten. 35 days, in microseconds.
 pub const LATE_WINDOW: i64 = 35 * 86_400 * Timestamp::SECOND;
@@ -64,11 +64,11 @@ pub struct ReservationState {
     /// What is held in counters.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub counts: Vec<Count>,
-    /// When the hold began.
-    pub reserved_at: Timestamp,
     /// What is held in budgets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub budgets: Vec<BudgetCount>,
+    /// When the hold began.
+    pub reserved_at: Timestamp,
     /// When the hold ends by itself.
     pub expires_at: Timestamp,
 }

@@ -96,10 +96,10 @@ pub struct Reservation {
     pub overage: Amount,
     /// The windows of its time, of all counters of its terms, and what is held in them.
     pub counts: Vec<(CounterAt, Amount)>,
-    pub since: i64,
     /// Who stood above its entity.
     pub above: Vec<&'static str>,
     pub budgets: Vec<BudgetCount>,
+    pub since: i64,
     pub expires_at: i64,
 }
 

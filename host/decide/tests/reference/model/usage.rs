@@ -458,9 +458,9 @@ impl Model {
             expired,
             overage: funding.overage,
             counts,
-            since: self.now,
             above,
             budgets,
+            since: self.now,
             expires_at: self.now + i64::from(ttl) * SECOND,
         };
         self.reservations.insert((self.entries, 0), reservation);
