@@ -3,8 +3,9 @@
 
 mod answer;
 mod files;
+mod needs;
 
-use super::{runtime, source};
+use super::{runtime, settings, source};
 use crate::{
     clock,
     error::Error,
@@ -16,7 +17,7 @@ use clap::{Args, ValueEnum};
 use files::{ContextFile, UsageFile};
 use proviso_decide::policy::{Decided, Failure, Policy};
 use proviso_ledger::model::{
-    answers::{Prepared, Rating, Refusal},
+    answers::{Needs, Prepared, Rating, Refusal},
     view::{Context, UsageView},
 };
 use serde::de::DeserializeOwned;
@@ -30,7 +31,7 @@ use std::{
 pub struct Flags {
     /// A component, or the folder of a policy crate, which is built
     file: PathBuf,
-    /// The settings, JSON
+    /// The settings, JSON or TOML; of a case file, what stands under [settings]
     #[arg(long, value_name = "FILE")]
     settings: PathBuf,
     /// What the policy is asked [default: rate]
@@ -69,7 +70,7 @@ enum Question {
 /// Runs.
 pub fn run(flags: Flags) -> Result<Verdict, Error> {
     // All is read before anything is built: a typo should not cost a compilation.
-    let settings = fs::read_to_string(&flags.settings).map_err(Error::file(&flags.settings))?;
+    let settings = settings::read(&flags.settings)?.to_string();
     let question = match flags.call.unwrap_or(Call::Rate) {
         Call::Rate => {
             // The command line has demanded it.
@@ -92,10 +93,19 @@ pub fn run(flags: Flags) -> Result<Verdict, Error> {
     let shown = context
         .shown(clock::now(), &prepared.counters)
         .map_err(Error::content(flags.context.clone().unwrap_or_default()))?;
+    let mut undeclared = Vec::new();
     let Decided { value, fuel, log } = match question {
         Question::Rate(path, usage) => {
             let usage = usage.reported(shown.context.now.at).map_err(Error::content(path))?;
-            rate(&*module, &usage.view(&shown), &shown.context, &prepared)?
+            let view = usage.view(&shown);
+            let ask = |needs| rate(&*module, &view, &shown.context, needs, &prepared);
+            let declared = module.manifest().needs;
+            let said = ask(declared)?;
+            // What a server would not show must not be what the answer depends on.
+            undeclared = needs::undeclared(declared, |needs| {
+                ask(needs).map_or(true, |other| other.value != said.value)
+            });
+            said
         }
         Question::Close => {
             let closed = module.close(&shown.closing(), &shown.context, &prepared.form)?;
@@ -106,7 +116,14 @@ pub fn run(flags: Flags) -> Result<Verdict, Error> {
             Decided { value: Said::Opened(opened.value), fuel: opened.fuel, log: opened.log }
         }
     };
-    let answer = Answer { said: value, fuel, log };
+    if !undeclared.is_empty() {
+        terminal::note(&format!(
+            "warning: the policy would answer otherwise if it were shown {}, which it does not declare: a server leaves out what \
+             About::new(…).needs(&[…]) does not name",
+            undeclared.join(" and ")
+        ));
+    }
+    let answer = Answer { said: value, fuel, log, undeclared };
     let text = if flags.json { format!("{:#}\n", answer.json()) } else { answer.text(Paint::for_stdout()) };
     terminal::print(&text)?;
     Ok(Verdict::Fine)
@@ -116,9 +133,12 @@ pub fn run(flags: Flags) -> Result<Verdict, Error> {
 fn rate(
     policy: &dyn Policy,
     usage: &UsageView<'_>,
-    context: &Context,
+    all: &Context,
+    needs: Needs,
     prepared: &Prepared,
 ) -> Result<Decided<Said>, Failure> {
+    let usage = &needs::shown_usage(usage, needs);
+    let context = &needs::shown(all, needs);
     let rated: Decided<Result<Rating, Refusal>> = policy.rate(usage, context, &prepared.form)?;
     let Decided { value, mut fuel, mut log } = rated;
     let rating = match value {
@@ -126,11 +146,13 @@ fn rate(
         Err(refusal) => return Ok(Decided { value: Said::Refused(refusal), fuel, log }),
     };
     // Without balances nothing is known of what is available, so there is nothing to ask about overage.
-    let balance = context.balances.iter().find(|balance| balance.credit == rating.credit);
+    let balance = all.balances.iter().find(|balance| balance.credit == rating.credit);
     let shortfall = balance.map(|balance| rating.cost.above(balance.available));
     let mut overage = None;
     if let Some(shortfall) = shortfall.filter(|shortfall| !shortfall.is_zero()) {
-        let decided = policy.overage(usage, &rating, shortfall, context, &prepared.form)?;
+        // Balances are shown in any case when it is about overage.
+        let context = needs::shown(all, Needs { balances: true, ..needs });
+        let decided = policy.overage(usage, &rating, shortfall, &context, &prepared.form)?;
         fuel += decided.fuel;
         log.extend(decided.log);
         overage = Some((shortfall, decided.value));

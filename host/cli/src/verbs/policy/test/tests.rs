@@ -1,7 +1,7 @@
 //! Whole case files, played with a policy written in Rust whose failures the settings choose. What the sandbox does with a failing
 //! module is tested in the policy crate, and with shipped policies in the black-box tests.
 
-use super::{format, play::Subject, report, run_case};
+use super::{files::Read, format, play::{Loaded, Subject}, report, run_case};
 use crate::terminal::Paint;
 use proviso_decide::policy::{Answer, Decided, Failure, Policy};
 use proviso_ledger::model::{
@@ -16,7 +16,7 @@ use proviso_ledger::model::{
     view::{Closing, Context, Expiry, Opening, UsageView},
 };
 use serde::Deserialize;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Charges `price` for each token, and opens periods with `allowance`.
 struct Tokens(Manifest);
@@ -150,11 +150,15 @@ fn play(setup: &str, cases: &str) -> String {
         settings_schema: JsonText::from(&serde_json::json!({})),
         needs: Needs::default(),
     };
-    let subject = Subject { digest: Digest::of(b"tokens"), policy: Arc::new(Tokens(manifest)) };
+    let subject = Subject::new(Digest::of(b"tokens"), Arc::new(Tokens(manifest)));
     let text = format!("{setup}{SETTINGS}{cases}");
     let file = format::parse(&text).unwrap_or_else(|error| panic!("{}: {error}", error.line));
-    let ran = file.cases.iter().map(|case| run_case(&subject, &text, &file, case));
-    ran.map(|ran| report::case("x.toml", &ran, Paint::plain())).collect()
+    let other = Loaded { digest: Digest::of(b"other"), policy: subject.main.policy.clone() };
+    let others = file.policies.keys().map(|name| (name.clone(), other.clone())).collect();
+    let subject = Subject { others, ..subject };
+    let read = Read { path: "x.toml".into(), text, file, policies: BTreeMap::new() };
+    let ran = read.file.cases.iter().map(|case| run_case(&subject, &read, case, false));
+    ran.map(|ran| report::case(&ran, Paint::plain())).collect()
 }
 
 /// Plays one case of these steps.
@@ -319,4 +323,72 @@ fn what_can_not_begin_or_be_played_says_so() {
     assert!(ttl.contains("ttl must be whole seconds, from 1 to 86400"), "{ttl}");
     let unknown = steps("{ release = \"r\" }");
     assert!(unknown.contains("no step reserved credits as \"r\""), "{unknown}");
+}
+
+#[test]
+fn a_second_version_a_shadow_and_two_customers_are_played_in_one_case() {
+    let shown = play(
+        "policies.next = \"../next\"\n[customers.beta]\ntime_zone = \"Europe/Berlin\"\n",
+        r#"
+        [[case]]
+        name = "x"
+        steps = [
+            { terms = { as = "candidate", policy = "next", settings.price = "3", mode = "shadow" } },
+            { charge = { feature = "chat", quantities = { tokens = 10 } }, expect = { cost = "10", shadows = { candidate = "30" } } },
+            { on = "beta", charge = { feature = "chat", quantities = { tokens = 7 } }, expect = {
+                cost = "7", shadows = {}, remaining = { plan = "93" }, entries = ["configured", "period 1 opened started", "charged 7"] } },
+            { terms = { plan = "plan", policy = "next", settings.price = "2", effective_at = 2026-01-10T00:00:00Z } },
+            { charge = { feature = "chat", quantities = { tokens = 1 } }, expect = { cost = "1" } },
+            { at = 2026-01-10T00:00:00Z, charge = { feature = "chat", quantities = { tokens = 1 } }, expect = { cost = "2" } },
+            { on = "beta", charge = { feature = "chat", quantities = { tokens = 1 } }, expect = { cost = "2", remaining = { plan = "91" } } },
+        ]
+        "#,
+    );
+    assert_eq!(shown, "  ok x (7 steps)\n");
+}
+
+#[test]
+fn each_row_of_a_table_is_a_case() {
+    let shown = play(
+        "",
+        r#"
+        [[table]]
+        name = "prices"
+        before = [{ advance = "1h", charge = { feature = "chat", quantities = { tokens = 90 } } }]
+        columns = ["check.feature", "check.quantities.tokens", "expect.cost", "expect.code"]
+        rows = [
+            ["chat", 10, "10", "-"],
+            ["chat", 11, "11", "insufficient_credits"],
+            ["images", "-", "-", "not_priced"],
+            ["chat", 5, "6", "-"],
+        ]
+        "#,
+    );
+    assert_eq!(
+        shown,
+        "  ok prices: chat, 10 (2 steps)\n  ok prices: chat, 11 (2 steps)\n  ok prices: images, - (2 steps)\n  \
+         FAILED prices: chat, 5\n     x.toml:12  step 2: check chat\n       cost\n         - 6\n         + 5\n"
+    );
+}
+
+#[test]
+fn expectations_may_be_partial_and_fuel_has_a_ceiling() {
+    let shown = play(
+        "max_fuel = 6\n",
+        r#"
+        [[case]]
+        name = "x"
+        max_fuel = 7
+        steps = [{ grant = { amount = "5", as = "gift" }, expect = { partial = true, remaining = { gift = "5" }, entries = ["granted 5"] } }]
+        [[case]]
+        name = "y"
+        steps = [{ check = { feature = "chat" }, expect = { cost = "0" } }]
+        [[case]]
+        name = "z"
+        max_fuel = 7
+        steps = [{ check = { feature = "images" }, expect = { code = "not_priced", detail = "no price" } }]
+        "#,
+    );
+    assert!(shown.contains("  ok x (1 step)\n"), "{shown}");
+    assert!(shown.contains("FAILED y") && shown.contains("max_fuel\n         - at most 6\n         + 7"), "{shown}");
 }
