@@ -69,7 +69,8 @@ fn cases_that_differ_are_reported_and_can_be_updated() {
     expect(0, policy(folder, &["build", "mine", "-o", "mine.wasm"]));
     let cases = folder.join("mine/cases/first.toml");
     replace(&cases, "cost = \"1.5\"", "cost = \"1\"");
-    let (code, stdout, _) = policy(folder, &["test", "mine.wasm", "mine/cases", "--json", "--junit", "junit.xml"]);
+    let (code, stdout, _) =
+        policy(folder, &["test", "mine.wasm", "mine/cases", "--json", "--junit", "junit.xml"]);
     assert_eq!(code, Some(1), "{stdout}");
     let report: Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!((&report["passed"], &report["failed"]), (&json!(0), &json!(1)));
@@ -78,7 +79,10 @@ fn cases_that_differ_are_reported_and_can_be_updated() {
         json!([{"field": "cost", "expected": ["1"], "got": ["1.5"]}])
     );
     let junit = fs::read_to_string(folder.join("junit.xml")).unwrap();
-    assert!(junit.contains("<testsuite ") && junit.contains("failures=\"1\"") && junit.contains("+ 1.5"), "{junit}");
+    assert!(
+        junit.contains("<testsuite ") && junit.contains("failures=\"1\"") && junit.contains("+ 1.5"),
+        "{junit}"
+    );
     let updated = expect(0, policy(folder, &["test", "mine.wasm", "mine/cases", "--update"]));
     assert!(updated.contains("updated 1 value in mine/cases/first.toml"), "{updated}");
     expect(0, policy(folder, &["test", "mine.wasm", "mine/cases", "--only", "token*price"]));
@@ -111,11 +115,17 @@ fn panics_are_told_and_what_is_not_declared_is_named() {
     let text = fs::read_to_string(&source).unwrap();
     let begin = text.find("\n    fn rate").expect("the template rates");
     fs::write(&source, format!("{}{ODD}", &text[..begin])).unwrap();
-    let case = |step: &str| format!("[[case]]\nname = \"x\"\nsteps = [{{ grant = {{ amount = \"5\" }} }}, {{ {step} }}]\n");
+    let case = |step: &str| {
+        format!("[[case]]\nname = \"x\"\nsteps = [{{ grant = {{ amount = \"5\" }} }}, {{ {step} }}]\n")
+    };
     fs::write(folder.join("odd/cases/first.toml"), case("charge = { feature = \"images\" }")).unwrap();
     let panicked = expect(1, policy(folder, &["test", "odd"]));
     assert!(panicked.contains("trap: ") && panicked.contains("no price for images"), "{panicked}");
-    fs::write(folder.join("odd/cases/first.toml"), case("charge = { feature = \"chat\" }, expect = { cost = \"1\" }")).unwrap();
+    fs::write(
+        folder.join("odd/cases/first.toml"),
+        case("charge = { feature = \"chat\" }, expect = { cost = \"1\" }"),
+    )
+    .unwrap();
     let undeclared = expect(1, policy(folder, &["test", "odd"]));
     assert!(undeclared.contains("hint: ") && undeclared.contains("needs(&[Need::Balances])"), "{undeclared}");
     fs::write(folder.join("usage.json"), r#"{"feature": "chat"}"#).unwrap();
@@ -123,7 +133,10 @@ fn panics_are_told_and_what_is_not_declared_is_named() {
     let settings = "odd/cases/defaults.toml";
     let run = ["run", "odd", "--settings", settings, "--usage", "usage.json", "--context", "context.json"];
     let warned = expect(0, policy(folder, &run));
-    assert!(warned.contains("warning: ") && warned.contains("shown balances, which it does not declare"), "{warned}");
+    assert!(
+        warned.contains("warning: ") && warned.contains("shown balances, which it does not declare"),
+        "{warned}"
+    );
 }
 
 #[test]
@@ -133,7 +146,10 @@ fn what_is_missing_is_named_with_the_file_and_the_mend() {
     expect(0, policy(folder, &["new", "mine"]));
     for (arguments, parts) in [
         (&["test", "e1"][..], &["e1: there is no such policy"][..]),
-        (&["inspect", "mine/settings.schema.json"], &["settings.schema.json: is no WebAssembly module: it is JSON"]),
+        (
+            &["inspect", "mine/settings.schema.json"],
+            &["settings.schema.json: is no WebAssembly module: it is JSON"],
+        ),
         (&["test", "mine/cases/first.toml"], &["there is no such file or folder of cases"]),
         (&["build", "mine/cases"], &["mine/cases: no policy crate", "proviso policy new"]),
     ] {
@@ -143,7 +159,10 @@ fn what_is_missing_is_named_with_the_file_and_the_mend() {
     replace(&folder.join("mine/src/lib.rs"), "proviso_sdk::export!(Contract, no_std);", "");
     replace(&folder.join("mine/src/lib.rs"), "#![cfg_attr(target_arch = \"wasm32\", no_std)]", "");
     let unexported = expect(1, policy(folder, &["build", "mine"]));
-    assert!(unexported.contains("mine/src/lib.rs: exports no policy: add `proviso_sdk::export!"), "{unexported}");
+    assert!(
+        unexported.contains("mine/src/lib.rs: exports no policy: add `proviso_sdk::export!"),
+        "{unexported}"
+    );
     let manifest = folder.join("mine/Cargo.toml");
     let text = fs::read_to_string(&manifest).unwrap();
     let sdk = repository().join("policies/sdk").canonicalize().unwrap();
@@ -185,7 +204,10 @@ async fn a_policy_goes_from_a_template_to_charges_and_back() {
     assert_eq!(cost("1").await, "1");
 
     fs::write(folder.join("dear.json"), r#"{"quantity": "tokens", "tiers": [{"price": "0.001"}]}"#).unwrap();
-    expect(0, run(&["activate", "--plan", "pro", "--policy", "tiers", "--version", "1", "--settings", "dear.json"]));
+    expect(
+        0,
+        run(&["activate", "--plan", "pro", "--policy", "tiers", "--version", "1", "--settings", "dear.json"]),
+    );
     assert_eq!(cost("2").await, "100");
     let undone = expect(0, run(&["rollback", "--plan", "pro"]));
     assert!(undone.contains("rollback of terms_"), "{undone}");
@@ -207,7 +229,10 @@ async fn a_policy_goes_from_a_template_to_charges_and_back() {
             &["activate", "--plan", "pro", "--policy", "tiers", "--settings", "wrong.json"][..],
             &["422 settings_invalid", "/tiers: the last tier must have no up_to"][..],
         ),
-        (&["activate", "--plan", "nope", "--policy", "tiers", "--settings", "dear.json"], &["404 plan_not_found"]),
+        (
+            &["activate", "--plan", "nope", "--policy", "tiers", "--settings", "dear.json"],
+            &["404 plan_not_found"],
+        ),
         (&["rollback", "--customer", "acme"], &["customer acme: no terms decide now"]),
         (&["history", "nope"], &["404 policy_not_found"]),
     ] {
@@ -219,7 +244,10 @@ async fn a_policy_goes_from_a_template_to_charges_and_back() {
     assert!(wrong_key.contains("401 ") && wrong_key.contains("PROVISO_KEY must hold"), "{wrong_key}");
     let no_key = expect(1, policy(folder, history));
     assert!(no_key.contains("PROVISO_KEY: is not set"), "{no_key}");
-    let nobody = expect(1, policy_as(folder, Some(ADMIN_KEY), &["history", "tiers", "--server", "http://127.0.0.1:9"]));
+    let nobody = expect(
+        1,
+        policy_as(folder, Some(ADMIN_KEY), &["history", "tiers", "--server", "http://127.0.0.1:9"]),
+    );
     assert!(nobody.contains("is a server running there?"), "{nobody}");
     expect(2, run(&["activate", "--policy", "tiers"]));
 }

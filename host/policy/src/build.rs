@@ -99,12 +99,19 @@ fn missing(reasons: &[String]) -> String {
 /// What to do about an error of Cargo's whose own words leave that open.
 fn mended(said: &str, manifest: &Path) -> String {
     let has = |parts: &[&str]| parts.iter().any(|part| said.contains(part));
-    let mend = if has(&["failed to get `proviso-sdk`", "failed to load source for dependency `proviso-sdk`"]) {
+    let mend = if has(&["failed to get `proviso-sdk`", "failed to load source for dependency `proviso-sdk`"])
+    {
         format!(
             "{}: the path of proviso-sdk must be the folder policies/sdk in the repository of Proviso",
             manifest.display()
         )
-    } else if has(&["failed to download", "Could not resolve host", "network failure", "you may proceed offline", "--offline"]) {
+    } else if has(&[
+        "failed to download",
+        "Could not resolve host",
+        "network failure",
+        "you may proceed offline",
+        "--offline",
+    ]) {
         format!(
             "not all crates that it needs are on this machine, and they could not be downloaded: build it once with a network, or copy \
              Cargo.lock from the repository of Proviso to {}, so that the same versions are taken",
@@ -136,17 +143,25 @@ impl Toolchain {
             Some(folder) if folder.is_dir() => return Ok(Self::Installed),
             Some(folder) => match add_target(dir) {
                 Ok(()) if folder.is_dir() => return Ok(Self::Installed),
-                Ok(()) => reasons.push(format!("rustup added {TARGET}, but {} is not there", folder.display())),
+                Ok(()) => {
+                    reasons.push(format!("rustup added {TARGET}, but {} is not there", folder.display()))
+                }
                 Err(reason) => {
-                    reasons.push(format!("rustc has no standard library for {TARGET} ({} is missing)", folder.display()));
+                    reasons.push(format!(
+                        "rustc has no standard library for {TARGET} ({} is missing)",
+                        folder.display()
+                    ));
                     reasons.push(reason);
                 }
             },
-            None => reasons.push("`rustc --print target-libdir` fails: no Rust compiler, or an older one".to_owned()),
+            None => reasons
+                .push("`rustc --print target-libdir` fails: no Rust compiler, or an older one".to_owned()),
         }
         match (Path::new(DEBIAN_RUSTC).exists(), Path::new(DEBIAN_SOURCES).exists()) {
             (true, true) => return Ok(Self::Debian),
-            (true, false) => reasons.push(format!("{DEBIAN_RUSTC} has no {DEBIAN_SOURCES}, from Debian's rust-web-src")),
+            (true, false) => {
+                reasons.push(format!("{DEBIAN_RUSTC} has no {DEBIAN_SOURCES}, from Debian's rust-web-src"))
+            }
             (false, _) => reasons.push(format!("there is no {DEBIAN_RUSTC}, from Debian's rustc-web")),
         }
         Err(BuildError::NoToolchain(reasons))
@@ -213,7 +228,7 @@ fn build_for(dir: &Path, toolchain: Toolchain, variables: &[(&str, &str)]) -> Re
     if !output.status.success() {
         return Err(cargo_error(&output, manifest));
     }
-    let path = module_path(&output.stdout, &manifest).ok_or_else(|| BuildError::NoModule(manifest))?;
+    let path = module_path(&output.stdout, &manifest).ok_or(BuildError::NoModule(manifest))?;
     let module = std::fs::read(&path).map_err(|source| BuildError::Read { path, source })?;
     component(&module, &dir.join("src/lib.rs"))
 }
@@ -227,10 +242,13 @@ fn component(module: &[u8], source: &Path) -> Result<Vec<u8>, BuildError> {
     let (mut describes_itself, mut exports_policy) = (false, false);
     for payload in Parser::new(0).parse_all(module) {
         match payload {
-            Ok(Payload::CustomSection(section)) => describes_itself |= section.name().starts_with("component-type"),
+            Ok(Payload::CustomSection(section)) => {
+                describes_itself |= section.name().starts_with("component-type")
+            }
             // The sdk alone brings the interface along; what makes a policy of a crate is that it exports its functions.
             Ok(Payload::ExportSection(section)) => {
-                exports_policy |= section.into_iter().flatten().any(|export| export.name.ends_with("describe"));
+                exports_policy |=
+                    section.into_iter().flatten().any(|export| export.name.ends_with("describe"));
             }
             _ => {}
         }
@@ -353,7 +371,11 @@ mod tests {
         for bytes in [&b"\0asm\x01\0\0\0"[..], b"not a module"] {
             let error = component(bytes, Path::new("mine/src/lib.rs")).unwrap_err();
             assert!(matches!(error, BuildError::NotAPolicy(_)));
-            assert!(error.to_string().starts_with("mine/src/lib.rs: exports no policy: add `proviso_sdk::export!"));
+            assert!(
+                error
+                    .to_string()
+                    .starts_with("mine/src/lib.rs: exports no policy: add `proviso_sdk::export!")
+            );
         }
     }
 
@@ -361,9 +383,13 @@ mod tests {
     fn what_cargo_leaves_open_gets_a_mend() {
         for (said, mend) in [
             ("error: failed to get `proviso-sdk` as a dependency", "/c/Cargo.toml: the path of proviso-sdk"),
-            ("error: failed to download from `x`", "Cargo.lock from the repository of Proviso to /c/Cargo.lock"),
+            (
+                "error: failed to download from `x`",
+                "Cargo.lock from the repository of Proviso to /c/Cargo.lock",
+            ),
         ] {
-            let text = BuildError::Cargo { said: said.to_owned(), manifest: "/c/Cargo.toml".into() }.to_string();
+            let text =
+                BuildError::Cargo { said: said.to_owned(), manifest: "/c/Cargo.toml".into() }.to_string();
             assert!(text.contains(said) && text.contains(mend), "{text}");
         }
         assert_eq!(mended("error[E0308]: mismatched types", Path::new("/c/Cargo.toml")), "");

@@ -39,7 +39,9 @@ fn check(folder: &Path) -> Result<(), Error> {
     if folder.join("Cargo.toml").is_file() {
         return Ok(());
     }
-    let detail = "no policy crate: there is no Cargo.toml in it; `proviso policy new` makes one in a new folder".to_owned();
+    let detail =
+        "no policy crate: there is no Cargo.toml in it; `proviso policy new` makes one in a new folder"
+            .to_owned();
     Err(Error::Content { path: folder.to_owned(), detail })
 }
 
@@ -51,7 +53,9 @@ fn what_it_is(path: &Path, bytes: &[u8]) -> &'static str {
         (_, Some("")) => "it is empty",
         ("rs", Some(_)) => "it is Rust (name the folder of its crate)",
         ("toml", Some(_)) => "it is TOML (case files come after the policy)",
-        (_, Some(text)) if text.starts_with(['{', '[']) => "it is JSON (settings, usages and contexts have flags of their own)",
+        (_, Some(text)) if text.starts_with(['{', '[']) => {
+            "it is JSON (settings, usages and contexts have flags of their own)"
+        }
         (_, Some(_)) => "it is text",
         (_, None) => "its first bytes are those of something else",
     }

@@ -3,6 +3,7 @@
 
 mod sdk;
 
+use super::schema;
 use crate::{
     error::Error,
     exit::Verdict,
@@ -54,8 +55,16 @@ macro_rules! template {
                 include_str!(concat!("templates/", $name, "/schema.json")),
                 "its settings, for people and forms",
             ),
-            ("cases/defaults.toml", include_str!(concat!("templates/", $name, "/defaults.toml")), "the settings of all cases"),
-            ("cases/first.toml", include_str!(concat!("templates/", $name, "/cases.toml")), "cases that pass"),
+            (
+                "cases/defaults.toml",
+                include_str!(concat!("templates/", $name, "/defaults.toml")),
+                "the settings of all cases",
+            ),
+            (
+                "cases/first.toml",
+                include_str!(concat!("templates/", $name, "/cases.toml")),
+                "cases that pass",
+            ),
         ]
     };
 }
@@ -68,7 +77,11 @@ impl Template {
             Self::Commitment => template!("commitment"),
             Self::Standard => vec![
                 ("src/lib.rs", include_str!("templates/standard/lib.rs"), "the standard policy as it is"),
-                ("cases/defaults.toml", include_str!("templates/standard/defaults.toml"), "the contract's settings"),
+                (
+                    "cases/defaults.toml",
+                    include_str!("templates/standard/defaults.toml"),
+                    "the contract's settings",
+                ),
                 ("cases/first.toml", include_str!("templates/standard/cases.toml"), "cases that pass"),
             ],
         }
@@ -79,8 +92,9 @@ impl Template {
 pub fn run(flags: &Flags) -> Result<Verdict, Error> {
     let Flags { dir, template, sdk } = flags;
     let refused = |detail: String| Error::Content { path: dir.clone(), detail };
-    let name = crate_name(dir)
-        .ok_or_else(|| refused("has no name that a policy could have: letters, digits, - and _".to_owned()))?;
+    let name = crate_name(dir).ok_or_else(|| {
+        refused("has no name that a policy could have: letters, digits, - and _".to_owned())
+    })?;
     match fs::read_dir(dir).map(|mut entries| entries.next().is_some()) {
         Ok(true) => return Err(refused("is not empty: name a new folder".to_owned())),
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::file(dir)(error)),
@@ -105,6 +119,7 @@ pub fn run(flags: &Flags) -> Result<Verdict, Error> {
     let mut files = vec![("Cargo.toml", cargo), (".gitignore", "/target\n*.wasm\n".to_owned())];
     let listed = template.files();
     files.extend(listed.iter().map(|(path, text, _)| (*path, text.replace("{{name}}", &name))));
+    files.push(("cases/schema.json", format!("{:#}\n", schema::value()?)));
     for (path, text) in files {
         write(&dir.join(path), &text)?;
     }

@@ -26,7 +26,8 @@ pub fn find(named: Option<&Path>, new: &Path) -> Result<PathBuf, Error> {
     let starts = [std::path::absolute(new).ok(), env::current_dir().ok(), env::current_exe().ok()];
     let starts: Vec<PathBuf> = starts.into_iter().flatten().collect();
     let folders = starts.iter().flat_map(|start| start.ancestors());
-    let found = folders.flat_map(|folder| PLACES.map(|place| folder.join(place))).find(|folder| is_sdk(folder));
+    let found =
+        folders.flat_map(|folder| PLACES.map(|place| folder.join(place))).find(|folder| is_sdk(folder));
     match found {
         Some(folder) => folder.canonicalize().map_err(Error::file(folder)),
         None => {

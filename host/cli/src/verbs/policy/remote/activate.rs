@@ -103,8 +103,9 @@ pub(super) fn bind(owner: &Owner, server: &Server, client: &Client, body: &Value
         terminal::print(&format!("{bound:#}\n"))?;
         return Ok(Verdict::Fine);
     }
-    let terms: Terms<'static> = serde_json::from_value(bound)
-        .map_err(|error| Error::Server(format!("{}: the answer is not one of this API: {error}", server.server)))?;
+    let terms: Terms<'static> = serde_json::from_value(bound).map_err(|error| {
+        Error::Server(format!("{}: the answer is not one of this API: {error}", server.server))
+    })?;
     let paint = Paint::for_stdout();
     terminal::print(&format!("{} {owner}  {}\n", paint.good("bound"), line(&terms)))?;
     Ok(Verdict::Fine)
@@ -115,7 +116,8 @@ fn in_force(owner: &Owner, policy: &Name, client: &Client) -> Result<Value, Erro
     let terms = owner.terms(client)?;
     let now = terms.iter().find(|terms| terms.in_force == Some(true)).filter(|terms| terms.policy == *policy);
     let Some(now) = now else {
-        let detail = format!("is needed: {owner} has no terms of {policy} in force whose settings could stay");
+        let detail =
+            format!("is needed: {owner} has no terms of {policy} in force whose settings could stay");
         return Err(Error::Setting { origin: "--settings".to_owned(), detail });
     };
     serde_json::from_str(now.settings.as_str()).map_err(|error| Error::Server(error.to_string()))

@@ -1,10 +1,6 @@
 //! HTTP to a server: one blocking request after another, with errors that say what the server said and what can be done.
 
-use crate::{
-    config,
-    error::Error,
-    secrets::Secret,
-};
+use crate::{config, error::Error, secrets::Secret};
 use proviso_api::{Page, problem::ProblemDetails};
 use serde::de::DeserializeOwned;
 use std::{fmt::Write as _, time::Duration};
@@ -32,7 +28,8 @@ impl Client {
         }
         let setting = |detail: String| Error::Setting { origin: "PROVISO_KEY".to_owned(), detail };
         let key = config::variable("PROVISO_KEY").filter(|key| !key.is_empty());
-        let key = key.ok_or_else(|| setting("is not set; it must hold an API key of the server".to_owned()))?;
+        let key =
+            key.ok_or_else(|| setting("is not set; it must hold an API key of the server".to_owned()))?;
         let key: Secret = key.parse().map_err(setting)?;
         let agent = Agent::config_builder()
             .http_status_as_error(false)

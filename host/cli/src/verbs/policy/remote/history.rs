@@ -32,9 +32,8 @@ pub fn run(flags: &Flags) -> Result<Verdict, Error> {
     let Flags { policy, plan, customer, server } = flags;
     let client = Client::new(&server.server)?;
     let owner = Owner { plan: plan.clone(), customer: customer.clone() };
-    let versions = policy.as_ref().map(|policy| {
-        format!("/v1/policies/{}/versions", client::segment(policy.as_str()))
-    });
+    let versions =
+        policy.as_ref().map(|policy| format!("/v1/policies/{}/versions", client::segment(policy.as_str())));
     if server.json {
         let all: Vec<Value> = client.all(&versions.unwrap_or_else(|| owner.path()))?;
         terminal::print(&format!("{:#}\n", Value::Array(all)))?;
@@ -42,11 +41,17 @@ pub fn run(flags: &Flags) -> Result<Verdict, Error> {
     }
     let paint = Paint::for_stdout();
     let lines: Vec<String> = match versions {
-        Some(path) => client.all::<PolicyVersion<'static>>(&path)?.iter().map(|of| version(of, paint)).collect(),
-        None => owner.terms(&client)?.iter().map(|terms| {
-            let mark = if terms.in_force == Some(true) { paint.good(" *") } else { "  ".to_owned() };
-            format!("{mark} {}\n", line(terms))
-        }).collect(),
+        Some(path) => {
+            client.all::<PolicyVersion<'static>>(&path)?.iter().map(|of| version(of, paint)).collect()
+        }
+        None => owner
+            .terms(&client)?
+            .iter()
+            .map(|terms| {
+                let mark = if terms.in_force == Some(true) { paint.good(" *") } else { "  ".to_owned() };
+                format!("{mark} {}\n", line(terms))
+            })
+            .collect(),
     };
     terminal::print(&lines.concat())?;
     Ok(Verdict::Fine)

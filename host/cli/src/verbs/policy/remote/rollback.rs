@@ -31,9 +31,14 @@ pub fn run(flags: &Flags) -> Result<Verdict, Error> {
         .find(|terms| terms.in_force == Some(true))
         .ok_or_else(|| refused("no terms decide now, so there is nothing to roll back".to_owned()))?;
     let target = match to {
-        Some(id) => all.iter().find(|terms| terms.id == *id).ok_or_else(|| refused(format!("has no {id}")))?,
+        Some(id) => {
+            all.iter().find(|terms| terms.id == *id).ok_or_else(|| refused(format!("has no {id}")))?
+        }
         None => before(&all, now).ok_or_else(|| {
-            refused(format!("there are no terms before {}, which decide now; `policy history` lists all", now.id))
+            refused(format!(
+                "there are no terms before {}, which decide now; `policy history` lists all",
+                now.id
+            ))
         })?,
     };
     let contract = target.contract.as_ref().map(|contract| json!({"id": contract.id}));
@@ -65,7 +70,8 @@ fn rolled_back_to(terms: &Terms<'_>) -> Option<TermsId> {
 /// further back and not forth.
 fn before<'t>(all: &'t [Terms<'static>], now: &'t Terms<'static>) -> Option<&'t Terms<'static>> {
     let mut original = now;
-    while let Some(earlier) = rolled_back_to(original).and_then(|id| all.iter().find(|terms| terms.id == id)) {
+    while let Some(earlier) = rolled_back_to(original).and_then(|id| all.iter().find(|terms| terms.id == id))
+    {
         if earlier.effective_at >= original.effective_at && earlier.id == original.id {
             break;
         }

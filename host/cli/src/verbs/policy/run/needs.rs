@@ -36,7 +36,11 @@ pub fn undeclared(declared: Needs, differs: impl Fn(Needs) -> bool) -> Vec<&'sta
     let more = [
         ("balances", declared.balances, Needs { balances: true, ..declared }),
         ("grants", declared.grants, Needs { grants: true, ..declared }),
-        ("customer attributes", declared.customer_attributes, Needs { customer_attributes: true, ..declared }),
+        (
+            "customer attributes",
+            declared.customer_attributes,
+            Needs { customer_attributes: true, ..declared },
+        ),
         ("entity attributes", declared.entity_attributes, Needs { entity_attributes: true, ..declared }),
     ];
     let found = more.into_iter().filter(|(_, is_declared, needs)| !is_declared && differs(*needs));

@@ -59,7 +59,8 @@ fn tell_panic(built: Option<&Loaded>, subject: &Subject, job: &Job<'_>, ran: &mu
             failure.mistake = told.mistake;
         }
         _ => failure.hints.push(
-            "the text of a panic is shown for a crate's folder that exports with `export!(…, no_std)`".to_owned(),
+            "the text of a panic is shown for a crate's folder that exports with `export!(…, no_std)`"
+                .to_owned(),
         ),
     }
 }

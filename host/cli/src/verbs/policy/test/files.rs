@@ -57,7 +57,8 @@ fn settings_of(file: &CaseFile, path: &Path) -> Result<Option<Settings>, Error> 
     let Some(named) = &file.settings_file else { return Ok(None) };
     let place = path.parent().unwrap_or(Path::new("")).join(named);
     if !place.is_file() {
-        let detail = format!("settings_file: there is no {}; it is looked for beside this file", place.display());
+        let detail =
+            format!("settings_file: there is no {}; it is looked for beside this file", place.display());
         return Err(Error::Content { path: path.to_owned(), detail });
     }
     settings::read(&place).map(|value| Some(Settings(value)))

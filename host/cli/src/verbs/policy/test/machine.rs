@@ -1,6 +1,9 @@
 //! What a run of cases looks like to machines: JSON, and JUnit's XML.
 
-use super::{observe::Mismatch, report::{Failure, Ran}};
+use super::{
+    observe::Mismatch,
+    report::{Failure, Ran},
+};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde_json::{Value, json};
 use std::time::Duration;

@@ -18,6 +18,7 @@ pub use play::{Loaded, Subject};
 
 use super::modules::Modules;
 use crate::{
+    clock::Stopwatch,
     error::Error,
     exit::Verdict,
     terminal::{self, Paint},
@@ -33,7 +34,7 @@ use std::{
     path::PathBuf,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
-    time::Instant,
+    time::Duration,
 };
 use toml::Spanned;
 
@@ -99,9 +100,10 @@ fn once(flags: &Flags) -> Result<Verdict, Error> {
     let subjects: Vec<Subject> = read
         .iter()
         .map(|file| {
-            let of_file = file.policies.iter().filter_map(|(name, path)| {
-                others.get(path).map(|loaded| (name.clone(), loaded.clone()))
-            });
+            let of_file = file
+                .policies
+                .iter()
+                .filter_map(|(name, path)| others.get(path).map(|loaded| (name.clone(), loaded.clone())));
             Subject { others: of_file.collect(), ..subject.clone() }
         })
         .collect();
@@ -109,7 +111,7 @@ fn once(flags: &Flags) -> Result<Verdict, Error> {
         let place = read.iter().position(|file| std::ptr::eq(file, job.file));
         place.and_then(|place| subjects.get(place)).unwrap_or(&subject)
     };
-    let started = Instant::now();
+    let started = Stopwatch::start();
     let mut ran = in_parallel(&jobs, |job| run_case(subject_of(job), job.file, job.case, flags.update));
     diagnose::explain(&flags.policy, &modules, &jobs, &subject_of, &mut ran);
     if flags.only.is_none() {
@@ -117,7 +119,7 @@ fn once(flags: &Flags) -> Result<Verdict, Error> {
         // Behind the cases of their files.
         ran.sort_by(|one, other| one.file.cmp(&other.file));
     }
-    let took = started.elapsed();
+    let took = Duration::from_micros(started.micros());
     let failed = ran.iter().filter(|ran| ran.failure.is_some()).count();
     let paint = Paint::for_stdout();
     if flags.json {
@@ -200,18 +202,18 @@ fn in_parallel<'a>(jobs: &[Job<'a>], play: impl Fn(&Job<'a>) -> Ran + Sync) -> V
 /// Plays a case up to its end, or to the first step that is not as it says. With `update` it goes on behind steps whose expected
 /// values can be replaced by what came.
 fn run_case(subject: &Subject, read: &Read, case: &Spanned<Case>, update: bool) -> Ran {
-    let started = Instant::now();
+    let started = Stopwatch::start();
     let mut ran = Ran {
         file: read.path.display().to_string(),
         name: case.get_ref().name.clone(),
         line: format::line(&read.text, case),
         steps: 0,
-        took: std::time::Duration::ZERO,
+        took: Duration::ZERO,
         failure: None,
         edits: Vec::new(),
     };
     play_case(subject, read, case, update, &mut ran);
-    ran.took = started.elapsed();
+    ran.took = Duration::from_micros(started.micros());
     ran
 }
 

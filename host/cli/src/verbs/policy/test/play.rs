@@ -208,7 +208,8 @@ impl<'a> Play<'a> {
             others: BTreeMap::new(),
             terms: HashMap::new(),
         };
-        let begin_on = std::iter::once(&customer).chain(customers.values()).filter_map(|setup| setup.plan.clone());
+        let begin_on =
+            std::iter::once(&customer).chain(customers.values()).filter_map(|setup| setup.plan.clone());
         for plan in begin_on.chain([PLAN.parse()?]) {
             plans.entry(plan).or_default();
         }
@@ -239,8 +240,15 @@ impl<'a> Play<'a> {
     }
 
     fn put_plan(&mut self, name: Name, setup: PlanSetup, interval: IntervalSetup) -> Result<(), Mistake> {
-        let PlanSetup { policy, settings, interval: own_interval, entitlements, on_fault, contract, time_zone } =
-            setup;
+        let PlanSetup {
+            policy,
+            settings,
+            interval: own_interval,
+            entitlements,
+            on_fault,
+            contract,
+            time_zone,
+        } = setup;
         let draft = TermsDraft {
             on_fault,
             contract: contract.map(contract_draft),
@@ -262,8 +270,7 @@ impl<'a> Play<'a> {
     }
 
     fn bind_to_plan(&mut self, name: Name, draft: TermsDraft) -> Result<TermsKey, Mistake> {
-        let (_, bound) =
-            self.plans.0.get_mut(&name).ok_or_else(|| format!("there is no plan {name}"))?;
+        let (_, bound) = self.plans.0.get_mut(&name).ok_or_else(|| format!("there is no plan {name}"))?;
         let entry = u64::try_from(bound.len()).unwrap_or(u64::MAX).saturating_add(1);
         let key = TermsKey { owner: Owner::Plan(name.clone()), id: TermsId { entry, index: 0 } };
         let terms = draft
@@ -276,7 +283,9 @@ impl<'a> Play<'a> {
     fn party(&mut self, on: Option<&str>) -> Result<&mut Party, Mistake> {
         match on {
             None => Ok(&mut self.first),
-            Some(name) => self.others.get_mut(name).ok_or_else(|| format!("there is no customer {name:?}").into()),
+            Some(name) => {
+                self.others.get_mut(name).ok_or_else(|| format!("there is no customer {name:?}").into())
+            }
         }
     }
 
@@ -312,8 +321,8 @@ impl<'a> Play<'a> {
     /// Decides a command. The outer error is a defect of the host, the inner one an answer to the caller.
     fn decide(&mut self, on: Option<&str>, command: Command) -> Result<Result<Reply, DecideError>, Mistake> {
         let mut journal = Journal::default();
-        let reply =
-            self.on_state(on, command, |decider, state, request| decider.decide(state, request, &mut journal))?;
+        let reply = self
+            .on_state(on, command, |decider, state, request| decider.decide(state, request, &mut journal))?;
         self.party(on)?.written.extend(journal.written.into_iter().map(|written| written.entry));
         match reply {
             Ok(reply) => Ok(Ok(reply)),
@@ -337,7 +346,9 @@ impl<'a> Play<'a> {
         };
         let party = match on {
             None => &mut self.first,
-            Some(name) => self.others.get_mut(name).ok_or_else(|| format!("there is no customer {name:?}"))?,
+            Some(name) => {
+                self.others.get_mut(name).ok_or_else(|| format!("there is no customer {name:?}"))?
+            }
         };
         let decider = Decider {
             plans: &self.plans,

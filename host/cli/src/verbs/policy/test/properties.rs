@@ -9,16 +9,13 @@ use super::{
     play::{Play, Played},
     report::{Failure, Ran},
 };
-use crate::span::Span;
+use crate::{clock::Stopwatch, span::Span};
 use proviso_api::{maps::Quantities, usage::Usage};
 use proviso_ledger::model::{
     amounts::{Credits, Quantity},
     grant::Category,
 };
-use std::{
-    fmt::Write as _,
-    time::{Duration, Instant},
-};
+use std::{fmt::Write as _, time::Duration};
 use toml::Spanned;
 
 /// What customers have in most runs, so that the cost alone decides.
@@ -63,8 +60,12 @@ impl Numbers {
 
 /// Tries so many usages; none when no case of the file has a usage to make others of.
 pub fn run(subject: &Subject, read: &Read, runs: u32, seed: u64) -> Option<Ran> {
-    let started = Instant::now();
-    let cases = read.file.cases.iter().filter(|case| case.get_ref().steps.iter().any(|step| usage_of(step).is_some()));
+    let started = Stopwatch::start();
+    let cases = read
+        .file
+        .cases
+        .iter()
+        .filter(|case| case.get_ref().steps.iter().any(|step| usage_of(step).is_some()));
     let cases: Vec<&Spanned<Case>> = cases.collect();
     let mut numbers = Numbers(seed);
     let mut ran = Ran {
@@ -82,13 +83,17 @@ pub fn run(subject: &Subject, read: &Read, runs: u32, seed: u64) -> Option<Ran> 
             let (scene, broken) = shrunk(subject, read, scene, broken);
             let line = format::line(&read.text, scene.case);
             let mut failure = Failure::of_case(line, broken);
-            failure.hints.push(format!("as a case, with the setup of {:?}:\n{}", scene.case.get_ref().name, written(&scene)));
+            failure.hints.push(format!(
+                "as a case, with the setup of {:?}:\n{}",
+                scene.case.get_ref().name,
+                written(&scene)
+            ));
             ran.failure = Some(failure);
             break;
         }
         ran.steps += 1;
     }
-    ran.took = started.elapsed();
+    ran.took = Duration::from_micros(started.micros());
     Some(ran)
 }
 
@@ -116,8 +121,17 @@ fn usage(known: &[&Usage], numbers: &mut Numbers) -> Option<Usage> {
     let mut usage = (*numbers.one_of(known)?).clone();
     usage.occurred_at = None;
     for (_, amount) in &mut usage.quantities.0 {
-        let seen = amount.to_string().split('.').next().and_then(|whole| whole.parse::<u64>().ok()).unwrap_or(0);
-        let near = [0, 1, seen, seen.saturating_sub(1), seen.saturating_add(1), seen.saturating_mul(2), seen.saturating_mul(10)];
+        let seen =
+            amount.to_string().split('.').next().and_then(|whole| whole.parse::<u64>().ok()).unwrap_or(0);
+        let near = [
+            0,
+            1,
+            seen,
+            seen.saturating_sub(1),
+            seen.saturating_add(1),
+            seen.saturating_mul(2),
+            seen.saturating_mul(10),
+        ];
         let power = u32::try_from(numbers.below(10)).unwrap_or(0);
         let any = numbers.below(10_u64.saturating_pow(power).saturating_mul(10));
         let chosen = numbers.one_of(&near).copied().filter(|_| numbers.below(2) == 0).unwrap_or(any);
@@ -163,13 +177,16 @@ fn judge(subject: &Subject, read: &Read, scene: &Scene<'_>) -> Option<String> {
     }
     for name in &read.file.properties.monotonic {
         let mut more = scene.usage.clone();
-        let Some((_, amount)) = more.quantities.0.iter_mut().find(|(known, _)| known == name) else { continue };
+        let Some((_, amount)) = more.quantities.0.iter_mut().find(|(known, _)| known == name) else {
+            continue;
+        };
         *amount = amount.checked_add(Quantity::ONE)?;
         let (more_amount, dearer) = (*amount, ask(&mut play, &more)?);
         if let (Some(cost), Some(more_cost)) = (first.cost, dearer.cost)
             && more_cost < cost
         {
-            let amount = scene.usage.quantities.0.iter().find(|(known, _)| known == name).map(|(_, amount)| *amount);
+            let amount =
+                scene.usage.quantities.0.iter().find(|(known, _)| known == name).map(|(_, amount)| *amount);
             let amount = amount.unwrap_or_default();
             return Some(format!(
                 "costs no less for more {name}: {amount} cost {cost}, and {more_amount} cost {more_cost}"
@@ -199,7 +216,8 @@ fn opening(scene: &Scene<'_>) -> Vec<Step> {
     let advance = Some(Span(Duration::from_secs(scene.advance_s))).filter(|_| scene.advance_s > 0);
     let grant = GRANTED.parse().ok().filter(|_| scene.granted).map(grant);
     let mut steps = vec![Step { advance, grant, ..Step::default() }];
-    let charges = scene.before.iter().map(|usage| Step { charge: Some(UsageStep(usage.clone())), ..Step::default() });
+    let charges =
+        scene.before.iter().map(|usage| Step { charge: Some(UsageStep(usage.clone())), ..Step::default() });
     steps.extend(charges);
     steps
 }
@@ -220,7 +238,12 @@ fn grant(amount: Credits) -> GrantStep {
 }
 
 /// The smallest scene found that still breaks a property, and what it breaks.
-fn shrunk<'a>(subject: &Subject, read: &Read, mut scene: Scene<'a>, mut broken: String) -> (Scene<'a>, String) {
+fn shrunk<'a>(
+    subject: &Subject,
+    read: &Read,
+    mut scene: Scene<'a>,
+    mut broken: String,
+) -> (Scene<'a>, String) {
     let mut left = SHRINKS;
     while let Some((smaller, why)) = smaller(&scene).into_iter().find_map(|smaller| {
         left = left.checked_sub(1)?;
@@ -258,7 +281,8 @@ fn smaller<'a>(scene: &Scene<'a>) -> Vec<Scene<'a>> {
         let mut without = scene.clone();
         without.usage.quantities.0.remove(place);
         all.push(without);
-        let now = amount.to_string().split('.').next().and_then(|whole| whole.parse::<u64>().ok()).unwrap_or(0);
+        let now =
+            amount.to_string().split('.').next().and_then(|whole| whole.parse::<u64>().ok()).unwrap_or(0);
         for less in [0, now / 10, now / 2, now.saturating_sub(1)].into_iter().filter(|less| *less < now) {
             let mut scene = scene.clone();
             if let (Some((_, amount)), Some(less)) = (scene.usage.quantities.0.get_mut(place), whole(less)) {
@@ -302,7 +326,8 @@ fn usage_text(usage: &Usage) -> String {
         fields.push(format!("quantities = {}", table(amounts.collect())));
     }
     if !usage.attributes.0.is_empty() {
-        let attributes = usage.attributes.0.iter().map(|(name, value)| format!("{} = {}", text(name), text(value)));
+        let attributes =
+            usage.attributes.0.iter().map(|(name, value)| format!("{} = {}", text(name), text(value)));
         fields.push(format!("attributes = {}", table(attributes.collect())));
     }
     if let Some(entity) = &usage.entity {

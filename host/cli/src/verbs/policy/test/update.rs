@@ -38,7 +38,8 @@ pub fn all(read: &[Read], ran: &[Ran]) -> Result<Vec<(PathBuf, String, usize)>, 
     let mut changed = Vec::new();
     for file in read {
         let shown = file.path.display().to_string();
-        let edits: Vec<&Edit> = ran.iter().filter(|ran| ran.file == shown).flat_map(|ran| &ran.edits).collect();
+        let edits: Vec<&Edit> =
+            ran.iter().filter(|ran| ran.file == shown).flat_map(|ran| &ran.edits).collect();
         if !edits.is_empty() {
             let (text, values) = apply(&file.text, &edits).map_err(Error::content(&file.path))?;
             changed.push((file.path.clone(), text, values));
@@ -127,8 +128,10 @@ fn literal(value: &Value, old: &str, indentation: &str) -> String {
             listed(&items, old, indentation, ['[', ']'])
         }
         Value::Object(fields) => {
-            let fields: Vec<String> =
-                fields.iter().map(|(name, value)| format!("{} = {}", key(name), literal(value, "\"", ""))).collect();
+            let fields: Vec<String> = fields
+                .iter()
+                .map(|(name, value)| format!("{} = {}", key(name), literal(value, "\"", "")))
+                .collect();
             listed(&fields, old, indentation, ['{', '}'])
         }
         // JSON's strings, numbers and truth values are TOML's.
@@ -151,7 +154,11 @@ fn listed(items: &[String], old: &str, indentation: &str, [open, close]: [char; 
 
 fn key(name: &str) -> Cow<'_, str> {
     let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    if !name.is_empty() && name.chars().all(bare) { name.into() } else { Value::from(name).to_string().into() }
+    if !name.is_empty() && name.chars().all(bare) {
+        name.into()
+    } else {
+        Value::from(name).to_string().into()
+    }
 }
 
 #[cfg(test)]
@@ -206,13 +213,7 @@ rows = [["chat", "1"], ["images", "2"]]
                 "{ \"a gift\" = \"2\", plan = \"3\" }",
             ),
             (&charge, "balance.available", json!("8"), "\"9\"", "\"8\""),
-            (
-                &turn,
-                "retry_at",
-                json!("2026-03-01T00:00:00Z"),
-                "retry_at = 2026-02",
-                "retry_at = 2026-03",
-            ),
+            (&turn, "retry_at", json!("2026-03-01T00:00:00Z"), "retry_at = 2026-02", "retry_at = 2026-03"),
             (
                 &turn,
                 "entries",

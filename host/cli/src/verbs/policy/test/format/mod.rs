@@ -14,13 +14,13 @@ pub use step::{
 pub use table::Table;
 pub use values::{At, Ends, IntervalSetup, Late, Settings};
 
+use proviso_api::schema as wire;
 use proviso_ledger::model::{
     entitlement::Entitlement,
     ids::{Key, Name},
     terms::OnFault,
     time::{Timestamp, Zone},
 };
-use proviso_api::schema as wire;
 use serde::Deserialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -281,7 +281,9 @@ impl CaseFile {
         }
         let has_policy = |policy: &str| of_files().any(|file| file.policies.contains_key(policy));
         let unknown_policy = |policy: &str| {
-            format!("there is no policy {policy:?}: add policies.{policy} = \"the folder of its crate, or a module\"")
+            format!(
+                "there is no policy {policy:?}: add policies.{policy} = \"the folder of its crate, or a module\""
+            )
         };
         let named = all_plans().filter_map(|(_, plan)| plan.policy.as_deref());
         if let Some(policy) = named.into_iter().find(|policy| !has_policy(policy)) {
@@ -348,7 +350,11 @@ pub fn parse_with(text: &str, defaults: &CaseFile) -> Result<CaseFile, Malformed
         })?);
     }
     if file.cases.is_empty() {
-        return Err(Malformed::at(text, 0, "missing field `case`: there is neither a [[case]] nor a [[table]]"));
+        return Err(Malformed::at(
+            text,
+            0,
+            "missing field `case`: there is neither a [[case]] nor a [[table]]",
+        ));
     }
     for case in &file.cases {
         file.check(defaults, case).map_err(|(offset, detail)| Malformed::at(text, offset, &detail))?;
@@ -362,7 +368,8 @@ pub fn parse_defaults(text: &str) -> Result<CaseFile, Malformed> {
     let first = file.cases.iter().map(Spanned::span).chain(file.tables.iter().map(Spanned::span)).next();
     match first {
         Some(span) => {
-            let detail = "defaults.toml holds what case files have in common; cases stand in files of other names";
+            let detail =
+                "defaults.toml holds what case files have in common; cases stand in files of other names";
             Err(Malformed::at(text, span.start, detail))
         }
         None => Ok(file),

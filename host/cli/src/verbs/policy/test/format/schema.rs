@@ -5,7 +5,10 @@ use proviso_api::{schema as wire, usage::Usage};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use utoipa::{PartialSchema, ToSchema, openapi::{RefOr, Schema}};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema},
+};
 
 /// Where utoipa looks for named schemas, and where JSON Schema does.
 const COMPONENTS: &str = "#/components/schemas/";
@@ -72,9 +75,7 @@ fn names(names: &[&str]) -> utoipa::openapi::ObjectBuilder {
 }
 
 fn whole() -> utoipa::openapi::ObjectBuilder {
-    utoipa::openapi::ObjectBuilder::new()
-        .schema_type(utoipa::openapi::schema::Type::Integer)
-        .minimum(Some(0))
+    utoipa::openapi::ObjectBuilder::new().schema_type(utoipa::openapi::schema::Type::Integer).minimum(Some(0))
 }
 
 /// How long a period is, and of how many units.
@@ -224,8 +225,12 @@ mod tests {
             let table = name.map_or(&schema, |name| &schema["$defs"][name]);
             let properties = table["properties"].as_object();
             let known = names(properties.iter().flat_map(|properties| properties.keys()));
-            let required: BTreeSet<String> =
-                table["required"].as_array().into_iter().flatten().map(|name| name.as_str().unwrap().into()).collect();
+            let required: BTreeSet<String> = table["required"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|name| name.as_str().unwrap().into())
+                .collect();
             assert_eq!(table["additionalProperties"], false, "{name:?}: {table:#}");
             let said = |fields: &str| {
                 let read: Result<CaseFile, _> = toml::from_str(&file.replace('@', fields));
@@ -234,7 +239,10 @@ mod tests {
             // An interval is one of several forms, and tells none of their fields.
             if name == Some("IntervalParts") {
                 assert_eq!(known, names(&["count".to_owned(), "unit".to_owned()]));
-                assert!(said("unit = \"month\"\ncount = 3").is_empty() && !said("unit = \"month\"\nzzz = 3").is_empty());
+                assert!(
+                    said("unit = \"month\"\ncount = 3").is_empty()
+                        && !said("unit = \"month\"\nzzz = 3").is_empty()
+                );
                 continue;
             }
             // What forms take beside the API's body is split off before the body is read.
@@ -243,7 +251,8 @@ mod tests {
                 Some("CommitForm") => &["reservation"],
                 _ => &[],
             };
-            let given: String = own.iter().filter(|name| **name != "ttl").map(|name| format!("{name} = \"r\", ")).collect();
+            let given: String =
+                own.iter().filter(|name| **name != "ttl").map(|name| format!("{name} = \"r\", ")).collect();
             let refusal = said(&format!("{given}zzz = 1"));
             let mut taken = quoted(&refusal);
             assert!(taken.remove("zzz"), "{name:?}: {refusal}");
@@ -252,7 +261,10 @@ mod tests {
             let missing = said(&given);
             match quoted(&missing).first().filter(|_| missing.starts_with("missing field")) {
                 Some(field) => assert!(required.contains(field), "{name:?} needs {field}"),
-                None => assert!(required.iter().all(|field| own.contains(&&**field)), "{name:?} needs {required:?}"),
+                None => assert!(
+                    required.iter().all(|field| own.contains(&&**field)),
+                    "{name:?} needs {required:?}"
+                ),
             }
         }
     }
@@ -331,7 +343,8 @@ mod tests {
                     let path = path.unwrap().path();
                     let is_cases = path.extension().is_some_and(|extension| extension == "toml");
                     if is_cases && path.file_name().is_some_and(|name| name != "Cargo.toml") {
-                        check(&std::fs::read_to_string(&path).unwrap()).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+                        check(&std::fs::read_to_string(&path).unwrap())
+                            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
                         seen += 1;
                     }
                 }
@@ -340,7 +353,10 @@ mod tests {
         assert!(seen >= 12, "{seen} files");
         for (wrong, said) in [
             ("[[case]]\nname = \"x\"\nsteps = [{ chargge = {} }]", "/case/0/steps/0/chargge: is not known"),
-            ("[[case]]\nname = \"x\"\nsteps = [{ expect.cost = 1 }]", "/case/0/steps/0/expect/cost: is integer"),
+            (
+                "[[case]]\nname = \"x\"\nsteps = [{ expect.cost = 1 }]",
+                "/case/0/steps/0/expect/cost: is integer",
+            ),
             ("[[case]]\nsteps = []", "/case/0: has no name"),
             ("[[table]]\nname = \"t\"\nrows = []", "/table/0: has no columns"),
             ("customer.interval = \"fortnight\"", "/customer/interval: 0 forms fit"),

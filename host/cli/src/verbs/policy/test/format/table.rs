@@ -48,7 +48,10 @@ impl Table {
         if self.rows.is_empty() {
             return Err((None, format!("table {name:?} has no rows")));
         }
-        self.rows.iter().map(|row| self.case(row).map_err(|detail| (Some(row.span().start), detail))).collect()
+        self.rows
+            .iter()
+            .map(|row| self.case(row).map_err(|detail| (Some(row.span().start), detail)))
+            .collect()
     }
 
     fn case(&self, row: &Spanned<Vec<Value>>) -> Result<Spanned<Case>, String> {
@@ -91,7 +94,8 @@ fn put(table: &mut toml::Table, path: &str, value: &Value) -> Result<(), String>
         }
         Some((first, rest)) => {
             let inner = table.entry(first).or_insert_with(|| Value::Table(toml::Table::new()));
-            let inner = inner.as_table_mut().ok_or_else(|| format!("column {path:?}: {first} is no table"))?;
+            let inner =
+                inner.as_table_mut().ok_or_else(|| format!("column {path:?}: {first} is no table"))?;
             put(inner, rest, value)
         }
     }
@@ -106,8 +110,10 @@ fn in_words(value: &Value) -> String {
         Value::Boolean(truth) => truth.to_string(),
         Value::Datetime(time) => time.to_string(),
         Value::Array(items) => items.iter().map(in_words).collect::<Vec<_>>().join(" "),
-        Value::Table(fields) => {
-            fields.iter().map(|(name, value)| format!("{name} {}", in_words(value))).collect::<Vec<_>>().join(" ")
-        }
+        Value::Table(fields) => fields
+            .iter()
+            .map(|(name, value)| format!("{name} {}", in_words(value)))
+            .collect::<Vec<_>>()
+            .join(" "),
     }
 }
