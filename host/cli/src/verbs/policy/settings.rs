@@ -57,17 +57,17 @@ mod tests {
     #[test]
     fn settings_are_json_or_toml_alone_or_in_a_case_file() {
         let folder = tempfile::tempdir().unwrap();
-        let read = |name: &str, text: &str| {
+        let settings = |name: &str, text: &str| {
             let path = folder.path().join(name);
             fs::write(&path, text).unwrap();
-            super::read(&path).map_err(|error| error.to_string())
+            read(&path).map_err(|error| error.to_string())
         };
         let expected = json!({"price": "1", "since": "2026-01-01T00:00:00Z"});
         let toml = "price = \"1\"\nsince = 2026-01-01T00:00:00Z\n";
-        assert_eq!(read("a.json", &expected.to_string()).unwrap(), expected);
-        assert_eq!(read("a.toml", toml).unwrap(), expected);
-        assert_eq!(read("b.toml", &format!("start = 2026-01-01\n[settings]\n{toml}")).unwrap(), expected);
-        assert!(read("b.json", toml).unwrap_err().contains("b.json: is no JSON"));
-        assert!(read("c.toml", "price = ").unwrap_err().contains("c.toml: "));
+        assert_eq!(settings("a.json", &expected.to_string()).unwrap(), expected);
+        assert_eq!(settings("a.toml", toml).unwrap(), expected);
+        assert_eq!(settings("b.toml", &format!("start = 2026-01-01\n[settings]\n{toml}")).unwrap(), expected);
+        assert!(settings("b.json", toml).unwrap_err().contains("b.json: is no JSON"));
+        assert!(settings("c.toml", "price = ").unwrap_err().contains("c.toml: "));
     }
 }

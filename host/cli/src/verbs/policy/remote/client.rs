@@ -145,7 +145,7 @@ mod tests {
         let body = br#"{"type":"about:blank","title":"t","status":422,"detail":"no","instance":"/","code":"settings_invalid",
                         "errors":[{"pointer":"/settings/price","detail":"bad"}]}"#;
         assert_eq!(refusal(422, body), "422 settings_invalid: no\n  /settings/price: bad");
-        assert!(refusal(401, &body.to_vec()).ends_with("must hold a key of this server"));
+        assert!(refusal(401, body).ends_with("must hold a key of this server"));
         assert!(refusal(502, b"<html>").contains("is this a Proviso server?"));
     }
 }

@@ -399,7 +399,7 @@ mod tests {
         }
     }
 
-    fn shown(context: serde_json::Value) -> Result<Shown, String> {
+    fn shown(context: Value) -> Result<Shown, String> {
         let file: ContextFile = serde_json::from_value(context).map_err(|error| error.to_string())?;
         file.shown("2026-01-20T00:00:00Z".parse().unwrap(), &[counter("today"), counter("other")])
     }

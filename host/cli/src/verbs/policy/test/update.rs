@@ -74,21 +74,26 @@ fn apply(text: &str, edits: &[&Edit]) -> Result<(String, usize), String> {
 fn place(root: &DeTable<'_>, edit: &Edit) -> Option<Range<usize>> {
     let path = format!("expect.{}", edit.field);
     for case in tables(root, "case") {
-        for step in array(case, "steps").iter().filter(|step| step.span() == edit.step) {
-            return descend(step.get_ref().as_table()?, &path);
+        if let Some(step) = at(array(case, "steps"), edit) {
+            return descend(step.as_table()?, &path);
         }
     }
     for table in tables(root, "table") {
-        let columns = array(table, "columns");
-        let column = columns.iter().position(|column| column.get_ref().as_str() == Some(&*path));
-        for row in array(table, "rows").iter().filter(|row| row.span() == edit.step) {
-            return row.get_ref().as_array()?.get(column?).map(Spanned::span);
+        if let Some(row) = at(array(table, "rows"), edit) {
+            let columns = array(table, "columns");
+            let column = columns.iter().position(|column| column.get_ref().as_str() == Some(&*path))?;
+            return row.as_array()?.get(column).map(Spanned::span);
         }
-        for step in array(table, "before").iter().filter(|step| step.span() == edit.step) {
-            return descend(step.get_ref().as_table()?, &path);
+        if let Some(step) = at(array(table, "before"), edit) {
+            return descend(step.as_table()?, &path);
         }
     }
     None
+}
+
+/// The step or row that an edit is about.
+fn at<'t, 'i>(values: &'t [Spanned<DeValue<'i>>], edit: &Edit) -> Option<&'t DeValue<'i>> {
+    values.iter().find(|value| value.span() == edit.step).map(Spanned::get_ref)
 }
 
 fn array<'t, 'i>(table: &'t DeTable<'i>, name: &str) -> &'t [Spanned<DeValue<'i>>] {
