@@ -133,10 +133,7 @@ fn panics_are_told_and_what_is_not_declared_is_named() {
     let settings = "odd/cases/defaults.toml";
     let run = ["run", "odd", "--settings", settings, "--usage", "usage.json", "--context", "context.json"];
     let warned = expect(0, policy(folder, &run));
-    assert!(
-        warned.contains("warning: ") && warned.contains("shown balances, which it does not declare"),
-        "{warned}"
-    );
+    assert!(warned.contains("warning: ") && warned.contains("needs(&[Need::Balances])"), "{warned}");
 }
 
 #[test]
@@ -186,7 +183,10 @@ async fn a_policy_goes_from_a_template_to_charges_and_back() {
     let mut client = host.client().await;
     client.put("/v1/plans/pro", json!({"name": "Pro", "interval": "month"})).await.expect(201);
     client.customer("acme").await;
-    client.post_once("/v1/customers/acme/grants", "g", json!({"amount": "1000"})).await.expect(201);
+    client
+        .post_once("/v1/customers/acme/grants", "g", json!({"amount": "1000", "category": "prepaid"}))
+        .await
+        .expect(201);
     let pushed = expect(0, run(&["push", "tiers.wasm", "--policy", "tiers"]));
     assert!(pushed.contains("pushed tiers version 1  sha256:"), "{pushed}");
     let again = expect(0, run(&["push", "tiers.wasm", "--policy", "tiers"]));

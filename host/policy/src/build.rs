@@ -99,8 +99,10 @@ fn missing(reasons: &[String]) -> String {
 /// What to do about an error of Cargo's whose own words leave that open.
 fn mended(said: &str, manifest: &Path) -> String {
     let has = |parts: &[&str]| parts.iter().any(|part| said.contains(part));
-    let mend = if has(&["failed to get `proviso-sdk`", "failed to load source for dependency `proviso-sdk`"])
-    {
+    let mend = if has(&[
+        "failed to get `proviso-sdk`",
+        "failed to load manifest for dependency `proviso-sdk`",
+    ]) {
         format!(
             "{}: the path of proviso-sdk must be the folder policies/sdk in the repository of Proviso",
             manifest.display()

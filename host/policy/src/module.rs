@@ -10,7 +10,9 @@ use crate::{
 use proviso_decide::policy::{Answer, Failure, Policy};
 use proviso_ledger::model::{
     amounts::Credits,
-    answers::{CloseOutcome, Manifest, OpenOutcome, Overage, Prepared, Rating, Refusal, SettingsProblem},
+    answers::{
+        CloseOutcome, Manifest, Needs, OpenOutcome, Overage, Prepared, Rating, Refusal, SettingsProblem,
+    },
     ids::Digest,
     view::{Closing, Context, Opening, UsageView},
 };
@@ -18,8 +20,8 @@ use std::sync::Arc;
 
 /// A policy, compiled and ready. Calls may run on any number of threads at once; none of them blocks but to compute.
 pub struct Module {
-    callee: Callee,
-    exports: v1::Exports,
+    callee: Arc<Callee>,
+    exports: Arc<v1::Exports>,
     digest: Digest,
     manifest: Manifest,
 }
@@ -42,7 +44,7 @@ impl Module {
             .map_err(faulted("instantiation"))?
             .map_err(unfit("wrong_type", "exports"))?;
         let manifest = exports.describe(&callee).map_err(faulted("describe"))?.value;
-        Ok(Self { callee, exports, digest, manifest })
+        Ok(Self { callee: Arc::new(callee), exports: Arc::new(exports), digest, manifest })
     }
 
     /// The SHA-256 of the module's bytes.
@@ -60,6 +62,15 @@ impl Module {
 impl Policy for Module {
     fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    fn showing(&self, needs: Needs) -> Option<Arc<dyn Policy>> {
+        Some(Arc::new(Self {
+            callee: Arc::clone(&self.callee),
+            exports: Arc::clone(&self.exports),
+            digest: self.digest,
+            manifest: Manifest { needs, ..self.manifest.clone() },
+        }))
     }
 
     fn prepare(&self, settings: &str) -> Answer<Result<Prepared, Vec<SettingsProblem>>> {

@@ -3,6 +3,7 @@
 mod build;
 mod inspect;
 mod modules;
+mod needs;
 mod new;
 mod remote;
 mod run;

@@ -3,9 +3,8 @@
 
 mod answer;
 mod files;
-mod needs;
 
-use super::{runtime, settings, source};
+use super::{needs, runtime, settings, source};
 use crate::{
     clock,
     error::Error,
@@ -17,7 +16,7 @@ use clap::{Args, ValueEnum};
 use files::{ContextFile, UsageFile};
 use proviso_decide::policy::{Decided, Failure, Policy};
 use proviso_ledger::model::{
-    answers::{Needs, Prepared, Rating, Refusal},
+    answers::{Prepared, Rating, Refusal},
     view::{Context, UsageView},
 };
 use serde::de::DeserializeOwned;
@@ -98,12 +97,11 @@ pub fn run(flags: Flags) -> Result<Verdict, Error> {
         Question::Rate(path, usage) => {
             let usage = usage.reported(shown.context.now.at).map_err(Error::content(path))?;
             let view = usage.view(&shown);
-            let ask = |needs| rate(&*module, &view, &shown.context, needs, &prepared);
-            let declared = module.manifest().needs;
-            let said = ask(declared)?;
+            let ask = |policy: &dyn Policy| rate(policy, &view, &shown.context, &prepared);
+            let said = ask(&*module)?;
             // What a server would not show must not be what the answer depends on.
-            undeclared = needs::undeclared(declared, |needs| {
-                ask(needs).map_or(true, |other| other.value != said.value)
+            undeclared = needs::undeclared(&*module, |policy| {
+                ask(&*policy).map_or(true, |other| other.value != said.value)
             });
             said
         }
@@ -117,10 +115,11 @@ pub fn run(flags: Flags) -> Result<Verdict, Error> {
         }
     };
     if !undeclared.is_empty() {
+        let named: Vec<String> = undeclared.iter().map(|need| format!("Need::{need}")).collect();
         terminal::note(&format!(
-            "warning: the policy would answer otherwise if it were shown {}, which it does not declare: a server leaves out what \
-             About::new(…).needs(&[…]) does not name",
-            undeclared.join(" and ")
+            "warning: the policy would answer otherwise if it were shown what it does not declare; a server leaves that out: \
+             About::new(…).needs(&[{}])",
+            named.join(", ")
         ));
     }
     let answer = Answer { said: value, fuel, log, undeclared };
@@ -133,12 +132,9 @@ pub fn run(flags: Flags) -> Result<Verdict, Error> {
 fn rate(
     policy: &dyn Policy,
     usage: &UsageView<'_>,
-    all: &Context,
-    needs: Needs,
+    context: &Context,
     prepared: &Prepared,
 ) -> Result<Decided<Said>, Failure> {
-    let usage = &needs::shown_usage(usage, needs);
-    let context = &needs::shown(all, needs);
     let rated: Decided<Result<Rating, Refusal>> = policy.rate(usage, context, &prepared.form)?;
     let Decided { value, mut fuel, mut log } = rated;
     let rating = match value {
@@ -146,13 +142,11 @@ fn rate(
         Err(refusal) => return Ok(Decided { value: Said::Refused(refusal), fuel, log }),
     };
     // Without balances nothing is known of what is available, so there is nothing to ask about overage.
-    let balance = all.balances.iter().find(|balance| balance.credit == rating.credit);
+    let balance = context.balances.iter().find(|balance| balance.credit == rating.credit);
     let shortfall = balance.map(|balance| rating.cost.above(balance.available));
     let mut overage = None;
     if let Some(shortfall) = shortfall.filter(|shortfall| !shortfall.is_zero()) {
-        // Balances are shown in any case when it is about overage.
-        let context = needs::shown(all, Needs { balances: true, ..needs });
-        let decided = policy.overage(usage, &rating, shortfall, &context, &prepared.form)?;
+        let decided = policy.overage(usage, &rating, shortfall, context, &prepared.form)?;
         fuel += decided.fuel;
         log.extend(decided.log);
         overage = Some((shortfall, decided.value));

@@ -1,9 +1,9 @@
 //! Why a case failed, beyond what differs: the text of a panic, and a policy that reads what it has not declared.
 
 use super::{Job, Modules, Subject, observe::Mismatch, play::Loaded, report::Ran, run_case};
-use crate::verbs::policy::source;
-use proviso_ledger::model::answers::Needs;
-use std::path::Path;
+use crate::verbs::policy::{needs, source};
+use proviso_decide::policy::Policy;
+use std::{path::Path, sync::Arc};
 
 /// How many failed cases are played again.
 const MOST: usize = 20;
@@ -67,27 +67,18 @@ fn tell_panic(built: Option<&Loaded>, subject: &Subject, job: &Job<'_>, ran: &mu
 
 /// Says what the policy reads without having declared it, where that is why the case fails.
 fn tell_needs(subject: &Subject, job: &Job<'_>, ran: &mut Ran) {
-    let declared = subject.main.policy.manifest().needs;
-    let missing = [
-        ("Balances", declared.balances, Needs { balances: true, ..declared }),
-        ("Grants", declared.grants, Needs { grants: true, ..declared }),
-        ("CustomerAttributes", declared.customer_attributes, Needs { customer_attributes: true, ..declared }),
-        ("EntityAttributes", declared.entity_attributes, Needs { entity_attributes: true, ..declared }),
-    ];
-    let changes = |needs: Needs| {
-        let subject = Subject { needs: Some(needs), ..subject.clone() };
+    let Loaded { digest, policy } = &subject.main;
+    let passes = |shown: Arc<dyn Policy>| {
+        let subject = Subject { main: Loaded { digest: *digest, policy: shown }, ..subject.clone() };
         let again = run_case(&subject, job.file, job.case, false);
         again.failure.is_none() || again.steps > ran.steps
     };
-    let named: Vec<String> = missing
-        .into_iter()
-        .filter(|(_, is_declared, needs)| !is_declared && changes(*needs))
-        .map(|(name, ..)| format!("Need::{name}"))
-        .collect();
+    let named = needs::undeclared(&**policy, passes);
     if let (Some(failure), false) = (&mut ran.failure, named.is_empty()) {
-        let named = named.join(", ");
+        let named: Vec<String> = named.into_iter().map(|need| format!("Need::{need}")).collect();
         failure.hints.push(format!(
-            "the step is as expected when the policy is shown what it does not declare: About::new(…).needs(&[{named}])"
+            "the step is as expected when the policy is shown what it does not declare: About::new(…).needs(&[{}])",
+            named.join(", ")
         ));
     }
 }

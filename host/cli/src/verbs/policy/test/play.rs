@@ -19,7 +19,7 @@ use proviso_decide::{
 use proviso_ledger::{
     journal::{Entry, Event},
     model::{
-        answers::{Needs, SettingsProblem},
+        answers::SettingsProblem,
         grant::default_credit,
         ids::{Digest, GrantId, Name, NameError, ReservationId, TermsId},
         json::JsonText,
@@ -55,14 +55,12 @@ pub struct Subject {
     pub main: Loaded,
     /// The others, by the name that the case file gives them.
     pub others: BTreeMap<String, Loaded>,
-    /// What of the context policies are shown; defaults to what each declares.
-    pub needs: Option<Needs>,
 }
 
 impl Subject {
     /// A policy alone.
     pub fn new(digest: Digest, policy: Arc<dyn Policy>) -> Self {
-        Self { main: Loaded { digest, policy }, others: BTreeMap::new(), needs: None }
+        Self { main: Loaded { digest, policy }, others: BTreeMap::new() }
     }
 
     /// The policy of a name; none is the one under test.
@@ -517,7 +515,7 @@ impl<'a> Play<'a> {
             policy: PolicyRef { name, version: 1, digest: *digest },
             prepared,
             settings,
-            needs: self.subject.needs.unwrap_or(loaded.manifest().needs),
+            needs: loaded.manifest().needs,
             effective_at: None,
             ends_at: None,
             mode: Mode::Active,

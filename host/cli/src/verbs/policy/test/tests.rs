@@ -382,7 +382,7 @@ fn each_row_of_a_table_is_a_case() {
     assert_eq!(
         shown,
         "  ok prices: chat, 10 (2 steps)\n  ok prices: chat, 11 (2 steps)\n  ok prices: images, - (2 steps)\n  \
-         FAILED prices: chat, 5\n     x.toml:12  step 2: check chat\n       cost\n         - 6\n         + 5\n"
+         FAILED prices: chat, 5\n     x.toml:13  step 2: check chat\n       cost\n         - 6\n         + 5\n"
     );
 }
 
