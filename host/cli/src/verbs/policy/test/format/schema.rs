@@ -289,6 +289,9 @@ mod tests {
                 count => Err(format!("{place}: {count} forms fit {value}")),
             };
         }
+        for part in schema["allOf"].as_array().into_iter().flatten() {
+            validate(part, root, value, place)?;
+        }
         let types = match &schema["type"] {
             Value::String(name) => vec![name.as_str()],
             Value::Array(names) => names.iter().filter_map(Value::as_str).collect(),
