@@ -10,6 +10,7 @@
 )]
 
 mod archive;
+mod authoring;
 mod backup;
 mod checkpoints;
 mod copy;
