@@ -130,6 +130,8 @@ codes! {
     GrantClosed = "grant_closed", 409, "the grant is closed";
     /// The terms ended before.
     TermsEnded = "terms_ended", 409, "the terms have ended";
+    /// The terms decide: only a shadow has a report of what it would have changed.
+    NotAShadow = "not_a_shadow", 409, "the terms are no shadow";
     /// The customer has as many of these as it may have.
     TooMany = "too_many", 409, "the customer has too many of these";
     /// What is kept of the customer in things of this kind would take too many bytes: end, void or take back some, or send less.

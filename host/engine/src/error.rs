@@ -27,6 +27,9 @@ pub enum EngineError {
     /// Nobody knows these terms.
     #[error("there are no such terms")]
     TermsNotFound,
+    /// These terms decide: only what shadows would have changed is compared.
+    #[error("these terms are no shadow: they decide")]
+    NotAShadow,
     /// Nobody knows this API key.
     #[error("there is no such API key")]
     ApiKeyNotFound,

@@ -4,6 +4,7 @@
 //! itself.
 
 mod archive;
+mod audit;
 pub mod catalog;
 mod changes;
 mod checkpoint;
@@ -29,6 +30,7 @@ mod reads;
 mod refresh;
 mod refunds;
 mod report;
+mod shadow_report;
 mod shared;
 mod stats;
 mod sweeper;
@@ -38,6 +40,7 @@ mod usage;
 mod verify;
 
 pub use archive::{Archived, archive};
+pub use audit::{AuditEntry, AuditFilter, AuditPage, CATALOG_KINDS, CUSTOMER_KINDS, acting_as};
 pub use changes::Changed;
 pub use checkpoint::{
     CheckpointFile, CheckpointOptions, FileError, Older, PublicKey, SigningKey, checkpoint_file,
@@ -62,6 +65,7 @@ pub use proviso_store::StoreError;
 pub use reads::CustomerSummary;
 pub use refunds::RefundedCharge;
 pub use report::{GroupBy, GroupKey, UsageGroup, UsageGroups, UsagePage, UsageReport};
+pub use shadow_report::{Compared, Example, ReportPlace, ShadowReport, Subject};
 pub use shared::Options;
 pub use stats::EngineStats;
 pub use terms::TermsInput;

@@ -30,7 +30,7 @@ use proviso_ledger::{
     state::Origin,
 };
 use proviso_store::{
-    Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash, LoadedCustomer, Store, StoreError,
+    AuditQuery, AuditRow, Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash, LoadedCustomer, Store, StoreError,
     StoredAnswer, StoredEntry, StoredSnapshot,
 };
 use std::{
@@ -141,6 +141,9 @@ impl Store for Flaky {
     async fn catalog_revision(&self) -> Result<u64, StoreError> {
         self.looks.fetch_add(1, Ordering::Relaxed);
         self.inner.catalog_revision().await
+    }
+    async fn audit(&self, query: &AuditQuery) -> Result<Vec<(u64, AuditRow)>, StoreError> {
+        self.inner.audit(query).await
     }
     async fn change_catalog(
         &self,

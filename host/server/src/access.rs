@@ -163,6 +163,11 @@ pub struct Operator<S> {
 }
 
 impl<S> Operator<S> {
+    /// The id of the API key.
+    pub fn by(&self) -> Name {
+        self.key.id.clone()
+    }
+
     /// Refuses a policy that the key is narrowed away from.
     pub fn may_bind(&self, policy: &Name) -> Result<(), Problem> {
         within_prefix(&self.key, policy)
@@ -211,6 +216,8 @@ impl<S: Asks> FromRequestParts<Arc<App>> for Publisher<S> {
 pub struct Policy<S> {
     /// The policy's name; whether there is one is for the route to say.
     pub name: Name,
+    /// The id of the API key.
+    pub by: Name,
     scope: PhantomData<S>,
 }
 
@@ -221,7 +228,7 @@ impl<S: Asks> FromRequestParts<Arc<App>> for Policy<S> {
         let publisher = Publisher::<S>::from_request_parts(parts, app).await?;
         let At(PolicyName(name)) = At::from_request_parts(parts, app).await?;
         within_prefix(&publisher.key, &name)?;
-        Ok(Self { name, scope: PhantomData })
+        Ok(Self { name, by: publisher.key.id.clone(), scope: PhantomData })
     }
 }
 

@@ -20,7 +20,7 @@ pub use copy::{Copied, copy};
 pub use error::StoreError;
 pub use postgres::{PostgresOptions, PostgresStore};
 pub use rows::{
-    ApiKeyRow, Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash, LoadedCustomer, NewEntry,
+    ApiKeyRow, AuditQuery, AuditRow, Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash, LoadedCustomer, NewEntry,
     NewKey, NewSnapshot, PlanRow, PlanTermsRow, PolicyRow, PolicyVersionRow, StoredAnswer, StoredEntry,
     StoredSnapshot,
 };

@@ -7,7 +7,7 @@ use proviso_ledger::model::{
     time::Timestamp,
 };
 use proviso_store::{
-    Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash, LoadedCustomer, Store, StoreError,
+    AuditQuery, AuditRow, Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash, LoadedCustomer, Store, StoreError,
     StoredAnswer, StoredEntry, StoredSnapshot,
 };
 use std::{
@@ -26,6 +26,7 @@ struct Data {
     catalog: CatalogRows,
     modules: HashMap<Digest, Vec<u8>>,
     answers: HashMap<KeyHash, StoredAnswer>,
+    audit: Vec<AuditRow>,
     /// By connection: the format that was announced, and when.
     formats: HashMap<u64, (u32, Instant)>,
     /// Until when a customer is left to a connection.
@@ -366,19 +367,27 @@ impl Store for Connection {
                 return Commit::Conflict;
             }
             let mut next = data.catalog.clone();
-            let mut modules = Vec::new();
+            let (mut modules, mut audit) = (Vec::new(), Vec::new());
             for change in changes {
-                if !apply(&mut next, &mut modules, change) {
+                if let CatalogChange::AddAudit(row) = change {
+                    audit.push(row);
+                } else if !apply(&mut next, &mut modules, change) {
                     return Commit::Conflict;
                 }
             }
             next.revision += 1;
             data.catalog = next;
             data.modules.extend(modules);
+            data.audit.extend(audit);
             data.answers.extend(answer.map(|answer| (answer.key_hash, answer)));
             Commit::Durable
         })
         .await
+    }
+
+    /// All of it, whatever is asked for: nothing here reads it.
+    async fn audit(&self, _: &AuditQuery) -> Result<Vec<(u64, AuditRow)>, StoreError> {
+        self.ask(|data| (1..).zip(data.audit.iter().cloned()).collect()).await
     }
 
     async fn module(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
@@ -437,6 +446,7 @@ fn apply(catalog: &mut CatalogRows, modules: &mut Vec<(Digest, Vec<u8>)>, change
             catalog.policies.retain(|policy| policy.policy != row.policy);
             catalog.policies.push(row);
         }
+        CatalogChange::AddAudit(_) => return false,
         CatalogChange::PutModule { digest, bytes } => modules.push((digest, bytes)),
         CatalogChange::AddPolicyVersion(row) => catalog.policy_versions.push(row),
         CatalogChange::AddApiKey(row) => catalog.api_keys.push(row),

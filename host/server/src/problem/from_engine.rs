@@ -14,6 +14,7 @@ pub fn code_of(error: &EngineError) -> C {
         EngineError::PolicyNotFound(_) => C::PolicyNotFound,
         EngineError::VersionNotFound(..) => C::VersionNotFound,
         EngineError::TermsNotFound => C::TermsNotFound,
+        EngineError::NotAShadow => C::NotAShadow,
         EngineError::ApiKeyNotFound => C::ApiKeyNotFound,
         EngineError::PlanIntervalFixed => C::PlanIntervalFixed,
         EngineError::IdempotencyKeyReused => C::IdempotencyKeyReused,

@@ -14,7 +14,7 @@ use proviso_api::{
     Page,
     policy::{Policy, PolicyInput},
 };
-use proviso_engine::{EngineError, Tag};
+use proviso_engine::{EngineError, Tag, acting_as};
 use std::sync::Arc;
 
 problems!(PutProblems: CALLER OPERATOR BODY CATALOG, InvalidPath, ChangedMeanwhile);
@@ -47,7 +47,8 @@ pub async fn put(
     MaybeJson(body): MaybeJson<PolicyInput>,
 ) -> Result<Answer, Problem> {
     short("/description", body.description.value().map_or("", String::as_str))?;
-    let put = app.engine.put_policy(policy.name, body.description.into_option().into(), expected).await?;
+    let put = app.engine.put_policy(policy.name, body.description.into_option().into(), expected);
+    let put = acting_as(policy.by, put).await?;
     let (policy, created) = put;
     let view = Answer::put(created, &wire::policy(&app.engine.catalog(), &policy))?;
     Ok(view.tagged(Some(Tag::of(&*policy)?)))

@@ -15,7 +15,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use proviso_api::{Page, policy::PolicyVersion, schema};
-use proviso_engine::{EngineError, catalog::Version};
+use proviso_engine::{EngineError, acting_as, catalog::Version};
 use proviso_ledger::model::ids::Name;
 use std::sync::Arc;
 
@@ -59,7 +59,7 @@ pub async fn upload(
     let stopwatch = app.options.stopwatch.clone();
     let started = stopwatch();
     let compile_ms = move || stopwatch().saturating_sub(started) / 1_000;
-    let uploaded = app.engine.upload(policy.name, bytes.into(), compile_ms).await?;
+    let uploaded = acting_as(policy.by, app.engine.upload(policy.name, bytes.into(), compile_ms)).await?;
     Answer::put(uploaded.created, &wire::policy_version(&uploaded.version))
 }
 
@@ -165,7 +165,7 @@ pub async fn delete(
     At(number): At<VersionNumber>,
 ) -> Result<Answer, Problem> {
     if !find(&app, &policy.name, &number)?.deleted {
-        app.engine.delete_version(policy.name.clone(), number.0).await?;
+        acting_as(policy.by, app.engine.delete_version(policy.name.clone(), number.0)).await?;
     }
     let version = find(&app, &policy.name, &number)?;
     Answer::ok(&wire::policy_version(&version))
