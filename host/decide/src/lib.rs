@@ -15,6 +15,7 @@ pub mod policy;
 pub mod precondition;
 mod profile;
 mod rating;
+pub mod replay;
 
 pub use decider::{AHEAD, Decider, Stop};
 pub use error::DecideError;

@@ -29,6 +29,7 @@ mod queue;
 mod reads;
 mod refresh;
 mod refunds;
+mod replay;
 mod report;
 mod shadow_report;
 mod shared;
@@ -64,6 +65,7 @@ pub use proviso_decide::{
 pub use proviso_store::StoreError;
 pub use reads::CustomerSummary;
 pub use refunds::RefundedCharge;
+pub use replay::{Replay, ReplayDifference, ReplayOptions, replay};
 pub use report::{GroupBy, GroupKey, UsageGroup, UsageGroups, UsagePage, UsageReport};
 pub use shadow_report::{Compared, Example, ReportPlace, ShadowReport, Subject};
 pub use shared::Options;

@@ -8,6 +8,7 @@ pub mod copy;
 pub mod demo;
 pub mod policy;
 pub mod prices;
+pub mod replay;
 pub mod serve;
 pub mod verify;
 

@@ -12,6 +12,7 @@ use proviso_decide::{
     Decider, Journal, Stop, Written,
     command::{Command, Reply, Request},
     policy::{Lookup, Policy},
+    replay::{self, Again, Unrepeatable},
 };
 use proviso_ledger::{
     fold::Sealed,
@@ -80,6 +81,7 @@ impl World {
         }
         self.state = state;
         for written in journal.written {
+            self.replay(&written);
             self.fold(&written);
             self.entries.push(written);
         }
@@ -98,6 +100,23 @@ impl World {
         assert_eq!(Entry::parse(body).as_ref(), Ok(&**entry));
         let folded = self.replica.fold_verified(entry.seq, body, hash);
         assert_eq!(folded.map_err(|error| format!("{error}: {body}")).as_ref(), Ok(&**entry));
+    }
+
+    /// Decides an entry again, which must come to the same.
+    fn replay(&self, written: &Written) {
+        let scripted: Arc<dyn Policy> = Arc::new(Scripted::new("scripted"));
+        let policies = |digest: &Digest| match self.unavailable.contains(digest) {
+            true => Lookup::Unavailable("the module is gone".to_owned()),
+            false => Lookup::Ready(scripted.clone()),
+        };
+        let again = replay::again(&self.catalog.history(), &policies, &self.replica, &written.entry);
+        let is_fine = match &again {
+            Ok(Again::Agrees | Again::Undecided) => true,
+            // The entry tells less than what was asked.
+            Ok(Again::CantBe(why)) => *why == Unrepeatable::NotRecorded,
+            _ => false,
+        };
+        assert!(is_fine, "{again:?} of {}", written.body);
     }
 
     /// A charge and its last refund, as the journal has them.

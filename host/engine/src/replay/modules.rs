@@ -1,0 +1,67 @@
+//! The modules that decide again: kept loaded as on a host, fetched from the store by their digest when they are asked for first.
+//! Versions that were deleted still have theirs.
+
+use proviso_decide::policy::Lookup;
+use proviso_ledger::model::ids::Digest;
+use proviso_policy::Runtime;
+use proviso_store::Store;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// Gives modules to those who decide.
+pub(super) struct Modules {
+    store: Arc<dyn Store>,
+    runtime: Arc<Runtime>,
+    /// Those that can't be loaded, and why.
+    gone: Mutex<BTreeMap<Digest, String>>,
+}
+
+impl Modules {
+    pub fn new(store: Arc<dyn Store>, runtime: Arc<Runtime>) -> Self {
+        Self { store, runtime, gone: Mutex::default() }
+    }
+
+    /// As far as it can be asked now.
+    pub fn look_up(&self, digest: &Digest) -> Lookup {
+        if let Some(module) = self.runtime.loaded(digest) {
+            return Lookup::Ready(module);
+        }
+        match self.lock().get(digest) {
+            Some(detail) => Lookup::Unavailable(detail.clone()),
+            None => Lookup::NotLoaded,
+        }
+    }
+
+    /// Why a module can't be loaded.
+    pub fn why(&self, digest: &Digest) -> String {
+        self.lock().get(digest).cloned().unwrap_or_default()
+    }
+
+    /// Loads a module, or takes note that it can't be.
+    pub async fn load(&self, digest: Digest) {
+        let fetched = self.store.module(&digest).await;
+        let runtime = self.runtime.clone();
+        let loaded = tokio::task::spawn_blocking(move || {
+            let fetch = || match fetched {
+                Ok(bytes) => bytes.ok_or_else(|| "it is not in the store".to_owned()),
+                Err(error) => Err(error.to_string()),
+            };
+            runtime.load(digest, fetch).map(drop).map_err(|error| match std::error::Error::source(&error) {
+                Some(cause) => format!("{error}: {cause}"),
+                None => error.to_string(),
+            })
+        });
+        let failed = match loaded.await {
+            Ok(Ok(())) => return,
+            Ok(Err(detail)) => detail,
+            Err(error) => error.to_string(),
+        };
+        self.lock().insert(digest, failed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Digest, String>> {
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
