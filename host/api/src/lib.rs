@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod audit;
+pub mod backtest;
 pub mod balance;
 pub mod balances;
 pub mod charge;

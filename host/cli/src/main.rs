@@ -40,6 +40,8 @@ enum Verb {
     Verify(verbs::verify::Flags),
     /// Make every recorded decision again by the very module that made it, and say what does not come out the same in every bit
     Replay(verbs::replay::Flags),
+    /// Ask recorded commands of other terms (another policy, version or settings), and say in credits what would change
+    Backtest(verbs::backtest::Flags),
     /// Write what is true now to a file, signed, to compare the database with later (`verify --checkpoint`)
     Checkpoint(verbs::checkpoint::Flags),
     /// Move old journal entries of a PostgreSQL database out of the way of new ones; every answer stays the same
@@ -76,6 +78,7 @@ fn main() -> ExitCode {
         Verb::Prices(flags) => verbs::prices::run(flags),
         Verb::Verify(flags) => verbs::verify::run(flags),
         Verb::Replay(flags) => verbs::replay::run(flags),
+        Verb::Backtest(flags) => verbs::backtest::run(flags),
         Verb::Checkpoint(flags) => verbs::checkpoint::run(flags),
         Verb::Archive(flags) => verbs::archive::run(flags),
         Verb::Backup(flags) => verbs::backup::run(flags),

@@ -305,7 +305,7 @@ impl Decider<'_> {
         }
     }
 
-    fn grant_terms(&self, state: &CustomerState, at: Timestamp) -> GrantTerms {
+    pub(crate) fn grant_terms(&self, state: &CustomerState, at: Timestamp) -> GrantTerms {
         let terms = self.terms_at(state, state.plan(), at);
         terms.map_or_else(GrantTerms::default, |terms| GrantTerms {
             settle_from: terms.prepared.settle_overage_from,

@@ -42,6 +42,9 @@ pub enum EngineError {
     /// The settings are not what the policy takes.
     #[error("the policy refuses these settings")]
     SettingsInvalid(Vec<SettingsProblem>),
+    /// A candidate can't stand in for these terms.
+    #[error("the candidate can't stand in for {0}")]
+    CandidateRefused(String),
     /// The module is refused.
     #[error("the module is refused")]
     PolicyRejected(ModuleRejection),

@@ -65,6 +65,8 @@ pub use proviso_decide::{
 pub use proviso_store::StoreError;
 pub use reads::CustomerSummary;
 pub use refunds::RefundedCharge;
+pub use proviso_decide::replay::backtest as backtests;
+pub use replay::{BacktestOf, BacktestOptions, CandidateModule, backtest};
 pub use replay::{Replay, ReplayDifference, ReplayOptions, replay};
 pub use report::{GroupBy, GroupKey, UsageGroup, UsageGroups, UsagePage, UsageReport};
 pub use shadow_report::{Compared, Example, ReportPlace, ShadowReport, Subject};

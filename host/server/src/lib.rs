@@ -16,10 +16,12 @@ mod render;
 mod routes;
 mod serve;
 mod wire;
+mod wire_backtest;
 
 pub use app::ServerOptions;
 pub use problem::code_of;
 pub use rates::Rates;
+pub use wire_backtest::backtest_report;
 pub use serve::{ConnectionLimits, serve, serve_operations};
 
 use app::App;

@@ -1,6 +1,7 @@
 //! One file, or folder, for each verb.
 
 pub mod archive;
+pub mod backtest;
 pub mod backup;
 pub mod checkpoint;
 pub mod compile_worker;

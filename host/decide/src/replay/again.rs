@@ -190,7 +190,7 @@ fn gone_shadow(plans: &dyn Plans, state: &CustomerState, entry: &Entry, draft: &
     Some(terms.policy.digest)
 }
 
-fn decision_of(event: &Event) -> Option<&DecisionRecord> {
+pub(super) fn decision_of(event: &Event) -> Option<&DecisionRecord> {
     match event {
         Event::Charged(charged) => Some(&charged.decision),
         Event::Refused(refused) => refused.decision.as_ref(),

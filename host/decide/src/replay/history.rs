@@ -38,10 +38,13 @@ impl History {
     }
 
     /// With other terms in the place of some.
-    #[must_use]
-    pub fn with(&self, other: impl Fn(&Arc<Terms>) -> Arc<Terms>) -> Self {
-        let terms = self.terms.iter().map(|(plan, all)| (plan.clone(), all.iter().map(&other).collect()));
-        Self { plans: self.plans.clone(), terms: terms.collect() }
+    ///
+    /// # Errors
+    /// The first of `other`.
+    pub fn with<E>(&self, other: impl Fn(&Arc<Terms>) -> Result<Arc<Terms>, E>) -> Result<Self, E> {
+        let of_plan = |all: &Vec<Arc<Terms>>| all.iter().map(&other).collect::<Result<Vec<_>, E>>();
+        let terms = self.terms.iter().map(|(plan, all)| Ok((plan.clone(), of_plan(all)?)));
+        Ok(Self { plans: self.plans.clone(), terms: terms.collect::<Result<_, E>>()? })
     }
 
     /// The same with what was bound or ended at about `at` as `record` says that it was; none when that is no other.

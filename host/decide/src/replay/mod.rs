@@ -2,6 +2,7 @@
 //! other terms (backtest). Pure, as all of this crate: whoever calls reads journals and loads modules.
 
 pub mod again;
+pub mod backtest;
 mod difference;
 pub mod history;
 

@@ -140,8 +140,8 @@ pub(super) async fn find(
     }
 }
 
-/// What of an entry's text says that it refunds a charge, without reading it as JSON.
-pub(super) fn may_refund(stored: &StoredEntry) -> Option<Entry> {
+/// The entry, if it refunds a charge. The others are not read as JSON.
+pub(super) fn refunding(stored: &StoredEntry) -> Option<Entry> {
     if !stored.body.contains("\"refunded\":") {
         return None;
     }

@@ -2,7 +2,9 @@
 //! digest. What is decided is `proviso_decide::replay`.
 
 mod again;
+mod backtest;
 mod journals;
 mod modules;
 
+pub use backtest::{BacktestOf, BacktestOptions, CandidateModule, backtest};
 pub use again::{Changed as ReplayDifference, Replay, ReplayOptions, replay};

@@ -3,7 +3,7 @@
 
 use proviso_decide::policy::Lookup;
 use proviso_ledger::model::ids::Digest;
-use proviso_policy::Runtime;
+use proviso_policy::{Module, Runtime};
 use proviso_store::Store;
 use std::{
     collections::BTreeMap,
@@ -14,17 +14,27 @@ use std::{
 pub(super) struct Modules {
     store: Arc<dyn Store>,
     runtime: Arc<Runtime>,
+    /// One that need not be in the store.
+    candidate: Option<(Digest, Arc<Module>)>,
     /// Those that can't be loaded, and why.
     gone: Mutex<BTreeMap<Digest, String>>,
 }
 
 impl Modules {
     pub fn new(store: Arc<dyn Store>, runtime: Arc<Runtime>) -> Self {
-        Self { store, runtime, gone: Mutex::default() }
+        Self { store, runtime, candidate: None, gone: Mutex::default() }
+    }
+
+    /// With one that is there in any case.
+    pub fn with(self, digest: Digest, module: Arc<Module>) -> Self {
+        Self { candidate: Some((digest, module)), ..self }
     }
 
     /// As far as it can be asked now.
     pub fn look_up(&self, digest: &Digest) -> Lookup {
+        if let Some((_, module)) = self.candidate.as_ref().filter(|(known, _)| known == digest) {
+            return Lookup::Ready(module.clone());
+        }
         if let Some(module) = self.runtime.loaded(digest) {
             return Lookup::Ready(module);
         }

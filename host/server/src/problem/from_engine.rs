@@ -19,6 +19,7 @@ pub fn code_of(error: &EngineError) -> C {
         EngineError::PlanIntervalFixed => C::PlanIntervalFixed,
         EngineError::IdempotencyKeyReused => C::IdempotencyKeyReused,
         EngineError::SettingsInvalid(_) => C::SettingsInvalid,
+        EngineError::CandidateRefused(_) => C::SettingsInvalid,
         EngineError::PolicyRejected(_) => C::PolicyRejected,
         EngineError::NewerFormat(_) => C::NewerFormat,
         EngineError::Overloaded => C::Overloaded,

@@ -3,7 +3,7 @@
 mod build;
 mod inspect;
 mod run;
-mod source;
+pub mod source;
 mod test;
 pub mod text;
 

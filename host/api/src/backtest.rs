@@ -1,0 +1,185 @@
+//! What a backtest came to: the same commands under other terms.
+
+use crate::{decision::Line, schema};
+use proviso_ledger::model::{
+    amounts::Credits,
+    ids::{CustomerId, Key, Seq},
+    time::Timestamp,
+};
+use serde::Serialize;
+use std::{borrow::Cow, collections::BTreeMap};
+use utoipa::ToSchema;
+
+/// What would change under other terms.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BacktestReport<'a> {
+    /// Customers that were looked at.
+    pub customers: u64,
+    /// How many of them would see another charge, refusal, period or balance.
+    pub customers_changed: u64,
+    /// Ledger entries that were followed.
+    pub entries: u64,
+    /// All usage together; credits of different types are added as they are.
+    pub total: BacktestSums,
+    /// Usage by feature, credit type and month.
+    pub by_feature: Vec<BacktestRow<'a>>,
+    /// What periods moved.
+    pub periods: BacktestPeriods,
+    /// The codes of refusals that would be new, and how often.
+    pub new_refusals: &'a BTreeMap<String, u64>,
+    /// Customers that change, those whose charges change most first, at most 1,000.
+    pub by_customer: Vec<BacktestOfCustomer<'a>>,
+    /// The decisions that change most, with both explanations, at most 20.
+    pub changes: Vec<BacktestChange<'a>>,
+    /// What was recorded and could not be asked of the candidate, and how often.
+    pub left_out: &'a BTreeMap<String, u64>,
+    /// Customers that can't be followed, and why; at most 100.
+    pub failed: Vec<BacktestFailure<'a>>,
+    /// How many those are.
+    pub failures: u64,
+}
+
+/// Usage under both terms.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BacktestSums {
+    /// Decisions that were compared.
+    pub decisions: u64,
+    /// How many of them differ in outcome or cost.
+    pub differ: u64,
+    /// What was charged, less refunds.
+    #[schema(value_type = schema::Credits)]
+    pub recorded: Credits,
+    /// What the candidate would have charged, less refunds.
+    #[schema(value_type = schema::Credits)]
+    pub candidate: Credits,
+    /// The candidate's less what is recorded.
+    #[schema(value_type = schema::Credits)]
+    pub difference: Credits,
+    /// Usage that was accepted, and that the candidate would have refused.
+    pub newly_refused: u64,
+    /// Usage that was refused, and that the candidate would have accepted.
+    pub newly_accepted: u64,
+}
+
+/// Usage of a feature in a month.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BacktestRow<'a> {
+    /// The feature; empty for the rest, where there are more than 1,000 rows.
+    #[schema(example = "chat")]
+    pub feature: &'a str,
+    /// The credit type.
+    #[schema(value_type = schema::Key, example = "credits")]
+    pub credit: &'a Key,
+    /// The month of the usage, in the customer's zone.
+    #[schema(example = "2026-11")]
+    pub month: &'a str,
+    #[serde(flatten)]
+    #[allow(missing_docs)]
+    pub sums: BacktestSums,
+}
+
+/// What the ends and beginnings of periods moved.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BacktestPeriods {
+    /// As recorded.
+    pub recorded: BacktestFlow,
+    /// By the candidate.
+    pub candidate: BacktestFlow,
+}
+
+/// Credits that periods moved.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BacktestFlow {
+    /// Issued as periods began.
+    #[schema(value_type = schema::Credits)]
+    pub issued: Credits,
+    /// Carried over as periods ended.
+    #[schema(value_type = schema::Credits)]
+    pub rolled_over: Credits,
+    /// Fees that periods ended with.
+    #[schema(value_type = schema::Credits)]
+    pub fees: Credits,
+}
+
+/// A customer that changes.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BacktestOfCustomer<'a> {
+    /// Which.
+    #[schema(value_type = schema::Key, example = "acme")]
+    pub customer: &'a CustomerId,
+    /// All its usage.
+    pub total: BacktestSums,
+    /// The codes of refusals that would be new, and how often.
+    pub new_refusals: &'a BTreeMap<String, u64>,
+    /// What periods moved.
+    pub periods: BacktestPeriods,
+    /// Its usage by feature, credit type and month.
+    pub by_feature: Vec<BacktestRow<'a>>,
+    /// What it has at the end, by credit type.
+    pub balances: Vec<BacktestBalance<'a>>,
+}
+
+/// What a customer has at the end.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BacktestBalance<'a> {
+    /// The credit type.
+    #[schema(value_type = schema::Key, example = "credits")]
+    pub credit: &'a Key,
+    /// What it may draw, as recorded.
+    #[schema(value_type = schema::Credits)]
+    pub available: Credits,
+    /// What it owes, as recorded.
+    #[schema(value_type = schema::Credits)]
+    pub overage: Credits,
+    /// What it could draw under the candidate.
+    #[schema(value_type = schema::Credits)]
+    pub candidate_available: Credits,
+    /// What it would owe under the candidate.
+    #[schema(value_type = schema::Credits)]
+    pub candidate_overage: Credits,
+}
+
+/// A decision that changes.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BacktestChange<'a> {
+    /// Whose.
+    #[schema(value_type = schema::Key, example = "acme")]
+    pub customer: &'a CustomerId,
+    /// The recorded ledger entry.
+    pub entry: Seq,
+    /// When it was accepted.
+    #[schema(value_type = schema::Time)]
+    pub at: Timestamp,
+    /// The feature that was used.
+    #[schema(value_type = schema::Key, example = "chat")]
+    pub feature: &'a Key,
+    /// What was answered.
+    pub recorded: BacktestAnswer<'a>,
+    /// What the candidate answers; null where it is not asked, since it refused the reservation.
+    pub candidate: Option<BacktestAnswer<'a>>,
+}
+
+/// What one policy answered.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BacktestAnswer<'a> {
+    /// `charged`, `reserved`, `committed` or `refused`.
+    pub outcome: &'a str,
+    /// The cost; null when it was refused without a price.
+    #[schema(value_type = Option<schema::Credits>)]
+    pub cost: Option<Credits>,
+    /// The code of a refusal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<&'a str>,
+    /// What explains the cost.
+    pub lines: Vec<Line<'a>>,
+}
+
+/// A customer that can't be followed.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BacktestFailure<'a> {
+    /// Which.
+    #[schema(value_type = schema::Key, example = "acme")]
+    pub customer: &'a CustomerId,
+    /// Why not.
+    pub detail: Cow<'a, str>,
+}
