@@ -3,10 +3,11 @@
 use crate::{decision::Line, schema};
 use proviso_ledger::model::{
     amounts::Credits,
-    ids::{CustomerId, Key, Seq},
+    ids::{CustomerId, Key, Name, Seq},
     time::Timestamp,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::{borrow::Cow, collections::BTreeMap};
 use utoipa::ToSchema;
 
@@ -182,4 +183,76 @@ pub struct BacktestFailure<'a> {
     pub customer: &'a CustomerId,
     /// Why not.
     pub detail: Cow<'a, str>,
+}
+
+/// What a version is tried on: a customer, or a plan; with neither, all terms that run its policy.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"plan": "pro", "from": "2026-10-01T00:00:00Z", "to": "2026-11-01T00:00:00Z"}))]
+pub struct BacktestInput {
+    /// It stands in for all terms that decide for this customer.
+    #[serde(default)]
+    #[schema(value_type = Option<schema::Key>)]
+    pub customer: Option<CustomerId>,
+    /// It stands in for the terms of this plan.
+    #[serde(default)]
+    #[schema(value_type = Option<schema::Name>)]
+    pub plan: Option<Name>,
+    /// What was accepted at this time or later; defaults to the beginning.
+    #[serde(default)]
+    #[schema(value_type = Option<schema::Time>)]
+    pub from: Option<Timestamp>,
+    /// What was accepted before this time; defaults to now.
+    #[serde(default)]
+    #[schema(value_type = Option<schema::Time>)]
+    pub to: Option<Timestamp>,
+    /// Its settings; without them, each of the terms that it stands in for keeps its own.
+    #[serde(default)]
+    #[schema(value_type = Option<schema::AnyObject>)]
+    pub settings: Option<Value>,
+}
+
+/// How far a backtest is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BacktestState {
+    /// Others go first.
+    Waiting,
+    /// It is under way.
+    Running,
+    /// It has a report.
+    Done,
+    /// It can't be done.
+    Failed,
+}
+
+/// A backtest.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BacktestJob<'a> {
+    /// Its id.
+    #[schema(value_type = schema::Id, example = "backtest_3")]
+    pub id: Name,
+    /// The policy.
+    #[schema(value_type = schema::Name)]
+    pub policy: Name,
+    /// The version that is tried.
+    pub version: u32,
+    /// How far it is.
+    pub status: BacktestState,
+    /// When it was asked for.
+    #[schema(value_type = schema::Time)]
+    pub created_at: Timestamp,
+    /// Customers that are done.
+    pub customers: u64,
+    /// Ledger entries that were followed.
+    pub entries: u64,
+    /// Why it failed, for machines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<&'a str>,
+    /// Why it failed, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// What it came to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub report: Option<BacktestReport<'a>>,
 }

@@ -85,6 +85,8 @@ codes! {
     ChargeNotFound = "charge_not_found", 404, "not found";
     /// The customer has no such change of plan pending: it took effect, was called off, or another took its place.
     PlanChangeNotFound = "plan_change_not_found", 404, "not found";
+    /// This host knows no such backtest: another host runs it, it was forgotten, or the host was started since.
+    BacktestNotFound = "backtest_not_found", 404, "not found";
     /// There is no such API key.
     ApiKeyNotFound = "api_key_not_found", 404, "not found";
 

@@ -30,6 +30,9 @@ pub enum EngineError {
     /// These terms decide: only what shadows would have changed is compared.
     #[error("these terms are no shadow: they decide")]
     NotAShadow,
+    /// This host knows no such backtest.
+    #[error("this host knows no such backtest")]
+    BacktestNotFound,
     /// Nobody knows this API key.
     #[error("there is no such API key")]
     ApiKeyNotFound,

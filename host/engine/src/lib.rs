@@ -55,6 +55,7 @@ pub use ledger::{LedgerFilter, LedgerPage};
 pub use plan_terms::PlanTermsChange;
 pub use plans::{PlanChange, plan_tag};
 pub use policies::Uploaded;
+pub use proviso_decide::replay::backtest as backtests;
 pub use proviso_decide::{
     DecideError,
     access::Access,
@@ -65,8 +66,7 @@ pub use proviso_decide::{
 pub use proviso_store::StoreError;
 pub use reads::CustomerSummary;
 pub use refunds::RefundedCharge;
-pub use proviso_decide::replay::backtest as backtests;
-pub use replay::{BacktestOf, BacktestOptions, CandidateModule, backtest};
+pub use replay::{BacktestJob, BacktestOf, BacktestOptions, BacktestStatus, CandidateModule, backtest};
 pub use replay::{Replay, ReplayDifference, ReplayOptions, replay};
 pub use report::{GroupBy, GroupKey, UsageGroup, UsageGroups, UsagePage, UsageReport};
 pub use shadow_report::{Compared, Example, ReportPlace, ShadowReport, Subject};

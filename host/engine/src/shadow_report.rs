@@ -86,8 +86,7 @@ pub struct Example {
 impl Example {
     /// How many credits it is about.
     fn size(&self) -> Credits {
-        let (real, shadow) =
-            (self.cost.unwrap_or(Credits::ZERO), self.shadow_cost.unwrap_or(Credits::ZERO));
+        let (real, shadow) = (self.cost.unwrap_or(Credits::ZERO), self.shadow_cost.unwrap_or(Credits::ZERO));
         real.saturating_sub(shadow).checked_abs().unwrap_or(Credits::ZERO)
     }
 }
@@ -182,9 +181,7 @@ impl<'a> Real<'a> {
             amounts.fold(Credits::ZERO, |sum, amount| sum.saturating_add(amount))
         };
         Some(match &entry.event {
-            Event::Charged(one) => {
-                plain(usage(&one.usage.feature, &one.rated.credit), one.rated.cost, true)
-            }
+            Event::Charged(one) => plain(usage(&one.usage.feature, &one.rated.credit), one.rated.cost, true),
             Event::Committed(one) => {
                 plain(usage(&one.usage.feature, &one.rated.credit), one.rated.cost, true)
             }

@@ -30,8 +30,8 @@ use proviso_ledger::{
     state::Origin,
 };
 use proviso_store::{
-    AuditQuery, AuditRow, Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash, LoadedCustomer, Store, StoreError,
-    StoredAnswer, StoredEntry, StoredSnapshot,
+    AuditQuery, AuditRow, Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash, LoadedCustomer,
+    Store, StoreError, StoredAnswer, StoredEntry, StoredSnapshot,
 };
 use std::{
     collections::HashMap,

@@ -78,7 +78,11 @@ async fn reading(dir: &Path) -> Arc<dyn Store> {
     Arc::new(SqliteStore::open_read_only(SqliteOptions::new(dir.join("proviso.db"))).await.unwrap())
 }
 
-async fn replay_with(dir: &Path, runtime: Arc<Runtime>, customer: Option<&str>) -> Result<Replay, EngineError> {
+async fn replay_with(
+    dir: &Path,
+    runtime: Arc<Runtime>,
+    customer: Option<&str>,
+) -> Result<Replay, EngineError> {
     let options = ReplayOptions { customer: customer.map(key), jobs: JOBS };
     proviso_engine::replay(reading(dir).await, runtime, options, |_| {}).await
 }
@@ -93,7 +97,7 @@ async fn backtest(dir: &Path, options: BacktestOptions) -> Result<Report, Engine
 
 fn version(of: BacktestOf) -> BacktestOptions {
     let candidate = CandidateModule::Version(key("standard"), 1);
-    BacktestOptions { candidate, settings: None, of, from: None, to: None, jobs: JOBS }
+    BacktestOptions { candidate, settings: None, of, from: None, to: None, jobs: JOBS, is_paced: false }
 }
 
 fn credits(text: &str) -> Credits {
@@ -105,13 +109,16 @@ fn doctor(dir: &Path, customer: &str, change: impl Fn(&str) -> String) {
     let database = rusqlite::Connection::open(dir.join("proviso.db")).unwrap();
     let mut select =
         database.prepare("SELECT pos, body FROM entries WHERE customer_id = $1 ORDER BY seq").unwrap();
-    let rows: Vec<(i64, String)> =
-        select.query_map([customer], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect();
+    let rows: Vec<(i64, String)> = select
+        .query_map([customer], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
     let mut hash: ChainHash = genesis(&key(customer));
     for (pos, body) in rows {
         let body = change(&body);
         hash = chain(&hash, &body);
-        let update = "UPDATE entries SET body = $2, hash = $3 WHERE pos = $1";
+        let update = "UPDATE entries SET body = ?2, hash = ?3 WHERE pos = ?1";
         database.execute(update, (pos, &body, hash)).unwrap();
     }
 }
@@ -138,7 +145,11 @@ async fn a_doctored_entry_is_found() {
     host.engine.close().await;
     // The first charge, of 1.2: in its cost, its line, its movement and the balance.
     doctor(dir.path(), "acme", |body| {
-        if body.contains("\"key\":\"first\"") { body.replace("\"fuel\":", "\"fuel\":1") } else { body.to_owned() }
+        if body.contains("\"key\":\"first\"") {
+            body.replace("\"fuel\":", "\"fuel\":1")
+        } else {
+            body.to_owned()
+        }
     });
     let found = replay(dir.path()).await;
     assert!(!found.is_clean());
@@ -183,8 +194,14 @@ async fn unchanged_terms_make_exactly_no_difference() {
         version(BacktestOf::Plan(key("pro"))),
         version(BacktestOf::Customer(key("zenith"))),
         // Halfway, where a refund gives back what was charged before.
-        BacktestOptions { from: Some(time("2026-01-15T10:00:00.000001Z")), ..version(BacktestOf::Policy(key("standard"))) },
-        BacktestOptions { to: Some(time("2026-02-20T00:00:00Z")), ..version(BacktestOf::Policy(key("standard"))) },
+        BacktestOptions {
+            from: Some(time("2026-01-15T10:00:00.000001Z")),
+            ..version(BacktestOf::Policy(key("standard")))
+        },
+        BacktestOptions {
+            to: Some(time("2026-02-20T00:00:00Z")),
+            ..version(BacktestOf::Policy(key("standard")))
+        },
         BacktestOptions {
             candidate: CandidateModule::Bytes(STANDARD.clone()),
             ..version(BacktestOf::Plan(key("pro")))
@@ -238,7 +255,10 @@ async fn another_price_is_told_in_credits_by_feature_month_and_customer() {
 
     let wrong = of(serde_json::json!({"rates": 7}), BacktestOf::Plan(key("pro")));
     let refused = backtest(dir.path(), wrong).await;
-    assert!(matches!(&refused, Err(EngineError::CandidateRefused(detail)) if detail.contains("rates")), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(EngineError::CandidateRefused(detail)) if detail.contains("rates")),
+        "{refused:?}"
+    );
     let gone = BacktestOptions {
         candidate: CandidateModule::Version(key("standard"), 9),
         ..version(BacktestOf::Plan(key("pro")))

@@ -21,8 +21,8 @@ mod wire_backtest;
 pub use app::ServerOptions;
 pub use problem::code_of;
 pub use rates::Rates;
-pub use wire_backtest::backtest_report;
 pub use serve::{ConnectionLimits, serve, serve_operations};
+pub use wire_backtest::backtest_report;
 
 use app::App;
 use axum::Router;

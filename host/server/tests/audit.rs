@@ -112,13 +112,21 @@ async fn changes_of_a_customer_are_read_from_its_journal() {
     server.delete("/v1/customers/acme").await.expect(200);
 
     let page = server.get("/v1/audit?customer=acme").await.expect(200);
-    let kinds: Vec<_> =
-        told(&page).iter().map(|one| one.split(' ').next().unwrap().to_owned()).collect();
+    let kinds: Vec<_> = told(&page).iter().map(|one| one.split(' ').next().unwrap().to_owned()).collect();
     assert_eq!(
         kinds,
         [
-            "configured", "period_opened", "configured", "granted", "voided", "terms_bound", "terms_ended",
-            "override_set", "override_set", "period_closed", "closed",
+            "configured",
+            "period_opened",
+            "configured",
+            "granted",
+            "voided",
+            "terms_bound",
+            "terms_ended",
+            "override_set",
+            "override_set",
+            "period_closed",
+            "closed",
         ]
     );
     let data = page["data"].as_array().unwrap();

@@ -52,6 +52,7 @@ fn filled(path: &str, other: Option<&str>) -> String {
         ("{terms}", "terms_1"),
         ("{change}", "change_9"),
         ("{api_key}", if other.is_some() { "key_99" } else { "key_1" }),
+        ("{backtest}", "backtest_99"),
         ("{file}", "page.js"),
     ]
     .into_iter()

@@ -4,8 +4,8 @@ use crate::{
     columns::{Columns, bytes, name, number},
     error::StoreError,
     rows::{
-        ApiKeyRow, AuditQuery, AuditRow, CatalogChange, CatalogRows, PlanRow, PlanTermsRow, PolicyRow, PolicyVersionRow,
-        StoredAnswer,
+        ApiKeyRow, AuditQuery, AuditRow, CatalogChange, CatalogRows, PlanRow, PlanTermsRow, PolicyRow,
+        PolicyVersionRow, StoredAnswer,
     },
 };
 use proviso_ledger::model::{ids::Digest, time::Timestamp};
@@ -144,8 +144,8 @@ pub enum Argument {
 pub fn change(change: CatalogChange, revision: i64) -> Statement {
     use Argument::{Blob, Integer, Text};
     use CatalogChange::{
-        AddApiKey, AddAudit, AddPlanTerms, AddPolicyVersion, PutModule, PutPlan, PutPolicy, SetApiKey, SetPlanTerms,
-        SetPolicyVersion,
+        AddApiKey, AddAudit, AddPlanTerms, AddPolicyVersion, PutModule, PutPlan, PutPolicy, SetApiKey,
+        SetPlanTerms, SetPolicyVersion,
     };
     let text = |key: &proviso_ledger::model::ids::Name| Text(key.to_string());
     let written = Integer(revision);

@@ -5,7 +5,8 @@
 use crate::{
     error::StoreError,
     rows::{
-        AuditQuery, Batch, CatalogChange, Commit, CustomerRow, KeyHash, NewEntry, NewKey, NewSnapshot, StoredSnapshot,
+        AuditQuery, Batch, CatalogChange, Commit, CustomerRow, KeyHash, NewEntry, NewKey, NewSnapshot,
+        StoredSnapshot,
     },
     store::Store,
 };

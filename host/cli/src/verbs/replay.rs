@@ -96,7 +96,11 @@ fn report(replay: &Replay, seconds: u64, paint: Paint) -> String {
         let _ = writeln!(text, "  and {} more", terminal::count(untold));
     }
     if skipped > 0 {
-        let entries = if skipped == 1 { "1 entry was".to_owned() } else { format!("{} entries were", terminal::count(skipped)) };
+        let entries = if skipped == 1 {
+            "1 entry was".to_owned()
+        } else {
+            format!("{} entries were", terminal::count(skipped))
+        };
         let _ = writeln!(text, "{entries} not decided again:");
     }
     for (why, count) in &replay.unrepeatable {
@@ -131,6 +135,9 @@ mod tests {
         replay.differences.push(ReplayDifference { customer, seq: 7, detail });
         let text = report(&replay, 0, Paint::plain());
         assert!(text.starts_with("differs "), "{text}");
-        assert!(text.contains("3 differences\n  acme, entry 7: fuel was 1, is now 2\n  and 2 more\n"), "{text}");
+        assert!(
+            text.contains("3 differences\n  acme, entry 7: fuel was 1, is now 2\n  and 2 more\n"),
+            "{text}"
+        );
     }
 }

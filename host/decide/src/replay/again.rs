@@ -94,14 +94,15 @@ fn compare(
     state: &CustomerState,
     entry: &Entry,
 ) -> Result<Result<(), Found>, Digest> {
-    let decider =
-        Decider { plans, policies, now: entry.at, late_window: LATE_WINDOW, most_due: usize::MAX };
+    let decider = Decider { plans, policies, now: entry.at, late_window: LATE_WINDOW, most_due: usize::MAX };
     let other = |detail: String| Ok(Err(Found::Other(detail)));
     let draft = match decider.redecide(state, entry) {
         Ok(Some(draft)) => draft,
         Ok(None) => return other("would not be written now".to_owned()),
         Err(Stop::Need(digest)) => return Err(digest),
-        Err(Stop::Error(error) | Stop::Defect(error)) => return other(format!("can't be decided now: {error}")),
+        Err(Stop::Error(error) | Stop::Defect(error)) => {
+            return other(format!("can't be decided now: {error}"));
+        }
         Err(Stop::Unfinished) => return other("is not finished".to_owned()),
     };
     if draft.event != entry.event {
@@ -205,7 +206,9 @@ pub(super) fn decision_of(event: &Event) -> Option<&DecisionRecord> {
 
 /// Whether a reservation was refused after the policy had allowed less: only that less is recorded, and the fuel of both questions.
 fn is_unsaid(entry: &Entry, draft: &Draft) -> bool {
-    let (Event::Refused(refused), Some(made)) = (&entry.event, decision_of(&draft.event)) else { return false };
+    let (Event::Refused(refused), Some(made)) = (&entry.event, decision_of(&draft.event)) else {
+        return false;
+    };
     let fuel = entry.decision().map_or(0, |record| record.fuel);
     refused.intent == Intent::Reserve && fuel > made.fuel && refused.rated.is_some()
 }

@@ -41,7 +41,8 @@ fn first(recorded: &Value, made: &Value, place: String) -> Option<String> {
             let names = old.keys().chain(new.keys().filter(|name| !old.contains_key(*name)));
             names.into_iter().find_map(|name| {
                 let inner = if place.is_empty() { name.clone() } else { format!("{place}.{name}") };
-                let of = |fields: &serde_json::Map<String, Value>| fields.get(name).cloned().unwrap_or_default();
+                let of =
+                    |fields: &serde_json::Map<String, Value>| fields.get(name).cloned().unwrap_or_default();
                 first(&of(old), &of(new), inner)
             })
         }

@@ -48,7 +48,12 @@ impl History {
     }
 
     /// The same with what was bound or ended at about `at` as `record` says that it was; none when that is no other.
-    pub(super) fn pinned(&self, plan: Option<&Name>, at: Timestamp, record: &DecisionRecord) -> Option<AsSaid<'_>> {
+    pub(super) fn pinned(
+        &self,
+        plan: Option<&Name>,
+        at: Timestamp,
+        record: &DecisionRecord,
+    ) -> Option<AsSaid<'_>> {
         let decided = record.fault.as_ref().map_or(&record.terms, |fault| &fault.terms);
         let plan = match &decided.owner {
             Owner::Plan(plan) => plan,

@@ -133,7 +133,8 @@ impl World {
 
     fn again(&self, written: &Written) -> Again {
         let history = self.catalog.history();
-        self.with_policies(|policies| replay::again(&history, policies, &self.replica, &written.entry)).unwrap()
+        self.with_policies(|policies| replay::again(&history, policies, &self.replica, &written.entry))
+            .unwrap()
     }
 
     /// Decides an entry again, which must come to the same.

@@ -124,8 +124,11 @@ fn difference(before: Option<Value>, after: Option<Value>) -> (Option<Value>, Op
     else {
         return (before, after);
     };
-    let same: Vec<String> =
-        before.iter().filter(|(name, value)| after.get(*name) == Some(*value)).map(|(name, _)| name.clone()).collect();
+    let same: Vec<String> = before
+        .iter()
+        .filter(|(name, value)| after.get(*name) == Some(*value))
+        .map(|(name, _)| name.clone())
+        .collect();
     for name in same {
         before.remove(&name);
         after.remove(&name);

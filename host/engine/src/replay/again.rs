@@ -170,7 +170,9 @@ async fn replay_customer(
                 let last = last.first().map_or(stored.seq, |last| last.seq);
                 let rest = last.saturating_sub(stored.seq).saturating_add(1);
                 match ended {
-                    Ended::Newer(format) => part.skip(format!("written by a newer version, in format {format}"), rest),
+                    Ended::Newer(format) => {
+                        part.skip(format!("written by a newer version, in format {format}"), rest)
+                    }
                     Ended::Damaged(detail) => {
                         part.differs(&customer, stored.seq, detail);
                         part.skip("after an entry that can't be taken in".to_owned(), rest);

@@ -27,13 +27,15 @@ use proviso_ledger::{
 };
 use proviso_policy::{PolicyError, Runtime};
 use proviso_store::{CustomerRow, Store, StoreError};
-use std::{collections::BTreeSet, num::NonZeroUsize, sync::Arc};
-use tokio::sync::mpsc;
+use std::{collections::BTreeSet, num::NonZeroUsize, sync::Arc, time::Duration};
+use tokio::{sync::mpsc, time::Instant};
 
 /// Entries that are folded at a time.
 const PAGE: u32 = 500;
 /// Entries after which a worker says how far it is.
 const TOLD_AFTER: u64 = 500;
+/// The shortest rest of a paced worker.
+const LEAST_REST: Duration = Duration::from_millis(1);
 
 /// The policy whose decisions are tried.
 #[derive(Debug, Clone)]
@@ -70,6 +72,8 @@ pub struct BacktestOptions {
     pub to: Option<Timestamp>,
     /// Customers that are followed at the same time.
     pub jobs: NonZeroUsize,
+    /// Whether each worker rests for as long as it works: a host has more urgent things to do.
+    pub is_paced: bool,
 }
 
 /// What a worker tells.
@@ -90,7 +94,7 @@ pub async fn backtest(
     mut progress: impl FnMut(&Report),
 ) -> Result<Report, EngineError> {
     let catalog = Catalog::default().updated(store.catalog(0).await?)?;
-    let BacktestOptions { candidate, settings, of, from, to, jobs } = options;
+    let BacktestOptions { candidate, settings, of, from, to, jobs, is_paced } = options;
     let (scope, only) = match of {
         BacktestOf::Customer(customer) => (Scope::Customer, Some(customer)),
         BacktestOf::Plan(plan) if !catalog.plans.contains_key(&plan) => {
@@ -115,7 +119,8 @@ pub async fn backtest(
         async move {
             let customer = row.customer.clone();
             let followed =
-                follow(&store, &history, &substitute, &modules, &row.customer, (from, to), &found).await?;
+                follow(&store, &history, &substitute, &modules, &row.customer, (from, to), is_paced, &found)
+                    .await?;
             let part = match followed {
                 Ok(report) => Part::Done(Box::new((customer, report))),
                 Err(why) => Part::Failed(customer, why),
@@ -173,7 +178,34 @@ async fn load(
     }
 }
 
+/// Work in short pieces, with rests in between.
+struct Pace {
+    is_paced: bool,
+    began: Instant,
+    done: u32,
+}
+
+impl Pace {
+    /// Entries that are followed in one piece.
+    const PIECE: u32 = 32;
+
+    fn new(is_paced: bool) -> Self {
+        Self { is_paced, began: Instant::now(), done: 0 }
+    }
+
+    /// After each entry: rests, when it is time.
+    async fn rest(&mut self) {
+        self.done += 1;
+        if !self.is_paced || self.done < Self::PIECE {
+            return;
+        }
+        tokio::time::sleep(self.began.elapsed().max(LEAST_REST)).await;
+        (self.began, self.done) = (Instant::now(), 0);
+    }
+}
+
 /// A customer's part, or why it can't be followed.
+#[allow(clippy::too_many_arguments)] // What all customers share, and what is asked of this one.
 async fn follow(
     store: &Arc<dyn Store>,
     history: &History,
@@ -181,6 +213,7 @@ async fn follow(
     modules: &Modules,
     customer: &CustomerId,
     (from, to): (Option<Timestamp>, Option<Timestamp>),
+    is_paced: bool,
     found: &mpsc::Sender<Part>,
 ) -> Result<Result<CustomerReport, String>, StoreError> {
     let first = match from {
@@ -215,7 +248,7 @@ async fn follow(
         Err(why) => return Ok(Err(why)),
     };
     before.into_iter().for_each(|of| twin.keep(of));
-    let mut untold = 0_u64;
+    let (mut untold, mut pace) = (0_u64, Pace::new(is_paced));
     let mut pages = Pages::new(store.clone(), customer.clone(), first);
     'journal: loop {
         let page = pages.next().await?;
@@ -237,6 +270,7 @@ async fn follow(
                     Err(Halt::Damaged(detail)) => return Ok(Err(format!("entry {}: {detail}", stored.seq))),
                 }
             }
+            pace.rest().await;
             untold += 1;
             if untold >= TOLD_AFTER {
                 let _ = found.send(Part::Entries(std::mem::take(&mut untold))).await;

@@ -3,8 +3,11 @@
 
 mod again;
 mod backtest;
+mod jobs;
 mod journals;
 mod modules;
 
-pub use backtest::{BacktestOf, BacktestOptions, CandidateModule, backtest};
 pub use again::{Changed as ReplayDifference, Replay, ReplayOptions, replay};
+pub use backtest::{BacktestOf, BacktestOptions, CandidateModule, backtest};
+pub(crate) use jobs::Backtests;
+pub use jobs::{BacktestJob, BacktestStatus};

@@ -7,8 +7,8 @@ use proviso_ledger::model::{
     time::Timestamp,
 };
 use proviso_store::{
-    AuditQuery, AuditRow, Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash, LoadedCustomer, Store, StoreError,
-    StoredAnswer, StoredEntry, StoredSnapshot,
+    AuditQuery, AuditRow, Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash, LoadedCustomer,
+    Store, StoreError, StoredAnswer, StoredEntry, StoredSnapshot,
 };
 use std::{
     collections::{HashMap, HashSet},

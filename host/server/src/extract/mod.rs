@@ -10,7 +10,9 @@ mod raw;
 
 pub use idempotency::{DryRun, Keyed, KeyedUnlessDry, MaybeKeyed};
 pub use json::{Json, MaybeJson, object, parse, short};
-pub use path::{At, FeatureKey, KeyId, PeriodNumber, PlanName, PolicyName, VersionNumber, path_text};
+pub use path::{
+    At, BacktestId, FeatureKey, KeyId, PeriodNumber, PlanName, PolicyName, VersionNumber, path_text,
+};
 pub use precondition::IfMatch;
 pub use query::{PAGE_BYTES, Paging, Query, cursor, cut, fitting};
 pub use raw::{BodyMemory, is_of_type, media_type, read_body};

@@ -15,6 +15,7 @@ pub fn code_of(error: &EngineError) -> C {
         EngineError::VersionNotFound(..) => C::VersionNotFound,
         EngineError::TermsNotFound => C::TermsNotFound,
         EngineError::NotAShadow => C::NotAShadow,
+        EngineError::BacktestNotFound => C::BacktestNotFound,
         EngineError::ApiKeyNotFound => C::ApiKeyNotFound,
         EngineError::PlanIntervalFixed => C::PlanIntervalFixed,
         EngineError::IdempotencyKeyReused => C::IdempotencyKeyReused,

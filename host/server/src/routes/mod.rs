@@ -4,6 +4,7 @@
 mod adjustments;
 mod api_keys;
 mod audit;
+mod backtests;
 mod balance;
 mod batch;
 mod charges;
@@ -88,6 +89,8 @@ pub fn all(test_clock: bool, with_operations: bool) -> (Router<Arc<App>>, utoipa
         .routes(routes!(versions::list, versions::upload))
         .routes(routes!(versions::get, versions::delete))
         .routes(routes!(versions::module))
+        .routes(routes!(backtests::start))
+        .routes(routes!(backtests::get))
         .routes(routes!(api_keys::list, api_keys::create))
         .routes(routes!(api_keys::revoke))
         .routes(routes!(audit::list))

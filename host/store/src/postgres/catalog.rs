@@ -57,9 +57,9 @@ pub async fn answers(
 pub async fn audit(pool: &Pool, query: &AuditQuery) -> Result<Vec<(u64, AuditRow)>, StoreError> {
     let (texts, numbers) = catalog::audit_arguments(query);
     let bound = || {
-        let query = texts.iter().fold(sqlx::query(catalog::audit(query)), |query, text| {
-            query.bind((*text).to_owned())
-        });
+        let query = texts
+            .iter()
+            .fold(sqlx::query(catalog::audit(query)), |query, text| query.bind((*text).to_owned()));
         numbers.iter().fold(query, |query, number| query.bind(*number))
     };
     pool.fetch(bound).await?.iter().map(catalog::audit_row).collect()

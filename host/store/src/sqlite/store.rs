@@ -15,8 +15,8 @@ use crate::{
     anchors::CheckpointStore,
     error::StoreError,
     rows::{
-        AuditQuery, AuditRow, Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash, LoadedCustomer, StoredAnswer,
-        StoredEntry, StoredSnapshot,
+        AuditQuery, AuditRow, Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash,
+        LoadedCustomer, StoredAnswer, StoredEntry, StoredSnapshot,
     },
     store::Store,
 };

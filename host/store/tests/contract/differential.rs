@@ -16,8 +16,8 @@ use proviso_ledger::model::{
     time::Timestamp,
 };
 use proviso_store::{
-    ApiKeyRow, AuditQuery, AuditRow, Batch, CatalogChange, CatalogRows, Commit, Copied, PlanRow, PlanTermsRow, PolicyRow,
-    PolicyVersionRow, Store, StoreError, StoredAnswer, copy,
+    ApiKeyRow, AuditQuery, AuditRow, Batch, CatalogChange, CatalogRows, Commit, Copied, PlanRow,
+    PlanTermsRow, PolicyRow, PolicyVersionRow, Store, StoreError, StoredAnswer, copy,
 };
 
 const SEEDS: u8 = 16;

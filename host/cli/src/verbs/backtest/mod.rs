@@ -75,6 +75,7 @@ pub fn run(flags: Flags) -> Result<Verdict, Error> {
         from: flags.from,
         to: flags.to,
         jobs,
+        is_paced: false,
     };
     let report = replay::workers(jobs)?.block_on(async {
         let store = settings.database.open(Access::ReadOnly, None).await?;
@@ -101,9 +102,9 @@ fn candidate(text: &str) -> Result<(CandidateModule, Option<Name>), Error> {
     if path.exists() {
         return Ok((CandidateModule::Bytes(source::load(path)?), None));
     }
-    let named = text.rsplit_once('@').and_then(|(policy, version)| {
-        Some((policy.parse::<Name>().ok()?, version.parse::<u32>().ok()?))
-    });
+    let named = text
+        .rsplit_once('@')
+        .and_then(|(policy, version)| Some((policy.parse::<Name>().ok()?, version.parse::<u32>().ok()?)));
     match named {
         Some((policy, version)) => Ok((CandidateModule::Version(policy.clone(), version), Some(policy))),
         None => Err(Error::Setting {
@@ -122,7 +123,8 @@ fn time(text: &str) -> Result<Timestamp, String> {
     if let Ok(date) = text.parse::<LocalDate>() {
         return Ok(Zone::utc().start_of(date));
     }
-    text.parse().map_err(|_| "takes a time such as 2026-11-01T00:00:00Z, or a date such as 2026-11-01".to_owned())
+    text.parse()
+        .map_err(|_| "takes a time such as 2026-11-01T00:00:00Z, or a date such as 2026-11-01".to_owned())
 }
 
 fn as_json(report: &Report) -> String {

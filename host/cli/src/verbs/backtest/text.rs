@@ -77,8 +77,14 @@ pub fn report(report: &Report, paint: Paint) -> String {
             let _ = writeln!(text, "  {} {code}", terminal::count(*count));
         }
         let refused = report.by_customer.iter().filter(|(_, part)| !part.refusals.is_empty());
-        let names: Vec<&str> = refused.clone().take(MOST_SHOWN).map(|(customer, _)| customer.as_str()).collect();
-        let _ = writeln!(text, "  of {}: {}", terminal::plural(refused.count() as u64, "customer"), names.join(", "));
+        let names: Vec<&str> =
+            refused.clone().take(MOST_SHOWN).map(|(customer, _)| customer.as_str()).collect();
+        let _ = writeln!(
+            text,
+            "  of {}: {}",
+            terminal::plural(refused.count() as u64, "customer"),
+            names.join(", ")
+        );
     }
     if !report.changes.is_empty() {
         let _ = writeln!(text, "\n{}", paint.strong("largest changes"));
@@ -118,8 +124,9 @@ fn answer(answer: &Answer) -> String {
         let _ = write!(text, " {cost}");
     }
     let lines = answer.lines.iter();
-    let lines: Vec<String> =
-        lines.map(|line| format!("{} {} × {} = {}", line.label, line.quantity, line.unit_cost, line.cost)).collect();
+    let lines: Vec<String> = lines
+        .map(|line| format!("{} {} × {} = {}", line.label, line.quantity, line.unit_cost, line.cost))
+        .collect();
     if !lines.is_empty() {
         let _ = write!(text, ": {}", lines.join(", "));
     }

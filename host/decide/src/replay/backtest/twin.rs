@@ -308,7 +308,8 @@ impl<'a> Twin<'a> {
     }
 
     fn refund(&self, refunded: &Refunded, entry: &Entry) -> Result<Draft, Stop> {
-        let unknown = || DecideError::Internal("the charge is not one of those that were followed".to_owned());
+        let unknown =
+            || DecideError::Internal("the charge is not one of those that were followed".to_owned());
         let kept = self.kept.get(&refunded.charge).ok_or_else(unknown)?;
         let (charge, state) = (&kept.charge, &self.candidate);
         let cost = charge.charged_usage().map_or(Credits::ZERO, |(_, rated)| rated.cost);
@@ -324,8 +325,7 @@ impl<'a> Twin<'a> {
             Portion::Quantities(quantities)
         };
         let reissue_expired = refunded.grants.iter().any(|grant| grant.id.entry == entry.seq);
-        let grants =
-            kept.grants.iter().filter(|grant| state.grant(grant.id).is_none()).cloned().collect();
+        let grants = kept.grants.iter().filter(|grant| state.grant(grant.id).is_none()).cloned().collect();
         let of = Refundable {
             charge: charge.clone(),
             reserved: kept.reserved.clone(),
@@ -417,7 +417,8 @@ impl<'a> Twin<'a> {
         let cost = candidate.as_ref().map_or(Credits::ZERO, Answer::billed);
         cell.candidate = cell.candidate.saturating_add(cost);
         let same = candidate.as_ref().is_some_and(|candidate| {
-            (candidate.outcome, candidate.cost, &candidate.code) == (recorded.outcome, recorded.cost, &recorded.code)
+            (candidate.outcome, candidate.cost, &candidate.code)
+                == (recorded.outcome, recorded.cost, &recorded.code)
         });
         if same {
             return;
