@@ -10,12 +10,14 @@
     reason = "a test that can't go on should stop where it stands"
 )]
 
-mod support;
-
 use proviso_engine::{
     BacktestOf, BacktestOptions, CandidateModule, EngineError, Replay, ReplayOptions, TermsInput,
     backtests::Report,
     command::{ActualUsage, Command},
+};
+use proviso_fixtures::{
+    host::{Host, charge, input, key, reserve, settings, time},
+    policies::{STANDARD, runtime},
 };
 use proviso_ledger::{
     journal::{ChainHash, chain, genesis},
@@ -30,7 +32,6 @@ use proviso_ledger::{
 use proviso_policy::{Compiler, Limits, Runtime};
 use proviso_store::{SqliteOptions, SqliteStore, Store};
 use std::{num::NonZeroUsize, path::Path, sync::Arc};
-use support::{Host, STANDARD, charge, input, key, reserve, runtime, settings, time};
 
 const JOBS: NonZeroUsize = NonZeroUsize::new(2).unwrap();
 
