@@ -28,7 +28,7 @@ pub struct BacktestReport<'a> {
     pub periods: BacktestPeriods,
     /// The codes of refusals that would be new, and how often.
     pub new_refusals: &'a BTreeMap<String, u64>,
-    /// Customers that change, those whose charges change most first, at most 1,000.
+    /// Customers that change, those whose charges change most first, at most 200.
     pub by_customer: Vec<BacktestOfCustomer<'a>>,
     /// The decisions that change most, with both explanations, at most 20.
     pub changes: Vec<BacktestChange<'a>>,
@@ -114,7 +114,7 @@ pub struct BacktestOfCustomer<'a> {
     pub new_refusals: &'a BTreeMap<String, u64>,
     /// What periods moved.
     pub periods: BacktestPeriods,
-    /// Its usage by feature, credit type and month.
+    /// Its usage by feature, credit type and month: the 20 rows that change most.
     pub by_feature: Vec<BacktestRow<'a>>,
     /// What it has at the end, by credit type.
     pub balances: Vec<BacktestBalance<'a>>,

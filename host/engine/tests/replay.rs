@@ -239,7 +239,7 @@ async fn another_price_is_told_in_credits_by_feature_month_and_customer() {
     assert_eq!((cell.decisions, cell.differ, cell.newly_refused, cell.newly_accepted), (4, 4, 1, 0));
     assert_eq!(report.refusals.get("insufficient_credits"), Some(&1));
     let (customer, acme) = &report.by_customer[0];
-    assert_eq!((customer.as_str(), acme.sum().candidate), ("acme", credits("1000")));
+    assert_eq!((customer.as_str(), acme.total.candidate), ("acme", credits("1000")));
     let (was, would) = acme.left.values().next().unwrap();
     assert_eq!((was.available, would.available), (credits("100"), credits("0")));
     // The largest change, with what explains both sides: the half a thousand that was not charged twice.

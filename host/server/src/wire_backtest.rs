@@ -57,7 +57,7 @@ fn periods((recorded, candidate): &(Flow, Flow)) -> BacktestPeriods {
 fn of_customer((customer, report): &(CustomerId, CustomerReport)) -> BacktestOfCustomer<'_> {
     BacktestOfCustomer {
         customer,
-        total: sums(&report.sum()),
+        total: sums(&report.total),
         new_refusals: &report.refusals,
         periods: periods(&report.flows),
         by_feature: rows(&report.rows),

@@ -58,7 +58,7 @@ pub fn report(report: &Report, paint: Paint) -> String {
     if !report.by_customer.is_empty() {
         let _ = writeln!(text, "\n{}", paint.strong("by customer"));
         for (customer, part) in report.by_customer.iter().take(MOST_SHOWN) {
-            let sum = part.sum();
+            let sum = part.total;
             let both = both(sum.recorded, sum.candidate);
             let _ = writeln!(text, "  {}: {both}{}", paint.strong(customer.as_str()), turned(&sum));
             for (credit, (was, would)) in part.left.iter().filter(|(_, (was, would))| was != would) {
@@ -160,6 +160,6 @@ fn size(cell: &Cell) -> Credits {
 fn left_off(text: &mut String, count: usize) {
     if count > MOST_SHOWN {
         let rest = u64::try_from(count.saturating_sub(MOST_SHOWN)).unwrap_or(u64::MAX);
-        let _ = writeln!(text, "  and {} more: --json has them", terminal::count(rest));
+        let _ = writeln!(text, "  and {} more (--json shows more of them)", terminal::count(rest));
     }
 }

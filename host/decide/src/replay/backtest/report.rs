@@ -15,9 +15,13 @@ use std::collections::BTreeMap;
 /// The largest changes that are kept.
 const MOST_CHANGES: usize = 20;
 /// The customers that are told of one by one: those that change most.
-const MOST_CUSTOMERS: usize = 1_000;
-/// The rows of one customer, and of all together; what is beyond is summed under an empty feature.
+const MOST_CUSTOMERS: usize = 200;
+/// The rows of all together; what is beyond is summed under an empty feature.
 const MOST_ROWS: usize = 1_000;
+/// The rows of each customer that is told of: those that change most.
+const MOST_ROWS_OF_CUSTOMER: usize = 20;
+/// Codes and reasons that are told apart.
+const MOST_NAMES: usize = 100;
 
 /// What usage has in common. The month is the customer's own, such as `2026-11`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -111,8 +115,10 @@ pub struct Left {
 /// One customer's part.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CustomerReport {
-    /// Usage by feature, credit type and month.
+    /// Usage by feature, credit type and month: in a report of all, the rows that change most.
     pub rows: BTreeMap<RowKey, Cell>,
+    /// The sum of all rows.
+    pub total: Cell,
     /// What periods moved, as recorded and by the candidate.
     pub flows: (Flow, Flow),
     /// What is left at the end by credit type, as recorded and by the candidate.
@@ -128,16 +134,16 @@ pub struct CustomerReport {
 }
 
 impl CustomerReport {
-    /// The sum of its rows.
-    #[must_use]
-    pub fn sum(&self) -> Cell {
-        self.rows.values().fold(Cell::default(), |sum, cell| sum.plus(cell))
-    }
-
     /// How much more or less it would be charged in all.
     fn size(&self) -> Credits {
-        let Cell { recorded, candidate, .. } = self.sum();
-        recorded.saturating_sub(candidate).checked_abs().unwrap_or(Credits::ZERO)
+        self.total.size()
+    }
+
+    /// Leaves the rows that change most.
+    fn cut(&mut self) {
+        let mut rows: Vec<_> = std::mem::take(&mut self.rows).into_iter().collect();
+        rows.sort_by_key(|(_, cell)| std::cmp::Reverse(cell.size()));
+        self.rows = rows.into_iter().take(MOST_ROWS_OF_CUSTOMER).collect();
     }
 
     pub(super) fn cell(&mut self, key: RowKey) -> &mut Cell {
@@ -149,12 +155,24 @@ impl CustomerReport {
     }
 
     pub(super) fn leave_out(&mut self, why: &str) {
-        let known = self.left_out.entry(why.to_owned()).or_default();
-        *known = known.saturating_add(1);
+        count(&mut self.left_out, why, 1);
+    }
+
+    pub(super) fn refuses(&mut self, code: &str) {
+        count(&mut self.refusals, code, 1);
     }
 }
 
 impl Cell {
+    /// How much more or less it is.
+    fn size(&self) -> Credits {
+        self.recorded.saturating_sub(self.candidate).checked_abs().unwrap_or(Credits::ZERO)
+    }
+
+    pub(super) fn sum_of(rows: &BTreeMap<RowKey, Self>) -> Self {
+        rows.values().fold(Self::default(), |sum, cell| sum.plus(cell))
+    }
+
     fn plus(self, other: &Self) -> Self {
         Self {
             decisions: self.decisions.saturating_add(other.decisions),
@@ -253,7 +271,7 @@ pub struct Report {
     pub flows: (Flow, Flow),
     /// The code of each refusal that is new, and how often.
     pub refusals: BTreeMap<String, u64>,
-    /// Those whose charges change most, and those that would be refused something, at most 1,000.
+    /// Those whose charges change most, and those that would be refused something, at most 200.
     pub by_customer: Vec<(CustomerId, CustomerReport)>,
     /// The largest changes.
     pub changes: Vec<Change>,
@@ -269,7 +287,7 @@ impl Report {
     /// The sum of its rows.
     #[must_use]
     pub fn sum(&self) -> Cell {
-        self.rows.values().fold(Cell::default(), |sum, cell| sum.plus(cell))
+        Cell::sum_of(&self.rows)
     }
 
     /// Whether the candidate changes nothing at all, and all was looked at.
@@ -287,10 +305,7 @@ impl Report {
         }
         self.flows = (self.flows.0.plus(part.flows.0), self.flows.1.plus(part.flows.1));
         for (counts, others) in [(&mut self.refusals, &part.refusals), (&mut self.left_out, &part.left_out)] {
-            for (name, count) in others {
-                let known = counts.entry(name.clone()).or_default();
-                *known = known.saturating_add(*count);
-            }
+            others.iter().for_each(|(name, times)| count(counts, name, *times));
         }
         for change in std::mem::take(&mut part.changes) {
             keep_largest(&mut self.changes, change);
@@ -298,7 +313,7 @@ impl Report {
         if part.is_identical {
             return;
         }
-        let is_changed = part.sum().differ > 0
+        let is_changed = part.total.differ > 0
             || part.flows.0 != part.flows.1
             || part.left.values().any(|(recorded, candidate)| recorded != candidate);
         if !is_changed {
@@ -307,6 +322,7 @@ impl Report {
         self.changed = self.changed.saturating_add(1);
         let place = self.by_customer.partition_point(|(_, other)| other.size() >= part.size());
         if place < MOST_CUSTOMERS {
+            part.cut();
             self.by_customer.insert(place, (customer, part));
             self.by_customer.truncate(MOST_CUSTOMERS);
         }
@@ -319,6 +335,12 @@ impl Report {
             self.failed.push((customer, why));
         }
     }
+}
+
+fn count(counts: &mut BTreeMap<String, u64>, name: &str, times: u64) {
+    let is_told = counts.len() < MOST_NAMES || counts.contains_key(name);
+    let known = counts.entry(if is_told { name } else { "others" }.to_owned()).or_default();
+    *known = known.saturating_add(times);
 }
 
 fn bounded(rows: &mut BTreeMap<RowKey, Cell>, key: RowKey) -> &mut Cell {

@@ -2,7 +2,7 @@
 //! the one, and asked of the other.
 
 use super::{
-    report::{Answer, Change, CustomerReport, Left, RowKey},
+    report::{Answer, Cell, Change, CustomerReport, Left, RowKey},
     substitute::Substitute,
 };
 use crate::{
@@ -141,6 +141,7 @@ impl<'a> Twin<'a> {
     #[must_use]
     pub fn finish(mut self) -> CustomerReport {
         self.report.is_identical = self.recorded.hash == self.candidate.hash;
+        self.report.total = Cell::sum_of(&self.report.rows);
         let at = self.recorded.at.max(self.candidate.at);
         let credits: BTreeSet<_> =
             self.recorded.accounts.keys().chain(self.candidate.accounts.keys()).cloned().collect();
@@ -432,8 +433,7 @@ impl<'a> Twin<'a> {
         if recorded.is_accepted() && !is_accepted {
             let code = candidate.as_ref().and_then(|candidate| candidate.code.clone());
             let code = code.unwrap_or_else(|| "reservation_refused".to_owned());
-            let known = self.report.refusals.entry(code).or_default();
-            *known = known.saturating_add(1);
+            self.report.refuses(&code);
         }
         let customer = self.recorded.customer.clone();
         self.report.change(Change { customer, entry: entry.seq, at: entry.at, feature, recorded, candidate });
