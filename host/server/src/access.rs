@@ -218,7 +218,15 @@ pub struct Policy<S> {
     pub name: Name,
     /// The id of the API key.
     pub by: Name,
+    key: Arc<ApiKey>,
     scope: PhantomData<S>,
+}
+
+impl<S> Policy<S> {
+    /// Refuses a key that does not operate the host: what a policy may use costs everybody.
+    pub fn may_set_class(&self) -> Result<(), Problem> {
+        if self.key.is_admin() { Ok(()) } else { Err(Problem::no_scope([Scope::Admin].into_iter())) }
+    }
 }
 
 impl<S: Asks> FromRequestParts<Arc<App>> for Policy<S> {
@@ -228,7 +236,7 @@ impl<S: Asks> FromRequestParts<Arc<App>> for Policy<S> {
         let publisher = Publisher::<S>::from_request_parts(parts, app).await?;
         let At(PolicyName(name)) = At::from_request_parts(parts, app).await?;
         within_prefix(&publisher.key, &name)?;
-        Ok(Self { name, by: publisher.key.id.clone(), scope: PhantomData })
+        Ok(Self { name, by: publisher.key.id.clone(), key: publisher.key, scope: PhantomData })
     }
 }
 

@@ -103,6 +103,7 @@ pub async fn backtest(
         BacktestOf::Plan(plan) => (Scope::Plan(plan), None),
         BacktestOf::Policy(policy) => (Scope::Policy(policy), None),
     };
+    let catalog = Arc::new(catalog);
     let (reference, modules) = load(&catalog, store.clone(), runtime, candidate).await?;
     let Lookup::Ready(policy) = modules.look_up(&reference.digest) else {
         return Err(EngineError::Module(modules.why(&reference.digest)));
@@ -149,12 +150,12 @@ pub async fn backtest(
 }
 
 async fn load(
-    catalog: &Catalog,
+    catalog: &Arc<Catalog>,
     store: Arc<dyn Store>,
     runtime: Arc<Runtime>,
     candidate: CandidateModule,
 ) -> Result<(PolicyRef, Modules), EngineError> {
-    let modules = Modules::new(store, runtime.clone());
+    let modules = Modules::new(store, runtime.clone(), catalog.clone());
     match candidate {
         CandidateModule::Version(policy, number) => {
             let found = catalog.version(&policy, number);

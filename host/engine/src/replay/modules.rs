@@ -1,8 +1,9 @@
 //! The modules that decide again: kept loaded as on a host, fetched from the store by their digest when they are asked for first.
 //! Versions that were deleted still have theirs.
 
+use crate::catalog::Catalog;
 use proviso_decide::policy::Lookup;
-use proviso_ledger::model::ids::Digest;
+use proviso_ledger::model::{ids::Digest, resources::ResourceClass};
 use proviso_policy::{Module, Runtime};
 use proviso_store::Store;
 use std::{
@@ -14,6 +15,8 @@ use std::{
 pub(super) struct Modules {
     store: Arc<dyn Store>,
     runtime: Arc<Runtime>,
+    /// How much each may use.
+    catalog: Arc<Catalog>,
     /// One that need not be in the store.
     candidate: Option<(Digest, Arc<Module>)>,
     /// Those that can't be loaded, and why.
@@ -21,8 +24,8 @@ pub(super) struct Modules {
 }
 
 impl Modules {
-    pub fn new(store: Arc<dyn Store>, runtime: Arc<Runtime>) -> Self {
-        Self { store, runtime, candidate: None, gone: Mutex::default() }
+    pub fn new(store: Arc<dyn Store>, runtime: Arc<Runtime>, catalog: Arc<Catalog>) -> Self {
+        Self { store, runtime, catalog, candidate: None, gone: Mutex::default() }
     }
 
     /// With one that is there in any case.
@@ -30,13 +33,21 @@ impl Modules {
         Self { candidate: Some((digest, module)), ..self }
     }
 
-    /// As far as it can be asked now.
+    /// As far as it can be asked now, in the resource class that its policies have.
     pub fn look_up(&self, digest: &Digest) -> Lookup {
+        self.look_up_in(digest, self.catalog.class_of(digest))
+    }
+
+    /// The same in this class.
+    pub fn look_up_in(&self, digest: &Digest, class: ResourceClass) -> Lookup {
         if let Some((_, module)) = self.candidate.as_ref().filter(|(known, _)| known == digest) {
             return Lookup::Ready(module.clone());
         }
         if let Some(module) = self.runtime.loaded(digest) {
-            return Lookup::Ready(module);
+            return Lookup::Ready(match class {
+                ResourceClass::Default => module,
+                class => Arc::new(module.in_class(class)),
+            });
         }
         match self.lock().get(digest) {
             Some(detail) => Lookup::Unavailable(detail.clone()),

@@ -131,7 +131,12 @@ pub static POLICY: LazyLock<Vec<CatalogChange>> = LazyLock::new(|| {
     let bytes = policies::STANDARD.clone();
     let admitted = policies::runtime().admit(&bytes).unwrap();
     let (policy, digest): (Name, _) = (key("standard"), Digest::of(&bytes));
-    let kept = Policy { policy: policy.clone(), description: String::new(), created_at: Timestamp(0) };
+    let kept = Policy {
+        policy: policy.clone(),
+        description: String::new(),
+        class: Default::default(),
+        created_at: Timestamp(0),
+    };
     let version = Version {
         policy: policy.clone(),
         version: 1,
@@ -259,7 +264,12 @@ pub async fn administer(world: Rc<World>) {
         world
             .insist(async |host: &Host| {
                 host.engine
-                    .put_policy(policy.clone(), Change::Set("later".to_owned()), Expected::Anything)
+                    .put_policy(
+                        policy.clone(),
+                        Change::Set("later".to_owned()),
+                        Change::Keep,
+                        Expected::Anything,
+                    )
                     .await
             })
             .await

@@ -10,6 +10,7 @@ pub mod ids;
 pub mod json;
 pub mod pairs;
 pub mod period;
+pub mod resources;
 pub mod terms;
 pub mod time;
 pub mod transfer;
