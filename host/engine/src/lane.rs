@@ -8,6 +8,7 @@ mod contention;
 mod in_flight;
 mod known;
 mod open_batch;
+mod slow;
 mod step;
 
 use crate::{
@@ -28,7 +29,9 @@ use proviso_ledger::{
     model::ids::{CustomerId, Digest},
     rules::rejection::Rejection,
 };
+use proviso_policy::fuel_burnt_on_this_thread;
 use proviso_store::StoreError;
+use slow::{SlowPolicies, SlowWork};
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -59,9 +62,15 @@ async fn run(shared: Arc<Shared>, queue: Arc<Queue>) {
     let mut lane = Lane::new(shared);
     let (mut open, mut taken, mut has_more) = (OpenBatch::default(), Vec::new(), true);
     while has_more || lane.in_flight.is_some() {
+        if open.is_empty() && lane.in_flight.is_none() {
+            // Questions leave no batch whose end would let further ones be asked.
+            open.slow = SlowWork::default();
+        }
         let free = lane.largest.saturating_sub(open.jobs.len());
         // In contention nothing is decided ahead: whoever does has its next batch ready before the other host can commit.
-        let may_take = has_more && free > 0 && (lane.in_flight.is_none() || !lane.contention.is_likely());
+        let may_take = has_more
+            && free > 0
+            && (lane.in_flight.is_none() || !(lane.contention.is_likely() || open.slow.holds_back()));
         tokio::select! {
             biased;
             committed = in_flight::ended(&mut lane.in_flight), if lane.in_flight.is_some() => {
@@ -72,6 +81,7 @@ async fn run(shared: Arc<Shared>, queue: Arc<Queue>) {
             any = queue.take(free, lane.most_customers, &mut taken), if may_take => {
                 has_more = any;
                 lane.decide(std::mem::take(&mut taken), &mut open).await;
+                has_more |= lane.give_back(&queue);
             }
         }
         while lane.in_flight.is_none() && !(open.is_empty() && lane.deferred.is_empty()) {
@@ -80,6 +90,7 @@ async fn run(shared: Arc<Shared>, queue: Arc<Queue>) {
             let free = lane.largest.saturating_sub(open.jobs.len() + jobs.len());
             queue.take_waiting(free, lane.most_customers, &mut jobs);
             lane.decide(jobs, &mut open).await;
+            has_more |= lane.give_back(&queue);
             if !open.is_empty() {
                 lane.start_commit(std::mem::take(&mut open));
             }
@@ -94,6 +105,9 @@ struct Lane {
     in_flight: Option<InFlight>,
     /// Jobs that are to be decided once it has ended, the first ones first.
     deferred: Vec<Job>,
+    /// Jobs of slow policies that are to wait in the queue again.
+    held_back: Vec<Job>,
+    slow: SlowPolicies,
     contention: Contention,
     /// When the open batch was begun.
     batch_began: Instant,
@@ -112,11 +126,20 @@ impl Lane {
             shared,
             in_flight: None,
             deferred: Vec::new(),
+            held_back: Vec::new(),
+            slow: SlowPolicies::new(),
             contention: Contention::default(),
             batch_began: Instant::now(),
             largest,
             most_customers: largest,
         }
+    }
+
+    /// Gives jobs that wait for slow policies back to the queue; says whether there are any.
+    fn give_back(&mut self, queue: &Queue) -> bool {
+        let any = !self.held_back.is_empty();
+        queue.give_back(std::mem::take(&mut self.held_back));
+        any
     }
 
     /// Starts to commit a batch.
@@ -259,6 +282,13 @@ impl Lane {
             open.jobs.push((job, Answer::Reply(Err(Rejection::RefundedMeanwhile.into()))));
             return None;
         }
+        if let Some(cached) = self.known.cache.get_mut(customer) {
+            let (catalog, now) = (self.shared.catalog.load(), self.shared.clock.now());
+            if self.slow.hold_back(&catalog, &cached.state, now, &job, &mut open.slow) {
+                self.held_back.push(job);
+                return None;
+            }
+        }
         // One turn of a customer for whom much is due is enough for one batch.
         let decided = if open.is_catching_up(customer) { None } else { self.decide_one(&job, open).await };
         let Some((reply, wrote_due)) = decided else {
@@ -340,12 +370,15 @@ impl Lane {
                     late_window: self.shared.options.late_window_micros(),
                     most_due: MOST_DUE,
                 };
+                let burnt_before = fuel_burnt_on_this_thread();
                 let decided = if matches!(request.command, Command::Read) && decider.is_current(&cached.state)
                 {
                     Ok(Reply::State(cached.state.clone()))
                 } else {
                     decider.decide(Arc::make_mut(&mut cached.state), request, &mut journal)
                 };
+                let burnt = fuel_burnt_on_this_thread().saturating_sub(burnt_before);
+                self.slow.decided(&catalog, &cached.state, decider.now, burnt, &mut open.slow);
                 (decided, catalog.revision)
             };
             wrote |= open.record(cached, job, journal, revision);

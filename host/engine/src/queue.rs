@@ -113,6 +113,28 @@ impl Queue {
         self.lock().take(most, customers, taken);
     }
 
+    /// Lets jobs that were taken wait again, in their order, before those of their customers that wait already.
+    pub fn give_back(&self, jobs: Vec<Job>) {
+        if jobs.is_empty() {
+            return;
+        }
+        let mut waiting = self.lock();
+        let Waiting { jobs: of, order, count, .. } = &mut *waiting;
+        for job in jobs.into_iter().rev() {
+            *count += 1;
+            match of.get_mut(&job.request.customer) {
+                Some(own) => own.push_front(job),
+                None => {
+                    let customer = job.request.customer.clone();
+                    order.push_back(customer.clone());
+                    of.insert(customer, VecDeque::from([job]));
+                }
+            }
+        }
+        drop(waiting);
+        self.ready.notify_one();
+    }
+
     /// Takes no further jobs; those that wait can still be taken.
     pub fn close(&self) {
         self.lock().closed = true;

@@ -8,7 +8,7 @@ use crate::{
     trusted::{Entry, Export},
 };
 use proviso_decide::policy::Decided;
-use std::{string::FromUtf16Error, sync::Arc};
+use std::{cell::Cell, string::FromUtf16Error, sync::Arc};
 use wasmtime::{
     PoolConcurrencyLimitError, Store, Trap, WasmBacktrace,
     component::{Instance, InstancePre},
@@ -16,6 +16,17 @@ use wasmtime::{
 
 /// A call's result or its fault.
 pub(crate) type Called<T> = Result<Decided<T>, Fault>;
+
+thread_local! {
+    static BURNT: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Units of fuel that calls on this thread have burnt since it began, faults included: what a piece of work cost is the
+/// difference, whichever policies it asked.
+#[must_use]
+pub fn fuel_burnt_on_this_thread() -> u64 {
+    BURNT.get()
+}
 
 /// A component that is ready to be instantiated, and the sandbox to do it in.
 pub(crate) struct Callee {
@@ -37,6 +48,18 @@ impl Callee {
     }
 
     pub(crate) fn call<E: Export>(
+        &self,
+        entry: &Entry<E>,
+        budget: &Budget,
+        params: E::Params<'_>,
+    ) -> Called<E::Return> {
+        let called = self.call_once(entry, budget, params);
+        let fuel = called.as_ref().map_or_else(|fault| fault.fuel, |decided| decided.fuel);
+        BURNT.set(BURNT.get().saturating_add(fuel));
+        called
+    }
+
+    fn call_once<E: Export>(
         &self,
         entry: &Entry<E>,
         budget: &Budget,

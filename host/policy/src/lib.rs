@@ -22,6 +22,7 @@ mod v1;
 mod world;
 
 pub use cache::CacheDir;
+pub use call::fuel_burnt_on_this_thread;
 pub use compile::{Compiler, compile_worker};
 pub use fault::{Finding, PolicyError, Rejection};
 pub use inspect::inspect;

@@ -19,6 +19,7 @@ use proviso_ledger::{
         amounts::{Credits, Decimal, Quantity},
         grant::default_credit,
         ids::{Digest, IdempotencyKey, Key, Name, ReservationId, Seq},
+        resources::ResourceClass,
         terms,
         time::Timestamp,
     },
@@ -134,7 +135,7 @@ pub static POLICY: LazyLock<Vec<CatalogChange>> = LazyLock::new(|| {
     let kept = Policy {
         policy: policy.clone(),
         description: String::new(),
-        class: Default::default(),
+        class: ResourceClass::Default,
         created_at: Timestamp(0),
     };
     let version = Version {
