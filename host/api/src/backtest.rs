@@ -155,14 +155,14 @@ pub struct BacktestChange<'a> {
     #[schema(value_type = schema::Key, example = "chat")]
     pub feature: &'a Key,
     /// What was answered.
-    pub recorded: BacktestAnswer<'a>,
+    pub recorded: BacktestDecision<'a>,
     /// What the candidate answers; null where it is not asked, since it refused the reservation.
-    pub candidate: Option<BacktestAnswer<'a>>,
+    pub candidate: Option<BacktestDecision<'a>>,
 }
 
 /// What one policy answered.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct BacktestAnswer<'a> {
+pub struct BacktestDecision<'a> {
     /// `charged`, `reserved`, `committed` or `refused`.
     pub outcome: &'a str,
     /// The cost; null when it was refused without a price.

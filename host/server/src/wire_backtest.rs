@@ -2,7 +2,7 @@
 
 use crate::wire;
 use proviso_api::backtest::{
-    BacktestAnswer, BacktestBalance, BacktestChange, BacktestFailure, BacktestFlow, BacktestOfCustomer,
+    BacktestBalance, BacktestChange, BacktestDecision, BacktestFailure, BacktestFlow, BacktestOfCustomer,
     BacktestPeriods, BacktestReport, BacktestRow, BacktestSums,
 };
 use proviso_engine::backtests::{Answer, Cell, Change, CustomerReport, Flow, Report, RowKey};
@@ -86,8 +86,8 @@ fn change(change: &Change) -> BacktestChange<'_> {
     }
 }
 
-fn answer(answer: &Answer) -> BacktestAnswer<'_> {
-    BacktestAnswer {
+fn answer(answer: &Answer) -> BacktestDecision<'_> {
+    BacktestDecision {
         outcome: answer.outcome,
         cost: answer.cost,
         code: answer.code.as_deref(),

@@ -135,7 +135,7 @@ async fn documented_problems_are_answered() {
         }
         if lists("body_too_large") {
             answers
-                .push(("body_too_large", typed(keyed(&here), media_type, vec![b' '; (2 << 20) + 1]).await));
+                .push(("body_too_large", typed(keyed(&here), media_type, vec![b' '; (4 << 20) + 1]).await));
         }
         if lists("changed_meanwhile") {
             let ask = keyed(&here).header("if-match", "\"other\"");

@@ -2,6 +2,7 @@
 //! same in every bit. A host may use the database meanwhile. Nothing is written.
 
 use crate::{
+    clock::Stopwatch,
     config::Place,
     error::Error,
     exit::Verdict,
@@ -12,7 +13,7 @@ use proviso_engine::{Replay, ReplayDifference, ReplayOptions};
 use proviso_ledger::model::ids::CustomerId;
 use proviso_policy::{Compiler, Limits, Runtime};
 use proviso_store::Access;
-use std::{fmt::Write as _, num::NonZeroUsize, sync::Arc, thread, time::Instant};
+use std::{fmt::Write as _, num::NonZeroUsize, sync::Arc, thread};
 
 /// What `replay` takes.
 #[derive(Debug, Args)]
@@ -32,7 +33,7 @@ pub fn run(flags: Flags) -> Result<Verdict, Error> {
     let settings = flags.place.settle()?;
     let jobs = flags.jobs.unwrap_or_else(cores);
     let options = ReplayOptions { customer: flags.customer, jobs };
-    let started = Instant::now();
+    let stopwatch = Stopwatch::start();
     let replay = workers(jobs)?.block_on(async {
         let store = settings.database.open(Access::ReadOnly, None).await?;
         let bar = terminal::spinner("replaying");
@@ -44,8 +45,7 @@ pub fn run(flags: Flags) -> Result<Verdict, Error> {
         store.close().await;
         Ok::<_, Error>(replay?)
     })?;
-    let seconds = started.elapsed().as_secs();
-    terminal::print(&report(&replay, seconds, Paint::for_stdout()))?;
+    terminal::print(&report(&replay, stopwatch.micros(), Paint::for_stdout()))?;
     Ok(Verdict::of(replay.is_clean()))
 }
 
@@ -75,10 +75,10 @@ fn counts(replay: &Replay) -> String {
 }
 
 /// What a replay came to, for people.
-fn report(replay: &Replay, seconds: u64, paint: Paint) -> String {
+fn report(replay: &Replay, micros: u64, paint: Paint) -> String {
     let counts = counts(replay);
     let (differ, skipped) = (replay.differ, replay.skipped());
-    let rate = replay.decisions.checked_div(seconds).filter(|rate| *rate > 0);
+    let rate = replay.decisions.saturating_mul(1_000_000).checked_div(micros).filter(|rate| *rate > 0);
     let rate = rate.map_or_else(String::new, |rate| format!(", {} a second", terminal::count(rate)));
     let mut text = if differ > 0 {
         format!("{} {counts}: {}\n", paint.bad("differs"), terminal::plural(differ, "difference"))
@@ -117,7 +117,7 @@ mod tests {
     fn reports_say_what_differs_and_what_was_left_out() {
         let mut replay = Replay { customers: 2, entries: 1_500, decisions: 1_200, ..Replay::default() };
         assert_eq!(
-            report(&replay, 2, Paint::plain()),
+            report(&replay, 2_000_000, Paint::plain()),
             "replayed 1,200 decisions in 1,500 entries of 2 customers: outcome, credits and fuel are the same, 600 a second\n"
         );
         replay.unrepeatable.insert("a fault had decided".to_owned(), 1);
