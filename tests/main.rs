@@ -23,5 +23,6 @@ mod modules;
 mod network;
 mod policies;
 mod prices;
+mod replay;
 mod replicas;
 mod support;

@@ -9,7 +9,7 @@ mod remote;
 mod run;
 mod schema;
 mod settings;
-mod source;
+pub mod source;
 mod test;
 pub mod text;
 
