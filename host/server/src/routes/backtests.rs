@@ -18,7 +18,7 @@ problems!(
     StartProblems: CALLER OPERATOR BODY LANE,
     InvalidPath, PolicyNotFound, VersionNotFound; named CustomerNotFound PlanNotFound
 );
-problems!(ReadProblems: CALLER OPERATOR, InvalidPath, BacktestNotFound);
+problems!(ReadProblems: CALLER OPERATOR, InvalidPath, VersionNotFound, BacktestNotFound);
 
 /// Start a backtest
 ///
