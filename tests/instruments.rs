@@ -105,7 +105,7 @@ fn a_component_without_lines_is_covered_by_branches_and_says_so() {
     fs::write(path.join("no.wasm"), b"nothing").unwrap();
     let (code, _, notes) = policy(&path, &["coverage", "no.wasm"]);
     assert_eq!(code, Some(1));
-    assert!(notes.contains("the module is refused"), "{notes}");
+    assert!(notes.contains("is no WebAssembly module: it is text"), "{notes}");
 }
 
 #[test]

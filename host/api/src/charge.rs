@@ -2,6 +2,7 @@
 
 use crate::{
     balance::Balance,
+    budget::OverBudget,
     decision::{DecidingPolicy, Draw, Late, Line, Offer, Suggestion, Warning},
     grant::Grant,
     maps::Quantities,
@@ -65,6 +66,9 @@ pub struct Charge<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<schema::Credits>)]
     pub returned: Option<Credits>,
+    /// Of a commit: why the policy gave the usage no price, so that it cost what was held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_reserved: Option<AsReserved<'a>>,
     /// A grant that was issued on the spot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_up: Option<Grant<'a>>,
@@ -82,6 +86,17 @@ pub struct Charge<'a> {
     /// Of an event: what was not taken as it was sent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
+}
+
+/// Why a commit was billed as it was reserved: the policy refused to rate what was reported.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct AsReserved<'a> {
+    /// The code of the policy's refusal.
+    pub code: Cow<'a, str>,
+    /// For people.
+    pub detail: Cow<'a, str>,
+    /// Whether the policy called the usage invalid: it has no price whatever is available.
+    pub invalid: bool,
 }
 
 /// A charge as it was answered, with what was refunded of it since.
@@ -164,9 +179,13 @@ pub struct Refund<'a> {
     /// What expired at once, since its grant had expired.
     #[schema(value_type = schema::Credits)]
     pub expired: Credits,
-    /// What was voided at once, since its grant had been voided.
+    /// What was voided at once, since its grant had been voided, or since it was overage that had been waived.
     #[schema(value_type = schema::Credits)]
     pub voided: Credits,
+    /// The part of `voided` that was overage and had been waived, so that nobody had paid for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::Credits>)]
+    pub waived: Option<Credits>,
     /// Grants that were made for what could go back to none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub grants: Vec<Grant<'a>>,
@@ -205,6 +224,9 @@ pub struct Check<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<schema::Time>)]
     pub retry_at: Option<Timestamp>,
+    #[serde(flatten)]
+    #[allow(missing_docs)]
+    pub over_budget: OverBudget<'a>,
     /// When it occurred in a period that had ended: which.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub late: Option<Late>,

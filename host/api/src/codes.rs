@@ -61,6 +61,9 @@ codes! {
     /// is said of each item.
     TooManyRequests = "too_many_requests", 429, "too many requests";
 
+    /// The question would take more work than one request may: ask about fewer customers or features at once.
+    TooMuchWork = "too_much_work", 422, "too much is asked at once";
+
     /// There is no such path.
     RouteNotFound = "route_not_found", 404, "not found";
     /// The path exists, but not with this method; the `Allow` header lists those it has.
@@ -79,12 +82,18 @@ codes! {
     FeatureNotFound = "feature_not_found", 404, "not found";
     /// The customer has no such grant.
     GrantNotFound = "grant_not_found", 404, "not found";
+    /// The customer has no such entity.
+    EntityNotFound = "entity_not_found", 404, "not found";
+    /// The customer has no such budget.
+    BudgetNotFound = "budget_not_found", 404, "not found";
     /// The customer has no such reservation.
     ReservationNotFound = "reservation_not_found", 404, "not found";
     /// The customer has no such charge.
     ChargeNotFound = "charge_not_found", 404, "not found";
     /// The customer has no such change of plan pending: it took effect, was called off, or another took its place.
     PlanChangeNotFound = "plan_change_not_found", 404, "not found";
+    /// This host knows no such backtest: another host runs it, it was forgotten, or the host was started since.
+    BacktestNotFound = "backtest_not_found", 404, "not found";
     /// There is no such API key.
     ApiKeyNotFound = "api_key_not_found", 404, "not found";
 
@@ -116,6 +125,8 @@ codes! {
     /// `If-Match` names a state that is no longer in force: read again, then decide.
     ChangedMeanwhile = "changed_meanwhile", 412, "it was changed meanwhile";
 
+    /// This operation has nothing that `If-Match` could be compared with: leave the header out.
+    PreconditionUnsupported = "precondition_unsupported", 412, "the precondition can't be checked";
     /// `occurred_at` is over 5 minutes ahead of the host's clock.
     OccurredAtInFuture = "occurred_at_in_future", 400, "the usage lies in the future";
     /// `occurred_at` is before the window for late usage.
@@ -126,10 +137,14 @@ codes! {
     NoTermsInForce = "no_terms_in_force", 409, "nothing can be rated";
     /// The reservation was committed, released or has expired.
     ReservationClosed = "reservation_closed", 409, "the reservation is closed";
+    /// The extension would hold the credits for more than seven days in all: commit the reservation, or release it and reserve again.
+    ReservationTooLong = "reservation_too_long", 409, "the reservation can't be held that long";
     /// The grant was voided, has expired or was used up.
     GrantClosed = "grant_closed", 409, "the grant is closed";
     /// The terms ended before.
     TermsEnded = "terms_ended", 409, "the terms have ended";
+    /// The terms decide: only a shadow has a report of what it would have changed.
+    NotAShadow = "not_a_shadow", 409, "the terms are no shadow";
     /// The customer has as many of these as it may have.
     TooMany = "too_many", 409, "the customer has too many of these";
     /// What is kept of the customer in things of this kind would take too many bytes: end, void or take back some, or send less.
@@ -150,6 +165,8 @@ codes! {
     PlanIntervalFixed = "plan_interval_fixed", 409, "the plan's interval is fixed";
     /// A contract's start and end stay through amendments.
     ContractFixed = "contract_fixed", 409, "the contract's times are fixed";
+    /// Entities stand below the entity, or a budget names it: move or take those back first.
+    EntityInUse = "entity_in_use", 409, "the entity is in use";
     /// Nothing of that period was left undone, or it is past making good.
     NothingMissed = "nothing_missed", 409, "there is nothing to make good";
     /// The terms in force still fail for that period.
@@ -167,6 +184,9 @@ codes! {
     InsufficientCredits = "insufficient_credits", 402, "too few credits are available";
     /// The terms ask for a purchase first; `offers` lists what may be bought.
     PurchaseRequired = "purchase_required", 402, "a purchase is required";
+    /// A hard budget does not allow the usage: `budget` and `level` say which, `remaining` what is left of it, and `retry_at` when
+    /// its window opens again.
+    BudgetExceeded = "budget_exceeded", 402, "a budget is exceeded";
     /// The policy refuses the usage. Policies may answer codes of their own in its place.
     PolicyDenied = "policy_denied", 402, "the policy refuses the usage";
     /// The policy in force failed, and its terms name nothing that decides in its place.

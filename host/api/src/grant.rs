@@ -100,9 +100,10 @@ pub struct Grant<'a> {
     /// Held by reservations.
     #[schema(value_type = schema::Credits)]
     pub held: Credits,
-    /// Spent.
-    #[schema(value_type = schema::Credits)]
-    pub spent: Credits,
+    /// Spent; absent for a grant of long ago, of which only the journal tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::Credits>)]
+    pub spent: Option<Credits>,
     /// Whether it may be drawn.
     pub status: GrantStatus,
     /// A lower number is drawn first.

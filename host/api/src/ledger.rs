@@ -2,7 +2,7 @@
 
 use crate::{balance::Balance, schema};
 use proviso_ledger::{
-    journal::{Count, DecisionRecord},
+    journal::{BudgetCount, Count, DecisionRecord, Threshold as LedgerThreshold},
     model::{
         ids::{IdempotencyKey, Key},
         time::Timestamp,
@@ -41,6 +41,14 @@ pub struct LedgerEntry<'a> {
     /// What was added to usage counters.
     #[schema(value_type = Vec<schema::AnyObject>)]
     pub counts: &'a [Count],
+    /// What was added to budgets.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[schema(value_type = Vec<schema::AnyObject>)]
+    pub budgets: &'a [BudgetCount],
+    /// Which percentages of budgets and of the balance are reached with this, each for the first time in its window or period.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[schema(value_type = Vec<Threshold>)]
+    pub thresholds: &'a [LedgerThreshold],
     /// The balance after this entry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<BalanceAfter>,
@@ -62,6 +70,28 @@ pub struct Transfer {
     /// How much.
     #[schema(value_type = schema::Credits)]
     amount: String,
+}
+
+/// A percentage of a budget or of a balance that is reached.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "the schema of the ledger's own type")]
+pub struct Threshold {
+    /// The budget, when it is one's.
+    #[schema(value_type = Option<schema::Key>)]
+    budget: Option<String>,
+    /// The number of the budget's window.
+    r#in: Option<i64>,
+    /// The credit type, when it is a balance's.
+    #[schema(value_type = Option<schema::Key>)]
+    credit: Option<String>,
+    /// The percentage.
+    percent: u16,
+    /// What is used by now.
+    #[schema(value_type = schema::Amount)]
+    used: String,
+    /// What the percentage is of: the budget's limit, or what was granted.
+    #[schema(value_type = schema::Amount)]
+    limit: String,
 }
 
 /// The balance after an entry.

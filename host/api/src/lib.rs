@@ -2,13 +2,17 @@
 //! values (credits, times, keys) and their JSON; it decides nothing and knows neither HTTP libraries nor the engine.
 
 pub mod access;
+pub mod audit;
+pub mod backtest;
 pub mod balance;
 pub mod balances;
+pub mod budget;
 pub mod charge;
 pub mod codes;
 pub mod customer;
 pub mod decision;
 pub mod entitlement;
+pub mod entity;
 pub mod grant;
 pub mod ledger;
 pub mod maps;
@@ -22,6 +26,7 @@ pub mod policy;
 pub mod problem;
 pub mod report;
 pub mod schema;
+pub mod shadow;
 pub mod terms;
 pub mod usage;
 

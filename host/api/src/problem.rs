@@ -1,6 +1,7 @@
 //! Problem details, RFC 9457.
 
 use crate::{
+    budget::OverBudget,
     decision::{DecidingPolicy, Late, Offer, Suggestion},
     schema,
 };
@@ -65,6 +66,9 @@ pub struct ProblemDetails<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<schema::Time>)]
     pub retry_at: Option<Timestamp>,
+    #[serde(flatten)]
+    #[allow(missing_docs)]
+    pub over_budget: OverBudget<'a>,
     /// Of a refused charge: what may be bought to go on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub offers: Vec<Offer<'a>>,
@@ -83,6 +87,10 @@ pub struct ProblemDetails<'a> {
     /// Of a refused charge: whether a fault put other terms, or none, in the place of those in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub degraded: Option<bool>,
+    /// After how many seconds another attempt may succeed, as in the header `Retry-After`: of 429 and 503, in a batch of each item.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = 1)]
+    pub retry_after_seconds: Option<u64>,
 }
 
 fn errors_are_empty(errors: &[FieldError]) -> bool {

@@ -62,6 +62,9 @@ pub enum Error {
     /// An instrument found that what it measured can't be relied on.
     #[error("{0}")]
     Instrument(String),
+    /// A server refused something, or could not be asked.
+    #[error("{0}")]
+    Server(String),
     /// The demo found its host in a state that it can't go on from.
     #[error("{0}")]
     Demo(String),

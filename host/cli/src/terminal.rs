@@ -53,8 +53,14 @@ impl Paint {
     }
 
     /// Never any.
-    pub fn plain() -> Self {
+    pub fn none() -> Self {
         Self { on: false }
+    }
+
+    /// Never any.
+    #[cfg(test)]
+    pub fn plain() -> Self {
+        Self::none()
     }
 
     fn with(self, style: Style, text: &str) -> String {

@@ -124,6 +124,7 @@ impl Decider<'_> {
             quantities: Vec::new(),
             attributes: Vec::new(),
             entity: None,
+            ancestors: Vec::new(),
             occurred_at: at,
         };
         let asked = Asked { usage: &usage, commits: None, purpose: Purpose::Charge };
@@ -145,10 +146,14 @@ impl Decider<'_> {
             Err(failure) => return failed(failure.fuel),
         };
         let credit = named.cloned().unwrap_or(credit);
+        let cost = Credits::new(Decimal::from_units(1));
+        if state.is_over_budget(&usage, &credit, cost, at) {
+            let reason = "budget_exceeded".to_owned();
+            return Ok(Metered { reason, credit: Some(credit), fuel: rate_fuel });
+        }
         if state.available(&credit, Some(feature), at).is_positive() {
             return Ok(Metered { reason: "ok".to_owned(), credit: Some(credit), fuel: rate_fuel });
         }
-        let cost = Credits::new(Decimal::from_units(1));
         let line =
             Line { label: feature.to_string(), quantity: Quantity::ZERO, unit_cost: Price::ZERO, cost };
         let rating = Rating { credit: credit.clone(), cost, lines: vec![line], draw_order: Vec::new() };

@@ -2,9 +2,10 @@
 
 use crate::{
     DecideError, Journal,
+    budgets::{budget_tag, entity_tag},
     change::{customer_tag, standing_override},
     decider::{Decider, Stop},
-    precondition::{Expected, Tag},
+    precondition::{Conditional, Expected, Tag},
 };
 use proviso_ledger::{
     model::{
@@ -23,6 +24,7 @@ use proviso_ledger::{
 use std::sync::Arc;
 
 pub use crate::{
+    budgets::{BudgetChange, EntityChange},
     change::{Change, OverrideChange},
     request::{
         ActualUsage, CheckOutcome, CustomerChange, CustomerPlanChange, Outcome, PlanChangePreview, Reply,
@@ -57,6 +59,8 @@ pub enum Command {
     Close(Expected),
     /// Bind terms to the customer.
     BindTerms(Box<TermsDraft>),
+    /// Another command, where what it is about is as expected.
+    Conditional(Box<Conditional>),
     /// Give the customer's terms an end: now, when none is given.
     EndTerms {
         /// The terms.
@@ -70,6 +74,14 @@ pub enum Command {
     SetOverride(Box<OverrideChange>),
     /// Take a feature's overrides back.
     RemoveOverride(Key, Expected),
+    /// Make an entity known, move or change it.
+    SetEntity(Box<EntityChange>),
+    /// Forget an entity.
+    RemoveEntity(Key, Expected),
+    /// Put a budget in force or change it.
+    SetBudget(Box<BudgetChange>),
+    /// Take a budget back.
+    RemoveBudget(Key, Expected),
     /// Grant credits.
     Grant(Box<GrantRequest>),
     /// Void what a grant has left.
@@ -111,12 +123,22 @@ pub enum Command {
 }
 
 impl Command {
+    /// The command itself, without what is expected.
+    #[must_use]
+    pub fn unconditional(&self) -> &Self {
+        match self {
+            Self::Conditional(conditional) => conditional.command.unconditional(),
+            command => command,
+        }
+    }
+
     /// Whether it writes nothing of its own.
     #[must_use]
     pub fn is_question(&self) -> bool {
         match self {
             Self::Read | Self::Check(_) => true,
             Self::ChangePlan(change) => change.dry_run,
+            Self::Conditional(conditional) => conditional.command.is_question(),
             _ => false,
         }
     }
@@ -139,7 +161,10 @@ impl Decider<'_> {
         }
         self.catch_up(state, journal)?;
         let at = self.now.max(state.at);
-        match &request.command {
+        if let Command::Conditional(conditional) = &request.command {
+            conditional.expected.check(|| conditional.subject.tag(state))?;
+        }
+        match request.command.unconditional() {
             Command::Read | Command::Sweep => Ok(Reply::State(Arc::new(state.clone()))),
             Command::Check(usage) => self.check(state, usage, at),
             Command::Configure(change) => self.configure(state, change, &request.origin, at, journal),
@@ -154,7 +179,12 @@ impl Decider<'_> {
             }
             Command::RetryPeriod(number) => self.retry(state, *number, &request.origin, at, journal),
             Command::Commit(id, actual) if state.closed => {
-                self.commit_after_closing(state, (*id, actual), &request.origin, at, journal)
+                let draft = self.commit_draft(state, *id, actual, at)?;
+                self.end_hold_after_closing(state, draft, &request.origin, at, journal)
+            }
+            Command::Release(id) if state.closed => {
+                let draft = state.release(*id)?;
+                self.end_hold_after_closing(state, draft, &request.origin, at, journal)
             }
             command => {
                 let Some(mut draft) = self.draft(state, command, at)? else {
@@ -210,11 +240,28 @@ impl Decider<'_> {
                 }
                 state.remove_override(feature.clone())
             }
+            Command::SetEntity(change) => match change.apply(state)? {
+                Some(entity) => state.set_entity(change.id.clone(), entity)?,
+                None => return Ok(None),
+            },
+            Command::RemoveEntity(id, expected) => {
+                expected.check(|| entity_tag(state, id))?;
+                state.remove_entity(id.clone())?
+            }
+            Command::SetBudget(change) => match change.apply(state)? {
+                Some(budget) => state.set_budget(change.id.clone(), budget)?,
+                None => return Ok(None),
+            },
+            Command::RemoveBudget(id, expected) => {
+                expected.check(|| budget_tag(state, id))?;
+                state.remove_budget(id.clone())?
+            }
             Command::Configure(_)
             | Command::ChangePlan(_)
             | Command::Close(_)
             | Command::Reset { .. }
             | Command::RetryPeriod(_)
+            | Command::Conditional(_)
             | Command::Check(_)
             | Command::Read
             | Command::Sweep => {

@@ -94,7 +94,13 @@ impl Decider<'_> {
             Due::PlanChange => self.due_plan_change(state, at)?,
             Due::PeriodStart(reason, allowance) => self.open_period(state, at, reason, allowance)?,
         };
-        journal.seal(state, at, draft)
+        let entry = journal.seal(state, at, draft)?;
+        if matches!(due, Due::ReservationExpiry(_))
+            && let Some(draft) = self.settle_after_closing(state, at)?
+        {
+            journal.seal(state, at, draft)?;
+        }
+        Ok(entry)
     }
 
     /// The usage with its time checked or set, if the customer may use the feature at all.
@@ -124,6 +130,7 @@ impl Decider<'_> {
             feature: request.feature.clone(),
             quantities: request.quantities.clone(),
             attributes: request.attributes.clone(),
+            ancestors: request.entity.as_ref().map(|id| state.entities.ancestors(id)).unwrap_or_default(),
             entity: request.entity.clone(),
             occurred_at,
         })

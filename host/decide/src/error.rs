@@ -39,6 +39,9 @@ pub enum DecideError {
     /// A new override that does not say what the customer is entitled to.
     #[error("is missing: the customer has no override of this feature yet")]
     OverrideIncomplete,
+    /// A new budget that lacks this field.
+    #[error("is missing: the customer has no such budget yet")]
+    BudgetIncomplete(&'static str),
     /// A change of plan whose preview would have to look ahead over too many periods.
     #[error("lies too many periods ahead for a preview")]
     PreviewTooFar,

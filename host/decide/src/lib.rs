@@ -3,6 +3,7 @@
 //! loaded yet is asked for, and the request is decided again once it is there.
 
 pub mod access;
+pub mod budgets;
 pub mod catalog;
 pub mod change;
 pub mod command;
@@ -15,6 +16,7 @@ pub mod policy;
 pub mod precondition;
 mod profile;
 mod rating;
+pub mod replay;
 mod request;
 
 pub use decider::{AHEAD, Decider, Stop};

@@ -1,8 +1,11 @@
 //! What a caller expects to be in force when it changes something: the check is made together with the change, where
 //! nobody can come between.
 
-use crate::DecideError;
-use proviso_ledger::model::ids::{Digest, hex};
+use crate::{DecideError, change::customer_tag, command::Command};
+use proviso_ledger::{
+    model::ids::{Digest, GrantId, hex},
+    state::CustomerState,
+};
 use serde::Serialize;
 use std::fmt;
 
@@ -50,7 +53,49 @@ pub enum Expected {
     OneOf(Vec<String>),
 }
 
+/// What of a customer an expectation is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// The customer itself.
+    Customer,
+    /// One of its grants.
+    Grant(GrantId),
+    /// Its pending change of plan.
+    PlanChange,
+}
+
+impl Subject {
+    /// The tag of what is in force; none for what does not exist.
+    ///
+    /// # Errors
+    /// A value that can't be written as JSON.
+    pub fn tag(self, state: &CustomerState) -> Result<Option<Tag>, DecideError> {
+        match self {
+            Self::Customer => customer_tag(state),
+            Self::Grant(id) => state.grant(id).map(Tag::of).transpose(),
+            Self::PlanChange => state.plan_change.as_ref().map(Tag::of).transpose(),
+        }
+    }
+}
+
+/// A command that is carried out only where the customer is as it is expected.
+#[derive(Debug, Clone)]
+pub struct Conditional {
+    pub(crate) subject: Subject,
+    pub(crate) expected: Expected,
+    pub(crate) command: Command,
+}
+
 impl Expected {
+    /// The command, to be carried out only where `subject` is as expected.
+    #[must_use]
+    pub fn of(self, subject: Subject, command: Command) -> Command {
+        match self {
+            Self::Anything => command,
+            expected => Command::Conditional(Box::new(Conditional { subject, expected, command })),
+        }
+    }
+
     /// Compares with what is in force; `tag` gives `None` for a thing that does not exist.
     ///
     /// # Errors

@@ -5,14 +5,13 @@ use crate::{
     DecideError, Decider, Journal, Stop,
     change::customer_tag,
     periods::fault_of,
-    request::{ActualUsage, CustomerChange, Outcome, Reply},
+    request::{CustomerChange, Outcome, Reply},
 };
 use proviso_ledger::{
     journal::{CloseReason, Event, OpenReason},
     model::{
         answers::Allowance,
         customer::Profile,
-        ids::ReservationId,
         time::{Timestamp, Zone},
     },
     rules::rejection::Rejection,
@@ -176,25 +175,25 @@ impl Decider<'_> {
         steps.finish(state, journal)
     }
 
-    /// Charges a reservation of a closed customer. What that owes is settled at once, since no period is left whose end would do so.
-    pub(crate) fn commit_after_closing(
+    /// Commits or releases a reservation of a closed customer. What is owed by then is settled at once, out of what came back, too,
+    /// since no period is left whose end would do so.
+    pub(crate) fn end_hold_after_closing(
         &self,
         state: &mut CustomerState,
-        (id, actual): (ReservationId, &ActualUsage),
+        draft: Draft,
         origin: &Origin,
         at: Timestamp,
         journal: &mut Journal,
     ) -> Result<Reply, Stop> {
         let mut steps = Steps::new(state, at, origin, journal);
-        let draft = self.commit_draft(&steps.next, id, actual, at)?;
-        let committed = matches!(draft.event, Event::Committed(_));
+        let ended = !matches!(draft.event, Event::Refused(_));
         steps.last(draft)?;
-        let settles = if committed { self.settle_after_closing(&steps.next, at)? } else { None };
+        let settles = if ended { self.settle_after_closing(&steps.next, at)? } else { None };
         let Some(draft) = settles else { return steps.finish(state, journal) };
         let entry = steps.made.written.last().map(|written| written.entry.clone());
         steps.step(draft)?;
         steps.finish(state, journal)?;
-        let entry = entry.ok_or_else(|| DecideError::Internal("a commit without an entry".to_owned()))?;
+        let entry = entry.ok_or_else(|| DecideError::Internal("a command without an entry".to_owned()))?;
         Ok(Reply::Entry(Outcome { entry, replayed: false }))
     }
 

@@ -8,7 +8,7 @@ use crate::{
     request::{CheckOutcome, Reply, UsageRequest},
 };
 use proviso_ledger::{
-    journal::{DecisionRecord, Event, FaultRecord, Intent, Rated, ShadowRecord, Shape},
+    journal::{DecisionRecord, Event, FaultRecord, Intent, Rated, ShadowRecord, Shape, Unrated},
     model::{
         amounts::{Credits, Price, Quantity},
         answers::{Line, Overage, Rating, Refusal, RefusalKind, Suggestion},
@@ -49,6 +49,8 @@ type Make<'a> = &'a dyn Fn(Usage, Option<Shape>, Decision) -> Result<Draft, Deni
 /// What a policy answered about a usage.
 struct Rates {
     rating: Rating,
+    /// Of a commit: why the policy gave no price, so that the rating is that of the reservation.
+    unrated: Option<Unrated>,
     overage: Option<Overage>,
     fuel: u64,
     log: Vec<String>,
@@ -125,6 +127,7 @@ impl Decider<'_> {
                 offers: refused.offers,
                 suggestions: refused.suggestions,
                 retry_at: refused.retry_at,
+                over_budget: refused.over_budget,
                 late: refused.late,
                 ..outcome(refused.rated, refused.credit, refused.decision)
             },
@@ -180,7 +183,7 @@ impl Decider<'_> {
             Ok(reduced) => reduced,
             Err(failure) => return Ok(Attempt::Failed(failure)),
         };
-        let Rates { rating, overage, fuel, log } = rates;
+        let Rates { rating, unrated, overage, fuel, log } = rates;
         let mut counters: Vec<(Counter, Option<Zone>)> = terms
             .prepared
             .counters
@@ -194,6 +197,7 @@ impl Decider<'_> {
             overage: overage.clone(),
             counters,
             settle_from: terms.prepared.settle_overage_from,
+            unrated,
         };
         match make(usage, reduced_from, decision) {
             Ok(draft) => Ok(Attempt::Draft(Box::new(draft))),
@@ -267,13 +271,15 @@ impl Question<'_> {
         let view = state.usage_view(terms, asked, at);
         let context = state.usage_context(terms, asked, at, Detail::Rate);
         let rated: Answer<Result<Rating, Refusal>> = policy.rate(&view, &context, form);
-        let (rating, mut fuel, mut log) = match rated {
-            Ok(decided) => match decided.value {
-                Ok(rating) => (rating, decided.fuel, decided.log),
-                Err(refusal) => match self.hold_in_place_of(&refusal)? {
-                    Some(rating) => (rating, decided.fuel, decided.log),
-                    None => return Ok(Ok(Err((refusal, decided.fuel, decided.log)))),
-                },
+        let (rating, unrated, mut fuel, mut log) = match rated {
+            Ok(decided) => match (decided.value, self.intent) {
+                (Ok(rating), _) => (rating, None, decided.fuel, decided.log),
+                (Err(refusal), Intent::Commit(id)) => {
+                    let Refusal { code, detail, kind, .. } = refusal;
+                    let unrated = Unrated { code, detail, invalid: kind == RefusalKind::Invalid };
+                    (self.as_reserved(id)?, Some(unrated), decided.fuel, decided.log)
+                }
+                (Err(refusal), _) => return Ok(Ok(Err((refusal, decided.fuel, decided.log)))),
             },
             Err(failure) => return Ok(Err(failure)),
         };
@@ -294,13 +300,12 @@ impl Question<'_> {
                 Err(failure) => return Ok(Err(failure)),
             }
         }
-        Ok(Ok(Ok(Rates { rating, overage, fuel, log })))
+        Ok(Ok(Ok(Rates { rating, unrated, overage, fuel, log })))
     }
 
-    /// A commit can't be denied: what the reservation holds is billed then. A usage that has no price at all is the caller's
-    /// mistake, to be reported again.
-    fn hold_in_place_of(&self, refusal: &Refusal) -> Result<Option<Rating>, Stop> {
-        let (Intent::Commit(id), RefusalKind::Denied) = (self.intent, refusal.kind) else { return Ok(None) };
+    /// A commit reports work that was done, so it always bills: what the reservation holds where the policy denies the usage, or
+    /// has no price for it. The entry says so, and a refund corrects what was reported wrongly.
+    fn as_reserved(&self, id: ReservationId) -> Result<Rating, Stop> {
         let reservation = self.state.open_reservation(id)?;
         let cost = reservation.held();
         let line = Line {
@@ -310,7 +315,7 @@ impl Question<'_> {
             cost,
         };
         let credit = reservation.credit.clone();
-        Ok(Some(Rating { credit, cost, lines: vec![line], draw_order: Vec::new() }))
+        Ok(Rating { credit, cost, lines: vec![line], draw_order: Vec::new() })
     }
 
     /// Where the policy allows a reservation of less, what that comes to.

@@ -2,7 +2,7 @@
 
 use crate::{change::Change, precondition::Expected};
 use proviso_ledger::{
-    journal::{Entry, Line, Offer, PlanChangeTime},
+    journal::{Entry, Line, Offer, OverBudget, PlanChangeTime},
     model::{
         amounts::{Credits, Quantity},
         answers::{Allowance, Suggestion},
@@ -160,6 +160,8 @@ pub struct CheckOutcome {
     pub suggestions: Vec<Suggestion>,
     /// The earliest time at which asking again can help.
     pub retry_at: Option<Timestamp>,
+    /// The budget that does not allow it.
+    pub over_budget: Option<Box<OverBudget>>,
     /// The balance as the feature sees it.
     pub balance: BalanceView,
     /// When the period ends.
@@ -185,6 +187,7 @@ impl CheckOutcome {
             offers: Vec::new(),
             suggestions: Vec::new(),
             retry_at: None,
+            over_budget: None,
             balance: state.balance_for(&credit, feature, at),
             credit,
             next_reset_at: state.next_reset_at(),

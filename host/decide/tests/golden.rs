@@ -21,6 +21,19 @@ const PLAY: &str = r#"
     grant 7 promotional with=1
     adjust 5
     adjust -3
+    entity team key=k9 by=ops described
+    entity ann parent=team
+    entity passing parent=ann
+    forget passing
+    budget team entity=team window=week limit=10 scope=image,chat key=k10 by=ops
+    budget large model=large window=hours:24 quantity=n limit=4 soft warn=50,100
+    budget all window=lifetime credit=tokens limit=1
+    h: reserve 2 entity=ann model=large
+    charge 9 entity=ann model=large
+    commit h 3
+    charge 8 entity=ann
+    budget team limit=100000
+    unbudget all
     charge 12.5 entity=ann key=k3 described
     charge 3 feature=image
     charge 4 of=+1m
@@ -31,6 +44,8 @@ const PLAY: &str = r#"
     commit r 130 key=k5
     g: charge 5
     refund g n=1
+    q: reserve 6
+    commit q -1
     s: reserve 50
     extend s 3600
     release s
@@ -137,6 +152,6 @@ fn comes_to(state: &CustomerState) -> serde_json::Value {
     serde_json::json!({
         "seq": state.seq, "accounts": state.accounts, "grants": grants, "period": state.period,
         "reservations": state.reservations.keys().collect::<Vec<_>>(), "counters": state.counters,
-        "closed": state.closed,
+        "closed": state.closed, "entities": state.entities, "budgets": state.budgets, "warned": state.warned,
     })
 }

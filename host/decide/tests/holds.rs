@@ -146,22 +146,62 @@ fn a_commit_that_the_policy_denies_bills_what_was_held() {
         r#"plan pro month {"allowances": [{"amount": "100"}], "denies_commits": true}
          customer plan=pro
          r: reserve 60
-         commit r 80 -> plan1:60
+         commit r 80 -> plan1:60 as_reserved:no_commits
          balance -> 40 of 100"#,
     );
 }
 
 #[test]
-fn a_commit_without_a_price_or_a_working_policy_leaves_the_hold() {
+fn a_commit_without_a_working_policy_leaves_the_hold() {
     check(
         r#"plan pro month {"allowances": [{"amount": "100"}]}
          customer plan=pro
          r: reserve 60
-         commit r -1 -> 422 negative available=40
          module scripted gone
          commit r 70 -> 402 policy_fault available=40 (module_unavailable by plan/pro/terms_1)
          module scripted back
          commit r 70 -> plan1:70"#,
+    );
+}
+
+/// The work was done, whatever the policy thinks of how it was reported.
+#[test]
+fn a_commit_without_a_price_costs_what_was_held() {
+    check(
+        r#"plan pro month {"allowances": [{"amount": "100"}]}
+         customer plan=pro
+         r: reserve 60
+         c: commit r -1 -> plan1:60 as_reserved:negative
+         balance -> 40 of 100
+         commit r 60 -> error: reservation res_3 is closed: it was committed, released or has expired
+         # What was reported wrongly is corrected by a refund.
+         refund c 20 -> spent>plan1 20"#,
+    );
+}
+
+#[test]
+fn a_hold_lasts_seven_days_at_most() {
+    check(
+        r#"plan pro month {"allowances": [{"amount": "100"}]}
+         customer plan=pro
+         r: reserve 60 ttl=86400
+         at +23h
+         extend r 86400
+         at +1d22h
+         extend r 86400
+         at +2d21h
+         extend r 86400
+         at +3d20h
+         extend r 86400
+         at +4d19h
+         extend r 86400
+         at +5d18h
+         extend r 86400
+         at +6d17h
+         extend r 25201 -> error: reservation res_3 can't be held beyond 2026-01-08T00:00:00Z: commit it, or release it and reserve again
+         extend r 25200
+         at +7d
+         balance -> 100 of 100"#,
     );
 }
 
@@ -192,7 +232,7 @@ fn caps_count_what_is_used_and_what_is_held() {
          charge 5
          counters -> day:20454=5+15
          # A commit is never refused for a cap; here it is denied by rate, so what was held is billed.
-         commit r 40 -> plan1:15
+         commit r 40 -> plan1:15 as_reserved:cap_reached
          counters -> day:20454=45
          at +1d
          t: reserve 20 ttl=60
@@ -289,5 +329,23 @@ fn what_commits_bring_after_the_closing_is_settled_by_the_terms_that_closed() {
          module bad gone
          commit r 130 -> plan1:90 overage:40 exceeded:30 | settles: nothing (module_unavailable by customer/terms_4)
          balance -> 0 of 0, overage 40"#,
+    );
+}
+
+#[test]
+fn what_holds_give_back_after_the_closing_pays_what_is_owed() {
+    check(
+        r#"plan a month {"settle": "deduct", "overage": {"allow": "100"}}
+         customer plan=a
+         grant 50 prepaid
+         r: reserve 30
+         s: reserve 20 ttl=60
+         charge 40 -> overage:40
+         close
+         release r -> r>prepaid1 30
+         balance -> 0 of 50, held 20, overage 10
+         # The time of the other one runs out.
+         at +2m -> s expires: s>prepaid1 20 | settles (deduct 10): prepaid1>overage 10
+         balance -> 10 of 50"#,
     );
 }

@@ -63,8 +63,8 @@ fn credits_follow_their_grant_into_what_rolled_over() {
          customer plan=pro
          c: charge 40 -> plan1:40
          at +31d -> closes 1 scheduled: plan1>rollover2 30, plan1>expired 30 | opens 2 scheduled: issued>plan2 100
-         refund c 10 -> spent>plan1 10, plan1>rollover2 10
-         balance -> 140 of 140"#,
+         refund c 10 -> spent>plan1 10, plan1>expired 5, plan1>rollover2 5
+         balance -> 135 of 135"#,
     );
 }
 
@@ -171,8 +171,8 @@ fn what_late_usage_drew_of_expired_credits_expires_again() {
          balance -> 1010 of 1010
          at +20m
          c: charge 500 of=+5m -> plan1:500 late:1
-         refund c 100 -> spent>plan1 100, plan1>expired 100
-         refund c reissue -> spent>plan1 400, plan1>expired 400
+         refund c 100 -> spent>expired 100
+         refund c reissue -> spent>expired 400
          balance -> 1010 of 1010"#,
     );
 }
@@ -188,9 +188,103 @@ fn what_was_voided_stays_voided() {
          b: charge 40 -> plan1:40
          at +31d
          void rollover2
-         refund b 10 reissue -> spent>plan1 10, plan1>voided 10
+         refund b 10 reissue -> spent>plan1 10, plan1>expired 5, plan1>rollover2 5, rollover2>voided 5
          at +110d
          refund a -> spent>voided 40
          refund b reissue -> spent>voided 30"#,
     );
+}
+
+/// As if it had not been used: there is no cliff between what was nearly and what was wholly used.
+#[test]
+fn a_late_refund_rolls_over_as_far_as_the_policy_rolls() {
+    for (used, rolled, expired) in [("99", "49.5", "49.5"), ("100", "50", "50"), ("40", "20", "20")] {
+        check(&format!(
+            r#"plan pro month {{"allowances": [{{"amount": "100"}}], "rollover": {{"percent": "50", "periods": 3}}}}
+             customer plan=pro
+             c: charge {used}
+             at +31d
+             refund c -> spent>plan1 {used}, plan1>expired {expired}, plan1>rollover2 {rolled}
+             balance -> 150 of 150"#
+        ));
+    }
+    check(
+        r#"plan pro month {"allowances": [{"amount": "100"}], "rollover": {"percent": "100", "max": "10"}}
+         customer plan=pro
+         c: charge 95
+         at +31d
+         refund c 2 -> spent>plan1 2, plan1>rollover2 2
+         refund c -> spent>plan1 93, plan1>expired 90, plan1>rollover2 3
+         balance -> 110 of 110"#,
+    );
+}
+
+#[test]
+fn a_refund_reaches_a_rollover_that_was_used_up() {
+    check(
+        r#"plan pro month {"allowances": [{"amount": "100"}], "rollover": {"percent": "50", "periods": 3}}
+         customer plan=pro
+         c: charge 40
+         at +31d
+         charge 130 -> plan2:100 rollover2:30
+         at +59d
+         refund c 10 -> spent>plan1 10, plan1>expired 5, plan1>rollover2 5"#,
+    );
+}
+
+#[test]
+fn a_refund_after_a_change_of_plan_makes_the_new_allowance_larger() {
+    check(
+        r#"plan pro month {"allowances": [{"amount": "100"}]}
+         plan big month {"allowances": [{"amount": "100"}]}
+         customer plan=pro
+         c: charge 100 -> plan1:100
+         at +10d
+         customer plan=big
+         balance -> 0 of 0
+         refund c 20 -> spent>plan1 20, plan1>plan2 20
+         balance -> 20 of 20
+         d: charge 20 -> plan2:20
+         # And nothing twice, however often the plan changes.
+         customer plan=pro
+         balance -> 0 of 0
+         refund c -> spent>plan1 80, plan1>plan3 80
+         refund d -> spent>plan2 20, plan2>plan3 20
+         balance -> 100 of 100"#,
+    );
+}
+
+#[test]
+fn overage_that_was_waived_comes_back_to_nobody() {
+    check(
+        r#"plan pro month {"allowances": [{"amount": "10"}], "overage": {"allow": "100"}, "settle": "waive"}
+         customer plan=pro
+         c: charge 30 -> plan1:10 overage:20
+         at +31d
+         d: charge 15 -> plan2:10 overage:5
+         refund c 5 -> spent>voided 5
+         refund c -> spent>voided 15, spent>plan1 10, plan1>expired 10
+         refund d -> spent>overage 5, spent>plan2 10
+         e: charge 12 -> plan2:10 overage:2
+         grant 2 prepaid
+         # What was paid comes back.
+         refund e -> spent>adjustment2 2, spent>plan2 10"#,
+    );
+}
+
+#[test]
+fn the_last_refund_is_of_all_that_is_left() {
+    let mut script = String::from(
+        r#"plan pro month {"allowances": [{"amount": "100"}]}
+         customer plan=pro
+         c: charge 100
+"#,
+    );
+    (0..63).for_each(|_| script.push_str("refund c 1 -> spent>plan1 1\n"));
+    script.push_str(
+        "refund c 1 -> error: the charge has 63 refunds: one more is possible, of all the 37 credits that are left
+         refund c -> spent>plan1 37
+         balance -> 100 of 100",
+    );
+    check(&script);
 }

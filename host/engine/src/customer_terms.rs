@@ -1,11 +1,14 @@
 //! Binding terms to a customer: prepared first, then bound by the customer's lane.
 
 use crate::{engine::Engine, error::EngineError, terms::TermsInput};
-use proviso_decide::command::{Command, Outcome, Reply, Request};
+use proviso_decide::{
+    command::{Command, Outcome, Reply, Request},
+    precondition::{Expected, Subject},
+};
 use proviso_ledger::{model::ids::CustomerId, state::Origin};
 
 impl Engine {
-    /// Binds terms to a customer; they win over those of its plan.
+    /// Binds terms to a customer; they win over those of its plan. `expected` is about the customer.
     ///
     /// # Errors
     /// Those of [`Engine::prepare_terms`] and of [`Engine::execute`].
@@ -13,6 +16,7 @@ impl Engine {
         &self,
         customer: CustomerId,
         input: TermsInput,
+        expected: Expected,
         origin: Origin,
     ) -> Result<Outcome, EngineError> {
         // The version that answered the first request may be deleted by now, so a repeat is not prepared again.
@@ -22,7 +26,8 @@ impl Engine {
             return Ok(outcome);
         }
         let terms = self.prepare_terms(input).await?;
-        let request = Request { customer, command: Command::BindTerms(Box::new(terms)), origin };
+        let command = expected.of(Subject::Customer, Command::BindTerms(Box::new(terms)));
+        let request = Request { customer, command, origin };
         match self.execute(request).await? {
             Reply::Entry(outcome) => Ok(outcome),
             _ => Err(EngineError::Internal("terms were bound without an entry".to_owned())),

@@ -14,6 +14,20 @@ use tokio::task::spawn_blocking;
 /// features of an honest policy do.
 const PAGE_FUEL: u64 = 100_000_000;
 
+/// The fuel that one question about many customers and features may burn in all: ten pages' worth. One more feature is begun at
+/// most.
+const QUERY_FUEL: u64 = 10 * PAGE_FUEL;
+
+/// What is left of the fuel for a question about many customers.
+#[derive(Debug)]
+pub struct QueryFuel(u64);
+
+impl Default for QueryFuel {
+    fn default() -> Self {
+        Self(QUERY_FUEL)
+    }
+}
+
 /// A page of a customer's entitlements.
 #[derive(Debug)]
 pub struct EntitlementPage {
@@ -61,25 +75,41 @@ impl Engine {
     }
 
     /// What a customer may do with each of these features, in their order: `None` for a feature that neither the plan nor an
-    /// override knows.
+    /// override knows. What its policies burn is taken off `fuel`.
     ///
     /// # Errors
-    /// An unknown customer; the store's.
+    /// An unknown customer; [`EngineError::TooMuchWork`] once no fuel is left; the store's.
     pub async fn query_entitlements(
         &self,
         customer: &CustomerId,
         features: Arc<[Key]>,
+        fuel: &mut QueryFuel,
     ) -> Result<(Vec<Option<Access>>, Arc<CustomerState>), EngineError> {
         let state = self.state(customer).await?;
+        let (most, count) = (fuel.0, features.len());
         let answers = self.ask(&state, move |decider, state| {
-            let access = |feature| match decider.access(state, feature) {
-                Ok(access) => Ok(Some(access)),
-                Err(Stop::Error(DecideError::FeatureNotFound(_))) => Ok(None),
-                Err(stop) => Err(stop),
-            };
-            features.iter().map(access).collect::<Result<Vec<_>, _>>()
+            let (mut left, mut answers) = (most, Vec::with_capacity(features.len()));
+            for feature in &*features {
+                if left == 0 {
+                    return Ok((answers, left));
+                }
+                match decider.access(state, feature) {
+                    Ok(access) => {
+                        left = left.saturating_sub(access.fuel);
+                        answers.push(Some(access));
+                    }
+                    Err(Stop::Error(DecideError::FeatureNotFound(_))) => answers.push(None),
+                    Err(stop) => return Err(stop),
+                }
+            }
+            Ok((answers, left))
         });
-        Ok((answers.await?, state))
+        let (answers, left) = answers.await?;
+        fuel.0 = left;
+        if answers.len() < count {
+            return Err(EngineError::TooMuchWork);
+        }
+        Ok((answers, state))
     }
 
     /// Asks a question about a state that writes nothing. It is asked again once a policy that it needs is loaded.

@@ -4,7 +4,7 @@ use crate::error::EngineError;
 use proviso_decide::command::{Idempotency, Outcome};
 use proviso_ledger::{
     journal::Entry,
-    model::ids::{ChargeId, Digest, IdempotencyKey},
+    model::ids::{ChargeId, Digest, IdempotencyKey, ReservationId},
 };
 use proviso_store::KeyHash;
 use std::sync::Arc;
@@ -17,6 +17,11 @@ pub(crate) fn key_hash(key: &IdempotencyKey) -> KeyHash {
 /// The key of a charge's n-th refund, which can be taken once. No caller's key has a line feed.
 pub(crate) fn refund_hash(charge: ChargeId, number: u32) -> KeyHash {
     hash(&format!("\nrefund {number} of {charge}"))
+}
+
+/// The key of what ended a reservation, which can be taken once.
+pub(crate) fn end_hash(reservation: ReservationId) -> KeyHash {
+    hash(&format!("\nend of {reservation}"))
 }
 
 fn hash(text: &str) -> KeyHash {

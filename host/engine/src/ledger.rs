@@ -22,7 +22,7 @@ pub struct LedgerFilter {
     pub kinds: Vec<String>,
     /// About usage of this feature.
     pub feature: Option<Key>,
-    /// About usage of this entity.
+    /// About usage of this entity and of those that stood below it.
     pub entity: Option<Key>,
     /// Accepted at this time or later.
     pub from: Option<Timestamp>,
@@ -56,7 +56,7 @@ impl LedgerFilter {
             && self
                 .entity
                 .as_ref()
-                .is_none_or(|entity| usage.is_some_and(|usage| usage.entity.as_ref() == Some(entity)))
+                .is_none_or(|entity| usage.is_some_and(|usage| usage.entities().any(|one| one == entity)))
     }
 }
 

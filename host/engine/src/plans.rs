@@ -87,15 +87,17 @@ impl Engine {
     /// Binds terms to a plan: they decide for all its customers from the next decision on, or from when they say.
     ///
     /// # Errors
-    /// An unknown plan; an end that is not after the start; those of [`Engine::prepare_terms`].
+    /// An unknown plan, or another than was expected; an end that is not after the start; those of [`Engine::prepare_terms`].
     pub async fn bind_plan_terms(
         &self,
         plan: Name,
         input: TermsInput,
+        expected: Expected,
         idempotency: Option<Idempotency>,
     ) -> Result<Changed<Arc<Terms>>, EngineError> {
         let shared = self.shared.clone();
-        self.changes.run(async move { shared.bind_plan_terms(plan, input, idempotency.as_ref()).await }).await
+        let bind = async move { shared.bind_plan_terms(plan, input, expected, idempotency.as_ref()).await };
+        self.changes.run(bind).await
     }
 
     /// Gives a plan's terms an end; `None` means now.
@@ -163,6 +165,7 @@ impl Shared {
         &self,
         plan: Name,
         input: TermsInput,
+        expected: Expected,
         idempotency: Option<&Idempotency>,
     ) -> Result<Changed<Arc<Terms>>, EngineError> {
         // A repeat is answered even if what it named can't be prepared any more.
@@ -173,9 +176,8 @@ impl Shared {
         }
         let prepared = self.prepare_terms(input).await?;
         self.change_once(idempotency, |catalog, now| {
-            if !catalog.plans.contains_key(&plan) {
-                return Err(DecideError::PlanNotFound(plan.clone()).into());
-            }
+            let found = catalog.plans.get(&plan).ok_or_else(|| DecideError::PlanNotFound(plan.clone()))?;
+            expected.check_with(|| plan_tag(catalog, found, now).map(Some))?;
             let (change, terms) = add_terms(catalog, &plan, prepared.clone(), now)?;
             Ok((vec![change], terms))
         })

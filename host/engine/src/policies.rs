@@ -71,10 +71,15 @@ impl Engine {
     /// what it decided can be replayed.
     ///
     /// # Errors
-    /// An unknown version.
-    pub async fn delete_version(&self, policy: Name, version: u32) -> Result<(), EngineError> {
+    /// An unknown version, or another than was expected.
+    pub async fn delete_version(
+        &self,
+        policy: Name,
+        version: u32,
+        expected: Expected,
+    ) -> Result<(), EngineError> {
         let shared = self.shared.clone();
-        self.changes.run(async move { shared.delete_version(policy, version).await }).await
+        self.changes.run(async move { shared.delete_version(policy, version, expected).await }).await
     }
 
     /// A version's module.
@@ -161,15 +166,32 @@ impl Shared {
         .await
     }
 
-    async fn delete_version(&self, policy: Name, version: u32) -> Result<(), EngineError> {
+    async fn delete_version(
+        &self,
+        policy: Name,
+        version: u32,
+        expected: Expected,
+    ) -> Result<(), EngineError> {
         self.change(|catalog, _| {
-            let found = catalog.version(&policy, version).filter(|version| !version.deleted);
+            let found = catalog.version(&policy, version);
             let found = found.ok_or_else(|| EngineError::VersionNotFound(policy.clone(), version))?;
+            expected.check(|| version_tag(found).map(Some))?;
+            if found.deleted {
+                return Ok((Vec::new(), ()));
+            }
             let row = row(&Version { deleted: true, ..(**found).clone() })?;
             Ok((vec![CatalogChange::SetPolicyVersion(row)], ()))
         })
         .await
     }
+}
+
+/// The tag of a version as it is.
+///
+/// # Errors
+/// A version that can't be written as JSON.
+pub fn version_tag(version: &Version) -> Result<Tag, proviso_decide::DecideError> {
+    Tag::of(&(&version.policy, version.version, &version.digest, version.deleted))
 }
 
 /// The policy's version that has this module.

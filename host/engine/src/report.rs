@@ -60,7 +60,7 @@ pub struct UsageReport {
     pub to: Timestamp,
     /// Only usage of this feature.
     pub feature: Option<Key>,
-    /// Only usage of this entity.
+    /// Only usage of this entity and of those that stood below it.
     pub entity: Option<Key>,
     /// By what it is grouped.
     pub group_by: Vec<GroupBy>,
@@ -105,7 +105,7 @@ impl UsageReport {
 
     pub(crate) fn is_of(&self, usage: &Usage) -> bool {
         self.feature.as_ref().is_none_or(|feature| usage.feature == *feature)
-            && self.entity.as_ref().is_none_or(|entity| usage.entity.as_ref() == Some(entity))
+            && self.entity.as_ref().is_none_or(|entity| usage.entities().any(|one| one == entity))
     }
 }
 

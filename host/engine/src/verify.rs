@@ -2,22 +2,24 @@
 //! what checkpoints say.
 
 use crate::{
-    catalog::Catalog,
+    catalog::{ApiKey, Catalog},
     checkpoint::{
         Anchored, CheckpointFile, FileCheck, Older, Point, PublicKey, Stamp, by_row, cut_off, gone_since,
     },
     error::EngineError,
-    idempotency::{key_hash, refund_hash},
+    idempotency::{end_hash, key_hash, refund_hash},
 };
+use proviso_decide::catalog::Plans as _;
 use proviso_ledger::{
     journal::{ChainHash, Entry, Refunded},
     model::{
         amounts::Credits,
-        ids::{ChargeId, CustomerId, Digest, Seq},
+        ids::{ChargeId, CustomerId, Digest, Name, Seq, hex},
+        terms::{Owner, Terms, TermsKey},
     },
     state::{CustomerState, FORMAT},
 };
-use proviso_store::{CustomerRow, Store, StoreError};
+use proviso_store::{AuditQuery, CustomerRow, KeyHash, Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Entries that are read at a time.
@@ -95,6 +97,8 @@ pub async fn verify(
     let mut verification = Verification::default();
     let catalog = Catalog::default().updated(store.catalog(0).await?)?;
     verify_modules(store, &catalog, &mut verification.differences).await?;
+    verify_answers(store, &mut verification.differences).await?;
+    verify_audit(store, &mut verification.differences).await?;
     let Against { trusted, file } = against;
     let mut file = match file {
         Some(file) => {
@@ -124,13 +128,15 @@ pub async fn verify(
         verification.unvouched.append(&mut stored.unvouched);
     }
     let mut after: Option<CustomerId> = None;
+    let mut before: Option<CustomerId> = None;
     loop {
         let rows = store.customers(after.as_ref(), CUSTOMERS).await?;
         let Some(last) = rows.last() else { break };
         after = Some(last.customer.clone());
         for row in rows {
             let points = points_of(&row.customer, stored.as_mut(), &mut verification).await?;
-            verify_customer(store, &row, &points, file.as_mut(), &mut verification).await?;
+            verify_customer(store, &row, before.as_ref(), &points, file.as_mut(), &mut verification).await?;
+            before = Some(row.customer.clone());
             verification.customers += 1;
             progress(&verification);
         }
@@ -139,6 +145,7 @@ pub async fn verify(
         while let Some((customer, points)) = stored.next(None).await? {
             report_gone(&customer, &points, &mut verification);
         }
+        stored.check_gone(&mut verification.differences).await?;
         stored.check_anchors(&mut verification.differences);
     }
     if let Some(checkpoints) = checkpoints {
@@ -174,6 +181,71 @@ async fn verify_modules(
         differences.push(Difference { subject, detail: detail.to_owned() });
     }
     Ok(())
+}
+
+/// Stored answers repeat what a change of the catalog made: the terms or the API key are there.
+async fn verify_answers(store: &dyn Store, differences: &mut Vec<Difference>) -> Result<(), EngineError> {
+    let mut after: Option<KeyHash> = None;
+    // Read after the answers, so that what they name is in it.
+    let mut unknown: Vec<(KeyHash, Named)> = Vec::new();
+    loop {
+        let page = store.answers(after, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.key_hash);
+        for stored in page {
+            let terms = serde_json::from_str::<Terms>(&stored.answer).map(|terms| Named::Terms(terms.key));
+            let key = || serde_json::from_str::<ApiKey>(&stored.answer).map(|key| Named::Key(key.id));
+            if let Ok(named) = terms.or_else(|_| key()) {
+                unknown.push((stored.key_hash, named));
+            } else if let Err(error) = serde_json::from_str::<serde_json::Value>(&stored.answer) {
+                differences.push(Difference {
+                    subject: format!("stored answer {}", hex(stored.key_hash)),
+                    detail: format!("can't be read: {error}"),
+                });
+            }
+        }
+    }
+    let catalog = Catalog::default().updated(store.catalog(0).await?)?;
+    unknown.retain(|(_, named)| match named {
+        Named::Terms(key) => {
+            let Owner::Plan(plan) = &key.owner else { return true };
+            !catalog.terms_of(plan).iter().any(|terms| terms.key == *key)
+        }
+        Named::Key(id) => !catalog.api_keys.values().any(|key| key.id == *id),
+    });
+    differences.extend(unknown.into_iter().map(|(key_hash, named)| Difference {
+        subject: format!("stored answer {}", hex(key_hash)),
+        detail: match named {
+            Named::Terms(key) => format!("names terms {key}, which are not there"),
+            Named::Key(id) => format!("names API key {id}, which is not there"),
+        },
+    }));
+    Ok(())
+}
+
+/// What a stored answer is about.
+enum Named {
+    Terms(TermsKey),
+    Key(Name),
+}
+
+/// Records of changes are numbered without gaps.
+async fn verify_audit(store: &dyn Store, differences: &mut Vec<Difference>) -> Result<(), EngineError> {
+    let mut last = 0;
+    loop {
+        let query = AuditQuery { after: last, oldest_first: true, limit: PAGE, ..AuditQuery::default() };
+        let records = store.audit(&query).await?;
+        if records.is_empty() {
+            return Ok(());
+        }
+        for (number, _) in records {
+            if number != last + 1 {
+                let detail = format!("record {} is missing", last + 1);
+                differences.push(Difference { subject: "audit".to_owned(), detail });
+            }
+            last = number;
+        }
+    }
 }
 
 /// What the stored checkpoints say of a customer's journal. Customers before it are gone.
@@ -224,6 +296,7 @@ impl Refunds {
 async fn verify_customer(
     store: &dyn Store,
     row: &CustomerRow,
+    before: Option<&CustomerId>,
     points: &[Point],
     mut file: Option<&mut FileCheck>,
     verification: &mut Verification,
@@ -274,6 +347,9 @@ async fn verify_customer(
             if let Some(key) = &entry.key {
                 keys.push(((customer.clone(), key_hash(key)), entry.seq));
             }
+            if let Some(reservation) = entry.ends() {
+                keys.push(((customer.clone(), end_hash(reservation)), entry.seq));
+            }
             if let Some(refunded) = entry.refunded() {
                 keys.push(((customer.clone(), refund_hash(refunded.charge, refunded.number)), entry.seq));
                 if !refunds.takes(store, customer, refunded).await? {
@@ -299,7 +375,7 @@ async fn verify_customer(
         for ((found, expected), (_, hash)) in store.find_keys(&lookups).await?.iter().zip(seqs).zip(&lookups)
         {
             if *found != Some(expected) {
-                let key = proviso_ledger::model::ids::hex(hash);
+                let key = hex(hash);
                 differ(format!("idempotency key {key} leads to entry {found:?} instead of {expected}"));
             }
         }
@@ -325,5 +401,22 @@ async fn verify_customer(
     if !same || row.closed != state.closed {
         differ("the customer's row is not what its journal gives".to_owned());
     }
+    // Read again after the journal: what was written meanwhile moves it.
+    if is_too_late(row, &state)
+        && store.entries(customer, state.seq, 1).await?.is_empty()
+        && let Some(row) = store.customers(before, 1).await?.into_iter().find(|row| row.customer == *customer)
+        && is_too_late(&row, &state)
+        && store.entries(customer, state.seq, 1).await?.is_empty()
+    {
+        let due = state.next_due().map(|(at, _)| at.to_string()).unwrap_or_default();
+        let stored = row.due_at.map_or_else(|| "never".to_owned(), |at| at.to_string());
+        differ(format!("what is due at {due} is to be looked for {stored}"));
+    }
     Ok(())
+}
+
+/// Whether what is due next would not be looked for in time. A row may name a time that is too early, never one that is too late.
+fn is_too_late(row: &CustomerRow, state: &CustomerState) -> bool {
+    let due = state.next_due().map(|(at, _)| at);
+    due.is_some_and(|due| row.due_at.is_none_or(|stored| stored > due))
 }

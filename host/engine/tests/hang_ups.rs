@@ -77,7 +77,9 @@ async fn act(host: &Host, use_case: &str, name: &str) -> Result<(), EngineError>
     match use_case {
         "put plan" => drop(engine.put_plan(key(name), plan(None, name)).await?),
         "put plan with terms" => drop(engine.put_plan(key(name), plan(Some(new), name)).await?),
-        "bind terms" => drop(engine.bind_plan_terms(key(name), input(new), once()).await?),
+        "bind terms" => {
+            drop(engine.bind_plan_terms(key(name), input(new), Expected::Anything, once()).await?)
+        }
         "end terms" => {
             let id = engine.catalog().terms_of(&key(name))[0].key.id;
             engine.end_plan_terms(key(name), id, None, Expected::Anything, once()).await?;
@@ -86,7 +88,7 @@ async fn act(host: &Host, use_case: &str, name: &str) -> Result<(), EngineError>
             drop(engine.put_policy(key(name), Change::Clear, Change::Keep, Expected::Anything).await?)
         }
         "upload" => drop(engine.upload(key(name), STANDARD.clone(), || 0).await?),
-        "delete version" => engine.delete_version(key(name), 1).await?,
+        "delete version" => engine.delete_version(key(name), 1, Expected::Anything).await?,
         "add key" => {
             let new = NewApiKey { name: name.to_owned(), scopes: [].into(), ..NewApiKey::default() };
             engine.add_api_key(name, new, once()).await?;

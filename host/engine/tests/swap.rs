@@ -70,7 +70,11 @@ async fn every_charge_runs_on_the_terms_in_force_at_its_time() {
         if round % 2 == 0 {
             let mut input = input(new);
             input.effective_at = (round % 4 == 0).then_some(later);
-            let bound = host.engine.bind_plan_terms(key("pro"), input, None).await.unwrap();
+            let bound = host
+                .engine
+                .bind_plan_terms(key("pro"), input, proviso_engine::Expected::Anything, None)
+                .await
+                .unwrap();
             assert!(!bound.replayed);
         } else {
             let terms = host.engine.prepare_terms(input(new)).await.unwrap();

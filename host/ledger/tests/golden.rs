@@ -84,7 +84,7 @@ fn comes_to(state: &CustomerState) -> Value {
     serde_json::json!({
         "seq": state.seq, "accounts": state.accounts, "grants": grants, "period": state.period,
         "reservations": state.reservations.keys().collect::<Vec<_>>(), "counters": state.counters,
-        "closed": state.closed,
+        "closed": state.closed, "entities": state.entities, "budgets": state.budgets, "warned": state.warned,
     })
 }
 
@@ -102,7 +102,7 @@ fn the_newest_format_has_a_journal_with_every_kind_of_event_and_field() {
     }
     assert_eq!(kinds.iter().map(String::as_str).collect::<BTreeSet<_>>(), BTreeSet::from(Event::KINDS));
     let expected = "key request by after late invalid retry_at offers suggestions reduced_from top_up taken taken_overage \
-                    exceeded retried rolled held_share held_limit expired fees settled given notes whole extras carried \
+                    exceeded as_reserved retried rolled held_share held_limit expired fees settled given notes whole extras carried \
                     skip limit cycle interval fault shadows log contract time_zone note cost_basis metadata \
                     expires_with_period expires_at features attributes external_ids entity ends_at zone held_overage \
                     next_reset_at allowance plan_change when effective_at subject period_categories settle_overage_from total_quantities";

@@ -308,9 +308,9 @@ fn an_end_that_breaks_a_rule_does_nothing() {
          on close roll a 1; roll a 1
          reset -> invalid: grant_3 is carried over twice
          on close roll a 1 held=5
-         reset -> invalid: a rollover of 5 of the 4 that are held of grant_3
+         reset -> invalid: a rollover of 5 of the 4 that are held or used of grant_3
          on close roll a 1 held=4 share=1.1
-         reset -> invalid: a share of 1.1 of what is held is not between 0 and 1
+         reset -> invalid: a share of 1.1 of what comes back is not between 0 and 1
          on close roll v 1
          reset -> invalid: grant_5 is not of this period
          on close expire v

@@ -2,7 +2,7 @@
 
 use crate::{
     ConnectionLimits, Rates,
-    extract::BodyMemory,
+    extract::{BodyMemory, Parameters},
     metrics::Metrics,
     problem::Problem,
     rates::{Limiter, Limiters, TooMany},
@@ -58,6 +58,8 @@ pub struct App {
     pub draining: AtomicBool,
     pub limiters: Limiters,
     pub bodies: BodyMemory,
+    /// What each operation may be asked with.
+    pub parameters: Parameters,
     requests: AtomicU64,
 }
 
@@ -75,6 +77,7 @@ impl App {
             draining,
             limiters,
             bodies: BodyMemory::default(),
+            parameters: Parameters::of(document),
             requests,
         }
     }

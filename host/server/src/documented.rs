@@ -3,6 +3,7 @@
 
 use proviso_api::{
     ProblemCode::{self, *},
+    budget::OverBudget,
     problem::ProblemDetails,
 };
 use std::{borrow::Cow, collections::BTreeMap};
@@ -17,9 +18,18 @@ use utoipa::{
 /// The media type of problems.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
-/// Of every operation that needs an API key.
-pub const CALLER: &[ProblemCode] =
-    &[ApiKeyRequired, ApiKeyInvalid, ScopeMissing, TooManyRequests, StorageUnavailable, InternalError];
+/// Of every operation that needs an API key: it knows its query parameters, too.
+pub const CALLER: &[ProblemCode] = &[
+    ApiKeyRequired,
+    ApiKeyInvalid,
+    ScopeMissing,
+    TooManyRequests,
+    InvalidQuery,
+    StorageUnavailable,
+    InternalError,
+];
+/// Of a change that has nothing to compare `If-Match` with.
+pub const UNCONDITIONAL: &[ProblemCode] = &[PreconditionUnsupported];
 /// Of a caller that must not be narrowed to a customer.
 pub const OPERATOR: &[ProblemCode] = &[KeyIsNarrowed];
 /// Of a caller that must be allowed to decide what the customer of the path gets.
@@ -56,6 +66,7 @@ pub const REFUSED: &[ProblemCode] = &[
     NotEntitled,
     InsufficientCredits,
     PurchaseRequired,
+    BudgetExceeded,
     PolicyDenied,
     PolicyFault,
 ];
@@ -138,12 +149,14 @@ fn example(code: ProblemCode, status: u16) -> Example {
         available: None,
         credit: None,
         retry_at: None,
+        over_budget: OverBudget::default(),
         offers: Vec::new(),
         suggestions: Vec::new(),
         late: None,
         policy: None,
         entry: None,
         degraded: None,
+        retry_after_seconds: (status == 429 || status == 503).then_some(1),
     };
     ExampleBuilder::new().summary(code.title()).value(serde_json::to_value(details).ok()).build()
 }

@@ -5,7 +5,7 @@ use crate::{answer::Answer, problem::Problem, wire};
 use axum::http::StatusCode;
 use proviso_api::{
     balance::Balance,
-    charge::Charge,
+    charge::{AsReserved, Charge},
     decision::{Draw, Late, Warning},
     grant::Grant,
 };
@@ -14,6 +14,7 @@ use proviso_ledger::{
     journal::{DecisionRecord, Entry, Event, Rated},
     model::{amounts::Credits, grant::Grant as LedgerGrant, ids::CustomerId, transfer::Book, usage::Usage},
 };
+use std::borrow::Cow;
 
 /// The answer that an entry is, or the problem that a recorded refusal is.
 pub fn answer(
@@ -49,7 +50,12 @@ pub fn charge<'a>(
             let charge = charge_of(customer, entry, part, committed.top_up.as_ref())?;
             let exceeded = Some(committed.exceeded).filter(|exceeded| !exceeded.is_zero());
             let (reservation, returned) = (Some(committed.reservation), Some(committed.returned));
-            (StatusCode::OK, Charge { reservation, returned, exceeded, ..charge })
+            let as_reserved = committed.as_reserved.as_ref().map(|unrated| AsReserved {
+                code: Cow::Borrowed(&unrated.code),
+                detail: Cow::Borrowed(&unrated.detail),
+                invalid: unrated.invalid,
+            });
+            (StatusCode::OK, Charge { reservation, returned, exceeded, as_reserved, ..charge })
         }
         Event::Refused(_) => return Err(Problem::refused(&outcome.entry, outcome.replayed)),
         _ => return Err(mismatch(entry)),
@@ -79,6 +85,7 @@ fn charge_of<'a>(
         overage: entry.overage(),
         exceeded: None,
         returned: None,
+        as_reserved: None,
         top_up: issued(entry, top_up),
         balance: balance(entry)?,
         policy: wire::deciding_policy(&decision.policy),

@@ -2,7 +2,8 @@
 
 use proviso_api::{
     balance::Balance,
-    balances::OpenReservation,
+    balances::{OpenReservation, ReservationRead, ReservationStatus},
+    budget::{Budget, BudgetAttribute, BudgetWindow, Level, OverBudget},
     decision::{DecidingPolicy, Draw, Line, Offer, Suggestion},
     grant::{Grant, GrantStatus},
     period::Period,
@@ -13,15 +14,16 @@ use proviso_engine::catalog::{self, Catalog};
 use proviso_ledger::{
     journal,
     model::{
-        amounts::{Credits, Quantity},
+        amounts::{Credits, Decimal, Quantity},
         answers::{self, Suggestion as LedgerSuggestion},
+        budget::{self, Measured, Subject},
         grant::Grant as LedgerGrant,
         ids::{Key, ReservationId, TermsId},
         terms::{self, PolicyRef},
         time::Timestamp,
         view::BalanceView,
     },
-    state::{self, CustomerState, GrantState, ReservationState},
+    state::{self, BudgetState, BudgetTotal, CustomerState, GrantState, ReservationState},
 };
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
@@ -93,6 +95,19 @@ pub fn grant(state: &GrantState, at: Timestamp) -> Grant<'_> {
     grant_with(&state.grant, [state.remaining, state.held, state.spent], state.status, state.ends_at, at)
 }
 
+/// A grant that the state has forgotten, since nothing is left of it: what was spent of it, only the journal's sums tell.
+pub fn forgotten_grant<'a>(state: &CustomerState, grant: &'a LedgerGrant, at: Timestamp) -> Grant<'a> {
+    let status = if state.voided.contains(&grant.id) {
+        state::GrantStatus::Voided
+    } else if state.has_ended(grant, at) {
+        state::GrantStatus::Expired
+    } else {
+        state::GrantStatus::Live
+    };
+    let nothing = [Credits::ZERO; 3];
+    Grant { spent: None, ..grant_with(grant, nothing, status, grant.expires_at, at) }
+}
+
 fn grant_with(
     grant: &LedgerGrant,
     [remaining, held, spent]: [Credits; 3],
@@ -107,7 +122,7 @@ fn grant_with(
         amount: grant.amount,
         remaining,
         held,
-        spent,
+        spent: Some(spent),
         status: match status {
             state::GrantStatus::Live if grant.effective_at > at => GrantStatus::Scheduled,
             state::GrantStatus::Live => GrantStatus::Live,
@@ -199,6 +214,20 @@ pub fn texts(pairs: &[(String, String)]) -> BTreeMap<Cow<'_, str>, Cow<'_, str>>
 }
 
 /// An open reservation.
+/// A reservation that holds.
+pub fn reservation_read(reservation: OpenReservation) -> ReservationRead {
+    ReservationRead {
+        reservation,
+        status: ReservationStatus::Open,
+        ended_at: None,
+        charge: None,
+        cost: None,
+        overage: None,
+        returned: None,
+        entry: None,
+    }
+}
+
 pub fn open_reservation((id, reservation): (&ReservationId, &ReservationState)) -> OpenReservation {
     OpenReservation {
         id: *id,
@@ -207,5 +236,66 @@ pub fn open_reservation((id, reservation): (&ReservationId, &ReservationState)) 
         credit: reservation.credit.clone(),
         reserved: reservation.held(),
         expires_at: reservation.expires_at,
+    }
+}
+
+/// A budget with what counts toward it at `at`.
+pub fn budget<'a>(state: &CustomerState, id: &Key, budget: &'a BudgetState, at: Timestamp) -> Budget<'a> {
+    let BudgetTotal { used, held, .. } = budget.total(state.budget_window(&budget.budget, at));
+    let budget::Budget { subject, features, measured, window, limit, hard, warn_at } = &budget.budget;
+    let (level, entity, attribute) = level_of(subject);
+    let (quantity, credit) = measure_of(measured);
+    Budget {
+        budget: id.clone(),
+        level,
+        entity,
+        attribute,
+        features: Cow::Borrowed(features),
+        window: BudgetWindow(*window),
+        quantity,
+        credit,
+        limit: *limit,
+        hard: *hard,
+        warn_at: Cow::Borrowed(warn_at),
+        used,
+        held,
+        remaining: limit.saturating_sub(used).saturating_sub(held).max(Decimal::ZERO),
+        resets_at: state.budget_resets_at(&budget.budget, at),
+    }
+}
+
+/// The budget that does not allow a usage.
+pub fn over_budget(over: &journal::OverBudget) -> OverBudget<'_> {
+    let (level, entity, attribute) = level_of(&over.subject);
+    OverBudget {
+        budget: Some(over.budget.clone()),
+        level: Some(level),
+        entity,
+        attribute,
+        window: Some(BudgetWindow(over.window)),
+        quantity: measure_of(&over.measured).0,
+        limit: Some(over.limit),
+        used: Some(over.used),
+        held: Some(over.held),
+        remaining: Some(over.remaining()),
+    }
+}
+
+fn level_of(subject: &Subject) -> (Level, Option<Key>, Option<BudgetAttribute>) {
+    match subject {
+        Subject::Customer => (Level::Customer, None, None),
+        Subject::Entity(entity) => (Level::Entity, Some(entity.clone()), None),
+        Subject::Attribute { name, value } => {
+            let attribute = BudgetAttribute { name: name.clone(), value: value.clone() };
+            (Level::Attribute, None, Some(attribute))
+        }
+    }
+}
+
+/// The quantity or the credit type that is limited.
+fn measure_of(measured: &Measured) -> (Option<Cow<'_, str>>, Option<Key>) {
+    match measured {
+        Measured::Credits(credit) => (None, Some(credit.clone())),
+        Measured::Quantity(name) => (Some(Cow::Borrowed(name)), None),
     }
 }

@@ -141,6 +141,7 @@ async fn a_key_makes_so_many_requests_a_second() {
         batch.as_array().unwrap().iter().map(|item| item["status"].as_u64().unwrap()).collect();
     assert!(statuses.starts_with(&[201]) && statuses.ends_with(&[429]), "{statuses:?}");
     assert_eq!(batch[39]["body"]["code"], "too_many_requests");
+    assert!(batch[39]["body"]["retry_after_seconds"].as_u64().is_some_and(|wait| wait > 0), "{}", batch[39]);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Answer, Server, plan, settings};
+use support::{Answer, Server, plan, settings, usage};
 
 async fn entries(server: &Server) -> usize {
     let ledger = server.get("/v1/customers/acme/ledger?limit=1000").await.expect(200);
@@ -249,4 +249,60 @@ async fn of_two_who_change_at_once_one_is_refused() {
         statuses.sort_unstable();
         assert_eq!(statuses, [200, 412, 412], "round {round}");
     }
+}
+
+/// What is no PUT is refused as well, and what changes nothing that could be compared says so.
+#[tokio::test]
+async fn every_change_heeds_what_is_expected() {
+    let server = Server::with_acme().await;
+    let given = server
+        .post("/v1/customers/acme/grants", &json!({"amount": "5", "category": "prepaid"}))
+        .await
+        .expect(201);
+    let grant = format!("/v1/customers/acme/grants/{}", given["id"].as_str().unwrap());
+    let void = format!("{grant}/void");
+    let version = "/v1/policies/standard/versions/1";
+    let terms = json!({"policy": "standard", "settings": settings("0.003", "1")});
+    let change = json!({"plan": null, "when": "period_end"});
+    let customer = "/v1/customers/acme";
+    for (read, method, path, body, status, moves) in [
+        (grant.as_str(), "POST", void.as_str(), json!({}), 200, true),
+        (customer, "POST", "/v1/customers/acme/resets", json!({}), 200, true),
+        (customer, "POST", "/v1/customers/acme/terms", terms.clone(), 201, false),
+        ("/v1/plans/pro", "POST", "/v1/plans/pro/terms", terms, 201, true),
+        (customer, "POST", "/v1/customers/acme/plan-changes", change, 201, false),
+        (version, "DELETE", version, json!({}), 200, true),
+    ] {
+        let tag = server.get(read).await.header("etag").unwrap_or_else(|| panic!("{read}")).to_owned();
+        let send = async |tag: &str, key: &str| {
+            let ask = server.ask(method, path).key(&format!("{path} {key}")).header("if-match", tag);
+            if method == "POST" { ask.json(&body).send().await } else { ask.send().await }
+        };
+        send("\"other\"", "1").await.refuses(412, "changed_meanwhile");
+        assert_eq!(server.get(read).await.header("etag"), Some(tag.as_str()), "{path}");
+        send(&tag, "2").await.expect(status);
+        if moves {
+            send(&tag, "3").await.refuses(412, "changed_meanwhile");
+        }
+        if method == "POST" {
+            assert!(send(&tag, "2").await.is_replay(), "{path}: a repeat is answered as before");
+        }
+    }
+    let charge = server.ask("POST", "/v1/customers/acme/charges").key("c").header("if-match", "*");
+    charge.json(&usage(1)).send().await.refuses(412, "precondition_unsupported");
+}
+
+#[tokio::test]
+async fn parameters_that_nobody_knows_are_refused() {
+    let server = Server::with_acme().await;
+    for path in ["/v1/customers/acme", "/v1/customers/acme/balance", "/v1/plans/pro", "/v1/customers"] {
+        server.get(path).await.expect(200);
+        server.get(&format!("{path}?")).await.expect(200);
+        server.get(&format!("{path}?att=2026-01-01")).await.refuses(400, "invalid_query");
+    }
+    server.get("/v1/customers/acme/balance?at=2026-01-15T10:00:00Z").await.expect(200);
+    let post = server.ask("POST", "/v1/customers/acme/charges?dry_run=true").key("c").json(&usage(1));
+    post.send().await.refuses(400, "invalid_query");
+    let charged = server.get("/v1/customers/acme/ledger?type=charged").await.expect(200);
+    assert_eq!(charged["data"], json!([]), "nothing was charged");
 }

@@ -145,6 +145,8 @@ async fn every_route_is_in_the_document() {
 const ROUTES: &str = "
     DELETE /v1/api_keys/{api_key}
     DELETE /v1/customers/{customer}
+    DELETE /v1/customers/{customer}/budgets/{budget}
+    DELETE /v1/customers/{customer}/entities/{entity}
     DELETE /v1/customers/{customer}/entitlements/{feature}
     DELETE /v1/customers/{customer}/plan-changes/{change}
     DELETE /v1/policies/{policy}/versions/{version}
@@ -155,10 +157,19 @@ const ROUTES: &str = "
     GET /openapi.json
     GET /readyz
     GET /v1/api_keys
+    GET /v1/audit
+    POST /v1/policies/{policy}/versions/{version}/backtests
+    GET /v1/policies/{policy}/versions/{version}/backtests/{backtest}
+    GET /v1/plans/{plan}/terms/{terms}/shadow-report
+    GET /v1/customers/{customer}/terms/{terms}/shadow-report
     GET /v1/customers
     GET /v1/customers/{customer}
     GET /v1/customers/{customer}/balance
+    GET /v1/customers/{customer}/budgets
+    GET /v1/customers/{customer}/budgets/{budget}
     GET /v1/customers/{customer}/charges/{charge}
+    GET /v1/customers/{customer}/entities
+    GET /v1/customers/{customer}/entities/{entity}
     GET /v1/customers/{customer}/entitlements
     GET /v1/customers/{customer}/entitlements/{feature}
     GET /v1/customers/{customer}/grants
@@ -207,6 +218,8 @@ const ROUTES: &str = "
     POST /v1/policies/{policy}/versions
     POST /v1/test_clock
     PUT /v1/customers/{customer}
+    PUT /v1/customers/{customer}/budgets/{budget}
+    PUT /v1/customers/{customer}/entities/{entity}
     PUT /v1/customers/{customer}/entitlements/{feature}
     PUT /v1/plans/{plan}
     PUT /v1/policies/{policy}

@@ -44,6 +44,8 @@ fn filled(path: &str, other: Option<&str>) -> String {
         ("{plan}", other.unwrap_or("pro")),
         ("{policy}", other.unwrap_or("standard")),
         ("{feature}", other.unwrap_or("chat")),
+        ("{entity}", other.unwrap_or("user-7")),
+        ("{budget}", other.unwrap_or("all")),
         ("{version}", "1"),
         ("{number}", "1"),
         ("{grant}", "grant_2"),
@@ -52,6 +54,7 @@ fn filled(path: &str, other: Option<&str>) -> String {
         ("{terms}", "terms_1"),
         ("{change}", "change_9"),
         ("{api_key}", if other.is_some() { "key_99" } else { "key_1" }),
+        ("{backtest}", "backtest_99"),
         ("{file}", "page.js"),
     ]
     .into_iter()
@@ -66,6 +69,8 @@ async fn typed(ask: Ask<'_>, media_type: &str, body: Vec<u8>) -> Answer {
 async fn documented_problems_are_answered() {
     let server = Server::with_acme().await;
     let document = server.get("/openapi.json").await.expect(200);
+    let entity = json!({"attributes": {"role": "developer"}});
+    server.put("/v1/customers/acme/entities/user-7", &entity).await.expect(201);
     let all = ["usage", "read", "manage", "policies", "admin"];
     let narrowed = server.secret(&json!({"name": "n", "scopes": all, "customer": "acme"})).await;
     let mut with_scope = Vec::new();
@@ -88,9 +93,11 @@ async fn documented_problems_are_answered() {
             ("api_key_invalid", server.ask(&method, &here).by("nonsense").send().await),
         ];
         if lists("key_may_not_grant") {
-            // A customer's profile may be changed, but not its plan.
+            // A customer's profile may be changed, but not its plan; its tree, but not what policies may read of entities.
             let ask = keyed(&here).by(&narrowed);
-            let ask = if method == "PUT" { ask.json(&json!({ "plan": null })) } else { ask };
+            let change =
+                if path.contains("{entity}") { json!({ "attributes": {} }) } else { json!({ "plan": null }) };
+            let ask = if method == "PUT" { ask.json(&change) } else { ask };
             answers.push(("key_may_not_grant", ask.send().await));
         } else {
             answers.push(("key_is_narrowed", keyed(&here).by(&narrowed).send().await));
@@ -114,7 +121,7 @@ async fn documented_problems_are_answered() {
             answers.push(("customer_not_found", ask.send().await));
         }
         if lists("invalid_query") {
-            answers.push(("invalid_query", server.get(&format!("{here}?surprise=1")).await));
+            answers.push(("invalid_query", keyed(&format!("{here}?surprise=1")).send().await));
         }
         if lists("invalid_cursor") {
             answers.push(("invalid_cursor", server.get(&format!("{here}?cursor=!")).await));
@@ -134,13 +141,23 @@ async fn documented_problems_are_answered() {
         }
         if lists("body_too_large") {
             answers
-                .push(("body_too_large", typed(keyed(&here), media_type, vec![b' '; (2 << 20) + 1]).await));
+                .push(("body_too_large", typed(keyed(&here), media_type, vec![b' '; (4 << 20) + 1]).await));
         }
         if lists("changed_meanwhile") {
             let ask = keyed(&here).header("if-match", "\"other\"");
-            let answer =
-                if method == "DELETE" { ask.send().await } else { ask.json(&json!({})).send().await };
+            let body = match here.rsplit('/').next().unwrap() {
+                "terms" => json!({ "policy": "standard", "settings": support::settings("1", "1") }),
+                "plan-changes" => json!({ "plan": null }),
+                _ => json!({}),
+            };
+            let answer = if method == "DELETE" { ask.send().await } else { ask.json(&body).send().await };
             answers.push(("changed_meanwhile", answer));
+        }
+        if lists("precondition_unsupported") {
+            let ask = keyed(&here).header("if-match", "\"other\"");
+            answers.push(("precondition_unsupported", ask.send().await));
+        } else if method != "GET" {
+            assert!(lists("changed_meanwhile"), "{method} {path} says nothing of If-Match");
         }
         for (code, answer) in answers.into_iter().filter(|(code, _)| lists(code)) {
             assert_eq!(answer.code(), code, "{method} {path}: {}", answer.text());
@@ -155,13 +172,14 @@ async fn documented_problems_are_answered() {
         ("key_may_not_grant", 8),
         ("invalid_path", 30),
         ("customer_not_found", 20),
-        ("invalid_query", 10),
+        ("invalid_query", 50),
         ("invalid_cursor", 10),
         ("idempotency_key_required", 8),
         ("malformed_json", 15),
         ("unsupported_media_type", 15),
         ("body_too_large", 15),
-        ("changed_meanwhile", 7),
+        ("changed_meanwhile", 14),
+        ("precondition_unsupported", 15),
     ] {
         assert!(provoked.get(code).is_some_and(|count| *count >= least), "{code}: {provoked:?}");
     }

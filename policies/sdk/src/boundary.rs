@@ -94,10 +94,10 @@ pub struct Rollover {
     pub grant: String,
     /// Of what remains now.
     pub amount: Credits,
-    /// Of what open reservations hold of it and give back after this period: this share (0 to 1) of each amount, rounded
-    /// down. The rest of it expires.
+    /// Of what comes back to it after this period, from open reservations or by refunds of what was used: this share (0 to 1) of
+    /// each amount, rounded down. The rest of it expires.
     pub held_share: Decimal,
-    /// The most that is carried over of what is given back.
+    /// The most that is carried over of what comes back: at most what is held and used of it.
     pub held_limit: Credits,
     /// A lower number is drawn first.
     pub priority: i32,
@@ -106,14 +106,14 @@ pub struct Rollover {
 }
 
 impl Rollover {
-    /// Carries `amount` over and nothing of what is held.
+    /// Carries `amount` over and nothing of what comes back.
     #[must_use]
     pub fn new(grant: &str, amount: Credits) -> Self {
         let (held_share, held_limit) = (Decimal::ZERO, Credits::ZERO);
         Self { grant: grant.to_owned(), amount, held_share, held_limit, priority: 0, expires: Expiry::NEVER }
     }
 
-    /// Carries over what open reservations give back: `share` of each amount, at most `limit` in all.
+    /// Carries over what reservations and refunds give back later: `share` of each amount, at most `limit` in all.
     #[must_use]
     pub fn held(mut self, share: Decimal, limit: Credits) -> Self {
         (self.held_share, self.held_limit) = (share, limit);

@@ -96,19 +96,35 @@ impl RolloverSettings {
             let mut left = self.cap.unwrap_or(Credits::LARGEST).min(self.max.unwrap_or(Credits::LARGEST));
             let amounts: Vec<Credits> =
                 grants.iter().map(|grant| take(&mut left, self.part_of(grant.remaining))).collect();
+            // What comes back is carried over as if it had been neither held nor used. Of what the limits leave, each grant gets
+            // a fixed part, since nobody knows yet which reservation or refund gives back what.
+            let held: Vec<Credits> =
+                grants.iter().map(|grant| take(&mut left, self.part_of(grant.held))).collect();
+            if let Some(max) = self.max {
+                // What earlier periods carried over is not cut for what may never come back.
+                let sum = |credits: &[Credits]| {
+                    credits.iter().fold(Credits::ZERO, |sum, one| sum.saturating_add(*one))
+                };
+                let room = max.above(sum(&amounts).saturating_add(sum(&held)));
+                let living = context.grants.iter().filter(|grant| lives_on(grant, credit, at));
+                let living = living.fold(Credits::ZERO, |sum, one| {
+                    sum.saturating_add(one.remaining).saturating_add(one.held)
+                });
+                left = left.min(room.above(living));
+            }
             let (mut moved, mut kept) = (Credits::ZERO, Credits::ZERO);
-            for (grant, amount) in grants.into_iter().zip(amounts) {
-                // What comes back of what is held is carried over as if it had not been held. Of what the limits leave,
-                // each grant gets a fixed part, since nobody knows yet which reservation gives back what.
-                let held = take(&mut left, self.part_of(grant.held));
-                if amount.is_positive() || held.is_positive() {
+            for ((grant, amount), held) in grants.into_iter().zip(amounts).zip(held) {
+                let used = grant.amount.saturating_sub(grant.remaining).saturating_sub(grant.held);
+                let limit = held.saturating_add(take(&mut left, self.part_of(used.max(Credits::ZERO))));
+                if amount.is_positive() || limit.is_positive() {
                     moved = moved.saturating_add(amount);
                     kept = kept.saturating_add(amount).saturating_add(held);
                     let expires = Expiry {
                         at: grant.expires.at,
                         with_period: self.expires_after_periods.map(|n| n.saturating_sub(1)),
                     };
-                    let rollover = Rollover::new(&grant.id, amount).held(self.share(), held).expires(expires);
+                    let rollover =
+                        Rollover::new(&grant.id, amount).held(self.share(), limit).expires(expires);
                     outcome.roll_over.push(rollover.priority(self.priority.unwrap_or(grant.priority)));
                 }
             }
@@ -132,16 +148,18 @@ impl RolloverSettings {
     }
 }
 
+/// Whether an earlier period carried it over and it goes on living.
+fn lives_on(grant: &Grant, credit: &str, at: Instant) -> bool {
+    let Expiry { at: end, with_period } = grant.expires;
+    grant.category == Category::Rollover
+        && grant.credit == credit
+        && with_period != Some(0)
+        && end.is_none_or(|end| end > at)
+}
+
 /// Ends what exceeds `left` of the credits that earlier periods carried over and that go on living, the oldest first.
 fn trim(credit: &str, mut left: Credits, at: Instant, context: &Context, outcome: &mut CloseOutcome) {
-    let lives_on = |grant: &&Grant| {
-        let Expiry { at: end, with_period } = grant.expires;
-        grant.category == Category::Rollover
-            && grant.credit == credit
-            && with_period != Some(0)
-            && end.is_none_or(|end| end > at)
-    };
-    for grant in newest_first(context.grants.iter().filter(lives_on)) {
+    for grant in newest_first(context.grants.iter().filter(|grant| lives_on(grant, credit, at))) {
         let amount = take(&mut left, grant.remaining);
         let held = take(&mut left, grant.held);
         if amount == grant.remaining && held == grant.held {

@@ -196,14 +196,18 @@ fn the_rest_rolls_over_or_ends() {
     for (settings, expected) in [
         (r#"{"allowance": [{"amount": "100"}]}"#, ""),
         (r#"{"allowance": [{"amount": "100"}], "expire": []}"#, ""),
-        (r#"{"expire": ["plan"], "rollover": {}}"#, "roll 30.5 of g2; roll 40 of g1"),
+        (
+            r#"{"expire": ["plan"], "rollover": {}}"#,
+            "roll 30.5 of g2 +69.5 at 1; roll 40 of g1 +60 at 1; roll 0 of g4 +100 at 1",
+        ),
         (
             r#"{"expire": ["plan"], "rollover": {"percent": 50, "expires_after_periods": 1}}"#,
-            "roll 15.25 of g2 p0; roll 20 of g1 p0",
+            "roll 15.25 of g2 +34.75 at 0.5 p0; roll 20 of g1 +30 at 0.5 p0; roll 0 of g4 +50 at 0.5 p0",
         ),
         (
             r#"{"expire": ["plan"], "rollover": {"percent": "33.333333333333", "expires_after_periods": 3}}"#,
-            "roll 10.166666666666 of g2 p2; roll 13.333333333333 of g1 p2",
+            "roll 10.166666666666 of g2 +23.166666666666 at 0.333333333333 p2; roll 13.333333333333 of g1 \
+             +19.999999999999 at 0.333333333333 p2; roll 0 of g4 +33.333333333333 at 0.333333333333 p2",
         ),
         // The oldest credits are the first to go.
         (r#"{"expire": ["plan"], "rollover": {"cap": "50"}}"#, "roll 30.5 of g2; roll 19.5 of g1"),
@@ -237,20 +241,20 @@ fn only_what_ends_with_this_period_ends() {
     // What is carried over keeps an end of its own.
     assert_eq!(
         close(r#"{"expire": ["plan"], "rollover": {"expires_after_periods": 2}}"#, &grants),
-        "roll 10 of by hand p1; roll 60 of soon until 9 p1; expire by hand"
+        "roll 10 of by hand +90 at 1 p1; roll 60 of soon +40 at 1 until 9 p1; expire by hand"
     );
 }
 
 #[test]
-fn what_is_held_rolls_over_as_if_it_were_not() {
+fn what_is_held_or_used_rolls_over_as_if_it_were_not() {
     let held = |remaining: &str, held: &str| {
         november().grant("g1", Category::Plan, "1000", remaining).but(|grant| grant.held = credits(held))
     };
     for (rollover, remaining, in_flight, expected) in [
         ("{}", "100", "900", "roll 100 of g1 +900 at 1"),
-        ("{}", "0", "900", "roll 0 of g1 +900 at 1"),
+        ("{}", "0", "900", "roll 0 of g1 +1000 at 1"),
         (r#"{"percent": 50}"#, "100", "900", "roll 50 of g1 +450 at 0.5"),
-        (r#"{"percent": "33.3"}"#, "0", "10", "roll 0 of g1 +3.33 at 0.333"),
+        (r#"{"percent": "33.3"}"#, "0", "10", "roll 0 of g1 +333 at 0.333"),
         (r#"{"cap": "500"}"#, "100", "900", "roll 100 of g1 +400 at 1"),
         (r#"{"cap": "500"}"#, "600", "400", "roll 500 of g1"),
         (r#"{"max": "500"}"#, "100", "900", "roll 100 of g1 +400 at 1"),
@@ -309,10 +313,10 @@ fn every_way_a_period_ends_rolls_over_but_a_customers_closing() {
     use CloseReason::{Closed, Early, PlanChanged, PlanEnded, Scheduled};
     let grants = november().grant("g1", Category::Plan, "100", "40");
     for (reason, expected) in [
-        (Scheduled, "roll 40 of g1"),
-        (Early, "roll 40 of g1"),
-        (PlanChanged, "roll 40 of g1"),
-        (PlanEnded, "roll 40 of g1"),
+        (Scheduled, "roll 40 of g1 +60 at 1"),
+        (Early, "roll 40 of g1 +60 at 1"),
+        (PlanChanged, "roll 40 of g1 +60 at 1"),
+        (PlanEnded, "roll 40 of g1 +60 at 1"),
         (Closed, ""),
     ] {
         assert_eq!(

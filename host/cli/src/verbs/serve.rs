@@ -13,7 +13,7 @@ use crate::{
 use clap::Args;
 use proviso_engine::{CheckpointOptions, Clock, Engine, Options};
 use proviso_policy::{CacheDir, Limits, Runtime};
-use proviso_server::{ConnectionLimits, ServerOptions};
+use proviso_server::{ConnectionLimits, Drained, ServerOptions};
 use proviso_store::Access;
 use std::{fs, num::NonZeroU32, path::PathBuf, sync::Arc};
 use tokio::{
@@ -99,12 +99,21 @@ async fn serve(settings: Settings, limits: Limits, connections: ConnectionLimits
     };
     terminal::print(&format!("listening on http://{address}\n"))?;
     info!(%address, database = %settings.database, lanes = settings.lanes, "ready");
-    proviso_server::serve(listener, router, signals.shutdown()).await.map_err(Error::system("serving"))?;
+    let drained = proviso_server::serve(listener, router, signals.shutdown()).await;
+    let drained = drained.map_err(Error::system("serving"))?;
     engine.close().await;
     if let Some(operations) = operations {
         operations.abort();
     }
-    info!("everything that was accepted is answered and durable; bye");
+    match drained {
+        Drained::Answered => {
+            info!("ended: every request that was accepted is answered, and what was answered is durable")
+        }
+        Drained::Cut => warn!(
+            "ended: some requests took too long and were not answered; what was answered is durable, and a repeat with the \
+             same key tells what became of the others"
+        ),
+    }
     Ok(())
 }
 
@@ -178,7 +187,7 @@ impl Signals {
     /// supervises a terminal's processes often sends one after the terminal's own SIGINT.
     async fn shutdown(mut self) {
         let signal = self.next().await;
-        info!(signal, "ending: nothing new is accepted, what was accepted is answered");
+        info!(signal, "ending");
         tokio::spawn(async move {
             if self.interrupt.recv().await.is_some() {
                 warn!("ending at once; what was answered is durable");

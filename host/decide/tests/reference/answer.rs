@@ -2,7 +2,7 @@
 
 use crate::{
     commands::Command,
-    settings::{Amount, CounterSpec, PlanSpec},
+    settings::{Amount, CounterSpec, PlanSpec, Window},
 };
 use std::collections::BTreeMap;
 
@@ -106,6 +106,8 @@ pub struct Snapshot {
     pub reservations: BTreeMap<Id, ReservationSnap>,
     /// Used and held.
     pub counters: BTreeMap<CounterAt, (Amount, Amount)>,
+    /// Used and held, by budget and window.
+    pub budgets: BTreeMap<(String, Window, i64), (Amount, Amount)>,
 }
 
 /// Something that carries a history's commands out.

@@ -112,6 +112,8 @@ pub fn window(window: Window, at: i64, period: u32, zone: &TimeZone) -> i64 {
     match window {
         Window::Period => i64::from(period),
         Window::Day => instant(&TimeZone::UTC, local(zone, at)).div_euclid(DAY),
+        // Weeks begin on Mondays; 1970-01-05 was one.
+        Window::Week => (instant(&TimeZone::UTC, local(zone, at)) - 4 * DAY).div_euclid(7 * DAY) + 1,
         Window::Month => {
             let local = local(zone, at);
             i64::from(local.year()) * 12 + i64::from(local.month()) - 1

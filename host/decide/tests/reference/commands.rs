@@ -91,6 +91,26 @@ pub struct GrantSpec {
     pub paid: Option<Amount>,
 }
 
+/// Whose usage a budget counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    Customer,
+    Entity(&'static str),
+    Model(&'static str),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct BudgetSpec {
+    pub who: Who,
+    pub features: Vec<&'static str>,
+    /// Units, or credits of a type.
+    pub units: bool,
+    pub credit: &'static str,
+    pub window: Window,
+    pub limit: Amount,
+    pub hard: bool,
+}
+
 /// What of a charge is refunded.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Part {
@@ -166,6 +186,17 @@ pub enum Command {
         pick: u64,
         part: Part,
         reissue: bool,
+    },
+    SetEntity {
+        entity: &'static str,
+        parent: Option<&'static str>,
+    },
+    SetBudget {
+        id: &'static str,
+        spec: BudgetSpec,
+    },
+    RemoveBudget {
+        id: &'static str,
     },
     Read,
 }
@@ -436,8 +467,25 @@ fn usage(random: &mut Random) -> UsageSpec {
     }
 }
 
+fn budget(random: &mut Random) -> BudgetSpec {
+    let units = random.percent(30);
+    BudgetSpec {
+        who: match random.below(6) {
+            0 => Who::Customer,
+            1 => Who::Model(random.pick(&["large", "small"])),
+            _ => Who::Entity(random.pick(&ENTITIES)),
+        },
+        features: some_features(random, 25),
+        units,
+        credit: if units { "credits" } else { random.pick(&["credits", "credits", "tokens"]) },
+        window: if random.percent(15) { Window::Week } else { window(random) },
+        limit: amount(random, 400),
+        hard: random.percent(75),
+    }
+}
+
 fn command(random: &mut Random) -> Command {
-    match random.below(100) {
+    match random.below(108) {
         0..=21 => Command::Pass(match random.below(14) {
             0 => Advance::By(random.between(0, 3)),
             1 => Advance::By(random.between(1, 100) * SECOND),
@@ -535,6 +583,12 @@ fn command(random: &mut Random) -> Command {
         },
         93..=95 => Command::Release { pick: random.next() },
         96..=98 => Command::Extend { pick: random.next(), ttl: random.between(1, 86_400) as u32 },
+        100..=102 => Command::SetEntity {
+            entity: random.pick(&ENTITIES),
+            parent: random.maybe(80, |random| random.pick(&ENTITIES)),
+        },
+        103..=106 => Command::SetBudget { id: random.pick(&BUDGETS), spec: budget(random) },
+        107 => Command::RemoveBudget { id: random.pick(&BUDGETS) },
         _ => Command::Read,
     }
 }

@@ -30,6 +30,7 @@ pub fn differences(now: i64, host: &Snapshot, model: &Snapshot) -> Vec<String> {
     grants(&mut found, now, host, model);
     different(&mut found, "reservations", &host.reservations, &model.reservations);
     counters(&mut found, now, host, model);
+    budgets(&mut found, now, host, model);
     found
 }
 
@@ -68,20 +69,37 @@ fn counters(found: &mut Vec<String>, now: i64, host: &Snapshot, model: &Snapshot
             found.push(format!("counter {at:?}: host {total:?}, model {other:?}"));
         }
     }
-    let running = model.period.map_or(u32::MAX, |period| period.0);
     for (at, total) in &model.counters {
-        let utc = calendar::zone("UTC");
-        // Windows of which usage may still be reported, with a day's slack for zones.
-        let counts = match at.0.window {
-            Window::Period => at.1 >= i64::from(running),
-            Window::Hours(_) | Window::Day | Window::Month => {
-                at.1 > calendar::window(at.0.window, now - LATE + DAY, 0, &utc)
-            }
-            Window::Lifetime => true,
-        };
-        if counts && *total != (0, 0) && !host.counters.contains_key(at) {
+        if is_kept(at.0.window, at.1, now, model) && *total != (0, 0) && !host.counters.contains_key(at) {
             found.push(format!("counter {at:?}: host none, model {total:?}"));
         }
+    }
+}
+
+fn budgets(found: &mut Vec<String>, now: i64, host: &Snapshot, model: &Snapshot) {
+    for (at, total) in &host.budgets {
+        let other = model.budgets.get(at).copied().unwrap_or_default();
+        if *total != other {
+            found.push(format!("budget {at:?}: host {total:?}, model {other:?}"));
+        }
+    }
+    for (at, total) in &model.budgets {
+        if is_kept(at.1, at.2, now, model) && *total != (0, 0) && !host.budgets.contains_key(at) {
+            found.push(format!("budget {at:?}: host none, model {total:?}"));
+        }
+    }
+}
+
+/// Windows of which usage may still be reported, with a day's slack for zones.
+fn is_kept(window: Window, id: i64, now: i64, model: &Snapshot) -> bool {
+    let running = model.period.map_or(u32::MAX, |period| period.0);
+    let utc = calendar::zone("UTC");
+    match window {
+        Window::Period => id >= i64::from(running),
+        Window::Hours(_) | Window::Day | Window::Week | Window::Month => {
+            id > calendar::window(window, now - LATE + DAY, 0, &utc)
+        }
+        Window::Lifetime => true,
     }
 }
 

@@ -4,7 +4,7 @@ use crate::{
     answer::{
         Answer, BalanceSnap, Books, CounterAt, GrantSnap, Host, Order, ReservationSnap, Snapshot, Status,
     },
-    commands::{Change, Command, GrantSpec, Part, UsageSpec, When},
+    commands::{BudgetSpec, Change, Command, GrantSpec, Part, UsageSpec, When, Who},
     policy::{Table, TablePolicy, category, credits, euros, instant},
     settings::{CounterSpec, FEATURES, Mode, PlanSpec, Settings, Unit, Whose, Window},
 };
@@ -33,7 +33,7 @@ use proviso_ledger::{
         refund::{Portion, RefundRequest, Refundable},
         rejection::Rejection,
     },
-    state::{CustomerState, GrantStatus, LATE_WINDOW, Origin},
+    state::{BudgetState, CustomerState, GrantStatus, LATE_WINDOW, Origin},
 };
 use std::{
     collections::BTreeMap,
@@ -219,6 +219,18 @@ impl DecideHost {
                 None => command::Command::Sweep,
             },
             Command::Extend { ttl, .. } => command::Command::Extend(reservation, Ttl::new(*ttl).unwrap()),
+            Command::SetEntity { entity, parent } => {
+                command::Command::SetEntity(Box::new(command::EntityChange {
+                    id: key(entity),
+                    parent: parent.map_or(command::Change::Clear, |parent| command::Change::Set(key(parent))),
+                    attributes: command::Change::Keep,
+                    expected: Expected::Anything,
+                }))
+            }
+            Command::SetBudget { id, spec } => {
+                command::Command::SetBudget(Box::new(budget_change(key(id), spec)))
+            }
+            Command::RemoveBudget { id } => command::Command::RemoveBudget(key(id), Expected::Anything),
         }
     }
 }
@@ -236,6 +248,36 @@ fn change<T, U>(change: &Change<T>, make: impl Fn(&T) -> U) -> command::Change<U
         Change::Keep => command::Change::Keep,
         Change::Clear => command::Change::Clear,
         Change::Set(value) => command::Change::Set(make(value)),
+    }
+}
+
+fn budget_change(id: Key, spec: &BudgetSpec) -> command::BudgetChange {
+    use command::Change::{Clear, Keep, Set};
+    let (entity, attribute) = match spec.who {
+        // What is there already is cleared, whichever it is.
+        Who::Customer => (Clear, Clear),
+        Who::Entity(entity) => (Set(key(entity)), Keep),
+        Who::Model(model) => (Keep, Set(("model".to_owned(), model.to_owned()))),
+    };
+    command::BudgetChange {
+        id,
+        entity,
+        attribute,
+        features: Set(spec.features.iter().map(|feature| key(feature)).collect()),
+        window: Some(match spec.window {
+            Window::Period => counter::Window::Period,
+            Window::Day => counter::Window::Day,
+            Window::Week => counter::Window::Week,
+            Window::Month => counter::Window::Month,
+            Window::Hours(hours) => counter::Window::Hours(hours),
+            Window::Lifetime => counter::Window::Lifetime,
+        }),
+        limit: Some(Quantity::from_units(spec.limit).decimal()),
+        quantity: if spec.units { Set("units".to_owned()) } else { Keep },
+        credit: if spec.units { Keep } else { Set(key(spec.credit)) },
+        hard: Set(spec.hard),
+        warn_at: Set(vec![80]),
+        expected: Expected::Anything,
     }
 }
 
@@ -421,8 +463,26 @@ impl Host for DecideHost {
             grants: grants.collect(),
             reservations: reservations.collect(),
             counters: counters.collect(),
+            budgets: state.budgets.iter().flat_map(|(id, one)| totals_of(id, one)).collect(),
         }
     }
+}
+
+type BudgetTotal = ((String, Window, i64), (crate::settings::Amount, crate::settings::Amount));
+
+fn totals_of(id: &Key, one: &BudgetState) -> Vec<BudgetTotal> {
+    let window = match one.budget.window {
+        counter::Window::Period => Window::Period,
+        counter::Window::Day => Window::Day,
+        counter::Window::Week => Window::Week,
+        counter::Window::Month => Window::Month,
+        counter::Window::Hours(hours) => Window::Hours(hours),
+        counter::Window::Lifetime => Window::Lifetime,
+    };
+    let total = |(at, total): (&i64, &proviso_ledger::state::BudgetTotal)| {
+        ((id.to_string(), window, *at), (total.used.units(), total.held.units()))
+    };
+    one.windows.iter().map(total).collect()
 }
 
 fn counter_at(key: &counter::CounterKey, window: i64, subject: &str) -> CounterAt {
@@ -441,6 +501,7 @@ fn counter_at(key: &counter::CounterKey, window: i64, subject: &str) -> CounterA
         window: match key.window {
             counter::Window::Period => Window::Period,
             counter::Window::Day => Window::Day,
+            counter::Window::Week => unreachable!("policies do not declare it"),
             counter::Window::Month => Window::Month,
             counter::Window::Hours(hours) => Window::Hours(hours),
             counter::Window::Lifetime => Window::Lifetime,
@@ -560,6 +621,7 @@ fn error_name(error: &DecideError) -> &'static str {
             Rejection::CustomerClosed => "error:closed",
             Rejection::GrantNotFound(_) | Rejection::GrantClosed(_) => "error:grant_gone",
             Rejection::ReservationNotFound(_) | Rejection::ReservationClosed(_) => "error:reservation_gone",
+            Rejection::ReservationTooLong(..) => "error:too_long",
             Rejection::TermsNotFound | Rejection::TermsEnded(_) | Rejection::Terms(_) => "error:terms",
             Rejection::NotLater(..) => "error:not_later",
             Rejection::AdjustmentExceedsAvailable(_) => "error:adjustment_exceeds_available",

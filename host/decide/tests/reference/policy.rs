@@ -103,6 +103,7 @@ fn counter_of(n: usize, spec: &CounterSpec) -> Counter {
         window: match spec.window {
             Window::Period => counter::Window::Period,
             Window::Day => counter::Window::Day,
+            Window::Week => unreachable!("of budgets only"),
             Window::Month => counter::Window::Month,
             Window::Hours(hours) => counter::Window::Hours(hours),
             Window::Lifetime => counter::Window::Lifetime,
@@ -252,7 +253,9 @@ impl Policy for TablePolicy {
                 amounts.push(amount);
             }
             for (grant, amount) in eligible.iter().zip(amounts) {
-                let limit = (grant.held.units() * rule.percent / 100).min(left);
+                let used = (grant.amount.units() - grant.remaining.units() - grant.held.units()).max(0);
+                let part = grant.held.units() * rule.percent / 100 + used * rule.percent / 100;
+                let limit = part.min(left);
                 left -= limit;
                 if amount == 0 && limit == 0 {
                     continue;

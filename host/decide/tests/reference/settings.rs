@@ -14,6 +14,8 @@ pub const FEATURES: [&str; 4] = ["chat", "image", "search", "free_text"];
 pub const PLANS: [&str; 4] = ["basic", "pro", "team", "open"];
 pub const ZONES: [&str; 6] =
     ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "America/Santiago"];
+pub const ENTITIES: [&str; 7] = ["ann", "bob", "red", "blue", "org", "top", "low"];
+pub const BUDGETS: [&str; 5] = ["b1", "b2", "b3", "b4", "b5"];
 pub const CATEGORIES: [&str; 7] =
     ["plan", "trial", "prepaid", "promotional", "top_up", "contract", "adjustment"];
 
@@ -180,6 +182,8 @@ pub enum Whose {
 pub enum Window {
     Period,
     Day,
+    /// Of budgets only.
+    Week,
     Month,
     Hours(u16),
     Lifetime,

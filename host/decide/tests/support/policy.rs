@@ -308,10 +308,11 @@ impl Policy for Scripted {
                 let part = |amount: Credits| amount.percent(percent, Rounding::Down).unwrap();
                 let amount = part(grant.remaining).min(left);
                 left = left.saturating_sub(amount);
-                rolled.push((grant, percent, amount, part(grant.held)));
+                let used = grant.amount.saturating_sub(grant.remaining).saturating_sub(grant.held);
+                rolled.push((grant, percent, amount, part(grant.held), part(used.max(Credits::ZERO))));
             }
-            for (grant, percent, amount, held) in rolled {
-                let held_limit = held.min(left);
+            for (grant, percent, amount, held, used) in rolled {
+                let held_limit = held.saturating_add(used).min(left);
                 left = left.saturating_sub(held_limit);
                 if amount.is_zero() && held_limit.is_zero() {
                     continue;

@@ -8,17 +8,18 @@ use super::{World, catalog::draft, key, module};
 use proviso_decide::{
     DecideError, Stop,
     command::{
-        ActualUsage, Change, CheckOutcome, Command, CustomerChange, CustomerPlanChange, Outcome,
-        OverrideChange, PlanChangePreview, Reply, Ttl, UsageRequest,
+        ActualUsage, BudgetChange, Change, CheckOutcome, Command, CustomerChange, CustomerPlanChange,
+        EntityChange, Outcome, OverrideChange, PlanChangePreview, Reply, Ttl, UsageRequest,
     },
     precondition::Expected,
 };
 use proviso_ledger::{
-    journal::{Entry, Event, PeriodClosed, PeriodOpened, PlanChangeTime, Refused, Settlement},
+    journal::{Entry, Event, PeriodClosed, PeriodOpened, PlanChangeTime, Refused, Settlement, ThresholdOf},
     model::{
         amounts::{Credits, Money},
         answers::Allowance,
-        counter::Counted,
+        budget::Subject,
+        counter::{Counted, Window},
         entitlement::Entitlement,
         grant::Category,
         ids::{Digest, GrantId, Name, ReservationId, TermsId},
@@ -171,6 +172,8 @@ impl Script {
             "grants" => return self.grants(),
             "period" => return self.period(),
             "counters" => return self.counters(),
+            "budgets" => return self.budgets(),
+            "raised" => return self.raised(),
             "missed" => return self.missed(),
             "pending" => return self.pending(),
             "given" => return self.given(),
@@ -271,6 +274,33 @@ impl Script {
                 ends_at: time("to").map_or(Change::Keep, Change::Set),
                 expected: Expected::Anything,
             })),
+            "entity" => Command::SetEntity(Box::new(EntityChange {
+                id: key(words.args[0]),
+                parent: change(words.option("parent"), key),
+                attributes: if words.flag("described") { Change::Set(pairs("role")) } else { Change::Keep },
+                expected: Expected::Anything,
+            })),
+            "forget" => Command::RemoveEntity(key(words.args[0]), Expected::Anything),
+            "budget" => Command::SetBudget(Box::new(BudgetChange {
+                id: key(words.args[0]),
+                entity: change(words.option("entity"), key),
+                attribute: change(words.option("model"), |value| ("model".to_owned(), value.to_owned())),
+                features: change(words.option("scope"), |text| text.split(',').map(key).collect()),
+                window: words.option("window").map(window),
+                limit: words.option("limit").map(|text| text.parse().unwrap()),
+                quantity: change(words.option("quantity"), str::to_owned),
+                credit: change(words.option("credit"), key),
+                hard: match (words.flag("hard"), words.flag("soft")) {
+                    (true, _) => Change::Set(true),
+                    (_, true) => Change::Set(false),
+                    _ => Change::Keep,
+                },
+                warn_at: change(words.option("warn"), |text| {
+                    text.split(',').map(|percent| percent.parse().unwrap()).collect()
+                }),
+                expected: Expected::Anything,
+            })),
+            "unbudget" => Command::RemoveBudget(key(words.args[0]), Expected::Anything),
             "plain" => Command::RemoveOverride(key(words.args[0]), Expected::Anything),
             other => panic!("no such command: {other}"),
         };
@@ -310,7 +340,11 @@ impl Script {
         UsageRequest {
             feature: key(words.option("feature").unwrap_or("chat")),
             quantities: vec![("n".to_owned(), words.args[0].parse().unwrap())],
-            attributes: if words.flag("described") { pairs("model") } else { Vec::new() },
+            attributes: match words.option("model") {
+                Some(model) => vec![("model".to_owned(), model.to_owned())],
+                None if words.flag("described") => pairs("model"),
+                None => Vec::new(),
+            },
             entity: words.option("entity").map(key),
             occurred_at: words.option("of").map(|text| self.instant(text)),
         }
@@ -464,6 +498,9 @@ impl Script {
             Event::Committed(committed) => {
                 also("returned", committed.returned);
                 also("exceeded", committed.exceeded);
+                if let Some(unrated) = &committed.as_reserved {
+                    said.push(format!("as_reserved:{}", unrated.code));
+                }
             }
             Event::Reserved(reserved) => {
                 if let Some(shape) = &reserved.reduced_from {
@@ -567,6 +604,29 @@ impl Script {
         if said.is_empty() { "none".to_owned() } else { said.join(" ") }
     }
 
+    /// All budgets: what is used and held in the window of now.
+    fn budgets(&self) -> String {
+        let Script { world, .. } = self;
+        let said = world.state.budgets.iter().map(|(id, state)| {
+            let total = state.total(world.state.budget_window(&state.budget, world.now.max(world.state.at)));
+            let held = if total.held.is_zero() { String::new() } else { format!("+{}", total.held) };
+            format!("{id}={}{held}", total.used)
+        });
+        let said: Vec<String> = said.collect();
+        if said.is_empty() { "none".to_owned() } else { said.join(" ") }
+    }
+
+    /// What the last entry says is reached.
+    fn raised(&self) -> String {
+        let last = &self.world.entries.last().unwrap().entry;
+        let said = last.thresholds.iter().map(|threshold| match &threshold.of {
+            ThresholdOf::Budget { budget, .. } => format!("{budget}:{}", threshold.percent),
+            ThresholdOf::Balance { credit } => format!("{credit}:{}", threshold.percent),
+        });
+        let said: Vec<String> = said.collect();
+        if said.is_empty() { "nothing".to_owned() } else { said.join(" ") }
+    }
+
     /// The change of plan that is to come.
     fn pending(&self) -> String {
         let state = &self.world.state;
@@ -618,6 +678,18 @@ impl Script {
     }
 }
 
+fn window(text: &str) -> Window {
+    match text {
+        "hour" => Window::Hours(1),
+        "day" => Window::Day,
+        "week" => Window::Week,
+        "month" => Window::Month,
+        "period" => Window::Period,
+        "lifetime" => Window::Lifetime,
+        text => Window::Hours(text.strip_prefix("hours:").unwrap().parse().unwrap()),
+    }
+}
+
 fn change<T>(text: Option<&str>, parse: impl FnOnce(&str) -> T) -> Change<T> {
     match text {
         None => Change::Keep,
@@ -653,6 +725,14 @@ fn said_refused(refused: &Refused) -> String {
     said.push_str(&format!(" available={}", refused.available));
     if let Some(at) = refused.retry_at {
         said.push_str(&format!(" retry_at={at}"));
+    }
+    if let Some(over) = &refused.over_budget {
+        let of = match &over.subject {
+            Subject::Customer => "customer".to_owned(),
+            Subject::Entity(entity) => entity.to_string(),
+            Subject::Attribute { value, .. } => value.clone(),
+        };
+        said.push_str(&format!(" {}/{of}={}+{} of {}", over.budget, over.used, over.held, over.limit));
     }
     for suggestion in &refused.suggestions {
         for (name, amount) in &suggestion.quantities {

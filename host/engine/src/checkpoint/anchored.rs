@@ -33,6 +33,8 @@ pub(crate) struct Anchored<'a> {
     is_all_read: bool,
     /// The newest state of each row of the catalog that checkpoints name.
     stamps: Stamps,
+    /// Checkpoints after the newest statement that journals' ends name.
+    later: BTreeSet<u64>,
     /// Keys that signed without anybody vouching for them.
     pub unvouched: BTreeSet<PublicKey>,
     digests: BTreeMap<u64, Digest>,
@@ -68,6 +70,7 @@ impl<'a> Anchored<'a> {
             cursor: None,
             is_all_read: false,
             stamps: Stamps::new(),
+            later: BTreeSet::new(),
             unvouched: BTreeSet::new(),
             digests: BTreeMap::new(),
         };
@@ -176,8 +179,29 @@ impl<'a> Anchored<'a> {
                 Some(last) => self.cursor = Some((last.customer.clone(), last.checkpoint)),
                 None => self.is_all_read = true,
             }
+            let is_later = |anchor: &&Anchor| anchor.checkpoint > newest;
+            self.later.extend(page.iter().filter(is_later).map(|anchor| anchor.checkpoint));
             self.read.extend(page.into_iter().filter(|anchor| anchor.checkpoint <= newest));
         }
+        Ok(())
+    }
+
+    /// Says which checkpoints are gone although journals' ends name them, once all ends were read. One that was written meanwhile
+    /// is there by now.
+    pub async fn check_gone(&self, differences: &mut Vec<Difference>) -> Result<(), EngineError> {
+        let mut gone = self.later.clone();
+        let mut after = self.newest_number();
+        while !gone.is_empty() {
+            let page = self.store.checkpoints(after, PAGE).await?;
+            let Some(last) = page.last() else { break };
+            after = last.number;
+            let there: BTreeSet<u64> = page.iter().map(|row| row.number).collect();
+            gone.retain(|number| !there.contains(number));
+        }
+        differences.extend(gone.into_iter().map(|number| Difference {
+            subject: format!("checkpoint {number}"),
+            detail: "is gone, although ends of journals name it".to_owned(),
+        }));
         Ok(())
     }
 

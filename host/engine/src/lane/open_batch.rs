@@ -5,7 +5,7 @@ use super::{
     cache::{Cache, Cached},
     slow::SlowWork,
 };
-use crate::{error::EngineError, queue::Job};
+use crate::{error::EngineError, idempotency::end_hash, queue::Job};
 use proviso_decide::{
     Journal, Written,
     command::{Command, Reply},
@@ -103,6 +103,13 @@ impl OpenBatch {
                 self.further_keys.push(NewKey {
                     customer: customer.clone(),
                     key_hash: guard,
+                    seq: entry.seq,
+                });
+            }
+            if let Some(reservation) = entry.ends() {
+                self.further_keys.push(NewKey {
+                    customer: customer.clone(),
+                    key_hash: end_hash(reservation),
                     seq: entry.seq,
                 });
             }

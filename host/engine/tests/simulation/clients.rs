@@ -217,7 +217,7 @@ pub async fn manage(world: Rc<World>) {
             .insist(async |host: &Host| {
                 let once = (text.clone(), Digest::of(text.as_str().as_bytes()));
                 let input = input(settings(&format!("0.00{round}"), "1000"));
-                host.engine.bind_plan_terms(key("pro"), input, Some(once)).await
+                host.engine.bind_plan_terms(key("pro"), input, Expected::Anything, Some(once)).await
             })
             .await;
         let number = bound.unwrap().value.key.id.entry;
@@ -245,7 +245,9 @@ pub async fn administer(world: Rc<World>) {
         let bind = once("bind", round);
         let bound = world
             .insist(async |host: &Host| {
-                host.engine.bind_plan_terms(side.clone(), terms.clone(), Some(bind.clone())).await
+                host.engine
+                    .bind_plan_terms(side.clone(), terms.clone(), Expected::Anything, Some(bind.clone()))
+                    .await
             })
             .await
             .unwrap();
@@ -276,7 +278,12 @@ pub async fn administer(world: Rc<World>) {
             .await
             .unwrap();
         let number = u32::try_from(round).unwrap();
-        match world.insist(async |host: &Host| host.engine.delete_version(key(SPARE), number).await).await {
+        match world
+            .insist(async |host: &Host| {
+                host.engine.delete_version(key(SPARE), number, Expected::Anything).await
+            })
+            .await
+        {
             // It was deleted when the client had hung up.
             Ok(()) | Err(EngineError::VersionNotFound(..)) => {}
             Err(error) => panic!("{error}"),

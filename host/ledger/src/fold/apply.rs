@@ -3,10 +3,11 @@
 use crate::{
     journal::{
         Carried, CloseReason, Committed, Cycle, Entry, Event, OpenReason, PeriodClosed, PeriodOpened,
-        PlanChangeScheduled, Refunded, Reserved,
+        PlanChangeScheduled, Refunded, Reserved, Settlement,
     },
     model::{
         amounts::Credits,
+        answers::SettleMethod,
         grant::{CreditType, Grant},
         ids::{GrantId, Key, PlanChangeId, ReservationId},
         time::Timestamp,
@@ -81,6 +82,10 @@ impl CustomerState {
                 self.overrides.push(exception.clone());
             }
             Event::OverrideRemoved { feature } => self.overrides.retain(|one| &one.feature != feature),
+            Event::EntityChanged(changed) => self.entities.set(&changed.id, &changed.entity),
+            Event::EntityRemoved { entity } => self.entities.remove(entity),
+            Event::BudgetChanged(changed) => self.budgets.set(&changed.id, &changed.budget, entry.seq),
+            Event::BudgetRemoved { budget } => drop(self.budgets.remove(budget)),
             Event::Granted(grant) => self.add_grant(grant),
             Event::Adjusted(adjusted) => adjusted.grant.iter().for_each(|grant| self.add_grant(grant)),
             Event::Charged(charged) => charged.top_up.iter().for_each(|grant| self.add_grant(grant)),
@@ -93,7 +98,9 @@ impl CustomerState {
                 self.reservations.change(reservation, |state| state.expires_at = *expires_at);
             }
             Event::Refunded(refunded) => {
-                refunded.grants.iter().for_each(|grant| self.add_spent_grant(grant, &entry.transfers));
+                for grant in &refunded.grants {
+                    self.add_spent_grant(grant, grant.id.entry == entry.seq, &entry.transfers);
+                }
             }
             Event::PeriodClosed(closed) => closed.grants.iter().for_each(|grant| self.add_grant(grant)),
             Event::PeriodOpened(opened) => self.begin_period(opened),
@@ -112,6 +119,7 @@ impl CustomerState {
             Event::Charged(_) => self.count(entry, Part::Used)?,
             Event::Refunded(refunded) => {
                 self.count(entry, Part::Used)?;
+                self.finish_refund(refunded)?;
                 self.forget_meanwhile(refunded, &entry.transfers);
             }
             Event::Reserved(_) => self.count(entry, Part::Held)?,
@@ -140,7 +148,41 @@ impl CustomerState {
             _ => {}
         }
         self.note_meanwhile(entry);
+        self.note_settled(entry);
         self.forget_grants(entry);
+        self.rearm(entry);
+        Ok(())
+    }
+
+    /// Notes what of overage was waived, and which credit types have none outstanding any more.
+    fn note_settled(&mut self, entry: &Entry) {
+        let settled = match &entry.event {
+            Event::PeriodClosed(closed) => &closed.settled,
+            Event::PeriodOpened(opened) => &opened.settled,
+            Event::OverageSettled(settled) => &settled.settled,
+            _ => &Vec::new(),
+        };
+        for Settlement { credit, amount, .. } in
+            settled.iter().filter(|one| one.method == SettleMethod::Waive)
+        {
+            self.waivers.entry(credit.clone()).or_default().waive(entry.seq, *amount);
+        }
+        let touches = |transfer: &&Transfer| [transfer.from, transfer.to].contains(&Book::Overage);
+        for Transfer { credit, .. } in entry.transfers.iter().filter(touches) {
+            if !self.outstanding(credit).is_positive() {
+                self.waivers.entry(credit.clone()).or_default().settle(entry.seq);
+            }
+        }
+    }
+
+    fn finish_refund(&mut self, refunded: &Refunded) -> Result<(), String> {
+        let Refunded { charge, credit, waived, expired_again, .. } = refunded;
+        if let Some(waivers) = self.waivers.get_mut(credit).filter(|_| waived.is_positive()) {
+            waivers.refund(charge.entry, *waived);
+        }
+        for draw in expired_again {
+            self.expire_again(credit, *draw)?;
+        }
         Ok(())
     }
 
@@ -199,7 +241,7 @@ impl CustomerState {
                 source.expired = source.expired.saturating_sub(renewed);
                 usable_since = usable_since.into_iter().chain([source.usable_since]).min();
             }
-            if carried.limit.is_positive() && source.held.is_positive() {
+            if carried.limit.is_positive() && (source.held.is_positive() || source.spent.is_positive()) {
                 source.carried_to = Some(carried.to);
             }
         }
@@ -338,7 +380,9 @@ impl CustomerState {
             missed.number >= self.periods || is_kept(missed.number)
         });
         self.past = kept;
-        self.counters.forget(oldest, self.first_ended_since(oldest));
+        let first = self.first_ended_since(oldest);
+        self.counters.forget(oldest, first);
+        self.budgets.forget(oldest, first);
     }
 
     fn finish_commit(&mut self, committed: &Committed) -> Result<(), String> {
@@ -363,6 +407,9 @@ impl CustomerState {
         for count in &reservation.counts {
             self.counters.take_back(count, Part::Held)?;
         }
+        for count in &reservation.budgets {
+            self.budgets.take_back(count, Part::Held, id.entry)?;
+        }
         let left = reservation.held();
         if left.is_zero() { Ok(()) } else { Err(format!("a closed reservation still holds {left}")) }
     }
@@ -371,7 +418,8 @@ impl CustomerState {
         // Each counts in the window that it names, whatever period runs by now.
         let oldest = Timestamp(entry.at.0.saturating_sub(LATE_WINDOW));
         let first = self.first_ended_since(oldest);
-        entry.counts.iter().try_for_each(|count| self.counters.add(count, part, oldest, first))
+        entry.counts.iter().try_for_each(|count| self.counters.add(count, part, oldest, first))?;
+        entry.budgets.iter().try_for_each(|count| self.budgets.add(count, part, oldest, first))
     }
 
     fn add_reservation(&mut self, entry: &Entry, reserved: &Reserved) {
@@ -382,6 +430,8 @@ impl CustomerState {
             holds: Vec::new(),
             overage: Credits::ZERO,
             counts: entry.counts.clone(),
+            budgets: entry.budgets.clone(),
+            reserved_at: entry.at,
             expires_at: reserved.expires_at,
         };
         self.reservations.insert(ReservationId { entry: entry.seq, index: 0 }, state);
@@ -445,14 +495,14 @@ impl CustomerState {
         }
     }
 
-    /// Adds a grant to which a refund gives back: until then it counts as spent.
-    fn add_spent_grant(&mut self, grant: &Grant, transfers: &[Transfer]) {
+    /// Adds a grant to which a refund gives back: until then that counts as spent, and so does all of a grant that was forgotten.
+    fn add_spent_grant(&mut self, grant: &Grant, is_new: bool, transfers: &[Transfer]) {
         self.add_grant(grant);
-        let into = transfers.iter().filter(|transfer| transfer.to == Book::Grant(grant.id));
+        let into = transfers.iter().filter(|one| one.from == Book::Spent && one.to == Book::Grant(grant.id));
         let given = into.fold(Credits::ZERO, |sum, transfer| sum.saturating_add(transfer.amount));
         if let Ok(state) = self.grant_mut(grant.id) {
             // What reservations gave back to it may exceed its amount.
-            state.spent = grant.amount.max(given);
+            state.spent = if is_new { given } else { grant.amount.max(given) };
         }
     }
 
@@ -496,7 +546,7 @@ impl CustomerState {
             return;
         }
         let oldest = Timestamp(entry.at.0.saturating_sub(LATE_WINDOW));
-        let needed = self.needed_grants();
+        let needed = self.needed_grants(oldest);
         let running = self.period.as_ref().map(|period| period.number);
         let is_kept = |state: &GrantState| {
             // What an allowance gave counts until its period has ended.
@@ -531,15 +581,21 @@ impl CustomerState {
         self.grants.retain(|state| !forgotten.contains(&state.grant.id));
     }
 
-    /// Grants that credits may still come back to from others, and those that missed grants must make up for.
-    fn needed_grants(&self) -> BTreeSet<GrantId> {
+    /// Grants that credits may still come back to from others (by a reservation, or by a refund of what was drawn from one that
+    /// ended after `oldest`), and those that missed grants must make up for.
+    fn needed_grants(&self, oldest: Timestamp) -> BTreeSet<GrantId> {
         let of_missed = self.missed.iter().flat_map(|missed| &missed.meanwhile).filter_map(|one| one.grant);
         let mut needed: BTreeSet<GrantId> = of_missed.collect();
         let onward = |state: &GrantState| {
             [state.onward.map(|onward| onward.to), state.carried_to].into_iter().flatten()
         };
-        let holders = self.grants.iter().filter(|state| !state.held.is_zero());
-        let mut reached: Vec<GrantId> = holders.flat_map(onward).collect();
+        let is_refundable = |state: &GrantState| {
+            let ended =
+                state.status == GrantStatus::Expired && state.ended_at.is_some_and(|end| end >= oldest);
+            ended && state.spent.is_positive()
+        };
+        let sources = self.grants.iter().filter(|state| !state.held.is_zero() || is_refundable(state));
+        let mut reached: Vec<GrantId> = sources.flat_map(onward).collect();
         let mut seen = BTreeSet::new();
         while let Some(id) = reached.pop() {
             if seen.insert(id) {

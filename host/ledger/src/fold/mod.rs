@@ -42,7 +42,8 @@ impl CustomerState {
     /// [`Rejection::TotalOutOfRange`] before anything has changed. After another error the state must be dropped and
     /// loaded again: a command built a draft that does not fit, which is a defect.
     pub fn seal(&mut self, at: Timestamp, draft: Draft) -> Result<Sealed, SealError> {
-        if !self.totals_fit(&draft.transfers) || !self.counters.fits(&draft.counts) {
+        let fits = self.counters.fits(&draft.counts) && self.budgets.fits(&draft.budgets);
+        if !fits || !self.totals_fit(&draft.transfers) {
             return Err(SealError::Rejected(Rejection::TotalOutOfRange));
         }
         let (key, request) = draft.origin.idempotency.unzip();
@@ -56,6 +57,8 @@ impl CustomerState {
             event: draft.event,
             transfers: draft.transfers,
             counts: draft.counts,
+            budgets: draft.budgets,
+            thresholds: Vec::new(),
             after: None,
         };
         self.apply(&entry).map_err(|error| SealError::Defect(error.to_string()))?;
@@ -63,6 +66,8 @@ impl CustomerState {
             balance: self.balance_of(&credit, entry.event.feature(), entry.at),
             next_reset_at: self.next_reset_at(),
         });
+        entry.thresholds = self.reached_by(&entry);
+        self.note_reached(&entry.thresholds);
         let body = serde_json::to_string(&entry).map_err(|error| SealError::Defect(error.to_string()))?;
         self.hash = journal::chain(&self.hash, &body);
         Ok(Sealed { entry, body, hash: self.hash })
@@ -73,17 +78,40 @@ impl CustomerState {
     /// # Errors
     /// See [`FoldError`]. The state must be dropped then.
     pub fn fold(&mut self, seq: u64, body: &str, hash: &ChainHash) -> Result<Entry, FoldError> {
-        let chained = journal::chain(&self.hash, body);
-        if &chained != hash {
-            return Err(FoldError::Hash(seq));
-        }
+        let chained = self.chained(seq, body, hash)?;
         let entry = Entry::parse(body).map_err(|error| FoldError::Read { seq, error })?;
+        self.take_in(seq, &entry, chained)?;
+        Ok(entry)
+    }
+
+    /// [`fold`](Self::fold) of an entry that was parsed from this stored text before.
+    ///
+    /// # Errors
+    /// See [`FoldError`]. The state must be dropped then.
+    pub fn fold_parsed(
+        &mut self,
+        seq: u64,
+        entry: &Entry,
+        body: &str,
+        hash: &ChainHash,
+    ) -> Result<(), FoldError> {
+        let chained = self.chained(seq, body, hash)?;
+        self.take_in(seq, entry, chained)
+    }
+
+    fn chained(&self, seq: u64, body: &str, hash: &ChainHash) -> Result<ChainHash, FoldError> {
+        let chained = journal::chain(&self.hash, body);
+        if &chained == hash { Ok(chained) } else { Err(FoldError::Hash(seq)) }
+    }
+
+    fn take_in(&mut self, seq: u64, entry: &Entry, chained: ChainHash) -> Result<(), FoldError> {
         if entry.seq != seq {
             return Err(FoldError::Gap { expected: seq, found: entry.seq });
         }
-        self.apply(&entry)?;
+        self.apply(entry)?;
+        self.note_reached(&entry.thresholds);
         self.hash = chained;
-        Ok(entry)
+        Ok(())
     }
 
     /// What [`fold`](Self::fold) checks, and that the recorded balance and the books agree with the movements.

@@ -1,6 +1,9 @@
 //! What an entry says has happened. These types are what is stored: a change of them is a change of the journal's format.
 
-use super::record::{DecisionRecord, Draw, Fee, Given, Line, Offer, Settlement, Shape};
+use super::{
+    budget::{BudgetChanged, EntityChanged, OverBudget},
+    record::{DecisionRecord, Draw, Fee, Given, Line, Offer, Settlement, Shape},
+};
 use crate::model::{
     amounts::{Credits, Decimal},
     answers::{Allowance, Suggestion},
@@ -47,6 +50,20 @@ pub enum Event {
     OverrideRemoved {
         /// The feature.
         feature: Key,
+    },
+    /// An entity was made known, moved or changed.
+    EntityChanged(EntityChanged),
+    /// An entity is no longer known: it stands by itself.
+    EntityRemoved {
+        /// Which.
+        entity: Key,
+    },
+    /// A budget was put in force or changed.
+    BudgetChanged(Box<BudgetChanged>),
+    /// A budget was taken back.
+    BudgetRemoved {
+        /// Which.
+        budget: Key,
     },
     /// Credits were granted.
     Granted(Grant),
@@ -99,7 +116,7 @@ pub enum Event {
 
 impl Event {
     /// The names of all kinds.
-    pub const KINDS: [&str; 23] = [
+    pub const KINDS: [&str; 27] = [
         "configured",
         "closed",
         "plan_change_scheduled",
@@ -108,6 +125,10 @@ impl Event {
         "terms_ended",
         "override_set",
         "override_removed",
+        "entity_changed",
+        "entity_removed",
+        "budget_changed",
+        "budget_removed",
         "granted",
         "voided",
         "adjusted",
@@ -137,6 +158,10 @@ impl Event {
             Self::TermsEnded { .. } => "terms_ended",
             Self::OverrideSet(_) => "override_set",
             Self::OverrideRemoved { .. } => "override_removed",
+            Self::EntityChanged(_) => "entity_changed",
+            Self::EntityRemoved { .. } => "entity_removed",
+            Self::BudgetChanged(_) => "budget_changed",
+            Self::BudgetRemoved { .. } => "budget_removed",
             Self::Granted(_) => "granted",
             Self::Voided { .. } => "voided",
             Self::Adjusted(_) => "adjusted",
@@ -181,6 +206,10 @@ impl Event {
             | Self::TermsEnded { .. }
             | Self::OverrideSet(_)
             | Self::OverrideRemoved { .. }
+            | Self::EntityChanged(_)
+            | Self::EntityRemoved { .. }
+            | Self::BudgetChanged(_)
+            | Self::BudgetRemoved { .. }
             | Self::Granted(_)
             | Self::Voided { .. }
             | Self::Adjusted(_)
@@ -331,7 +360,7 @@ pub struct Refused {
     /// Whether such a usage has no price at all, so that more credits don't help.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub invalid: bool,
-    /// `insufficient_credits`, `purchase_required`, `policy_denied`, `policy_fault` or a code of the policy.
+    /// `insufficient_credits`, `purchase_required`, `budget_exceeded`, `policy_denied`, `policy_fault` or a code of the policy.
     pub code: String,
     /// For people.
     pub detail: String,
@@ -342,6 +371,9 @@ pub struct Refused {
     pub rated: Option<Rated>,
     /// What was available to it.
     pub available: Credits,
+    /// The budget that does not allow it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over_budget: Option<Box<OverBudget>>,
     /// The earliest time at which asking again can help.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Timestamp>,
@@ -403,9 +435,24 @@ pub struct Committed {
     /// What became overage although the terms would not have allowed it to new usage.
     #[serde(default, skip_serializing_if = "super::record::no_credits")]
     pub exceeded: Credits,
+    /// Why the policy gave the usage no price, where it cost what was held for that reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_reserved: Option<Unrated>,
     /// A grant issued on the spot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_up: Option<Grant>,
+}
+
+/// Why a policy gave the usage of a commit no price.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unrated {
+    /// The code of the policy's refusal.
+    pub code: String,
+    /// For people.
+    pub detail: String,
+    /// Whether such a usage has no price at all.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub invalid: bool,
 }
 
 /// A charge, or the commit of a reservation, was refunded, as a whole or in part.
@@ -428,6 +475,12 @@ pub struct Refunded {
     /// Which quantities were given back in all, with this.
     #[serde(default, skip_serializing_if = "Shape::is_empty")]
     pub total_quantities: Shape,
+    /// What of it was overage that had been waived, so that nobody had paid for it: it comes back to nobody.
+    #[serde(default, skip_serializing_if = "super::record::no_credits")]
+    pub waived: Credits,
+    /// What had expired of grants before late usage drew it, and expires again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expired_again: Vec<Draw>,
     /// Grants that carry what could go back to no grant, and grants that the state had forgotten and that live on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub grants: Vec<Grant>,
@@ -504,7 +557,7 @@ pub struct Rolled {
     pub from: GrantId,
     /// The grant that carries its credits on.
     pub to: GrantId,
-    /// Which part of what reservations give back of it follows.
+    /// Which part of what reservations and refunds give back of it follows.
     #[serde(default, skip_serializing_if = "super::record::nothing")]
     pub held_share: Decimal,
     /// At most how much of that.
@@ -588,8 +641,8 @@ pub struct PeriodOpened {
     pub notes: Vec<String>,
 }
 
-/// An allowance that was reduced by what those before it in the cycle gave. It takes what reservations give back of those, as
-/// it would have been larger had that not been held.
+/// An allowance that was reduced by what those before it in the cycle gave. It takes what reservations and refunds give back of
+/// those, as it would have been larger had that not been held or used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Carried {
     /// The grant.

@@ -3,9 +3,11 @@
 //! An entry's JSON text is stored as it was written and the hash covers those bytes, so no canonical form is needed. An entry
 //! carries the number of its format: a host that meets a newer one says so and stands aside.
 
+pub mod budget;
 pub mod event;
 pub mod record;
 
+pub use budget::*;
 pub use event::*;
 pub use record::*;
 
@@ -83,6 +85,12 @@ pub struct Entry {
     /// What was added to usage counters.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub counts: Vec<Count>,
+    /// What counts toward budgets; a reservation's is held until it ends.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub budgets: Vec<BudgetCount>,
+    /// Which percentages of budgets and balances are reached with this, each for the first time in its window or period.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub thresholds: Vec<Threshold>,
     /// The balance of the credit type concerned, after this entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<After>,
@@ -150,6 +158,16 @@ impl Entry {
     pub fn commits(&self) -> Option<ReservationId> {
         match &self.event {
             Event::Committed(committed) => Some(committed.reservation),
+            _ => None,
+        }
+    }
+
+    /// The reservation that this entry ends, by whichever outcome.
+    #[must_use]
+    pub fn ends(&self) -> Option<ReservationId> {
+        match &self.event {
+            Event::Committed(committed) => Some(committed.reservation),
+            Event::Released { reservation } | Event::ReservationExpired { reservation } => Some(*reservation),
             _ => None,
         }
     }

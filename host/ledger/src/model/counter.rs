@@ -38,6 +38,8 @@ pub enum Window {
     Period,
     /// At local midnight.
     Day,
+    /// At local midnight of a Monday. Of budgets only: policies don't declare it.
+    Week,
     /// At local midnight of the first of a month.
     Month,
     /// The current clock hour of UTC and the n - 1 before it, n from 1 to 744.
@@ -80,8 +82,8 @@ pub struct CounterKey {
     pub zone: Option<String>,
 }
 
-/// A window's name within its counter: the period's number, the days since 1970 of a local date, the months since year 0 of a
-/// local month, the hours since 1970, or 0.
+/// A window's name within its counter: the period's number, the days since 1970 of a local date, the weeks since the one that
+/// holds 1970-01-01, the months since year 0 of a local month, the hours since 1970, or 0.
 pub type WindowId = i64;
 
 /// A total: what was used, and what open reservations hold.
@@ -107,7 +109,7 @@ impl Counter {
         features.sort();
         features.dedup();
         let zone = match self.window {
-            Window::Day | Window::Month => zone.map(|zone| zone.name().to_owned()),
+            Window::Day | Window::Week | Window::Month => zone.map(|zone| zone.name().to_owned()),
             Window::Period | Window::Hours(_) | Window::Lifetime => None,
         };
         CounterKey {
@@ -152,9 +154,22 @@ impl Window {
         match self {
             Self::Period => i64::from(period),
             Self::Day => zone.day(at),
+            Self::Week => week_of(zone.day(at)),
             Self::Month => zone.month(at),
             Self::Hours(_) => at.0.div_euclid(3600 * Timestamp::SECOND),
             Self::Lifetime => 0,
+        }
+    }
+
+    /// When the window that follows `id` begins, in `zone`; none for those that end otherwise than by the calendar.
+    #[must_use]
+    pub fn next_start(self, id: WindowId, zone: &Zone) -> Option<Timestamp> {
+        let next = id.saturating_add(1);
+        match self {
+            Self::Day => Some(zone.start_of_day(next)),
+            Self::Week => Some(zone.start_of_day(first_day_of(next))),
+            Self::Month => Some(zone.start_of_month(next)),
+            Self::Period | Self::Hours(_) | Self::Lifetime => None,
         }
     }
 
@@ -166,4 +181,17 @@ impl Window {
             _ => id..=id,
         }
     }
+}
+
+/// Days from the Monday before 1970-01-01, a Thursday, to that day.
+const MONDAY: i64 = 3;
+
+/// The week that holds a day, which is given in days since 1970-01-01.
+pub(crate) const fn week_of(day: i64) -> WindowId {
+    day.saturating_add(MONDAY).div_euclid(7)
+}
+
+/// The first day of a week.
+const fn first_day_of(week: WindowId) -> i64 {
+    week.saturating_mul(7).saturating_sub(MONDAY)
 }

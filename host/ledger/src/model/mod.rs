@@ -2,9 +2,11 @@
 
 pub mod answers;
 mod base64_bytes;
+pub mod budget;
 pub mod counter;
 pub mod customer;
 pub mod entitlement;
+pub mod entity;
 pub mod grant;
 pub mod ids;
 pub mod json;

@@ -133,6 +133,23 @@ impl Zone {
         start.map_or(Timestamp(LATEST), |start| Timestamp(start.timestamp().as_microsecond()))
     }
 
+    /// The first instant of the local date that is so many days after 1970-01-01.
+    #[must_use]
+    pub fn start_of_day(&self, day: i64) -> Timestamp {
+        let span = jiff::Span::new().try_days(day);
+        let date = span.and_then(|span| jiff::civil::date(1970, 1, 1).checked_add(span));
+        date.map_or(Timestamp(LATEST), |date| self.start_of(LocalDate(date)))
+    }
+
+    /// The first instant of the local month that is so many months after January of year 0.
+    #[must_use]
+    pub fn start_of_month(&self, month: i64) -> Timestamp {
+        let year = i16::try_from(month.div_euclid(12)).ok();
+        let number = i8::try_from(month.rem_euclid(12) + 1).ok();
+        let date = year.zip(number).and_then(|(year, number)| Date::new(year, number, 1).ok());
+        date.map_or(Timestamp(LATEST), |date| self.start_of(LocalDate(date)))
+    }
+
     pub(crate) fn zoned(&self, at: Timestamp) -> ZonedDateTime {
         at.instant().to_zoned_datetime(self.0.clone())
     }
@@ -219,6 +236,20 @@ mod tests {
             ("yesterday", None),
         ] {
             assert_eq!(text.parse::<Timestamp>().ok().map(|t| t.to_string()).as_deref(), printed, "{text}");
+        }
+    }
+
+    #[test]
+    fn days_and_months_begin_locally() {
+        let zone: Zone = "Europe/Berlin".parse().unwrap();
+        let at: Timestamp = "2026-03-29T10:00:00Z".parse().unwrap();
+        for (start, expected) in [
+            (zone.start_of_day(zone.day(at)), "2026-03-28T23:00:00Z"),
+            (zone.start_of_day(zone.day(at) + 1), "2026-03-29T22:00:00Z"),
+            (zone.start_of_month(zone.month(at)), "2026-02-28T23:00:00Z"),
+            (zone.start_of_month(zone.month(at) + 10), "2026-12-31T23:00:00Z"),
+        ] {
+            assert_eq!(start.to_string(), expected);
         }
     }
 

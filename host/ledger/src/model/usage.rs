@@ -18,6 +18,9 @@ pub struct Usage {
     /// The user, team or agent under the customer who used it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entity: Option<Key>,
+    /// Who stood above the entity when this was decided, its parent first and the root last. It stays so wherever they move.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ancestors: Vec<Key>,
     /// When it was used.
     pub occurred_at: Timestamp,
 }
@@ -34,6 +37,11 @@ pub enum Purpose {
 }
 
 impl Usage {
+    /// The entity, then who stood above it.
+    pub fn entities(&self) -> impl Iterator<Item = &Key> {
+        self.entity.iter().chain(&self.ancestors)
+    }
+
     /// The value of an attribute.
     #[must_use]
     pub fn attribute(&self, name: &str) -> Option<&str> {

@@ -1,11 +1,12 @@
 //! Charges: a usage, rated, is drawn at once. And the refusal that all kinds of charging share.
 
 use super::{
+    budgeting::Exceeded,
     draw::{Funding, NONE, Obligation, Unfunded, Use},
     rejection::Denied,
 };
 use crate::{
-    journal::{Charged, Count, DecisionRecord, Event, Intent, Rated, Refused},
+    journal::{BudgetCount, Charged, Count, DecisionRecord, Event, Intent, Rated, Refused, Unrated},
     model::{
         answers::{Overage, Rating, Refusal, RefusalKind, SettleFrom},
         counter::Counter,
@@ -30,6 +31,8 @@ pub struct Decision {
     pub counters: Vec<(Counter, Option<Zone>)>,
     /// What pays outstanding overage.
     pub settle_from: SettleFrom,
+    /// Of a commit: why the policy gave it no price, so that it is rated as it was reserved.
+    pub unrated: Option<Unrated>,
 }
 
 /// A usage whose cost is funded, and what it adds to counters.
@@ -39,6 +42,7 @@ pub(super) struct Paid {
     pub decision: DecisionRecord,
     pub funding: Funding,
     pub counts: Vec<Count>,
+    pub budgets: Vec<BudgetCount>,
 }
 
 impl CustomerState {
@@ -48,13 +52,13 @@ impl CustomerState {
     /// [`Denied::Refused`] when credits are missing, else see [`Denied`].
     pub fn charge(&self, at: Timestamp, usage: Usage, decision: Decision) -> Result<Draft, Denied> {
         self.require_open()?;
-        let Paid { usage, rating, decision, funding, counts } =
+        let Paid { usage, rating, decision, funding, counts, budgets } =
             self.pay(at, Intent::Charge, usage, decision)?;
         let credit = rating.credit.clone();
         let transfers = funding.transfers(&credit, Book::Spent);
         let late = self.late(&usage);
         let charged = Charged { usage, late, rated: rated(rating), decision, top_up: funding.top_up() };
-        Ok(Draft { counts, ..Draft::moving(Event::Charged(Box::new(charged)), credit, transfers) })
+        Ok(Draft { counts, budgets, ..Draft::moving(Event::Charged(Box::new(charged)), credit, transfers) })
     }
 
     /// Funds a usage that is charged or reserved.
@@ -65,14 +69,19 @@ impl CustomerState {
         usage: Usage,
         decision: Decision,
     ) -> Result<Paid, Denied> {
-        let Decision { record, rating, overage, counters, settle_from } = decision;
+        let Decision { record, rating, overage, counters, settle_from, .. } = decision;
+        // Before anything is bought for it.
+        let budgets = self.budget_counts(&usage, &rating.credit, rating.cost, None);
+        if let Some(exceeded) = self.exceeded(&budgets, at) {
+            return Err(self.over_budget(at, intent, usage, rating, record, exceeded));
+        }
         let using = self.using(&rating.credit, &usage, at);
         let obligation = Obligation::AsAllowed;
         match self.fund(using, &rating, rating.cost, overage.as_ref(), obligation, settle_from) {
             Ok(funding) => {
                 let counts = self.counts(&counters, &usage, rating.cost, None);
-                self.require_place_for_counts(&counts)?;
-                Ok(Paid { usage, rating, decision: record, funding, counts })
+                self.require_place_for_counts(&counts, &budgets)?;
+                Ok(Paid { usage, rating, decision: record, funding, counts, budgets })
             }
             Err(unfunded) => Err(self.unfunded(at, intent, usage, rating, record, unfunded)),
         }
@@ -97,6 +106,7 @@ impl CustomerState {
             detail: refusal.detail,
             rated: None,
             available: self.available_to(self.using(&credit, &usage, at)),
+            over_budget: None,
             credit,
             retry_at: refusal.retry_at,
             offers: Vec::new(),
@@ -111,6 +121,22 @@ impl CustomerState {
     pub fn refused(&self, refused: Refused) -> Draft {
         let credit = refused.credit.clone();
         Draft::moving(Event::Refused(Box::new(refused)), credit, Vec::new())
+    }
+
+    fn over_budget(
+        &self,
+        at: Timestamp,
+        intent: Intent,
+        usage: Usage,
+        rating: Rating,
+        decision: DecisionRecord,
+        exceeded: Exceeded,
+    ) -> Denied {
+        let Exceeded { over, retry_at } = exceeded;
+        let refusal = Refusal { retry_at, ..Refusal::denied("budget_exceeded", over.detail()) };
+        let refused = self.refuse(at, intent, usage, rating.credit.clone(), refusal, Some(decision));
+        let over_budget = Some(Box::new(over));
+        Denied::Refused(Box::new(Refused { rated: Some(rated(rating)), over_budget, ..refused }))
     }
 
     pub(crate) fn unfunded(

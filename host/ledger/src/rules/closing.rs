@@ -157,13 +157,17 @@ fn roll_over(
     if scratch.barred.contains(&grant) {
         return Err(format!("{grant} is not of this period"));
     }
-    let own = scratch.state.grant(grant).map_or(Credits::ZERO, |state| state.held);
+    let GrantState { remaining, held: own, spent, .. } =
+        *scratch.state.grant(grant).ok_or_else(|| format!("{grant} is no live grant"))?;
     let held = own.saturating_add(coming.get(&grant).copied().unwrap_or_default());
+    // What was used of it may be refunded.
+    let used = older.amount.saturating_sub(remaining).saturating_sub(own).max(spent);
+    let most = held.saturating_add(used);
     if held_share.is_negative() || held_share > Decimal::ONE {
-        return Err(format!("a share of {held_share} of what is held is not between 0 and 1"));
+        return Err(format!("a share of {held_share} of what comes back is not between 0 and 1"));
     }
-    if held_limit > held {
-        return Err(format!("a rollover of {held_limit} of the {held} that are held of {grant}"));
+    if held_limit > most {
+        return Err(format!("a rollover of {held_limit} of the {most} that are held or used of {grant}"));
     }
     let follows = held_limit.is_positive() && held_share.is_positive();
     if !follows {
@@ -172,7 +176,8 @@ fn roll_over(
         return Err(format!("a rollover of {amount} is negative"));
     }
     let Expiry { at: expires_at, with_period } = expires;
-    let moved = if follows { amount.saturating_add(held_limit) } else { amount };
+    // What is held is expected back; what was used is not.
+    let moved = if follows { amount.saturating_add(held_limit.min(held)) } else { amount };
     let newer = Grant {
         id: scratch.next_id()?,
         amount,

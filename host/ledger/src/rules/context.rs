@@ -5,7 +5,7 @@ use crate::{
     journal::{Balance, CloseReason, Cycle, Period},
     model::{
         amounts::Credits,
-        ids::ReservationId,
+        ids::{Key, ReservationId},
         terms::Terms,
         time::{Timestamp, Zone},
         usage::{Purpose, Usage},
@@ -52,10 +52,14 @@ impl CustomerState {
         let time = self.time_of(asked.usage);
         let zone = terms.zone_at(self, time);
         let found = self.period_at(time);
-        let entities = asked.usage.entity.iter();
+        let attributes = |id: &Key| {
+            let entity = self.entities.get(id).filter(|_| terms.needs.entity_attributes);
+            entity.map(|entity| entity.attributes.clone()).unwrap_or_default()
+        };
+        let entity = |id: &Key| EntityView { id: id.clone(), attributes: attributes(id) };
         UsageView {
             usage: asked.usage,
-            entities: entities.map(|id| EntityView { id: id.clone(), attributes: Vec::new() }).collect(),
+            entities: asked.usage.entities().map(entity).collect(),
             occurred_at: zone.moment(asked.usage.occurred_at),
             purpose: asked.purpose,
             late: found.as_ref().is_some_and(|found| found.is_past),
@@ -252,7 +256,7 @@ impl CustomerState {
     pub fn balance_for(
         &self,
         credit: &crate::model::grant::CreditType,
-        feature: &crate::model::ids::Key,
+        feature: &Key,
         at: Timestamp,
     ) -> BalanceView {
         let using = Use { feature: Some(feature), ..Use::general(credit, at) };

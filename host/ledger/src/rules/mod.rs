@@ -1,6 +1,7 @@
 //! What a command and a decision come to: a draft of an entry, or the reason why not. Nothing here changes a state.
 
-pub mod budget;
+pub mod bounds;
+pub mod budgeting;
 pub mod charge;
 pub mod closing;
 pub mod context;
@@ -9,6 +10,7 @@ pub mod customer;
 pub mod cycle;
 pub mod draw;
 pub mod due;
+pub mod entity;
 pub mod grants;
 pub mod opening;
 pub mod plan_change;
@@ -17,3 +19,4 @@ pub mod rejection;
 pub mod reservation;
 pub mod retry;
 mod scratch;
+mod thresholds;

@@ -108,7 +108,7 @@ fn issue(
     new: NewGrant,
     reduced: &Reduced,
 ) -> Result<(), String> {
-    let Reduced { amount, stands_in, skip, limit } = *reduced;
+    let Reduced { amount, stands_in, skip, limit, held } = *reduced;
     if amount.is_zero() && limit.is_zero() {
         return Ok(());
     }
@@ -119,7 +119,7 @@ fn issue(
     let id = scratch.next_id()?;
     let grant = Grant {
         id,
-        cost_basis: new.cost_basis.map(|basis| share(basis, amount.saturating_add(limit), new.amount)),
+        cost_basis: new.cost_basis.map(|basis| share(basis, amount.saturating_add(held), new.amount)),
         credit: new.credit,
         amount,
         category: new.category,
@@ -155,8 +155,10 @@ struct Reduced {
     stands_in: bool,
     /// How much of what comes back of those expires first.
     skip: Credits,
-    /// How much it takes after that.
+    /// How much it takes after that: by so much it was reduced.
     limit: Credits,
+    /// The part of `limit` that reservations hold.
+    held: Credits,
 }
 
 /// What of a cycle's past is not yet taken off an allowance, by credit type.
@@ -194,7 +196,7 @@ impl Remaining {
         let (amount, free) = match new.allowance {
             Allowance::Full => {
                 let zero = Credits::ZERO;
-                return Reduced { amount: new.amount, stands_in: false, skip: zero, limit: zero };
+                return Reduced { amount: new.amount, stands_in: false, skip: zero, limit: zero, held: zero };
             }
             Allowance::Carry => (new.amount, Credits::ZERO),
             Allowance::Prorate => {
@@ -203,32 +205,36 @@ impl Remaining {
         };
         let remaining = self.credits.iter_mut().find(|remaining| remaining.credit == new.credit);
         let Some(remaining) = remaining else {
-            return Reduced { amount, stands_in: false, skip: Credits::ZERO, limit: Credits::ZERO };
+            let zero = Credits::ZERO;
+            return Reduced { amount, stands_in: false, skip: zero, limit: zero, held: zero };
         };
         // What the past periods were entitled to makes up for so much of what was given, whichever allowance is reduced by it.
         let counted = remaining.given.above(free);
         let taken = amount.min(counted);
-        // Had nothing been held, so much less would be taken: it follows once it comes back.
+        // Had nothing been held, so much less would be taken.
         let settled = remaining.given.saturating_sub(remaining.held).above(free);
-        let limit = taken.saturating_sub(amount.min(settled));
+        let held = taken.saturating_sub(amount.min(settled));
         remaining.given = remaining.given.saturating_sub(taken);
-        remaining.held = remaining.held.saturating_sub(limit);
+        remaining.held = remaining.held.saturating_sub(held);
         remaining.skip = counted.saturating_sub(taken);
-        Reduced { amount: amount.saturating_sub(taken), stands_in: true, skip: Credits::ZERO, limit }
+        // Had it not been used or held, it would not be taken: it follows once it comes back.
+        let (skip, limit) = (Credits::ZERO, taken);
+        Reduced { amount: amount.saturating_sub(taken), stands_in: true, skip, limit, held }
     }
 
     /// What comes back has one way only: to the last allowance of its credit type that is reduced because of it.
     fn assign_returns(&self, reduced: &mut [(NewGrant, Reduced)]) {
         for RemainingOf { credit, skip, .. } in &self.credits {
-            let mut sum = Credits::ZERO;
+            let (mut sum, mut all_held) = (Credits::ZERO, Credits::ZERO);
             let mut last = None;
             let of_credit = reduced.iter_mut().filter(|(new, part)| &new.credit == credit && part.stands_in);
             for (_, part) in of_credit.filter(|(_, part)| part.limit.is_positive()) {
                 sum = sum.saturating_add(std::mem::replace(&mut part.limit, Credits::ZERO));
+                all_held = all_held.saturating_add(std::mem::replace(&mut part.held, Credits::ZERO));
                 last = Some(part);
             }
             if let Some(part) = last {
-                (part.limit, part.skip) = (sum, *skip);
+                (part.limit, part.skip, part.held) = (sum, *skip, all_held);
             }
         }
     }

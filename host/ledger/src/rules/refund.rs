@@ -4,23 +4,23 @@
 //! A state remembers no charges. The caller reads the charge and its last refund from the journal, and sees to it that no other
 //! refund has come after that one.
 
-use super::{budget::MOST_LIVE, rejection::Rejection};
+use super::{bounds::MOST_LIVE, rejection::Rejection};
 use crate::{
-    journal::{Count, Entry, Event, Rated, Refunded, Shape},
+    journal::{Count, Draw, Entry, Event, Rated, Refunded, Shape},
     model::{
         amounts::{Credits, Decimal, Quantity, Rounding},
         counter::Measure,
         grant::{Category, CreditType, Grant},
-        ids::{ChargeId, GrantId},
+        ids::{ChargeId, GrantId, Seq},
         time::Timestamp,
         transfer::{Book, Transfer},
         usage::Usage,
     },
-    state::{CustomerState, Draft, GrantStatus, grants::CarriedOn},
+    state::{CustomerState, Draft, GrantState, GrantStatus, grants::CarriedOn},
 };
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
-/// The most refunds of one charge.
+/// The most refunds of one charge. The last one is of all that is left, so that nothing is left for good.
 pub const MOST_REFUNDS: u32 = 64;
 
 /// A charge as the journal has it, with what was refunded of it.
@@ -97,12 +97,18 @@ impl Refundable {
         left.filter(|(_, left)| left.is_positive()).collect()
     }
 
+    /// What is left of the cost.
+    fn left_of_cost(&self) -> Result<Credits, Rejection> {
+        let (_, rated) = self.charge.charged_usage().ok_or_else(|| Rejection::ChargeNotFound(self.id()))?;
+        let before = self.refunded().map_or(Credits::ZERO, |last| last.total);
+        Ok(rated.cost.saturating_sub(before))
+    }
+
     /// The part of the cost and the quantities that go back.
     fn portion(&self, portion: Portion) -> Result<(Credits, Vec<(String, Quantity)>), Rejection> {
         let (usage, rated) =
             self.charge.charged_usage().ok_or_else(|| Rejection::ChargeNotFound(self.id()))?;
-        let before = self.refunded().map_or(Credits::ZERO, |last| last.total);
-        let left = rated.cost.saturating_sub(before);
+        let left = self.left_of_cost()?;
         let (amount, quantities) = match portion {
             Portion::Rest => (left, self.left(usage)),
             Portion::Amount(amount) if amount.is_positive() && amount.is_acceptable() => (amount, Vec::new()),
@@ -183,6 +189,10 @@ impl CustomerState {
             return Err(Rejection::TooMany(MOST_REFUNDS as usize, "refunds of this charge"));
         }
         let (amount, quantities) = of.portion(request.portion)?;
+        let left = of.left_of_cost()?;
+        if number == MOST_REFUNDS && amount < left {
+            return Err(Rejection::LastRefund(number - 1, left));
+        }
         let charged = of.charge.charged_usage();
         let (usage, Rated { credit, .. }) = charged.ok_or_else(|| Rejection::ChargeNotFound(of.id()))?;
         if amount > self.accounts.get(credit).map_or(Credits::ZERO, |account| account.spent) {
@@ -190,17 +200,20 @@ impl CustomerState {
         }
         let before = of.refunded().map_or(Credits::ZERO, |last| last.total);
         let mut back = GivingBack {
-            state: self,
+            state: Cow::Borrowed(self),
             at,
             credit,
+            charge: of.id().entry,
             forgotten: &of.grants,
             reissue_expired: request.reissue_expired,
             transfers: Vec::new(),
             grants: Vec::new(),
+            waived: Credits::ZERO,
+            expired_again: Vec::new(),
             new: 0,
         };
         back.give(of, before, amount)?;
-        let GivingBack { transfers, grants, .. } = back;
+        let GivingBack { transfers, grants, waived, expired_again, .. } = back;
         let live = self.live_grants();
         if !grants.is_empty() && live + grants.len() > MOST_LIVE {
             return Err(Rejection::TooMany(live, "grants"));
@@ -218,10 +231,17 @@ impl CustomerState {
             total: before.saturating_add(amount),
             total_quantities: Shape(total_quantities.filter(|(_, total)| total.is_positive()).collect()),
             usage: Usage { quantities, ..usage.clone() },
+            waived,
+            expired_again,
             grants,
         };
         let counts = self.counts_back(&of.charge.counts, &refunded);
-        Ok(Draft { counts, ..Draft::moving(Event::Refunded(Box::new(refunded)), credit.clone(), transfers) })
+        let budgets = self.budgets_back(&of.charge.budgets, of.charge.seq, &refunded);
+        Ok(Draft {
+            counts,
+            budgets,
+            ..Draft::moving(Event::Refunded(Box::new(refunded)), credit.clone(), transfers)
+        })
     }
 
     /// What a refund takes off the charge's counts, in the windows that are still kept.
@@ -249,13 +269,17 @@ enum Drawn {
 
 /// The movements of a refund in the making.
 struct GivingBack<'a> {
-    state: &'a CustomerState,
+    /// A copy, once limits of what goes on from ended grants change with each part.
+    state: Cow<'a, CustomerState>,
     at: Timestamp,
     credit: &'a CreditType,
+    charge: Seq,
     forgotten: &'a [Grant],
     reissue_expired: bool,
     transfers: Vec<Transfer>,
     grants: Vec<Grant>,
+    waived: Credits,
+    expired_again: Vec<Draw>,
     /// How many of `grants` are new.
     new: u32,
 }
@@ -295,20 +319,32 @@ impl GivingBack<'_> {
         }
     }
 
-    /// What was drawn beyond all grants reduces what is owed; what of it was settled since was paid, and comes back as credits.
+    /// What was drawn beyond all grants reduces what is owed. What of it was waived since was paid by nobody, and comes back to
+    /// nobody; what was settled otherwise was paid, and comes back as credits.
     fn reduce_overage(&mut self, amount: Credits) {
-        let owed = amount.min(self.state.outstanding(self.credit)).max(Credits::ZERO);
-        self.step(Book::Spent, Book::Overage, owed);
-        self.give_anew(None, amount.saturating_sub(owed));
+        let waivers = self.state.waivers.get(self.credit);
+        let may_be_waived = waivers.map_or(Credits::ZERO, |waivers| waivers.of(self.charge));
+        // Once all was settled since, what is owed is of later usage.
+        let is_settled = waivers.is_some_and(|waivers| waivers.is_settled_since(self.charge));
+        let outstanding = self.state.outstanding(self.credit).max(Credits::ZERO);
+        let own = if is_settled { Credits::ZERO } else { amount.min(outstanding) };
+        let waived = amount.saturating_sub(own).min(may_be_waived);
+        let rest = amount.saturating_sub(own).saturating_sub(waived);
+        let owed = rest.min(outstanding.saturating_sub(own));
+        self.step(Book::Spent, Book::Overage, own.saturating_add(owed));
+        self.step(Book::Spent, Book::Voided, waived);
+        self.waived = self.waived.saturating_add(waived);
+        self.give_anew(None, rest.saturating_sub(owed));
     }
 
     /// What had expired before it was used expires again.
     fn return_to_expired(&mut self, id: GrantId, amount: Credits) {
         let spent = self.state.grant(id).map_or(Credits::ZERO, |state| state.spent);
         let own = amount.min(spent);
-        self.step(Book::Spent, Book::Grant(id), own);
-        self.step(Book::Grant(id), Book::Expired, own);
-        self.step(Book::Spent, Book::Expired, amount.saturating_sub(own));
+        if own.is_positive() {
+            self.expired_again.push(Draw { grant: id, amount: own });
+        }
+        self.step(Book::Spent, Book::Expired, amount);
     }
 
     fn return_to_grant(&mut self, id: GrantId, amount: Credits) -> Result<(), Rejection> {
@@ -319,7 +355,7 @@ impl GivingBack<'_> {
         let Some(state) = self.state.grant(id) else {
             let grant =
                 self.forgotten.iter().find(|grant| grant.id == id).ok_or(Rejection::RefundedMeanwhile)?;
-            match (self.has_ended(grant), self.reissue_expired) {
+            match (self.state.has_ended(grant, self.at), self.reissue_expired) {
                 (true, true) => self.give_anew(Some(grant), amount),
                 (true, false) => self.step(Book::Spent, Book::Expired, amount),
                 (false, _) => {
@@ -330,30 +366,54 @@ impl GivingBack<'_> {
             return Ok(());
         };
         // A period that was made good later may have drawn other grants in its place.
-        let own = amount.min(state.spent);
+        let again = self.expired_again.iter().filter(|draw| draw.grant == id);
+        let again = again.fold(Credits::ZERO, |sum, draw| sum.saturating_add(draw.amount));
+        let own = amount.min(state.spent.saturating_sub(again));
+        let (status, older) = (state.status, state.grant.clone());
+        let carried_on = self.state.carried_on(state);
+        let follows = state.rolled_to.is_some_and(|to| self.state.grant(to).is_some());
         self.give_anew(None, amount.saturating_sub(own));
-        let end = match (state.status, self.state.carried_on(state)) {
-            (GrantStatus::Live, _) => None,
-            (GrantStatus::Voided, _) | (GrantStatus::Expired, CarriedOn::Voided) => Some(Book::Voided),
-            (GrantStatus::Expired, CarriedOn::Live(target)) => Some(Book::Grant(target)),
-            (GrantStatus::Expired, CarriedOn::Ended) if self.reissue_expired => {
-                self.give_anew(Some(&state.grant), own);
-                return Ok(());
+        match (status, carried_on) {
+            (GrantStatus::Live, _) => self.step(Book::Spent, Book::Grant(id), own),
+            (GrantStatus::Voided, _) => {
+                self.step(Book::Spent, Book::Grant(id), own);
+                self.step(Book::Grant(id), Book::Voided, own);
             }
-            (GrantStatus::Expired, CarriedOn::Ended) => Some(Book::Expired),
-        };
-        self.step(Book::Spent, Book::Grant(id), own);
-        if let Some(end) = end {
-            self.step(Book::Grant(id), end, own);
+            // What was carried over of it is voided and forgotten.
+            (GrantStatus::Expired, CarriedOn::Voided) if !follows => {
+                self.step(Book::Spent, Book::Voided, own);
+            }
+            (GrantStatus::Expired, carried_on) => {
+                let reissues = self.reissue_expired && carried_on != CarriedOn::Voided;
+                self.return_to_ended(&older, own, reissues);
+            }
         }
         Ok(())
     }
 
-    /// Whether a forgotten grant has ended by its own terms.
-    fn has_ended(&self, grant: &Grant) -> bool {
-        let first = self.state.running_or_next();
-        grant.expires_at.is_some_and(|end| end <= self.at)
-            || grant.expires_with_period.is_some_and(|number| number < first)
+    /// What comes back to a grant that has ended goes where it would have gone had it not been used: into what was carried over
+    /// of the grant or into the allowance after it, as far as the policy's limits reach. The rest expires or is given anew.
+    fn return_to_ended(&mut self, older: &Grant, amount: Credits, reissues: bool) {
+        if !amount.is_positive() {
+            return;
+        }
+        let goes_on = |state: &GrantState| state.onward.is_some() || state.carried_to.is_some();
+        if reissues && !self.state.grant(older.id).is_some_and(goes_on) {
+            return self.give_anew(Some(older), amount);
+        }
+        let reissued = reissues.then(|| self.grant_like(Some(older), amount));
+        let scratch = self.state.to_mut();
+        let instead = reissued.as_ref().map(|new| new.id);
+        let transfers = scratch.return_through(self.credit, Book::Spent, older.id, amount, instead);
+        if let Some(new) = reissued {
+            let into = transfers.iter().filter(|transfer| transfer.to == Book::Grant(new.id));
+            let amount = into.fold(Credits::ZERO, |sum, transfer| sum.saturating_add(transfer.amount));
+            if amount.is_positive() {
+                self.new = self.new.saturating_add(1);
+                self.grants.push(Grant { amount, ..new });
+            }
+        }
+        self.transfers.extend(transfers);
     }
 
     /// Gives credits anew, for what an older grant was for.
@@ -361,7 +421,15 @@ impl GivingBack<'_> {
         if !amount.is_positive() {
             return;
         }
-        let grant = Grant {
+        let grant = self.grant_like(older, amount);
+        self.new = self.new.saturating_add(1);
+        self.step(Book::Spent, Book::Grant(grant.id), amount);
+        self.grants.push(grant);
+    }
+
+    /// The next new grant, for what an older one was for.
+    fn grant_like(&self, older: Option<&Grant>, amount: Credits) -> Grant {
+        Grant {
             id: GrantId { index: self.new, ..self.state.next_grant() },
             credit: self.credit.clone(),
             amount,
@@ -373,9 +441,6 @@ impl GivingBack<'_> {
             features: older.map(|older| older.features.clone()).unwrap_or_default(),
             cost_basis: None,
             metadata: Vec::new(),
-        };
-        self.new = self.new.saturating_add(1);
-        self.step(Book::Spent, Book::Grant(grant.id), amount);
-        self.grants.push(grant);
+        }
     }
 }

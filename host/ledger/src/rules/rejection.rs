@@ -4,7 +4,7 @@ use crate::{
     journal::Refused,
     model::{
         amounts::{Credits, Quantity},
-        ids::{ChargeId, GrantId, PlanChangeId, ReservationId},
+        ids::{ChargeId, GrantId, Key, PlanChangeId, ReservationId},
         terms::TermsError,
         time::Timestamp,
     },
@@ -22,12 +22,30 @@ pub enum Rejection {
     /// The grant was voided or has expired.
     #[error("grant {0} is voided or expired already")]
     GrantClosed(GrantId),
+    /// No such entity was made known.
+    #[error("the customer has no entity {0}")]
+    EntityNotFound(Key),
+    /// Something still needs the entity.
+    #[error("entity {0} is in use: {1}")]
+    EntityInUse(Key, &'static str),
+    /// A parent that is the entity itself or stands below it.
+    #[error("entity {0} would stand above itself")]
+    EntityAboveItself(Key),
+    /// More levels than a tree may have.
+    #[error("the tree would have more than {0} levels")]
+    TreeTooDeep(usize),
+    /// No such budget.
+    #[error("the customer has no budget {0}")]
+    BudgetNotFound(Key),
     /// No such reservation was ever made.
     #[error("the customer has no reservation {0}")]
     ReservationNotFound(ReservationId),
     /// The reservation was committed, released or has expired.
     #[error("reservation {0} is closed: it was committed, released or has expired")]
     ReservationClosed(ReservationId),
+    /// A hold would last longer than any may, extensions included.
+    #[error("reservation {0} can't be held beyond {1}: commit it, or release it and reserve again")]
+    ReservationTooLong(ReservationId, Timestamp),
     /// No such terms.
     #[error("the customer has no such terms")]
     TermsNotFound,
@@ -64,6 +82,9 @@ pub enum Rejection {
     /// A refund of more of a quantity than is left of the charge.
     #[error("only {1} of {0} of the charge are not refunded yet")]
     RefundExceedsQuantity(String, Quantity),
+    /// A refund of a part where only one more refund is left.
+    #[error("the charge has {0} refunds: one more is possible, of all the {1} credits that are left")]
+    LastRefund(u32, Credits),
     /// Which part of the cost these quantities made is not known.
     #[error(
         "the charge's lines do not say what these quantities cost: refund an amount, or all quantities in equal parts"

@@ -10,6 +10,7 @@ use crate::{
     journal::{Committed, Draw, Event, Intent, Reserved, Shape},
     model::{
         amounts::Credits,
+        grant::CreditType,
         ids::{GrantId, ReservationId},
         time::Timestamp,
         transfer::{Book, Transfer},
@@ -18,6 +19,10 @@ use crate::{
     state::{CustomerState, Draft, GrantState, GrantStatus, ReservationState},
 };
 use std::collections::BTreeMap;
+
+/// The longest that credits are held, extensions included: seven days, in microseconds. A hold keeps a grant's credits from the
+/// customer, and the past that it refers to from being forgotten.
+pub const LONGEST_HOLD: i64 = 7 * 86_400 * Timestamp::SECOND;
 
 impl CustomerState {
     /// The entry that sets a usage's cost aside until `expires_at`. `reduced_from` has the quantities that were asked for, when
@@ -39,7 +44,7 @@ impl CustomerState {
             return Err(Rejection::NotLater("expires_at", at).into());
         }
         self.require_place_for_reservation(&usage)?;
-        let Paid { usage, rating, decision, funding, counts } =
+        let Paid { usage, rating, decision, funding, counts, budgets } =
             self.pay(at, Intent::Reserve, usage, decision)?;
         let id = ReservationId { entry: self.seq + 1, index: 0 };
         let credit = rating.credit.clone();
@@ -54,7 +59,7 @@ impl CustomerState {
             expires_at,
             top_up: funding.top_up(),
         };
-        Ok(Draft { counts, ..Draft::moving(Event::Reserved(Box::new(reserved)), credit, transfers) })
+        Ok(Draft { counts, budgets, ..Draft::moving(Event::Reserved(Box::new(reserved)), credit, transfers) })
     }
 
     /// An open reservation.
@@ -93,7 +98,7 @@ impl CustomerState {
     pub fn charge_shortfall(
         &self,
         usage: &Usage,
-        credit: &crate::model::grant::CreditType,
+        credit: &CreditType,
         cost: Credits,
         at: Timestamp,
     ) -> Credits {
@@ -113,7 +118,7 @@ impl CustomerState {
         decision: Decision,
     ) -> Result<Draft, Denied> {
         let reservation = self.open_reservation(id)?;
-        let Decision { record, rating, overage, counters, settle_from } = decision;
+        let Decision { record, rating, overage, counters, settle_from, unrated } = decision;
         if rating.credit != reservation.credit {
             let detail =
                 format!("the commit is rated in {}, the hold is in {}", rating.credit, reservation.credit);
@@ -129,6 +134,7 @@ impl CustomerState {
                 }
             };
         let counts = self.counts(&counters, &usage, rating.cost, Some(id));
+        let budgets = self.budget_counts(&usage, &rating.credit, rating.cost, Some(id));
         let credit = rating.credit.clone();
         let (taken, taken_overage, rest) = take(reservation, rating.cost);
         let spent = taken.iter().fold(taken_overage, |sum, draw| sum.saturating_add(draw.amount));
@@ -149,9 +155,14 @@ impl CustomerState {
             taken_overage,
             returned,
             exceeded: funding.exceeded,
+            as_reserved: unrated,
             top_up: funding.top_up(),
         };
-        Ok(Draft { counts, ..Draft::moving(Event::Committed(Box::new(committed)), credit, transfers) })
+        Ok(Draft {
+            counts,
+            budgets,
+            ..Draft::moving(Event::Committed(Box::new(committed)), credit, transfers)
+        })
     }
 
     /// The entry that gives a reservation back.
@@ -165,7 +176,7 @@ impl CustomerState {
     /// The entry that moves the end of a hold.
     ///
     /// # Errors
-    /// A reservation that is closed, or never was; an end that is not ahead.
+    /// A reservation that is closed, or never was; an end that is not ahead, or more than [`LONGEST_HOLD`] after the beginning.
     pub fn extend_reservation(
         &self,
         at: Timestamp,
@@ -175,6 +186,10 @@ impl CustomerState {
         let reservation = self.open_reservation(id)?;
         if expires_at <= at {
             return Err(Rejection::NotLater("expires_at", at));
+        }
+        let latest = reservation.reserved_at.plus_micros(LONGEST_HOLD);
+        if expires_at > latest {
+            return Err(Rejection::ReservationTooLong(id, latest));
         }
         let credit = reservation.credit.clone();
         Ok(Draft::moving(Event::ReservationExtended { reservation: id, expires_at }, credit, Vec::new()))
@@ -212,31 +227,51 @@ impl CustomerState {
         let credit = &reservation.credit;
         let mut transfers = Vec::with_capacity(reservation.holds.len() * 2);
         for (grant, amount) in reservation.holds.iter().filter(|(_, amount)| !amount.is_zero()) {
-            // Each step leads to a younger grant, so this ends.
-            let mut steps = vec![(Book::Reserved(id), *grant, *amount)];
-            while let Some((from, to, amount)) = steps.pop() {
-                // Where it goes on to is settled before its arrival uses the limits up.
-                let state = self.grant(to);
-                let flow = state.map(|state| self.flow(state, amount)).unwrap_or_default();
-                let end = match state.map(|state| state.status) {
-                    Some(GrantStatus::Expired) => Some(Book::Expired),
-                    Some(GrantStatus::Voided) => Some(Book::Voided),
-                    Some(GrantStatus::Live) | None => None,
-                };
-                let mut step = |transfer: Transfer| {
-                    // A step that can't be made is found when the draft is sealed.
-                    let _ = self.move_credits(&transfer);
-                    transfers.push(transfer);
-                };
-                step(Transfer::new(credit, from, Book::Grant(to), amount));
-                let Some(end) = end else { continue };
-                let goes_on = flow.parts().fold(Credits::ZERO, |sum, (_, part)| sum.saturating_add(part));
-                let ends = amount.saturating_sub(goes_on);
-                if ends.is_positive() {
-                    step(Transfer::new(credit, Book::Grant(to), end, ends));
+            let returned = self.return_through(credit, Book::Reserved(id), *grant, *amount, None);
+            transfers.extend(returned);
+        }
+        transfers
+    }
+
+    /// The movements by which credits come back to a grant, and go on from it when it has ended. What would expire stays spent of the
+    /// grant where it would, and goes into the new grant `instead`, where there is one.
+    pub(super) fn return_through(
+        &mut self,
+        credit: &CreditType,
+        from: Book,
+        grant: GrantId,
+        amount: Credits,
+        instead: Option<GrantId>,
+    ) -> Vec<Transfer> {
+        let mut transfers = Vec::with_capacity(2);
+        // Each step leads to a younger grant, so this ends.
+        let mut steps = vec![(from, grant, amount)];
+        while let Some((from, to, amount)) = steps.pop() {
+            // Where it goes on to is settled before its arrival uses the limits up.
+            let state = self.grant(to);
+            let flow = state.map(|state| self.flow(state, amount)).unwrap_or_default();
+            let end = match state.map(|state| state.status) {
+                Some(GrantStatus::Expired) if instead.is_some() => Some(Book::Spent),
+                Some(GrantStatus::Expired) => Some(Book::Expired),
+                Some(GrantStatus::Voided) => Some(Book::Voided),
+                Some(GrantStatus::Live) | None => None,
+            };
+            let mut step = |transfer: Transfer| {
+                // A step that can't be made is found when the draft is sealed.
+                let _ = self.move_credits(&transfer);
+                transfers.push(transfer);
+            };
+            step(Transfer::new(credit, from, Book::Grant(to), amount));
+            let Some(end) = end else { continue };
+            let goes_on = flow.parts().fold(Credits::ZERO, |sum, (_, part)| sum.saturating_add(part));
+            let ends = amount.saturating_sub(goes_on);
+            if ends.is_positive() {
+                step(Transfer::new(credit, Book::Grant(to), end, ends));
+                if let (Book::Spent, Some(new)) = (end, instead) {
+                    transfers.push(Transfer::new(credit, Book::Spent, Book::Grant(new), ends));
                 }
-                steps.extend(flow.parts().map(|(next, part)| (Book::Grant(to), next, part)));
             }
+            steps.extend(flow.parts().map(|(next, part)| (Book::Grant(to), next, part)));
         }
         transfers
     }

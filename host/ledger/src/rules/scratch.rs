@@ -2,7 +2,7 @@
 //! is left.
 
 use super::{
-    budget::MOST_LIVE,
+    bounds::MOST_LIVE,
     draw::{Use, draw_transfers},
     grants::check_end,
 };

@@ -4,7 +4,7 @@ use crate::{
     journal::Count,
     model::{
         amounts::Decimal,
-        counter::{Counted, CounterKey, Window, WindowId},
+        counter::{Counted, CounterKey, Window, WindowId, week_of},
         time::{Timestamp, Zone},
     },
 };
@@ -140,12 +140,14 @@ impl Counters {
 }
 
 /// The first window that usage since `oldest` may be counted in.
-fn first_window(window: Window, oldest: Timestamp, first_period: u32) -> WindowId {
+pub(crate) fn first_window(window: Window, oldest: Timestamp, first_period: u32) -> WindowId {
     const DAY: i64 = 86_400 * Timestamp::SECOND;
+    // A day of slack, for zones.
+    let day = oldest.0.saturating_sub(DAY).div_euclid(DAY);
     match window {
         Window::Period => i64::from(first_period),
-        // A day of slack, for zones.
-        Window::Day => oldest.0.saturating_sub(DAY).div_euclid(DAY),
+        Window::Day => day,
+        Window::Week => week_of(day),
         Window::Month => Zone::utc().month(Timestamp(oldest.0.saturating_sub(DAY))),
         Window::Hours(hours) => oldest.0.div_euclid(3600 * Timestamp::SECOND) - i64::from(hours),
         Window::Lifetime => WindowId::MIN,

@@ -19,9 +19,9 @@ use std::sync::Arc;
 pub enum GrantStatus {
     /// It may (once it is effective).
     Live,
-    /// Its time ran out; what reservations give back goes on or expires.
+    /// Its time ran out; what comes back goes on or expires.
     Expired,
-    /// It was voided; what reservations give back is voided.
+    /// It was voided; what comes back is voided.
     Voided,
 }
 
@@ -72,7 +72,7 @@ pub struct EndsWith {
     pub after: u32,
 }
 
-/// Where a part of the credits goes that reservations give back to a grant that has ended.
+/// Where a part of the credits goes that reservations and refunds give back to a grant that has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Onward {
     /// To this grant.
@@ -143,6 +143,14 @@ impl CustomerState {
     #[must_use]
     pub fn grant(&self, id: GrantId) -> Option<&GrantState> {
         self.grants.get(id)
+    }
+
+    /// Whether a grant that the state has forgotten has ended by its own terms.
+    #[must_use]
+    pub fn has_ended(&self, grant: &Grant, at: Timestamp) -> bool {
+        let first = self.running_or_next();
+        grant.expires_at.is_some_and(|end| end <= at)
+            || grant.expires_with_period.is_some_and(|number| number < first)
     }
 
     /// Where what was left of a grant that has ended is by now, over as many periods as passed since.

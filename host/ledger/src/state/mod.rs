@@ -1,23 +1,29 @@
 //! A customer's state: a fold over the journal. A saved one is a cache; its presence affects cost, never meaning.
 
 pub mod balance;
+pub mod budgets;
 pub mod counters;
+pub mod entities;
 pub mod grant_list;
 pub mod grants;
 pub mod history;
 pub(crate) mod moves;
 pub mod plan_change;
 pub mod reservations;
+pub mod waivers;
 
+pub use budgets::{BudgetState, BudgetTotal, Budgets};
 pub use counters::Counters;
+pub use entities::Entities;
 pub use grant_list::Grants;
 pub use grants::{EndsWith, GrantState, GrantStatus, Incoming, Onward};
 pub use history::{Meanwhile, Missed, MissedCall, PastPeriod, PastZone, PeriodAt, Since};
 pub use plan_change::{PendingPlanChange, Starting};
 pub use reservations::{Held, Reservations};
+pub use waivers::Waivers;
 
 use crate::{
-    journal::{self, ChainHash, Count, Cycle, Event, Given, Period},
+    journal::{self, BudgetCount, ChainHash, Count, Cycle, Event, Given, Period},
     model::{
         amounts::Credits,
         customer::Profile,
@@ -37,7 +43,7 @@ use std::{
 };
 
 /// The format of saved states. One of another format is ignored and folded anew, so any change here needs a new number.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 4;
 
 /// How far back usage may be reported: what ended before is closed for good and forgotten. 35 days, in microseconds.
 pub const LATE_WINDOW: i64 = 35 * 86_400 * Timestamp::SECOND;
@@ -58,6 +64,11 @@ pub struct ReservationState {
     /// What is held in counters.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub counts: Vec<Count>,
+    /// What is held in budgets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub budgets: Vec<BudgetCount>,
+    /// When the hold began.
+    pub reserved_at: Timestamp,
     /// When the hold ends by itself.
     pub expires_at: Timestamp,
 }
@@ -107,6 +118,9 @@ pub struct CustomerState {
     pub reservations: Reservations,
     /// The other books, by credit type.
     pub accounts: BTreeMap<CreditType, Account>,
+    /// What of overage was waived, by credit type: of those that ever had any overage.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub waivers: BTreeMap<CreditType, Waivers>,
     /// The running period.
     pub period: Option<Period>,
     /// The number of the last period that began; 0 before the first.
@@ -129,6 +143,24 @@ pub struct CustomerState {
     pub starting: Option<Starting>,
     /// Usage totals by what they count.
     pub counters: Counters,
+    /// The customer's tree of entities.
+    #[serde(default, skip_serializing_if = "Entities::is_empty")]
+    pub entities: Entities,
+    /// The customer's budgets, with what counts toward them.
+    #[serde(default, skip_serializing_if = "Budgets::is_empty")]
+    pub budgets: Budgets,
+    /// The highest percentage of a balance that entries said was used, by credit type.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub warned: BTreeMap<CreditType, Warned>,
+}
+
+/// How much of a balance entries said was used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warned {
+    /// The number of the last period that had begun.
+    pub period: u32,
+    /// The highest percentage.
+    pub percent: u16,
 }
 
 /// An entry in the making: what will happen, before it is numbered, balanced and chained.
@@ -140,6 +172,8 @@ pub struct Draft {
     pub transfers: Vec<Transfer>,
     /// The counts.
     pub counts: Vec<Count>,
+    /// What counts toward budgets.
+    pub budgets: Vec<BudgetCount>,
     /// The credit type whose balance the entry records.
     pub credit: Option<CreditType>,
     /// Who asked, under which key.
@@ -159,7 +193,14 @@ impl Draft {
     /// An event that moves nothing.
     #[must_use]
     pub fn new(event: Event) -> Self {
-        Self { event, transfers: Vec::new(), counts: Vec::new(), credit: None, origin: Origin::default() }
+        Self {
+            event,
+            transfers: Vec::new(),
+            counts: Vec::new(),
+            budgets: Vec::new(),
+            credit: None,
+            origin: Origin::default(),
+        }
     }
 
     pub(crate) fn moving(event: Event, credit: CreditType, transfers: Vec<Transfer>) -> Self {
@@ -186,6 +227,7 @@ impl CustomerState {
             voided: BTreeSet::new(),
             reservations: Reservations::default(),
             accounts: BTreeMap::new(),
+            waivers: BTreeMap::new(),
             period: None,
             periods: 0,
             cycle: None,
@@ -197,6 +239,9 @@ impl CustomerState {
             plan_change: None,
             starting: None,
             counters: Counters::default(),
+            entities: Entities::default(),
+            budgets: Budgets::default(),
+            warned: BTreeMap::new(),
         }
     }
 

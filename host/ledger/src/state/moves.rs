@@ -1,12 +1,15 @@
 //! Movements of credits between books, and what follows from them for grants, reservations and periods.
 
 use super::{Account, CustomerState, EndsWith, GrantState, GrantStatus, Onward, ReservationState};
-use crate::model::{
-    amounts::{Credits, Rounding},
-    grant::{Category, Grant},
-    ids::{GrantId, ReservationId},
-    time::Timestamp,
-    transfer::{Book, Transfer},
+use crate::{
+    journal::Draw,
+    model::{
+        amounts::{Credits, Rounding},
+        grant::{Category, CreditType, Grant},
+        ids::{GrantId, ReservationId},
+        time::Timestamp,
+        transfer::{Book, Transfer},
+    },
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -189,7 +192,7 @@ impl CustomerState {
                 grant.expired = less(grant.expired, amount)?;
                 grant.remaining = more(grant.remaining, amount)?;
                 let allowance_of = grant.allowance_of;
-                self.add_given(allowance_of, transfer, amount)?;
+                self.add_given(allowance_of, &transfer.credit, amount)?;
             }
             // What was spent of it is given back.
             (Book::Spent, Book::Grant(id)) => {
@@ -198,6 +201,7 @@ impl CustomerState {
                 let grant = self.grant_mut(id)?;
                 grant.spent = less(grant.spent, amount)?;
                 grant.remaining = more(grant.remaining, amount)?;
+                self.note_return(id, transfer)?;
             }
             // A refund of what was drawn beyond all grants, or of a grant that is gone for good.
             (Book::Spent, Book::Overage | Book::Expired | Book::Voided) => {
@@ -224,8 +228,8 @@ impl CustomerState {
                 // What rolls over stays given; what the next allowance takes counts there: when its period ends, or now if it has.
                 if target.grant.category != Category::Rollover {
                     let taken_by = target.allowance_of;
-                    self.add_given(allowance_of, transfer, Credits::ZERO.saturating_sub(amount))?;
-                    self.add_given(taken_by, transfer, amount)?;
+                    self.add_given(allowance_of, &transfer.credit, Credits::ZERO.saturating_sub(amount))?;
+                    self.add_given(taken_by, &transfer.credit, amount)?;
                 }
                 // A younger grant that has ended, too, hands it on.
                 return self.note_return(newer, transfer);
@@ -233,7 +237,7 @@ impl CustomerState {
             Book::Expired => {
                 grant.expired = more(grant.expired, amount)?;
                 let allowance_of = grant.allowance_of;
-                self.add_given(allowance_of, transfer, Credits::ZERO.saturating_sub(amount))?;
+                self.add_given(allowance_of, &transfer.credit, Credits::ZERO.saturating_sub(amount))?;
             }
             Book::Voided => grant.voided = more(grant.voided, amount)?,
             Book::Issued => return Err("credits can't be un-issued".to_owned()),
@@ -299,8 +303,17 @@ impl CustomerState {
         Ok(())
     }
 
+    /// What had expired of a grant before late usage drew it expires again.
+    pub(crate) fn expire_again(&mut self, credit: &CreditType, draw: Draw) -> Result<(), String> {
+        let grant = self.grant_mut(draw.grant)?;
+        grant.spent = less(grant.spent, draw.amount)?;
+        grant.expired = more(grant.expired, draw.amount)?;
+        let allowance_of = grant.allowance_of;
+        self.add_given(allowance_of, credit, Credits::ZERO.saturating_sub(draw.amount))
+    }
+
     /// Counts what came back to an ended grant against the limits of where it goes on to.
-    fn note_return(&mut self, id: GrantId, transfer: &Transfer) -> Result<(), String> {
+    pub(crate) fn note_return(&mut self, id: GrantId, transfer: &Transfer) -> Result<(), String> {
         let Some(grant) = self.grant(id) else { return Ok(()) };
         let Flow { rolled, carried, skipped } = self.flow(grant, transfer.amount);
         if let (Some((_, part)), Some(onward)) = (rolled, self.grant_mut(id)?.onward.as_mut()) {
@@ -316,9 +329,9 @@ impl CustomerState {
     }
 
     /// Counts what an allowance of a past period gave more or less than was known when that ended.
-    fn add_given(&mut self, period: Option<u32>, transfer: &Transfer, amount: Credits) -> Result<(), String> {
+    fn add_given(&mut self, period: Option<u32>, credit: &CreditType, amount: Credits) -> Result<(), String> {
         let past = period.and_then(|number| self.past_period_mut(number));
-        let given = past.and_then(|past| past.given.iter_mut().find(|given| given.credit == transfer.credit));
+        let given = past.and_then(|past| past.given.iter_mut().find(|given| given.credit == *credit));
         if let Some(given) = given {
             given.amount = more(given.amount, amount)?.max(Credits::ZERO);
         }

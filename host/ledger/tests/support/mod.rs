@@ -30,6 +30,7 @@ pub fn usage(feature: &str, at: Timestamp) -> Usage {
         quantities: Vec::new(),
         attributes: Vec::new(),
         entity: None,
+        ancestors: Vec::new(),
         occurred_at: at,
     }
 }
@@ -58,5 +59,12 @@ pub fn decision(
     counters: Vec<(Counter, Option<Zone>)>,
 ) -> Decision {
     let rating = Rating { credit: key(credit), cost, lines: Vec::new(), draw_order };
-    Decision { record: record(), rating, overage, counters, settle_from: SettleFrom::Purchases }
+    Decision {
+        record: record(),
+        rating,
+        overage,
+        counters,
+        settle_from: SettleFrom::Purchases,
+        unrated: None,
+    }
 }

@@ -36,12 +36,13 @@ impl Source {
     /// # Errors
     /// As [`build::build`].
     pub fn build(dir: &Path) -> Result<Self, build::BuildError> {
-        Self::of_core(build::core(dir, build::Toolchain::find(dir)?)?)
+        Self::of_core(build::core(dir, build::Toolchain::find(dir)?, &[])?, dir)
     }
 
-    /// Of a core module as it was built, which says itself of what world it is.
-    pub(crate) fn of_core(core: Vec<u8>) -> Result<Self, build::BuildError> {
-        let component = build::component(&keeping(&core, |name| name.starts_with(DESCRIPTION)))?;
+    /// Of a core module as it was built of the crate in `dir`, which says itself of what world it is.
+    pub(crate) fn of_core(core: Vec<u8>, dir: &Path) -> Result<Self, build::BuildError> {
+        let described = keeping(&core, |name| name.starts_with(DESCRIPTION));
+        let component = build::component(&described, &dir.join("src/lib.rs"))?;
         Ok(Self { component, core })
     }
 

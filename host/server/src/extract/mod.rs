@@ -3,6 +3,7 @@
 
 mod idempotency;
 mod json;
+mod parameters;
 mod path;
 mod precondition;
 mod query;
@@ -10,7 +11,11 @@ mod raw;
 
 pub use idempotency::{DryRun, Keyed, KeyedUnlessDry, MaybeKeyed};
 pub use json::{Json, MaybeJson, object, parse, short};
-pub use path::{At, FeatureKey, KeyId, PeriodNumber, PlanName, PolicyName, VersionNumber, path_text};
+pub use parameters::Parameters;
+pub use path::{
+    At, BacktestId, BudgetKey, EntityKey, FeatureKey, KeyId, PeriodNumber, PlanName, PolicyName,
+    VersionNumber, path_text,
+};
 pub use precondition::IfMatch;
 pub use query::{PAGE_BYTES, Paging, Query, cursor, cut, fitting};
 pub use raw::{BodyMemory, is_of_type, media_type, read_body};

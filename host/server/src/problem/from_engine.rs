@@ -14,13 +14,17 @@ pub fn code_of(error: &EngineError) -> C {
         EngineError::PolicyNotFound(_) => C::PolicyNotFound,
         EngineError::VersionNotFound(..) => C::VersionNotFound,
         EngineError::TermsNotFound => C::TermsNotFound,
+        EngineError::NotAShadow => C::NotAShadow,
+        EngineError::BacktestNotFound => C::BacktestNotFound,
         EngineError::ApiKeyNotFound => C::ApiKeyNotFound,
         EngineError::PlanIntervalFixed => C::PlanIntervalFixed,
         EngineError::IdempotencyKeyReused => C::IdempotencyKeyReused,
         EngineError::SettingsInvalid(_) => C::SettingsInvalid,
+        EngineError::CandidateRefused(_) => C::SettingsInvalid,
         EngineError::PolicyRejected(_) => C::PolicyRejected,
         EngineError::NewerFormat(_) => C::NewerFormat,
         EngineError::Overloaded => C::Overloaded,
+        EngineError::TooMuchWork => C::TooMuchWork,
         EngineError::Contention => C::Contention,
         EngineError::ShuttingDown => C::ShuttingDown,
         EngineError::Store(error) => match error {
@@ -52,20 +56,27 @@ fn code_of_decision(error: &DecideError) -> C {
         DecideError::NoTermsInForce => C::NoTermsInForce,
         DecideError::NotEntitled(..) => C::NotEntitled,
         DecideError::ChangedMeanwhile => C::ChangedMeanwhile,
-        DecideError::OverrideIncomplete | DecideError::PreviewTooFar => C::InvalidRequest,
+        DecideError::OverrideIncomplete | DecideError::BudgetIncomplete(_) | DecideError::PreviewTooFar => {
+            C::InvalidRequest
+        }
         DecideError::OccurredInFuture(_) => C::OccurredAtInFuture,
         DecideError::OccurredTooOld(_) => C::OccurredAtTooOld,
         DecideError::Rejected(rejection) => match rejection {
             Rejection::CustomerClosed => C::CustomerClosed,
+            Rejection::EntityNotFound(_) => C::EntityNotFound,
+            Rejection::EntityInUse(..) => C::EntityInUse,
+            Rejection::EntityAboveItself(_) | Rejection::TreeTooDeep(_) => C::InvalidRequest,
+            Rejection::BudgetNotFound(_) => C::BudgetNotFound,
             Rejection::GrantNotFound(_) => C::GrantNotFound,
             Rejection::GrantClosed(_) => C::GrantClosed,
             Rejection::ReservationNotFound(_) => C::ReservationNotFound,
             Rejection::ReservationClosed(_) => C::ReservationClosed,
+            Rejection::ReservationTooLong(..) => C::ReservationTooLong,
             Rejection::TermsNotFound => C::TermsNotFound,
             Rejection::TermsEnded(_) => C::TermsEnded,
             Rejection::NotLater(..) | Rejection::AmountOutOfRange(_) => C::InvalidRequest,
             Rejection::TotalOutOfRange => C::TotalOutOfRange,
-            Rejection::TooMany(..) => C::TooMany,
+            Rejection::TooMany(..) | Rejection::LastRefund(..) => C::TooMany,
             Rejection::TooLarge(..) => C::TooLarge,
             Rejection::AdjustmentExceedsAvailable(_) => C::AdjustmentExceedsAvailable,
             Rejection::ChargeNotFound(_) => C::ChargeNotFound,
@@ -135,6 +146,7 @@ fn fields(error: EngineError, detail: &str) -> Vec<FieldError> {
             one("/occurred_at")
         }
         EngineError::Decide(DecideError::OverrideIncomplete) => one("/type"),
+        EngineError::Decide(DecideError::BudgetIncomplete(field)) => one(&format!("/{field}")),
         EngineError::Decide(DecideError::PreviewTooFar) => one("/when"),
         EngineError::Decide(DecideError::Rejected(rejection)) => match rejection {
             Rejection::NotLater(field, _)
@@ -143,7 +155,9 @@ fn fields(error: EngineError, detail: &str) -> Vec<FieldError> {
             Rejection::Terms(TermsError::EndsBeforeStart(_)) => one("/ends_at"),
             Rejection::Terms(TermsError::ContractEnds(_)) => one("/contract/end"),
             Rejection::Terms(TermsError::ContractFixed { .. }) => one("/contract"),
+            Rejection::EntityAboveItself(_) | Rejection::TreeTooDeep(_) => one("/parent"),
             Rejection::AdjustmentExceedsAvailable(_) => one("/amount"),
+            Rejection::ReservationTooLong(..) => one("/ttl_seconds"),
             Rejection::RefundExceedsQuantity(name, _) => {
                 one(&format!("/quantities/{}", name.replace('~', "~0").replace('/', "~1")))
             }

@@ -176,6 +176,10 @@ impl Problem {
             available: refused.map(|refused| refused.available),
             credit: entry.as_deref().and_then(|entry| Some(entry.after.as_ref()?.balance.credit.clone())),
             retry_at: refused.and_then(|refused| refused.retry_at),
+            over_budget: refused
+                .and_then(|refused| refused.over_budget.as_deref())
+                .map(wire::over_budget)
+                .unwrap_or_default(),
             offers: refused
                 .map(|refused| refused.offers.iter().map(wire::offer).collect())
                 .unwrap_or_default(),
@@ -186,6 +190,7 @@ impl Problem {
             policy: decision.map(|decision| wire::deciding_policy(&decision.policy)),
             entry: entry.as_ref().map(|entry| entry.seq),
             degraded: decision.map(|decision| decision.fault.is_some()),
+            retry_after_seconds: self.retry_after_seconds(),
         }
     }
 }

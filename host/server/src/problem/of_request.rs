@@ -68,6 +68,10 @@ impl Problem {
         Self::new(C::InvalidQuery, detail)
     }
 
+    pub fn no_precondition() -> Self {
+        Self::new(C::PreconditionUnsupported, "If-Match can't be compared with anything here: leave it out")
+    }
+
     pub fn bad_cursor() -> Self {
         let detail = "cursor must be the next_cursor of an earlier page of the same list";
         Self::new(C::InvalidCursor, detail)

@@ -25,7 +25,7 @@ use proviso_ledger::{
 use std::{borrow::Cow, sync::Arc};
 
 problems!(
-    AdjustmentProblems: CALLER CUSTOMER GRANTOR BODY REQUIRED_KEY LANE,
+    AdjustmentProblems: CALLER UNCONDITIONAL CUSTOMER GRANTOR BODY REQUIRED_KEY LANE,
     CustomerClosed, AdjustmentExceedsAvailable, TotalOutOfRange, TooMany, TooLarge
 );
 

@@ -18,7 +18,7 @@ use proviso_engine::Engine;
 use serde_json::value::RawValue;
 use std::sync::Arc;
 
-problems!(BatchProblems: CALLER BODY);
+problems!(BatchProblems: CALLER UNCONDITIONAL BODY);
 
 /// Charge many usages
 ///

@@ -27,10 +27,10 @@ use proviso_ledger::{
 };
 use std::{borrow::Cow, sync::Arc};
 
-problems!(ChargeProblems: CALLER CUSTOMER BODY REQUIRED_KEY LANE RATED REFUSED);
+problems!(ChargeProblems: CALLER UNCONDITIONAL CUSTOMER BODY REQUIRED_KEY LANE RATED REFUSED);
 problems!(ReadProblems: CALLER CUSTOMER LANE, ChargeNotFound);
 problems!(
-    RefundProblems: CALLER CUSTOMER GRANTOR BODY REQUIRED_KEY LANE,
+    RefundProblems: CALLER UNCONDITIONAL CUSTOMER GRANTOR BODY REQUIRED_KEY LANE,
     ChargeNotFound, CustomerClosed, RefundExceedsCharge, RefundNotDivisible, TotalOutOfRange, TooMany
 );
 
@@ -154,6 +154,7 @@ fn refund_of(customer: &CustomerId, entry: &Entry) -> Result<Answer, Problem> {
         overage: render::moved(entry, |_, to| to == Book::Overage),
         expired: render::moved(entry, |_, to| to == Book::Expired),
         voided: render::moved(entry, |_, to| to == Book::Voided),
+        waived: Some(refunded.waived).filter(|waived| waived.is_positive()),
         grants: made.map(|grant| wire::new_grant(grant, entry.at)).collect(),
         refunded: refunded_of(Some(refunded)),
         balance: render::balance(entry)?,

@@ -15,7 +15,7 @@ use proviso_api::{charge::Check, decision::Late, usage::Usage};
 use proviso_engine::command::{CheckOutcome, Command, Reply};
 use std::{borrow::Cow, sync::Arc};
 
-problems!(CheckProblems: CALLER CUSTOMER BODY LANE RATED);
+problems!(CheckProblems: CALLER UNCONDITIONAL CUSTOMER BODY LANE RATED);
 
 /// Check a charge
 ///
@@ -53,6 +53,7 @@ fn answer(outcome: &CheckOutcome) -> Check<'_> {
         suggestions: outcome.suggestions.iter().map(wire::suggestion).collect(),
         late: outcome.late.map(|period| Late { period }),
         retry_at: outcome.retry_at,
+        over_budget: outcome.over_budget.as_deref().map(wire::over_budget).unwrap_or_default(),
         balance: wire::balance_view(&outcome.balance, outcome.next_reset_at),
         policy: outcome.policy.as_ref().map(wire::deciding_policy),
         degraded: outcome.degraded,

@@ -22,7 +22,7 @@ use proviso_api::{
     },
 };
 use proviso_engine::{
-    Access, DecideError, EngineError, EntitlementPage, OverrideChange, Tag,
+    Access, DecideError, EngineError, EntitlementPage, OverrideChange, QueryFuel, Tag,
     command::{Command, Reply},
     standing_override,
 };
@@ -96,11 +96,12 @@ pub async fn get(
     Ok(Answer::ok(&entitlement(&app, answer, &state))?.tagged(tag))
 }
 
-problems!(QueryProblems: CALLER BODY LANE);
+problems!(QueryProblems: CALLER UNCONDITIONAL BODY LANE, TooMuchWork);
 
 /// Query entitlements
 ///
-/// Many customers and many features at once, up to 100 of each. Nothing is changed.
+/// Many customers and many features at once, up to 100 of each, as far as the policies that are asked for them burn no more
+/// than one request may (`too_much_work`). Nothing is changed.
 #[utoipa::path(
     post,
     path = "/v1/entitlements/query",
@@ -121,11 +122,11 @@ pub async fn query(
         }
     }
     let features: Arc<[Key]> = features.into();
-    let mut data = Vec::with_capacity(customers.len());
+    let (mut data, mut fuel) = (Vec::with_capacity(customers.len()), QueryFuel::default());
     for customer in customers {
         // As if it did not exist: a narrowed key must not learn of other customers.
         let asked = match caller.sees(&customer) {
-            true => app.engine.query_entitlements(&customer, features.clone()).await,
+            true => app.engine.query_entitlements(&customer, features.clone(), &mut fuel).await,
             false => Err(DecideError::CustomerNotFound(customer.clone()).into()),
         };
         let mut answer =

@@ -31,7 +31,7 @@ const ANY_FORMAT: &str = "application/cloudevents";
 const ALL_MODES: &str =
     "application/cloudevents+json, application/cloudevents-batch+json, or JSON beside ce- headers";
 
-problems!(EventProblems: CALLER BODY LANE RATED REFUSED, CustomerNotFound, IdempotencyKeyReused);
+problems!(EventProblems: CALLER UNCONDITIONAL BODY LANE RATED REFUSED, CustomerNotFound, IdempotencyKeyReused);
 
 /// Send usage as CloudEvents
 ///

@@ -6,7 +6,7 @@ use crate::{
     answer::Answer,
     app::App,
     documented::problems,
-    extract::{At, Json, Keyed, MaybeJson, Paging, Query},
+    extract::{At, IfMatch, Json, Keyed, MaybeJson, Paging, Query},
     problem::Problem,
     render, wire,
 };
@@ -15,7 +15,7 @@ use proviso_api::{
     Page,
     grant::{Grant, GrantInput, Granted, MAX_FEATURES, Voided},
 };
-use proviso_engine::command::Command;
+use proviso_engine::{Subject, Tag, command::Command};
 use proviso_ledger::{
     journal::{Entry, Event},
     model::{grant::default_credit, ids::GrantId, transfer::Book, view::Expiry},
@@ -24,12 +24,15 @@ use proviso_ledger::{
 use std::sync::Arc;
 
 problems!(
-    CreateProblems: CALLER CUSTOMER GRANTOR BODY REQUIRED_KEY LANE,
+    CreateProblems: CALLER UNCONDITIONAL CUSTOMER GRANTOR BODY REQUIRED_KEY LANE,
     CustomerClosed, TotalOutOfRange, TooMany, TooLarge
 );
 problems!(ListProblems: CALLER CUSTOMER LIST LANE);
 problems!(ReadProblems: CALLER CUSTOMER LANE, GrantNotFound);
-problems!(VoidProblems: CALLER CUSTOMER BODY REQUIRED_KEY LANE, GrantNotFound, GrantClosed);
+problems!(
+    VoidProblems: CALLER CUSTOMER BODY REQUIRED_KEY LANE,
+    GrantNotFound, GrantClosed, ChangedMeanwhile
+);
 
 /// Give credits
 #[utoipa::path(
@@ -79,6 +82,9 @@ pub async fn list(
 }
 
 /// Read a grant
+///
+/// However long ago it ended. Once the customer's state has forgotten it, what it was is read from the journal, and `spent` is
+/// absent.
 #[utoipa::path(
     get,
     path = "/v1/customers/{customer}/grants/{grant}",
@@ -96,8 +102,12 @@ pub async fn get(
     At(id): At<GrantId>,
 ) -> Result<Answer, Problem> {
     let state = app.engine.state(&customer.id).await?;
-    let grant = state.grant(id).ok_or(Rejection::GrantNotFound(id))?;
-    Answer::ok(&wire::grant(grant, app.now().max(state.at)))
+    let at = app.now().max(state.at);
+    if let Some(grant) = state.grant(id) {
+        return Ok(Answer::ok(&wire::grant(grant, at))?.tagged(Some(Tag::of(grant)?)));
+    }
+    let grant = app.engine.forgotten_grant(&state, id).await?.ok_or(Rejection::GrantNotFound(id))?;
+    Answer::ok(&wire::forgotten_grant(&state, &grant, at))
 }
 
 /// Void a grant
@@ -112,6 +122,7 @@ pub async fn get(
         ("customer" = String, Path, description = "The customer"),
         ("grant" = String, Path, description = "The grant"),
         ("Idempotency-Key" = String, Header, description = "New for each request, the same for its repeats"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` of the grant"),
     ),
     responses((status = 200, description = "Voided", body = Voided), VoidProblems),
 )]
@@ -119,9 +130,11 @@ pub async fn void(
     State(app): State<Arc<App>>,
     customer: Customer<Manage>,
     At(id): At<GrantId>,
+    IfMatch(expected): IfMatch,
     Keyed { idempotency, body: MaybeJson(Empty {}) }: Keyed<MaybeJson<Empty>>,
 ) -> Result<Answer, Problem> {
-    let outcome = app.record(customer.request(Command::Void(id), Some(idempotency))).await?;
+    let command = expected.of(Subject::Grant(id), Command::Void(id));
+    let outcome = app.record(customer.request(command, Some(idempotency))).await?;
     render::answer(&outcome, voided)
 }
 

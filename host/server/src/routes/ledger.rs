@@ -43,7 +43,7 @@ pub struct Entries {
     /// Only entries about usage of this feature.
     #[param(value_type = Option<schema::Key>)]
     feature: Option<Key>,
-    /// Only entries about usage of this entity.
+    /// Only entries about usage of this entity, or of those that stood below it then.
     #[param(value_type = Option<schema::Key>)]
     entity: Option<Key>,
     /// Only entries accepted at this time or later.
@@ -126,6 +126,8 @@ fn ledger_entry<'a>(entry: &'a Entry, hash: &'a str) -> Result<LedgerEntry<'a>, 
         decision: entry.decision(),
         transfers: &entry.transfers,
         counts: &entry.counts,
+        budgets: &entry.budgets,
+        thresholds: &entry.thresholds,
         after: entry.after.as_ref().map(|After { balance, next_reset_at }| BalanceAfter {
             credit: balance.credit.clone(),
             balance: wire::balance(balance, *next_reset_at),

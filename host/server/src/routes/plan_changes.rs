@@ -6,7 +6,7 @@ use crate::{
     answer::Answer,
     app::App,
     documented::problems,
-    extract::{At, DryRun, KeyedUnlessDry, PAGE_BYTES, Paging, Query},
+    extract::{At, DryRun, IfMatch, KeyedUnlessDry, PAGE_BYTES, Paging, Query},
     problem::Problem,
     render, wire,
 };
@@ -24,7 +24,7 @@ use proviso_api::{
     },
 };
 use proviso_engine::{
-    DecideError, EngineError, LedgerFilter,
+    DecideError, EngineError, LedgerFilter, Subject,
     command::{Command, CustomerPlanChange, Outcome, Reply},
 };
 use proviso_ledger::{
@@ -39,11 +39,11 @@ use std::{borrow::Cow, sync::Arc};
 
 problems!(
     CreateProblems: CALLER CUSTOMER GRANTOR BODY REQUIRED_KEY LANE,
-    CustomerClosed, PlanUnchanged, NoPeriodEnd, TotalOutOfRange, TooMany; named PlanNotFound
+    CustomerClosed, PlanUnchanged, NoPeriodEnd, ChangedMeanwhile, TotalOutOfRange, TooMany; named PlanNotFound
 );
 problems!(ListProblems: CALLER CUSTOMER LIST LANE);
 problems!(ReadProblems: CALLER CUSTOMER LANE, PlanChangeNotFound);
-problems!(CancelProblems: CALLER CUSTOMER GRANTOR LANE, PlanChangeNotFound);
+problems!(CancelProblems: CALLER CUSTOMER GRANTOR LANE, PlanChangeNotFound, ChangedMeanwhile);
 
 impl DryRun for PlanChangeInput {
     fn is_dry_run(&self) -> bool {
@@ -69,6 +69,7 @@ impl DryRun for PlanChangeInput {
             Header,
             description = "New for each change, the same for its repeats; required without `dry_run`",
         ),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` of the customer"),
     ),
     request_body = PlanChangeInput,
     responses(
@@ -80,6 +81,7 @@ impl DryRun for PlanChangeInput {
 pub async fn create(
     State(app): State<Arc<App>>,
     customer: Customer<Grantor>,
+    IfMatch(expected): IfMatch,
     KeyedUnlessDry { idempotency, body }: KeyedUnlessDry<PlanChangeInput>,
 ) -> Result<Answer, Problem> {
     let PlanChangeInput { plan, when, allowance, dry_run } = &body;
@@ -95,7 +97,7 @@ pub async fn create(
     };
     let change =
         CustomerPlanChange { plan: plan.clone(), when: time, allowance: *allowance, dry_run: *dry_run };
-    let command = Command::ChangePlan(Box::new(change));
+    let command = expected.of(Subject::Customer, Command::ChangePlan(Box::new(change)));
     let reply = match app.engine.execute(customer.request(command, idempotency)).await {
         Err(error @ EngineError::Decide(DecideError::PlanNotFound(_))) => {
             return Err(Problem::from(error).named_by("/plan"));
@@ -189,7 +191,8 @@ pub async fn get(
     let found = pending(&state).filter(|one| one.id == Some(change));
     let what = "pending change of plan";
     let missing = || Problem::not_found(ProblemCode::PlanChangeNotFound, what, &change.to_string());
-    Answer::ok(&found.ok_or_else(missing)?)
+    let tag = Subject::PlanChange.tag(&state)?;
+    Ok(Answer::ok(&found.ok_or_else(missing)?)?.tagged(tag))
 }
 
 /// Cancel a pending change of plan
@@ -203,6 +206,7 @@ pub async fn get(
     params(
         ("customer" = String, Path, description = "The customer"),
         ("change" = String, Path, description = "The change"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` of the change"),
     ),
     responses((status = 204, description = "Cancelled"), CancelProblems),
 )]
@@ -210,8 +214,10 @@ pub async fn cancel(
     State(app): State<Arc<App>>,
     customer: Customer<Grantor>,
     At(change): At<PlanChangeId>,
+    IfMatch(expected): IfMatch,
 ) -> Result<Response, Problem> {
-    app.record(customer.request(Command::CancelPlanChange(change), None)).await?;
+    let command = expected.of(Subject::PlanChange, Command::CancelPlanChange(change));
+    app.record(customer.request(command, None)).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

@@ -13,11 +13,14 @@ use crate::{
 use axum::{extract::State, http::StatusCode};
 use proviso_api::{
     Page,
-    balances::OpenReservation,
+    balances::{OpenReservation, ReservationRead, ReservationStatus},
     charge::{Charge, Extended, Released, Reservation},
     usage::{ActualUsage, ExpectedUsage, Extension},
 };
-use proviso_engine::command::{self, Command, Ttl};
+use proviso_engine::{
+    EndedReservation,
+    command::{self, Command, Ttl},
+};
 use proviso_ledger::{
     journal::{self, Entry, Event},
     model::{
@@ -29,13 +32,13 @@ use serde::Deserialize;
 use std::sync::Arc;
 use utoipa::ToSchema;
 
-problems!(ReserveProblems: CALLER CUSTOMER BODY REQUIRED_KEY LANE RATED REFUSED);
+problems!(ReserveProblems: CALLER UNCONDITIONAL CUSTOMER BODY REQUIRED_KEY LANE RATED REFUSED);
 problems!(
-    CommitProblems: CALLER CUSTOMER BODY REQUIRED_KEY LANE,
-    ReservationNotFound, ReservationClosed, TotalOutOfRange, TooMany, PolicyDenied, PolicyFault
+    CommitProblems: CALLER UNCONDITIONAL CUSTOMER BODY REQUIRED_KEY LANE,
+    ReservationNotFound, ReservationClosed, TotalOutOfRange, TooMany, PolicyFault
 );
 problems!(
-    ReleaseProblems: CALLER CUSTOMER BODY REQUIRED_KEY LANE,
+    ReleaseProblems: CALLER UNCONDITIONAL CUSTOMER BODY REQUIRED_KEY LANE,
     ReservationNotFound, ReservationClosed
 );
 
@@ -68,7 +71,8 @@ pub async fn reserve(
 /// Commit a reservation
 ///
 /// Charges the actual usage: out of the hold as far as it goes, then what is available, the rest as overage; what is left goes
-/// back. A usage that can't be rated leaves the reservation open.
+/// back. A usage to which the policy gives no price costs what was held, and `as_reserved` says why. Only where no policy could be
+/// asked (`policy_fault`) does the reservation stay open.
 #[utoipa::path(
     post,
     path = "/v1/customers/{customer}/reservations/{reservation}/commit",
@@ -125,13 +129,16 @@ pub async fn release(
     render::answer(&outcome, released)
 }
 
-problems!(ExtendProblems: CALLER CUSTOMER BODY REQUIRED_KEY LANE, ReservationNotFound, ReservationClosed);
+problems!(
+    ExtendProblems: CALLER UNCONDITIONAL CUSTOMER BODY REQUIRED_KEY LANE,
+    ReservationNotFound, ReservationClosed, ReservationTooLong
+);
 problems!(ListProblems: CALLER CUSTOMER LIST LANE);
-problems!(ReadProblems: CALLER CUSTOMER LANE, ReservationNotFound, ReservationClosed);
+problems!(ReadProblems: CALLER CUSTOMER LANE, ReservationNotFound);
 
 /// Move a reservation's end
 ///
-/// The hold lasts so long from now on.
+/// The hold lasts so long from now on, but no longer than seven days in all.
 #[utoipa::path(
     post,
     path = "/v1/customers/{customer}/reservations/{reservation}/extend",
@@ -174,7 +181,9 @@ pub async fn list(
     Answer::ok(&paging.page(state.reservations.iter().map(wire::open_reservation), |one| one.id)?)
 }
 
-/// Read an open reservation
+/// Read a reservation
+///
+/// However long ago it ended: with its outcome and the amounts of that.
 #[utoipa::path(
     get,
     path = "/v1/customers/{customer}/reservations/{reservation}",
@@ -184,7 +193,7 @@ pub async fn list(
         ("customer" = String, Path, description = "The customer"),
         ("reservation" = String, Path, description = "The reservation"),
     ),
-    responses((status = 200, description = "The reservation", body = OpenReservation), ReadProblems),
+    responses((status = 200, description = "The reservation", body = ReservationRead), ReadProblems),
 )]
 pub async fn get(
     State(app): State<Arc<App>>,
@@ -192,7 +201,11 @@ pub async fn get(
     At(id): At<ReservationId>,
 ) -> Result<Answer, Problem> {
     let state = app.engine.state(&customer.id).await?;
-    Answer::ok(&wire::open_reservation((&id, state.open_reservation(id)?)))
+    if let Some(open) = state.reservations.get(&id) {
+        return Answer::ok(&wire::reservation_read(wire::open_reservation((&id, open))));
+    }
+    let ended = app.engine.ended_reservation(&customer.id, id).await?;
+    Answer::ok(&ended_reservation(id, &ended)?)
 }
 
 fn ttl(seconds: u32) -> Result<Ttl, Problem> {
@@ -239,4 +252,33 @@ fn extended(entry: &Entry) -> Result<Answer, Problem> {
     };
     let balance = render::balance(entry)?;
     Answer::ok(&Extended { id: *reservation, expires_at: *expires_at, balance, entry: entry.seq })
+}
+
+/// A reservation that has ended, with its outcome.
+fn ended_reservation(id: ReservationId, ended: &EndedReservation) -> Result<ReservationRead, Problem> {
+    let EndedReservation { reserved, end } = ended;
+    let Event::Reserved(made) = &reserved.event else { return Err(render::mismatch(reserved)) };
+    let open = wire::reservation_read(OpenReservation {
+        id,
+        feature: made.usage.feature.clone(),
+        entity: made.usage.entity.clone(),
+        credit: made.rated.credit.clone(),
+        reserved: made.rated.cost,
+        expires_at: made.expires_at,
+    });
+    let returned = render::moved(end, |from, to| from == Book::Reserved(id) && to != Book::Spent);
+    let (ended_at, entry) = (Some(end.at), Some(end.seq));
+    let ended = ReservationRead { ended_at, entry, returned: Some(returned), ..open };
+    Ok(match &end.event {
+        Event::Committed(committed) => ReservationRead {
+            status: ReservationStatus::Committed,
+            charge: Some(end.charge_id()),
+            cost: Some(committed.rated.cost),
+            overage: Some(end.overage()),
+            returned: Some(committed.returned),
+            ..ended
+        },
+        Event::Released { .. } => ReservationRead { status: ReservationStatus::Released, ..ended },
+        _ => ReservationRead { status: ReservationStatus::Expired, ..ended },
+    })
 }

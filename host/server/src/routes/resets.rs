@@ -6,13 +6,13 @@ use crate::{
     answer::Answer,
     app::App,
     documented::problems,
-    extract::{At, Keyed, MaybeJson, PeriodNumber},
+    extract::{At, IfMatch, Keyed, MaybeJson, PeriodNumber},
     problem::Problem,
     render, wire,
 };
 use axum::extract::State;
 use proviso_api::period::{Cycle, MissedPeriod, PeriodEnd, PeriodStart, ResetInput, Settled};
-use proviso_engine::command::Command;
+use proviso_engine::{Subject, command::Command};
 use proviso_ledger::{
     journal::{self, DecisionRecord, Entry, Event},
     state::MissedCall,
@@ -21,7 +21,7 @@ use std::{borrow::Cow, sync::Arc};
 
 problems!(
     ResetProblems: CALLER CUSTOMER GRANTOR BODY REQUIRED_KEY LANE,
-    CustomerClosed, NoPeriod, TotalOutOfRange, TooMany
+    CustomerClosed, NoPeriod, ChangedMeanwhile, TotalOutOfRange, TooMany
 );
 
 /// Reset early
@@ -35,6 +35,7 @@ problems!(
     params(
         ("customer" = String, Path, description = "The customer"),
         ("Idempotency-Key" = String, Header, description = "New for each reset, the same for its repeats"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` of the customer"),
     ),
     request_body = Option<ResetInput>,
     responses((status = 200, description = "A new period began", body = PeriodStart), ResetProblems),
@@ -42,16 +43,16 @@ problems!(
 pub async fn reset(
     State(app): State<Arc<App>>,
     customer: Customer<Grantor>,
+    IfMatch(expected): IfMatch,
     Keyed { idempotency, body: MaybeJson(body) }: Keyed<MaybeJson<ResetInput>>,
 ) -> Result<Answer, Problem> {
-    let outcome = app
-        .record(customer.request(Command::Reset { anchor_now: body.anchor.is_some() }, Some(idempotency)))
-        .await?;
+    let command = expected.of(Subject::Customer, Command::Reset { anchor_now: body.anchor.is_some() });
+    let outcome = app.record(customer.request(command, Some(idempotency))).await?;
     render::answer(&outcome, boundary)
 }
 
 problems!(
-    RetryProblems: CALLER CUSTOMER BODY REQUIRED_KEY LANE,
+    RetryProblems: CALLER UNCONDITIONAL CUSTOMER BODY REQUIRED_KEY LANE,
     CustomerClosed, NothingMissed, StillFails, TotalOutOfRange, TooMany, InvalidPath
 );
 problems!(MissedProblems: CALLER CUSTOMER LANE);

@@ -15,7 +15,9 @@ use proviso_api::{
     terms::{ContractInput, Terms as TermsView, TermsEndInput, TermsEnded, TermsInput},
 };
 use proviso_decide::catalog::Plans as _;
-use proviso_engine::{Changed, DecideError, EngineError, Tag, TermsInput as NewTerms, command::Command};
+use proviso_engine::{
+    Changed, DecideError, EngineError, Tag, TermsInput as NewTerms, acting_as, command::Command,
+};
 use proviso_ledger::{
     journal::{Entry, Event},
     model::{
@@ -27,11 +29,11 @@ use std::sync::Arc;
 
 problems!(
     BindToPlanProblems: CALLER OPERATOR BODY KEY CATALOG,
-    InvalidPath, PlanNotFound, SettingsInvalid; named PolicyNotFound VersionNotFound
+    InvalidPath, PlanNotFound, ChangedMeanwhile, SettingsInvalid; named PolicyNotFound VersionNotFound
 );
 problems!(
     BindToCustomerProblems: CALLER OPERATOR CUSTOMER GRANTOR BODY KEY LANE,
-    CustomerClosed, TooMany, TooLarge, SettingsInvalid; named PolicyNotFound VersionNotFound
+    CustomerClosed, ChangedMeanwhile, TooMany, TooLarge, SettingsInvalid; named PolicyNotFound VersionNotFound
 );
 problems!(
     EndOfPlanProblems: CALLER OPERATOR BODY KEY CATALOG,
@@ -57,6 +59,7 @@ problems!(ReadOfCustomerProblems: CALLER CUSTOMER LANE, TermsNotFound);
     params(
         ("plan" = String, Path, description = "The plan"),
         ("Idempotency-Key" = Option<String>, Header, description = "The same for repeats"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` of the plan"),
     ),
     request_body = TermsInput,
     responses((status = 201, description = "Bound", body = TermsView), BindToPlanProblems),
@@ -65,10 +68,12 @@ pub async fn bind_to_plan(
     State(app): State<Arc<App>>,
     caller: Operator<Manage>,
     At(plan): At<PlanName>,
+    IfMatch(expected): IfMatch,
     MaybeKeyed { idempotency, body: Json(body) }: MaybeKeyed<Json<TermsInput>>,
 ) -> Result<Answer, Problem> {
     caller.may_bind(&body.policy)?;
-    let bound = app.engine.bind_plan_terms(plan.0, new_terms(body), idempotency).await;
+    let bound = app.engine.bind_plan_terms(plan.0, new_terms(body), expected, idempotency);
+    let bound = acting_as(caller.by(), bound).await;
     let Changed { value, replayed } = bound.map_err(|error| named_by_terms(error, ""))?;
     Ok(Answer::put(true, &wire::terms(&value))?.replayed(replayed))
 }
@@ -84,6 +89,7 @@ pub async fn bind_to_plan(
     params(
         ("customer" = String, Path, description = "The customer"),
         ("Idempotency-Key" = Option<String>, Header, description = "The same for repeats"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` of the customer"),
     ),
     request_body = TermsInput,
     responses((status = 201, description = "Bound", body = TermsView), BindToCustomerProblems),
@@ -91,12 +97,13 @@ pub async fn bind_to_plan(
 pub async fn bind_to_customer(
     State(app): State<Arc<App>>,
     customer: Customer<Grantor>,
+    IfMatch(expected): IfMatch,
     MaybeKeyed { idempotency, body: Json(body) }: MaybeKeyed<Json<TermsInput>>,
 ) -> Result<Answer, Problem> {
     customer.may_bind(&body.policy)?;
     let bound = app
         .engine
-        .bind_customer_terms(customer.id.clone(), new_terms(body), customer.origin(idempotency))
+        .bind_customer_terms(customer.id.clone(), new_terms(body), expected, customer.origin(idempotency))
         .await;
     render::answer(&bound.map_err(|error| named_by_terms(error, ""))?, bound_terms)
 }
@@ -127,7 +134,8 @@ pub async fn end_of_plan(
     if let Some(terms) = app.engine.catalog().terms_of(&plan.0).iter().find(|terms| terms.key.id == id) {
         caller.may_bind(&terms.policy.name)?;
     }
-    let ended = app.engine.end_plan_terms(plan.0, id, body.ends_at, expected, idempotency).await?;
+    let ended = app.engine.end_plan_terms(plan.0, id, body.ends_at, expected, idempotency);
+    let ended = acting_as(caller.by(), ended).await?;
     Ok(Answer::ok(&wire::ended_terms(&ended.value))?.replayed(ended.replayed))
 }
 

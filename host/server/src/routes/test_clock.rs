@@ -13,7 +13,7 @@ use proviso_api::operations::TestClock;
 use std::sync::Arc;
 
 problems!(ReadProblems: CALLER OPERATOR);
-problems!(AdvanceProblems: CALLER OPERATOR BODY, ClockGoesBack);
+problems!(AdvanceProblems: CALLER UNCONDITIONAL OPERATOR BODY, ClockGoesBack);
 
 /// Read the test clock
 #[utoipa::path(

@@ -51,7 +51,7 @@ pub struct Report {
     /// Only usage of this feature.
     #[param(value_type = Option<schema::Key>)]
     feature: Option<Key>,
-    /// Only usage of this entity.
+    /// Only usage of this entity, and of those that stood below it when it was taken.
     #[param(value_type = Option<schema::Key>)]
     entity: Option<Key>,
     /// Up to four of `feature`, `entity`, `model`, `hour`, `day`, `month` and `attributes.<name>`, separated by commas;

@@ -5,7 +5,7 @@ use crate::{
     answer::Answer,
     app::App,
     documented::problems,
-    extract::{At, Paging, Query, VersionNumber, is_of_type, read_body},
+    extract::{At, IfMatch, Paging, Query, VersionNumber, is_of_type, read_body},
     problem::Problem,
     wire,
 };
@@ -15,20 +15,23 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use proviso_api::{Page, policy::PolicyVersion, schema};
-use proviso_engine::{EngineError, catalog::Version};
+use proviso_engine::{EngineError, acting_as, catalog::Version, version_tag};
 use proviso_ledger::model::ids::Name;
 use std::sync::Arc;
 
 const WASM: &str = "application/wasm";
 
 problems!(
-    UploadProblems: CALLER OPERATOR CATALOG,
+    UploadProblems: CALLER UNCONDITIONAL OPERATOR CATALOG,
     InvalidPath, UnsupportedMediaType, BodyTooLarge, BodyIncomplete, BodyTimeout, PolicyRejected,
     Overloaded
 );
 problems!(ListProblems: CALLER OPERATOR LIST, InvalidPath, PolicyNotFound);
 problems!(ReadProblems: CALLER OPERATOR, InvalidPath, PolicyNotFound, VersionNotFound);
-problems!(DeleteProblems: CALLER OPERATOR CATALOG, InvalidPath, PolicyNotFound, VersionNotFound);
+problems!(
+    DeleteProblems: CALLER OPERATOR CATALOG,
+    InvalidPath, PolicyNotFound, VersionNotFound, ChangedMeanwhile
+);
 
 /// Upload a version
 ///
@@ -59,7 +62,7 @@ pub async fn upload(
     let stopwatch = app.options.stopwatch.clone();
     let started = stopwatch();
     let compile_ms = move || stopwatch().saturating_sub(started) / 1_000;
-    let uploaded = app.engine.upload(policy.name, bytes.into(), compile_ms).await?;
+    let uploaded = acting_as(policy.by, app.engine.upload(policy.name, bytes.into(), compile_ms)).await?;
     Answer::put(uploaded.created, &wire::policy_version(&uploaded.version))
 }
 
@@ -107,7 +110,7 @@ pub async fn get(
     At(number): At<VersionNumber>,
 ) -> Result<Answer, Problem> {
     let version = find(&app, &policy.name, &number)?;
-    Answer::ok(&wire::policy_version(&version))
+    Ok(Answer::ok(&wire::policy_version(&version))?.tagged(Some(version_tag(&version)?)))
 }
 
 /// Download a module
@@ -156,6 +159,7 @@ pub async fn module(
     params(
         ("policy" = String, Path, description = "The policy"),
         ("version" = u32, Path, description = "The version"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` of the version"),
     ),
     responses((status = 200, description = "Deleted", body = PolicyVersion), DeleteProblems),
 )]
@@ -163,12 +167,12 @@ pub async fn delete(
     State(app): State<Arc<App>>,
     policy: Policy<Policies>,
     At(number): At<VersionNumber>,
+    IfMatch(expected): IfMatch,
 ) -> Result<Answer, Problem> {
-    if !find(&app, &policy.name, &number)?.deleted {
-        app.engine.delete_version(policy.name.clone(), number.0).await?;
-    }
+    find(&app, &policy.name, &number)?;
+    acting_as(policy.by, app.engine.delete_version(policy.name.clone(), number.0, expected)).await?;
     let version = find(&app, &policy.name, &number)?;
-    Answer::ok(&wire::policy_version(&version))
+    Ok(Answer::ok(&wire::policy_version(&version))?.tagged(Some(version_tag(&version)?)))
 }
 
 fn find(app: &App, policy: &Name, number: &VersionNumber) -> Result<Arc<Version>, Problem> {

@@ -33,7 +33,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, mpsc},
 };
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 pub use connections::ConnectionLimits;
 
@@ -53,7 +53,16 @@ const OPERATOR_TIMEOUT: Duration = Duration::from_secs(30);
 /// A pause after the listener failed, usually because file descriptors ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves until `shutdown` completes and the requests that were accepted by then are answered.
+/// How serving ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drained {
+    /// Every request that was accepted is answered.
+    Answered,
+    /// Some took too long, and their connections are dropped.
+    Cut,
+}
+
+/// Serves until `shutdown` completes, and requests that are accepted in the second after that are answered as well.
 ///
 /// # Errors
 /// The listener's when it is closed; one that can't accept is tried again.
@@ -61,11 +70,15 @@ pub async fn serve(
     listener: TcpListener,
     routes: Routes,
     shutdown: impl Future<Output = ()>,
-) -> io::Result<()> {
+) -> io::Result<Drained> {
     let app = routes.app.clone();
     let door = Door::new(routes);
     accept(&listener, &door, shutdown).await;
     app.draining.store(true, Ordering::Relaxed);
+    info!(
+        seconds = NOTICE.as_secs(),
+        "draining: `/readyz` says so, and requests are accepted for a moment yet"
+    );
     accept(&listener, &door, tokio::time::sleep(NOTICE)).await;
     // The kernel has accepted these already, and their clients may have sent requests. The listener itself is asked, since
     // tokio may not have heard of them yet.
@@ -78,11 +91,13 @@ pub async fn serve(
         }
     }
     drop(listener);
+    info!(
+        seconds = DRAIN_TIMEOUT.as_secs(),
+        "no connection is accepted any more; open requests are given time to end"
+    );
     tokio::time::sleep(LINGER).await;
-    if tokio::time::timeout(DRAIN_TIMEOUT, door.close()).await.is_err() {
-        warn!(seconds = DRAIN_TIMEOUT.as_secs(), "some requests did not end in time");
-    }
-    Ok(())
+    let closed = tokio::time::timeout(DRAIN_TIMEOUT, door.close()).await;
+    Ok(if closed.is_ok() { Drained::Answered } else { Drained::Cut })
 }
 
 /// Serves health, readiness and metrics on an address of their own, for those who operate the host: until it is aborted, so that

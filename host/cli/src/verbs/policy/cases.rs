@@ -2,8 +2,9 @@
 //! was seen of it is then worth less.
 
 use super::{
-    runtime, source,
-    test::{self, format::CaseFile, play::Subject, report},
+    modules::Modules,
+    source,
+    test::{self, Subject, files, report},
 };
 use crate::{
     error::Error,
@@ -30,7 +31,7 @@ pub struct CasesFlags {
 }
 
 /// Case files that have been read.
-pub struct Cases(Vec<(PathBuf, String, CaseFile)>);
+pub struct Cases(Vec<files::Read>);
 
 /// How a run of them ended.
 #[derive(Debug, Clone, Copy, Default)]
@@ -44,33 +45,33 @@ pub struct Outcome {
 impl Cases {
     /// Reads them.
     pub fn read(policy: &Path, cases: &[PathBuf]) -> Result<Self, Error> {
-        test::read_cases(policy, cases).map(Self)
+        files::read(policy, cases).map(Self)
     }
 
-    /// Runs them all. `before` is told the file and the name of each.
+    /// Runs them all on a form of a loaded policy; other policies that files name are as they are. `before` is told the file and the
+    /// name of each.
     pub fn run(
         &self,
+        loaded: &Loaded,
         policy: Arc<dyn Policy>,
-        digest: Digest,
         mut before: impl FnMut(&Path, &str),
-    ) -> Outcome {
-        let subject = Subject { digest, policy };
+    ) -> Result<Outcome, Error> {
+        let subject = Subject::new(loaded.digest, policy);
+        let subjects = test::subjects(&loaded.modules, &subject, &self.0)?;
         let mut outcome = Outcome::default();
-        for (path, text, file) in &self.0 {
-            for case in &file.cases {
-                before(path, &case.get_ref().name);
-                let ran = test::run_case(&subject, text, file, case);
+        for (read, subject) in self.0.iter().zip(&subjects) {
+            for case in &read.file.cases {
+                before(&read.path, &case.get_ref().name);
+                let ran = test::run_case(subject, read, case, false);
                 if ran.failure.is_some() {
                     outcome.failed += 1;
-                    terminal::note(
-                        report::case(&path.display().to_string(), &ran, Paint::plain()).trim_end(),
-                    );
+                    terminal::note(report::case(&ran, Paint::none()).trim_end());
                 } else {
                     outcome.passed += 1;
                 }
             }
         }
-        outcome
+        Ok(outcome)
     }
 }
 
@@ -79,13 +80,15 @@ pub struct Loaded {
     pub source: Source,
     pub digest: Digest,
     pub plain: Arc<dyn Policy>,
+    modules: Modules,
 }
 
 /// Builds or reads a policy, and admits it as a server would.
 pub fn load(policy: &Path) -> Result<Loaded, Error> {
     let source = source::instrumented(policy)?;
-    let module = runtime()?.admit(source.component()).map_err(Error::refused)?.module;
-    Ok(Loaded { source, digest: module.digest(), plain: module })
+    let modules = Modules::new()?;
+    let test::Loaded { digest, policy } = modules.take(source.component())?;
+    Ok(Loaded { source, digest, plain: policy, modules })
 }
 
 /// Says that what a rewritten module did can't be relied on, if it answered otherwise than the plain one.

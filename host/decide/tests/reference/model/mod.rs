@@ -1,6 +1,7 @@
 //! What the money should be, as simply as it can be said: everything is kept, nothing is cached, each figure is computed from
 //! its definition. It shares no code with the host.
 
+mod budget;
 mod period;
 mod refund;
 mod usage;
@@ -13,6 +14,7 @@ use crate::{
     commands::{Advance, Change, Command, GrantSpec},
     settings::{Amount, CounterSpec, DAY, Mode, PlanSpec, Settings, SettleFrom, Unit},
 };
+pub use budget::{Budget, BudgetCount};
 use std::{collections::BTreeMap, rc::Rc};
 
 pub const LATE: i64 = 35 * DAY;
@@ -94,6 +96,10 @@ pub struct Reservation {
     pub overage: Amount,
     /// The windows of its time, of all counters of its terms, and what is held in them.
     pub counts: Vec<(CounterAt, Amount)>,
+    /// Who stood above its entity.
+    pub above: Vec<&'static str>,
+    pub budgets: Vec<BudgetCount>,
+    pub since: i64,
     pub expires_at: i64,
 }
 
@@ -110,6 +116,7 @@ pub struct Charge {
     pub expired: Vec<(Id, Amount)>,
     pub overage: Amount,
     pub windows: Vec<CounterAt>,
+    pub budgets: Vec<BudgetCount>,
     pub refunds: u32,
     pub refunded: Amount,
     pub refunded_units: Amount,
@@ -163,10 +170,26 @@ pub struct Model {
     pub fresh_from: u32,
     pub counters: BTreeMap<CounterAt, (Amount, Amount)>,
     pub charges: BTreeMap<Id, Charge>,
+    /// What of overage was waived, by credit type, and the last entry at which none was owed.
+    pub waived: BTreeMap<String, Vec<Waived>>,
+    pub settled_at: BTreeMap<String, u64>,
+    /// What a refund that is under way gives anew instead of letting it expire.
+    pub reissued: Option<Amount>,
     /// When there last were very many grants.
     pub crowded_at: Option<i64>,
     /// The change of plan that is to come.
     pub pending: Option<Pending>,
+    /// Known entities, each with its parent.
+    pub entities: BTreeMap<&'static str, Option<&'static str>>,
+    pub budgets: BTreeMap<&'static str, Budget>,
+}
+
+/// Overage of charges after one entry, waived by another.
+#[derive(Debug, Clone)]
+pub struct Waived {
+    pub after: u64,
+    pub at: u64,
+    pub left: Amount,
 }
 
 #[derive(Debug, Clone)]
@@ -210,8 +233,13 @@ impl Model {
             fresh_from: 0,
             counters: BTreeMap::new(),
             charges: BTreeMap::new(),
+            waived: BTreeMap::new(),
+            settled_at: BTreeMap::new(),
+            reissued: None,
             crowded_at: None,
             pending: None,
+            entities: BTreeMap::new(),
+            budgets: BTreeMap::new(),
         };
         for plan in plans {
             let terms = Terms { id: 1, settings: Rc::new(plan.settings.clone()), from: start, to: None };
@@ -295,6 +323,21 @@ impl Model {
         }
         self.catch_up();
         self.prune();
+        let answer = self.obey(order, exists);
+        self.note_settled();
+        answer
+    }
+
+    /// Notes of which credit type nothing is owed by now.
+    pub fn note_settled(&mut self) {
+        for credit in self.books.keys().cloned().collect::<Vec<_>>() {
+            if self.outstanding(&credit) <= 0 {
+                self.settled_at.insert(credit, self.entries);
+            }
+        }
+    }
+
+    fn obey(&mut self, order: &Order, exists: bool) -> Answer {
         let now = self.now;
         match &order.command {
             Command::Pass(_) | Command::Read => plain("read"),
@@ -404,6 +447,9 @@ impl Model {
                 self.pending = None;
                 plain("closed")
             }
+            Command::SetEntity { entity, parent } => self.set_entity(entity, *parent),
+            Command::SetBudget { id, spec } => self.set_budget(id, spec),
+            Command::RemoveBudget { id } => self.remove_budget(id),
             Command::Charge(spec) => self.charge(spec),
             Command::Check(spec) => {
                 let would = self.clone().charge(spec);
@@ -426,14 +472,22 @@ impl Model {
             Command::Release { .. } => match order.target {
                 Some(id) => {
                     self.end_reservation(id);
+                    if self.closed {
+                        self.settle_after_closing();
+                    }
                     plain("released")
                 }
                 None => plain("error:reservation_gone"),
             },
             Command::Extend { ttl, .. } => match order.target {
                 Some(id) => {
+                    let end = now + i64::from(*ttl) * 1_000_000;
+                    let reservation = self.reservations.get_mut(&id).unwrap();
+                    if end > reservation.since + 7 * DAY {
+                        return plain("error:too_long");
+                    }
+                    reservation.expires_at = end;
                     self.entries += 1;
-                    self.reservations.get_mut(&id).unwrap().expires_at = now + i64::from(*ttl) * 1_000_000;
                     plain("extended")
                 }
                 None => plain("error:reservation_gone"),
@@ -634,21 +688,12 @@ impl Model {
             Status::Live => self.grant_mut(id).remaining += amount,
             Status::Voided => self.book(&grant.credit).voided += amount,
             Status::Expired => {
-                let mut rest = amount;
-                if let Some(roll) = grant.roll {
-                    let follows = (amount * roll.share / 100).min(roll.left);
-                    self.grant_mut(id).roll.as_mut().unwrap().left -= follows;
-                    self.hand_on(id, roll.to, follows);
-                    rest -= follows;
-                }
-                if let Some(next) = grant.next {
-                    let target = self.grant_mut(next);
-                    let (skip, limit) = target.incoming.unwrap_or((0, 0));
-                    let skipped = rest.min(skip);
-                    let follows = (rest - skipped).min(limit);
-                    target.incoming = Some((skip - skipped, limit - follows));
-                    self.hand_on(id, next, follows);
-                    rest -= follows;
+                let rest = self.let_follow(id, amount);
+                if let Some(reissued) = &mut self.reissued {
+                    // It stays given.
+                    *reissued += rest;
+                    self.grant_mut(id).spent += rest;
+                    return;
                 }
                 let grant = self.grant_mut(id);
                 grant.expired += rest;
@@ -657,6 +702,28 @@ impl Model {
                 self.book(&credit).expired += rest;
             }
         }
+    }
+
+    /// Lets what came back to a grant that has ended go on; returns what does not.
+    pub fn let_follow(&mut self, id: Id, amount: Amount) -> Amount {
+        let grant = self.grant(id).clone();
+        let mut rest = amount;
+        if let Some(roll) = grant.roll {
+            let follows = (amount * roll.share / 100).min(roll.left);
+            self.grant_mut(id).roll.as_mut().unwrap().left -= follows;
+            self.hand_on(id, roll.to, follows);
+            rest -= follows;
+        }
+        if let Some(next) = grant.next {
+            let target = self.grant_mut(next);
+            let (skip, limit) = target.incoming.unwrap_or((0, 0));
+            let skipped = rest.min(skip);
+            let follows = (rest - skipped).min(limit);
+            target.incoming = Some((skip - skipped, limit - follows));
+            self.hand_on(id, next, follows);
+            rest -= follows;
+        }
+        rest
     }
 
     /// What a grant has got back goes on to a younger one.
@@ -754,6 +821,14 @@ impl Model {
             grants: grants.collect(),
             reservations: reservations.collect(),
             counters: self.counters.clone(),
+            budgets: self
+                .budgets
+                .iter()
+                .flat_map(|(id, one)| {
+                    let window = one.spec.window;
+                    one.windows.iter().map(move |(at, total)| (((*id).to_owned(), window, *at), *total))
+                })
+                .collect(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Periods in the model: what is due, how a period ends and begins, and what allowances gave in a cycle.
 
-use super::{Cycle, Grant, LATE, Model, Pending, Period, Profile, Roll, gave, plain};
+use super::{Cycle, Grant, LATE, Model, Pending, Period, Profile, Roll, Waived, gave, plain};
 use crate::{
     answer::{Answer, Id, Status},
     commands::When,
@@ -55,12 +55,18 @@ impl Model {
         while let Some((at, due)) = self.next_due().filter(|(at, _)| *at <= now) {
             self.now = at;
             match due {
-                Due::Reservation(id) => self.end_reservation(id),
+                Due::Reservation(id) => {
+                    self.end_reservation(id);
+                    if self.closed {
+                        self.settle_after_closing();
+                    }
+                }
                 Due::Grants => self.expire_grants(),
                 Due::PeriodEnd => self.close_period("scheduled"),
                 Due::PlanChange => self.put_on_pending_plan(),
                 Due::PeriodStart => self.open_period("scheduled", Mode::Carry),
             }
+            self.note_settled();
         }
         self.now = now;
     }
@@ -322,7 +328,8 @@ impl Model {
         for (id, amount) in parts {
             let older = self.grant(id).clone();
             let held = older.held + coming.get(&id).copied().unwrap_or(0);
-            let limit = (held * rule.percent / 100).min(left);
+            let used = (older.amount - older.remaining - held).max(0);
+            let limit = (held * rule.percent / 100 + used * rule.percent / 100).min(left);
             left -= limit;
             if amount == 0 && limit == 0 {
                 continue;
@@ -335,7 +342,7 @@ impl Model {
             newer.ends_with = newer.with_period.map(|with| (with, rule.periods));
             newer.allowance_of = older.allowance_of;
             newer.features = older.features.clone();
-            newer.paid = older.paid.map(|paid| share_of_money(paid, amount + limit, older.amount));
+            newer.paid = older.paid.map(|paid| share_of_money(paid, amount + limit.min(held), older.amount));
             let to = newer.id;
             made.push(to);
             self.grants.push(newer);
@@ -388,11 +395,26 @@ impl Model {
                 let book = self.book(&credit);
                 book.issued += wanted;
                 book.overage -= wanted;
+                if how == Settling::Waive && wanted > 0 {
+                    self.note_waived(&credit, wanted);
+                }
             }
         }
     }
 
-    /// No period is left whose end would settle what a closed customer's commits bring: the last one's terms do so at once.
+    /// What was drawn since nothing was owed is forgiven by the entry that comes next.
+    fn note_waived(&mut self, credit: &str, amount: Amount) {
+        let after = self.settled_at.get(credit).copied().unwrap_or(0);
+        let waived = self.waived.entry(credit.to_owned()).or_default();
+        waived.push(Waived { after, at: self.entries + 1, left: amount });
+        if waived.len() > 64 {
+            let oldest = waived.remove(0);
+            waived[0].after = oldest.after;
+            waived[0].left += oldest.left;
+        }
+    }
+
+    /// No period is left whose end would settle what a closed customer owes once a hold ends: the last one's terms do so at once.
     pub fn settle_after_closing(&mut self) {
         let Some(last) = self.past.last() else { return };
         let terms = self.terms_at(self.plan(), (last.end.unwrap() - 1).max(last.start));
@@ -408,8 +430,12 @@ impl Model {
     /// What is used up when a period ends no longer counts.
     fn forget(&mut self) {
         let onward = |grant: &Grant| [grant.roll.map(|roll| roll.to), grant.next];
-        let held = self.grants.iter().filter(|grant| grant.held > 0);
-        let mut to_visit: Vec<Id> = held.flat_map(onward).flatten().collect();
+        let recent = self.now - LATE;
+        let refundable = |grant: &Grant| {
+            grant.status == Status::Expired && grant.spent > 0 && grant.ended_at >= Some(recent)
+        };
+        let sources = self.grants.iter().filter(|grant| grant.held > 0 || refundable(grant));
+        let mut to_visit: Vec<Id> = sources.flat_map(onward).flatten().collect();
         let mut awaited: Vec<Id> = Vec::new();
         while let Some(id) = to_visit.pop() {
             if !awaited.contains(&id) {
@@ -542,7 +568,7 @@ impl Model {
                 *whole.entry(rule.credit.to_owned()).or_default() += rule.amount;
             }
             if !is_allowance || mode == Mode::Full {
-                parts.push(Part { amount: rule.amount, stands_in: false, incoming: (0, 0) });
+                parts.push(Part { amount: rule.amount, stands_in: false, incoming: (0, 0), held: 0 });
                 continue;
             }
             let first = !pools.contains_key(rule.credit);
@@ -559,7 +585,8 @@ impl Model {
                 }
             }
             let (taken, larger) = pool.take(amount, entitled);
-            parts.push(Part { amount: amount - taken, stands_in: pool.counts, incoming: (0, larger) });
+            let incoming = (0, taken);
+            parts.push(Part { amount: amount - taken, stands_in: pool.counts, incoming, held: larger });
         }
         // All that comes back goes to the last of those that would have been larger.
         for (credit, pool) in &pools {
@@ -567,11 +594,12 @@ impl Model {
             let larger: Vec<usize> =
                 (0..parts.len()).filter(of_credit).filter(|at| parts[*at].incoming.1 > 0).collect();
             let all: Amount = larger.iter().map(|at| parts[*at].incoming.1).sum();
+            let held: Amount = larger.iter().map(|at| parts[*at].held).sum();
             for at in &larger {
-                parts[*at].incoming = (0, 0);
+                (parts[*at].incoming, parts[*at].held) = ((0, 0), 0);
             }
             if let Some(last) = larger.last() {
-                parts[*last].incoming = (pool.given, all);
+                (parts[*last].incoming, parts[*last].held) = ((pool.given, all), held);
             }
         }
         let mut index = 0;
@@ -599,7 +627,7 @@ impl Model {
         grant.expires_at = rule.lasts.map(|lasts| at + lasts);
         self.end_with(&mut grant, rule.with_period);
         grant.features = rule.features.iter().map(|feature| (*feature).to_owned()).collect();
-        grant.paid = rule.paid.map(|paid| share_of_money(paid, part.amount + part.incoming.1, rule.amount));
+        grant.paid = rule.paid.map(|paid| share_of_money(paid, part.amount + part.held, rule.amount));
         grant.allowance_of = matches!(rule.category, "plan" | "trial").then_some(number);
         let id = grant.id;
         self.book(rule.credit).issued += part.amount;
@@ -628,7 +656,7 @@ impl Model {
                 earlier.expired -= renewed;
                 since = since.min(earlier.usable_since);
             }
-            if limit > 0 && earlier.held > 0 {
+            if limit > 0 && (earlier.held > 0 || earlier.spent > 0) {
                 earlier.next = Some(id);
             }
         }
@@ -671,6 +699,8 @@ struct Part {
     stands_in: bool,
     /// How much of what comes back to those expires first, and how much it takes then.
     incoming: (Amount, Amount),
+    /// The part of that which reservations hold.
+    held: Amount,
 }
 
 /// What of a cycle's past is not yet taken off an allowance.

@@ -55,9 +55,11 @@ impl Model {
                 Some(grant) if had_expired => self.expire_again(grant, part, &charge.credit),
                 Some(grant) => self.refund_to(grant, part, &charge.credit, reissue, &mut new),
                 None => {
-                    owed = part.min(self.outstanding(&charge.credit)).max(0);
-                    self.book(&charge.credit).overage -= owed;
-                    self.give_anew(None, part - owed, &charge.credit, &mut new);
+                    let (own, waived, paid) = self.refund_of_overage(id.0, part, &charge.credit);
+                    owed = own;
+                    self.book(&charge.credit).overage -= own;
+                    self.book(&charge.credit).voided += waived;
+                    self.give_anew(None, paid, &charge.credit, &mut new);
                 }
             }
         }
@@ -68,12 +70,32 @@ impl Model {
                 total.0 -= total.0.min(if window.0.cost { amount } else { units });
             }
         }
+        self.refund_budgets(id, &charge.budgets, &charge.credit, amount, units);
         let charge = self.charges.get_mut(&id).unwrap();
         charge.refunds += 1;
         charge.refunded += amount;
         charge.refunded_units += units;
         self.entries += 1;
         Answer { what: "refunded".to_owned(), cost: Some(amount), overage: owed, ..Answer::default() }
+    }
+
+    /// What of a charge's overage is still owed, was waived, and was paid. Once nothing was owed since, what is owed is of others:
+    /// then it comes after what was waived of the charge.
+    fn refund_of_overage(&mut self, charge: u64, amount: Amount, credit: &str) -> (Amount, Amount, Amount) {
+        let outstanding = self.outstanding(credit).max(0);
+        let was_settled = self.settled_at.get(credit).is_some_and(|at| *at > charge);
+        let mut left = amount - if was_settled { 0 } else { outstanding.min(amount) };
+        let mut waived = 0;
+        for one in self.waived.entry(credit.to_owned()).or_default() {
+            if one.after < charge && charge < one.at {
+                let part = left.min(one.left);
+                one.left -= part;
+                left -= part;
+                waived += part;
+            }
+        }
+        let owed = (amount - waived).min(outstanding);
+        (owed, waived, amount - waived - owed)
     }
 
     /// What had expired before late usage drew it expires again.
@@ -114,25 +136,19 @@ impl Model {
             on = next.rolled_to.map(|to| self.grant(to));
         }
         let is_voided = on.is_some_and(|next| next.status == Status::Voided);
-        let on = on.filter(|next| next.status == Status::Live && !next.forgotten).map(|next| next.id);
-        match (grant.status, on) {
-            (Status::Live, _) => self.grant_mut(id).remaining += own,
-            (Status::Voided, _) => self.book(credit).voided += own,
-            (Status::Expired, None) if is_voided => self.book(credit).voided += own,
-            (Status::Expired, Some(to)) => {
-                self.grant_mut(id).passed += own;
-                let target = self.grant_mut(to);
-                target.received += own;
-                target.remaining += own;
-            }
-            (Status::Expired, None) if reissue => return self.give_anew(Some(id), own, credit, new),
-            (Status::Expired, None) => {
-                self.grant_mut(id).expired += own;
-                self.grant_mut(id).lost += own;
-                self.book(credit).expired += own;
+        self.grant_mut(id).spent -= own;
+        match grant.status {
+            Status::Live => self.grant_mut(id).remaining += own,
+            Status::Voided => self.book(credit).voided += own,
+            // Where it would be had it not been used.
+            Status::Expired => {
+                self.reissued = (reissue && !is_voided).then_some(0);
+                self.give_back(id, own);
+                if let Some(reissued) = self.reissued.take() {
+                    self.give_anew(Some(id), reissued, credit, new);
+                }
             }
         }
-        self.grant_mut(id).spent -= own;
     }
 
     /// A grant that was used up when a period ended is there again; what it gave stays given.

@@ -36,7 +36,7 @@ enum Overage {
 impl Model {
     /// The period that holds an instant, and whether it has ended. Of an instant between two, the later; before the first, the
     /// first.
-    fn period_at(&self, at: i64) -> Option<(u32, bool)> {
+    pub fn period_at(&self, at: i64) -> Option<(u32, bool)> {
         if let Some(period) = self.period.as_ref().filter(|period| period.start <= at) {
             return Some((period.number, false));
         }
@@ -337,7 +337,13 @@ impl Model {
         };
         let feature = Some(spec.feature);
         let (draws, shortfall) = self.plan_draws(credit, feature, at, cost, &[], settings.newest_first);
+        let available: Amount = self.drawable(credit, feature, at, &[]).iter().map(|(_, left)| left).sum();
+        let above = self.above(spec.entity);
+        let counts = self.budget_counts(spec, &above, (credit, cost, units), at, None);
         let mut funding = Funding { draws, ..Funding::default() };
+        if shortfall == 0 && self.is_over_budget(&counts) {
+            return Err(self.refuse("budget_exceeded", late, Some(cost), Some(available)));
+        }
         if shortfall > 0 {
             let drawn = self.books.get(credit).map_or(0, |books| books.overage);
             let code = match self.beyond(settings, spec.feature, purpose, cost, shortfall) {
@@ -353,6 +359,9 @@ impl Model {
                 Overage::Reduce(less) => return self.decide(settings, spec, less, at, purpose),
                 Overage::Refuse(code) => Some(code),
             };
+            if self.is_over_budget(&counts) {
+                return Err(self.refuse("budget_exceeded", late, Some(cost), Some(available)));
+            }
             if let Some(code) = code {
                 let available = cost - shortfall;
                 return Err(self.refuse(code, late, Some(cost), Some(available)));
@@ -379,6 +388,9 @@ impl Model {
             let add = if counter.cost { cost } else { spec.units };
             self.counters.entry((counter, window, subject)).or_default().0 += add;
         }
+        let above = self.above(spec.entity);
+        let budgets = self.budget_counts(spec, &above, (credit, cost, spec.units), at, None);
+        self.use_budgets(&budgets);
         let expired = self.expired_of(&funding);
         let draws = self.carry_out(&settings, credit, &funding, false);
         self.book(credit).spent += cost;
@@ -392,6 +404,7 @@ impl Model {
             expired,
             overage: funding.overage,
             windows: self.windows(&settings, spec, at),
+            budgets,
             refunds: 0,
             refunded: 0,
             refunded_units: 0,
@@ -429,6 +442,9 @@ impl Model {
             self.counters.entry(window.clone()).or_default().1 += add;
             counts.push((window, add));
         }
+        let above = self.above(spec.entity);
+        let budgets = self.budget_counts(spec, &above, (credit, cost, units), at, None);
+        self.hold_budgets(&budgets);
         let expired = self.expired_of(&funding);
         let holds = self.carry_out(&settings, credit, &funding, true);
         self.entries += 1;
@@ -442,6 +458,9 @@ impl Model {
             expired,
             overage: funding.overage,
             counts,
+            above,
+            budgets,
+            since: self.now,
             expires_at: self.now + i64::from(ttl) * SECOND,
         };
         self.reservations.insert((self.entries, 0), reservation);
@@ -465,7 +484,7 @@ impl Model {
         let held: Amount = reservation.holds.iter().map(|hold| hold.1).sum::<Amount>() + reservation.overage;
         let cost = match self.rate(settings, spec, units, &windows, Purpose::Commit(id)) {
             Ok((cost, _)) => cost,
-            Err((code, true)) => return self.refuse(code, late, None, None),
+            // What was done is billed, whatever the terms say of it.
             Err(_) => held,
         };
         let above = (cost - held).max(0);
@@ -499,7 +518,12 @@ impl Model {
             back.push((*grant, hold - part));
         }
         let overage_back = reservation.overage - left;
+        let rated = (credit.as_str(), cost, units);
+        let held_budgets = Some((id.0, reservation.budgets.as_slice()));
+        let budgets = self.budget_counts(spec, &reservation.above, rated, *at, held_budgets);
         self.reservations.remove(&id);
+        self.free_budgets(id, &reservation.budgets);
+        self.use_budgets(&budgets);
         for (window, held) in &reservation.counts {
             self.counters.get_mut(window).unwrap().1 -= held;
             let add = if window.0.cost { cost } else { units };
@@ -549,6 +573,7 @@ impl Model {
             expired,
             overage: left + funding.overage,
             windows,
+            budgets,
             refunds: 0,
             refunded: 0,
             refunded_units: 0,
@@ -566,6 +591,7 @@ impl Model {
         for (window, held) in &reservation.counts {
             self.counters.get_mut(window).unwrap().1 -= held;
         }
+        self.free_budgets(id, &reservation.budgets);
         for (grant, part) in &reservation.holds {
             self.grant_mut(*grant).held -= part;
             self.give_back(*grant, *part);

@@ -61,12 +61,12 @@ pub fn run(flags: &Flags) -> Result<Verdict, Error> {
         _ => None,
     };
     let loaded = cases::load(policy)?;
-    let metered = Arc::new(Metered { policy: loaded.plain, made: Mutex::default() });
+    let metered = Arc::new(Metered { policy: Arc::clone(&loaded.plain), made: Mutex::default() });
     let mut begun: Vec<(String, usize)> = Vec::new();
-    let outcome = cases.run(Arc::clone(&metered) as Arc<dyn Policy>, loaded.digest, |path, case| {
+    let outcome = cases.run(&loaded, Arc::clone(&metered) as Arc<dyn Policy>, |path, case| {
         let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
         begun.push((format!("{file}: {case}"), metered.count()));
-    });
+    })?;
     let made = metered.made.lock().unwrap_or_else(PoisonError::into_inner);
     let now = Baseline::new(loaded.digest, &made, &begun);
     let growth = kept.as_ref().map(|kept| now.growth(kept, flags.tolerance));

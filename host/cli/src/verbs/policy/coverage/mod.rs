@@ -18,7 +18,7 @@ use proviso_policy::{
     Limits,
     probe::{Coverage, Report},
 };
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, sync::Arc};
 
 /// What `policy coverage` takes.
 #[derive(Debug, Args)]
@@ -73,8 +73,9 @@ pub fn run(flags: &Flags) -> Result<Verdict, Error> {
     let CasesFlags { policy, cases } = &flags.cases;
     let cases = Cases::read(policy, cases)?;
     let loaded = cases::load(policy)?;
-    let coverage = Coverage::new(&loaded.source, loaded.plain, &Limits::default()).map_err(Error::refused)?;
-    let outcome = cases.run(coverage.policy(), loaded.digest, |_, _| {});
+    let plain = Arc::clone(&loaded.plain);
+    let coverage = Coverage::new(&loaded.source, plain, &Limits::default()).map_err(Error::refused)?;
+    let outcome = cases.run(&loaded, coverage.policy(), |_, _| {})?;
     cases::agreed(coverage.disagreements())?;
     let report = coverage.report(|file| source::is_own(policy, file));
     if !report.has_lines && (flags.lcov.is_some() || flags.of == Some(Measure::Lines)) {

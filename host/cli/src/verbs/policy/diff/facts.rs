@@ -2,12 +2,12 @@
 
 use super::scenario::{Base, Scenario, key, quoted};
 use crate::verbs::policy::test::{
-    self,
+    self, Subject, files,
     format::{self, Case, CaseFile, Expect},
     observe,
-    play::{Play, Subject},
+    play::Play,
 };
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::{collections::BTreeMap, path::Path, sync::LazyLock};
 use toml::Spanned;
 
 /// Values that nothing has: what differs from them is what a step came to.
@@ -153,11 +153,11 @@ pub fn case(
     );
     text.push_str(&base.head(&base.new_settings));
     text.push_str(&steps.case(&name, &expectations));
-    let file = format::parse(&text)
+    let read = files::Read::alone(Path::new("difference.toml"), text)
         .map_err(|error| format!("a defect of proviso: the case can't be read: {error}"))?;
-    let ran = file.cases.first().map(|case| test::run_case(new, &text, &file, case));
+    let ran = read.file.cases.first().map(|case| test::run_case(new, &read, case, false));
     match ran.and_then(|ran| ran.failure) {
-        None => Ok(text),
+        None => Ok(read.text),
         Some(failure) => {
             Err(format!("a defect of proviso: the case does not hold for the new policy: {failure:?}"))
         }

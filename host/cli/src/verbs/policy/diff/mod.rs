@@ -10,8 +10,9 @@ mod tests;
 mod words;
 
 use super::{
-    runtime, source,
-    test::{self, format::CaseFile, play::Subject},
+    modules::Modules,
+    settings, source,
+    test::{Subject, files, format::CaseFile},
 };
 use crate::{
     clock::Stopwatch,
@@ -28,7 +29,6 @@ use std::{
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 use words::Words;
 
@@ -39,13 +39,13 @@ pub struct Flags {
     old: PathBuf,
     /// The policy as it is now; the same one, when only settings change
     new: PathBuf,
-    /// Settings for both, JSON [default: those of the cases, else none]
+    /// Settings for both, JSON or TOML [default: those of the cases, else none]
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
-    /// Other settings for the old one, JSON
+    /// Other settings for the old one
     #[arg(long, value_name = "FILE")]
     old_settings: Option<PathBuf>,
-    /// Other settings for the new one, JSON
+    /// Other settings for the new one
     #[arg(long, value_name = "FILE")]
     new_settings: Option<PathBuf>,
     /// Case files, or folders of them, whose inputs the search begins with
@@ -64,27 +64,20 @@ pub struct Flags {
 
 /// Searches.
 pub fn run(flags: &Flags) -> Result<Verdict, Error> {
-    let read = |path: &Option<PathBuf>| path.as_deref().map(settings).transpose();
+    let read = |path: &Option<PathBuf>| path.as_deref().map(read_settings).transpose();
     let both = read(&flags.settings)?;
     let old_settings = read(&flags.old_settings)?.or_else(|| both.clone());
     let new_settings = read(&flags.new_settings)?.or(both);
     let files: Vec<CaseFile> = if flags.cases.is_empty() {
         Vec::new()
     } else {
-        test::read_cases(&flags.new, &flags.cases)?.into_iter().map(|(_, _, file)| file).collect()
+        files::read(&flags.new, &flags.cases)?.into_iter().map(|read| read.file).collect()
     };
     let (old_module, new_module) = (source::load(&flags.old)?, source::load(&flags.new)?);
-    let runtime = runtime()?;
-    let admit = |module: &[u8]| -> Result<Subject, Error> {
-        let module = runtime.admit(module).map_err(Error::refused)?.module;
-        Ok(Subject { digest: module.digest(), policy: module })
-    };
-    let new = admit(&new_module)?;
-    let old = if old_module == new_module {
-        Subject { digest: new.digest, policy: Arc::clone(&new.policy) }
-    } else {
-        admit(&old_module)?
-    };
+    let modules = Modules::new()?;
+    let take = |module: &[u8]| modules.take(module).map(|loaded| Subject::new(loaded.digest, loaded.policy));
+    let new = take(&new_module)?;
+    let old = if old_module == new_module { new.clone() } else { take(&old_module)? };
     let sides = Sides { old, new };
     let bases = Base::all(old_settings.as_ref(), new_settings.as_ref(), &files);
     let (words, seeds) = words(&sides, &bases, &files, [&old_module, &new_module]);
@@ -119,7 +112,7 @@ fn words(
         words.add_settings(&base.old_settings, &base.new_settings);
         for (subject, settings) in [(&sides.old, &base.old_settings), (&sides.new, &base.new_settings)] {
             // Settings that one side refuses are found to be a difference when they are played.
-            if let Ok(prepared) = subject.policy.prepare(&settings.to_string())
+            if let Ok(prepared) = subject.main.policy.prepare(&settings.to_string())
                 && let Ok(prepared) = prepared.value
             {
                 words.add_prepared(&prepared);
@@ -134,9 +127,8 @@ fn words(
     (words, seeds)
 }
 
-fn settings(path: &Path) -> Result<Value, Error> {
-    let text = fs::read_to_string(path).map_err(Error::file(path))?;
-    let value: Value = serde_json::from_str(&text).map_err(Error::content(path))?;
+fn read_settings(path: &Path) -> Result<Value, Error> {
+    let value = settings::read(path)?;
     if scenario::has_null(&value) {
         let detail = "holds a null, which a case file has no word for; leave the key out".to_owned();
         return Err(Error::Content { path: path.to_owned(), detail });

@@ -1,7 +1,8 @@
 //! What is tried: settings for both sides, and a few steps of one customer, in the format of case files, so that what is found is
 //! exactly what a case file says.
 
-use crate::verbs::policy::test::format::{Action, CaseFile, GrantStep, UsageStep};
+use crate::verbs::policy::test::format::{Action, CaseFile, GrantStep};
+use proviso_api::usage::Usage;
 use proviso_ledger::model::{amounts::Decimal, time::Timestamp};
 use serde_json::Value;
 use std::{collections::BTreeMap, fmt::Write as _};
@@ -241,16 +242,16 @@ pub fn of_cases(bases: &[Base], files: &[CaseFile]) -> Vec<(usize, Scenario)> {
 }
 
 fn what(action: Action<'_>) -> Option<What> {
-    let charge = |usage: &UsageStep| What::Charge {
+    let charge = |usage: &Usage| What::Charge {
         feature: usage.feature.to_string(),
-        quantities: usage.quantities.iter().map(|(name, amount)| (name.clone(), amount.units())).collect(),
-        attributes: usage.attributes.clone(),
+        quantities: usage.quantities.0.iter().map(|(name, amount)| (name.clone(), amount.units())).collect(),
+        attributes: usage.attributes.0.iter().cloned().collect(),
         entity: usage.entity.as_ref().map(ToString::to_string),
     };
     match action {
         Action::Wait => Some(What::Wait),
-        Action::Charge(usage) | Action::Check(usage) => Some(charge(usage)),
-        Action::Reserve(reserve) => Some(charge(&reserve.usage())),
+        Action::Charge(usage) | Action::Check(usage) => Some(charge(&usage.0)),
+        Action::Reserve(reserve) => Some(charge(&reserve.usage)),
         Action::Grant(GrantStep { amount, category, .. }) => {
             Some(What::Grant { amount: amount.units(), category: category.as_str().to_owned() })
         }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     clock::Stopwatch,
-    verbs::policy::test::{format, play::Subject},
+    verbs::policy::test::{Subject, format},
 };
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -18,14 +18,14 @@ use proviso_policy::{
     probe::{Frame, Profile},
 };
 use serde_json::json;
-use std::{fmt::Write as _, fs, path::PathBuf};
+use std::{fmt::Write as _, fs, path::PathBuf, sync::Arc};
 
 /// What `policy profile` takes: the files of a decision, or none for the case files.
 #[derive(Debug, Args)]
 pub struct Flags {
     #[command(flatten)]
     cases: CasesFlags,
-    /// One decision instead of the case files: its settings, JSON
+    /// One decision instead of the case files: its settings, JSON or TOML
     #[arg(long, value_name = "FILE", conflicts_with = "cases")]
     settings: Option<PathBuf>,
     /// What the policy is asked [default: rate]
@@ -65,10 +65,11 @@ pub fn run(flags: Flags) -> Result<Verdict, Error> {
         None => Question::Cases(Cases::read(&policy, &cases)?),
     };
     let loaded = cases::load(&policy)?;
-    let profile = Profile::new(&loaded.source, loaded.plain, &Limits::default()).map_err(Error::refused)?;
+    let plain = Arc::clone(&loaded.plain);
+    let profile = Profile::new(&loaded.source, plain, &Limits::default()).map_err(Error::refused)?;
     let failed = match question {
         Question::One(decision) => decision.ask(&*profile.policy()).map(|_| 0)?,
-        Question::Cases(cases) => cases.run(profile.policy(), loaded.digest, |_, _| {}).failed,
+        Question::Cases(cases) => cases.run(&loaded, profile.policy(), |_, _| {})?.failed,
     };
     cases::agreed(profile.disagreements())?;
     let stacks = profile.stacks();

@@ -4,7 +4,7 @@
 mod answer;
 mod files;
 
-use super::{runtime, source};
+use super::{needs, runtime, settings, source};
 use crate::{
     clock,
     error::Error,
@@ -40,7 +40,7 @@ pub struct Flags {
 /// The files of one decision.
 #[derive(Debug, Args)]
 pub struct Decision {
-    /// The settings, JSON
+    /// The settings, JSON or TOML; of a case file, what stands under [settings]
     #[arg(long, value_name = "FILE")]
     pub settings: PathBuf,
     /// What the policy is asked [default: rate]
@@ -86,8 +86,16 @@ pub fn run(flags: Flags) -> Result<Verdict, Error> {
     let decision = flags.decision.read()?;
     let component = source::load(&flags.file)?;
     let module = runtime()?.admit(&component).map_err(Error::refused)?.module;
-    let Decided { value, fuel, log } = decision.ask(&*module)?;
-    let answer = Answer { said: value, fuel, log };
+    let (Decided { value, fuel, log }, undeclared) = decision.ask(&*module)?;
+    if !undeclared.is_empty() {
+        let named: Vec<String> = undeclared.iter().map(|need| format!("Need::{need}")).collect();
+        terminal::note(&format!(
+            "warning: the policy would answer otherwise if it were shown what it does not declare; a server leaves that out: \
+             About::new(…).needs(&[{}])",
+            named.join(", ")
+        ));
+    }
+    let answer = Answer { said: value, fuel, log, undeclared };
     let text = if flags.json { format!("{:#}\n", answer.json()) } else { answer.text(Paint::for_stdout()) };
     terminal::print(&text)?;
     Ok(Verdict::Fine)
@@ -96,7 +104,7 @@ pub fn run(flags: Flags) -> Result<Verdict, Error> {
 impl Decision {
     /// Reads all files. Verbs do so before anything is built: a typo should not cost a compilation.
     pub fn read(self) -> Result<ReadDecision, Error> {
-        let settings = fs::read_to_string(&self.settings).map_err(Error::file(&self.settings))?;
+        let settings = settings::read(&self.settings)?.to_string();
         let question = match self.call.unwrap_or(Call::Rate) {
             Call::Rate => {
                 // The command line has demanded it.
@@ -113,8 +121,9 @@ impl Decision {
 }
 
 impl ReadDecision {
-    /// Asks a policy. It is now unless the context names another time.
-    pub fn ask(self, policy: &dyn Policy) -> Result<Decided<Said>, Error> {
+    /// Asks a policy, and says what of the context the answer would depend on although the policy does not declare it, which only
+    /// policies can be asked that can show themselves more. It is now unless the context names another time.
+    pub fn ask(self, policy: &dyn Policy) -> Result<(Decided<Said>, Vec<&'static str>), Error> {
         let Self { files, settings, question, context } = self;
         let prepared = policy.prepare(&settings)?.value.map_err(|problems| {
             let list: String = problems
@@ -130,15 +139,24 @@ impl ReadDecision {
         Ok(match question {
             Question::Rate(path, usage) => {
                 let usage = usage.reported(shown.context.now.at).map_err(Error::content(path))?;
-                rate(policy, &usage.view(&shown), &shown.context, &prepared)?
+                let view = usage.view(&shown);
+                let ask = |policy: &dyn Policy| rate(policy, &view, &shown.context, &prepared);
+                let said = ask(policy)?;
+                // What a server would not show must not be what the answer depends on.
+                let undeclared = needs::undeclared(policy, |policy| {
+                    ask(&*policy).map_or(true, |other| other.value != said.value)
+                });
+                (said, undeclared)
             }
             Question::Close => {
                 let closed = policy.close(&shown.closing(), &shown.context, &prepared.form)?;
-                Decided { value: Said::Closed(closed.value), fuel: closed.fuel, log: closed.log }
+                let said = Said::Closed(closed.value);
+                (Decided { value: said, fuel: closed.fuel, log: closed.log }, Vec::new())
             }
             Question::Open => {
                 let opened = policy.open(&shown.opening(), &shown.context, &prepared.form)?;
-                Decided { value: Said::Opened(opened.value), fuel: opened.fuel, log: opened.log }
+                let said = Said::Opened(opened.value);
+                (Decided { value: said, fuel: opened.fuel, log: opened.log }, Vec::new())
             }
         })
     }

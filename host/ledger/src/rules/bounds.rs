@@ -4,15 +4,23 @@
 
 use super::rejection::Rejection;
 use crate::{
-    journal::Count,
-    model::{entitlement::Entitlement, grant::Grant, terms::TermsDraft, usage::Usage},
+    journal::{BudgetCount, Count},
+    model::{
+        budget::Budget, entitlement::Entitlement, entity::Entity, grant::Grant, ids::Key, terms::TermsDraft,
+        usage::Usage,
+    },
     state::{CustomerState, ReservationState},
 };
 use serde_json::Value;
 
-/// The most live grants, reservations, terms or overrides that one customer has.
+/// The most live grants, reservations, terms, overrides or budgets that one customer has.
 pub const MOST_LIVE: usize = 10_000;
-/// The most totals of counters: one for each counter, window and entity or attribute's value.
+/// The most entities that one customer has.
+pub const MOST_ENTITIES: usize = 100_000;
+/// The most that their keys, parents and attributes take, in bytes.
+pub const MOST_ENTITY_BYTES: usize = 16 << 20;
+/// The most totals of counters and budgets: one for each counter, window and entity or attribute's value, and one for each budget
+/// and window.
 pub const MOST_TOTALS: usize = 250_000;
 /// The most that the callers' own data in one kind of thing takes, in bytes: values of overrides, features and metadata of
 /// grants, usages of reservations.
@@ -49,13 +57,40 @@ impl CustomerState {
         require(self.reservations.len(), bytes, MOST_BYTES, "reservations")
     }
 
-    /// Counting under a name that is new must not go on for ever.
-    pub(super) fn require_place_for_counts(&self, counts: &[Count]) -> Result<(), Rejection> {
+    pub(super) fn require_place_for_entity(&self, id: &Key, entity: &Entity) -> Result<(), Rejection> {
+        let before = self.entities.get(id);
+        let items = self.entities.len();
+        if before.is_none() && items >= MOST_ENTITIES {
+            return Err(Rejection::TooMany(items, "entities"));
+        }
+        let replaced = before.map_or(0, |before| before.bytes(id));
+        let bytes = self.entities.bytes().saturating_sub(replaced).saturating_add(entity.bytes(id));
+        let is_smaller = entity.bytes(id) <= replaced;
+        if bytes > MOST_ENTITY_BYTES && !is_smaller {
+            return Err(Rejection::TooLarge(MOST_ENTITY_BYTES, "entities"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn require_place_for_budget(&self, id: &Key, budget: &Budget) -> Result<(), Rejection> {
+        let before = self.budgets.get(id);
+        let replaced = before.map_or(0, |before| before.budget.bytes(id));
+        let bytes = self.budgets.bytes().saturating_sub(replaced).saturating_add(budget.bytes(id));
+        let others = self.budgets.len().saturating_sub(usize::from(before.is_some()));
+        require(others, bytes, MOST_BYTES, "budgets")
+    }
+
+    /// Counting under a name or in a window that is new must not go on for ever.
+    pub(super) fn require_place_for_counts(
+        &self,
+        counts: &[Count],
+        budgets: &[BudgetCount],
+    ) -> Result<(), Rejection> {
         let is_new = |count: &Count| !self.counters.has(&count.counter, count.window_id, &count.subject);
-        if !counts.iter().any(is_new) {
+        if !counts.iter().any(is_new) && budgets.iter().all(|count| self.budgets.has(count)) {
             return Ok(());
         }
-        let totals = self.counters.len();
+        let totals = self.counters.len().saturating_add(self.budgets.totals());
         if totals >= MOST_TOTALS { Err(Rejection::TooMany(totals, "totals of counters")) } else { Ok(()) }
     }
 }
@@ -80,7 +115,8 @@ fn require(items: usize, bytes: usize, most_bytes: usize, kind: &'static str) ->
 fn usage_bytes(usage: &Usage) -> usize {
     let quantities = usage.quantities.iter().map(|(name, _)| name.len());
     let attributes = usage.attributes.iter().map(|(name, value)| name.len() + value.len());
-    quantities.chain(attributes).sum()
+    let ancestors = usage.ancestors.iter().map(|entity| entity.as_str().len());
+    quantities.chain(attributes).chain(ancestors).sum()
 }
 
 fn grant_bytes(grant: &Grant) -> usize {
