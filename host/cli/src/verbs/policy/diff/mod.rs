@@ -3,6 +3,7 @@
 //! modules name, and is bounded in time: when it finds nothing, that is all that it says.
 
 mod facts;
+mod prepared;
 mod scenario;
 mod search;
 #[cfg(test)]
@@ -12,7 +13,7 @@ mod words;
 use super::{
     modules::Modules,
     settings, source,
-    test::{Subject, files, format::CaseFile},
+    test::{Loaded, Subject, files, format::CaseFile},
 };
 use crate::{
     clock::Stopwatch,
@@ -22,6 +23,7 @@ use crate::{
 };
 use clap::Args;
 use facts::Difference;
+use prepared::Remembering;
 use scenario::{Base, Scenario};
 use search::{Search, Sides};
 use serde_json::Value;
@@ -29,6 +31,7 @@ use std::{
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 use words::Words;
 
@@ -75,7 +78,7 @@ pub fn run(flags: &Flags) -> Result<Verdict, Error> {
     };
     let (old_module, new_module) = (source::load(&flags.old)?, source::load(&flags.new)?);
     let modules = Modules::new()?;
-    let take = |module: &[u8]| modules.take(module).map(|loaded| Subject::new(loaded.digest, loaded.policy));
+    let take = |module: &[u8]| modules.take(module).map(subject);
     let new = take(&new_module)?;
     let old = if old_module == new_module { new.clone() } else { take(&old_module)? };
     let sides = Sides { old, new };
@@ -98,6 +101,10 @@ pub fn run(flags: &Flags) -> Result<Verdict, Error> {
     fs::write(&flags.output, &case).map_err(Error::file(&flags.output))?;
     terminal::print(&text(&scenario, &difference, tried, &flags.output, Paint::for_stdout()))?;
     Ok(Verdict::Failed)
+}
+
+fn subject(loaded: Loaded) -> Subject {
+    Subject::new(loaded.digest, Arc::new(Remembering::new(loaded.policy)))
 }
 
 /// What the search begins with.

@@ -277,7 +277,7 @@ mod tests {
         };
         let charge = What::Charge {
             feature: "chat".to_owned(),
-            quantities: BTreeMap::from([("input tokens".to_owned(), 1_500_000_000_000)]),
+            quantities: BTreeMap::from([("input_tokens".to_owned(), 1_500_000_000_000)]),
             attributes: BTreeMap::from([("model".to_owned(), "x".to_owned())]),
             entity: Some("ann".to_owned()),
         };

@@ -75,8 +75,8 @@ impl<'a> Search<'a> {
             if let Some((scenario, _)) = self.first(base, batch)? {
                 return self.smallest(base, scenario).map(Some);
             }
-            // Every other time: one such look plays as many scenarios as a batch has.
-            if let Some(begin) = begin.filter(|_| self.random.one_in(2))
+            // One such look plays up to three times as many scenarios as a batch has.
+            if let Some(begin) = begin.filter(|_| self.random.one_in(4))
                 && let Some(scenario) = self.at_bounds(base, &begin)?
             {
                 return self.smallest(base, scenario).map(Some);
@@ -262,10 +262,16 @@ impl<'a> Search<'a> {
             0 => What::Wait,
             1 => What::Grant { amount: self.amount(), category: "prepaid".to_owned() },
             _ => {
-                let feature = self.random.pick(&self.words.features).cloned().unwrap_or_default();
+                let words = self.words;
+                // Half of the time what settings that differ are about.
+                let near = Some(&words.near).filter(|_| self.random.one_in(2));
+                let features = near.map(|near| &near.features).filter(|features| !features.is_empty());
+                let feature =
+                    self.random.pick(features.unwrap_or(&words.features)).cloned().unwrap_or_default();
                 // Most often those that the feature is priced by, else any.
-                let own = self.words.priced.get(&feature).filter(|_| !self.random.one_in(4));
-                let names = own.unwrap_or(&self.words.quantities);
+                let own = words.priced.get(&feature).filter(|_| !self.random.one_in(4));
+                let near_names = near.map(|near| &near.quantities).filter(|names| !names.is_empty());
+                let names = near_names.or(own).unwrap_or(&words.quantities);
                 let mut quantities = BTreeMap::new();
                 for name in names {
                     if names.len() == 1 || self.random.one_in(2) {
@@ -274,7 +280,8 @@ impl<'a> Search<'a> {
                     }
                 }
                 let mut attributes = BTreeMap::new();
-                for (name, values) in &self.words.attributes {
+                let known = near.map(|near| &near.attributes).filter(|attributes| !attributes.is_empty());
+                for (name, values) in known.unwrap_or(&words.attributes) {
                     if self.random.one_in(2) {
                         let value = self.random.pick(values).cloned().unwrap_or_else(|| "x".to_owned());
                         attributes.insert(name.clone(), value);
@@ -291,6 +298,8 @@ impl<'a> Search<'a> {
         let words = self.words;
         let pool = if self.random.one_in(4) && !words.constants.is_empty() {
             &words.constants
+        } else if self.random.one_in(2) && !words.near.amounts.is_empty() {
+            &words.near.amounts
         } else {
             &words.amounts
         };
@@ -320,7 +329,10 @@ impl<'a> Search<'a> {
         match self.random.below(10) {
             0..=3 => 0,
             4 | 5 => {
-                let minute = self.random.pick(&self.words.times_of_day).copied().unwrap_or(720);
+                let near = &self.words.near.times_of_day;
+                let times =
+                    if near.is_empty() || self.random.one_in(2) { &self.words.times_of_day } else { near };
+                let minute = self.random.pick(times).copied().unwrap_or(720);
                 // Scenarios begin at midnight unless a case says otherwise; a minute less or more is tried as well.
                 (u64::from(minute) * 60 + self.random.below(3) * 60).saturating_sub(60)
             }

@@ -33,11 +33,25 @@ pub struct Words {
     pub amounts: Vec<i128>,
     /// Amounts that only the modules' code mentions.
     pub constants: Vec<i128>,
-    /// Amounts that only one of both settings has.
-    pub changed: Vec<i128>,
+    /// What stands where both settings differ, and beside it.
+    pub near: Near,
     /// Minutes since midnight.
     pub times_of_day: Vec<u32>,
     found: Found,
+    found_near: Found,
+}
+
+/// The names and numbers of the parts of settings that differ: what they are about most likely shows the difference.
+#[derive(Debug, Default)]
+pub struct Near {
+    pub features: Vec<String>,
+    pub quantities: Vec<String>,
+    /// Names of attributes, and their values.
+    pub attributes: Vec<(String, Vec<String>)>,
+    /// In units of 10^-12, without zero.
+    pub amounts: Vec<i128>,
+    /// Minutes since midnight.
+    pub times_of_day: Vec<u32>,
 }
 
 #[derive(Debug, Default)]
@@ -56,14 +70,9 @@ struct Found {
 impl Words {
     /// Of both settings, whatever policy they are for: by the names that policies use, and by the form of values.
     pub fn add_settings(&mut self, old: &Value, new: &Value) {
-        let amounts = [old, new].map(|settings| {
-            let mut of_one = Found::default();
-            of_one.value("", settings);
-            self.found.value("", settings);
-            of_one.amounts
-        });
-        let [old, new] = &amounts;
-        self.changed.extend(old.symmetric_difference(new).filter(|amount| (1..=LARGEST).contains(*amount)));
+        self.found.value("", old);
+        self.found.value("", new);
+        self.found_near.differing("", old, new);
     }
 
     /// Of what a policy says that it prices and counts.
@@ -126,6 +135,14 @@ impl Words {
     pub fn finish(&mut self) {
         let Found { mut features, mut quantities, priced, mut attributes, amounts, constants, times, texts } =
             std::mem::take(&mut self.found);
+        let near = std::mem::take(&mut self.found_near);
+        self.near = Near {
+            features: keys(near.features),
+            quantities: keys(near.quantities),
+            attributes: listed(near.attributes),
+            amounts: in_bounds(near.amounts),
+            times_of_day: near.times.into_iter().collect(),
+        };
         for (feature, quantity) in priced {
             self.priced.entry(feature).or_default().push(quantity);
         }
@@ -142,14 +159,30 @@ impl Words {
         }
         // A feature that nothing names shows what becomes of the rest.
         features.insert("another".to_owned());
-        self.features = features.into_iter().filter(|feature| is_key(feature)).collect();
-        self.quantities = quantities.into_iter().filter(|name| is_key(name)).collect();
-        self.attributes =
-            attributes.into_iter().map(|(name, values)| (name, values.into_iter().collect())).collect();
-        self.amounts = amounts.into_iter().filter(|amount| (1..=LARGEST).contains(amount)).collect();
+        self.features = keys(features);
+        self.quantities = keys(quantities);
+        self.attributes = listed(attributes);
+        self.amounts = in_bounds(amounts);
         self.constants = constants.into_iter().collect();
         self.times_of_day = times.into_iter().collect();
     }
+}
+
+fn keys(names: BTreeSet<String>) -> Vec<String> {
+    names.into_iter().filter(|name| is_key(name)).collect()
+}
+
+fn listed(attributes: BTreeMap<String, BTreeSet<String>>) -> Vec<(String, Vec<String>)> {
+    attributes.into_iter().map(|(name, values)| (name, values.into_iter().collect())).collect()
+}
+
+fn in_bounds(amounts: BTreeSet<i128>) -> Vec<i128> {
+    amounts.into_iter().filter(|amount| (1..=LARGEST).contains(amount)).collect()
+}
+
+/// A name of a map that holds conditions on attributes.
+fn is_condition(key: &str) -> bool {
+    matches!(key, "when" | "attributes" | "conditions")
 }
 
 fn is_key(text: &str) -> bool {
@@ -158,9 +191,45 @@ fn is_key(text: &str) -> bool {
 }
 
 impl Found {
+    /// What differs between two values, and what the objects say of themselves in which that lies.
+    fn differing(&mut self, key: &str, old: &Value, new: &Value) {
+        if old == new {
+            return;
+        }
+        match (old, new) {
+            (Value::Object(before), Value::Object(after)) if !is_condition(key) => {
+                let whose = |value: &Value| match value {
+                    Value::Object(_) => false,
+                    Value::Array(items) => !items.iter().any(|item| item.is_object() || item.is_array()),
+                    _ => true,
+                };
+                for (name, value) in before.iter().chain(after) {
+                    if is_condition(name) || whose(value) {
+                        self.value(name, value);
+                    }
+                }
+                for (name, value) in before {
+                    self.differing(name, value, after.get(name).unwrap_or(&Value::Null));
+                }
+                for (name, value) in after.iter().filter(|(name, _)| !before.contains_key(*name)) {
+                    self.differing(name, &Value::Null, value);
+                }
+            }
+            (Value::Array(before), Value::Array(after)) if before.len() == after.len() => {
+                for (before, after) in before.iter().zip(after) {
+                    self.differing(key, before, after);
+                }
+            }
+            _ => {
+                self.value(key, old);
+                self.value(key, new);
+            }
+        }
+    }
+
     fn value(&mut self, key: &str, value: &Value) {
         match value {
-            Value::Object(fields) if matches!(key, "when" | "attributes" | "conditions") => {
+            Value::Object(fields) if is_condition(key) => {
                 for (name, value) in fields {
                     let values = self.attributes.entry(name.clone()).or_default();
                     if let Some(pattern) = value.as_str() {
@@ -292,7 +361,21 @@ mod tests {
         assert_eq!(name, "model");
         assert!(values.contains(&"gpt-".to_owned()) && values.contains(&"gpt--x".to_owned()), "{values:?}");
         assert_eq!(words.amounts, [ONE / 50, 40 * ONE, 50 * ONE, 51 * ONE, 1000 * ONE]);
-        assert_eq!(words.changed, [50 * ONE, 51 * ONE]);
+        assert_eq!(words.near.amounts, [50 * ONE, 51 * ONE]);
+        assert!(words.near.features.is_empty());
+
+        let mut other = settings.clone();
+        other["rates"][0]["price"]["graduated"]["tiers"][0]["up_to"] = json!(1001);
+        let mut words = Words::default();
+        words.add_settings(&settings, &other);
+        words.finish();
+        let near = &words.near;
+        assert_eq!(
+            (near.features[0].as_str(), &near.quantities[..]),
+            ("chat", &["cached", "tokens"].map(str::to_owned)[..])
+        );
+        assert_eq!(near.attributes, [("model".to_owned(), vec!["gpt-".to_owned(), "gpt--x".to_owned()])]);
+        assert_eq!(near.amounts, [ONE / 50, 1000 * ONE, 1001 * ONE]);
         assert_eq!(words.times_of_day, [390, 1320]);
     }
 }
