@@ -10,6 +10,7 @@
 )]
 
 mod archive;
+mod authoring;
 mod backup;
 mod checkpoints;
 mod copy;
@@ -22,5 +23,6 @@ mod modules;
 mod network;
 mod policies;
 mod prices;
+mod replay;
 mod replicas;
 mod support;

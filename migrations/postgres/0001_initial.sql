@@ -131,6 +131,18 @@ CREATE TABLE answers (
     answer       text   NOT NULL
 );
 
+-- Who changed plans, policies and API keys, when, and from what to what: numbered 1, 2, 3 with no gaps, written with the change
+-- itself, and only ever inserted. `actor` is the id of an API key, or empty for a host's own configuration; `body` JSON. What
+-- changed of a customer is in its journal.
+CREATE TABLE audit (
+    number  bigint NOT NULL PRIMARY KEY CHECK (number >= 1),
+    at      bigint NOT NULL,
+    actor   text   COLLATE "C" NOT NULL,
+    kind    text   COLLATE "C" NOT NULL,
+    subject text   NOT NULL,
+    body    text   NOT NULL
+);
+
 -- Which hosts are alive, and the newest format of entries that each reads: no host writes a newer one. Repeated by each
 -- host as long as it is alive; the time is this database's. A SQLite file has one host, and no such table.
 CREATE TABLE hosts (

@@ -129,6 +129,18 @@ CREATE TABLE answers (
     answer       TEXT    NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- Who changed plans, policies and API keys, when, and from what to what: numbered 1, 2, 3 with no gaps, written with the change
+-- itself, and only ever inserted. `actor` is the id of an API key, or empty for a host's own configuration; `body` JSON. What
+-- changed of a customer is in its journal.
+CREATE TABLE audit (
+    number  INTEGER NOT NULL PRIMARY KEY,
+    at      INTEGER NOT NULL,
+    actor   TEXT    NOT NULL,
+    kind    TEXT    NOT NULL,
+    subject TEXT    NOT NULL,
+    body    TEXT    NOT NULL
+) STRICT;
+
 -- What was true at some time, signed by a host: who edits rows can't sign anew. `statement` is JSON text, and what is signed;
 -- `catalog` a JSON list of the catalog's rows that were new since the checkpoint before.
 CREATE TABLE checkpoints (

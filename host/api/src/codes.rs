@@ -92,6 +92,8 @@ codes! {
     ChargeNotFound = "charge_not_found", 404, "not found";
     /// The customer has no such change of plan pending: it took effect, was called off, or another took its place.
     PlanChangeNotFound = "plan_change_not_found", 404, "not found";
+    /// This host knows no such backtest: another host runs it, it was forgotten, or the host was started since.
+    BacktestNotFound = "backtest_not_found", 404, "not found";
     /// There is no such API key.
     ApiKeyNotFound = "api_key_not_found", 404, "not found";
 
@@ -141,6 +143,8 @@ codes! {
     GrantClosed = "grant_closed", 409, "the grant is closed";
     /// The terms ended before.
     TermsEnded = "terms_ended", 409, "the terms have ended";
+    /// The terms decide: only a shadow has a report of what it would have changed.
+    NotAShadow = "not_a_shadow", 409, "the terms are no shadow";
     /// The customer has as many of these as it may have.
     TooMany = "too_many", 409, "the customer has too many of these";
     /// What is kept of the customer in things of this kind would take too many bytes: end, void or take back some, or send less.

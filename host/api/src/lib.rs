@@ -2,6 +2,8 @@
 //! values (credits, times, keys) and their JSON; it decides nothing and knows neither HTTP libraries nor the engine.
 
 pub mod access;
+pub mod audit;
+pub mod backtest;
 pub mod balance;
 pub mod balances;
 pub mod budget;
@@ -24,6 +26,7 @@ pub mod policy;
 pub mod problem;
 pub mod report;
 pub mod schema;
+pub mod shadow;
 pub mod terms;
 pub mod usage;
 

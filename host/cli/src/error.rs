@@ -59,6 +59,9 @@ pub enum Error {
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A server refused something, or could not be asked.
+    #[error("{0}")]
+    Server(String),
     /// The demo found its host in a state that it can't go on from.
     #[error("{0}")]
     Demo(String),

@@ -38,6 +38,10 @@ enum Verb {
     Prices(verbs::prices::Flags),
     /// Compute every balance, transfer and hash of a database anew, compare it with its checkpoints, and say what differs
     Verify(verbs::verify::Flags),
+    /// Make every recorded decision again by the very module that made it, and say what does not come out the same in every bit
+    Replay(verbs::replay::Flags),
+    /// Ask recorded commands of other terms (another policy, version or settings), and say in credits what would change
+    Backtest(verbs::backtest::Flags),
     /// Write what is true now to a file, signed, to compare the database with later (`verify --checkpoint`)
     Checkpoint(verbs::checkpoint::Flags),
     /// Move old journal entries of a PostgreSQL database out of the way of new ones; every answer stays the same
@@ -73,6 +77,8 @@ fn main() -> ExitCode {
         Verb::Policy(verb) => verbs::policy::run(verb),
         Verb::Prices(flags) => verbs::prices::run(flags),
         Verb::Verify(flags) => verbs::verify::run(flags),
+        Verb::Replay(flags) => verbs::replay::run(flags),
+        Verb::Backtest(flags) => verbs::backtest::run(flags),
         Verb::Checkpoint(flags) => verbs::checkpoint::run(flags),
         Verb::Archive(flags) => verbs::archive::run(flags),
         Verb::Backup(flags) => verbs::backup::run(flags),

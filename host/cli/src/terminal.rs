@@ -53,9 +53,14 @@ impl Paint {
     }
 
     /// Never any.
+    pub fn none() -> Self {
+        Self { on: false }
+    }
+
+    /// Never any.
     #[cfg(test)]
     pub fn plain() -> Self {
-        Self { on: false }
+        Self::none()
     }
 
     fn with(self, style: Style, text: &str) -> String {

@@ -2,7 +2,9 @@
 
 use proviso_ledger::model::{
     amounts::Credits,
-    answers::{CloseOutcome, Manifest, OpenOutcome, Overage, Prepared, Rating, Refusal, SettingsProblem},
+    answers::{
+        CloseOutcome, Manifest, Needs, OpenOutcome, Overage, Prepared, Rating, Refusal, SettingsProblem,
+    },
     ids::Digest,
     view::{Closing, Context, Opening, UsageView},
 };
@@ -40,6 +42,13 @@ pub type Answer<T> = Result<Decided<T>, Failure>;
 pub trait Policy: Send + Sync {
     /// What the policy says of itself.
     fn manifest(&self) -> &Manifest;
+
+    /// The same policy, shown this of the context whatever it declares: to find out whether it reads what it has not declared. None
+    /// where that can't be done.
+    fn showing(&self, needs: Needs) -> Option<Arc<dyn Policy>> {
+        let _ = needs;
+        None
+    }
 
     /// Checks settings (JSON text) and turns them into the policy's own form, or says what is wrong with them.
     ///

@@ -5,7 +5,7 @@
 //! decided on. So a change that may have become durable without this host knowing is marked, and the catalog is read again
 //! before the next one and by the refresher.
 
-use crate::{catalog::Catalog, error::EngineError, idempotency::key_hash, shared::Shared};
+use crate::{audit, catalog::Catalog, error::EngineError, idempotency::key_hash, shared::Shared};
 use proviso_decide::command::Idempotency;
 use proviso_ledger::model::time::Timestamp;
 use proviso_store::{CatalogChange, CatalogRows, Commit, StoredAnswer};
@@ -32,9 +32,9 @@ impl Shared {
         self.refresh_catalog().await?;
         let _gate = self.gate.write().await;
         for _ in 0..MAX_ATTEMPTS {
-            let catalog = self.catalog.load_full();
-            let (changes, value) = make(&catalog, self.clock.now())?;
-            if changes.is_empty() || self.commit_change(&catalog, changes, None).await? {
+            let (catalog, at) = (self.catalog.load_full(), self.clock.now());
+            let (changes, value) = make(&catalog, at)?;
+            if changes.is_empty() || self.commit_change(&catalog, changes, at, None).await? {
                 return Ok(value);
             }
         }
@@ -63,7 +63,7 @@ impl Shared {
             let (key, request) = idempotency;
             let answer =
                 StoredAnswer { key_hash: key_hash(key), request_hash: request.0, at, answer: json(&value)? };
-            if self.commit_change(&catalog, changes, Some(answer)).await? {
+            if self.commit_change(&catalog, changes, at, Some(answer)).await? {
                 return Ok(Changed { value, replayed: false });
             }
         }
@@ -86,14 +86,16 @@ impl Shared {
             .map_err(|error| EngineError::Internal(format!("a stored answer can't be read: {error}")))
     }
 
-    /// Makes changes on top of `catalog` durable and puts them in force. False when the stored catalog is another one: it
+    /// Makes changes on top of `catalog` durable, with a record of each, and puts them in force. False when the stored catalog is another one: it
     /// has been read. The gate must be held for writing.
     async fn commit_change(
         &self,
         catalog: &Catalog,
-        changes: Vec<CatalogChange>,
+        mut changes: Vec<CatalogChange>,
+        at: Timestamp,
         answer: Option<StoredAnswer>,
     ) -> Result<bool, EngineError> {
+        changes.append(&mut audit::records(catalog, &changes, at)?);
         let written = rows(catalog.revision.saturating_add(1), &changes);
         self.mark_catalog_uncertain();
         match self.store.change_catalog(Some(catalog.revision), changes, answer).await {
@@ -130,8 +132,8 @@ fn rows(revision: u64, changes: &[CatalogChange]) -> CatalogRows {
             CatalogChange::AddApiKey(row) | CatalogChange::SetApiKey(row) => {
                 rows.api_keys.push(row.clone());
             }
-            // The catalog holds no bytes.
-            CatalogChange::PutModule { .. } => {}
+            // The catalog holds no bytes, and no records.
+            CatalogChange::PutModule { .. } | CatalogChange::AddAudit(_) => {}
         }
     }
     rows

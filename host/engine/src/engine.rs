@@ -9,6 +9,7 @@ use crate::{
     formats,
     guesses::Guesses,
     refresh,
+    replay::Backtests,
     report::Reports,
     shared::{Options, Shared},
     stats::EngineStats,
@@ -46,6 +47,8 @@ pub struct Engine {
     pub(crate) questions: Arc<Semaphore>,
     /// Usage reports that have further pages.
     pub(crate) reports: Reports,
+    /// Backtests that were asked for.
+    pub(crate) backtests: Backtests,
     /// What runs beside the lanes; aborted when it is dropped.
     background: Mutex<JoinSet<()>>,
 }
@@ -82,6 +85,7 @@ impl Engine {
             guesses: Guesses::default(),
             questions: Arc::new(Semaphore::new(CONCURRENT_QUESTIONS)),
             reports: Reports::default(),
+            backtests: Backtests::default(),
             background: Mutex::new(background),
         }))
     }
@@ -129,6 +133,13 @@ impl Engine {
             Some(options) => checkpoint::write_due(&self.shared, options).await,
             None => Ok(None),
         }
+    }
+
+    /// Runs what goes on beside the lanes until it ends, or the engine is closed.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let mut background = self.background.lock().unwrap_or_else(PoisonError::into_inner);
+        while background.try_join_next().is_some() {}
+        background.spawn(work);
     }
 
     /// The clock.

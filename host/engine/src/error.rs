@@ -27,6 +27,12 @@ pub enum EngineError {
     /// Nobody knows these terms.
     #[error("there are no such terms")]
     TermsNotFound,
+    /// These terms decide: only what shadows would have changed is compared.
+    #[error("these terms are no shadow: they decide")]
+    NotAShadow,
+    /// This host knows no such backtest.
+    #[error("this host knows no such backtest")]
+    BacktestNotFound,
     /// Nobody knows this API key.
     #[error("there is no such API key")]
     ApiKeyNotFound,
@@ -39,6 +45,9 @@ pub enum EngineError {
     /// The settings are not what the policy takes.
     #[error("the policy refuses these settings")]
     SettingsInvalid(Vec<SettingsProblem>),
+    /// A candidate can't stand in for these terms.
+    #[error("the candidate can't stand in for {0}")]
+    CandidateRefused(String),
     /// The module is refused.
     #[error("the module is refused")]
     PolicyRejected(ModuleRejection),

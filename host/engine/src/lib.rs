@@ -4,6 +4,7 @@
 //! itself.
 
 mod archive;
+mod audit;
 pub mod catalog;
 mod changes;
 mod checkpoint;
@@ -29,7 +30,9 @@ mod queue;
 mod reads;
 mod refresh;
 mod refunds;
+mod replay;
 mod report;
+mod shadow_report;
 mod shared;
 mod stats;
 mod sweeper;
@@ -39,6 +42,7 @@ mod usage;
 mod verify;
 
 pub use archive::{Archived, archive};
+pub use audit::{AuditEntry, AuditFilter, AuditPage, CATALOG_KINDS, CUSTOMER_KINDS, acting_as};
 pub use changes::Changed;
 pub use checkpoint::{
     CheckpointFile, CheckpointOptions, FileError, Older, PublicKey, SigningKey, checkpoint_file,
@@ -53,6 +57,7 @@ pub use ledger::{LedgerFilter, LedgerPage};
 pub use plan_terms::PlanTermsChange;
 pub use plans::{PlanChange, plan_tag};
 pub use policies::{Uploaded, version_tag};
+pub use proviso_decide::replay::backtest as backtests;
 pub use proviso_decide::{
     DecideError,
     access::Access,
@@ -64,7 +69,10 @@ pub use proviso_decide::{
 pub use proviso_store::StoreError;
 pub use reads::CustomerSummary;
 pub use refunds::RefundedCharge;
+pub use replay::{BacktestJob, BacktestOf, BacktestOptions, BacktestStatus, CandidateModule, backtest};
+pub use replay::{Replay, ReplayDifference, ReplayOptions, replay};
 pub use report::{GroupBy, GroupKey, UsageGroup, UsageGroups, UsagePage, UsageReport};
+pub use shadow_report::{Compared, Example, ReportPlace, ShadowOf, ShadowReport};
 pub use shared::Options;
 pub use stats::EngineStats;
 pub use terms::TermsInput;

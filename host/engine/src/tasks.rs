@@ -1,6 +1,6 @@
 //! Work that runs to its end whether or not its caller still waits for it.
 
-use crate::error::EngineError;
+use crate::{audit, error::EngineError};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::{sync::oneshot, task::JoinSet};
 use tracing::error;
@@ -19,6 +19,7 @@ impl Tasks {
         work: impl Future<Output = Result<T, EngineError>> + Send + 'static,
     ) -> Result<T, EngineError> {
         let (reply, answer) = oneshot::channel();
+        let work = audit::inherit(work);
         // The caller may have gone.
         self.spawn(async move { drop(reply.send(work.await)) })?;
         answer.await.map_err(|_| EngineError::Internal("a task ended in a defect".to_owned()))?

@@ -19,7 +19,7 @@ use proviso_ledger::{
     },
     state::{CustomerState, FORMAT},
 };
-use proviso_store::{CustomerRow, KeyHash, Store, StoreError};
+use proviso_store::{AuditQuery, CustomerRow, KeyHash, Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Entries that are read at a time.
@@ -98,6 +98,7 @@ pub async fn verify(
     let catalog = Catalog::default().updated(store.catalog(0).await?)?;
     verify_modules(store, &catalog, &mut verification.differences).await?;
     verify_answers(store, &mut verification.differences).await?;
+    verify_audit(store, &mut verification.differences).await?;
     let Against { trusted, file } = against;
     let mut file = match file {
         Some(file) => {
@@ -226,6 +227,25 @@ async fn verify_answers(store: &dyn Store, differences: &mut Vec<Difference>) ->
 enum Named {
     Terms(TermsKey),
     Key(Name),
+}
+
+/// Records of changes are numbered without gaps.
+async fn verify_audit(store: &dyn Store, differences: &mut Vec<Difference>) -> Result<(), EngineError> {
+    let mut last = 0;
+    loop {
+        let query = AuditQuery { after: last, oldest_first: true, limit: PAGE, ..AuditQuery::default() };
+        let records = store.audit(&query).await?;
+        if records.is_empty() {
+            return Ok(());
+        }
+        for (number, _) in records {
+            if number != last + 1 {
+                let detail = format!("record {} is missing", last + 1);
+                differences.push(Difference { subject: "audit".to_owned(), detail });
+            }
+            last = number;
+        }
+    }
 }
 
 /// What the stored checkpoints say of a customer's journal. Customers before it are gone.

@@ -4,6 +4,8 @@
 
 use serde::Deserialize;
 use std::{
+    env,
+    ffi::OsString,
     io,
     path::{Path, PathBuf},
     process::{Command, Output},
@@ -31,10 +33,14 @@ const SETTINGS: [(&str, &str); 9] = [
     ("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", "-C link-arg=-zstack-size=32768"),
 ];
 
+/// Where programs are looked for behind the folders of the search path, such as in a shell that has not been started anew since Rust
+/// was installed.
+const TOOL_FOLDERS: [&str; 3] = ["/usr/local/cargo/bin", "/usr/local/bin", "/usr/bin"];
+
 /// Why a policy could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// A tool is missing or could not be started.
+    /// A tool could not be started.
     #[error("could not run {tool}: {source}")]
     Run {
         /// The tool's name.
@@ -42,17 +48,29 @@ pub enum BuildError {
         /// Why.
         source: io::Error,
     },
+    /// There is no Cargo.
+    #[error(
+        "Rust is missing: there is no `cargo` on the search path, nor in ~/.cargo/bin, /usr/local/cargo/bin, /usr/local/bin and \
+         /usr/bin; install it from https://rustup.rs, or on Debian and Ubuntu by `apt-get install cargo-web rustc-web rust-web-src`"
+    )]
+    NoCargo,
     /// No compiler for WebAssembly is at hand, and none could be had.
     #[error(
-        "no Rust compiler for {TARGET} is installed; either run `rustup target add {TARGET}`, or on Debian and Ubuntu, \
-         where that cannot reach its server, `apt-get install rustc-web rust-web-src`"
+        "no Rust compiler for {TARGET} works here:\n{}\neither run `rustup target add {TARGET}`, or on Debian and Ubuntu, where that \
+         cannot reach its server, `apt-get install rustc-web rust-web-src`",
+        missing(.0)
     )]
-    NoToolchain,
-    /// Cargo said no; its own words.
-    #[error("the policy does not build:\n{0}")]
-    Cargo(String),
+    NoToolchain(Vec<String>),
+    /// Cargo said no; its own words, and what to do about them where that is known.
+    #[error("the policy does not build:\n{}{}", .said.trim_end(), mended(.said, .manifest))]
+    Cargo {
+        /// What Cargo printed.
+        said: String,
+        /// The manifest of the crate.
+        manifest: PathBuf,
+    },
     /// Cargo built, but not a module.
-    #[error("{} builds no module: its Cargo.toml needs [lib] crate-type = [\"cdylib\"]", .0.display())]
+    #[error("{}: builds no module: it needs `crate-type = [\"cdylib\", \"rlib\"]` under [lib]", .0.display())]
     NoModule(PathBuf),
     /// The module could not be read back.
     #[error("could not read {}: {source}", path.display())]
@@ -63,11 +81,48 @@ pub enum BuildError {
         source: io::Error,
     },
     /// The module has no interface.
-    #[error("the module is not a policy: the crate must call proviso_sdk::export!")]
-    NotAPolicy,
+    #[error(
+        "{}: exports no policy: add `proviso_sdk::export!(MyPolicy, no_std);`, with the name of the type that implements Policy \
+         (without `, no_std` where the crate uses std)",
+        .0.display()
+    )]
+    NotAPolicy(PathBuf),
     /// The module does not fit its interface.
     #[error("the module does not make a component: {0}")]
     Component(String),
+}
+
+fn missing(reasons: &[String]) -> String {
+    reasons.iter().map(|reason| format!("  {reason}")).collect::<Vec<_>>().join("\n")
+}
+
+/// What to do about an error of Cargo's whose own words leave that open.
+fn mended(said: &str, manifest: &Path) -> String {
+    let has = |parts: &[&str]| parts.iter().any(|part| said.contains(part));
+    let mend = if has(&[
+        "failed to get `proviso-sdk`",
+        "failed to load manifest for dependency `proviso-sdk`",
+    ]) {
+        format!(
+            "{}: the path of proviso-sdk must be the folder policies/sdk in the repository of Proviso",
+            manifest.display()
+        )
+    } else if has(&[
+        "failed to download",
+        "Could not resolve host",
+        "network failure",
+        "you may proceed offline",
+        "--offline",
+    ]) {
+        format!(
+            "not all crates that it needs are on this machine, and they could not be downloaded: build it once with a network, or copy \
+             Cargo.lock from the repository of Proviso to {}, so that the same versions are taken",
+            manifest.with_file_name("Cargo.lock").display()
+        )
+    } else {
+        return String::new();
+    };
+    format!("\n{mend}")
 }
 
 /// Which compiler makes the module.
@@ -83,15 +138,35 @@ impl Toolchain {
     /// The first that works for the crate in `dir`. Where rustup lacks the target, it is asked to install it.
     ///
     /// # Errors
-    /// When none does.
+    /// When none does: what each of them lacks.
     pub fn find(dir: &Path) -> Result<Self, BuildError> {
-        if has_target(dir) || (add_target(dir) && has_target(dir)) {
-            Ok(Self::Installed)
-        } else if Path::new(DEBIAN_RUSTC).exists() && Path::new(DEBIAN_SOURCES).exists() {
-            Ok(Self::Debian)
-        } else {
-            Err(BuildError::NoToolchain)
+        let mut reasons = Vec::new();
+        match rustc_prints(dir, &["--print", "target-libdir", "--target", TARGET]) {
+            Some(folder) if folder.is_dir() => return Ok(Self::Installed),
+            Some(folder) => match add_target(dir) {
+                Ok(()) if folder.is_dir() => return Ok(Self::Installed),
+                Ok(()) => {
+                    reasons.push(format!("rustup added {TARGET}, but {} is not there", folder.display()))
+                }
+                Err(reason) => {
+                    reasons.push(format!(
+                        "rustc has no standard library for {TARGET} ({} is missing)",
+                        folder.display()
+                    ));
+                    reasons.push(reason);
+                }
+            },
+            None => reasons
+                .push("`rustc --print target-libdir` fails: no Rust compiler, or an older one".to_owned()),
         }
+        match (Path::new(DEBIAN_RUSTC).exists(), Path::new(DEBIAN_SOURCES).exists()) {
+            (true, true) => return Ok(Self::Debian),
+            (true, false) => {
+                reasons.push(format!("{DEBIAN_RUSTC} has no {DEBIAN_SOURCES}, from Debian's rust-web-src"))
+            }
+            (false, _) => reasons.push(format!("there is no {DEBIAN_RUSTC}, from Debian's rustc-web")),
+        }
+        Err(BuildError::NoToolchain(reasons))
     }
 }
 
@@ -103,15 +178,28 @@ pub fn build(dir: &Path) -> Result<Vec<u8>, BuildError> {
     build_with(dir, Toolchain::find(dir)?)
 }
 
+/// The same, but where the crate says `export!(…, no_std)` its panics leave their text in the log. That is another module, for looking
+/// at a fault; it decides the same.
+///
+/// # Errors
+/// See [`build`].
+pub fn build_logging_panics(dir: &Path) -> Result<Vec<u8>, BuildError> {
+    build_for(dir, Toolchain::find(dir)?, &[("PROVISO_LOG_PANICS", "1")])
+}
+
 /// Builds the policy crate in `dir` with this compiler.
 ///
 /// # Errors
 /// When the crate does not build or what it builds is not a policy.
 pub fn build_with(dir: &Path, toolchain: Toolchain) -> Result<Vec<u8>, BuildError> {
+    build_for(dir, toolchain, &[])
+}
+
+fn build_for(dir: &Path, toolchain: Toolchain, variables: &[(&str, &str)]) -> Result<Vec<u8>, BuildError> {
     let manifest = dir.join("Cargo.toml");
     // A folder of its own: neither the lock nor the artifacts of a native build are in the way.
     let target_dir = target_directory(&manifest)?.join("policies");
-    let mut cargo = Command::new("cargo");
+    let mut cargo = tool("cargo");
     cargo
         .args([
             "build",
@@ -126,7 +214,9 @@ pub fn build_with(dir: &Path, toolchain: Toolchain) -> Result<Vec<u8>, BuildErro
         .arg(&manifest)
         .arg("--target-dir")
         .arg(target_dir)
+        .env_remove("PROVISO_LOG_PANICS")
         .envs(SETTINGS)
+        .envs(variables.iter().copied())
         // These would take the place of the target's own flags.
         .env_remove("RUSTFLAGS")
         .env_remove("CARGO_ENCODED_RUSTFLAGS");
@@ -138,21 +228,35 @@ pub fn build_with(dir: &Path, toolchain: Toolchain) -> Result<Vec<u8>, BuildErro
     }
     let output = run("cargo", &mut cargo)?;
     if !output.status.success() {
-        return Err(BuildError::Cargo(String::from_utf8_lossy(&output.stderr).into_owned()));
+        return Err(cargo_error(&output, manifest));
     }
-    let path = module_path(&output.stdout, &manifest).ok_or_else(|| BuildError::NoModule(dir.to_owned()))?;
+    let path = module_path(&output.stdout, &manifest).ok_or(BuildError::NoModule(manifest))?;
     let module = std::fs::read(&path).map_err(|source| BuildError::Read { path, source })?;
-    component(&module)
+    component(&module, &dir.join("src/lib.rs"))
+}
+
+fn cargo_error(output: &Output, manifest: PathBuf) -> BuildError {
+    BuildError::Cargo { said: String::from_utf8_lossy(&output.stderr).into_owned(), manifest }
 }
 
 /// Wraps a core module, which carries its interface with it, as a component.
-fn component(module: &[u8]) -> Result<Vec<u8>, BuildError> {
-    let describes_itself = Parser::new(0).parse_all(module).any(|payload| match payload {
-        Ok(Payload::CustomSection(section)) => section.name().starts_with("component-type"),
-        _ => false,
-    });
-    if !describes_itself {
-        return Err(BuildError::NotAPolicy);
+fn component(module: &[u8], source: &Path) -> Result<Vec<u8>, BuildError> {
+    let (mut describes_itself, mut exports_policy) = (false, false);
+    for payload in Parser::new(0).parse_all(module) {
+        match payload {
+            Ok(Payload::CustomSection(section)) => {
+                describes_itself |= section.name().starts_with("component-type")
+            }
+            // The sdk alone brings the interface along; what makes a policy of a crate is that it exports its functions.
+            Ok(Payload::ExportSection(section)) => {
+                exports_policy |=
+                    section.into_iter().flatten().any(|export| export.name.ends_with("describe"));
+            }
+            _ => {}
+        }
+    }
+    if !describes_itself || !exports_policy {
+        return Err(BuildError::NotAPolicy(source.to_owned()));
     }
     ComponentEncoder::default()
         .validate(true)
@@ -161,8 +265,24 @@ fn component(module: &[u8]) -> Result<Vec<u8>, BuildError> {
         .map_err(|error| BuildError::Component(format!("{error:#}")))
 }
 
+/// A command that finds its program also where Rust is installed by default.
+fn tool(name: &str) -> Command {
+    let mut folders: Vec<PathBuf> =
+        env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default();
+    folders.extend(env::home_dir().map(|home| home.join(".cargo/bin")));
+    folders.extend(TOOL_FOLDERS.map(PathBuf::from));
+    let mut command = Command::new(name);
+    if let Ok(path) = env::join_paths::<_, OsString>(folders.into_iter().map(Into::into)) {
+        command.env("PATH", path);
+    }
+    command
+}
+
 fn run(tool: &'static str, command: &mut Command) -> Result<Output, BuildError> {
-    command.output().map_err(|source| BuildError::Run { tool, source })
+    command.output().map_err(|source| match (tool, source.kind()) {
+        ("cargo", io::ErrorKind::NotFound) => BuildError::NoCargo,
+        _ => BuildError::Run { tool, source },
+    })
 }
 
 /// Where Cargo puts what it builds for this crate.
@@ -171,14 +291,14 @@ fn target_directory(manifest: &Path) -> Result<PathBuf, BuildError> {
     struct Metadata {
         target_directory: PathBuf,
     }
-    let mut cargo = Command::new("cargo");
+    let mut cargo = tool("cargo");
     cargo.args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"]).arg(manifest);
     let output = run("cargo", &mut cargo)?;
     if !output.status.success() {
-        return Err(BuildError::Cargo(String::from_utf8_lossy(&output.stderr).into_owned()));
+        return Err(cargo_error(&output, manifest.to_owned()));
     }
-    let metadata: Metadata =
-        serde_json::from_slice(&output.stdout).map_err(|error| BuildError::Cargo(error.to_string()))?;
+    let metadata: Metadata = serde_json::from_slice(&output.stdout)
+        .map_err(|error| BuildError::Cargo { said: error.to_string(), manifest: manifest.to_owned() })?;
     Ok(metadata.target_directory)
 }
 
@@ -200,18 +320,21 @@ fn module_path(messages: &[u8], manifest: &Path) -> Option<PathBuf> {
 
 /// What `rustc` prints for the crate in `dir`, which may choose its own toolchain.
 fn rustc_prints(dir: &Path, arguments: &[&str]) -> Option<PathBuf> {
-    let output = Command::new("rustc").args(arguments).current_dir(dir).output().ok()?;
+    let output = tool("rustc").args(arguments).current_dir(dir).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     output.status.success().then(|| PathBuf::from(text.trim()))
 }
 
-fn has_target(dir: &Path) -> bool {
-    rustc_prints(dir, &["--print", "target-libdir", "--target", TARGET]).is_some_and(|path| path.is_dir())
-}
-
-fn add_target(dir: &Path) -> bool {
-    let added = Command::new("rustup").args(["target", "add", TARGET]).current_dir(dir).output();
-    added.is_ok_and(|output| output.status.success())
+/// Has rustup install the target, or says why it can't.
+fn add_target(dir: &Path) -> Result<(), String> {
+    let added = tool("rustup").args(["target", "add", TARGET]).current_dir(dir).output();
+    let output = added.map_err(|error| format!("`rustup target add` can't be run: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it failed").trim();
+    Err(format!("`rustup target add {TARGET}` failed: {last}"))
 }
 
 /// The linker that comes with rustup's compiler. Debian's own needs a further package; without either, `rust-lld` is
@@ -246,8 +369,33 @@ mod tests {
     #[test]
     fn what_is_not_a_policy_is_named() {
         let nowhere = build_with(Path::new("/nowhere/at/all"), Toolchain::Installed).unwrap_err();
-        assert!(matches!(nowhere, BuildError::Cargo(_)), "{nowhere}");
-        assert!(matches!(component(b"\0asm\x01\0\0\0"), Err(BuildError::NotAPolicy)));
-        assert!(matches!(component(b"not a module"), Err(BuildError::NotAPolicy)));
+        assert!(matches!(nowhere, BuildError::Cargo { .. }), "{nowhere}");
+        for bytes in [&b"\0asm\x01\0\0\0"[..], b"not a module"] {
+            let error = component(bytes, Path::new("mine/src/lib.rs")).unwrap_err();
+            assert!(matches!(error, BuildError::NotAPolicy(_)));
+            assert!(
+                error
+                    .to_string()
+                    .starts_with("mine/src/lib.rs: exports no policy: add `proviso_sdk::export!")
+            );
+        }
+    }
+
+    #[test]
+    fn what_cargo_leaves_open_gets_a_mend() {
+        for (said, mend) in [
+            ("error: failed to get `proviso-sdk` as a dependency", "/c/Cargo.toml: the path of proviso-sdk"),
+            (
+                "error: failed to download from `x`",
+                "Cargo.lock from the repository of Proviso to /c/Cargo.lock",
+            ),
+        ] {
+            let text =
+                BuildError::Cargo { said: said.to_owned(), manifest: "/c/Cargo.toml".into() }.to_string();
+            assert!(text.contains(said) && text.contains(mend), "{text}");
+        }
+        assert_eq!(mended("error[E0308]: mismatched types", Path::new("/c/Cargo.toml")), "");
+        let none = BuildError::NoToolchain(vec!["one".to_owned(), "two".to_owned()]).to_string();
+        assert!(none.contains("\n  one\n  two\n"), "{none}");
     }
 }

@@ -11,7 +11,9 @@ use crate::{
 use proviso_decide::policy::{Answer, Failure, Policy};
 use proviso_ledger::model::{
     amounts::Credits,
-    answers::{CloseOutcome, Manifest, OpenOutcome, Overage, Prepared, Rating, Refusal, SettingsProblem},
+    answers::{
+        CloseOutcome, Manifest, Needs, OpenOutcome, Overage, Prepared, Rating, Refusal, SettingsProblem,
+    },
     ids::Digest,
     resources::ResourceClass,
     view::{Closing, Context, Opening, UsageView},
@@ -26,8 +28,8 @@ pub struct Module {
 }
 
 struct Loaded {
-    callee: Callee,
-    exports: v1::Exports,
+    callee: Arc<Callee>,
+    exports: Arc<v1::Exports>,
     digest: Digest,
     manifest: Manifest,
 }
@@ -56,6 +58,7 @@ impl Module {
             .map_err(faulted("instantiation"))?
             .map_err(unfit("wrong_type", "exports"))?;
         let manifest = exports.describe(&callee, &budgets).map_err(faulted("describe"))?.value;
+        let (callee, exports) = (Arc::new(callee), Arc::new(exports));
         Ok(Self { loaded: Arc::new(Loaded { callee, exports, digest, manifest }), budgets })
     }
 
@@ -81,6 +84,17 @@ impl Module {
 impl Policy for Module {
     fn manifest(&self) -> &Manifest {
         &self.loaded.manifest
+    }
+
+    fn showing(&self, needs: Needs) -> Option<Arc<dyn Policy>> {
+        let Loaded { callee, exports, digest, manifest } = &*self.loaded;
+        let loaded = Loaded {
+            callee: Arc::clone(callee),
+            exports: Arc::clone(exports),
+            digest: *digest,
+            manifest: Manifest { needs, ..manifest.clone() },
+        };
+        Some(Arc::new(Self { loaded: Arc::new(loaded), budgets: self.budgets }))
     }
 
     fn prepare(&self, settings: &str) -> Answer<Result<Prepared, Vec<SettingsProblem>>> {

@@ -164,6 +164,11 @@ pub struct Operator<S> {
 }
 
 impl<S> Operator<S> {
+    /// The id of the API key.
+    pub fn by(&self) -> Name {
+        self.key.id.clone()
+    }
+
     /// Refuses a policy that the key is narrowed away from.
     pub fn may_bind(&self, policy: &Name) -> Result<(), Problem> {
         within_prefix(&self.key, policy)
@@ -212,6 +217,8 @@ impl<S: Asks> FromRequestParts<Arc<App>> for Publisher<S> {
 pub struct Policy<S> {
     /// The policy's name; whether there is one is for the route to say.
     pub name: Name,
+    /// The id of the API key.
+    pub by: Name,
     key: Arc<ApiKey>,
     scope: PhantomData<S>,
 }
@@ -230,7 +237,7 @@ impl<S: Asks> FromRequestParts<Arc<App>> for Policy<S> {
         let publisher = Publisher::<S>::from_request_parts(parts, app).await?;
         let At(PolicyName(name)) = At::from_request_parts(parts, app).await?;
         within_prefix(&publisher.key, &name)?;
-        Ok(Self { name, key: publisher.key, scope: PhantomData })
+        Ok(Self { name, by: publisher.key.id.clone(), key: publisher.key, scope: PhantomData })
     }
 }
 

@@ -16,11 +16,13 @@ mod render;
 mod routes;
 mod serve;
 mod wire;
+mod wire_backtest;
 
 pub use app::ServerOptions;
 pub use problem::code_of;
 pub use rates::Rates;
 pub use serve::{ConnectionLimits, Drained, serve, serve_operations};
+pub use wire_backtest::backtest_report;
 
 use app::App;
 use axum::Router;

@@ -157,6 +157,11 @@ const ROUTES: &str = "
     GET /openapi.json
     GET /readyz
     GET /v1/api_keys
+    GET /v1/audit
+    POST /v1/policies/{policy}/versions/{version}/backtests
+    GET /v1/policies/{policy}/versions/{version}/backtests/{backtest}
+    GET /v1/plans/{plan}/terms/{terms}/shadow-report
+    GET /v1/customers/{customer}/terms/{terms}/shadow-report
     GET /v1/customers
     GET /v1/customers/{customer}
     GET /v1/customers/{customer}/balance

@@ -54,6 +54,7 @@ fn filled(path: &str, other: Option<&str>) -> String {
         ("{terms}", "terms_1"),
         ("{change}", "change_9"),
         ("{api_key}", if other.is_some() { "key_99" } else { "key_1" }),
+        ("{backtest}", "backtest_99"),
         ("{file}", "page.js"),
     ]
     .into_iter()
@@ -140,7 +141,7 @@ async fn documented_problems_are_answered() {
         }
         if lists("body_too_large") {
             answers
-                .push(("body_too_large", typed(keyed(&here), media_type, vec![b' '; (2 << 20) + 1]).await));
+                .push(("body_too_large", typed(keyed(&here), media_type, vec![b' '; (4 << 20) + 1]).await));
         }
         if lists("changed_meanwhile") {
             let ask = keyed(&here).header("if-match", "\"other\"");

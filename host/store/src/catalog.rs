@@ -4,11 +4,11 @@ use crate::{
     columns::{Columns, bytes, name, number},
     error::StoreError,
     rows::{
-        ApiKeyRow, CatalogChange, CatalogRows, PlanRow, PlanTermsRow, PolicyRow, PolicyVersionRow,
-        StoredAnswer,
+        ApiKeyRow, AuditQuery, AuditRow, CatalogChange, CatalogRows, PlanRow, PlanTermsRow, PolicyRow,
+        PolicyVersionRow, StoredAnswer,
     },
 };
-use proviso_ledger::model::ids::Digest;
+use proviso_ledger::model::{ids::Digest, time::Timestamp};
 
 pub const REVISION: &str = "SELECT catalog_revision FROM progress WHERE id = 1";
 /// Counts a change of revision `$1`, unless the revision has changed. The row's lock puts the changes of all hosts in
@@ -19,6 +19,34 @@ pub const MODULE: &str = "SELECT bytes FROM modules WHERE digest = $1";
 pub const ANSWER: &str = "SELECT key_hash, request_hash, at, answer FROM answers WHERE key_hash = $1";
 pub const ANSWERS: &str = "SELECT key_hash, request_hash, at, answer FROM answers \
      WHERE key_hash > $1 ORDER BY key_hash LIMIT $2";
+
+/// Takes the arguments of [`audit_arguments`].
+const AUDIT: &str = "SELECT number, at, actor, kind, subject, body FROM audit \
+     WHERE ($1 = '' OR actor = $1) AND ($2 = '' OR kind = $2) AND at >= $3 AND at < $4 AND number > $5 AND number < $6 \
+     ORDER BY number DESC LIMIT $7";
+const AUDIT_OLDEST_FIRST: &str = "SELECT number, at, actor, kind, subject, body FROM audit \
+     WHERE ($1 = '' OR actor = $1) AND ($2 = '' OR kind = $2) AND at >= $3 AND at < $4 AND number > $5 AND number < $6 \
+     ORDER BY number LIMIT $7";
+
+/// The statement that reads recorded changes.
+pub const fn audit(query: &AuditQuery) -> &'static str {
+    if query.oldest_first { AUDIT_OLDEST_FIRST } else { AUDIT }
+}
+
+/// Texts and numbers, in their order.
+pub fn audit_arguments(query: &AuditQuery) -> ([&str; 2], [i64; 5]) {
+    let AuditQuery { actor, kind, from, to, after, before, limit, .. } = query;
+    let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    let texts = [actor.as_deref().unwrap_or_default(), kind.as_deref().unwrap_or_default()];
+    (texts, [from.0, to.0, number(*after), number(*before), (*limit).into()])
+}
+
+/// Decodes a recorded change.
+pub fn audit_row(row: &impl Columns) -> Result<(u64, AuditRow), StoreError> {
+    let text = |column| row.text(column).map(str::to_owned);
+    let at = Timestamp(row.integer(1)?);
+    Ok((number(row, 0)?, AuditRow { at, actor: text(2)?, kind: text(3)?, subject: text(4)?, body: text(5)? }))
+}
 
 /// A table that hosts hold in memory.
 #[derive(Debug, Clone, Copy)]
@@ -116,8 +144,8 @@ pub enum Argument {
 pub fn change(change: CatalogChange, revision: i64) -> Statement {
     use Argument::{Blob, Integer, Text};
     use CatalogChange::{
-        AddApiKey, AddPlanTerms, AddPolicyVersion, PutModule, PutPlan, PutPolicy, SetApiKey, SetPlanTerms,
-        SetPolicyVersion,
+        AddApiKey, AddAudit, AddPlanTerms, AddPolicyVersion, PutModule, PutPlan, PutPolicy, SetApiKey,
+        SetPlanTerms, SetPolicyVersion,
     };
     let text = |key: &proviso_ledger::model::ids::Name| Text(key.to_string());
     let written = Integer(revision);
@@ -164,6 +192,12 @@ pub fn change(change: CatalogChange, revision: i64) -> Statement {
         SetApiKey(row) => (
             "UPDATE api_keys SET body = $3, revision = $4 WHERE key_id = $1 AND secret_hash = $2",
             vec![text(&row.id), Blob(row.secret_hash.to_vec()), Text(row.body), written],
+        ),
+        // Changes are made one after another, so that the numbers have no gaps.
+        AddAudit(row) => (
+            "INSERT INTO audit (number, at, actor, kind, subject, body) \
+             SELECT coalesce(max(number), 0) + 1, $1, $2, $3, $4, $5 FROM audit",
+            vec![Integer(row.at.0), Text(row.actor), Text(row.kind), Text(row.subject), Text(row.body)],
         ),
     };
     Statement { sql, arguments, must_write }

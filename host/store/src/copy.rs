@@ -5,7 +5,8 @@
 use crate::{
     error::StoreError,
     rows::{
-        Batch, CatalogChange, Commit, CustomerRow, KeyHash, NewEntry, NewKey, NewSnapshot, StoredSnapshot,
+        AuditQuery, Batch, CatalogChange, Commit, CustomerRow, KeyHash, NewEntry, NewKey, NewSnapshot,
+        StoredSnapshot,
     },
     store::Store,
 };
@@ -60,6 +61,7 @@ pub async fn copy(
     writer.commit().await?;
     catalog(from, to).await?;
     answers(from, to).await?;
+    audit(from, to).await?;
     Ok(copied)
 }
 
@@ -167,6 +169,19 @@ async fn answers(from: &dyn Store, to: &dyn Store) -> Result<(), StoreError> {
         for answer in answers {
             written(to.change_catalog(None, Vec::new(), Some(answer)).await?)?;
         }
+    }
+}
+
+/// Numbers have no gaps, so they are the same in the copy.
+async fn audit(from: &dyn Store, to: &dyn Store) -> Result<(), StoreError> {
+    let mut after = 0;
+    loop {
+        let query = AuditQuery { after, oldest_first: true, limit: PAGE, ..AuditQuery::default() };
+        let rows = from.audit(&query).await?;
+        let Some((last, _)) = rows.last() else { return Ok(()) };
+        after = *last;
+        let changes = rows.into_iter().map(|(_, row)| CatalogChange::AddAudit(row)).collect();
+        written(to.change_catalog(None, changes, None).await?)?;
     }
 }
 

@@ -20,9 +20,9 @@ pub use copy::{Copied, copy};
 pub use error::StoreError;
 pub use postgres::{PostgresOptions, PostgresStore};
 pub use rows::{
-    ApiKeyRow, Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash, LoadedCustomer, NewEntry,
-    NewKey, NewSnapshot, PlanRow, PlanTermsRow, PolicyRow, PolicyVersionRow, StoredAnswer, StoredEntry,
-    StoredSnapshot,
+    ApiKeyRow, AuditQuery, AuditRow, Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash,
+    LoadedCustomer, NewEntry, NewKey, NewSnapshot, PlanRow, PlanTermsRow, PolicyRow, PolicyVersionRow,
+    StoredAnswer, StoredEntry, StoredSnapshot,
 };
 pub use sqlite::{SqliteOptions, SqliteStore};
 pub use store::Store;

@@ -242,6 +242,60 @@ pub enum CatalogChange {
     AddApiKey(ApiKeyRow),
     /// Changes a key's body; its secret stays as it is.
     SetApiKey(ApiKeyRow),
+    /// Records a change: numbered after the last one that was recorded.
+    AddAudit(AuditRow),
+}
+
+/// What a change of the catalog was, who made it and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditRow {
+    /// When it was made.
+    pub at: Timestamp,
+    /// The id of the API key that asked; empty when the host's own configuration did.
+    pub actor: String,
+    /// What kind of change, such as `plan_changed`.
+    pub kind: String,
+    /// What was changed, such as `plan/pro`.
+    pub subject: String,
+    /// JSON: from what to what.
+    pub body: String,
+}
+
+/// Which recorded changes are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditQuery {
+    /// Only changes by this API key.
+    pub actor: Option<String>,
+    /// Only changes of this kind.
+    pub kind: Option<String>,
+    /// Only changes that were made at this time or later...
+    pub from: Timestamp,
+    /// ...and before this time.
+    pub to: Timestamp,
+    /// Only those numbered above it.
+    pub after: u64,
+    /// Only those numbered below it.
+    pub before: u64,
+    /// Whether the oldest come first.
+    pub oldest_first: bool,
+    /// How many at most.
+    pub limit: u32,
+}
+
+impl Default for AuditQuery {
+    /// All of them, newest first.
+    fn default() -> Self {
+        Self {
+            actor: None,
+            kind: None,
+            from: Timestamp(i64::MIN),
+            to: Timestamp(i64::MAX),
+            after: 0,
+            before: u64::MAX,
+            oldest_first: false,
+            limit: u32::MAX,
+        }
+    }
 }
 
 /// The answer to a request that changed the catalog, so that a repeat of the request gets the same one.

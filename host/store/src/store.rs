@@ -4,8 +4,8 @@ use crate::{
     anchors::CheckpointStore,
     error::StoreError,
     rows::{
-        Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash, LoadedCustomer, StoredAnswer,
-        StoredEntry, StoredSnapshot,
+        AuditQuery, AuditRow, Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash,
+        LoadedCustomer, StoredAnswer, StoredEntry, StoredSnapshot,
     },
 };
 use proviso_ledger::model::{
@@ -109,6 +109,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Up to `limit` stored answers with keys above `after`, in order.
     async fn answers(&self, after: Option<KeyHash>, limit: u32) -> Result<Vec<StoredAnswer>, StoreError>;
+
+    /// Recorded changes of the catalog with their numbers: 1, 2, 3, with no gaps, in the order in which they were made. None is
+    /// ever changed or deleted.
+    async fn audit(&self, query: &AuditQuery) -> Result<Vec<(u64, AuditRow)>, StoreError>;
 
     /// Records that this open store is in use, and the newest format of entries that its host reads. To be repeated well
     /// within the age that [`oldest_live_format`](Self::oldest_live_format) is asked for. Closing the store takes it

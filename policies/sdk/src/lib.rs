@@ -100,6 +100,11 @@ pub mod prelude {
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
+/// Keeps the guide compiling.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/writing-policies.md")]
+struct Guide;
+
 /// Leaves a line with the decision. Bounded in number and length; the rest is dropped. Natively it does nothing.
 ///
 /// A module whose code reaches this imports the host's `log`, which makes each of its decisions a little slower.
@@ -130,7 +135,12 @@ macro_rules! export {
 
         #[cfg(target_arch = "wasm32")]
         #[panic_handler]
-        fn panicked(_: &::core::panic::PanicInfo<'_>) -> ! {
+        fn panicked(info: &::core::panic::PanicInfo<'_>) -> ! {
+            // Set by `proviso policy test` when it builds once more to look at a fault. Without it nothing of the message is left in
+            // the module.
+            if ::core::option_env!("PROVISO_LOG_PANICS").is_some() {
+                $crate::log_panic(info)
+            }
             ::core::arch::wasm32::unreachable()
         }
     };

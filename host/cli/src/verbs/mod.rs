@@ -1,6 +1,7 @@
 //! One file, or folder, for each verb.
 
 pub mod archive;
+pub mod backtest;
 pub mod backup;
 pub mod checkpoint;
 pub mod compile_worker;
@@ -8,6 +9,7 @@ pub mod copy;
 pub mod demo;
 pub mod policy;
 pub mod prices;
+pub mod replay;
 pub mod serve;
 pub mod verify;
 

@@ -4,6 +4,7 @@ use super::{module, policy::Scripted};
 use proviso_decide::{
     catalog::{Plan, Plans},
     policy::Policy,
+    replay::History,
 };
 use proviso_ledger::model::{
     ids::{Name, TermsId},
@@ -30,6 +31,12 @@ impl Plans for Catalog {
 }
 
 impl Catalog {
+    /// As replays see it.
+    pub fn history(&self) -> History {
+        let terms = self.plans.iter().map(|(plan, (_, terms))| (plan.clone(), terms.clone()));
+        History::new(self.plans.values().map(|(plan, _)| plan.clone()), terms)
+    }
+
     /// Puts a plan. Its interval stays.
     pub fn put(&mut self, plan: &Name, interval: Option<Interval>, at: Timestamp) -> &mut Plan {
         let new = || {

@@ -11,12 +11,16 @@ use policy::Scripted;
 use proviso_decide::{
     Decider, Journal, Stop, Written,
     command::{Command, Reply, Request},
-    policy::{Lookup, Policy},
+    policy::{Lookup, Policies, Policy},
+    replay::{
+        self, Again, Unrepeatable,
+        backtest::{Scope, Substitute, Twin},
+    },
 };
 use proviso_ledger::{
     fold::Sealed,
     journal::{Draw, Entry},
-    model::{counter::Counted, ids::Digest, time::Timestamp},
+    model::{counter::Counted, ids::Digest, terms::PolicyRef, time::Timestamp},
     rules::refund::Refundable,
     state::{CustomerState, LATE_WINDOW, Origin},
 };
@@ -55,17 +59,14 @@ impl World {
     }
 
     pub fn with_decider<T>(&self, run: impl FnOnce(&Decider<'_>) -> T) -> T {
-        let scripted: Arc<dyn Policy> = Arc::new(Scripted::new("scripted"));
-        let policies = |digest: &Digest| match self.unavailable.contains(digest) {
-            true => Lookup::Unavailable("the module is gone".to_owned()),
-            false => Lookup::Ready(scripted.clone()),
-        };
-        run(&Decider {
-            plans: &self.catalog,
-            policies: &policies,
-            now: self.now,
-            late_window: LATE_WINDOW,
-            most_due: usize::MAX,
+        self.with_policies(|policies| {
+            run(&Decider {
+                plans: &self.catalog,
+                policies,
+                now: self.now,
+                late_window: LATE_WINDOW,
+                most_due: usize::MAX,
+            })
         })
     }
 
@@ -79,7 +80,9 @@ impl World {
             panic!("a defect: {error} in {request:?}");
         }
         self.state = state;
+        self.follow(&journal.written);
         for written in journal.written {
+            self.replay(&written);
             self.fold(&written);
             self.entries.push(written);
         }
@@ -100,6 +103,52 @@ impl World {
         assert_eq!(Entry::parse(body).as_ref(), Ok(&**entry));
         let folded = self.replica.fold_verified(entry.seq, body, hash);
         assert_eq!(folded.map_err(|error| format!("{error}: {body}")).as_ref(), Ok(&**entry));
+    }
+
+    /// Asks new entries of a twin whose terms are the same: it must write them in every bit.
+    fn follow(&self, new: &[Written]) {
+        let scripted: Arc<dyn Policy> = Arc::new(Scripted::new("scripted"));
+        let reference = PolicyRef { name: key("other"), version: 1, digest: module("other") };
+        let substitute = Substitute::new(scripted, reference, None, Scope::Policy(key("other")));
+        let history = self.catalog.history();
+        let refunded = new.iter().filter_map(|written| written.entry.refunded().map(|one| one.charge));
+        let refunded: BTreeSet<_> = refunded.collect();
+        let mut twin = Twin::new(&history, &substitute, self.replica.clone(), refunded.clone()).unwrap();
+        refunded.iter().for_each(|charge| twin.keep(self.refundable(charge.entry)));
+        for Written { entry, body, hash } in new {
+            self.with_policies(|policies| twin.take(policies, entry, body, hash)).unwrap();
+        }
+        let is_unsaid = |written: &Written| self.again(written) == Again::CantBe(Unrepeatable::NotRecorded);
+        let report = twin.finish();
+        if !report.is_identical && !new.iter().any(is_unsaid) {
+            panic!("{report:?} of {:?}", new.iter().map(|written| &written.body).collect::<Vec<_>>());
+        }
+    }
+
+    fn with_policies<T>(&self, run: impl FnOnce(Policies<'_>) -> T) -> T {
+        let scripted: Arc<dyn Policy> = Arc::new(Scripted::new("scripted"));
+        run(&|digest: &Digest| match self.unavailable.contains(digest) {
+            true => Lookup::Unavailable("the module is gone".to_owned()),
+            false => Lookup::Ready(scripted.clone()),
+        })
+    }
+
+    fn again(&self, written: &Written) -> Again {
+        let history = self.catalog.history();
+        self.with_policies(|policies| replay::again(&history, policies, &self.replica, &written.entry))
+            .unwrap()
+    }
+
+    /// Decides an entry again, which must come to the same.
+    fn replay(&self, written: &Written) {
+        let again = self.again(written);
+        let is_fine = match &again {
+            Again::Agrees | Again::Undecided => true,
+            // The entry tells less than what was asked.
+            Again::CantBe(why) => *why == Unrepeatable::NotRecorded,
+            Again::Differs(_) => false,
+        };
+        assert!(is_fine, "{again:?} of {}", written.body);
     }
 
     /// A charge and its last refund, as the journal has them.

@@ -78,18 +78,40 @@ impl CustomerState {
     /// # Errors
     /// See [`FoldError`]. The state must be dropped then.
     pub fn fold(&mut self, seq: u64, body: &str, hash: &ChainHash) -> Result<Entry, FoldError> {
-        let chained = journal::chain(&self.hash, body);
-        if &chained != hash {
-            return Err(FoldError::Hash(seq));
-        }
+        let chained = self.chained(seq, body, hash)?;
         let entry = Entry::parse(body).map_err(|error| FoldError::Read { seq, error })?;
+        self.take_in(seq, &entry, chained)?;
+        Ok(entry)
+    }
+
+    /// [`fold`](Self::fold) of an entry that was parsed from this stored text before.
+    ///
+    /// # Errors
+    /// See [`FoldError`]. The state must be dropped then.
+    pub fn fold_parsed(
+        &mut self,
+        seq: u64,
+        entry: &Entry,
+        body: &str,
+        hash: &ChainHash,
+    ) -> Result<(), FoldError> {
+        let chained = self.chained(seq, body, hash)?;
+        self.take_in(seq, entry, chained)
+    }
+
+    fn chained(&self, seq: u64, body: &str, hash: &ChainHash) -> Result<ChainHash, FoldError> {
+        let chained = journal::chain(&self.hash, body);
+        if &chained == hash { Ok(chained) } else { Err(FoldError::Hash(seq)) }
+    }
+
+    fn take_in(&mut self, seq: u64, entry: &Entry, chained: ChainHash) -> Result<(), FoldError> {
         if entry.seq != seq {
             return Err(FoldError::Gap { expected: seq, found: entry.seq });
         }
-        self.apply(&entry)?;
+        self.apply(entry)?;
         self.note_reached(&entry.thresholds);
         self.hash = chained;
-        Ok(entry)
+        Ok(())
     }
 
     /// What [`fold`](Self::fold) checks, and that the recorded balance and the books agree with the movements.

@@ -284,6 +284,13 @@ impl ContractDraft {
 }
 
 impl Terms {
+    /// The same terms, if they ran another policy or other settings: as agreed otherwise, and under the same key.
+    #[must_use]
+    pub fn running(&self, policy: PolicyRef, settings: JsonText, prepared: Prepared, needs: Needs) -> Self {
+        let digest = digest(&policy, &settings, self.time_zone.as_ref(), self.contract.as_ref());
+        Self { policy, digest, settings, prepared, needs, ..self.clone() }
+    }
+
     /// Whether `at` lies in `effective_at..ends_at`.
     #[must_use]
     pub fn covers(&self, at: Timestamp) -> bool {

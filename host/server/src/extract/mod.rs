@@ -13,7 +13,8 @@ pub use idempotency::{DryRun, Keyed, KeyedUnlessDry, MaybeKeyed};
 pub use json::{Json, MaybeJson, object, parse, short};
 pub use parameters::Parameters;
 pub use path::{
-    At, BudgetKey, EntityKey, FeatureKey, KeyId, PeriodNumber, PlanName, PolicyName, VersionNumber, path_text,
+    At, BacktestId, BudgetKey, EntityKey, FeatureKey, KeyId, PeriodNumber, PlanName, PolicyName,
+    VersionNumber, path_text,
 };
 pub use precondition::IfMatch;
 pub use query::{PAGE_BYTES, Paging, Query, cursor, cut, fitting};

@@ -87,6 +87,9 @@ impl Part for PeriodNumber {
 /// The id of an API key.
 pub struct KeyId(pub Name);
 
+/// The id of a backtest.
+pub struct BacktestId(pub Name);
+
 given! {
     ReservationId, "reservation", ReservationNotFound, "reservation", |id| id;
     GrantId, "grant", GrantNotFound, "grant", |id| id;
@@ -95,4 +98,5 @@ given! {
     TermsId, "terms", TermsNotFound, "terms", |id| id;
     VersionNumber, "version", VersionNotFound, "version", VersionNumber;
     KeyId, "api_key", ApiKeyNotFound, "API key", KeyId;
+    BacktestId, "backtest", BacktestNotFound, "backtest", BacktestId;
 }

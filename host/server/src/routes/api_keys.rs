@@ -14,7 +14,7 @@ use proviso_api::{
     access::{ApiKey as ApiKeyView, ApiKeyInput, Scope},
 };
 use proviso_engine::{
-    Changed, DecideError, EngineError, NewApiKey,
+    Changed, DecideError, EngineError, NewApiKey, acting_as,
     catalog::{self, ApiKey},
 };
 use proviso_ledger::model::ids::Name;
@@ -41,7 +41,7 @@ problems!(RevokeProblems: CALLER UNCONDITIONAL OPERATOR CATALOG, InvalidPath, Ap
 )]
 pub async fn create(
     State(app): State<Arc<App>>,
-    _: Operator<Admin>,
+    caller: Operator<Admin>,
     MaybeKeyed { idempotency, body: Json(body) }: MaybeKeyed<Json<ApiKeyInput>>,
 ) -> Result<Answer, Problem> {
     let ApiKeyInput { name, scopes, customer, policy_prefix, may_grant, expires_at } = body;
@@ -61,7 +61,7 @@ pub async fn create(
     let scopes = scopes.into_iter().map(scope).collect();
     let new = NewApiKey { name, scopes, customer, policy_prefix, may_grant, expires_at };
     let secret = (app.options.new_secret)();
-    let added = app.engine.add_api_key(&secret, new, idempotency).await;
+    let added = acting_as(caller.by(), app.engine.add_api_key(&secret, new, idempotency)).await;
     let Changed { value, replayed } = added.map_err(|error| match error {
         EngineError::Decide(DecideError::CustomerNotFound(_)) => Problem::from(error).named_by("/customer"),
         _ => error.into(),
@@ -106,10 +106,10 @@ pub async fn list(
 )]
 pub async fn revoke(
     State(app): State<Arc<App>>,
-    _: Operator<Admin>,
+    caller: Operator<Admin>,
     At(id): At<KeyId>,
 ) -> Result<Answer, Problem> {
-    let key = app.engine.revoke_api_key(id.0).await?;
+    let key = acting_as(caller.by(), app.engine.revoke_api_key(id.0)).await?;
     Answer::ok(&view(&key, None))
 }
 

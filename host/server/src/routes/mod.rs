@@ -3,6 +3,8 @@
 
 mod adjustments;
 mod api_keys;
+mod audit;
+mod backtests;
 mod balance;
 mod batch;
 mod budgets;
@@ -21,6 +23,7 @@ mod plans;
 mod policies;
 mod reservations;
 mod resets;
+mod shadow_report;
 mod submission;
 mod terms;
 mod test_clock;
@@ -82,16 +85,21 @@ pub fn all(test_clock: bool, with_operations: bool) -> (Router<Arc<App>>, utoipa
         .routes(routes!(terms::list_of_plan, terms::bind_to_plan))
         .routes(routes!(terms::get_of_plan))
         .routes(routes!(terms::end_of_plan))
+        .routes(routes!(shadow_report::of_plan))
         .routes(routes!(terms::list_of_customer, terms::bind_to_customer))
         .routes(routes!(terms::get_of_customer))
         .routes(routes!(terms::end_of_customer))
+        .routes(routes!(shadow_report::of_customer))
         .routes(routes!(policies::list))
         .routes(routes!(policies::get, policies::put))
         .routes(routes!(versions::list, versions::upload))
         .routes(routes!(versions::get, versions::delete))
         .routes(routes!(versions::module))
+        .routes(routes!(backtests::start))
+        .routes(routes!(backtests::get))
         .routes(routes!(api_keys::list, api_keys::create))
         .routes(routes!(api_keys::revoke))
+        .routes(routes!(audit::list))
         .routes(routes!(docs::openapi))
         .routes(routes!(docs::page))
         .routes(routes!(docs::file));

@@ -19,7 +19,7 @@ use proviso_api::{
 };
 use proviso_decide::catalog::Plans as _;
 use proviso_engine::{
-    DecideError, PlanChange, PlanTermsChange,
+    DecideError, PlanChange, PlanTermsChange, acting_as,
     catalog::{Catalog, Plan},
     plan_tag,
 };
@@ -89,7 +89,7 @@ pub async fn put(
         terms: terms.map(terms_change).into_option().into(),
         expected,
     };
-    let put = app.engine.put_plan(plan.0, change).await;
+    let put = acting_as(caller.by(), app.engine.put_plan(plan.0, change)).await;
     let (plan, created) = put.map_err(|error| named_by_terms(error, "/terms"))?;
     let (catalog, now) = (app.engine.catalog(), app.now());
     Ok(Answer::put(created, &view(&catalog, &plan, now))?.tagged(Some(plan_tag(&catalog, &plan, now)?)))

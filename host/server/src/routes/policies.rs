@@ -15,7 +15,7 @@ use proviso_api::{
     patch::Patch,
     policy::{Policy, PolicyInput},
 };
-use proviso_engine::{EngineError, Tag};
+use proviso_engine::{EngineError, Tag, acting_as};
 use std::sync::Arc;
 
 problems!(PutProblems: CALLER OPERATOR BODY CATALOG, InvalidPath, ChangedMeanwhile);
@@ -53,7 +53,8 @@ pub async fn put(
         policy.may_set_class()?;
     }
     let (description, class) = (description.into_option().into(), resource_class.into_option().into());
-    let (policy, created) = app.engine.put_policy(policy.name, description, class, expected).await?;
+    let put = app.engine.put_policy(policy.name, description, class, expected);
+    let (policy, created) = acting_as(policy.by, put).await?;
     let view = Answer::put(created, &wire::policy(&app.engine.catalog(), &policy))?;
     Ok(view.tagged(Some(Tag::of(&*policy)?)))
 }

@@ -15,7 +15,9 @@ use proviso_api::{
     terms::{ContractInput, Terms as TermsView, TermsEndInput, TermsEnded, TermsInput},
 };
 use proviso_decide::catalog::Plans as _;
-use proviso_engine::{Changed, DecideError, EngineError, Tag, TermsInput as NewTerms, command::Command};
+use proviso_engine::{
+    Changed, DecideError, EngineError, Tag, TermsInput as NewTerms, acting_as, command::Command,
+};
 use proviso_ledger::{
     journal::{Entry, Event},
     model::{
@@ -70,7 +72,8 @@ pub async fn bind_to_plan(
     MaybeKeyed { idempotency, body: Json(body) }: MaybeKeyed<Json<TermsInput>>,
 ) -> Result<Answer, Problem> {
     caller.may_bind(&body.policy)?;
-    let bound = app.engine.bind_plan_terms(plan.0, new_terms(body), expected, idempotency).await;
+    let bound = app.engine.bind_plan_terms(plan.0, new_terms(body), expected, idempotency);
+    let bound = acting_as(caller.by(), bound).await;
     let Changed { value, replayed } = bound.map_err(|error| named_by_terms(error, ""))?;
     Ok(Answer::put(true, &wire::terms(&value))?.replayed(replayed))
 }
@@ -131,7 +134,8 @@ pub async fn end_of_plan(
     if let Some(terms) = app.engine.catalog().terms_of(&plan.0).iter().find(|terms| terms.key.id == id) {
         caller.may_bind(&terms.policy.name)?;
     }
-    let ended = app.engine.end_plan_terms(plan.0, id, body.ends_at, expected, idempotency).await?;
+    let ended = app.engine.end_plan_terms(plan.0, id, body.ends_at, expected, idempotency);
+    let ended = acting_as(caller.by(), ended).await?;
     Ok(Answer::ok(&wire::ended_terms(&ended.value))?.replayed(ended.replayed))
 }
 

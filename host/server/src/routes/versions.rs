@@ -15,7 +15,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use proviso_api::{Page, policy::PolicyVersion, schema};
-use proviso_engine::{EngineError, catalog::Version, version_tag};
+use proviso_engine::{EngineError, acting_as, catalog::Version, version_tag};
 use proviso_ledger::model::ids::Name;
 use std::sync::Arc;
 
@@ -62,7 +62,7 @@ pub async fn upload(
     let stopwatch = app.options.stopwatch.clone();
     let started = stopwatch();
     let compile_ms = move || stopwatch().saturating_sub(started) / 1_000;
-    let uploaded = app.engine.upload(policy.name, bytes.into(), compile_ms).await?;
+    let uploaded = acting_as(policy.by, app.engine.upload(policy.name, bytes.into(), compile_ms)).await?;
     Answer::put(uploaded.created, &wire::policy_version(&uploaded.version))
 }
 
@@ -170,7 +170,7 @@ pub async fn delete(
     IfMatch(expected): IfMatch,
 ) -> Result<Answer, Problem> {
     find(&app, &policy.name, &number)?;
-    app.engine.delete_version(policy.name.clone(), number.0, expected).await?;
+    acting_as(policy.by, app.engine.delete_version(policy.name.clone(), number.0, expected)).await?;
     let version = find(&app, &policy.name, &number)?;
     Ok(Answer::ok(&wire::policy_version(&version))?.tagged(Some(version_tag(&version)?)))
 }

@@ -5,7 +5,7 @@ use crate::{
     catalog::{self, ANSWER, ANSWERS, Argument, COUNT_CHANGE, MODULE, REVISION, Statement, Table},
     columns::{self, Columns, above, integer},
     error::StoreError,
-    rows::{CatalogChange, CatalogRows, Commit, KeyHash, StoredAnswer},
+    rows::{AuditQuery, AuditRow, CatalogChange, CatalogRows, Commit, KeyHash, StoredAnswer},
 };
 use proviso_ledger::model::ids::Digest;
 use sqlx::{error::ErrorKind, postgres::PgRow};
@@ -52,6 +52,17 @@ pub async fn answers(
 ) -> Result<Vec<StoredAnswer>, StoreError> {
     let query = || sqlx::query(ANSWERS).bind(above(after.as_ref())).bind(i64::from(limit));
     pool.fetch(query).await?.iter().map(columns::answer).collect()
+}
+
+pub async fn audit(pool: &Pool, query: &AuditQuery) -> Result<Vec<(u64, AuditRow)>, StoreError> {
+    let (texts, numbers) = catalog::audit_arguments(query);
+    let bound = || {
+        let query = texts
+            .iter()
+            .fold(sqlx::query(catalog::audit(query)), |query, text| query.bind((*text).to_owned()));
+        numbers.iter().fold(query, |query, number| query.bind(*number))
+    };
+    pool.fetch(bound).await?.iter().map(catalog::audit_row).collect()
 }
 
 /// Makes all changes and stores the answer, or does nothing.

@@ -14,8 +14,8 @@ use crate::{
     anchors::CheckpointStore,
     error::StoreError,
     rows::{
-        Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash, LoadedCustomer, StoredAnswer,
-        StoredEntry, StoredSnapshot,
+        AuditQuery, AuditRow, Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash,
+        LoadedCustomer, StoredAnswer, StoredEntry, StoredSnapshot,
     },
     store::Store,
 };
@@ -194,6 +194,10 @@ impl Store for PostgresStore {
 
     async fn answers(&self, after: Option<KeyHash>, limit: u32) -> Result<Vec<StoredAnswer>, StoreError> {
         catalog::answers(&self.pool, after, limit).await
+    }
+
+    async fn audit(&self, query: &AuditQuery) -> Result<Vec<(u64, AuditRow)>, StoreError> {
+        catalog::audit(&self.pool, query).await
     }
 
     async fn announce(&self, reads_format: u32) -> Result<(), StoreError> {

@@ -5,7 +5,7 @@ use crate::{
     catalog::{self, ANSWER, ANSWERS, Argument, COUNT_CHANGE, MODULE, REVISION, Statement, Table},
     columns::{self, Columns, above, corrupt, integer},
     error::StoreError,
-    rows::{CatalogChange, CatalogRows, Commit, KeyHash, StoredAnswer},
+    rows::{AuditQuery, AuditRow, CatalogChange, CatalogRows, Commit, KeyHash, StoredAnswer},
 };
 use proviso_ledger::model::ids::Digest;
 use rusqlite::{
@@ -42,6 +42,12 @@ pub fn answers(
     limit: u32,
 ) -> Result<Vec<StoredAnswer>, StoreError> {
     all(connection, ANSWERS, (above(after.as_ref()), limit), |row| columns::answer(row))
+}
+
+pub fn audit(connection: &Connection, query: &AuditQuery) -> Result<Vec<(u64, AuditRow)>, StoreError> {
+    let ([actor, kind], [from, to, after, before, limit]) = catalog::audit_arguments(query);
+    let arguments = (actor, kind, from, to, after, before, limit);
+    all(connection, catalog::audit(query), arguments, |row| catalog::audit_row(row))
 }
 
 /// Makes all changes and stores the answer, or does nothing.

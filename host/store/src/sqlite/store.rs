@@ -15,8 +15,8 @@ use crate::{
     anchors::CheckpointStore,
     error::StoreError,
     rows::{
-        Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash, LoadedCustomer, StoredAnswer,
-        StoredEntry, StoredSnapshot,
+        AuditQuery, AuditRow, Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash,
+        LoadedCustomer, StoredAnswer, StoredEntry, StoredSnapshot,
     },
     store::Store,
 };
@@ -230,6 +230,11 @@ impl Store for SqliteStore {
 
     async fn answers(&self, after: Option<KeyHash>, limit: u32) -> Result<Vec<StoredAnswer>, StoreError> {
         self.reads.readers.read(move |connection| catalog::answers(connection, after, limit)).await
+    }
+
+    async fn audit(&self, query: &AuditQuery) -> Result<Vec<(u64, AuditRow)>, StoreError> {
+        let query = query.clone();
+        self.reads.readers.read(move |connection| catalog::audit(connection, &query)).await
     }
 
     async fn announce(&self, reads_format: u32) -> Result<(), StoreError> {

@@ -16,8 +16,8 @@ use proviso_ledger::model::{
     time::Timestamp,
 };
 use proviso_store::{
-    ApiKeyRow, Batch, CatalogChange, CatalogRows, Commit, Copied, PlanRow, PlanTermsRow, PolicyRow,
-    PolicyVersionRow, Store, StoreError, StoredAnswer, copy,
+    ApiKeyRow, AuditQuery, AuditRow, Batch, CatalogChange, CatalogRows, Commit, Copied, PlanRow,
+    PlanTermsRow, PolicyRow, PolicyVersionRow, Store, StoreError, StoredAnswer, copy,
 };
 
 const SEEDS: u8 = 16;
@@ -41,7 +41,7 @@ fn act() -> impl Strategy<Value = Act> {
 
 /// Of few names, so that changes find rows that exist.
 fn change() -> impl Strategy<Value = CatalogChange> {
-    (0..9_u8, 0..3_u8, 0..3_u8, any::<bool>(), any::<u16>()).prop_map(|(kind, name, number, flag, body)| {
+    (0..10_u8, 0..3_u8, 0..3_u8, any::<bool>(), any::<u16>()).prop_map(|(kind, name, number, flag, body)| {
         let (name, body): (Name, _) =
             (["a", "B", "c"][usize::from(name)].parse().unwrap(), format!("{{\"n\":{body}}}"));
         let module = [number];
@@ -64,6 +64,13 @@ fn change() -> impl Strategy<Value = CatalogChange> {
             5 => CatalogChange::AddPolicyVersion(version),
             6 => CatalogChange::SetPolicyVersion(version),
             7 => CatalogChange::AddApiKey(api_key),
+            8 => CatalogChange::AddAudit(AuditRow {
+                at: time(number.into()),
+                actor: if flag { "key_1".to_owned() } else { String::new() },
+                kind: format!("kind_{number}"),
+                subject: format!("plan/{name}"),
+                body,
+            }),
             _ => CatalogChange::SetApiKey(api_key),
         }
     })
@@ -169,6 +176,16 @@ async fn compare_copy(model: &Model, one: &dyn Store, other: &dyn Store) -> Resu
     prop_assert_eq!(CatalogRows { revision: 0, ..this }, CatalogRows { revision: 0, ..that });
     same!(one, other, answers(None, 1000));
     same!(one, other, answers(Some(key("7")), 3));
+    let all = AuditQuery::default();
+    for query in [
+        all.clone(),
+        AuditQuery { oldest_first: true, after: 2, limit: 3, ..all.clone() },
+        AuditQuery { actor: Some("key_1".to_owned()), before: 9, ..all.clone() },
+        AuditQuery { kind: Some("kind_1".to_owned()), ..all.clone() },
+        AuditQuery { from: time(1), to: time(2), ..all },
+    ] {
+        same!(one, other, audit(&query));
+    }
     for number in 0..12 {
         same!(one, other, answer(key(&number.to_string())));
     }

@@ -2,8 +2,14 @@
 
 mod build;
 mod inspect;
+mod modules;
+mod needs;
+mod new;
+mod remote;
 mod run;
-mod source;
+mod schema;
+mod settings;
+pub mod source;
 mod test;
 pub mod text;
 
@@ -16,6 +22,8 @@ use proviso_policy::{Compiler, Limits, Runtime};
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    /// Make the crate of a policy, with settings and cases that pass, from a template
+    New(new::Flags),
     /// Make a component from a policy crate
     Build(build::Flags),
     /// Say what a module is, and whether a server would take it
@@ -23,22 +31,43 @@ pub enum Verb {
     /// Ask a policy once, about a usage or about the end or the beginning of a period
     Run(run::Flags),
     /// Run a policy's case files
+    ///
+    /// Exit codes: 0 all cases passed, 1 one failed or could not be run, 2 the command line makes no sense.
     Test(test::Flags),
+    /// Print the JSON Schema of case files, for editors
+    Schema,
+    /// Upload a policy to a server as a new version
+    Push(remote::push::Flags),
+    /// Bind a version to a plan or a customer, now or at a time
+    Activate(remote::activate::Flags),
+    /// Bind again what decided before the terms that decide now
+    Rollback(remote::rollback::Flags),
+    /// List the versions of a policy, or the terms of a plan or a customer
+    History(remote::history::Flags),
 }
 
 /// Runs one.
 pub fn run(verb: Verb) -> Result<Verdict, Error> {
     match verb {
+        Verb::New(flags) => new::run(&flags),
         Verb::Build(flags) => build::run(flags),
         Verb::Inspect(flags) => inspect::run(&flags),
         Verb::Run(flags) => run::run(flags),
-        Verb::Test(flags) => test::run(flags),
+        Verb::Test(flags) => test::run(&flags),
+        Verb::Schema => schema::run(),
+        Verb::Push(flags) => remote::push::run(&flags),
+        Verb::Activate(flags) => remote::activate::run(&flags),
+        Verb::Rollback(flags) => remote::rollback::run(&flags),
+        Verb::History(flags) => remote::history::run(&flags),
     }
 }
 
 /// A runtime with the server's limits for what a policy may do, for few at once. Modules are compiled in this
 /// process: they are the author's own.
 fn runtime() -> Result<Runtime, Error> {
-    let limits = Limits { instances: 16, loaded_modules: 64, ..Limits::default() };
-    Ok(Runtime::new(limits, None, Compiler::InProcess)?)
+    Ok(Runtime::new(limits(), None, Compiler::InProcess)?)
+}
+
+fn limits() -> Limits {
+    Limits { instances: 16, loaded_modules: 64, ..Limits::default() }
 }

@@ -26,9 +26,12 @@ pub struct Answer {
     pub fuel: u64,
     /// What it logged.
     pub log: Vec<String>,
+    /// What of the context the answer would depend on although the policy does not declare it.
+    pub undeclared: Vec<&'static str>,
 }
 
 /// What a policy said.
+#[derive(PartialEq)]
 pub enum Said {
     /// A cost; where it is more than is available, by how much and what happens then.
     Rated(Rating, Option<(Credits, Overage)>),
@@ -74,6 +77,9 @@ impl Answer {
         };
         object.insert("fuel".to_owned(), self.fuel.into());
         object.insert("log".to_owned(), json!(self.log));
+        if !self.undeclared.is_empty() {
+            object.insert("undeclared".to_owned(), json!(self.undeclared));
+        }
         Value::Object(object)
     }
 
@@ -274,7 +280,7 @@ mod tests {
     use proviso_ledger::model::{answers::Suggestion, grant::default_credit};
 
     fn shown(said: Said) -> (String, Value) {
-        let answer = Answer { said, fuel: 1_234, log: vec!["seen".to_owned()] };
+        let answer = Answer { said, fuel: 1_234, log: vec!["seen".to_owned()], undeclared: Vec::new() };
         (answer.text(Paint::plain()), answer.json())
     }
 

@@ -1,9 +1,10 @@
 //! The JSON files that `policy run` takes. What they leave out has the value that a customer without any history would show.
 
+use proviso_api::usage::Usage as Body;
 use proviso_ledger::{
     journal::{CloseReason, OpenReason},
     model::{
-        amounts::{Credits, Decimal, Money, Quantity},
+        amounts::{Credits, Decimal, Money},
         answers::Allowance,
         counter::{Counted, Counter},
         grant::{Category, CreditType, default_credit},
@@ -16,29 +17,40 @@ use proviso_ledger::{
         },
     },
 };
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// A usage: the body of a charge, and what the host would know of it.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct UsageFile {
-    feature: Key,
-    #[serde(default, with = "proviso_ledger::model::pairs")]
-    quantities: Vec<(String, Quantity)>,
-    #[serde(default, with = "proviso_ledger::model::pairs")]
-    attributes: Vec<(String, String)>,
-    entity: Option<Key>,
+    body: Body,
+    known: KnownFile,
+}
+
+/// What the host would know of a usage.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct KnownFile {
     /// The entity, then its parent and so on; without it, the entity alone.
-    #[serde(default)]
     entities: Vec<EntityFile>,
-    occurred_at: Option<Timestamp>,
-    #[serde(default)]
     purpose: PurposeName,
     /// The period that it occurred in; defaults to that of the context.
     period: Option<PeriodFile>,
-    #[serde(default)]
     late: bool,
+}
+
+/// The fields of [`KnownFile`]; all others are the body's.
+const KNOWN: [&str; 4] = ["entities", "purpose", "period", "late"];
+
+impl<'de> Deserialize<'de> for UsageFile {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut fields = Map::deserialize(deserializer)?;
+        let known = KNOWN.iter().filter_map(|name| fields.remove_entry(*name)).collect();
+        let known = serde_json::from_value(Value::Object(known)).map_err(D::Error::custom)?;
+        fields.entry("quantities").or_insert_with(|| Value::Object(Map::new()));
+        let body = serde_json::from_value(Value::Object(fields)).map_err(D::Error::custom)?;
+        Ok(Self { body, known })
+    }
 }
 
 #[derive(Deserialize)]
@@ -70,12 +82,13 @@ pub struct Reported {
 impl UsageFile {
     /// The usage, which occurred `now` unless it names another time.
     pub fn reported(self, now: Timestamp) -> Result<Reported, String> {
-        let mut entities: Vec<EntityView> = self
+        let Self { body, known } = self;
+        let mut entities: Vec<EntityView> = known
             .entities
             .into_iter()
             .map(|entity| EntityView { id: entity.id, attributes: entity.attributes })
             .collect();
-        match (&self.entity, entities.first()) {
+        match (&body.entity, entities.first()) {
             (Some(entity), Some(first)) if first.id != *entity => {
                 return Err(format!("entities: must begin with the entity {entity}"));
             }
@@ -84,21 +97,21 @@ impl UsageFile {
         }
         Ok(Reported {
             usage: Usage {
-                feature: self.feature,
-                quantities: self.quantities,
-                attributes: self.attributes,
+                feature: body.feature,
+                quantities: body.quantities.0,
+                attributes: body.attributes.0,
                 entity: entities.first().map(|entity| entity.id.clone()),
                 ancestors: entities.iter().skip(1).map(|entity| entity.id.clone()).collect(),
-                occurred_at: self.occurred_at.unwrap_or(now),
+                occurred_at: body.occurred_at.unwrap_or(now),
             },
             entities,
-            purpose: match self.purpose {
+            purpose: match known.purpose {
                 PurposeName::Charge => Purpose::Charge,
                 PurposeName::Reserve => Purpose::Reserve,
                 PurposeName::Commit => Purpose::Commit,
             },
-            period: self.period,
-            late: self.late,
+            period: known.period,
+            late: known.late,
         })
     }
 }
@@ -387,7 +400,7 @@ mod tests {
         }
     }
 
-    fn shown(context: serde_json::Value) -> Result<Shown, String> {
+    fn shown(context: Value) -> Result<Shown, String> {
         let file: ContextFile = serde_json::from_value(context).map_err(|error| error.to_string())?;
         file.shown("2026-01-20T00:00:00Z".parse().unwrap(), &[counter("today"), counter("other")])
     }

@@ -4,7 +4,7 @@
 mod answer;
 mod files;
 
-use super::{runtime, source};
+use super::{needs, runtime, settings, source};
 use crate::{
     clock,
     error::Error,
@@ -30,7 +30,7 @@ use std::{
 pub struct Flags {
     /// A component, or the folder of a policy crate, which is built
     file: PathBuf,
-    /// The settings, JSON
+    /// The settings, JSON or TOML; of a case file, what stands under [settings]
     #[arg(long, value_name = "FILE")]
     settings: PathBuf,
     /// What the policy is asked [default: rate]
@@ -69,7 +69,7 @@ enum Question {
 /// Runs.
 pub fn run(flags: Flags) -> Result<Verdict, Error> {
     // All is read before anything is built: a typo should not cost a compilation.
-    let settings = fs::read_to_string(&flags.settings).map_err(Error::file(&flags.settings))?;
+    let settings = settings::read(&flags.settings)?.to_string();
     let question = match flags.call.unwrap_or(Call::Rate) {
         Call::Rate => {
             // The command line has demanded it.
@@ -92,10 +92,18 @@ pub fn run(flags: Flags) -> Result<Verdict, Error> {
     let shown = context
         .shown(clock::now(), &prepared.counters)
         .map_err(Error::content(flags.context.clone().unwrap_or_default()))?;
+    let mut undeclared = Vec::new();
     let Decided { value, fuel, log } = match question {
         Question::Rate(path, usage) => {
             let usage = usage.reported(shown.context.now.at).map_err(Error::content(path))?;
-            rate(&*module, &usage.view(&shown), &shown.context, &prepared)?
+            let view = usage.view(&shown);
+            let ask = |policy: &dyn Policy| rate(policy, &view, &shown.context, &prepared);
+            let said = ask(&*module)?;
+            // What a server would not show must not be what the answer depends on.
+            undeclared = needs::undeclared(&*module, |policy| {
+                ask(&*policy).map_or(true, |other| other.value != said.value)
+            });
+            said
         }
         Question::Close => {
             let closed = module.close(&shown.closing(), &shown.context, &prepared.form)?;
@@ -106,7 +114,15 @@ pub fn run(flags: Flags) -> Result<Verdict, Error> {
             Decided { value: Said::Opened(opened.value), fuel: opened.fuel, log: opened.log }
         }
     };
-    let answer = Answer { said: value, fuel, log };
+    if !undeclared.is_empty() {
+        let named: Vec<String> = undeclared.iter().map(|need| format!("Need::{need}")).collect();
+        terminal::note(&format!(
+            "warning: the policy would answer otherwise if it were shown what it does not declare; a server leaves that out: \
+             About::new(…).needs(&[{}])",
+            named.join(", ")
+        ));
+    }
+    let answer = Answer { said: value, fuel, log, undeclared };
     let text = if flags.json { format!("{:#}\n", answer.json()) } else { answer.text(Paint::for_stdout()) };
     terminal::print(&text)?;
     Ok(Verdict::Fine)

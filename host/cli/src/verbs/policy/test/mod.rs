@@ -1,26 +1,40 @@
 //! `proviso policy test`: plays case files on the code that decides on a server, through the built module and behind the server's
 //! limits, in memory and under a clock that only the case moves. It reports what is not as a case says.
 
-mod format;
+mod diagnose;
+mod files;
+pub mod format;
+mod machine;
 mod observe;
 mod play;
+mod properties;
 mod report;
 #[cfg(test)]
 mod tests;
+mod update;
+mod watch;
 
-use super::{runtime, source};
+pub use play::{Loaded, Subject};
+
+use super::modules::Modules;
 use crate::{
+    clock::Stopwatch,
     error::Error,
     exit::Verdict,
     terminal::{self, Paint},
 };
 use clap::Args;
-use format::{Case, CaseFile};
-use play::{Play, Subject};
+use files::Read;
+use format::Case;
+use play::Play;
 use report::{Failure, Ran};
 use std::{
+    collections::BTreeMap,
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::Duration,
 };
 use toml::Spanned;
 
@@ -32,82 +46,183 @@ pub struct Flags {
     policy: PathBuf,
     /// Case files, or folders of them [default: the folder `cases` beside the policy]
     cases: Vec<PathBuf>,
-    /// Run only cases whose name contains this
-    #[arg(long, value_name = "TEXT")]
+    /// Run only cases whose name contains this; `*` stands for any text
+    #[arg(long, value_name = "PATTERN")]
     only: Option<String>,
+    /// Write what came in the place of expected values that differ, to be reviewed
+    #[arg(long)]
+    update: bool,
+    /// Write a report for CI, as JUnit's XML
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Write JSON in the place of text
+    #[arg(long)]
+    json: bool,
+    /// Try so many generated usages of each case file, and say when the policy fails, costs less than nothing, answers otherwise when
+    /// asked twice, or costs less for more of what the file's [properties] name
+    #[arg(long, value_name = "NUMBER")]
+    properties: Option<u32>,
+    /// From which number usages are generated
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u64>,
+    /// Run again whenever the policy or a case file changes
+    #[arg(long, conflicts_with_all = ["update", "json"])]
+    watch: bool,
 }
 
 /// Runs the cases.
-pub fn run(flags: Flags) -> Result<Verdict, Error> {
-    let files = case_files(&flags)?;
-    let mut read = Vec::with_capacity(files.len());
-    for path in files {
-        let text = fs::read_to_string(&path).map_err(Error::file(&path))?;
-        // All are read before anything is built: a typo should not cost a compilation.
-        let file = format::parse(&text).map_err(|malformed| {
-            Error::content(format!("{}:{}", path.display(), malformed.line))(malformed)
-        })?;
-        read.push((path, text, file));
+pub fn run(flags: &Flags) -> Result<Verdict, Error> {
+    if flags.watch { watch::run(flags) } else { once(flags) }
+}
+
+/// A case of a run.
+struct Job<'a> {
+    file: &'a Read,
+    case: &'a Spanned<Case>,
+}
+
+fn once(flags: &Flags) -> Result<Verdict, Error> {
+    let read = files::read(&flags.policy, &flags.cases)?;
+    let wanted = |case: &&Spanned<Case>| {
+        flags.only.as_ref().is_none_or(|pattern| matches(pattern, &case.get_ref().name))
+    };
+    let jobs: Vec<Job<'_>> = read
+        .iter()
+        .flat_map(|file| file.file.cases.iter().filter(wanted).map(move |case| Job { file, case }))
+        .collect();
+    if let (Some(pattern), true) = (&flags.only, jobs.is_empty()) {
+        let detail = format!("no case has {pattern:?} in its name");
+        return Err(Error::Setting { origin: "--only".to_owned(), detail });
     }
-    let component = source::load(&flags.policy)?;
-    let module = runtime()?.admit(&component).map_err(Error::refused)?.module;
-    let subject = Subject { digest: module.digest(), policy: module };
+    let modules = Modules::new()?;
+    let subject = modules.subject(&flags.policy)?;
+    let others = others(&modules, &read)?;
+    let subjects: Vec<Subject> = read
+        .iter()
+        .map(|file| {
+            let of_file = file
+                .policies
+                .iter()
+                .filter_map(|(name, path)| others.get(path).map(|loaded| (name.clone(), loaded.clone())));
+            Subject { others: of_file.collect(), ..subject.clone() }
+        })
+        .collect();
+    let subject_of = |job: &Job<'_>| {
+        let place = read.iter().position(|file| std::ptr::eq(file, job.file));
+        place.and_then(|place| subjects.get(place)).unwrap_or(&subject)
+    };
+    let started = Stopwatch::start();
+    let mut ran = in_parallel(&jobs, |job| run_case(subject_of(job), job.file, job.case, flags.update));
+    diagnose::explain(&flags.policy, &modules, &jobs, &subject_of, &mut ran);
+    if flags.only.is_none() {
+        ran.extend(tried(flags, &read, &subjects));
+        // Behind the cases of their files.
+        ran.sort_by(|one, other| one.file.cmp(&other.file));
+    }
+    let took = Duration::from_micros(started.micros());
+    let failed = ran.iter().filter(|ran| ran.failure.is_some()).count();
     let paint = Paint::for_stdout();
-    let (mut passed, mut failed) = (0, 0);
-    for (path, text, file) in &read {
-        let wanted =
-            |case: &&Spanned<Case>| flags.only.as_ref().is_none_or(|only| case.get_ref().name.contains(only));
-        let cases: Vec<&Spanned<Case>> = file.cases.iter().filter(wanted).collect();
-        if cases.is_empty() {
-            continue;
-        }
-        let shown = path.display().to_string();
-        terminal::print(&format!("{}\n", paint.strong(&shown)))?;
-        for case in cases {
-            let ran = run_case(&subject, text, file, case);
-            *(if ran.failure.is_some() { &mut failed } else { &mut passed }) += 1;
-            terminal::print(&report::case(&shown, &ran, paint))?;
+    if flags.json {
+        terminal::print(&format!("{:#}\n", machine::json(&ran, took)))?;
+    } else {
+        terminal::print(&report::all(&ran, took, paint))?;
+    }
+    if let Some(path) = &flags.junit {
+        let text = machine::junit(&flags.policy.display().to_string(), &ran, took);
+        fs::write(path, text.map_err(Error::content(path))?).map_err(Error::file(path))?;
+    }
+    if flags.update {
+        for (path, text, changed) in update::all(&read, &ran)? {
+            fs::write(&path, text).map_err(Error::file(&path))?;
+            let values = terminal::plural(u64::try_from(changed).unwrap_or(u64::MAX), "value");
+            terminal::note(&format!("updated {values} in {}: review them", path.display()));
         }
     }
-    terminal::print(&report::summary(passed, failed, paint))?;
-    Ok(Verdict::of(failed == 0 && passed > 0))
+    Ok(Verdict::of(failed == 0 && !ran.is_empty()))
 }
 
-/// The case files that are meant, sorted.
-fn case_files(flags: &Flags) -> Result<Vec<PathBuf>, Error> {
-    let beside = if flags.policy.is_dir() { Some(&*flags.policy) } else { flags.policy.parent() };
-    let default = [beside.unwrap_or(Path::new("")).join("cases")];
-    let named = if flags.cases.is_empty() { default.as_slice() } else { flags.cases.as_slice() };
-    let mut files = Vec::new();
-    for path in named {
-        if path.is_dir() {
-            for entry in fs::read_dir(path).map_err(Error::file(path))? {
-                let path = entry.map_err(Error::file(path))?.path();
-                if path.extension().is_some_and(|extension| extension == "toml") {
-                    files.push(path);
-                }
+/// What came of generated usages, for each file that is to have some.
+fn tried(flags: &Flags, read: &[Read], subjects: &[Subject]) -> Vec<Ran> {
+    let of_file = |(file, subject): (&Read, &Subject)| {
+        let wanted = &file.file.properties;
+        let runs = flags.properties.or(wanted.runs).filter(|runs| *runs > 0)?;
+        properties::run(subject, file, runs, flags.seed.or(wanted.seed).unwrap_or(1))
+    };
+    read.iter().zip(subjects).filter_map(of_file).collect()
+}
+
+/// The other policies that case files name, each built and loaded once.
+fn others(modules: &Modules, read: &[Read]) -> Result<BTreeMap<PathBuf, Loaded>, Error> {
+    let mut loaded = BTreeMap::new();
+    for path in read.iter().flat_map(|file| file.policies.values()) {
+        if !loaded.contains_key(path) {
+            loaded.insert(path.clone(), modules.load(path)?);
+        }
+    }
+    Ok(loaded)
+}
+
+/// Whether a name contains a pattern, in which `*` stands for any text.
+fn matches(pattern: &str, name: &str) -> bool {
+    let mut rest = Some(name);
+    for part in pattern.split('*') {
+        rest = rest.and_then(|rest| rest.find(part).and_then(|at| rest.get(at + part.len()..)));
+    }
+    rest.is_some()
+}
+
+/// Plays cases on all processors; the results come in the order of the cases.
+fn in_parallel<'a>(jobs: &[Job<'a>], play: impl Fn(&Job<'a>) -> Ran + Sync) -> Vec<Ran> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            let Some(job) = jobs.get(place) else { return done };
+            done.push((place, play(job)));
+        }
+    };
+    // No more than instances that the runtime has.
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(16).min(jobs.len());
+    let mut done: Vec<(usize, Ran)> = thread::scope(|scope| {
+        let workers: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mut done = work();
+        for worker in workers {
+            match worker.join() {
+                Ok(theirs) => done.extend(theirs),
+                Err(panic) => std::panic::resume_unwind(panic),
             }
-        } else {
-            files.push(path.clone());
         }
-    }
-    files.sort();
-    if files.is_empty() {
-        let path = named.first().cloned().unwrap_or_default();
-        return Err(Error::Content { path, detail: "there are no case files (*.toml) in it".to_owned() });
-    }
-    Ok(files)
+        done
+    });
+    done.sort_by_key(|(place, _)| *place);
+    done.into_iter().map(|(_, ran)| ran).collect()
 }
 
-/// Plays a case up to its end, or to the first step that is not as it says.
-fn run_case(subject: &Subject, text: &str, file: &CaseFile, case: &Spanned<Case>) -> Ran {
-    let mut ran = Ran { name: case.get_ref().name.clone(), steps: 0, failure: None };
-    let mut play = match Play::begin(subject, file, case.get_ref()) {
+/// Plays a case up to its end, or to the first step that is not as it says. With `update` it goes on behind steps whose expected
+/// values can be replaced by what came.
+fn run_case(subject: &Subject, read: &Read, case: &Spanned<Case>, update: bool) -> Ran {
+    let started = Stopwatch::start();
+    let mut ran = Ran {
+        file: read.path.display().to_string(),
+        name: case.get_ref().name.clone(),
+        line: format::line(&read.text, case),
+        steps: 0,
+        took: Duration::ZERO,
+        failure: None,
+        edits: Vec::new(),
+    };
+    play_case(subject, read, case, update, &mut ran);
+    ran.took = Duration::from_micros(started.micros());
+    ran
+}
+
+fn play_case(subject: &Subject, read: &Read, case: &Spanned<Case>, update: bool, ran: &mut Ran) {
+    let mut play = match Play::begin(subject, &read.file, case.get_ref()) {
         Ok(play) => play,
         Err(mistake) => {
-            let (line, mistake) = (format::line(text, case), Some(mistake.to_string()));
-            ran.failure = Some(Failure { line, step: None, mismatches: Vec::new(), mistake });
-            return ran;
+            ran.failure = Some(Failure::of_case(ran.line, mistake.to_string()));
+            return;
         }
     };
     for (number, step) in (1..).zip(&case.get_ref().steps) {
@@ -115,12 +230,14 @@ fn run_case(subject: &Subject, text: &str, file: &CaseFile, case: &Spanned<Case>
             Ok(played) => (observe::compare(&step.get_ref().expect, &played), None),
             Err(mistake) => (Vec::new(), Some(mistake.to_string())),
         };
-        if !mismatches.is_empty() || mistake.is_some() {
-            let (line, title) = (format::line(text, step), step.get_ref().title());
-            ran.failure = Some(Failure { line, step: Some((number, title)), mismatches, mistake });
-            break;
+        if update && mistake.is_none() && mismatches.iter().all(update::can_replace) {
+            ran.edits.extend(mismatches.into_iter().map(|mismatch| update::Edit::of(step.span(), mismatch)));
+        } else if !mismatches.is_empty() || mistake.is_some() {
+            let (line, title) = (format::line(&read.text, step), step.get_ref().title());
+            ran.failure =
+                Some(Failure { line, step: Some((number, title)), mismatches, mistake, hints: Vec::new() });
+            return;
         }
         ran.steps += 1;
     }
-    ran
 }

@@ -16,6 +16,7 @@ use proviso_ledger::{
     },
     state::GrantState,
 };
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// A value that is not what a case expects. Values are lists of lines; most have one.
@@ -27,11 +28,13 @@ pub struct Mismatch {
     pub expected: Vec<String>,
     /// What is so.
     pub got: Vec<String>,
+    /// What is so as a case would say it; none where a case can't.
+    pub value: Option<Value>,
 }
 
 /// Compares a step with what its case expects.
 pub fn compare(expect: &Expect, played: &Played<'_>) -> Vec<Mismatch> {
-    let mut found = Found { mismatches: Vec::new() };
+    let mut found = Found { mismatches: Vec::new(), partial: expect.partial };
     faults(expect, played, &mut found);
     refusals(expect, played, &mut found);
     usage(expect, played, &mut found);
@@ -42,31 +45,37 @@ pub fn compare(expect: &Expect, played: &Played<'_>) -> Vec<Mismatch> {
         decisions.iter().flat_map(|decision| decision.log.iter().cloned()).collect()
     });
     let fuel = decisions.iter().map(|decision| decision.fuel).reduce(u64::saturating_add);
-    found.one("fuel", expect.fuel, fuel.map(|fuel| fuel.to_string()));
+    found.bare("fuel", expect.fuel, fuel);
     if let Some(most) = expect.fuel_at_most
         && fuel.is_none_or(|fuel| fuel > most)
     {
-        found.one("fuel_at_most", Some(most), fuel.map(|fuel| fuel.to_string()));
+        found.bare("fuel_at_most", Some(most), fuel);
     }
+    if let (Some(most), Some(fuel)) = (played.max_fuel, most_fuel(played))
+        && fuel > most
+    {
+        found.add("max_fuel", vec![format!("at most {most}")], vec![fuel.to_string()], None);
+    }
+    found.pairs("shadows", expect.shadows.as_ref(), || played.shadows());
     if let Some(expected) = &expect.balance {
         balance(expected, played, &mut found);
     }
     found.mismatches
 }
 
+/// The most fuel of any one decision in a step.
+fn most_fuel(played: &Played<'_>) -> Option<u64> {
+    let entries = played.entries.iter().map(|entry| &**entry).chain(played.checked());
+    entries.filter_map(Entry::decision).map(|decision| decision.fuel).max()
+}
+
 /// A policy that fails makes a case fail, wherever in the step it was asked, unless the step expects that.
 fn faults(expect: &Expect, played: &Played<'_>, found: &mut Found) {
-    let mut faults = Vec::new();
-    for entry in played.entries.iter().map(|entry| &**entry).chain(played.checked()) {
-        let Some(decision) = entry.decision() else { continue };
-        let Some(fault) = &decision.fault else { continue };
-        faults.push(format!("{}: {} failed", story(entry), fault.terms));
-        faults.extend(text::fault(&fault.code, &fault.detail, &decision.log));
-    }
+    let faults = played.faults();
     let expected = expect.degraded.unwrap_or(false);
     if expected == faults.is_empty() {
         let got = if faults.is_empty() { vec![(!expected).to_string()] } else { faults };
-        found.add("degraded", vec![expected.to_string()], got);
+        found.add("degraded", vec![expected.to_string()], got, None);
     }
 }
 
@@ -76,16 +85,23 @@ fn refusals(expect: &Expect, played: &Played<'_>, found: &mut Found) {
     let accepted = || "accepted".to_owned();
     match (&expect.code, &refusal) {
         (None, Some(Refusal { code, detail, .. })) => {
-            found.one("code", Some(accepted()), Some(format!("{code}: {detail}")));
+            found.add("code", vec![accepted()], vec![format!("{code}: {detail}")], None);
         }
         (expected, refusal) => {
-            let code = refusal.as_ref().map_or_else(accepted, |refusal| refusal.code.to_owned());
-            found.one("code", expected.as_ref(), Some(code));
+            let code = refusal.as_ref().map(|refusal| refusal.code.to_owned());
+            let value = code.as_deref().map(Value::from);
+            if let Some(expected) = expected {
+                found.add("code", vec![expected.clone()], vec![code.unwrap_or_else(accepted)], value);
+            }
         }
+    }
+    let detail = refusal.as_ref().map_or("", |refusal| refusal.detail);
+    if let Some(expected) = expect.detail.as_ref().filter(|expected| !detail.contains(*expected)) {
+        found.one("detail", Some(expected), Some(detail.to_owned()));
     }
     found.one("kind", expect.kind, refusal.as_ref().map(|refusal| refusal.kind.to_string()));
     let retry_at = refusal.as_ref().and_then(|refusal| refusal.retry_at);
-    found.one("retry_at", expect.retry_at.map(|at| at.0), Some(Ends(retry_at).to_string()));
+    found.one("retry_at", expect.retry_at.map(|at| at.0), retry_at.map(|at| at.to_string()));
     found.many("offers", expect.offers.as_ref(), || {
         let offers = refusal.as_ref().map(|refusal| refusal.offers).unwrap_or_default();
         offers.iter().map(|offer| offer.code.clone()).collect()
@@ -110,12 +126,14 @@ fn refusals(expect: &Expect, played: &Played<'_>, found: &mut Found) {
                 "error",
                 vec!["none".to_owned()],
                 error.to_string().lines().map(str::to_owned).collect(),
+                None,
             );
         }
         (Some(expected), error) => {
             let got = error.map_or_else(|| "none".to_owned(), ToString::to_string);
             if !got.contains(expected) {
-                found.one("error", Some(expected), Some(got));
+                let value = error.map(|error| Value::from(error.to_string()));
+                found.add("error", vec![expected.clone()], got.lines().map(str::to_owned).collect(), value);
             }
         }
         (None, _) => {}
@@ -144,7 +162,10 @@ fn usage(expect: &Expect, played: &Played<'_>, found: &mut Found) {
         Outcome::Check(check, _) => Some(check.late),
         _ => entry.map(Entry::late),
     };
-    found.one("late", expect.late, late.map(|late| Late(late).to_string()));
+    match late {
+        Some(Some(number)) => found.bare("late", expect.late, Some(u64::from(number))),
+        other => found.one("late", expect.late, other.map(|late| Late(late).to_string())),
+    }
 }
 
 fn grants(expect: &Expect, played: &Played<'_>, found: &mut Found) {
@@ -223,19 +244,41 @@ struct Refusal<'a> {
 
 struct Found {
     mismatches: Vec<Mismatch>,
+    /// Whether lists and tables may hold more than is expected.
+    partial: bool,
 }
 
 impl Found {
-    /// One value; `nothing` where the step has none.
+    /// One value that is written as text; `nothing` where the step has none.
     fn one(&mut self, field: &str, expected: Option<impl ToString>, got: Option<String>) {
+        let value = got.as_deref().map(Value::from);
+        self.value(field, expected, got, value);
+    }
+
+    /// One number.
+    fn bare(&mut self, field: &str, expected: Option<impl ToString>, got: Option<u64>) {
+        self.value(field, expected, got.map(|got| got.to_string()), got.map(Value::from));
+    }
+
+    fn value(
+        &mut self,
+        field: &str,
+        expected: Option<impl ToString>,
+        got: Option<String>,
+        value: Option<Value>,
+    ) {
         let Some(expected) = expected.map(|expected| expected.to_string()) else { return };
-        self.add(field, vec![expected], vec![got.unwrap_or_else(|| "nothing".to_owned())]);
+        self.add(field, vec![expected], vec![got.unwrap_or_else(|| "nothing".to_owned())], value);
     }
 
     fn many(&mut self, field: &str, expected: Option<&Vec<String>>, got: impl FnOnce() -> Vec<String>) {
-        if let Some(expected) = expected {
-            self.add(field, expected.clone(), got());
+        let Some(expected) = expected else { return };
+        let mut got = got();
+        if self.partial {
+            got.retain(|line| expected.contains(line));
         }
+        let value = json!(got);
+        self.add(field, expected.clone(), got, Some(value));
     }
 
     fn pairs<T: ToString>(
@@ -247,14 +290,18 @@ impl Found {
         let lines = |pairs: &BTreeMap<String, T>| {
             pairs.iter().map(|(name, value)| format!("{name} = {}", value.to_string())).collect()
         };
-        if let Some(expected) = expected {
-            self.add(field, lines(expected), lines(&got()));
+        let Some(expected) = expected else { return };
+        let mut got = got();
+        if self.partial {
+            got.retain(|name, _| expected.contains_key(name));
         }
+        let value = got.iter().map(|(name, value)| (name.clone(), Value::from(value.to_string()))).collect();
+        self.add(field, lines(expected), lines(&got), Some(Value::Object(value)));
     }
 
-    fn add(&mut self, field: &str, expected: Vec<String>, got: Vec<String>) {
+    fn add(&mut self, field: &str, expected: Vec<String>, got: Vec<String>, value: Option<Value>) {
         if expected != got {
-            self.mismatches.push(Mismatch { field: field.to_owned(), expected, got });
+            self.mismatches.push(Mismatch { field: field.to_owned(), expected, got, value });
         }
     }
 }
@@ -316,6 +363,17 @@ impl Played<'_> {
         closed.into_iter().chain(opened.and_then(|opened| opened.decision.as_ref())).collect()
     }
 
+    /// What shadows would have said in those decisions, by the names of their terms.
+    fn shadows(&self) -> BTreeMap<String, String> {
+        let records = self.decisions().into_iter().flat_map(|decision| &decision.shadows);
+        let said = records.map(|shadow| {
+            let name = self.terms.get(&shadow.terms).cloned().unwrap_or_else(|| shadow.terms.to_string());
+            let cost = shadow.cost.map(|cost| cost.to_string());
+            (name, cost.or_else(|| shadow.code.clone()).unwrap_or_default())
+        });
+        said.collect()
+    }
+
     fn rated(&self) -> Option<&Rated> {
         match &self.entry()?.event {
             Event::Charged(charged) => Some(&charged.rated),
@@ -326,7 +384,30 @@ impl Played<'_> {
         }
     }
 
-    fn cost(&self) -> Option<Credits> {
+    /// The policies that failed in the step: whose, and all that is known of it.
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        for entry in self.entries.iter().map(|entry| &**entry).chain(self.checked()) {
+            let Some(decision) = entry.decision() else { continue };
+            let Some(fault) = &decision.fault else { continue };
+            faults.push(format!("{}: {} failed", story(entry), fault.terms));
+            faults.extend(text::fault(&fault.code, &fault.detail, &decision.log));
+        }
+        faults
+    }
+
+    /// The code of a refusal.
+    pub fn code(&self) -> Option<String> {
+        self.refusal().map(|refusal| refusal.code.to_owned())
+    }
+
+    /// The fuel of the step's decisions.
+    pub fn fuel(&self) -> u64 {
+        self.decisions().iter().fold(0, |sum, decision| sum.saturating_add(decision.fuel))
+    }
+
+    /// What the usage costs.
+    pub fn cost(&self) -> Option<Credits> {
         match &self.outcome {
             Outcome::Check(check, _) => check.cost,
             _ => self.rated().map(|rated| rated.cost),

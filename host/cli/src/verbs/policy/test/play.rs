@@ -2,10 +2,11 @@
 //! by steps, and what is due is written before each action, as on a server.
 
 use super::format::{
-    Action, Case, CaseFile, CommitStep, ContractSetup, CustomerStep, GrantStep, IntervalSetup, PLAN,
-    PlanSetup, PlanStep, Settings, Setup, Step, TermsStep, UsageStep,
+    Action, Case, CaseFile, CommitStep, ContractSetup, CustomerSetup, CustomerStep, GrantStep, IntervalSetup,
+    PLAN, PlanSetup, PlanStep, Settings, Setup, Step, TermsStep, UsageStep,
 };
 use crate::{span::Span, verbs::policy::text};
+use proviso_api::usage::Usage;
 use proviso_decide::precondition::Expected;
 use proviso_decide::{
     DecideError, Decider, Journal, Stop,
@@ -18,7 +19,6 @@ use proviso_decide::{
 use proviso_ledger::{
     journal::{Entry, Event},
     model::{
-        amounts::Quantity,
         answers::SettingsProblem,
         grant::default_credit,
         ids::{Digest, GrantId, Name, NameError, ReservationId, TermsId},
@@ -39,12 +39,41 @@ use std::{
 /// When a case begins that names no start.
 const START: &str = "2026-01-01T00:00:00Z";
 
-/// The policy under test.
-pub struct Subject {
-    /// The SHA-256 of its module.
+/// A policy's module, loaded.
+#[derive(Clone)]
+pub struct Loaded {
+    /// Its SHA-256.
     pub digest: Digest,
-    /// The module, loaded.
+    /// The policy.
     pub policy: Arc<dyn Policy>,
+}
+
+/// The policy under test, and others that a case may bind.
+#[derive(Clone)]
+pub struct Subject {
+    /// The policy under test.
+    pub main: Loaded,
+    /// The others, by the name that the case file gives them.
+    pub others: BTreeMap<String, Loaded>,
+}
+
+impl Subject {
+    /// A policy alone.
+    pub fn new(digest: Digest, policy: Arc<dyn Policy>) -> Self {
+        Self { main: Loaded { digest, policy }, others: BTreeMap::new() }
+    }
+
+    /// The policy of a name; none is the one under test.
+    fn named(&self, name: Option<&str>) -> Result<&Loaded, Mistake> {
+        match name {
+            None => Ok(&self.main),
+            Some(name) => self.others.get(name).ok_or_else(|| format!("there is no policy {name:?}").into()),
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Loaded> {
+        std::iter::once(&self.main).chain(self.others.values())
+    }
 }
 
 /// What a step came to.
@@ -59,6 +88,10 @@ pub struct Played<'a> {
     pub now: Timestamp,
     /// What grants are called: as steps named them, else by category.
     pub names: &'a HashMap<GrantId, String>,
+    /// What terms are called that steps named, of plans too.
+    pub terms: &'a HashMap<TermsKey, String>,
+    /// The most fuel that a decision may take here.
+    pub max_fuel: Option<u64>,
 }
 
 /// How an action ended.
@@ -127,65 +160,101 @@ pub struct Play<'a> {
     policy: Name,
     plans: Catalog,
     settings: Settings,
-    state: CustomerState,
     now: Timestamp,
-    /// Written since the last step.
+    max_fuel: Option<u64>,
+    /// The customer that steps are about which name none.
+    first: Party,
+    others: BTreeMap<String, Party>,
+    /// What terms are called that steps named.
+    terms: HashMap<TermsKey, String>,
+}
+
+/// A customer of the case.
+struct Party {
+    state: CustomerState,
+    /// Written since its last step.
     written: Vec<Arc<Entry>>,
     grants: HashMap<GrantId, String>,
     reservations: HashMap<String, ReservationId>,
     terms: HashMap<String, TermsId>,
 }
 
+impl Party {
+    fn new(name: &str) -> Result<Self, Mistake> {
+        Ok(Self {
+            state: CustomerState::new(name.parse().map_err(|error| format!("customer {name:?}: {error}"))?),
+            written: Vec::new(),
+            grants: HashMap::new(),
+            reservations: HashMap::new(),
+            terms: HashMap::new(),
+        })
+    }
+}
+
 impl<'a> Play<'a> {
-    /// A customer on a plan that the policy is bound to.
+    /// Customers on plans that policies are bound to.
     pub fn begin(subject: &'a Subject, file: &CaseFile, case: &Case) -> Result<Self, Mistake> {
-        let Setup { start, settings, customer, mut plans } = file.setup(case);
+        let Setup { start, settings, customer, customers, mut plans, max_fuel } = file.setup(case);
         let mut play = Self {
             subject,
             policy: "policy".parse()?,
             plans: Catalog::default(),
             settings,
-            state: CustomerState::new("customer".parse()?),
             now: start.map_or_else(|| START.parse(), Ok)?,
-            written: Vec::new(),
-            grants: HashMap::new(),
-            reservations: HashMap::new(),
+            max_fuel,
+            first: Party::new("customer")?,
+            others: BTreeMap::new(),
             terms: HashMap::new(),
         };
-        let begins_on = customer.plan.map_or_else(|| PLAN.parse(), Ok)?;
-        plans.entry(begins_on.clone()).or_default();
-        plans.entry(PLAN.parse()?).or_default();
+        let begin_on =
+            std::iter::once(&customer).chain(customers.values()).filter_map(|setup| setup.plan.clone());
+        for plan in begin_on.chain([PLAN.parse()?]) {
+            plans.entry(plan).or_default();
+        }
         let month = Interval::new(IntervalUnit::Month, 1)?;
         let interval = customer.interval.unwrap_or(IntervalSetup(Some(month)));
         for (name, plan) in plans {
             play.put_plan(name, plan, interval)?;
         }
-        let change = CustomerChange {
-            plan: Change::Set(begins_on),
-            time_zone: change(customer.time_zone),
-            anchor: change(customer.anchor.map(|anchor| anchor.0)),
-            attributes: change(customer.attributes.map(|attributes| attributes.into_iter().collect())),
-            ..CustomerChange::default()
-        };
-        // What this writes counts as written by the first step, so that a case can look at it.
-        play.decide(Command::Configure(Box::new(change)))??;
+        play.put_customer(None, customer)?;
+        for (name, setup) in customers {
+            play.others.insert(name.clone(), Party::new(&name)?);
+            play.put_customer(Some(&name), setup)?;
+        }
         Ok(play)
     }
 
+    /// What this writes counts as written by the customer's first step, so that a case can look at it.
+    fn put_customer(&mut self, on: Option<&str>, setup: CustomerSetup) -> Result<(), Mistake> {
+        let change = CustomerChange {
+            plan: Change::Set(setup.plan.map_or_else(|| PLAN.parse(), Ok)?),
+            time_zone: change(setup.time_zone),
+            anchor: change(setup.anchor.map(|anchor| anchor.0)),
+            attributes: change(setup.attributes.map(|attributes| attributes.into_iter().collect())),
+            ..CustomerChange::default()
+        };
+        self.decide(on, Command::Configure(Box::new(change)))??;
+        Ok(())
+    }
+
     fn put_plan(&mut self, name: Name, setup: PlanSetup, interval: IntervalSetup) -> Result<(), Mistake> {
-        let PlanSetup { settings, interval: own_interval, entitlements, on_fault, contract, time_zone } =
-            setup;
+        let PlanSetup {
+            policy,
+            settings,
+            interval: own_interval,
+            entitlements,
+            on_fault,
+            contract,
+            time_zone,
+        } = setup;
         let draft = TermsDraft {
             on_fault,
             contract: contract.map(contract_draft),
             time_zone,
             ..self
-                .prepare(&self.settings.with(&settings))
+                .prepare(policy.as_deref(), &self.settings.with(&settings))?
                 .map_err(|declined| Mistake(format!("plan {name}: {declined}")))?
         };
-        let key = TermsKey { owner: Owner::Plan(name.clone()), id: TermsId { entry: 1, index: 0 } };
-        let terms =
-            draft.bind(key, self.now, &[]).map_err(|error| Mistake(format!("plan {name}: {error}")))?;
         let plan = Plan {
             plan: name.clone(),
             name: name.to_string(),
@@ -193,21 +262,49 @@ impl<'a> Play<'a> {
             entitlements,
             created_at: self.now,
         };
-        self.plans.0.insert(name, (plan, vec![Arc::new(terms)]));
+        self.plans.0.insert(name.clone(), (plan, Vec::new()));
+        self.bind_to_plan(name, draft)?;
         Ok(())
+    }
+
+    fn bind_to_plan(&mut self, name: Name, draft: TermsDraft) -> Result<TermsKey, Mistake> {
+        let (_, bound) = self.plans.0.get_mut(&name).ok_or_else(|| format!("there is no plan {name}"))?;
+        let entry = u64::try_from(bound.len()).unwrap_or(u64::MAX).saturating_add(1);
+        let key = TermsKey { owner: Owner::Plan(name.clone()), id: TermsId { entry, index: 0 } };
+        let terms = draft
+            .bind(key.clone(), self.now, bound)
+            .map_err(|error| Mistake(format!("plan {name}: {error}")))?;
+        bound.push(Arc::new(terms));
+        Ok(key)
+    }
+
+    fn party(&mut self, on: Option<&str>) -> Result<&mut Party, Mistake> {
+        match on {
+            None => Ok(&mut self.first),
+            Some(name) => {
+                self.others.get_mut(name).ok_or_else(|| format!("there is no customer {name:?}").into())
+            }
+        }
     }
 
     /// Plays one step.
     pub fn step(&mut self, step: &Step) -> Result<Played<'_>, Mistake> {
         self.move_clock(step)?;
+        let on = step.on.as_deref();
         // Also for an action that is not carried out: on a server, reading the customer afterwards would write what is due.
-        self.decide(Command::Read)??;
+        self.decide(on, Command::Read)??;
         let outcome = self.act(step)?;
-        let entries = std::mem::take(&mut self.written);
+        let party = self.party(on)?;
+        let entries = std::mem::take(&mut party.written);
         for grant in entries.iter().flat_map(|entry| entry.grants()) {
-            self.grants.entry(grant.id).or_insert_with(|| grant.category.as_str().to_owned());
+            party.grants.entry(grant.id).or_insert_with(|| grant.category.as_str().to_owned());
         }
-        Ok(Played { outcome, entries, state: &self.state, now: self.now, names: &self.grants })
+        let (now, max_fuel) = (self.now, self.max_fuel);
+        let Party { state, grants, .. } = match on {
+            None => &self.first,
+            Some(name) => self.others.get(name).ok_or("no such customer")?,
+        };
+        Ok(Played { outcome, entries, state, now, names: grants, terms: &self.terms, max_fuel })
     }
 
     fn move_clock(&mut self, step: &Step) -> Result<(), Mistake> {
@@ -220,11 +317,11 @@ impl<'a> Play<'a> {
     }
 
     /// Decides a command. The outer error is a defect of the host, the inner one an answer to the caller.
-    fn decide(&mut self, command: Command) -> Result<Result<Reply, DecideError>, Mistake> {
+    fn decide(&mut self, on: Option<&str>, command: Command) -> Result<Result<Reply, DecideError>, Mistake> {
         let mut journal = Journal::default();
-        let reply =
-            self.on_state(command, |decider, state, request| decider.decide(state, request, &mut journal));
-        self.written.extend(journal.written.into_iter().map(|written| written.entry));
+        let reply = self
+            .on_state(on, command, |decider, state, request| decider.decide(state, request, &mut journal))?;
+        self.party(on)?.written.extend(journal.written.into_iter().map(|written| written.entry));
         match reply {
             Ok(reply) => Ok(Ok(reply)),
             Err(Stop::Error(error)) => Ok(Err(error)),
@@ -236,15 +333,19 @@ impl<'a> Play<'a> {
 
     fn on_state<T>(
         &mut self,
+        on: Option<&str>,
         command: Command,
         act: impl FnOnce(&Decider<'_>, &mut CustomerState, &Request) -> T,
-    ) -> T {
+    ) -> Result<T, Mistake> {
         let subject = self.subject;
-        let policies = |digest: &Digest| {
-            if *digest == subject.digest {
-                Lookup::Ready(subject.policy.clone())
-            } else {
-                Lookup::Unavailable("not the policy under test".to_owned())
+        let policies = |digest: &Digest| match subject.all().find(|loaded| loaded.digest == *digest) {
+            Some(loaded) => Lookup::Ready(loaded.policy.clone()),
+            None => Lookup::Unavailable("not a policy of this case".to_owned()),
+        };
+        let party = match on {
+            None => &mut self.first,
+            Some(name) => {
+                self.others.get_mut(name).ok_or_else(|| format!("there is no customer {name:?}"))?
             }
         };
         let decider = Decider {
@@ -254,37 +355,50 @@ impl<'a> Play<'a> {
             late_window: LATE_WINDOW,
             most_due: usize::MAX,
         };
-        let request = Request { customer: self.state.customer.clone(), command, origin: Origin::default() };
-        act(&decider, &mut self.state, &request)
+        let request = Request { customer: party.state.customer.clone(), command, origin: Origin::default() };
+        Ok(act(&decider, &mut party.state, &request))
     }
 
     fn act(&mut self, step: &Step) -> Result<Outcome, Mistake> {
+        let on = step.on.as_deref();
         let command = match step.action()? {
             Action::Wait => return Ok(Outcome::Nothing),
-            Action::Check(usage) => return self.check(usage),
-            Action::Charge(usage) => Command::Charge(usage_request(usage)),
+            Action::Check(usage) => return self.check(on, usage),
+            Action::Charge(usage) => Command::Charge(usage_request(&usage.0)),
             Action::Reserve(reserve) => {
-                Command::Reserve(usage_request(&reserve.usage()), reserve.ttl.map_or(Ok(Ttl::DEFAULT), ttl)?)
+                Command::Reserve(usage_request(&reserve.usage), reserve.ttl.map_or(Ok(Ttl::DEFAULT), ttl)?)
             }
             Action::Extend(extend) => {
-                Command::Extend(self.reservation(&extend.reservation)?, ttl(extend.ttl)?)
+                Command::Extend(self.reservation(on, &extend.reservation)?, ttl(extend.ttl)?)
             }
-            Action::Commit(commit) => Command::Commit(self.reservation(&commit.reservation)?, actual(commit)),
-            Action::Release(name) => Command::Release(self.reservation(name)?),
+            Action::Commit(commit) => {
+                Command::Commit(self.reservation(on, &commit.reservation)?, actual(commit))
+            }
+            Action::Release(name) => Command::Release(self.reservation(on, name)?),
             Action::Grant(grant) => Command::Grant(grant_request(grant)),
-            Action::Void(name) => Command::Void(self.grant_named(name)?),
+            Action::Void(name) => Command::Void(self.grant_named(on, name)?),
             Action::Adjust(amount) => {
                 Command::Adjust { credit: default_credit(), amount, reason: "a case".to_owned() }
             }
             Action::Reset(reset) => Command::Reset { anchor_now: reset.anchor.is_some() },
             Action::RetryPeriod(number) => Command::RetryPeriod(number),
-            Action::Terms(terms) => match self.terms_draft(terms) {
-                Ok(terms) => Command::BindTerms(Box::new(terms)),
-                Err(declined) => return Ok(Outcome::Error(declined)),
+            Action::Terms(terms) => match (self.terms_draft(terms)?, &terms.plan) {
+                (Ok(draft), None) => Command::BindTerms(Box::new(draft)),
+                (Ok(draft), Some(plan)) => {
+                    let key = self.bind_to_plan(plan.clone(), draft)?;
+                    if let Some(name) = &terms.r#as {
+                        self.terms.insert(key, name.clone());
+                    }
+                    // What the new terms change at once is written by the next read.
+                    self.decide(on, Command::Read)??;
+                    return Ok(Outcome::Nothing);
+                }
+                (Err(declined), _) => return Ok(Outcome::Error(declined)),
             },
             Action::EndTerms(name) => {
-                let id = self.terms.get(name).ok_or_else(|| format!("no step bound terms as {name:?}"))?;
-                Command::EndTerms { id: *id, ends_at: None, expected: Expected::Anything }
+                let found = self.party(on)?.terms.get(name).copied();
+                let id = found.ok_or_else(|| format!("no step bound terms as {name:?} to this customer"))?;
+                Command::EndTerms { id, ends_at: None, expected: Expected::Anything }
             }
             Action::Plan(PlanStep { to, allowance }) => configure(CustomerChange {
                 plan: to.clone().map_or(Change::Clear, Change::Set),
@@ -301,9 +415,9 @@ impl<'a> Play<'a> {
             }),
             Action::CloseCustomer => Command::Close(Expected::Anything),
         };
-        Ok(match self.decide(command)? {
+        Ok(match self.decide(on, command)? {
             Ok(Reply::Entry(outcome)) => {
-                self.remember(step, &outcome.entry);
+                self.remember(step, &outcome.entry)?;
                 Outcome::Entry(outcome.entry)
             }
             Ok(_) => Outcome::Nothing,
@@ -313,15 +427,16 @@ impl<'a> Play<'a> {
 
     /// A check, and the charge that it stands for on a copy of the customer, for what a check does not tell: draws, fuel, log and
     /// the text of a fault.
-    fn check(&mut self, usage: &UsageStep) -> Result<Outcome, Mistake> {
-        let check = match self.decide(Command::Check(usage_request(usage)))? {
+    fn check(&mut self, on: Option<&str>, usage: &UsageStep) -> Result<Outcome, Mistake> {
+        let check = match self.decide(on, Command::Check(usage_request(&usage.0)))? {
             Ok(Reply::Check(check)) => check,
             Ok(_) => return Err("a defect of proviso: a check without an answer".into()),
             Err(error) => return Ok(Outcome::Error(error.into())),
         };
-        let charged = self.on_state(Command::Charge(usage_request(usage)), |decider, state, request| {
+        let charge = Command::Charge(usage_request(&usage.0));
+        let charged = self.on_state(on, charge, |decider, state, request| {
             decider.decide(&mut state.clone(), request, &mut Journal::default())
-        });
+        })?;
         match charged {
             Ok(Reply::Entry(outcome)) => Ok(Outcome::Check(check, outcome.entry)),
             _ => Err("a defect of proviso: a check is answered, and the charge is not".into()),
@@ -329,60 +444,78 @@ impl<'a> Play<'a> {
     }
 
     /// Gives what a step made the name that it asks for.
-    fn remember(&mut self, step: &Step, entry: &Entry) {
+    fn remember(&mut self, step: &Step, entry: &Entry) -> Result<(), Mistake> {
+        if let (Event::TermsBound(terms), Some(name)) =
+            (&entry.event, step.terms.as_ref().and_then(|terms| terms.r#as.clone()))
+        {
+            self.terms.insert(terms.key.clone(), name);
+        }
+        let party = self.party(step.on.as_deref())?;
         match &entry.event {
             Event::Granted(grant) => {
                 if let Some(name) = step.grant.as_ref().and_then(|grant| grant.r#as.clone()) {
-                    self.grants.insert(grant.id, name);
+                    party.grants.insert(grant.id, name);
                 }
             }
             Event::Reserved(_) => {
                 if let Some(reserve) = &step.reserve {
                     let id = ReservationId { entry: entry.seq, index: 0 };
-                    self.reservations.insert(reserve.r#as.clone(), id);
+                    party.reservations.insert(reserve.name.clone(), id);
                 }
             }
             Event::TermsBound(terms) => {
                 if let Some(name) = step.terms.as_ref().and_then(|terms| terms.r#as.clone()) {
-                    self.terms.insert(name, terms.key.id);
+                    party.terms.insert(name, terms.key.id);
                 }
             }
             _ => {}
         }
+        Ok(())
     }
 
-    fn grant_named(&self, name: &str) -> Result<GrantId, Mistake> {
+    fn grant_named(&mut self, on: Option<&str>, name: &str) -> Result<GrantId, Mistake> {
+        let grants = &self.party(on)?.grants;
         // Of several grants of a category, the newest.
-        let found = self.grants.iter().filter(|(_, known)| *known == name).map(|(id, _)| *id).max();
+        let found = grants.iter().filter(|(_, known)| *known == name).map(|(id, _)| *id).max();
         found.ok_or_else(|| format!("there is no grant {name:?}").into())
     }
 
-    fn reservation(&self, name: &str) -> Result<ReservationId, Mistake> {
-        let found = self.reservations.get(name).copied();
+    fn reservation(&mut self, on: Option<&str>, name: &str) -> Result<ReservationId, Mistake> {
+        let found = self.party(on)?.reservations.get(name).copied();
         found.ok_or_else(|| format!("no step reserved credits as {name:?}").into())
     }
 
-    fn terms_draft(&self, step: &TermsStep) -> Result<TermsDraft, Declined> {
-        Ok(TermsDraft {
+    fn terms_draft(&self, step: &TermsStep) -> Result<Result<TermsDraft, Declined>, Mistake> {
+        let prepared = self.prepare(step.policy.as_deref(), &self.settings.with(&step.settings))?;
+        Ok(prepared.map(|draft| TermsDraft {
             effective_at: step.effective_at.map(|at| at.0),
             ends_at: step.ends_at.map(|at| at.0),
+            mode: step.mode,
             on_fault: step.on_fault,
             contract: step.contract.clone().map(contract_draft),
             time_zone: step.time_zone.clone(),
-            ..self.prepare(&self.settings.with(&step.settings))?
-        })
+            ..draft
+        }))
     }
 
-    /// Terms with these settings.
-    fn prepare(&self, settings: &Settings) -> Result<TermsDraft, Declined> {
-        let policy = &self.subject.policy;
+    /// Terms of a policy with these settings. The outer error is a mistake of the case.
+    fn prepare(
+        &self,
+        policy: Option<&str>,
+        settings: &Settings,
+    ) -> Result<Result<TermsDraft, Declined>, Mistake> {
+        let Loaded { digest, policy: loaded } = self.subject.named(policy)?;
         let settings = JsonText::from(&settings.0);
-        let prepared = policy.prepare(settings.as_str()).map_err(Declined::Failed)?.value;
-        Ok(TermsDraft {
-            policy: PolicyRef { name: self.policy.clone(), version: 1, digest: self.subject.digest },
-            prepared: prepared.map_err(Declined::Settings)?,
+        let prepared = match loaded.prepare(settings.as_str()) {
+            Ok(prepared) => prepared.value.map_err(Declined::Settings),
+            Err(failure) => Err(Declined::Failed(failure)),
+        };
+        let name = policy.map_or_else(|| Ok(self.policy.clone()), str::parse)?;
+        Ok(prepared.map(|prepared| TermsDraft {
+            policy: PolicyRef { name, version: 1, digest: *digest },
+            prepared,
             settings,
-            needs: policy.manifest().needs,
+            needs: loaded.manifest().needs,
             effective_at: None,
             ends_at: None,
             mode: Mode::Active,
@@ -390,7 +523,7 @@ impl<'a> Play<'a> {
             contract: None,
             time_zone: None::<Zone>,
             note: None,
-        })
+        }))
     }
 }
 
@@ -413,13 +546,13 @@ fn ttl(span: Span) -> Result<Ttl, Mistake> {
     ttl.ok_or_else(|| format!("ttl must be whole seconds, from 1 to {}", Ttl::LONGEST).into())
 }
 
-fn usage_request(step: &UsageStep) -> Box<UsageRequest> {
+fn usage_request(usage: &Usage) -> Box<UsageRequest> {
     Box::new(UsageRequest {
-        feature: step.feature.clone(),
-        quantities: quantities(&step.quantities),
-        attributes: step.attributes.clone().into_iter().collect(),
-        entity: step.entity.clone(),
-        occurred_at: step.occurred_at.map(|at| at.0),
+        feature: usage.feature.clone(),
+        quantities: usage.quantities.0.clone(),
+        attributes: usage.attributes.0.clone(),
+        entity: usage.entity.clone(),
+        occurred_at: usage.occurred_at,
     })
 }
 
@@ -438,10 +571,6 @@ fn grant_request(step: &GrantStep) -> Box<GrantRequest> {
 }
 
 fn actual(step: &CommitStep) -> Box<ActualUsage> {
-    let attributes = step.attributes.clone().map(|attributes| attributes.into_iter().collect());
-    Box::new(ActualUsage { quantities: quantities(&step.quantities), attributes })
-}
-
-fn quantities(given: &BTreeMap<String, Quantity>) -> Vec<(String, Quantity)> {
-    given.iter().map(|(name, amount)| (name.clone(), *amount)).collect()
+    let attributes = step.actual.attributes.as_ref().map(|attributes| attributes.0.clone());
+    Box::new(ActualUsage { quantities: step.actual.quantities.0.clone(), attributes })
 }

@@ -1,8 +1,8 @@
 //! What a run of cases looks like: a line for each case, and under one that failed what was expected and what came.
 
-use super::observe::Mismatch;
+use super::{observe::Mismatch, update::Edit};
 use crate::terminal::{Paint, plural};
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 /// Why a case did not pass, at one of its steps.
 #[derive(Debug)]
@@ -15,21 +15,54 @@ pub struct Failure {
     pub mismatches: Vec<Mismatch>,
     /// What kept the step from being played.
     pub mistake: Option<String>,
+    /// What else is known of it.
+    pub hints: Vec<String>,
+}
+
+impl Failure {
+    /// A case that could not begin.
+    pub fn of_case(line: usize, mistake: String) -> Self {
+        Self { line, step: None, mismatches: Vec::new(), mistake: Some(mistake), hints: Vec::new() }
+    }
 }
 
 /// A case that was run.
 #[derive(Debug)]
 pub struct Ran {
+    /// Its file.
+    pub file: String,
     /// Its name.
     pub name: String,
+    /// Its line.
+    pub line: usize,
+    /// How long it took.
+    pub took: Duration,
     /// How many steps were played.
     pub steps: usize,
     /// The step at which it failed, if it did.
     pub failure: Option<Failure>,
+    /// Expected values that are to be replaced.
+    pub edits: Vec<Edit>,
+}
+
+/// All cases under their files, and how many passed in which time.
+pub fn all(ran: &[Ran], took: Duration, paint: Paint) -> String {
+    let (mut text, mut file) = (String::new(), "");
+    for ran in ran {
+        if ran.file != file {
+            file = &ran.file;
+            let _ = writeln!(text, "{}", paint.strong(file));
+        }
+        text.push_str(&case(ran, paint));
+    }
+    let many = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    let failed = ran.iter().filter(|ran| ran.failure.is_some()).count();
+    text.push_str(&summary(many(ran.len() - failed), many(failed), took, paint));
+    text
 }
 
 /// A case, for people.
-pub fn case(file: &str, ran: &Ran, paint: Paint) -> String {
+pub fn case(ran: &Ran, paint: Paint) -> String {
     let Some(failure) = &ran.failure else {
         let steps = plural(u64::try_from(ran.steps).unwrap_or(u64::MAX), "step");
         return format!("  {} {} {}\n", paint.good("ok"), ran.name, paint.faint(&format!("({steps})")));
@@ -37,7 +70,7 @@ pub fn case(file: &str, ran: &Ran, paint: Paint) -> String {
     let mut text = format!("  {} {}\n", paint.bad("FAILED"), paint.strong(&ran.name));
     let step =
         failure.step.as_ref().map(|(number, title)| format!("  step {number}: {title}")).unwrap_or_default();
-    let place = paint.faint(&format!("{file}:{}", failure.line));
+    let place = paint.faint(&format!("{}:{}", ran.file, failure.line));
     // Writing to a String does not fail.
     let _ = writeln!(text, "     {place}{step}");
     if let Some(mistake) = &failure.mistake {
@@ -45,10 +78,15 @@ pub fn case(file: &str, ran: &Ran, paint: Paint) -> String {
             let _ = writeln!(text, "       {}", paint.bad(line));
         }
     }
-    for Mismatch { field, expected, got } in &failure.mismatches {
+    for Mismatch { field, expected, got, value: _ } in &failure.mismatches {
         let _ = writeln!(text, "       {field}");
         for line in difference(expected, got, paint) {
             let _ = writeln!(text, "         {line}");
+        }
+    }
+    for hint in &failure.hints {
+        for (number, line) in hint.lines().enumerate() {
+            let _ = writeln!(text, "       {}{line}", if number == 0 { "hint: " } else { "" });
         }
     }
     text
@@ -80,12 +118,13 @@ fn difference(expected: &[String], got: &[String], paint: Paint) -> Vec<String> 
 }
 
 /// The last line of a run.
-pub fn summary(passed: u64, failed: u64, paint: Paint) -> String {
+fn summary(passed: u64, failed: u64, took: Duration, paint: Paint) -> String {
+    let took = paint.faint(&format!(" in {} ms", took.as_millis()));
     if failed == 0 {
-        return format!("{}\n", paint.good(&format!("{} passed", plural(passed, "case"))));
+        return format!("{}{took}\n", paint.good(&format!("{} passed", plural(passed, "case"))));
     }
     let legend = paint.faint("  (- expected, + came)");
-    format!("{}, {passed} passed{legend}\n", paint.bad(&format!("{} failed", plural(failed, "case"))))
+    format!("{}, {passed} passed{took}{legend}\n", paint.bad(&format!("{} failed", plural(failed, "case"))))
 }
 
 #[cfg(test)]
@@ -115,19 +154,33 @@ mod tests {
 
     #[test]
     fn a_failed_case_says_where_and_what() {
-        let mismatch =
-            Mismatch { field: "cost".to_owned(), expected: vec!["1".to_owned()], got: vec!["2".to_owned()] };
+        let mismatch = Mismatch {
+            field: "cost".to_owned(),
+            expected: vec!["1".to_owned()],
+            got: vec!["2".to_owned()],
+            value: None,
+        };
         let failure = Failure {
             line: 7,
             step: Some((2, "charge chat".to_owned())),
             mismatches: vec![mismatch],
             mistake: None,
+            hints: vec!["look there".to_owned()],
         };
-        let ran = Ran { name: "one".to_owned(), steps: 1, failure: Some(failure) };
+        let ran = Ran {
+            file: "cases/x.toml".to_owned(),
+            name: "one".to_owned(),
+            line: 5,
+            steps: 1,
+            took: Duration::ZERO,
+            failure: Some(failure),
+            edits: Vec::new(),
+        };
         assert_eq!(
-            case("cases/x.toml", &ran, Paint::plain()),
-            "  FAILED one\n     cases/x.toml:7  step 2: charge chat\n       cost\n         - 1\n         + 2\n"
+            case(&ran, Paint::plain()),
+            "  FAILED one\n     cases/x.toml:7  step 2: charge chat\n       cost\n         - 1\n         + 2\n       \
+             hint: look there\n"
         );
-        assert_eq!(summary(1, 0, Paint::plain()), "1 case passed\n");
+        assert_eq!(summary(1, 0, Duration::from_millis(12), Paint::plain()), "1 case passed in 12 ms\n");
     }
 }

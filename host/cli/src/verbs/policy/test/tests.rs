@@ -1,7 +1,12 @@
 //! Whole case files, played with a policy written in Rust whose failures the settings choose. What the sandbox does with a failing
 //! module is tested in the policy crate, and with shipped policies in the black-box tests.
 
-use super::{format, play::Subject, report, run_case};
+use super::{
+    files::Read,
+    format,
+    play::{Loaded, Subject},
+    properties, report, run_case,
+};
 use crate::terminal::Paint;
 use proviso_decide::policy::{Answer, Decided, Failure, Policy};
 use proviso_ledger::model::{
@@ -16,7 +21,7 @@ use proviso_ledger::model::{
     view::{Closing, Context, Expiry, Opening, UsageView},
 };
 use serde::Deserialize;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Charges `price` for each token, and opens periods with `allowance`.
 struct Tokens(Manifest);
@@ -31,6 +36,9 @@ struct Settings {
     /// Whether all that is left at a period's end rolls over.
     #[serde(default)]
     rolls_over: bool,
+    /// From so many tokens on, all are free.
+    #[serde(default)]
+    free_from: Option<Quantity>,
     /// A usage of more tokens is reduced to so many.
     #[serde(default)]
     reduces_to: Option<Quantity>,
@@ -82,8 +90,10 @@ impl Policy for Tokens {
             })));
         }
         let quantity = usage.usage.quantity("tokens");
-        let cost = settings.price.times(quantity, Rounding::Up).unwrap();
-        let line = Line { label: "tokens".to_owned(), quantity, unit_cost: settings.price, cost };
+        let is_free = settings.free_from.is_some_and(|from| quantity >= from);
+        let price = if is_free { Price::new(Decimal::ZERO) } else { settings.price };
+        let cost = price.times(quantity, Rounding::Up).unwrap();
+        let line = Line { label: "tokens".to_owned(), quantity, unit_cost: price, cost };
         Ok(decided(Ok(Rating { credit: default_credit(), cost, lines: vec![line], draw_order: Vec::new() })))
     }
 
@@ -143,6 +153,13 @@ const SETTINGS: &str = "[settings]\nprice = \"1\"\nallowance = \"100\"\n";
 
 /// Plays the cases of a file that has `settings` of its own, and returns what is printed of them.
 fn play(setup: &str, cases: &str) -> String {
+    let (subject, read) = read(setup, cases);
+    let ran = read.file.cases.iter().map(|case| run_case(&subject, &read, case, false));
+    ran.map(|ran| report::case(&ran, Paint::plain())).collect()
+}
+
+/// A file that has `settings` of its own, and the policies that it is played with.
+fn read(setup: &str, cases: &str) -> (Subject, Read) {
     let manifest = Manifest {
         name: "tokens".to_owned(),
         version: "1.0.0".to_owned(),
@@ -150,11 +167,13 @@ fn play(setup: &str, cases: &str) -> String {
         settings_schema: JsonText::from(&serde_json::json!({})),
         needs: Needs::default(),
     };
-    let subject = Subject { digest: Digest::of(b"tokens"), policy: Arc::new(Tokens(manifest)) };
+    let subject = Subject::new(Digest::of(b"tokens"), Arc::new(Tokens(manifest)));
     let text = format!("{setup}{SETTINGS}{cases}");
     let file = format::parse(&text).unwrap_or_else(|error| panic!("{}: {error}", error.line));
-    let ran = file.cases.iter().map(|case| run_case(&subject, &text, &file, case));
-    ran.map(|ran| report::case("x.toml", &ran, Paint::plain())).collect()
+    let other = Loaded { digest: Digest::of(b"other"), policy: subject.main.policy.clone() };
+    let others = file.policies.keys().map(|name| (name.clone(), other.clone())).collect();
+    let subject = Subject { others, ..subject };
+    (subject, Read { path: "x.toml".into(), text, file, policies: BTreeMap::new() })
 }
 
 /// Plays one case of these steps.
@@ -319,4 +338,126 @@ fn what_can_not_begin_or_be_played_says_so() {
     assert!(ttl.contains("ttl must be whole seconds, from 1 to 86400"), "{ttl}");
     let unknown = steps("{ release = \"r\" }");
     assert!(unknown.contains("no step reserved credits as \"r\""), "{unknown}");
+}
+
+#[test]
+fn a_second_version_a_shadow_and_two_customers_are_played_in_one_case() {
+    let shown = play(
+        "policies.next = \"../next\"\n[customers.beta]\ntime_zone = \"Europe/Berlin\"\n",
+        r#"
+        [[case]]
+        name = "x"
+        steps = [
+            { terms = { as = "candidate", policy = "next", settings.price = "3", mode = "shadow" } },
+            { charge = { feature = "chat", quantities = { tokens = 10 } }, expect = { cost = "10", shadows = { candidate = "30" } } },
+            { on = "beta", charge = { feature = "chat", quantities = { tokens = 7 } }, expect = {
+                cost = "7", shadows = {}, remaining = { plan = "93" }, entries = ["configured", "period 1 opened started", "charged 7"] } },
+            { terms = { plan = "plan", policy = "next", settings.price = "2", effective_at = 2026-01-10T00:00:00Z } },
+            { charge = { feature = "chat", quantities = { tokens = 1 } }, expect = { cost = "1" } },
+            { at = 2026-01-10T00:00:00Z, charge = { feature = "chat", quantities = { tokens = 1 } }, expect = { cost = "2" } },
+            { on = "beta", charge = { feature = "chat", quantities = { tokens = 1 } }, expect = { cost = "2", remaining = { plan = "91" } } },
+        ]
+        "#,
+    );
+    assert_eq!(shown, "  ok x (7 steps)\n");
+}
+
+#[test]
+fn each_row_of_a_table_is_a_case() {
+    let shown = play(
+        "",
+        r#"
+        [[table]]
+        name = "prices"
+        before = [{ advance = "1h", charge = { feature = "chat", quantities = { tokens = 90 } } }]
+        columns = ["check.feature", "check.quantities.tokens", "expect.cost", "expect.code"]
+        rows = [
+            ["chat", 10, "10", "-"],
+            ["chat", 11, "11", "insufficient_credits"],
+            ["images", "-", "-", "not_priced"],
+            ["chat", 5, "6", "-"],
+        ]
+        "#,
+    );
+    assert_eq!(
+        shown,
+        "  ok prices: chat, 10 (2 steps)\n  ok prices: chat, 11 (2 steps)\n  ok prices: images, - (2 steps)\n  \
+         FAILED prices: chat, 5\n     x.toml:13  step 2: check chat\n       cost\n         - 6\n         + 5\n"
+    );
+}
+
+#[test]
+fn expectations_may_be_partial_and_fuel_has_a_ceiling() {
+    let shown = play(
+        "max_fuel = 6\n",
+        r#"
+        [[case]]
+        name = "x"
+        max_fuel = 7
+        steps = [{ grant = { amount = "5", as = "gift" }, expect = { partial = true, remaining = { gift = "5" }, entries = ["granted 5"] } }]
+        [[case]]
+        name = "y"
+        steps = [{ check = { feature = "chat" }, expect = { cost = "0" } }]
+        [[case]]
+        name = "z"
+        max_fuel = 7
+        steps = [{ check = { feature = "images" }, expect = { code = "not_priced", detail = "no price" } }]
+        "#,
+    );
+    assert!(shown.contains("  ok x (1 step)\n"), "{shown}");
+    assert!(
+        shown.contains("FAILED y") && shown.contains("max_fuel\n         - at most 6\n         + 7"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn properties_are_tried_and_what_breaks_them_is_made_small() {
+    let tried = |settings: &str| {
+        let case = format!(
+            "[[case]]\nname = \"x\"\n{settings}\nsteps = [{{ check = {{ feature = \"chat\", entity = \"ann\", \
+             attributes = {{ model = \"large\" }}, quantities = {{ tokens = 99, seconds = 5 }} }} }}]"
+        );
+        let (subject, read) = read("properties.monotonic = [\"tokens\"]\n", &case);
+        let ran = properties::run(&subject, &read, 200, 1).unwrap();
+        (ran.steps, report::case(&ran, Paint::plain()))
+    };
+    let (steps, shown) = tried("");
+    assert_eq!((steps, shown.as_str()), (200, "  ok properties of 200 usages, seed 1 (200 steps)\n"));
+    let (_, shown) = tried("settings.fails = [\"rate\"]");
+    assert!(shown.contains("never fails: ") && shown.contains("boom"), "{shown}");
+    let (_, shown) = tried("settings.free_from = 100");
+    for part in [
+        "costs no less for more tokens: 99 cost 99, and 100 cost 0\n",
+        "\n           { check = { feature = \"chat\", quantities = { \"tokens\" = \"99\" } } },\n       ]\n",
+    ] {
+        assert!(shown.contains(part), "{part:?} in\n{shown}");
+    }
+}
+
+#[test]
+fn an_update_says_what_came_and_goes_on() {
+    let (subject, read) = read(
+        "",
+        r#"
+[[case]]
+name = "x"
+steps = [
+    { charge = { feature = "chat", quantities = { tokens = 3 } }, expect = { cost = "2", remaining = { plan = "98" } } },
+    { check = { feature = "images" }, expect = { code = "odd", suggestions = [] } },
+    { check = { feature = "images" } },
+]
+"#,
+    );
+    let ran: Vec<_> = read.file.cases.iter().map(|case| run_case(&subject, &read, case, true)).collect();
+    assert!(report::case(&ran[0], Paint::plain()).contains("step 3: check images"));
+    let reads = [read];
+    let changed = super::update::all(&reads, &ran).unwrap();
+    let [(_, text, 4)] = changed.as_slice() else { panic!("{changed:?}") };
+    for part in [
+        "cost = \"3\", remaining = { plan = \"97\" }",
+        "code = \"not_priced\", suggestions = [\"use chat: model = small\"]",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
 }

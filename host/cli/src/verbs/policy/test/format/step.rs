@@ -2,37 +2,52 @@
 
 use super::{
     expect::Expect,
-    values::{At, Settings},
+    schema,
+    values::{At, Settings, json_fields},
 };
 use crate::span::Span;
+use proviso_api::{
+    schema as wire,
+    usage::{ActualUsage, Usage},
+};
 use proviso_ledger::model::{
-    amounts::{Credits, Money, Quantity},
+    amounts::{Credits, Money},
     answers::Allowance,
     grant::Category,
     ids::{Key, Name},
-    terms::OnFault,
+    terms::{Mode, OnFault},
     time::{Timestamp, Zone},
 };
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de::Error as _};
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use utoipa::ToSchema;
 
 /// A step: time moves, then something is done, then all that is named in `expect` must hold.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
+    /// Which of the `customers` it is about; defaults to the case's customer.
+    pub on: Option<String>,
     /// Moves the clock to a time.
+    #[schema(value_type = Option<wire::Time>)]
     pub at: Option<At>,
-    /// Moves the clock on.
+    /// Moves the clock on, such as by `1d12h`.
+    #[schema(value_type = Option<String>)]
     pub advance: Option<Span>,
     /// Charges a usage.
+    #[schema(value_type = Option<schema::UsageForm>)]
     pub charge: Option<UsageStep>,
     /// Asks what a charge would do.
+    #[schema(value_type = Option<schema::UsageForm>)]
     pub check: Option<UsageStep>,
     /// Sets credits aside.
+    #[schema(value_type = Option<schema::ReserveForm>)]
     pub reserve: Option<ReserveStep>,
     /// Moves a reservation's end.
     pub extend: Option<ExtendStep>,
     /// Charges a reservation's actual usage.
+    #[schema(value_type = Option<schema::CommitForm>)]
     pub commit: Option<CommitStep>,
     /// Gives the reservation of this name back.
     pub release: Option<String>,
@@ -41,18 +56,21 @@ pub struct Step {
     /// Voids the grant of this name.
     pub void: Option<String>,
     /// Corrects the balance by an amount.
+    #[schema(value_type = Option<wire::Credits>)]
     pub adjust: Option<Credits>,
     /// Ends the period now and begins the next.
     pub reset: Option<ResetStep>,
     /// Makes good what a fault left undone of the period of this number.
     pub retry_period: Option<u32>,
-    /// Binds terms with other settings to the customer.
+    /// Binds terms to the customer, or to a plan.
     pub terms: Option<TermsStep>,
     /// Ends the customer's terms of this name.
     pub end_terms: Option<String>,
-    /// Puts the customer on another plan, or on none.
+    /// Puts the customer on another plan, or on `"none"`.
+    #[schema(value_type = Option<schema::PlanForm>)]
     pub plan: Option<PlanStep>,
     /// Moves the time from where periods are counted.
+    #[schema(value_type = Option<wire::Time>)]
     pub anchor: Option<At>,
     /// Changes the customer's attributes or zone.
     pub customer: Option<CustomerStep>,
@@ -125,9 +143,9 @@ impl Step {
     pub fn title(&self) -> String {
         match self.action() {
             Ok(Action::Wait) => "time".to_owned(),
-            Ok(Action::Charge(usage)) => format!("charge {}", usage.feature),
-            Ok(Action::Check(usage)) => format!("check {}", usage.feature),
-            Ok(Action::Reserve(step)) => format!("reserve {}", step.feature),
+            Ok(Action::Charge(usage)) => format!("charge {}", usage.0.feature),
+            Ok(Action::Check(usage)) => format!("check {}", usage.0.feature),
+            Ok(Action::Reserve(step)) => format!("reserve {}", step.usage.feature),
             Ok(Action::Extend(step)) => format!("extend {}", step.reservation),
             Ok(Action::Commit(step)) => format!("commit {}", step.reservation),
             Ok(Action::Release(name)) => format!("release {name}"),
@@ -148,81 +166,105 @@ impl Step {
     }
 }
 
-/// A usage: the body of a charge.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct UsageStep {
-    pub feature: Key,
-    #[serde(default)]
-    pub quantities: BTreeMap<String, Quantity>,
-    #[serde(default)]
-    pub attributes: BTreeMap<String, String>,
-    pub entity: Option<Key>,
-    pub occurred_at: Option<At>,
+/// A usage: the body of a charge, whose quantities may be left out.
+#[derive(Debug, Clone)]
+pub struct UsageStep(pub Usage);
+
+impl<'de> Deserialize<'de> for UsageStep {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        usage(json_fields(deserializer)?).map(Self).map_err(D::Error::custom)
+    }
 }
 
-/// A reservation, with a name for later steps.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+fn usage(mut fields: Map<String, Value>) -> Result<Usage, serde_json::Error> {
+    fields.entry("quantities").or_insert_with(|| Value::Object(Map::new()));
+    serde_json::from_value(Value::Object(fields))
+}
+
+/// Takes the fields of these names out of others.
+fn take<T: serde::de::DeserializeOwned>(
+    fields: &mut Map<String, Value>,
+    names: &[&str],
+) -> Result<T, serde_json::Error> {
+    let own = names.iter().filter_map(|name| fields.remove_entry(*name)).collect();
+    serde_json::from_value(Value::Object(own))
+}
+
+/// A reservation, with a name for later steps: the body of a charge, `as` and `ttl`.
+#[derive(Debug, Clone)]
 pub struct ReserveStep {
-    pub r#as: String,
-    pub feature: Key,
-    #[serde(default)]
-    pub quantities: BTreeMap<String, Quantity>,
-    #[serde(default)]
-    pub attributes: BTreeMap<String, String>,
-    pub entity: Option<Key>,
-    pub occurred_at: Option<At>,
+    pub name: String,
+    pub usage: Usage,
     pub ttl: Option<Span>,
 }
 
-impl ReserveStep {
-    /// The usage that is expected.
-    pub fn usage(&self) -> UsageStep {
-        UsageStep {
-            feature: self.feature.clone(),
-            quantities: self.quantities.clone(),
-            attributes: self.attributes.clone(),
-            entity: self.entity.clone(),
-            occurred_at: self.occurred_at,
+impl<'de> Deserialize<'de> for ReserveStep {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Own {
+            r#as: String,
+            ttl: Option<Span>,
         }
+        let mut fields = json_fields(deserializer)?;
+        let Own { r#as: name, ttl } = take(&mut fields, &["as", "ttl"]).map_err(D::Error::custom)?;
+        Ok(Self { name, usage: usage(fields).map_err(D::Error::custom)?, ttl })
     }
 }
 
 /// A reservation's new end, counted from now.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExtendStep {
     pub reservation: String,
+    #[schema(value_type = String, example = "1h")]
     pub ttl: Span,
 }
 
-/// What a reservation came to.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// What a reservation of an earlier step came to: the body of a commit.
+#[derive(Debug, Clone)]
 pub struct CommitStep {
     pub reservation: String,
-    #[serde(default)]
-    pub quantities: BTreeMap<String, Quantity>,
-    pub attributes: Option<BTreeMap<String, String>>,
+    pub actual: ActualUsage,
+}
+
+impl<'de> Deserialize<'de> for CommitStep {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Own {
+            reservation: String,
+        }
+        let mut fields = json_fields(deserializer)?;
+        let Own { reservation } = take(&mut fields, &["reservation"]).map_err(D::Error::custom)?;
+        fields.entry("quantities").or_insert_with(|| Value::Object(Map::new()));
+        let actual = serde_json::from_value(Value::Object(fields)).map_err(D::Error::custom)?;
+        Ok(Self { reservation, actual })
+    }
 }
 
 /// A grant, perhaps with a name for later steps and expectations.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GrantStep {
     pub r#as: Option<String>,
+    #[schema(value_type = wire::Credits)]
     pub amount: Credits,
     #[serde(default = "prepaid")]
+    #[schema(value_type = schema::CategoryName)]
     pub category: Category,
+    #[schema(value_type = Option<wire::Key>)]
     pub credit: Option<Key>,
     #[serde(default)]
     pub priority: i32,
+    #[schema(value_type = Option<wire::Time>)]
     pub effective_at: Option<At>,
+    #[schema(value_type = Option<wire::Time>)]
     pub expires_at: Option<At>,
+    /// The end of the n-th period after the one in which it becomes usable.
     pub expires_with_period: Option<u32>,
     #[serde(default)]
+    #[schema(value_type = Vec<wire::Key>)]
     pub features: Vec<Key>,
+    #[schema(value_type = Option<wire::Money>)]
     pub cost_basis: Option<Money>,
 }
 
@@ -231,7 +273,7 @@ fn prepaid() -> Category {
 }
 
 /// `reset = {}`, or `reset = { anchor = "now" }`.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ResetStep {
     /// From where periods are counted afterwards, if that changes.
@@ -239,39 +281,56 @@ pub struct ResetStep {
 }
 
 /// The one anchor that a reset can set.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NewAnchor {
     Now,
 }
 
-/// Terms of the customer's own.
-#[derive(Debug, Deserialize)]
+/// Terms of the customer's own, or of a plan.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TermsStep {
     pub r#as: Option<String>,
+    /// The plan that they are bound to; defaults to the customer itself.
+    #[schema(value_type = Option<wire::Name>)]
+    pub plan: Option<Name>,
+    /// One of the file's `policies`; defaults to the policy under test.
+    pub policy: Option<String>,
     /// Laid over the case's settings.
     #[serde(default)]
+    #[schema(value_type = wire::AnyObject)]
     pub settings: Settings,
+    /// From when; defaults to now.
+    #[schema(value_type = Option<wire::Time>)]
     pub effective_at: Option<At>,
+    #[schema(value_type = Option<wire::Time>)]
     pub ends_at: Option<At>,
+    /// `shadow`: only recorded beside what decides.
     #[serde(default)]
+    #[schema(value_type = schema::ModeName)]
+    pub mode: Mode,
+    #[serde(default)]
+    #[schema(value_type = schema::OnFaultName)]
     pub on_fault: OnFault,
     pub contract: Option<ContractSetup>,
+    #[schema(value_type = Option<wire::TimeZone>)]
     pub time_zone: Option<Zone>,
 }
 
 /// A contract that terms belong to.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ContractSetup {
     pub id: String,
+    #[schema(value_type = Option<wire::Time>)]
     pub start: Option<At>,
+    #[schema(value_type = Option<wire::Time>)]
     pub end: Option<At>,
 }
 
 /// `"pro"`, `{ to = "pro", allowance = "prorate" }`, or `"none"`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct PlanStep {
     /// None takes the plan away.
     pub to: Option<Name>,
@@ -309,14 +368,15 @@ impl<'de> Deserialize<'de> for PlanStep {
 }
 
 /// A change of the customer.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CustomerStep {
+    #[schema(value_type = Option<wire::TimeZone>)]
     pub time_zone: Option<Zone>,
     pub attributes: Option<BTreeMap<String, String>>,
 }
 
 /// `close_customer = {}`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CloseCustomerStep {}

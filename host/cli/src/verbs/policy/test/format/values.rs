@@ -1,5 +1,6 @@
 //! Values of case files that are written more freely than over the API: times without quotes, intervals by their unit's name.
 
+use crate::verbs::policy::settings::json;
 use proviso_ledger::model::{
     period::{Interval, IntervalUnit},
     time::Timestamp,
@@ -147,22 +148,14 @@ impl Settings {
     }
 }
 
-fn json(value: toml::Value) -> Result<Value, String> {
-    Ok(match value {
-        toml::Value::String(text) => text.into(),
-        toml::Value::Integer(number) => number.into(),
-        toml::Value::Float(number) => {
-            let number = serde_json::Number::from_f64(number);
-            Value::Number(number.ok_or("settings hold no infinity and nothing that is not a number")?)
-        }
-        toml::Value::Boolean(truth) => truth.into(),
-        toml::Value::Datetime(time) => time.to_string().into(),
-        toml::Value::Array(items) => Value::Array(items.into_iter().map(json).collect::<Result<_, _>>()?),
-        toml::Value::Table(fields) => {
-            let fields = fields.into_iter().map(|(name, value)| Ok((name, json(value)?)));
-            Value::Object(fields.collect::<Result<_, String>>()?)
-        }
-    })
+/// The fields of a table as JSON; times become text.
+pub fn json_fields<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<serde_json::Map<String, Value>, D::Error> {
+    match Settings::deserialize(deserializer)?.0 {
+        Value::Object(fields) => Ok(fields),
+        _ => Err(D::Error::custom("must be a table")),
+    }
 }
 
 fn overlay(below: &Value, above: &Value) -> Value {

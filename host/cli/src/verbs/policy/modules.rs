@@ -1,0 +1,78 @@
+//! Policies that are built, admitted as a server would, and loaded. What was admitted once is kept as native code between runs, so
+//! that an unchanged module is neither tried nor compiled again.
+
+use super::{
+    limits, source,
+    test::{Loaded, Subject},
+};
+use crate::{config, error::Error, secrets};
+use proviso_ledger::model::ids::Digest;
+use proviso_policy::{CacheDir, Compiler, PolicyError, Runtime};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+/// How many modules' code is kept.
+const KEPT: usize = 64;
+
+/// Where modules run.
+pub struct Modules(Runtime);
+
+impl Modules {
+    /// With what earlier runs kept.
+    pub fn new() -> Result<Self, Error> {
+        Ok(Self(Runtime::new(limits(), cache(), Compiler::InProcess)?))
+    }
+
+    /// The policy of a crate's folder, which is built, or of a file.
+    pub fn load(&self, path: &Path) -> Result<Loaded, Error> {
+        self.take(&source::load(path)?)
+    }
+
+    /// A policy alone, as the one under test.
+    pub fn subject(&self, path: &Path) -> Result<Subject, Error> {
+        let Loaded { digest, policy } = self.load(path)?;
+        Ok(Subject::new(digest, policy))
+    }
+
+    /// A policy as bytes.
+    pub fn take(&self, component: &[u8]) -> Result<Loaded, Error> {
+        let digest = Digest::of(component);
+        // Code is kept only of modules that were admitted, by this very version.
+        let kept = self.0.load(digest, || Err::<Vec<u8>, _>(io::Error::from(io::ErrorKind::NotFound)));
+        let policy = match kept {
+            Ok(module) => module,
+            Err(PolicyError::Fetch(_)) => self.0.admit(component).map_err(Error::refused)?.module,
+            Err(other) => return Err(Error::refused(other)),
+        };
+        Ok(Loaded { digest, policy })
+    }
+}
+
+/// A folder of the user's for native code, with the key that authenticates it. Without one, all is compiled each time.
+fn cache() -> Option<CacheDir> {
+    let folder = config::variable("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let folder = folder.or_else(|| Some(PathBuf::from(config::variable("HOME")?).join(".cache")))?;
+    let path = folder.join("proviso").join(concat!("policies-", env!("CARGO_PKG_VERSION")));
+    fs::create_dir_all(&path).ok()?;
+    let key = secrets::key_file(&path.join("key")).ok()?;
+    forget_oldest(&path);
+    Some(CacheDir { path, key })
+}
+
+/// Keeps the folder from growing with every build.
+fn forget_oldest(folder: &Path) {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let code = entries.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "cwasm"));
+    let written = |entry: &fs::DirEntry| entry.metadata().and_then(|about| about.modified());
+    let mut files: Vec<(SystemTime, PathBuf)> =
+        code.map(|entry| (written(&entry).unwrap_or(SystemTime::UNIX_EPOCH), entry.path())).collect();
+    files.sort();
+    let many = files.len().saturating_sub(KEPT);
+    for (_, path) in files.into_iter().take(many) {
+        // One that stays is forgotten another time.
+        let _ = fs::remove_file(path);
+    }
+}

@@ -1,0 +1,454 @@
+//! A customer twice: as recorded, and as it would be under other terms. Both begin as one state; each recorded entry is taken into
+//! the one, and asked of the other.
+
+use super::{
+    report::{Answer, Cell, Change, CustomerReport, Left, RowKey},
+    substitute::Substitute,
+};
+use crate::{
+    DecideError, Decider, Journal, Stop,
+    catalog::Plans,
+    policy::Policies,
+    replay::{again::decision_of, history::History},
+};
+use proviso_ledger::{
+    fold::FoldError,
+    journal::{DecisionRecord, Entry, Event, Intent, Refunded},
+    model::{
+        amounts::Credits,
+        grant::Grant,
+        ids::{ChargeId, Digest, GrantId, Name, ReservationId},
+        terms::TermsKey,
+        time::Timestamp,
+        view::Expiry,
+    },
+    rules::{
+        due::Due,
+        grants::GrantRequest,
+        refund::{Portion, RefundRequest, Refundable},
+    },
+    state::{CustomerState, Draft, LATE_WINDOW, Origin},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+/// What keeps a twin from going on.
+#[derive(Debug)]
+pub enum Halt {
+    /// This module must be loaded first; then the same entry again.
+    Need(Digest),
+    /// The journal can't be followed any further.
+    Damaged(String),
+}
+
+/// A charge of the twin that a later entry refunds.
+struct Kept {
+    charge: Arc<Entry>,
+    reserved: Option<Arc<Entry>>,
+    last: Option<Arc<Entry>>,
+    grants: Vec<Grant>,
+}
+
+/// A customer twice.
+pub struct Twin<'a> {
+    history: &'a History,
+    substitute: &'a Substitute,
+    recorded: CustomerState,
+    candidate: CustomerState,
+    /// The twin's ids of what was made since they began, where they differ or may.
+    reservations: HashMap<ReservationId, Option<ReservationId>>,
+    grants: HashMap<GrantId, GrantId>,
+    /// Charges, and the reservations of commits, that are refunded later.
+    refunded: BTreeSet<ChargeId>,
+    kept: BTreeMap<ChargeId, Kept>,
+    held: HashMap<ReservationId, Arc<Entry>>,
+    /// What those charges cost as recorded.
+    recorded_costs: BTreeMap<ChargeId, Credits>,
+    /// What a commit after the customer's closing leaves to settle.
+    settles: bool,
+    report: CustomerReport,
+}
+
+impl<'a> Twin<'a> {
+    /// Of a state as recorded. `refunded` are the charges that entries to come refund.
+    ///
+    /// # Errors
+    /// Settings that the candidate refuses.
+    pub fn new(
+        history: &'a History,
+        substitute: &'a Substitute,
+        recorded: CustomerState,
+        refunded: BTreeSet<ChargeId>,
+    ) -> Result<Self, String> {
+        let mut candidate = recorded.clone();
+        for terms in &mut candidate.terms {
+            *terms = substitute.stand_in(terms)?;
+        }
+        Ok(Self {
+            history,
+            substitute,
+            recorded,
+            candidate,
+            reservations: HashMap::new(),
+            grants: HashMap::new(),
+            refunded,
+            kept: BTreeMap::new(),
+            held: HashMap::new(),
+            recorded_costs: BTreeMap::new(),
+            settles: false,
+            report: CustomerReport::default(),
+        })
+    }
+
+    /// Takes note of a charge from before they began, which an entry to come refunds.
+    pub fn keep(&mut self, of: Refundable) {
+        let Some((_, rated)) = of.charge.charged_usage() else { return };
+        self.recorded_costs.insert(of.id(), rated.cost);
+        let Refundable { charge, reserved, last, grants } = of;
+        self.kept.insert(charge.charge_id(), Kept { charge, reserved, last, grants });
+    }
+
+    /// Takes a recorded entry in, and asks the same of the twin.
+    ///
+    /// # Errors
+    /// See [`Halt`]. After [`Halt::Need`] the same entry is to be taken again.
+    pub fn take(
+        &mut self,
+        policies: Policies<'_>,
+        entry: &Entry,
+        body: &str,
+        hash: &[u8; 32],
+    ) -> Result<(), Halt> {
+        let made = match self.ask(policies, entry) {
+            Ok(made) => made,
+            Err(Stop::Need(digest)) => return Err(Halt::Need(digest)),
+            Err(Stop::Error(error)) => {
+                self.report.leave_out(&format!("{}: {error}", entry.event.kind()));
+                None
+            }
+            Err(Stop::Unfinished) => return Err(Halt::Damaged("is not finished".to_owned())),
+            Err(Stop::Defect(error)) => return Err(Halt::Damaged(error.to_string())),
+        };
+        self.compare(entry, made.as_deref());
+        self.remember(entry, made.as_ref());
+        let damaged = |error: FoldError| Halt::Damaged(error.to_string());
+        self.recorded.fold_parsed(entry.seq, entry, body, hash).map_err(damaged)
+    }
+
+    /// What came of it.
+    #[must_use]
+    pub fn finish(mut self) -> CustomerReport {
+        self.report.is_identical = self.recorded.hash == self.candidate.hash;
+        self.report.total = Cell::sum_of(&self.report.rows);
+        let at = self.recorded.at.max(self.candidate.at);
+        let credits: BTreeSet<_> =
+            self.recorded.accounts.keys().chain(self.candidate.accounts.keys()).cloned().collect();
+        for credit in credits {
+            let left = |state: &CustomerState| {
+                let balance = state.balance(&credit, at);
+                Left { available: balance.available, overage: balance.overage }
+            };
+            let both = (left(&self.recorded), left(&self.candidate));
+            self.report.left.insert(credit, both);
+        }
+        self.report
+    }
+
+    /// What the twin makes of a recorded entry, taken into its state; none when it writes nothing.
+    fn ask(&mut self, policies: Policies<'_>, entry: &Entry) -> Result<Option<Arc<Entry>>, Stop> {
+        let at = entry.at;
+        let by = entry.by.clone().filter(|_| matches!(entry.event, Event::OverageSettled(_)));
+        self.settle(policies, at, by)?;
+        self.bring_due(policies, at)?;
+        let Some(mut draft) = self.draft(policies, entry)? else { return Ok(None) };
+        draft.origin = Origin { idempotency: entry.key.clone().zip(entry.request), by: entry.by.clone() };
+        let sealed = Journal::default().seal(&mut self.candidate, at, draft)?;
+        self.settles = self.candidate.closed && matches!(sealed.event, Event::Committed(_));
+        Ok(Some(sealed))
+    }
+
+    /// What a commit after the customer's closing owes is settled at once.
+    fn settle(&mut self, policies: Policies<'_>, at: Timestamp, by: Option<Name>) -> Result<(), Stop> {
+        if !self.settles {
+            return Ok(());
+        }
+        let at = self.candidate.at.min(at);
+        let decider = decider(self.history, policies, at);
+        let draft = decider.settle_after_closing(&self.candidate, at)?;
+        if let Some(mut draft) = draft {
+            draft.origin.by = by;
+            Journal::default().seal(&mut self.candidate, at, draft)?;
+        }
+        self.settles = false;
+        Ok(())
+    }
+
+    /// Grants and reservations expire on their own; periods end and begin as recorded, since no policy moves them.
+    fn bring_due(&mut self, policies: Policies<'_>, at: Timestamp) -> Result<(), Stop> {
+        while let Some((due_at, due)) = self.candidate.next_due() {
+            if due_at > at || !matches!(due, Due::GrantExpiry | Due::ReservationExpiry(_)) {
+                return Ok(());
+            }
+            let decider = decider(self.history, policies, at);
+            decider.carry_out(&mut self.candidate, due_at, due, &mut Journal::default())?;
+        }
+        Ok(())
+    }
+
+    fn draft(&self, policies: Policies<'_>, entry: &Entry) -> Result<Option<Draft>, Stop> {
+        let (state, at) = (&self.candidate, entry.at);
+        Ok(Some(match &entry.event {
+            Event::Charged(_)
+            | Event::Refused(_)
+            | Event::Reserved(_)
+            | Event::Committed(_)
+            | Event::PeriodClosed(_)
+            | Event::PeriodOpened(_) => return self.decide(policies, entry),
+            Event::Configured(configured) if configured.plan_change.is_some() => {
+                state.carry_out_plan_change()?
+            }
+            Event::Configured(configured) => state.configure(at, configured.profile.clone())?,
+            Event::Closed {} => state.close_customer()?,
+            Event::PlanChangeScheduled(_)
+            | Event::TermsEnded { .. }
+            | Event::OverrideSet(_)
+            | Event::OverrideRemoved { .. }
+            | Event::EntityChanged(_)
+            | Event::EntityRemoved { .. }
+            | Event::BudgetChanged(_)
+            | Event::BudgetRemoved { .. } => Draft::new(entry.event.clone()),
+            Event::PlanChangeCancelled { .. } => match &state.plan_change {
+                Some(pending) => state.cancel_plan_change(pending.id)?,
+                None => return Ok(None),
+            },
+            Event::TermsBound(terms) => {
+                let stand_in = self.substitute.stand_in(terms).map_err(DecideError::Internal)?;
+                Draft::new(Event::TermsBound(stand_in))
+            }
+            Event::Granted(grant) => {
+                let decider = decider(self.history, policies, at);
+                state.give(at, self.request(grant, at), &decider.grant_terms(state, at))?
+            }
+            Event::Voided { grant } => state.void(self.grants.get(grant).copied().unwrap_or(*grant))?,
+            Event::Adjusted(adjusted) => {
+                state.adjust(at, adjusted.credit.clone(), adjusted.amount, adjusted.reason.clone())?
+            }
+            Event::Refunded(refunded) => return self.refund(refunded, entry).map(Some),
+            Event::Released { reservation } => match self.reservation(*reservation) {
+                Some(id) => state.release(id)?,
+                None => return Ok(None),
+            },
+            Event::ReservationExtended { reservation, expires_at } => match self.reservation(*reservation) {
+                Some(id) => state.extend_reservation(at, id, *expires_at)?,
+                None => return Ok(None),
+            },
+            // The twin's own are carried out when they are due.
+            Event::ReservationExpired { .. } | Event::GrantsExpired { .. } | Event::OverageSettled(_) => {
+                return Ok(None);
+            }
+        }))
+    }
+
+    /// The same question to the twin's terms: those that stand in for the ones that the entry names, where times leave it open.
+    fn decide(&self, policies: Policies<'_>, entry: &Entry) -> Result<Option<Draft>, Stop> {
+        let Some(asked) = self.asked(entry) else { return Ok(None) };
+        let made = decider(self.history, policies, entry.at).redecide(&self.candidate, &asked)?;
+        let (Some(record), Some(draft)) = (entry.decision(), &made) else { return Ok(made) };
+        if decision_of(&draft.event).is_none_or(|made| decided_by(made) == decided_by(record)) {
+            return Ok(made);
+        }
+        match self.history.pinned(self.candidate.plan(), entry.at, record) {
+            Some(said) => decider(&said, policies, entry.at).redecide(&self.candidate, &asked),
+            None => Ok(made),
+        }
+    }
+
+    /// The entry as the twin is asked it, with its own ids; none where it has nothing that could be asked.
+    fn asked(&self, entry: &Entry) -> Option<Entry> {
+        let mut asked = entry.clone();
+        match &mut asked.event {
+            Event::Committed(committed) => committed.reservation = self.reservation(committed.reservation)?,
+            Event::Refused(refused) => {
+                if let Intent::Commit(id) = &mut refused.intent {
+                    *id = self.reservation(*id)?;
+                }
+            }
+            Event::PeriodClosed(closed) if closed.retried => {
+                self.candidate.missed_of(closed.period.number)?;
+            }
+            Event::PeriodOpened(opened) if opened.retried => {
+                self.candidate.missed_of(opened.period.number)?;
+            }
+            Event::PeriodClosed(_) => {
+                self.candidate.period.as_ref()?;
+            }
+            _ => {}
+        }
+        Some(asked)
+    }
+
+    /// The twin's reservation; none when it holds none.
+    fn reservation(&self, id: ReservationId) -> Option<ReservationId> {
+        let id = self.reservations.get(&id).copied().unwrap_or(Some(id))?;
+        self.candidate.reservations.get(&id).map(|_| id)
+    }
+
+    /// What was asked for that a grant was made of.
+    fn request(&self, grant: &Grant, at: Timestamp) -> GrantRequest {
+        let first = self.recorded.period_number_at(grant.effective_at.max(at));
+        let with_period = grant.expires_with_period.map(|number| number.saturating_sub(first));
+        GrantRequest {
+            credit: grant.credit.clone(),
+            amount: grant.amount,
+            category: grant.category,
+            priority: grant.priority,
+            effective_at: Some(grant.effective_at),
+            expires: Expiry { at: grant.expires_at, with_period },
+            features: grant.features.clone(),
+            cost_basis: grant.cost_basis,
+            metadata: grant.metadata.clone(),
+        }
+    }
+
+    fn refund(&self, refunded: &Refunded, entry: &Entry) -> Result<Draft, Stop> {
+        let unknown =
+            || DecideError::Internal("the charge is not one of those that were followed".to_owned());
+        let kept = self.kept.get(&refunded.charge).ok_or_else(unknown)?;
+        let (charge, state) = (&kept.charge, &self.candidate);
+        let cost = charge.charged_usage().map_or(Credits::ZERO, |(_, rated)| rated.cost);
+        let before = kept.last.as_ref().and_then(|last| last.refunded());
+        let left = cost.saturating_sub(before.map_or(Credits::ZERO, |last| last.total));
+        let quantities = refunded.usage.quantities.clone();
+        let recorded = self.recorded_costs.get(&refunded.charge).copied();
+        let portion = if quantities.is_empty() {
+            Portion::Amount(refunded.amount.min(left))
+        } else if recorded == Some(refunded.total) {
+            Portion::Rest
+        } else {
+            Portion::Quantities(quantities)
+        };
+        let reissue_expired = refunded.grants.iter().any(|grant| grant.id.entry == entry.seq);
+        let grants = kept.grants.iter().filter(|grant| state.grant(grant.id).is_none()).cloned().collect();
+        let of = Refundable {
+            charge: charge.clone(),
+            reserved: kept.reserved.clone(),
+            last: kept.last.clone(),
+            grants,
+        };
+        let request = RefundRequest { portion, reason: refunded.reason.clone(), reissue_expired };
+        Ok(state.refund(entry.at, &of, request)?)
+    }
+
+    /// Takes note of the twin's ids, and of what a refund will need.
+    fn remember(&mut self, entry: &Entry, made: Option<&Arc<Entry>>) {
+        match &entry.event {
+            Event::Reserved(_) => {
+                let id = ReservationId { entry: entry.seq, index: 0 };
+                let own = made.filter(|made| matches!(made.event, Event::Reserved(_)));
+                self.reservations.insert(id, own.map(|made| ReservationId { entry: made.seq, index: 0 }));
+            }
+            Event::Committed(committed) => drop(self.reservations.remove(&committed.reservation)),
+            Event::Released { reservation } | Event::ReservationExpired { reservation } => {
+                let own = self.reservations.remove(reservation).flatten();
+                self.held.remove(&own.unwrap_or(*reservation));
+            }
+            Event::Granted(grant) => {
+                if let Some(Event::Granted(own)) = made.map(|made| &made.event) {
+                    self.grants.insert(grant.id, own.id);
+                }
+            }
+            Event::Voided { grant } => drop(self.grants.remove(grant)),
+            Event::Refunded(refunded) => {
+                if let (Some(kept), Some(made)) = (self.kept.get_mut(&refunded.charge), made) {
+                    kept.last = Some(made.clone());
+                }
+            }
+            _ => {}
+        }
+        let Some(made) = made else { return };
+        if let Event::Reserved(_) = made.event {
+            // Few are committed and then refunded, but which is not known yet.
+            self.held.insert(ReservationId { entry: made.seq, index: 0 }, made.clone());
+        }
+        let reserved = made.commits().and_then(|id| self.held.remove(&id));
+        if self.refunded.contains(&entry.charge_id())
+            && let (Some((_, rated)), true) = (entry.charged_usage(), made.charged_usage().is_some())
+        {
+            let drawn = made.draws();
+            let grants = drawn.iter().filter_map(|draw| self.candidate.grant(draw.grant));
+            let grants = grants.map(|state| (*state.grant).clone()).collect();
+            self.recorded_costs.insert(entry.charge_id(), rated.cost);
+            let kept = Kept { charge: made.clone(), reserved, last: None, grants };
+            self.kept.insert(entry.charge_id(), kept);
+        }
+    }
+
+    fn compare(&mut self, entry: &Entry, made: Option<&Entry>) {
+        self.report.flows.0.add(&entry.event);
+        if let Some(made) = made {
+            self.report.flows.1.add(&made.event);
+        }
+        let zone = self.recorded.zone();
+        let month = |at: Timestamp| {
+            let moment = zone.moment(at);
+            format!("{:04}-{:02}", moment.year, moment.month)
+        };
+        if let Event::Refunded(refunded) = &entry.event {
+            let back = made.and_then(Entry::refunded).map_or(Credits::ZERO, |one| one.amount);
+            let (feature, month) = (refunded.usage.feature.to_string(), month(refunded.usage.occurred_at));
+            let cell = self.report.cell(RowKey { feature, credit: refunded.credit.clone(), month });
+            cell.recorded = cell.recorded.saturating_sub(refunded.amount);
+            cell.candidate = cell.candidate.saturating_sub(back);
+            cell.decisions = cell.decisions.saturating_add(1);
+            cell.differ = cell.differ.saturating_add(u64::from(back != refunded.amount));
+            return;
+        }
+        let (Some(usage), Some(recorded)) = (entry.event.usage(), Answer::of(entry)) else { return };
+        let candidate = made.and_then(Answer::of);
+        let credit = match (&entry.event, entry.charged_usage()) {
+            (_, Some((_, rated))) => rated.credit.clone(),
+            (Event::Reserved(reserved), _) => reserved.rated.credit.clone(),
+            (Event::Refused(refused), _) => refused.credit.clone(),
+            _ => return,
+        };
+        let feature = usage.feature.clone();
+        let key = RowKey { feature: feature.to_string(), credit, month: month(usage.occurred_at) };
+        let cell = self.report.cell(key);
+        cell.decisions = cell.decisions.saturating_add(1);
+        cell.recorded = cell.recorded.saturating_add(recorded.billed());
+        let is_accepted = candidate.as_ref().is_some_and(Answer::is_accepted);
+        let cost = candidate.as_ref().map_or(Credits::ZERO, Answer::billed);
+        cell.candidate = cell.candidate.saturating_add(cost);
+        let same = candidate.as_ref().is_some_and(|candidate| {
+            (candidate.outcome, candidate.cost, &candidate.code)
+                == (recorded.outcome, recorded.cost, &recorded.code)
+        });
+        if same {
+            return;
+        }
+        cell.differ = cell.differ.saturating_add(1);
+        match (recorded.is_accepted(), is_accepted) {
+            (true, false) => cell.newly_refused = cell.newly_refused.saturating_add(1),
+            (false, true) => cell.newly_accepted = cell.newly_accepted.saturating_add(1),
+            _ => {}
+        }
+        if recorded.is_accepted() && !is_accepted {
+            let code = candidate.as_ref().and_then(|candidate| candidate.code.clone());
+            let code = code.unwrap_or_else(|| "reservation_refused".to_owned());
+            self.report.refuses(&code);
+        }
+        let customer = self.recorded.customer.clone();
+        self.report.change(Change { customer, entry: entry.seq, at: entry.at, feature, recorded, candidate });
+    }
+}
+
+fn decider<'a>(plans: &'a dyn Plans, policies: Policies<'a>, now: Timestamp) -> Decider<'a> {
+    Decider { plans, policies, now, late_window: LATE_WINDOW, most_due: usize::MAX }
+}
+
+/// The terms that were to decide.
+fn decided_by(record: &DecisionRecord) -> &TermsKey {
+    record.fault.as_ref().map_or(&record.terms, |fault| &fault.terms)
+}

@@ -1,0 +1,109 @@
+//! Plans and their terms as they were when an entry was decided, out of what they are now. Terms never change but for their end,
+//! which is only ever set to a time that has not come yet: so what was in force at an instant is still known, up to what was bound
+//! or ended at about that same instant, on this host or on another one whose clock differs.
+
+use crate::catalog::{Plan, Plans};
+use proviso_ledger::{
+    journal::DecisionRecord,
+    model::{
+        ids::Name,
+        terms::{Mode, Owner, Terms, TermsKey},
+        time::Timestamp,
+    },
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// How far the clocks of hosts may be apart: 10 seconds, in microseconds. Terms that were bound or ended this close to an entry
+/// may, or may not, have been so when it was decided, as the entry says.
+const SKEW: i64 = 10 * Timestamp::SECOND;
+
+/// All plans with all terms that they ever had.
+#[derive(Debug, Clone, Default)]
+pub struct History {
+    plans: BTreeMap<Name, Plan>,
+    terms: BTreeMap<Name, Vec<Arc<Terms>>>,
+}
+
+impl History {
+    /// Of these plans and terms. What plans entitle to is left out: it decided which requests became entries, and those did.
+    pub fn new(
+        plans: impl IntoIterator<Item = Plan>,
+        terms: impl IntoIterator<Item = (Name, Vec<Arc<Terms>>)>,
+    ) -> Self {
+        let plans = plans.into_iter().map(|mut plan| {
+            plan.entitlements.clear();
+            (plan.plan.clone(), plan)
+        });
+        Self { plans: plans.collect(), terms: terms.into_iter().collect() }
+    }
+
+    /// With other terms in the place of some.
+    ///
+    /// # Errors
+    /// The first of `other`.
+    pub fn with<E>(&self, other: impl Fn(&Arc<Terms>) -> Result<Arc<Terms>, E>) -> Result<Self, E> {
+        let of_plan = |all: &Vec<Arc<Terms>>| all.iter().map(&other).collect::<Result<Vec<_>, E>>();
+        let terms = self.terms.iter().map(|(plan, all)| Ok((plan.clone(), of_plan(all)?)));
+        Ok(Self { plans: self.plans.clone(), terms: terms.collect::<Result<_, E>>()? })
+    }
+
+    /// The same with what was bound or ended at about `at` as `record` says that it was; none when that is no other.
+    pub(super) fn pinned(
+        &self,
+        plan: Option<&Name>,
+        at: Timestamp,
+        record: &DecisionRecord,
+    ) -> Option<AsSaid<'_>> {
+        let decided = record.fault.as_ref().map_or(&record.terms, |fault| &fault.terms);
+        let plan = match &decided.owner {
+            Owner::Plan(plan) => plan,
+            Owner::Customer => plan?,
+        };
+        let is_near = |time: Timestamp| time.0.abs_diff(at.0) <= SKEW.unsigned_abs();
+        let shadowed = |key: &TermsKey| record.shadows.iter().any(|shadow| shadow.terms == *key);
+        let mut is_other = false;
+        let mut said = Vec::new();
+        for terms in self.terms.get(plan)? {
+            let took_part = terms.key == *decided || terms.key == record.terms || shadowed(&terms.key);
+            let is_later = terms.mode == Mode::Shadow || terms.key.id > decided.id;
+            if !took_part && is_near(terms.effective_at) && is_later {
+                is_other = true;
+                continue;
+            }
+            if took_part && terms.ends_at.is_some_and(is_near) {
+                is_other = true;
+                said.push(Arc::new(Terms { ends_at: None, ..(**terms).clone() }));
+            } else {
+                said.push(terms.clone());
+            }
+        }
+        is_other.then_some(AsSaid { history: self, plan: plan.clone(), terms: said })
+    }
+}
+
+impl Plans for History {
+    fn plan(&self, plan: &Name) -> Option<&Plan> {
+        self.plans.get(plan)
+    }
+
+    fn terms_of(&self, plan: &Name) -> &[Arc<Terms>] {
+        self.terms.get(plan).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// A history with the terms of one plan as an entry says that they were.
+pub(super) struct AsSaid<'a> {
+    history: &'a History,
+    plan: Name,
+    terms: Vec<Arc<Terms>>,
+}
+
+impl Plans for AsSaid<'_> {
+    fn plan(&self, plan: &Name) -> Option<&Plan> {
+        self.history.plan(plan)
+    }
+
+    fn terms_of(&self, plan: &Name) -> &[Arc<Terms>] {
+        if *plan == self.plan { &self.terms } else { self.history.terms_of(plan) }
+    }
+}
