@@ -62,7 +62,7 @@ impl Model {
                 let above = self.above(Some(one));
                 above.iter().position(|above| *above == entity).map_or(0, |place| place + 1)
             };
-            let below = self.entities.keys().map(|one| depth(&one)).max().unwrap_or(0);
+            let below = self.entities.keys().map(depth).max().unwrap_or(0);
             if above.len() + 2 + below > LEVELS {
                 return plain("error:rejected");
             }
