@@ -299,6 +299,8 @@ impl Host for DecideHost {
                 name: spec.key.to_owned(),
                 interval,
                 entitlements: BTreeMap::new(),
+                grants: Vec::new(),
+                trial: None,
                 created_at: instant(start),
             };
             host.catalog.plans.insert(plan.plan.clone(), plan);

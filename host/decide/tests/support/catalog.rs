@@ -34,7 +34,8 @@ impl Catalog {
     pub fn put(&mut self, plan: &Name, interval: Option<Interval>, at: Timestamp) -> &mut Plan {
         let new = || {
             let (plan, name, entitlements) = (plan.clone(), plan.to_string(), BTreeMap::new());
-            (Plan { plan, name, interval, entitlements, created_at: at }, Vec::new())
+            let (grants, trial, created_at) = (Vec::new(), None, at);
+            (Plan { plan, name, interval, entitlements, grants, trial, created_at }, Vec::new())
         };
         &mut self.plans.entry(plan.clone()).or_insert_with(new).0
     }

@@ -10,6 +10,7 @@ pub mod ids;
 pub mod json;
 pub mod pairs;
 pub mod period;
+pub mod plan_grant;
 pub mod terms;
 pub mod time;
 pub mod transfer;

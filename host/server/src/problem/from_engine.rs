@@ -16,6 +16,7 @@ pub fn code_of(error: &EngineError) -> C {
         EngineError::TermsNotFound => C::TermsNotFound,
         EngineError::ApiKeyNotFound => C::ApiKeyNotFound,
         EngineError::PlanIntervalFixed => C::PlanIntervalFixed,
+        EngineError::TrialOfItself => C::InvalidRequest,
         EngineError::IdempotencyKeyReused => C::IdempotencyKeyReused,
         EngineError::SettingsInvalid(_) => C::SettingsInvalid,
         EngineError::PolicyRejected(_) => C::PolicyRejected,
@@ -52,6 +53,7 @@ fn code_of_decision(error: &DecideError) -> C {
         DecideError::NoTermsInForce => C::NoTermsInForce,
         DecideError::NotEntitled(..) => C::NotEntitled,
         DecideError::ChangedMeanwhile => C::ChangedMeanwhile,
+        DecideError::TrialUsed(..) => C::TrialUsed,
         DecideError::OverrideIncomplete | DecideError::PreviewTooFar => C::InvalidRequest,
         DecideError::OccurredInFuture(_) => C::OccurredAtInFuture,
         DecideError::OccurredTooOld(_) => C::OccurredAtTooOld,
@@ -134,6 +136,7 @@ fn fields(error: EngineError, detail: &str) -> Vec<FieldError> {
         EngineError::Decide(DecideError::OccurredInFuture(_) | DecideError::OccurredTooOld(_)) => {
             one("/occurred_at")
         }
+        EngineError::TrialOfItself => one("/trial/then/plan"),
         EngineError::Decide(DecideError::OverrideIncomplete) => one("/type"),
         EngineError::Decide(DecideError::PreviewTooFar) => one("/when"),
         EngineError::Decide(DecideError::Rejected(rejection)) => match rejection {

@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 problems!(
     CreateProblems: CALLER CUSTOMER GRANTOR BODY REQUIRED_KEY LANE,
-    CustomerClosed, PlanUnchanged, NoPeriodEnd, TotalOutOfRange, TooMany; named PlanNotFound
+    CustomerClosed, PlanUnchanged, TrialUsed, NoPeriodEnd, TotalOutOfRange, TooMany; named PlanNotFound
 );
 problems!(ListProblems: CALLER CUSTOMER LIST LANE);
 problems!(ReadProblems: CALLER CUSTOMER LANE, PlanChangeNotFound);

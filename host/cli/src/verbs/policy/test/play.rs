@@ -191,6 +191,8 @@ impl<'a> Play<'a> {
             name: name.to_string(),
             interval: own_interval.unwrap_or(interval).0,
             entitlements,
+            grants: Vec::new(),
+            trial: None,
             created_at: self.now,
         };
         self.plans.0.insert(name, (plan, vec![Arc::new(terms)]));
