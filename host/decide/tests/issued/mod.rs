@@ -22,6 +22,8 @@ pub struct Issued {
     closed: usize,
     /// The cycle whose allowance a grant is, or carries on.
     of: BTreeMap<GrantId, usize>,
+    /// The allowances of the last period that began.
+    whole: i128,
 }
 
 impl Issued {
@@ -90,6 +92,8 @@ impl Issued {
 
     fn open(&mut self, opened: &PeriodOpened) {
         let whole: i128 = opened.whole.iter().map(|given| given.amount.units()).sum();
+        // One that is made good adds to what the plan itself gave.
+        self.whole = if opened.retried { self.whole + whole } else { whole };
         if opened.reason == OpenReason::Early && !opened.retried {
             self.closed = self.cycles.len();
         }
@@ -104,7 +108,7 @@ impl Issued {
             }
         };
         let cycle = &mut self.cycles[place].1;
-        cycle.largest = cycle.largest.max(whole);
+        cycle.largest = cycle.largest.max(self.whole);
         for grant in opened.grants.iter().filter(|grant| !opened.extras.contains(&grant.id)) {
             self.of.insert(grant.id, place);
         }

@@ -44,7 +44,7 @@ impl CustomerState {
                     }
                     Some(_) => {}
                 }
-                if self.plan() != configured.profile.plan.as_ref() {
+                if self.plan() != configured.profile.plan.as_ref() || configured.plan_change.is_some() {
                     let pending = self.plan_change.take();
                     let carried_out = pending.filter(|pending| Some(pending.id) == configured.plan_change);
                     let has_plan = |_: &PendingPlanChange| configured.profile.plan.is_some();

@@ -11,9 +11,12 @@ use crate::{
     },
     calendar::{self, Schedule},
     commands::{Advance, Change, Command, GrantSpec},
-    settings::{Amount, CounterSpec, DAY, Mode, PlanSpec, Settings, SettleFrom, Unit},
+    settings::{Amount, CounterSpec, DAY, Mode, OwnGrants, PlanSpec, Settings, SettleFrom, Unit},
 };
-use std::{collections::BTreeMap, rc::Rc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 pub const LATE: i64 = 35 * DAY;
 
@@ -167,6 +170,12 @@ pub struct Model {
     pub crowded_at: Option<i64>,
     /// The change of plan that is to come.
     pub pending: Option<Pending>,
+    /// What plans give whatever their policies do.
+    pub own: BTreeMap<&'static str, OwnGrants>,
+    /// The keys of one-time grants that were given.
+    pub given_once: BTreeSet<&'static str>,
+    /// When the trials of plans end.
+    pub trials: BTreeMap<&'static str, i64>,
 }
 
 #[derive(Debug, Clone)]
@@ -212,6 +221,9 @@ impl Model {
             charges: BTreeMap::new(),
             crowded_at: None,
             pending: None,
+            own: plans.iter().map(|plan| (plan.key, plan.own.clone())).collect(),
+            given_once: BTreeSet::new(),
+            trials: BTreeMap::new(),
         };
         for plan in plans {
             let terms = Terms { id: 1, settings: Rc::new(plan.settings.clone()), from: start, to: None };
