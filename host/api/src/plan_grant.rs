@@ -51,10 +51,11 @@ pub struct PlanGrant {
     #[serde(default = "default_credit")]
     #[schema(value_type = schema::Key, example = "credits")]
     pub credit: Key,
-    /// Why it exists: `plan` (the default), `trial`, `prepaid`, `promotional`, `top_up`, `contract`, `rollover` or `adjustment`.
-    #[serde(default = "plan")]
-    #[schema(value_type = String, example = "plan")]
-    pub category: Category,
+    /// Why it exists: `plan`, `trial`, `prepaid`, `promotional`, `top_up`, `contract`, `rollover` or `adjustment`; defaults to
+    /// `plan` for one of each period, to `promotional` for a one-time grant.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, example = "plan")]
+    pub category: Option<Category>,
     /// A lower number is drawn first; defaults to 0.
     #[serde(default)]
     pub priority: i32,
@@ -225,10 +226,6 @@ pub struct NextPlan {
     plan: Name,
 }
 
-const fn plan() -> Category {
-    Category::Plan
-}
-
 /// The grants of a plan, checked each for itself and against the others.
 ///
 /// # Errors
@@ -280,11 +277,11 @@ impl From<PlanGrant> for OwnGrant {
     fn from(grant: PlanGrant) -> Self {
         let PlanGrant { key, amount, credit, category, priority, features, cost_basis, recurrence, expires } =
             grant;
-        let (recurrence, default) = match recurrence {
-            Recurrence::Period => (OwnRecurrence::Period, PlanExpiry::WithPeriod(0)),
-            Recurrence::Once => (OwnRecurrence::Once, PlanExpiry::Never),
+        let (recurrence, ends, why) = match recurrence {
+            Recurrence::Period => (OwnRecurrence::Period, PlanExpiry::WithPeriod(0), Category::Plan),
+            Recurrence::Once => (OwnRecurrence::Once, PlanExpiry::Never, Category::Promotional),
         };
-        let expires = expires.map_or(default, |expires| expires.0);
+        let (expires, category) = (expires.map_or(ends, |expires| expires.0), category.unwrap_or(why));
         Self { key, amount, credit, category, priority, features, cost_basis, recurrence, expires }
     }
 }
@@ -315,7 +312,7 @@ impl From<&OwnGrant> for PlanGrant {
             OwnRecurrence::Once => Recurrence::Once,
             OwnRecurrence::Period | OwnRecurrence::Trial => Recurrence::Period,
         };
-        let expires = Some(Expires(expires));
+        let (expires, category) = (Some(Expires(expires)), Some(category));
         Self { key, amount, credit, category, priority, features, cost_basis, recurrence, expires }
     }
 }

@@ -128,7 +128,7 @@ fn a_fault_of_the_policy_keeps_none_of_it_back() {
          # What is made good is what the policy gives: all of it, since the plan's own was reduced by what was given before.
          at +1d -> nothing
          plan b {"allowances": [{"amount": "300", "priority": -1}]}
-         at +2d -> again opens 2 plan_changed: spent>plan2 20, plan2b>spent 20
+         at +2d -> again opens 2 plan_changed: issued>plan2b 300, spent>plan2 20, plan2b>spent 20
          missed -> nothing
          balance -> 385 of 405
          customer plan=a -> closes 2 plan_changed: plan2b>expired 280, plan2>expired 100 | opens 3 plan_changed: nothing"#,

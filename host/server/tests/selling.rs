@@ -25,7 +25,7 @@ async fn a_plan_gives_grants_without_terms() {
         "interval": "month",
         "grants": [
             {"key": "included", "amount": "1000", "cost_basis": {"amount": "29", "currency": "EUR"}},
-            {"key": "welcome", "amount": "50.5", "category": "promotional", "recurrence": "once", "priority": -1,
+            {"key": "welcome", "amount": "50.5", "recurrence": "once", "priority": -1,
              "features": ["chat"], "expires": {"after": "P30D"}},
         ],
     });
@@ -63,7 +63,10 @@ async fn a_plan_gives_grants_without_terms() {
     let euros = json!({"amount": "29", "currency": "EUR"});
     assert_eq!(told(&given[0]), json!(["1000", "plan", "2026-02-15T10:00:00Z", euros, "included"]));
     assert_eq!(told(&given[1]), json!(["50.5", "promotional", "2026-02-14T10:00:00Z", null, "welcome"]));
-    assert_eq!(server.put("/v1/plans/starter", &json!({"grants": null})).await.expect(200)["grants"], json!([]));
+    assert_eq!(
+        server.put("/v1/plans/starter", &json!({"grants": null})).await.expect(200)["grants"],
+        json!([])
+    );
     // What was given stays; the next period brings nothing.
     assert_eq!(available(&server).await, "1050.5");
     server.now("2026-02-15T10:00:00Z").await;
@@ -106,8 +109,11 @@ async fn changes_of_plan_say_what_the_plan_gives() {
 #[tokio::test]
 async fn a_trial_ends_by_itself() {
     let server = Server::start().await;
-    server.put("/v1/plans/pro", &json!({"interval": "month", "grants": [{"key": "pro", "amount": "1000"}]})).await;
-    let trial = json!({"duration": "P14D", "grants": [{"key": "try", "amount": "200"}], "then": {"plan": "pro"}});
+    server
+        .put("/v1/plans/pro", &json!({"interval": "month", "grants": [{"key": "pro", "amount": "1000"}]}))
+        .await;
+    let trial =
+        json!({"duration": "P14D", "grants": [{"key": "try", "amount": "200"}], "then": {"plan": "pro"}});
     let put = server.put("/v1/plans/try", &json!({"interval": "month", "trial": trial})).await.expect(201);
     let grant = json!({"key": "try", "amount": "200", "credit": "credits", "priority": 0, "features": []});
     assert_eq!(
@@ -181,7 +187,10 @@ async fn what_is_wrong_with_grants_and_trials_is_named() {
         (trial("then", json!("convert")), "/trial/then"),
         (trial("then", json!({"plan": "p"})), "/trial/then/plan"),
         (trial("grants", json!([{"key": "k", "amount": "0"}])), "/trial/grants/0/amount"),
-        (trial("grants", json!([{"key": "k", "amount": "1", "expires": "never"}])), "/trial/grants/0/expires"),
+        (
+            trial("grants", json!([{"key": "k", "amount": "1", "expires": "never"}])),
+            "/trial/grants/0/expires",
+        ),
     ] {
         let answer = server.put("/v1/plans/p", &body).await;
         let pointers = answer.pointers();

@@ -55,7 +55,7 @@ impl Catalog {
 /// What a plan gives whatever its policy does, with what it leaves out.
 pub fn gives(plan: &mut Plan, json: &str) {
     let mut json: Value = serde_json::from_str(json).unwrap_or_else(|error| panic!("{error}: {json}"));
-    let mut fill = |grants: &mut Value, category: &str, recurrence: &str| {
+    let fill = |grants: &mut Value, category: &str, recurrence: &str| {
         for grant in grants.as_array_mut().unwrap() {
             let grant = grant.as_object_mut().unwrap();
             let recurrence = grant.entry("recurrence").or_insert(recurrence.into()).clone();
@@ -78,8 +78,7 @@ pub fn gives(plan: &mut Plan, json: &str) {
 /// Terms of a scripted policy with these settings.
 pub fn draft(settings: &str) -> TermsDraft {
     let scripted = Scripted::new("scripted");
-    let json: serde_json::Value =
-        serde_json::from_str(settings).unwrap_or_else(|error| panic!("{error}: {settings}"));
+    let json: Value = serde_json::from_str(settings).unwrap_or_else(|error| panic!("{error}: {settings}"));
     let prepared = scripted.prepare(settings).unwrap().value.unwrap();
     TermsDraft {
         policy: PolicyRef { name: "scripted".parse().unwrap(), version: 1, digest: module("scripted") },

@@ -7,7 +7,7 @@ use super::{
     scratch::{Scratch, check_amount},
 };
 use crate::{
-    journal::{Carried, DecisionRecord, Event, OpenReason, Period, PeriodOpened, Trial},
+    journal::{Carried, DecisionRecord, Event, Given, OpenReason, Period, PeriodOpened, Trial},
     model::{
         amounts::Credits,
         answers::{Allowance, NewGrant, OpenOutcome},
@@ -112,20 +112,26 @@ pub(super) fn begin_grants(
     outcome: OpenOutcome,
 ) -> Result<(), String> {
     let mut cycle = Remaining::of(cycle);
-    for given in scratch.state.whole.iter().filter(|_| opened.retried) {
-        // What the plan itself gave when the period began was reduced then.
-        cycle.reduce(&scratch.state, opened, &given.credit, given.amount, opened.allowance);
-    }
     let planned = begin_planned(scratch, opened, planned, outcome.issue.len());
-    let mut reduced = Vec::with_capacity(planned.len() + outcome.issue.len());
+    let mut reduced: Vec<(Issue, Reduced)> = Vec::with_capacity(planned.len() + outcome.issue.len());
     for issue in planned.into_iter().chain(outcome.issue.into_iter().map(Issue::from)) {
-        let new = &issue.new;
-        check_amount("an issue", new.amount)?;
+        check_amount("an issue", issue.new.amount)?;
         if issue.is_allowance {
-            add_given(&mut opened.whole, &new.credit, new.amount);
+            add_given(&mut opened.whole, &issue.new.credit, issue.new.amount);
         }
-        let part = cycle.reduce(&scratch.state, opened, &new.credit, new.amount, new.allowance);
-        reduced.push((issue, part));
+        reduced.push((issue, Reduced::default()));
+    }
+    // What the plan itself gave when a period began that is made good.
+    let own = if opened.retried { scratch.state.whole.clone() } else { Vec::new() };
+    // Those in proportion come first: what past periods were entitled to must not make up for what others have taken off already.
+    for in_proportion in [true, false] {
+        let is_next = |allowance: Allowance| (allowance == Allowance::Prorate) == in_proportion;
+        for Given { credit, amount } in own.iter().filter(|_| is_next(opened.allowance)) {
+            cycle.reduce(&scratch.state, opened, credit, *amount, opened.allowance);
+        }
+        for (Issue { new, .. }, part) in reduced.iter_mut().filter(|(one, _)| is_next(one.new.allowance)) {
+            *part = cycle.reduce(&scratch.state, opened, &new.credit, new.amount, new.allowance);
+        }
     }
     cycle.assign_returns(&scratch.state, opened, &mut reduced);
     for (issue, part) in reduced {
@@ -226,6 +232,7 @@ fn is_allowance(new: &NewGrant) -> bool {
 }
 
 /// How an allowance is reduced.
+#[derive(Default)]
 struct Reduced {
     /// What is issued.
     amount: Credits,

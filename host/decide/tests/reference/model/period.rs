@@ -603,16 +603,20 @@ impl Model {
             .collect();
         let mut pools: BTreeMap<&str, Pool> = BTreeMap::new();
         let mut parts: Vec<Part> = Vec::new();
-        for Issue { rule, mode, counts } in issues {
+        parts.resize_with(issues.len(), || Part { amount: 0, stands_in: false, incoming: (0, 0) });
+        // Those in proportion first.
+        let mut order: Vec<usize> = (0..issues.len()).collect();
+        order.sort_by_key(|at| issues[*at].mode != Mode::Prorate);
+        for at in order {
+            let Issue { rule, mode, counts } = &issues[at];
             if *counts {
                 let whole = &mut self.period.as_mut().unwrap().whole;
                 *whole.entry(rule.credit.to_owned()).or_default() += rule.amount;
             }
             if !counts || *mode == Mode::Full {
-                parts.push(Part { amount: rule.amount, stands_in: false, incoming: (0, 0) });
+                parts[at].amount = rule.amount;
                 continue;
             }
-            let first = !pools.contains_key(rule.credit);
             let pool = pools.entry(rule.credit).or_insert_with(|| self.pool(rule.credit, &counted));
             let (mut amount, mut entitled) = (rule.amount, 0);
             if *mode == Mode::Prorate
@@ -620,13 +624,13 @@ impl Model {
             {
                 let length = i128::from(end - cycle.start);
                 amount = (rule.amount * i128::from(end - self.now) / length).min(rule.amount);
-                for past in self.past.iter().filter(|past| first && counted.contains(&past.number)) {
+                for past in self.past.iter().filter(|past| counted.contains(&past.number)) {
                     let ran = i128::from(past.end.unwrap() - past.start);
                     entitled += past.whole.get(rule.credit).copied().unwrap_or(0) * ran / length;
                 }
             }
             let (taken, larger) = pool.take(amount, entitled);
-            parts.push(Part { amount: amount - taken, stands_in: pool.counts, incoming: (0, larger) });
+            parts[at] = Part { amount: amount - taken, stands_in: pool.counts, incoming: (0, larger) };
         }
         // All that comes back goes to the last of those that would have been larger.
         for (credit, pool) in &pools {
@@ -638,7 +642,7 @@ impl Model {
                 parts[*at].incoming = (0, 0);
             }
             if let Some(last) = larger.last() {
-                parts[*last].incoming = (pool.given, all);
+                parts[*last].incoming = (pool.beyond, all);
             }
         }
         let mut index = 0;
@@ -709,7 +713,7 @@ impl Model {
     fn pool(&self, credit: &str, periods: &[u32]) -> Pool {
         let past = self.past.iter().filter(|past| periods.contains(&past.number));
         let gone: Amount = past.filter_map(|past| past.gave.get(credit)).sum();
-        let mut pool = Pool { given: gone, held: 0, counts: gone > 0 };
+        let mut pool = Pool { given: gone, held: 0, beyond: 0, counts: gone > 0 };
         for grant in &self.grants {
             if grant.credit != credit || !grant.allowance_of.is_some_and(|of| periods.contains(&of)) {
                 continue;
@@ -754,6 +758,8 @@ struct Pool {
     given: Amount,
     /// The part that may still come back.
     held: Amount,
+    /// What is left of it, beyond what the periods were entitled to, once the last allowance was reduced.
+    beyond: Amount,
     /// Whether there is anything in whose place an allowance could stand.
     counts: bool,
 }
@@ -764,10 +770,10 @@ impl Pool {
     fn take(&mut self, amount: Amount, entitled: Amount) -> (Amount, Amount) {
         let settled = (self.given - self.held - entitled).max(0);
         let given = (self.given - entitled).max(0);
-        let held = given - settled;
         let taken = amount.min(given);
         let larger = taken - amount.min(settled);
-        (self.given, self.held) = (given - taken, held - larger);
+        self.given -= taken;
+        (self.beyond, self.held) = (given - taken, self.held - larger);
         (taken, larger)
     }
 }
