@@ -1,8 +1,6 @@
 //! The harness: starts the real binary on a free port with a folder of its own, and talks to it as a client would.
 //! Nothing here knows the host's insides.
 
-pub mod binary;
-pub mod cluster;
 pub mod disk;
 pub mod fleet;
 pub mod proxy;
@@ -10,7 +8,6 @@ pub mod random;
 pub mod recount;
 pub mod traffic;
 
-pub use binary::{BINARY, STANDARD, policy, repository};
 use http_body_util::{BodyExt, Full};
 use hyper::{
     Method, Request, Response,
@@ -19,6 +16,10 @@ use hyper::{
     header::{AUTHORIZATION, CONTENT_TYPE, HOST},
 };
 use hyper_util::rt::TokioIo;
+pub use proviso_fixtures::{
+    cluster,
+    policies::{STANDARD, policy, repository},
+};
 use serde_json::Value;
 use std::{
     ffi::OsStr,
@@ -31,6 +32,9 @@ use tokio::{
     net::TcpStream,
     process::Child,
 };
+
+/// The binary under test.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_proviso");
 
 /// The admin key of every host under test, unless it is given another one.
 pub const ADMIN_KEY: &str = "admin-key-of-the-tests";

@@ -1,26 +1,34 @@
-//! What can be asked of a customer, and what comes back.
+//! What can be asked of a customer, and how each is decided.
 
-use crate::precondition::Expected;
+use crate::{
+    DecideError, Journal,
+    change::{customer_tag, standing_override},
+    decider::{Decider, Stop},
+    precondition::{Expected, Tag},
+};
 use proviso_ledger::{
-    journal::{Entry, Line, Offer, PlanChangeTime},
     model::{
-        amounts::{Credits, Quantity},
-        answers::{Allowance, Suggestion},
+        amounts::Credits,
         grant::CreditType,
-        ids::{CustomerId, Digest, GrantId, IdempotencyKey, Key, Name, PlanChangeId, ReservationId, TermsId},
-        terms::{PolicyRef, TermsDraft},
-        time::{Timestamp, Zone},
-        view::BalanceView,
+        ids::{CustomerId, Digest, GrantId, IdempotencyKey, Key, PlanChangeId, ReservationId, TermsId},
+        terms::TermsDraft,
+        time::Timestamp,
     },
     rules::{
         grants::GrantRequest,
         refund::{RefundRequest, Refundable},
     },
-    state::{CustomerState, Origin},
+    state::{CustomerState, Draft, Origin},
 };
 use std::sync::Arc;
 
-pub use crate::change::{Change, OverrideChange};
+pub use crate::{
+    change::{Change, OverrideChange},
+    request::{
+        ActualUsage, CheckOutcome, CustomerChange, CustomerPlanChange, Outcome, PlanChangePreview, Reply,
+        Ttl, UsageRequest,
+    },
+};
 
 /// An idempotency key with the digest of the request it came with.
 pub type Idempotency = (IdempotencyKey, Digest);
@@ -114,181 +122,119 @@ impl Command {
     }
 }
 
-/// How long a reservation holds, in seconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ttl(u32);
-
-impl Ttl {
-    /// What a reservation without one gets.
-    pub const DEFAULT: Self = Self(900);
-    /// The longest.
-    pub const LONGEST: u32 = 86_400;
-
-    /// So many seconds.
+impl Decider<'_> {
+    /// Decides one request. Entries for what was due stay valid when the request itself is refused.
     ///
-    /// Returns none outside 1 to 86,400.
-    #[must_use]
-    pub fn new(seconds: u32) -> Option<Self> {
-        (1..=Self::LONGEST).contains(&seconds).then_some(Self(seconds))
-    }
-
-    /// When it ends that begins at `at`.
-    #[must_use]
-    pub fn after(self, at: Timestamp) -> Timestamp {
-        at.plus_micros(i64::from(self.0) * Timestamp::SECOND)
-    }
-}
-
-/// A usage as a caller reports it.
-#[derive(Debug, Clone)]
-pub struct UsageRequest {
-    /// The feature that was used.
-    pub feature: Key,
-    /// How much of what, sorted by name; names are unique.
-    pub quantities: Vec<(String, Quantity)>,
-    /// What else is known of it, sorted by name; names are unique.
-    pub attributes: Vec<(String, String)>,
-    /// The user, team or agent under the customer who used it.
-    pub entity: Option<Key>,
-    /// When it was used; none means now.
-    pub occurred_at: Option<Timestamp>,
-}
-
-/// What a reservation came to: the rest is as it was reserved.
-#[derive(Debug, Clone)]
-pub struct ActualUsage {
-    /// The actual quantities, sorted by name.
-    pub quantities: Vec<(String, Quantity)>,
-    /// Attributes that replace those of the reservation, when given.
-    pub attributes: Option<Vec<(String, String)>>,
-}
-
-/// How a customer is created or changed.
-#[derive(Debug, Clone, Default)]
-pub struct CustomerChange {
-    /// For people; defaults to the customer's key.
-    pub name: Change<String>,
-    /// The plan.
-    pub plan: Change<Name>,
-    /// The zone in which periods and days are counted; defaults to UTC.
-    pub time_zone: Change<Zone>,
-    /// From where periods are counted; defaults to when the customer was created.
-    pub anchor: Change<Timestamp>,
-    /// The caller's data, which policies may read, sorted by name.
-    pub attributes: Change<Vec<(String, String)>>,
-    /// The customer's ids elsewhere, sorted by name.
-    pub external_ids: Change<Vec<(String, String)>>,
-    /// With another plan: how its allowance is reduced by what was given in the cycle.
-    pub allowance: Allowance,
-    /// What the caller expects to be in force.
-    pub expected: Expected,
-}
-
-/// A change of a customer's plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CustomerPlanChange {
-    /// The new plan; none takes the plan away.
-    pub plan: Option<Name>,
-    /// When it takes effect; none means now.
-    pub when: Option<PlanChangeTime>,
-    /// How the new plan's allowance is reduced by what was given in the cycle.
-    pub allowance: Allowance,
-    /// Whether it is only asked what the change would do.
-    pub dry_run: bool,
-}
-
-/// What a change of plan would do, if nothing else happened until then.
-#[derive(Debug, Clone)]
-pub struct PlanChangePreview {
-    /// When it would take effect.
-    pub effective_at: Timestamp,
-    /// The entry that would end the running period.
-    pub closed: Option<Arc<Entry>>,
-    /// The entry that would begin the next.
-    pub opened: Option<Arc<Entry>>,
-}
-
-/// What comes back.
-#[derive(Debug, Clone)]
-pub enum Reply {
-    /// The entry that carries the request out, or records its refusal.
-    Entry(Outcome),
-    /// What a charge would do.
-    Check(Box<CheckOutcome>),
-    /// What a change of plan would do.
-    Preview(Box<PlanChangePreview>),
-    /// The state; also when what was asked for is in force already.
-    State(Arc<CustomerState>),
-    /// The customer as configured.
-    Configured {
-        /// The state.
-        state: Arc<CustomerState>,
-        /// Whether the customer is new.
-        created: bool,
-    },
-}
-
-/// A durable outcome.
-#[derive(Debug, Clone)]
-pub struct Outcome {
-    /// The entry.
-    pub entry: Arc<Entry>,
-    /// Whether it was there already, for an earlier request with the same key.
-    pub replayed: bool,
-}
-
-/// What a charge would do now.
-#[derive(Debug, Clone)]
-pub struct CheckOutcome {
-    /// Whether it would be charged.
-    pub allowed: bool,
-    /// `ok`, or the code of the refusal.
-    pub reason: String,
-    /// For people.
-    pub detail: String,
-    /// The cost, when it could be rated.
-    pub cost: Option<Credits>,
-    /// The credit type.
-    pub credit: CreditType,
-    /// The explanation of the cost.
-    pub lines: Vec<Line>,
-    /// What may be bought to go on.
-    pub offers: Vec<Offer>,
-    /// What to change.
-    pub suggestions: Vec<Suggestion>,
-    /// The earliest time at which asking again can help.
-    pub retry_at: Option<Timestamp>,
-    /// The balance as the feature sees it.
-    pub balance: BalanceView,
-    /// When the period ends.
-    pub next_reset_at: Option<Timestamp>,
-    /// The number of the ended period that the usage occurred in.
-    pub late: Option<u32>,
-    /// Who decided.
-    pub policy: Option<PolicyRef>,
-    /// Whether a fault put other terms, or none, in the place of those in force.
-    pub degraded: bool,
-}
-
-impl CheckOutcome {
-    /// What is known before anything was rated: the usage would be charged, and this is the balance.
-    #[must_use]
-    pub fn unrated(state: &CustomerState, feature: &Key, credit: CreditType, at: Timestamp) -> Self {
-        Self {
-            allowed: true,
-            reason: "ok".to_owned(),
-            detail: String::new(),
-            cost: None,
-            lines: Vec::new(),
-            offers: Vec::new(),
-            suggestions: Vec::new(),
-            retry_at: None,
-            balance: state.balance_for(&credit, feature, at),
-            credit,
-            next_reset_at: state.next_reset_at(),
-            late: None,
-            policy: None,
-            degraded: false,
+    /// # Errors
+    /// See [`Stop`].
+    pub fn decide(
+        &self,
+        state: &mut CustomerState,
+        request: &Request,
+        journal: &mut Journal,
+    ) -> Result<Reply, Stop> {
+        let exists = state.profile.is_some();
+        if !exists && !matches!(request.command, Command::Configure(_)) {
+            return Err(DecideError::CustomerNotFound(state.customer.clone()).into());
         }
+        self.catch_up(state, journal)?;
+        let at = self.now.max(state.at);
+        match &request.command {
+            Command::Read | Command::Sweep => Ok(Reply::State(Arc::new(state.clone()))),
+            Command::Check(usage) => self.check(state, usage, at),
+            Command::Configure(change) => self.configure(state, change, &request.origin, at, journal),
+            Command::ChangePlan(change) => self.change_plan(state, change, &request.origin, at, journal),
+            Command::Reset { anchor_now } => self.reset(state, *anchor_now, &request.origin, at, journal),
+            Command::Close(expected) => {
+                expected.check(|| customer_tag(state))?;
+                if state.closed {
+                    return Ok(Reply::State(Arc::new(state.clone())));
+                }
+                self.close_customer(state, &request.origin, at, journal)
+            }
+            Command::RetryPeriod(number) => self.retry(state, *number, &request.origin, at, journal),
+            Command::Commit(id, actual) if state.closed => {
+                self.commit_after_closing(state, (*id, actual), &request.origin, at, journal)
+            }
+            command => {
+                let Some(mut draft) = self.draft(state, command, at)? else {
+                    return Ok(Reply::State(Arc::new(state.clone())));
+                };
+                draft.origin.clone_from(&request.origin);
+                let entry = journal.seal(state, at, draft)?;
+                Ok(Reply::Entry(Outcome { entry, replayed: false }))
+            }
+        }
+    }
+
+    /// The draft of a command that is one entry; none where what it asks for is in force already.
+    pub(crate) fn draft(
+        &self,
+        state: &CustomerState,
+        command: &Command,
+        at: Timestamp,
+    ) -> Result<Option<Draft>, Stop> {
+        Ok(Some(match command {
+            Command::Charge(usage) => {
+                let usage = self.usage(state, usage, at)?;
+                self.charge(state, usage, at)?
+            }
+            Command::Reserve(usage, ttl) => {
+                let usage = self.usage(state, usage, at)?;
+                self.reserve(state, usage, at, ttl.after(at))?
+            }
+            Command::Commit(id, actual) => self.commit_draft(state, *id, actual, at)?,
+            Command::Refund(of, request) => state.refund(at, of, (**request).clone())?,
+            Command::Release(id) => state.release(*id)?,
+            Command::Extend(id, ttl) => state.extend_reservation(at, *id, ttl.after(at))?,
+            Command::Grant(grant) => state.give(at, (**grant).clone(), &self.grant_terms(state, at))?,
+            Command::Void(id) => state.void(*id)?,
+            Command::CancelPlanChange(id) => state.cancel_plan_change(*id)?,
+            Command::Adjust { credit, amount, reason } => {
+                state.adjust(at, credit.clone(), *amount, reason.clone())?
+            }
+            Command::BindTerms(terms) => state.bind_terms(at, (**terms).clone())?,
+            Command::EndTerms { id, ends_at, expected } => {
+                let terms = || state.terms.iter().find(|terms| terms.key.id == *id);
+                expected.check(|| terms().map(|terms| Tag::of(&**terms)).transpose())?;
+                state.end_terms(at, *id, ends_at.unwrap_or(at))?
+            }
+            Command::SetOverride(change) => match change.apply(state, at)? {
+                Some(exception) => state.set_override(exception)?,
+                None => return Ok(None),
+            },
+            Command::RemoveOverride(feature, expected) => {
+                expected.check(|| standing_override(state, feature, at).map(Tag::of).transpose())?;
+                if !state.overrides.iter().any(|one| &one.feature == feature) {
+                    return Ok(None);
+                }
+                state.remove_override(feature.clone())
+            }
+            Command::Configure(_)
+            | Command::ChangePlan(_)
+            | Command::Close(_)
+            | Command::Reset { .. }
+            | Command::RetryPeriod(_)
+            | Command::Check(_)
+            | Command::Read
+            | Command::Sweep => {
+                return Err(DecideError::Internal("a command without a draft".to_owned()).into());
+            }
+        }))
+    }
+
+    pub(crate) fn commit_draft(
+        &self,
+        state: &CustomerState,
+        id: ReservationId,
+        actual: &ActualUsage,
+        at: Timestamp,
+    ) -> Result<Draft, Stop> {
+        let mut usage = state.open_reservation(id)?.usage.clone();
+        usage.quantities.clone_from(&actual.quantities);
+        if let Some(attributes) = &actual.attributes {
+            usage.attributes.clone_from(attributes);
+        }
+        self.commit(state, id, usage, at)
     }
 }

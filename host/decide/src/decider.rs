@@ -1,24 +1,22 @@
-//! One request, decided in memory: what is due first, then the command, with policies asked in between.
+//! What a request is decided with: plans, policies and the time; and what every decision needs of them.
 
 use crate::{
     DecideError, Journal,
     catalog::{Plan, Plans},
-    change::{customer_tag, standing_override},
-    command::{ActualUsage, Command, Outcome, Reply, Request, UsageRequest},
     policy::Policies,
-    precondition::Tag,
+    request::UsageRequest,
 };
 use proviso_ledger::{
     journal::{CloseReason, Entry},
     model::{
         entitlement::{Entitlement, Source},
-        ids::{Digest, Name, ReservationId},
+        ids::{Digest, Name},
         terms::{self, OnFault, Owner, Terms, TermsKey},
         time::Timestamp,
         usage::Usage,
     },
     rules::{due::Due, grants::GrantTerms, rejection::Denied},
-    state::{CustomerState, Draft},
+    state::CustomerState,
 };
 use std::sync::Arc;
 
@@ -59,50 +57,6 @@ impl<E: Into<DecideError>> From<E> for Stop {
 }
 
 impl Decider<'_> {
-    /// Decides one request. Entries for what was due stay valid when the request itself is refused.
-    ///
-    /// # Errors
-    /// See [`Stop`].
-    pub fn decide(
-        &self,
-        state: &mut CustomerState,
-        request: &Request,
-        journal: &mut Journal,
-    ) -> Result<Reply, Stop> {
-        let exists = state.profile.is_some();
-        if !exists && !matches!(request.command, Command::Configure(_)) {
-            return Err(DecideError::CustomerNotFound(state.customer.clone()).into());
-        }
-        self.catch_up(state, journal)?;
-        let at = self.now.max(state.at);
-        match &request.command {
-            Command::Read | Command::Sweep => Ok(Reply::State(Arc::new(state.clone()))),
-            Command::Check(usage) => self.check(state, usage, at),
-            Command::Configure(change) => self.configure(state, change, &request.origin, at, journal),
-            Command::ChangePlan(change) => self.change_plan(state, change, &request.origin, at, journal),
-            Command::Reset { anchor_now } => self.reset(state, *anchor_now, &request.origin, at, journal),
-            Command::Close(expected) => {
-                expected.check(|| customer_tag(state))?;
-                if state.closed {
-                    return Ok(Reply::State(Arc::new(state.clone())));
-                }
-                self.close_customer(state, &request.origin, at, journal)
-            }
-            Command::RetryPeriod(number) => self.retry(state, *number, &request.origin, at, journal),
-            Command::Commit(id, actual) if state.closed => {
-                self.commit_after_closing(state, (*id, actual), &request.origin, at, journal)
-            }
-            command => {
-                let Some(mut draft) = self.draft(state, command, at)? else {
-                    return Ok(Reply::State(Arc::new(state.clone())));
-                };
-                draft.origin.clone_from(&request.origin);
-                let entry = journal.seal(state, at, draft)?;
-                Ok(Reply::Entry(Outcome { entry, replayed: false }))
-            }
-        }
-    }
-
     /// Whether a question can be answered from the state as it is: nothing is due that would have to be written first.
     #[must_use]
     pub fn is_current(&self, state: &CustomerState) -> bool {
@@ -111,7 +65,7 @@ impl Decider<'_> {
     }
 
     /// Writes all that is due by now, each at its own instant.
-    fn catch_up(&self, state: &mut CustomerState, journal: &mut Journal) -> Result<(), Stop> {
+    pub(crate) fn catch_up(&self, state: &mut CustomerState, journal: &mut Journal) -> Result<(), Stop> {
         while let Some((due_at, due)) = state.next_due() {
             if due_at > self.now.max(state.at) {
                 break;
@@ -141,72 +95,6 @@ impl Decider<'_> {
             Due::PeriodStart(reason, allowance) => self.open_period(state, at, reason, allowance)?,
         };
         journal.seal(state, at, draft)
-    }
-
-    /// The draft of a command that is one entry; none where what it asks for is in force already.
-    fn draft(&self, state: &CustomerState, command: &Command, at: Timestamp) -> Result<Option<Draft>, Stop> {
-        Ok(Some(match command {
-            Command::Charge(usage) => {
-                let usage = self.usage(state, usage, at)?;
-                self.charge(state, usage, at)?
-            }
-            Command::Reserve(usage, ttl) => {
-                let usage = self.usage(state, usage, at)?;
-                self.reserve(state, usage, at, ttl.after(at))?
-            }
-            Command::Commit(id, actual) => self.commit_draft(state, *id, actual, at)?,
-            Command::Refund(of, request) => state.refund(at, of, (**request).clone())?,
-            Command::Release(id) => state.release(*id)?,
-            Command::Extend(id, ttl) => state.extend_reservation(at, *id, ttl.after(at))?,
-            Command::Grant(grant) => state.give(at, (**grant).clone(), &self.grant_terms(state, at))?,
-            Command::Void(id) => state.void(*id)?,
-            Command::CancelPlanChange(id) => state.cancel_plan_change(*id)?,
-            Command::Adjust { credit, amount, reason } => {
-                state.adjust(at, credit.clone(), *amount, reason.clone())?
-            }
-            Command::BindTerms(terms) => state.bind_terms(at, (**terms).clone())?,
-            Command::EndTerms { id, ends_at, expected } => {
-                let terms = || state.terms.iter().find(|terms| terms.key.id == *id);
-                expected.check(|| terms().map(|terms| Tag::of(&**terms)).transpose())?;
-                state.end_terms(at, *id, ends_at.unwrap_or(at))?
-            }
-            Command::SetOverride(change) => match change.apply(state, at)? {
-                Some(exception) => state.set_override(exception)?,
-                None => return Ok(None),
-            },
-            Command::RemoveOverride(feature, expected) => {
-                expected.check(|| standing_override(state, feature, at).map(Tag::of).transpose())?;
-                if !state.overrides.iter().any(|one| &one.feature == feature) {
-                    return Ok(None);
-                }
-                state.remove_override(feature.clone())
-            }
-            Command::Configure(_)
-            | Command::ChangePlan(_)
-            | Command::Close(_)
-            | Command::Reset { .. }
-            | Command::RetryPeriod(_)
-            | Command::Check(_)
-            | Command::Read
-            | Command::Sweep => {
-                return Err(DecideError::Internal("a command without a draft".to_owned()).into());
-            }
-        }))
-    }
-
-    pub(crate) fn commit_draft(
-        &self,
-        state: &CustomerState,
-        id: ReservationId,
-        actual: &ActualUsage,
-        at: Timestamp,
-    ) -> Result<Draft, Stop> {
-        let mut usage = state.open_reservation(id)?.usage.clone();
-        usage.quantities.clone_from(&actual.quantities);
-        if let Some(attributes) = &actual.attributes {
-            usage.attributes.clone_from(attributes);
-        }
-        self.commit(state, id, usage, at)
     }
 
     /// The usage with its time checked or set, if the customer may use the feature at all.
@@ -305,7 +193,7 @@ impl Decider<'_> {
         }
     }
 
-    fn grant_terms(&self, state: &CustomerState, at: Timestamp) -> GrantTerms {
+    pub(crate) fn grant_terms(&self, state: &CustomerState, at: Timestamp) -> GrantTerms {
         let terms = self.terms_at(state, state.plan(), at);
         terms.map_or_else(GrantTerms::default, |terms| GrantTerms {
             settle_from: terms.prepared.settle_overage_from,

@@ -16,6 +16,7 @@ pub mod policy;
 pub mod precondition;
 mod profile;
 mod rating;
+mod request;
 
 pub use decider::{AHEAD, Decider, Stop};
 pub use error::DecideError;

@@ -2,8 +2,8 @@
 
 use crate::{
     DecideError, Decider, Journal, Stop,
-    command::{CustomerPlanChange, Outcome, PlanChangePreview, Reply},
     profile::Steps,
+    request::{CustomerPlanChange, Outcome, PlanChangePreview, Reply},
 };
 use proviso_ledger::{
     journal::{CloseReason, Entry, Event},

@@ -4,8 +4,8 @@
 use crate::{
     DecideError, Decider, Journal, Stop,
     change::customer_tag,
-    command::{ActualUsage, CustomerChange, Outcome, Reply},
     periods::fault_of,
+    request::{ActualUsage, CustomerChange, Outcome, Reply},
 };
 use proviso_ledger::{
     journal::{CloseReason, Event, OpenReason},

@@ -3,9 +3,9 @@
 
 use crate::{
     DecideError, Decider, Stop,
-    command::{CheckOutcome, Reply, UsageRequest},
     periods::{MOST_SHADOWS, fault_record, record, shadow},
     policy::{Answer, Failure, Policy},
+    request::{CheckOutcome, Reply, UsageRequest},
 };
 use proviso_ledger::{
     journal::{DecisionRecord, Event, FaultRecord, Intent, Rated, ShadowRecord, Shape},

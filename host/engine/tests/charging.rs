@@ -9,18 +9,16 @@
     reason = "a test that can't go on should stop where it stands"
 )]
 
-mod support;
-
 use proviso_engine::{
     DecideError, EngineError,
     command::{ActualUsage, Command, CustomerPlanChange, Reply},
 };
+use proviso_fixtures::host::{self, Host, charge, input, key, reserve, settings, summary, time};
 use proviso_ledger::{
     journal::{Event, PlanChangeTime},
     model::{amounts::Quantity, answers::Allowance, entitlement::Entitlement, ids::ReservationId},
 };
 use std::{sync::Arc, time::Duration};
-use support::{Host, charge, input, key, reserve, settings, summary, time};
 use tokio::task::JoinSet;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -146,7 +144,7 @@ async fn a_sweep_that_finds_nothing_due_puts_the_due_time_right() {
     host.engine.close().await;
     let (dir, now) = (host.dir.clone(), host.clock.now());
     drop(host);
-    let due = support::open(dir.path()).await.due(now, 10, Duration::from_secs(60)).await;
+    let due = host::open(dir.path()).await.due(now, 10, Duration::from_secs(60)).await;
     assert_eq!(due, Ok(vec![]), "the next sweep would find it again");
 }
 
@@ -240,7 +238,7 @@ async fn a_check_changes_nothing() {
     host.customer("acme", Some("pro")).await;
     let before = host.state("acme").await;
     for (tokens, allowed) in [(1_000, true), (2_000_000, false)] {
-        match host.execute("acme", Command::Check(support::usage(tokens)), None).await.unwrap() {
+        match host.execute("acme", Command::Check(host::usage(tokens)), None).await.unwrap() {
             Reply::Check(check) => assert_eq!(check.allowed, allowed, "{check:?}"),
             other => panic!("{other:?}"),
         }
@@ -261,7 +259,7 @@ async fn a_saved_state_is_only_a_cache() {
     assert_eq!(host.state("acme").await, live);
     let past = host.engine.state_at(&key("acme"), host.clock.now()).await.unwrap();
     assert_eq!(past, *live);
-    let store = support::open(host.dir.path());
+    let store = host::open(host.dir.path());
     host.engine.close().await;
     let store = store.await;
     let verification =

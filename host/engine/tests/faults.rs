@@ -12,166 +12,32 @@
     reason = "a test that can't go on should stop where it stands"
 )]
 
-mod support;
-
 use proviso_engine::{
     Clock, Engine, EngineError, LedgerFilter, NewApiKey, Options,
     command::{Command, Reply, Request},
 };
+use proviso_fixtures::{
+    dice::Dice,
+    host::{self, Host, START, charge, key, reserve, time},
+    policies,
+    store::flaky::Flaky,
+};
 use proviso_ledger::{
     journal::Event,
-    model::{
-        ids::{CustomerId, Digest, Seq},
-        time::Timestamp,
-    },
+    model::ids::{Digest, Seq},
 };
 use proviso_ledger::{
     model::amounts::{Credits, Decimal},
     state::Origin,
 };
-use proviso_store::{
-    Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash, LoadedCustomer, Store, StoreError,
-    StoredAnswer, StoredEntry, StoredSnapshot,
-};
+use proviso_store::Store;
 use std::{
     collections::HashMap,
     num::NonZeroUsize,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
-use support::{Host, START, charge, dice::Dice, key, reserve, time};
 use tokio::task::JoinSet;
-
-/// A store whose commits fail at random: before they are written, after they are written, or as if another host had
-/// been first.
-struct Flaky {
-    inner: Arc<dyn Store>,
-    dice: Arc<Dice>,
-    faults: AtomicU64,
-    /// How often the catalog's revision was asked for.
-    looks: AtomicU64,
-}
-
-impl Flaky {
-    fn new(inner: Arc<dyn Store>, dice: Arc<Dice>) -> Self {
-        Self { inner, dice, faults: AtomicU64::new(0), looks: AtomicU64::new(0) }
-    }
-}
-
-#[async_trait::async_trait]
-impl Store for Flaky {
-    fn is_shared(&self) -> bool {
-        true
-    }
-    async fn commit(&self, batch: Batch) -> Result<Commit, StoreError> {
-        let lost = || StoreError::Unavailable { detail: "injected".to_owned() };
-        let fault = self.dice.below(6);
-        self.faults.fetch_add(u64::from(fault < 3), Ordering::Relaxed);
-        match fault {
-            0 => Err(lost()),
-            1 => {
-                self.inner.commit(batch).await?;
-                Err(lost())
-            }
-            2 => Ok(Commit::Conflict),
-            _ => self.inner.commit(batch).await,
-        }
-    }
-    async fn load(
-        &self,
-        known: &[(CustomerId, Seq)],
-        format: u32,
-    ) -> Result<Vec<LoadedCustomer>, StoreError> {
-        self.inner.load(known, format).await
-    }
-    async fn find_keys(&self, keys: &[(CustomerId, KeyHash)]) -> Result<Vec<Option<Seq>>, StoreError> {
-        self.inner.find_keys(keys).await
-    }
-    async fn keys(
-        &self,
-        customer: &CustomerId,
-        after: Option<KeyHash>,
-        limit: u32,
-    ) -> Result<Vec<(KeyHash, Seq)>, StoreError> {
-        self.inner.keys(customer, after, limit).await
-    }
-    async fn entries(
-        &self,
-        customer: &CustomerId,
-        after: Seq,
-        limit: u32,
-    ) -> Result<Vec<StoredEntry>, StoreError> {
-        self.inner.entries(customer, after, limit).await
-    }
-    async fn entries_before(
-        &self,
-        customer: &CustomerId,
-        before: Option<Seq>,
-        limit: u32,
-    ) -> Result<Vec<StoredEntry>, StoreError> {
-        self.inner.entries_before(customer, before, limit).await
-    }
-    async fn seq_at(&self, customer: &CustomerId, at: Timestamp) -> Result<Seq, StoreError> {
-        self.inner.seq_at(customer, at).await
-    }
-    async fn snapshot_before(
-        &self,
-        customer: &CustomerId,
-        seq: Seq,
-        format: u32,
-    ) -> Result<Option<StoredSnapshot>, StoreError> {
-        self.inner.snapshot_before(customer, seq, format).await
-    }
-    async fn customers(
-        &self,
-        after: Option<&CustomerId>,
-        limit: u32,
-    ) -> Result<Vec<CustomerRow>, StoreError> {
-        self.inner.customers(after, limit).await
-    }
-    async fn due(&self, at: Timestamp, limit: u32, claim: Duration) -> Result<Vec<CustomerId>, StoreError> {
-        self.inner.due(at, limit, claim).await
-    }
-    async fn catalog(&self, since: u64) -> Result<CatalogRows, StoreError> {
-        self.inner.catalog(since).await
-    }
-    async fn catalog_revision(&self) -> Result<u64, StoreError> {
-        self.looks.fetch_add(1, Ordering::Relaxed);
-        self.inner.catalog_revision().await
-    }
-    async fn change_catalog(
-        &self,
-        base: Option<u64>,
-        changes: Vec<CatalogChange>,
-        answer: Option<StoredAnswer>,
-    ) -> Result<Commit, StoreError> {
-        self.inner.change_catalog(base, changes, answer).await
-    }
-    async fn module(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
-        self.inner.module(digest).await
-    }
-    async fn answer(&self, key_hash: KeyHash) -> Result<Option<StoredAnswer>, StoreError> {
-        self.inner.answer(key_hash).await
-    }
-    async fn answers(&self, after: Option<KeyHash>, limit: u32) -> Result<Vec<StoredAnswer>, StoreError> {
-        self.inner.answers(after, limit).await
-    }
-    async fn announce(&self, reads_format: u32) -> Result<(), StoreError> {
-        self.inner.announce(reads_format).await
-    }
-    async fn oldest_live_format(&self, max_age: Duration) -> Result<Option<u32>, StoreError> {
-        self.inner.oldest_live_format(max_age).await
-    }
-    async fn ping(&self) -> Result<(), StoreError> {
-        self.inner.ping().await
-    }
-    async fn close(&self) {
-        self.inner.close().await;
-    }
-}
 
 fn seeds() -> Vec<u64> {
     match std::env::var("PROVISO_SEED") {
@@ -252,7 +118,7 @@ async fn check(host: &Host, engine: &Engine, answered: &HashMap<String, Seq>) {
 async fn verified(host: Host) {
     let dir = host.dir.clone();
     drop(host);
-    let store = support::open(dir.path()).await;
+    let store = host::open(dir.path()).await;
     let verification =
         proviso_engine::verify(&*store, proviso_engine::Against::default(), |_| {}).await.unwrap();
     assert_eq!(verification.differences, []);
@@ -314,7 +180,7 @@ async fn hosts_that_share_a_database_charge_once() {
             ..Options::default()
         };
         let clock = Clock::new(move || ahead);
-        let other = Engine::start(shared.unwrap(), support::runtime(), clock, options).await.unwrap();
+        let other = Engine::start(shared.unwrap(), policies::runtime(), clock, options).await.unwrap();
         let dice = Arc::new(Dice::new(seed));
         let answered = drive(&[host.engine.clone(), other.clone()], &dice).await;
         check(&host, &other, &answered).await;
@@ -338,7 +204,7 @@ async fn unknown_secrets_are_looked_up_together() {
     // This one never looks by itself.
     let options = Options { refresh_every: Duration::from_secs(3_600), ..Options::default() };
     let clock = Clock::new(|| time(START));
-    let other = Engine::start(store.clone(), support::runtime(), clock, options).await.unwrap();
+    let other = Engine::start(store.clone(), policies::runtime(), clock, options).await.unwrap();
     let mut guesses = JoinSet::new();
     let before = store.looks.load(Ordering::Relaxed);
     let since = std::time::Instant::now();

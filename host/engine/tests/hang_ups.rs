@@ -10,16 +10,17 @@
     reason = "a test that can't go on should stop where it stands"
 )]
 
-mod support;
-
 use proviso_decide::catalog::Plans as _;
 use proviso_engine::{
     Change, EngineError, Expected, GroupBy, NewApiKey, PlanChange, UsageReport, catalog::Catalog,
     command::Command,
 };
+use proviso_fixtures::{
+    host::{self, Host, charge, grant, hang_up_after, input, key, reserve, settings},
+    policies::STANDARD,
+};
 use proviso_ledger::model::ids::Digest;
 use std::{sync::Arc, time::Duration};
-use support::{Host, STANDARD, charge, grant, hang_up_after, input, key, reserve, settings};
 
 /// How long the host may take to write again.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -102,7 +103,7 @@ async fn act(host: &Host, use_case: &str, name: &str) -> Result<(), EngineError>
         "grant" => drop(of_customer(Command::Grant(Box::new(grant("1")))).await?),
         "state" => drop(engine.state(&key("acme")).await?),
         "usage" => {
-            let (from, to) = (support::time(support::START), support::time("2026-02-01T00:00:00Z"));
+            let (from, to) = (host::time(host::START), host::time("2026-02-01T00:00:00Z"));
             let group_by = vec![GroupBy::Feature];
             let report = UsageReport { from, to, feature: None, entity: None, group_by, zone: None };
             engine.usage(&key("acme"), report, None, None, 10).await?;
@@ -142,7 +143,7 @@ async fn a_client_that_hangs_up_stops_no_host() {
     let (engine, dir) = (host.engine.clone(), host.dir.clone());
     engine.close().await;
     drop(host);
-    let store = support::open(dir.path()).await;
+    let store = host::open(dir.path()).await;
     let stored = Catalog::default().updated(store.catalog(0).await.unwrap()).unwrap();
     let known = engine.catalog();
     assert_eq!(known.revision, stored.revision);

@@ -8,9 +8,8 @@
     reason = "a test that can't go on should stop where it stands"
 )]
 
-mod support;
-
 use proviso_engine::{DecideError, EngineError, RefundedCharge, command::Command};
+use proviso_fixtures::host::{self, Host, key};
 use proviso_ledger::{
     model::ids::ChargeId,
     rules::{
@@ -20,7 +19,6 @@ use proviso_ledger::{
     state::{CustomerState, Origin},
 };
 use proviso_store::{Batch, Commit, NewEntry};
-use support::{Host, key};
 
 fn request(amount: &str) -> RefundRequest {
     let portion = Portion::Amount(amount.parse().unwrap());
@@ -92,7 +90,7 @@ async fn a_charge_of_long_ago_is_found_and_refunded() {
     assert_eq!(refund(&host, charge, "0.3").await.unwrap(), "0.6");
     let host = host.restart().await;
     assert_eq!(refund(&host, charge, "0.3").await.unwrap(), "0.9");
-    let store = support::open(host.dir.path());
+    let store = host::open(host.dir.path());
     host.engine.close().await;
     let verification =
         proviso_engine::verify(&*store.await, proviso_engine::Against::default(), |_| {}).await.unwrap();
@@ -107,7 +105,7 @@ async fn a_refund_that_came_twice_is_found() {
     let charge = host.charge("acme", 1_000, None).await.entry.charge_id();
     let old = read(&host, charge).await;
     refund(&host, charge, "0.6").await.unwrap();
-    let store = support::open(host.dir.path());
+    let store = host::open(host.dir.path());
     host.engine.close().await;
     let store = store.await;
     // What a host must never do: the entry is sound by itself.

@@ -9,10 +9,12 @@
     reason = "a test that can't go on should stop where it stands"
 )]
 
-mod support;
-
 use proviso_decide::catalog::Plans as _;
 use proviso_engine::{Clock, Engine, Options, command::Command};
+use proviso_fixtures::{
+    host::{self, Host, START, input, key, settings, time},
+    policies,
+};
 use proviso_ledger::{
     journal::Event,
     model::{
@@ -28,7 +30,6 @@ use std::{
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
 };
-use support::{Host, START, input, key, settings, time};
 use tokio::task::JoinSet;
 
 const CUSTOMERS: usize = 4;
@@ -40,8 +41,8 @@ async fn every_charge_runs_on_the_terms_in_force_at_its_time() {
     let clock = Clock::new(move || Timestamp(ticks.fetch_add(1, Ordering::SeqCst)));
     let dir = Arc::new(tempfile::tempdir().unwrap());
     let options = Options { lanes: NonZeroUsize::new(2).unwrap(), ..Options::default() };
-    let store = support::open(dir.path()).await;
-    let engine = Engine::start(store, support::runtime(), clock.clone(), options).await.unwrap();
+    let store = host::open(dir.path()).await;
+    let engine = Engine::start(store, policies::runtime(), clock.clone(), options).await.unwrap();
     let host = Arc::new(Host { engine, clock, dir }.with_plan().await);
     for customer in 0..CUSTOMERS {
         host.customer(&format!("c{customer}"), Some("pro")).await;

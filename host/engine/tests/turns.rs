@@ -9,12 +9,10 @@
     reason = "a test that can't go on should stop where it stands"
 )]
 
-mod support;
-
 use futures_util::future::join_all;
+use proviso_fixtures::host::{self, Host, charge, reserve, time};
 use proviso_ledger::journal::Event;
 use std::sync::Arc;
-use support::{Host, charge, reserve, time};
 
 /// Ten turns' worth.
 const RESERVATIONS: usize = 2_560;
@@ -66,7 +64,7 @@ async fn reservations_that_end_together_hold_nobody_up() {
     assert_eq!(host.balance("hot").await, "granted 1000 used 0 reserved 0 available 1000 overage 0");
     assert!(host.engine.stats().batches() >= batches + RESERVATIONS as u64 / 256, "in as many commits");
     host.engine.close().await;
-    let store = support::open(host.dir.path()).await;
+    let store = host::open(host.dir.path()).await;
     let verified = proviso_engine::verify(&*store, proviso_engine::Against::default(), |_| {}).await.unwrap();
     assert_eq!(verified.differences, []);
 }

@@ -10,15 +10,14 @@
     reason = "a test that can't go on should stop where it stands"
 )]
 
-#[path = "../../../tests/support/cluster.rs"]
-mod cluster;
-mod support;
-
 use proviso_engine::{DecideError, EngineError, Newer, command::Command};
+use proviso_fixtures::{
+    cluster,
+    host::{Host, START, charge, key, open},
+};
 use proviso_ledger::journal::{FORMAT, chain};
 use proviso_store::{Batch, Commit, NewEntry, PostgresOptions, PostgresStore, Store};
 use std::{sync::Arc, time::Duration};
-use support::{Host, START, charge, key, open};
 
 const AGE: Duration = Duration::from_secs(30);
 

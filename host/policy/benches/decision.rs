@@ -8,16 +8,13 @@
     reason = "not part of the product"
 )]
 
-#[path = "../tests/support/mod.rs"]
-mod support;
-
+use proviso_fixtures::guest::{Draft, Policy, context, runtime, usage, view};
 use proviso_policy::Module;
 use std::{
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
-use support::{Draft, Policy, context, runtime, usage, view};
 
 const STANDARD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../policies/standard");
 const DECISIONS: usize = 200_000;

@@ -2,9 +2,11 @@
 //! ledger and the settings allow, a policy can be shown and can answer.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail loudly")]
 
-mod support;
-
 use proviso_decide::policy::Decided;
+use proviso_fixtures::guest::{
+    Draft, Failure, NEVER, NO_MONEY, Policy, Slice, closing, context, none, opening, parts, rating, runtime,
+    slice, usage, view,
+};
 use proviso_ledger::model::{
     amounts::Credits,
     ids::GrantId,
@@ -12,10 +14,6 @@ use proviso_ledger::model::{
 };
 use proviso_policy::{Module, PolicyError, Runtime};
 use std::sync::{Arc, LazyLock};
-use support::{
-    Draft, Failure, NEVER, NO_MONEY, Policy, Slice, closing, context, none, opening, parts, rating, runtime,
-    slice, usage, view,
-};
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(runtime);
 

@@ -3,8 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail loudly")]
 #![allow(clippy::disallowed_methods, reason = "waiting for a process is wall time")]
 
-mod support;
-
+use proviso_fixtures::guest::{Draft, Policy};
 use proviso_ledger::model::ids::Digest;
 use proviso_policy::{Admitted, Compiler, Limits, PolicyError, Runtime, compile_worker};
 use std::{
@@ -18,7 +17,6 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use support::{Draft, Policy};
 
 /// The allocator of the server, which takes memory from the system in its own way.
 #[global_allocator]

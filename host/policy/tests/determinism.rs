@@ -2,9 +2,8 @@
 //! went wrong in between.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail loudly")]
 
-mod support;
-
 use proviso_decide::policy::Decided;
+use proviso_fixtures::guest::{Draft, Policy, context, costs, runtime, usage, view};
 use proviso_ledger::model::{
     ids::Key,
     time::{Timestamp, Zone},
@@ -12,7 +11,6 @@ use proviso_ledger::model::{
     view::{Context, UsageView},
 };
 use proviso_policy::Module;
-use support::{Draft, Policy, context, costs, runtime, usage, view};
 
 fn decide(module: &Module) -> Decided<String> {
     let usage = usage();

@@ -4,13 +4,13 @@
 //! with what `UPDATE_GOLDEN=1` writes here; after it, never.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail loudly")]
 
-mod support;
-
 use proviso_decide::policy::Decided;
+use proviso_fixtures::guest::{
+    Draft, Failure, Policy, WIT, closing, context, opening, rating, runtime, usage, view,
+};
 use proviso_ledger::model::{amounts::Credits, counter::Counted, ids::Digest};
 use proviso_policy::Module;
 use std::{fmt::Debug, fmt::Write, fs, path::PathBuf};
-use support::{Draft, Failure, Policy, WIT, closing, context, opening, rating, runtime, usage, view};
 
 const SETTINGS: &str = r#"{
     "prices": [{"feature": "chat", "quantity": "input_tokens", "price": "0.01"}, {"feature": "chat", "quantity": "output_tokens", "price": "0.03"}],

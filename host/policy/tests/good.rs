@@ -1,8 +1,9 @@
 //! A policy that does everything right is admitted, and every call arrives and returns whole.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail loudly")]
 
-mod support;
-
+use proviso_fixtures::guest::{
+    Draft, NEVER, NO_MONEY, Policy, closing, context, money, none, opening, parts, runtime, usage, view,
+};
 use proviso_ledger::model::{
     amounts::{Credits, Decimal, Quantity},
     answers::{
@@ -14,9 +15,6 @@ use proviso_ledger::model::{
     grant::Category,
     time::Timestamp,
     view::Expiry,
-};
-use support::{
-    Draft, NEVER, NO_MONEY, Policy, closing, context, money, none, opening, parts, runtime, usage, view,
 };
 
 fn units_of(units: i128) -> Credits {
@@ -164,7 +162,10 @@ fn overage_outcomes_arrive_whole() {
         draft.overage(case, &payload);
         let module = runtime().admit(&draft.build()).unwrap().module;
         let usage = usage();
-        module.overage(&view(&usage), &support::rating(), units_of(5), &context(), b"").unwrap().value
+        module
+            .overage(&view(&usage), &proviso_fixtures::guest::rating(), units_of(5), &context(), b"")
+            .unwrap()
+            .value
     };
     let refused = outcome(|draft| (0, draft.raw_refusal("denied", "no", None, none())));
     assert_eq!(refused, Overage::Deny(Refusal::denied("no", "Because.".into())));

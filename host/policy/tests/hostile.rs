@@ -3,17 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail loudly")]
 #![allow(clippy::disallowed_methods, reason = "the deadline is wall time, and so is this check of it")]
 
-mod support;
-
+use proviso_fixtures::guest::{
+    Draft, Failure, Policy, Slice, WIT, closing, component, context, none, opening, parts, rating, runtime,
+    slice, usage, view,
+};
 use proviso_ledger::model::{amounts::Credits, answers::Rating};
 use proviso_policy::{Budget, Compiler, Limits, Module, PolicyError, Runtime, inspect};
 use std::{
     sync::{Arc, LazyLock},
     time::{Duration, Instant},
-};
-use support::{
-    Draft, Failure, Policy, Slice, WIT, closing, component, context, none, opening, parts, rating, runtime,
-    slice, usage, view,
 };
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(runtime);

@@ -1,8 +1,7 @@
 //! Modules are loaded from memory, from the cache on disk, or compiled again.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail loudly")]
 
-mod support;
-
+use proviso_fixtures::guest::{Draft, Policy, runtime};
 use proviso_ledger::model::ids::Digest;
 use proviso_policy::{CacheDir, Compiler, Limits, PolicyError, Runtime};
 use std::{
@@ -11,7 +10,6 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
-use support::{Draft, Policy, runtime};
 
 /// Loads `bytes` in a runtime that has nothing in memory, and says whether they had to be fetched.
 fn fetched(dir: &Path, key: [u8; 32], bytes: &[u8]) -> bool {

@@ -3,11 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail loudly")]
 #![allow(clippy::float_arithmetic, reason = "time is not money")]
 
-mod support;
-
+use proviso_fixtures::guest::{Draft, Policy, context, usage, view};
 use proviso_policy::{Budget, Compiler, Limits, Runtime};
 use std::fmt::Write;
-use support::{Draft, Policy, context, usage, view};
 
 /// How often an instruction stands in the body of the loop.
 const TIMES: usize = 50;

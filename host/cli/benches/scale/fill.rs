@@ -1,7 +1,7 @@
 //! Fills a database quickly: through the engine in this process, many requests at once. What it writes is what a host would
 //! have written, entry for entry.
 
-use crate::{binary, place};
+use crate::{place, policies};
 use proviso_engine::{
     Clock, Engine, Options, PlanChange, TermsInput,
     command::{Change, Command, CustomerChange, Request, UsageRequest},
@@ -78,7 +78,7 @@ async fn start(database_url: &str, customers: usize) -> Arc<Engine> {
     let engine =
         Engine::start(store, Arc::new(runtime), Clock::new(now), options).await.expect("the engine starts");
     engine
-        .upload(key("standard"), binary::STANDARD.clone(), || 0)
+        .upload(key("standard"), policies::STANDARD.clone(), || 0)
         .await
         .expect("the standard policy is admitted");
     engine.put_plan(key("pro"), plan()).await.expect("the plan is put");

@@ -1,7 +1,7 @@
 //! A host: the release binary in a process of its own, on a free port.
 
 use crate::{
-    binary::BINARY,
+    BINARY,
     machine::Process,
     wire::{ADMIN_KEY, Wire},
 };

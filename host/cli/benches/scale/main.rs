@@ -16,11 +16,7 @@
     reason = "a benchmark measures time and may stop where it stands"
 )]
 
-#[path = "../../../../tests/support/binary.rs"]
-mod binary;
 mod cases;
-#[path = "../../../../tests/support/cluster.rs"]
-mod cluster;
 mod contest;
 mod fill;
 mod host;
@@ -34,7 +30,11 @@ mod table;
 mod wire;
 
 use clap::{Parser, ValueEnum};
+use proviso_fixtures::{cluster, policies};
 use std::path::PathBuf;
+
+/// The binary that is measured.
+const BINARY: &str = env!("CARGO_BIN_EXE_proviso");
 
 /// Benchmarks of the real binary, each with its peers beside it.
 #[derive(Clone, Parser)]

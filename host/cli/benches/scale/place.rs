@@ -1,7 +1,7 @@
 //! Where a database lies, and what stands in it before the load: a policy, a plan, customers.
 
 use crate::{
-    Kind, Options, binary, cluster::Cluster, host::Host, load::Load, machine::Process,
+    Kind, Options, cluster::Cluster, host::Host, load::Load, machine::Process, policies,
     population::Population, wire::Wire,
 };
 use serde_json::{Value, json};
@@ -116,7 +116,7 @@ impl Place {
     /// A host on it that knows the standard policy and the plan `pro`.
     pub async fn serve_pro(&self, flags: &[&str]) -> Host {
         // Built before a connection waits for it: the host closes those that say nothing for long.
-        let module = binary::STANDARD.as_slice();
+        let module = policies::STANDARD.as_slice();
         let host = self.serve(flags).await;
         let mut wire = host.wire().await;
         wire.upload("standard", module).await.yes();

@@ -1,6 +1,6 @@
 //! A database of either kind that is opened, copied, and edited behind the hosts' backs.
 
-use crate::cluster;
+use proviso_fixtures::cluster;
 use proviso_ledger::{journal::ChainHash, model::ids::hex};
 use proviso_store::{PostgresOptions, PostgresStore, SqliteOptions, SqliteStore, Store};
 use std::{path::PathBuf, sync::Arc};

@@ -10,20 +10,16 @@
     reason = "a test that can't go on should stop where it stands"
 )]
 
-#[path = "../../../../tests/support/cluster.rs"]
-mod cluster;
 mod database;
-#[path = "../support/mod.rs"]
-mod support;
 
 use database::Database;
 use proviso_engine::{
     Against, CheckpointFile, CheckpointOptions, Older, Options, SigningKey, Verification, checkpoint_file,
     verify,
 };
+use proviso_fixtures::host::{self, Host, START, key, time};
 use proviso_ledger::journal::{ChainHash, chain, genesis};
 use std::time::Duration;
-use support::{Host, START, key, time};
 
 const LATER: &str = "2026-01-15T12:00:00Z";
 
@@ -254,7 +250,7 @@ async fn a_restored_copy_is_older(fresh: Database) {
 
     // The catalog of the kept one may be newer, too.
     let host = host(&database, LATER).await;
-    host.put_plan(support::settings("0.002", "1000")).await;
+    host.put_plan(host::settings("0.002", "1000")).await;
     host.engine.close().await;
     let newer = file(&database, &signing(1)).await;
     let found = verified(&older, &keys, Some(newer)).await;

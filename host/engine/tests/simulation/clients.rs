@@ -1,16 +1,17 @@
 //! What clients do and what they remember: they send through any host, wait a while, and send again under the same key
 //! until they are answered. Their books are kept apart from the journals, which are compared with them at the end.
 
-use crate::{
-    CLIENTS, Host, World,
-    database::Connection,
-    support::{self, hang_up_after, input, key, reserve, settings},
-};
+use crate::{CLIENTS, Host, World};
 use proviso_decide::{catalog::Plans as _, policy::Policy as _};
 use proviso_engine::{
     Change, EngineError, Expected, NewApiKey, PlanChange, StoreError,
     catalog::{Catalog, Policy, Scope, Version},
     command::{ActualUsage, Command, Reply, Request},
+};
+use proviso_fixtures::{
+    host::{self, hang_up_after, input, key, reserve, settings},
+    policies,
+    store::simulated::Connection,
 };
 use proviso_ledger::{
     journal::{Entry, Event},
@@ -127,8 +128,8 @@ pub async fn prepare(world: &World) {
 
 /// What an upload of the policy writes; made once, and without an upload's threads, which no virtual time knows.
 pub static POLICY: LazyLock<Vec<CatalogChange>> = LazyLock::new(|| {
-    let bytes = support::STANDARD.clone();
-    let admitted = support::runtime().admit(&bytes).unwrap();
+    let bytes = policies::STANDARD.clone();
+    let admitted = policies::runtime().admit(&bytes).unwrap();
     let (policy, digest): (Name, _) = (key("standard"), Digest::of(&bytes));
     let kept = Policy { policy: policy.clone(), description: String::new(), created_at: Timestamp(0) };
     let version = Version {
@@ -192,7 +193,7 @@ pub async fn charge(world: Rc<World>, number: u64) {
             };
             world.record(&customer, outcome, &format!("{text}-outcome")).await
         } else {
-            world.record(&customer, support::charge(tokens(request)), &text).await
+            world.record(&customer, host::charge(tokens(request)), &text).await
         };
         if world.dice.one_in(3) {
             world.look(&customer, entry.seq).await;

@@ -16,17 +16,16 @@
 )]
 
 mod clients;
-mod database;
-#[path = "../../../store/tests/contract/model.rs"]
-#[allow(dead_code, reason = "the contract suite uses the rest")]
-mod model;
-#[path = "../support/mod.rs"]
-mod support;
 mod troubles;
 
 use clients::Books;
-use database::{Connection, Database};
 use proviso_engine::{Clock, Engine, Options};
+use proviso_fixtures::{
+    dice::Dice,
+    host::{self, START, time},
+    policies,
+    store::simulated::{Connection, Database},
+};
 use proviso_ledger::model::time::Timestamp;
 use std::{
     cell::{Cell, RefCell},
@@ -35,7 +34,6 @@ use std::{
     sync::{Arc, LazyLock, Mutex},
     time::Duration,
 };
-use support::{START, dice::Dice, time};
 use tokio::{task::LocalSet, time::Instant};
 
 /// Hosts that share a database.
@@ -92,7 +90,7 @@ impl World {
         };
         // Whoever supervises a host starts it again.
         let engine = loop {
-            match Engine::start(connection.clone(), support::runtime(), clock.clone(), options.clone()).await
+            match Engine::start(connection.clone(), policies::runtime(), clock.clone(), options.clone()).await
             {
                 Ok(engine) => break engine,
                 Err(error) => assert!(clients::may_retry(&error), "{error}"),
@@ -102,10 +100,10 @@ impl World {
     }
 
     /// The first host, as other tests drive theirs.
-    fn first_host(&self) -> support::Host {
+    fn first_host(&self) -> host::Host {
         let engine = self.hosts.borrow()[0].engine.clone();
         let (clock, dir) = (engine.clock().clone(), Arc::new(tempfile::tempdir().unwrap()));
-        support::Host { engine, clock, dir }
+        host::Host { engine, clock, dir }
     }
 
     /// `kill -9`: whatever the host had under way is never answered, and may or may not have reached the database.

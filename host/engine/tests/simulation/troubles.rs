@@ -1,11 +1,9 @@
 //! Troubles that last: customers that can't be swept, and a disk that is full. Under virtual time, as all here.
 
-use crate::{
-    World, clients, simulate,
-    support::{self, key, settings},
-};
+use crate::{World, clients, simulate};
 use proviso_engine::{Change, Expected};
 use proviso_engine::{EngineError, Options, StoreError};
+use proviso_fixtures::host::{self, key, settings};
 use std::{collections::HashSet, rc::Rc, sync::LazyLock, time::Duration};
 
 async fn world() -> Rc<World> {
@@ -60,7 +58,7 @@ fn a_host_that_cannot_write_says_so_and_says_when_it_can_again() {
         world.database.fill(true);
         wait(60).await;
         host.engine.check_ready().await.expect("nothing was to be written");
-        let failed = host.entry("c0", support::charge(1), None).await;
+        let failed = host.entry("c0", host::charge(1), None).await;
         assert!(matches!(failed, Err(EngineError::Store(StoreError::DiskFull))), "{failed:?}");
         wait(8).await;
         host.engine.check_ready().await.expect("it may be a matter of seconds");

@@ -8,20 +8,24 @@ use crate::{
     documented::problems,
     extract::{At, Json, Keyed, short},
     problem::Problem,
-    render,
+    render, wire,
 };
-use axum::extract::State;
+use axum::{extract::State, http::StatusCode};
 use proviso_api::{
-    charge::{Charge, ChargeRead, Refund, RefundInput},
+    charge::{Charge, ChargeRead, Refund, RefundInput, RefundedOf},
+    decision::Draw,
     usage::Usage,
 };
 use proviso_engine::{RefundedCharge, command::Outcome};
 use proviso_ledger::{
-    journal::Entry,
-    model::ids::ChargeId,
+    journal::{self, Entry, Event},
+    model::{
+        ids::{ChargeId, CustomerId, RefundId},
+        transfer::Book,
+    },
     rules::refund::{Portion, RefundRequest},
 };
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 problems!(ChargeProblems: CALLER CUSTOMER BODY REQUIRED_KEY LANE RATED REFUSED);
 problems!(ReadProblems: CALLER CUSTOMER LANE, ChargeNotFound);
@@ -77,7 +81,7 @@ pub async fn get(
     let RefundedCharge { charge, last } = app.engine.charge(&customer.id, id).await?;
     let outcome = Outcome { entry: charge, replayed: false };
     let (_, charge) = render::charge(&customer.id, &outcome, &[])?;
-    let refunded = render::refunded_of(last.as_deref().and_then(Entry::refunded));
+    let refunded = refunded_of(last.as_deref().and_then(Entry::refunded));
     Answer::ok(&ChargeRead { charge, refunded })
 }
 
@@ -117,5 +121,52 @@ pub async fn refund(
     };
     let request = RefundRequest { portion, reason, reissue_expired };
     let outcome = app.engine.refund(&customer.id, id, request, customer.origin(Some(idempotency))).await?;
-    render::answer(&customer.id, &outcome)
+    render::answer(&outcome, |entry| refund_of(&customer.id, entry))
+}
+
+fn refund_of(customer: &CustomerId, entry: &Entry) -> Result<Answer, Problem> {
+    let Event::Refunded(refunded) = &entry.event else { return Err(render::mismatch(entry)) };
+    let grant_of = |book: Book| match book {
+        Book::Grant(grant) => Some(grant),
+        _ => None,
+    };
+    let mut returned: Vec<Draw> = Vec::new();
+    for transfer in &entry.transfers {
+        // What goes on from a grant that has ended is only where it ends.
+        let goes_on = entry.transfers.iter().any(|other| other.from == transfer.to);
+        let Some(grant) = grant_of(transfer.to).filter(|_| !goes_on) else { continue };
+        match returned.iter_mut().find(|draw| draw.grant == grant) {
+            Some(draw) => draw.amount = draw.amount.saturating_add(transfer.amount),
+            None => returned.push(Draw { grant, amount: transfer.amount }),
+        }
+    }
+    let made = refunded.grants.iter().filter(|grant| grant.id.entry == entry.seq);
+    let refund = Refund {
+        id: RefundId { entry: entry.seq, index: 0 },
+        charge: refunded.charge,
+        customer: customer.clone(),
+        feature: refunded.usage.feature.clone(),
+        amount: refunded.amount,
+        credit: refunded.credit.clone(),
+        quantities: wire::quantities(&refunded.usage.quantities),
+        reason: Cow::Borrowed(&refunded.reason),
+        returned,
+        overage: render::moved(entry, |_, to| to == Book::Overage),
+        expired: render::moved(entry, |_, to| to == Book::Expired),
+        voided: render::moved(entry, |_, to| to == Book::Voided),
+        grants: made.map(|grant| wire::new_grant(grant, entry.at)).collect(),
+        refunded: refunded_of(Some(refunded)),
+        balance: render::balance(entry)?,
+        entry: entry.seq,
+    };
+    Answer::new(StatusCode::CREATED, &refund)
+}
+
+/// What was refunded of a charge, as its last refund says.
+fn refunded_of(last: Option<&journal::Refunded>) -> RefundedOf {
+    last.map_or_else(RefundedOf::default, |last| RefundedOf {
+        amount: last.total,
+        quantities: last.total_quantities.0.iter().cloned().collect(),
+        refunds: last.number,
+    })
 }

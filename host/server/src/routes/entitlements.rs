@@ -26,7 +26,11 @@ use proviso_engine::{
     command::{Command, Reply},
     standing_override,
 };
-use proviso_ledger::{model::ids::Key, state::CustomerState};
+use proviso_ledger::{
+    journal::{Entry, Event},
+    model::{entitlement::Override as LedgerOverride, ids::Key},
+    state::CustomerState,
+};
 use std::sync::Arc;
 
 problems!(ListProblems: CALLER CUSTOMER LIST LANE);
@@ -186,11 +190,11 @@ pub async fn put(
     };
     let command = Command::SetOverride(Box::new(change));
     match app.engine.execute(customer.request(command, idempotency)).await? {
-        Reply::Entry(outcome) => render::answer(&customer.id, &outcome),
+        Reply::Entry(outcome) => render::answer(&outcome, set),
         Reply::State(state) => {
             let standing = standing_override(&state, &feature.0, app.now().max(state.at));
             let standing = standing.ok_or_else(|| Problem::internal("an override is gone".to_owned()))?;
-            Ok(Answer::ok(&render::override_of(standing))?.tagged(Some(Tag::of(standing)?)))
+            Ok(Answer::ok(&override_of(standing))?.tagged(Some(Tag::of(standing)?)))
         }
         other => Err(Problem::internal(format!("an override was answered with {other:?}"))),
     }
@@ -236,4 +240,15 @@ fn entitlement(app: &App, access: Access, state: &CustomerState) -> Entitlement 
         wire::balance_view(&state.balance_for(&credit, &feature, at), state.next_reset_at())
     });
     Entitlement { feature, r#type, has_access, reason, source, value, balance }
+}
+
+fn set(entry: &Entry) -> Result<Answer, Problem> {
+    let Event::OverrideSet(exception) = &entry.event else { return Err(render::mismatch(entry)) };
+    Answer::ok(&override_of(exception))
+}
+
+fn override_of(exception: &LedgerOverride) -> Override {
+    let EntitlementValue { r#type, value } = EntitlementValue::from(&exception.entitlement);
+    let LedgerOverride { feature, starts_at, ends_at, .. } = exception;
+    Override { feature: feature.clone(), r#type, value, starts_at: *starts_at, ends_at: *ends_at }
 }

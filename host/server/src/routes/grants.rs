@@ -10,14 +10,15 @@ use crate::{
     problem::Problem,
     render, wire,
 };
-use axum::extract::State;
+use axum::{extract::State, http::StatusCode};
 use proviso_api::{
     Page,
     grant::{Grant, GrantInput, Granted, MAX_FEATURES, Voided},
 };
 use proviso_engine::command::Command;
 use proviso_ledger::{
-    model::{grant::default_credit, ids::GrantId, view::Expiry},
+    journal::{Entry, Event},
+    model::{grant::default_credit, ids::GrantId, transfer::Book, view::Expiry},
     rules::{grants::GrantRequest, rejection::Rejection},
 };
 use std::sync::Arc;
@@ -51,7 +52,7 @@ pub async fn create(
     let grant = grant(body)?;
     let command = Command::Grant(Box::new(grant));
     let outcome = app.record(customer.request(command, Some(idempotency))).await?;
-    render::answer(&customer.id, &outcome)
+    render::answer(&outcome, granted)
 }
 
 /// List grants
@@ -121,7 +122,7 @@ pub async fn void(
     Keyed { idempotency, body: MaybeJson(Empty {}) }: Keyed<MaybeJson<Empty>>,
 ) -> Result<Answer, Problem> {
     let outcome = app.record(customer.request(Command::Void(id), Some(idempotency))).await?;
-    render::answer(&customer.id, &outcome)
+    render::answer(&outcome, voided)
 }
 
 fn grant(body: GrantInput) -> Result<GrantRequest, Problem> {
@@ -139,4 +140,16 @@ fn grant(body: GrantInput) -> Result<GrantRequest, Problem> {
         cost_basis: body.cost_basis,
         metadata: body.metadata.0,
     })
+}
+
+fn granted(entry: &Entry) -> Result<Answer, Problem> {
+    let Event::Granted(grant) = &entry.event else { return Err(render::mismatch(entry)) };
+    let grant = wire::new_grant(grant, entry.at);
+    Answer::new(StatusCode::CREATED, &Granted { grant, balance: render::balance(entry)?, entry: entry.seq })
+}
+
+fn voided(entry: &Entry) -> Result<Answer, Problem> {
+    let Event::Voided { grant } = &entry.event else { return Err(render::mismatch(entry)) };
+    let voided = render::moved(entry, |_, to| to == Book::Voided);
+    Answer::ok(&Voided { id: *grant, voided, balance: render::balance(entry)?, entry: entry.seq })
 }

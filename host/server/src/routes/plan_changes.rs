@@ -1,5 +1,6 @@
 //! Changes of a customer's plan: now, later, or only tried.
 
+use super::resets;
 use crate::{
     access::{Customer, Grantor, Read},
     answer::Answer,
@@ -7,7 +8,7 @@ use crate::{
     documented::problems,
     extract::{At, DryRun, KeyedUnlessDry, PAGE_BYTES, Paging, Query},
     problem::Problem,
-    render,
+    render, wire,
 };
 use axum::{
     extract::State,
@@ -17,18 +18,24 @@ use axum::{
 use proviso_api::{
     Page, ProblemCode,
     patch::Patch,
-    plan_change::{PlanChange as PlanChangeView, PlanChangeInput, PlanChangeStatus, When},
+    period::PeriodStart,
+    plan_change::{
+        Expired, Fee, PlanChange as PlanChangeView, PlanChangeClose, PlanChangeInput, PlanChangeStatus, When,
+    },
 };
 use proviso_engine::{
     DecideError, EngineError, LedgerFilter,
     command::{Command, CustomerPlanChange, Outcome, Reply},
 };
 use proviso_ledger::{
-    journal::{Entry, Event, PlanChangeScheduled, PlanChangeTime},
-    model::ids::{CustomerId, PlanChangeId},
+    journal::{self, DecisionRecord, Entry, Event, PlanChangeScheduled, PlanChangeTime},
+    model::{
+        ids::{CustomerId, PlanChangeId},
+        transfer::Book,
+    },
     state::CustomerState,
 };
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 problems!(
     CreateProblems: CALLER CUSTOMER GRANTOR BODY REQUIRED_KEY LANE,
@@ -109,19 +116,19 @@ pub async fn create(
         Reply::Preview(preview) => {
             let (closed, opened) = (preview.closed.as_deref(), preview.opened.as_deref());
             Answer::ok(&PlanChangeView {
-                closed: closed.map(render::plan_change_close).transpose()?.flatten(),
-                opened: opened.map(render::plan_change_open).transpose()?.flatten(),
+                closed: closed.map(plan_change_close).transpose()?.flatten(),
+                opened: opened.map(plan_change_open).transpose()?.flatten(),
                 ..view(PlanChangeStatus::Preview, preview.effective_at)
             })
         }
         Reply::Entry(outcome) if matches!(outcome.entry.event, Event::PlanChangeScheduled(_)) => {
-            render::answer(&customer.id, &outcome)
+            render::answer(&outcome, scheduled)
         }
         Reply::Entry(Outcome { entry, replayed }) => {
             let closed = closed_with(&app, &customer.id, &entry).await?;
             let answer = PlanChangeView {
-                closed: closed.as_ref().map(render::plan_change_close).transpose()?.flatten(),
-                opened: render::plan_change_open(&entry)?,
+                closed: closed.as_ref().map(plan_change_close).transpose()?.flatten(),
+                opened: plan_change_open(&entry)?,
                 ..view(PlanChangeStatus::Done, entry.at)
             };
             Ok(Answer::new(StatusCode::CREATED, &answer)?.replayed(replayed))
@@ -218,5 +225,63 @@ fn pending(state: &CustomerState) -> Option<PlanChangeView<'static>> {
         effective_at: state.plan_change_at()?,
         allowance: change.allowance,
     };
-    Some(render::pending_plan_change(change.id, &scheduled))
+    Some(pending_plan_change(change.id, &scheduled))
+}
+
+fn scheduled(entry: &Entry) -> Result<Answer, Problem> {
+    let Event::PlanChangeScheduled(scheduled) = &entry.event else { return Err(render::mismatch(entry)) };
+    let id = PlanChangeId { entry: entry.seq, index: 0 };
+    Answer::new(StatusCode::CREATED, &pending_plan_change(id, scheduled))
+}
+
+/// A change of plan that is put off.
+fn pending_plan_change(id: PlanChangeId, scheduled: &PlanChangeScheduled) -> PlanChangeView<'static> {
+    PlanChangeView {
+        id: Some(id),
+        status: PlanChangeStatus::Pending,
+        plan: scheduled.plan.clone(),
+        when: match scheduled.when {
+            PlanChangeTime::PeriodEnd => When::PeriodEnd,
+            PlanChangeTime::At(at) => When::At(at),
+        },
+        effective_at: scheduled.effective_at,
+        allowance: scheduled.allowance,
+        closed: None,
+        opened: None,
+    }
+}
+
+/// The end of a period that a change of plan brings.
+fn plan_change_close(entry: &Entry) -> Result<Option<PlanChangeClose<'_>>, Problem> {
+    let Event::PeriodClosed(closed) = &entry.event else { return Ok(None) };
+    let expired = entry.transfers.iter().filter_map(|transfer| match (transfer.from, transfer.to) {
+        (Book::Grant(grant), Book::Expired) => {
+            Some(Expired { grant, credit: transfer.credit.clone(), amount: transfer.amount })
+        }
+        _ => None,
+    });
+    Ok(Some(PlanChangeClose {
+        reason: closed.reason,
+        period: wire::period(&closed.period),
+        rolled_over: closed.grants.iter().map(|grant| wire::new_grant(grant, entry.at)).collect(),
+        expired: expired.collect(),
+        fees: closed.fees.iter().map(fee).collect(),
+        settled: closed.settled.iter().map(resets::settled).collect(),
+        notes: Cow::Borrowed(&closed.notes),
+        balance: render::balance(entry)?,
+        degraded: closed.decision.as_ref().is_some_and(DecisionRecord::is_degraded),
+    }))
+}
+
+/// The beginning of a period that a change of plan brings.
+fn plan_change_open(entry: &Entry) -> Result<Option<PeriodStart<'_>>, Problem> {
+    match &entry.event {
+        Event::PeriodOpened(opened) => resets::period_start(entry, opened).map(Some),
+        _ => Ok(None),
+    }
+}
+
+fn fee(fee: &journal::Fee) -> Fee<'_> {
+    let journal::Fee { credit, label, amount, method } = fee;
+    Fee { credit: credit.clone(), amount: *amount, method: *method, label: Cow::Borrowed(label) }
 }

@@ -10,7 +10,7 @@ use crate::{
     problem::Problem,
     render, wire,
 };
-use axum::extract::State;
+use axum::{extract::State, http::StatusCode};
 use proviso_api::{
     Page,
     balances::OpenReservation,
@@ -18,7 +18,13 @@ use proviso_api::{
     usage::{ActualUsage, ExpectedUsage, Extension},
 };
 use proviso_engine::command::{self, Command, Ttl};
-use proviso_ledger::model::ids::ReservationId;
+use proviso_ledger::{
+    journal::{self, Entry, Event},
+    model::{
+        ids::{CustomerId, ReservationId},
+        transfer::Book,
+    },
+};
 use serde::Deserialize;
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -56,7 +62,7 @@ pub async fn reserve(
     let ttl = body.ttl_seconds.map_or(Ok(Ttl::DEFAULT), ttl)?;
     let command = Command::Reserve(Box::new(usage_request(body.into())), ttl);
     let outcome = app.record(customer.request(command, Some(idempotency))).await?;
-    render::answer(&customer.id, &outcome)
+    render::answer(&outcome, |entry| reserved(&customer.id, entry))
 }
 
 /// Commit a reservation
@@ -87,7 +93,8 @@ pub async fn commit(
     let actual = command::ActualUsage { quantities: quantities.0, attributes };
     let command = Command::Commit(id, Box::new(actual));
     let outcome = app.record(customer.request(command, Some(idempotency))).await?;
-    render::answer(&customer.id, &outcome)
+    let (status, charge) = render::charge(&customer.id, &outcome, &[])?;
+    Ok(Answer::new(status, &charge)?.replayed(outcome.replayed))
 }
 
 /// The body of an operation that takes no fields.
@@ -115,7 +122,7 @@ pub async fn release(
     Keyed { idempotency, body: MaybeJson(Empty {}) }: Keyed<MaybeJson<Empty>>,
 ) -> Result<Answer, Problem> {
     let outcome = app.record(customer.request(Command::Release(id), Some(idempotency))).await?;
-    render::answer(&customer.id, &outcome)
+    render::answer(&outcome, released)
 }
 
 problems!(ExtendProblems: CALLER CUSTOMER BODY REQUIRED_KEY LANE, ReservationNotFound, ReservationClosed);
@@ -146,7 +153,7 @@ pub async fn extend(
 ) -> Result<Answer, Problem> {
     let command = Command::Extend(id, ttl(body.ttl_seconds)?);
     let outcome = app.record(customer.request(command, Some(idempotency))).await?;
-    render::answer(&customer.id, &outcome)
+    render::answer(&outcome, extended)
 }
 
 /// List open reservations
@@ -191,4 +198,45 @@ pub async fn get(
 fn ttl(seconds: u32) -> Result<Ttl, Problem> {
     let wrong = || Problem::invalid_field("/ttl_seconds", format!("must be 1 to {}", Ttl::LONGEST));
     Ttl::new(seconds).ok_or_else(wrong)
+}
+
+fn reserved(customer: &CustomerId, entry: &Entry) -> Result<Answer, Problem> {
+    let Event::Reserved(reserved) = &entry.event else { return Err(render::mismatch(entry)) };
+    let journal::Reserved { usage, rated, decision, expires_at, top_up, reduced_from, .. } = &**reserved;
+    let reservation = Reservation {
+        id: ReservationId { entry: entry.seq, index: 0 },
+        customer: customer.clone(),
+        feature: usage.feature.clone(),
+        entity: usage.entity.clone(),
+        occurred_at: usage.occurred_at,
+        late: render::late(entry),
+        reduced_to: reduced_from.as_ref().map(|_| wire::quantities(&usage.quantities)),
+        reserved: rated.cost,
+        credit: rated.credit.clone(),
+        lines: wire::lines(&rated.lines),
+        draws: render::draws(entry),
+        overage: entry.overage(),
+        expires_at: *expires_at,
+        top_up: render::issued(entry, top_up.as_ref()),
+        balance: render::balance(entry)?,
+        policy: wire::deciding_policy(&decision.policy),
+        terms: decision.terms.clone(),
+        entry: entry.seq,
+        degraded: decision.fault.is_some(),
+    };
+    Answer::new(StatusCode::CREATED, &reservation)
+}
+
+fn released(entry: &Entry) -> Result<Answer, Problem> {
+    let Event::Released { reservation } = &entry.event else { return Err(render::mismatch(entry)) };
+    let returned = render::moved(entry, |from, _| from == Book::Reserved(*reservation));
+    Answer::ok(&Released { id: *reservation, returned, balance: render::balance(entry)?, entry: entry.seq })
+}
+
+fn extended(entry: &Entry) -> Result<Answer, Problem> {
+    let Event::ReservationExtended { reservation, expires_at } = &entry.event else {
+        return Err(render::mismatch(entry));
+    };
+    let balance = render::balance(entry)?;
+    Answer::ok(&Extended { id: *reservation, expires_at: *expires_at, balance, entry: entry.seq })
 }

@@ -8,13 +8,16 @@ use crate::{
     documented::problems,
     extract::{At, Keyed, MaybeJson, PeriodNumber},
     problem::Problem,
-    render,
+    render, wire,
 };
 use axum::extract::State;
-use proviso_api::period::{MissedPeriod, PeriodStart, ResetInput};
+use proviso_api::period::{Cycle, MissedPeriod, PeriodEnd, PeriodStart, ResetInput, Settled};
 use proviso_engine::command::Command;
-use proviso_ledger::state::MissedCall;
-use std::sync::Arc;
+use proviso_ledger::{
+    journal::{self, DecisionRecord, Entry, Event},
+    state::MissedCall,
+};
+use std::{borrow::Cow, sync::Arc};
 
 problems!(
     ResetProblems: CALLER CUSTOMER GRANTOR BODY REQUIRED_KEY LANE,
@@ -44,7 +47,7 @@ pub async fn reset(
     let outcome = app
         .record(customer.request(Command::Reset { anchor_now: body.anchor.is_some() }, Some(idempotency)))
         .await?;
-    render::answer(&customer.id, &outcome)
+    render::answer(&outcome, boundary)
 }
 
 problems!(
@@ -76,7 +79,7 @@ pub async fn retry(
     Keyed { idempotency, body: MaybeJson(Empty {}) }: Keyed<MaybeJson<Empty>>,
 ) -> Result<Answer, Problem> {
     let outcome = app.record(customer.request(Command::RetryPeriod(number.0), Some(idempotency))).await?;
-    render::answer(&customer.id, &outcome)
+    render::answer(&outcome, boundary)
 }
 
 /// List periods to be made good
@@ -97,4 +100,48 @@ pub async fn missed(State(app): State<Arc<App>>, customer: Customer<Read>) -> Re
     let missed = state.missed.iter();
     let missed = missed.map(|one| MissedPeriod { number: one.number, what: what(&one.what).into() });
     Answer::ok(&missed.collect::<Vec<_>>())
+}
+
+fn boundary(entry: &Entry) -> Result<Answer, Problem> {
+    match &entry.event {
+        Event::PeriodOpened(opened) => Answer::ok(&period_start(entry, opened)?),
+        Event::PeriodClosed(closed) => Answer::ok(&period_end(entry, closed)?),
+        _ => Err(render::mismatch(entry)),
+    }
+}
+
+/// The beginning of a period.
+pub fn period_start<'a>(
+    entry: &'a Entry,
+    opened: &'a journal::PeriodOpened,
+) -> Result<PeriodStart<'a>, Problem> {
+    Ok(PeriodStart {
+        reason: opened.reason,
+        period: wire::period(&opened.period),
+        cycle: Cycle { start: opened.cycle.start, end: opened.cycle.end },
+        grants: opened.grants.iter().map(|grant| wire::new_grant(grant, entry.at)).collect(),
+        settled: opened.settled.iter().map(settled).collect(),
+        notes: Cow::Borrowed(&opened.notes),
+        balance: render::balance(entry)?,
+        policy: opened.decision.as_ref().map(|decision| wire::deciding_policy(&decision.policy)),
+        entry: entry.seq,
+        degraded: opened.decision.as_ref().is_some_and(DecisionRecord::is_degraded),
+    })
+}
+
+fn period_end<'a>(entry: &'a Entry, closed: &'a journal::PeriodClosed) -> Result<PeriodEnd<'a>, Problem> {
+    Ok(PeriodEnd {
+        reason: closed.reason,
+        period: wire::period(&closed.period),
+        grants: closed.grants.iter().map(|grant| wire::new_grant(grant, entry.at)).collect(),
+        settled: closed.settled.iter().map(settled).collect(),
+        notes: Cow::Borrowed(&closed.notes),
+        balance: render::balance(entry)?,
+        entry: entry.seq,
+    })
+}
+
+/// Overage that a period settled.
+pub fn settled(one: &journal::Settlement) -> Settled {
+    Settled { credit: one.credit.clone(), amount: one.amount, method: one.method }
 }

@@ -9,16 +9,19 @@ use crate::{
     problem::Problem,
     render, wire,
 };
-use axum::extract::State;
+use axum::{extract::State, http::StatusCode};
 use proviso_api::{
     Page,
     terms::{ContractInput, Terms as TermsView, TermsEndInput, TermsEnded, TermsInput},
 };
 use proviso_decide::catalog::Plans as _;
 use proviso_engine::{Changed, DecideError, EngineError, Tag, TermsInput as NewTerms, command::Command};
-use proviso_ledger::model::{
-    ids::TermsId,
-    terms::{ContractDraft, Terms},
+use proviso_ledger::{
+    journal::{Entry, Event},
+    model::{
+        ids::TermsId,
+        terms::{ContractDraft, Terms},
+    },
 };
 use std::sync::Arc;
 
@@ -95,7 +98,7 @@ pub async fn bind_to_customer(
         .engine
         .bind_customer_terms(customer.id.clone(), new_terms(body), customer.origin(idempotency))
         .await;
-    render::answer(&customer.id, &bound.map_err(|error| named_by_terms(error, ""))?)
+    render::answer(&bound.map_err(|error| named_by_terms(error, ""))?, bound_terms)
 }
 
 /// End terms of a plan
@@ -156,7 +159,7 @@ pub async fn end_of_customer(
     }
     let command = Command::EndTerms { id, ends_at: body.ends_at, expected };
     let outcome = app.record(customer.request(command, idempotency)).await?;
-    render::answer(&customer.id, &outcome)
+    render::answer(&outcome, ended_terms)
 }
 
 /// List terms of a plan
@@ -290,4 +293,14 @@ fn one(app: &App, all: &[Arc<Terms>], id: TermsId) -> Result<Answer, Problem> {
     let found = all.iter().find(|terms| terms.key.id == id).ok_or(EngineError::TermsNotFound)?;
     let view = wire::terms_with_status(all, app.now()).find(|terms| terms.id == id);
     Ok(Answer::ok(&view)?.tagged(Some(Tag::of(&**found)?)))
+}
+
+fn bound_terms(entry: &Entry) -> Result<Answer, Problem> {
+    let Event::TermsBound(terms) = &entry.event else { return Err(render::mismatch(entry)) };
+    Answer::new(StatusCode::CREATED, &wire::terms(terms))
+}
+
+fn ended_terms(entry: &Entry) -> Result<Answer, Problem> {
+    let Event::TermsEnded { id, ends_at } = &entry.event else { return Err(render::mismatch(entry)) };
+    Answer::ok(&TermsEnded { id: *id, ends_at: *ends_at })
 }

@@ -10,16 +10,16 @@ use axum::{
 };
 use http_body_util::BodyExt as _;
 use proviso_engine::{Clock, Engine, NewApiKey, Options, catalog::Scope};
+pub use proviso_fixtures::policies::STANDARD;
+use proviso_fixtures::policies::runtime;
 use proviso_ledger::model::time::Timestamp;
-use proviso_policy::{Compiler, Limits, Runtime};
 use proviso_server::{ConnectionLimits, Rates, Routes, ServerOptions, router};
 use proviso_store::{SqliteOptions, SqliteStore};
 use serde_json::{Value, json};
 use std::{
     num::NonZeroUsize,
-    path::Path,
     sync::{
-        Arc, LazyLock,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -28,17 +28,6 @@ use tower::ServiceExt as _;
 
 pub const START: &str = "2026-01-15T10:00:00Z";
 pub const ADMIN: &str = "admin-secret";
-
-/// The built standard policy; cargo does nothing when it is built already.
-pub static STANDARD: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../policies/standard");
-    proviso_policy::build::build(&dir).expect("the standard policy builds")
-});
-
-static RUNTIME: LazyLock<Arc<Runtime>> = LazyLock::new(|| {
-    let limits = Limits { instances: 32, ..Limits::default() };
-    Arc::new(Runtime::new(limits, None, Compiler::InProcess).expect("the sandbox starts"))
-});
 
 /// A server under test.
 pub struct Server {
@@ -177,7 +166,7 @@ impl Server {
             ..Options::default()
         };
         let engine =
-            Engine::start(Arc::new(store), RUNTIME.clone(), clock.clone(), options).await.expect("it starts");
+            Engine::start(Arc::new(store), runtime(), clock.clone(), options).await.expect("it starts");
         let scopes = [Scope::Admin].into();
         engine
             .add_api_key(ADMIN, NewApiKey { name: "first".to_owned(), scopes, ..NewApiKey::default() }, None)

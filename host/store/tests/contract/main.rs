@@ -4,18 +4,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
-#[path = "../../../../tests/support/cluster.rs"]
-mod cluster;
 mod crash;
 mod differential;
 mod lost;
-mod model;
 mod postgres;
 mod random;
 mod sqlite;
 mod suite;
 
 use postgres::PostgresDatabase;
+use proviso_fixtures::{cluster, store::model};
 use proviso_store::{SqliteOptions, SqliteStore, Store, StoreError};
 use std::sync::Arc;
 use tempfile::TempDir;

@@ -307,8 +307,8 @@ async fn a_server_that_was_away_is_waited_for() {
     waiting.await.unwrap();
     // One that does not come back.
     let mut options = database.options();
-    options.acquire_timeout = Duration::from_millis(50);
-    options.start_timeout = Duration::from_millis(50);
+    options.acquire_timeout = Duration::from_secs(1);
+    options.start_timeout = Duration::from_secs(1);
     let impatient = PostgresStore::open(options.clone()).await.unwrap();
     cluster.stop_fast();
     for answer in [

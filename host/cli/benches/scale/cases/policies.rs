@@ -2,12 +2,13 @@
 //! the next one is always another's.
 
 use crate::{
-    Options, binary,
+    Options,
     host::Host,
     load::{Draw, Latency, Load},
     machine::Footprint,
     modules,
     place::{self, Database, Place},
+    policies,
     population::{Population, USAGE},
     table::{Table, ms, number},
 };
@@ -119,7 +120,7 @@ async fn register(place: &Place, count: usize) {
         registrars.spawn(async move {
             let mut steps = Vec::new();
             for number in (registrar..count).step_by(REGISTRARS) {
-                let module = modules::distinct(&binary::STANDARD, &format!("{number}"));
+                let module = modules::distinct(&policies::STANDARD, &format!("{number}"));
                 let began = Instant::now();
                 let answer = wire.upload(&format!("policy{number}"), &module).await.yes().json();
                 let uploaded = began.elapsed();
@@ -145,7 +146,7 @@ async fn register(place: &Place, count: usize) {
     println!(
         "registered {count} policies in {:.1} s over {REGISTRARS} connections, each with a module of {} KiB",
         began.elapsed().as_secs_f64(),
-        binary::STANDARD.len() >> 10
+        policies::STANDARD.len() >> 10
     );
     let mut table = Table::new(&[
         "median of",

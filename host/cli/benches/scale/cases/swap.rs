@@ -2,11 +2,12 @@
 //! request may fail, and none should notice.
 
 use crate::{
-    Options, binary,
+    Options,
     host::Host,
     load::{Answers, Latency, Load},
     modules,
     place::{self, Database, Place},
+    policies,
     population::USAGE,
     table::{Table, median, ms, number},
     wire::Wire,
@@ -39,7 +40,7 @@ struct Row {
 
 impl Row {
     fn new((policy, settings): (&'static str, Value)) -> Self {
-        let module = binary::policy(policy);
+        let module = policies::policy(policy);
         let (swaps, before, meanwhile, binding) = Default::default();
         Self { policy, settings, module, swaps, before, meanwhile, binding, requests: 0 }
     }
