@@ -31,6 +31,7 @@ const MAX_UNITS: u16 = 1_000;
     "name": "Pro",
     "interval": "month",
     "entitlements": { "chat": { "type": "metered" }, "seats": { "type": "static", "value": 25 } },
+    "grants": [{ "key": "included", "amount": "1000" }],
     "terms": { "policy": "standard", "settings": { "rates": [{ "price": { "per_unit": "0.001" } }] } }
 }))]
 pub struct PlanInput {

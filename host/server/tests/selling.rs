@@ -149,6 +149,9 @@ async fn a_trial_that_was_called_off_keeps_the_customer_on_the_plan() {
     let trial = json!({"duration": {"unit": "week", "count": 1}, "grants": [], "then": "end"});
     server.put("/v1/plans/try", &json!({"trial": trial})).await.expect(201);
     server.put("/v1/customers/zoe", &json!({"plan": "try"})).await.expect(201);
+    server.put("/v1/customers/ann", &json!({})).await.expect(201);
+    let taken = server.post("/v1/customers/ann/plan-changes", &json!({"plan": "try"})).await.expect(201);
+    assert_eq!(taken["opened"]["trial_ends_at"], "2026-01-22T10:00:00Z");
     let pending = server.get(CHANGES).await.expect(200)["data"][0].clone();
     assert_eq!((&pending["plan"], &pending["effective_at"]), (&Value::Null, &json!("2026-01-22T10:00:00Z")));
     let one = format!("{CHANGES}/{}", pending["id"].as_str().unwrap());

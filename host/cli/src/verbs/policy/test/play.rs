@@ -6,6 +6,10 @@ use super::format::{
     PlanSetup, PlanStep, Settings, Setup, Step, TermsStep, UsageStep,
 };
 use crate::{span::Span, verbs::policy::text};
+use proviso_api::{
+    plan_grant::{read_grants, read_trial},
+    problem::FieldError,
+};
 use proviso_decide::precondition::Expected;
 use proviso_decide::{
     DecideError, Decider, Journal, Stop,
@@ -24,6 +28,7 @@ use proviso_ledger::{
         ids::{Digest, GrantId, Name, NameError, ReservationId, TermsId},
         json::JsonText,
         period::{Interval, IntervalError, IntervalUnit},
+        plan_grant::{PlanTrial, TrialEnd},
         terms::{ContractDraft, Mode, OnFault, Owner, PolicyRef, Terms, TermsDraft, TermsKey},
         time::{TimeError, Timestamp, Zone},
         view::Expiry,
@@ -160,6 +165,7 @@ impl<'a> Play<'a> {
         for (name, plan) in plans {
             play.put_plan(name, plan, interval)?;
         }
+        play.check_trials()?;
         let change = CustomerChange {
             plan: Change::Set(begins_on),
             time_zone: change(customer.time_zone),
@@ -172,9 +178,34 @@ impl<'a> Play<'a> {
         Ok(play)
     }
 
+    fn check_trials(&self) -> Result<(), Mistake> {
+        for (name, (plan, _)) in &self.plans.0 {
+            if let Some(PlanTrial { then: TrialEnd::Plan(next), .. }) = &plan.trial
+                && (next == name || !self.plans.0.contains_key(next))
+            {
+                return Err(Mistake(format!("plan {name}: trial/then: {next} is not another plan")));
+            }
+        }
+        Ok(())
+    }
+
     fn put_plan(&mut self, name: Name, setup: PlanSetup, interval: IntervalSetup) -> Result<(), Mistake> {
-        let PlanSetup { settings, interval: own_interval, entitlements, on_fault, contract, time_zone } =
-            setup;
+        let PlanSetup {
+            settings,
+            interval: own_interval,
+            entitlements,
+            grants,
+            trial,
+            on_fault,
+            contract,
+            time_zone,
+        } = setup;
+        let wrong = |error: FieldError| {
+            let FieldError { pointer, detail, .. } = error;
+            Mistake(format!("plan {name}: {pointer}: {detail}"))
+        };
+        let grants = read_grants(grants, "grants").map_err(wrong)?;
+        let trial = trial.map(|trial| read_trial(trial, "trial")).transpose().map_err(wrong)?;
         let draft = TermsDraft {
             on_fault,
             contract: contract.map(contract_draft),
@@ -191,8 +222,8 @@ impl<'a> Play<'a> {
             name: name.to_string(),
             interval: own_interval.unwrap_or(interval).0,
             entitlements,
-            grants: Vec::new(),
-            trial: None,
+            grants,
+            trial,
             created_at: self.now,
         };
         self.plans.0.insert(name, (plan, vec![Arc::new(terms)]));

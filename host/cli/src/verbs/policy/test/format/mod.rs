@@ -11,6 +11,7 @@ pub use step::{
 };
 pub use values::{At, Ends, IntervalSetup, Late, Settings};
 
+use proviso_api::plan_grant::{PlanGrant, Trial};
 use proviso_ledger::model::{
     entitlement::Entitlement,
     ids::{Key, Name},
@@ -96,6 +97,10 @@ pub struct PlanSetup {
     pub interval: Option<IntervalSetup>,
     /// What its customers are entitled to.
     pub entitlements: BTreeMap<Key, Entitlement>,
+    /// What it gives beside what the policy issues.
+    pub grants: Vec<PlanGrant>,
+    /// Its trial.
+    pub trial: Option<Trial>,
     /// What decides when the policy fails.
     pub on_fault: OnFault,
     /// The contract that the plan's terms belong to.
