@@ -5,6 +5,7 @@ use proviso_ledger::model::{
     answers::Needs,
     ids::{Digest, Name},
     json::JsonText,
+    resources::ResourceClass,
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,10 @@ pub struct PolicyInput {
     #[serde(default)]
     #[schema(value_type = Option<String>, max_length = 512)]
     pub description: Patch<String>,
+    /// How much its versions may use: `small`, `default` or `large`. Needs the scope `admin`.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, example = "default")]
+    pub resource_class: Patch<ResourceClass>,
 }
 
 /// A policy.
@@ -30,6 +35,9 @@ pub struct Policy<'a> {
     pub policy: Name,
     /// For people.
     pub description: Cow<'a, str>,
+    /// How much its versions may use.
+    #[schema(value_type = String, example = "default")]
+    pub resource_class: ResourceClass,
     /// The newest version that may be bound; null when there is none.
     pub latest_version: Option<u32>,
     /// When it was created.

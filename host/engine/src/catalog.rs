@@ -6,6 +6,7 @@ use proviso_decide::catalog::Plans;
 use proviso_ledger::model::{
     answers::Manifest,
     ids::{CustomerId, Digest, Name},
+    resources::ResourceClass,
     terms::Terms,
     time::Timestamp,
 };
@@ -23,6 +24,9 @@ pub struct Policy {
     pub policy: Name,
     /// For people.
     pub description: String,
+    /// How much its versions may use.
+    #[serde(default, skip_serializing_if = "ResourceClass::is_default")]
+    pub class: ResourceClass,
     /// When it was first put.
     pub created_at: Timestamp,
 }
@@ -148,6 +152,8 @@ pub struct Catalog {
     pub versions: HashMap<Name, Vec<Arc<Version>>>,
     /// API keys by the SHA-256 of their secret.
     pub api_keys: HashMap<[u8; 32], Arc<ApiKey>>,
+    /// By module, where it is not the default.
+    classes: HashMap<Digest, ResourceClass>,
 }
 
 impl Catalog {
@@ -164,6 +170,7 @@ impl Catalog {
             let terms = Arc::new(parse("terms of plan", &row.plan, &row.body)?);
             put(catalog.plan_terms.entry(row.plan).or_default(), row.number, terms);
         }
+        let reclassify = !newer.policies.is_empty() || !newer.policy_versions.is_empty();
         for row in newer.policies {
             catalog.policies.insert(row.policy.clone(), Arc::new(parse("policy", &row.policy, &row.body)?));
         }
@@ -175,7 +182,28 @@ impl Catalog {
         for row in newer.api_keys {
             catalog.api_keys.insert(row.secret_hash, Arc::new(parse("API key", &row.id, &row.body)?));
         }
+        if reclassify {
+            catalog.classes = catalog.classes();
+        }
         Ok(catalog)
+    }
+
+    /// How much a module may use: as much as the policies may that have it, or the most of what they may.
+    #[must_use]
+    pub fn class_of(&self, module: &Digest) -> ResourceClass {
+        self.classes.get(module).copied().unwrap_or_default()
+    }
+
+    fn classes(&self) -> HashMap<Digest, ResourceClass> {
+        let mut classes = HashMap::new();
+        for version in self.versions.values().flatten() {
+            let class =
+                self.policies.get(&version.policy).map_or_else(Default::default, |policy| policy.class);
+            let known = classes.entry(version.digest).or_insert(class);
+            *known = class.max(*known);
+        }
+        classes.retain(|_, class: &mut ResourceClass| !class.is_default());
+        classes
     }
 
     /// A version, deleted or not.

@@ -101,7 +101,7 @@ impl Engine {
                 let catalog = shared.catalog.load_full();
                 let decider = Decider {
                     plans: &*catalog,
-                    policies: &|digest| shared.look_up_policy(digest, &known),
+                    policies: &|digest| shared.look_up_policy(&catalog, digest, &known),
                     now: shared.clock.now().max(state.at),
                     late_window: shared.options.late_window_micros(),
                     most_due: 0,

@@ -335,7 +335,7 @@ impl Lane {
                 let catalog = self.shared.catalog.load();
                 let decider = Decider {
                     plans: &**catalog,
-                    policies: &|digest| self.shared.look_up_policy(digest, &unavailable),
+                    policies: &|digest| self.shared.look_up_policy(&catalog, digest, &unavailable),
                     now: self.shared.clock.now(),
                     late_window: self.shared.options.late_window_micros(),
                     most_due: MOST_DUE,

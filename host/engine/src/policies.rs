@@ -15,6 +15,7 @@ use proviso_decide::{
 use proviso_ledger::model::{
     answers::Manifest,
     ids::{Digest, Name},
+    resources::ResourceClass,
 };
 use proviso_policy::PolicyError;
 use proviso_store::{CatalogChange, PolicyRow, PolicyVersionRow};
@@ -38,10 +39,11 @@ impl Engine {
         &self,
         policy: Name,
         description: Change<String>,
+        class: Change<ResourceClass>,
         expected: Expected,
     ) -> Result<(Arc<Policy>, bool), EngineError> {
         let shared = self.shared.clone();
-        self.changes.run(async move { shared.put_policy(policy, description, expected).await }).await
+        self.changes.run(async move { shared.put_policy(policy, description, class, expected).await }).await
     }
 
     /// Inspects, compiles and tries a module, and keeps it as the policy's next version. The same bytes again are the
@@ -59,10 +61,10 @@ impl Engine {
         self.changes.run(async move { shared.upload(policy, bytes, compile_ms).await }).await
     }
 
-    /// The largest module that is taken, in bytes.
+    /// The largest module that is taken of any policy, in bytes.
     #[must_use]
     pub fn most_module_bytes(&self) -> usize {
-        usize::try_from(self.shared.runtime.limits().shape.bytes).unwrap_or(usize::MAX)
+        usize::try_from(self.shared.runtime.limits().shape(ResourceClass::Large).bytes).unwrap_or(usize::MAX)
     }
 
     /// Deletes a version: it can't be bound any more. Terms that run it keep running, and its module stays, so that
@@ -92,6 +94,7 @@ impl Shared {
         &self,
         policy: Name,
         description: Change<String>,
+        class: Change<ResourceClass>,
         expected: Expected,
     ) -> Result<(Arc<Policy>, bool), EngineError> {
         self.change(|catalog, now| {
@@ -99,8 +102,9 @@ impl Shared {
             expected.check(|| before.map(|before| Tag::of(&**before)).transpose())?;
             let description = description.clone().apply(before.map(|before| before.description.clone()));
             let created_at = before.map_or(now, |before| before.created_at);
-            let after =
-                Policy { policy: policy.clone(), description: description.unwrap_or_default(), created_at };
+            let class = class.apply(before.map(|before| before.class)).unwrap_or_default();
+            let description = description.unwrap_or_default();
+            let after = Policy { policy: policy.clone(), description, class, created_at };
             let changes = match before {
                 Some(before) if **before == after => Vec::new(),
                 _ => vec![put_policy(&after)?],
@@ -120,9 +124,11 @@ impl Shared {
         if let Some(version) = live_version(&self.catalog.load(), &policy, digest) {
             return Ok(Uploaded { version, created: false });
         }
+        let class =
+            self.catalog.load().policies.get(&policy).map_or_else(Default::default, |policy| policy.class);
         let runtime = self.runtime.clone();
         let admitted = tokio::task::spawn_blocking(move || {
-            let admitted = runtime.admit(&bytes);
+            let admitted = runtime.admit_in(class, &bytes);
             (admitted, bytes, compile_ms())
         });
         let (admitted, bytes, compile_ms) = admitted
@@ -182,7 +188,8 @@ fn add_version(
     if !catalog.policies.contains_key(&version.policy) {
         let Version { policy, manifest: Manifest { summary, .. }, created_at, .. } = version;
         let (policy, description) = (policy.clone(), summary.clone());
-        changes.push(put_policy(&Policy { policy, description, created_at: *created_at })?);
+        let class = ResourceClass::Default;
+        changes.push(put_policy(&Policy { policy, description, class, created_at: *created_at })?);
     }
     changes.push(CatalogChange::PutModule { digest: version.digest, bytes: bytes.to_vec() });
     changes.push(CatalogChange::AddPolicyVersion(row(version)?));

@@ -9,7 +9,10 @@ use proviso_decide::policy::Lookup;
 use proviso_ledger::{
     fold::FoldError,
     journal::Entry,
-    model::ids::{CustomerId, Digest, Seq},
+    model::{
+        ids::{CustomerId, Digest, Seq},
+        resources::ResourceClass,
+    },
     state::LATE_WINDOW,
 };
 use proviso_policy::{Module, Runtime};
@@ -181,9 +184,17 @@ impl Shared {
     }
 
     /// A policy as far as it can be asked now.
-    pub fn look_up_policy(&self, digest: &Digest, unavailable: &HashMap<Digest, String>) -> Lookup {
+    pub fn look_up_policy(
+        &self,
+        catalog: &Catalog,
+        digest: &Digest,
+        unavailable: &HashMap<Digest, String>,
+    ) -> Lookup {
         match (self.runtime.loaded(digest), unavailable.get(digest)) {
-            (Some(module), _) => Lookup::Ready(module),
+            (Some(module), _) => Lookup::Ready(match catalog.class_of(digest) {
+                ResourceClass::Default => module,
+                class => Arc::new(module.in_class(class)),
+            }),
             (None, Some(detail)) => Lookup::Unavailable(detail.clone()),
             (None, None) => Lookup::NotLoaded,
         }

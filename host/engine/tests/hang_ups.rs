@@ -82,7 +82,9 @@ async fn act(host: &Host, use_case: &str, name: &str) -> Result<(), EngineError>
             let id = engine.catalog().terms_of(&key(name))[0].key.id;
             engine.end_plan_terms(key(name), id, None, Expected::Anything, once()).await?;
         }
-        "put policy" => drop(engine.put_policy(key(name), Change::Clear, Expected::Anything).await?),
+        "put policy" => {
+            drop(engine.put_policy(key(name), Change::Clear, Change::Keep, Expected::Anything).await?)
+        }
         "upload" => drop(engine.upload(key(name), STANDARD.clone(), || 0).await?),
         "delete version" => engine.delete_version(key(name), 1).await?,
         "add key" => {

@@ -4,6 +4,7 @@
 //! far above what the fuel allows: it is there for what fuel does not see.
 
 use crate::shape::Shape;
+use proviso_ledger::model::resources::ResourceClass;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -21,7 +22,15 @@ pub struct Budget {
     pub returned_bytes: usize,
 }
 
-/// The bounds of every policy in one process. [`Limits::default`] is what the server runs with.
+/// What the calls of one policy may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Budgets {
+    pub(crate) prepare: Budget,
+    pub(crate) decision: Budget,
+    pub(crate) period: Budget,
+}
+
+/// The bounds of every policy in one process, those of the default class where classes differ. [`Limits::default`] is what the server runs with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// For `describe` and `prepare`, which parse settings and run once for each change of terms.
@@ -55,13 +64,65 @@ impl Limits {
     /// How often calls are interrupted to see whether their time is over.
     pub const TICK: Duration = Duration::from_millis(5);
 
+    /// What the calls of a policy of this class may use.
+    pub(crate) fn budgets(&self, class: ResourceClass) -> Budgets {
+        Budgets {
+            prepare: self.prepare.of(class),
+            decision: self.decision.of(class),
+            period: self.period.of(class),
+        }
+    }
+
+    /// How large a module of a policy of this class may be.
+    #[must_use]
+    pub fn shape(&self, class: ResourceClass) -> Shape {
+        match class {
+            ResourceClass::Small | ResourceClass::Default => self.shape,
+            ResourceClass::Large => Shape {
+                bytes: self.shape.bytes.saturating_mul(4),
+                linked_bytes: self.shape.linked_bytes.saturating_mul(4),
+                functions: self.shape.functions.saturating_mul(4),
+                function_bytes: self.shape.function_bytes.saturating_mul(4),
+                ..self.shape
+            },
+        }
+    }
+
     /// The most memory that any call may have, in bytes.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.prepare.memory_bytes.max(self.decision.memory_bytes).max(self.period.memory_bytes)
+        let Budgets { prepare, decision, period } = self.budgets(ResourceClass::Large);
+        prepare.memory_bytes.max(decision.memory_bytes).max(period.memory_bytes)
     }
 }
 
 impl Budget {
+    /// Fuel for each grant that a decision is handed, beyond the class's: a policy must be able to read and name all that a customer
+    /// has, and only one that asks for grants is handed them.
+    const FUEL_FOR_GRANT: u64 = 1_000;
+
+    /// The same for a call that is handed so many grants.
+    pub(crate) fn for_grants(self, grants: usize) -> Self {
+        let more = u64::try_from(grants).unwrap_or(u64::MAX).saturating_mul(Self::FUEL_FOR_GRANT);
+        Self { fuel: self.fuel.saturating_add(more), ..self }
+    }
+
+    /// A budget of the default class as another class has it: a quarter of the fuel and half of the memory, or ten times the
+    /// fuel and eight times the memory up to 32 MiB.
+    fn of(self, class: ResourceClass) -> Self {
+        const LARGE_MEMORY_BYTES: usize = 32 << 20;
+        match class {
+            ResourceClass::Small => Self { fuel: self.fuel / 4, memory_bytes: self.memory_bytes / 2, ..self },
+            ResourceClass::Default => self,
+            ResourceClass::Large => Self {
+                fuel: self.fuel.saturating_mul(10),
+                memory_bytes: self
+                    .memory_bytes
+                    .max(LARGE_MEMORY_BYTES.min(self.memory_bytes.saturating_mul(8))),
+                ..self
+            },
+        }
+    }
+
     /// The ticks after which a call that took `elapsed` is looked at again; none once its time is over.
     pub(crate) fn ticks_left(&self, elapsed: Duration) -> Option<u64> {
         let left = self.deadline.checked_sub(elapsed).filter(|left| !left.is_zero())?;
@@ -72,7 +133,7 @@ impl Budget {
 impl Default for Limits {
     fn default() -> Self {
         let decision = Budget {
-            fuel: 10_000_000,
+            fuel: 3_000_000,
             deadline: Duration::from_secs(1),
             memory_bytes: 4 << 20,
             returned_bytes: 1 << 20,
@@ -80,7 +141,7 @@ impl Default for Limits {
         Self {
             prepare: Budget { fuel: 100_000_000, ..decision },
             decision,
-            period: Budget { fuel: 100_000_000, memory_bytes: 32 << 20, returned_bytes: 8 << 20, ..decision },
+            period: Budget { fuel: 20_000_000, memory_bytes: 32 << 20, returned_bytes: 8 << 20, ..decision },
             table_elements: 10_000,
             stack_bytes: 256 << 10,
             form_bytes: 64 << 10,

@@ -3,6 +3,7 @@
 use crate::{
     call::{Called, Callee},
     fault::{Fault, Finding, Rejection},
+    limits::Budgets,
     sandbox::Sandbox,
     trusted::Artifact,
     v1,
@@ -12,12 +13,19 @@ use proviso_ledger::model::{
     amounts::Credits,
     answers::{CloseOutcome, Manifest, OpenOutcome, Overage, Prepared, Rating, Refusal, SettingsProblem},
     ids::Digest,
+    resources::ResourceClass,
     view::{Closing, Context, Opening, UsageView},
 };
 use std::sync::Arc;
 
-/// A policy, compiled and ready. Calls may run on any number of threads at once; none of them blocks but to compute.
+/// A policy, compiled and ready, in a resource class. Calls may run on any number of threads at once; none of them blocks but to
+/// compute.
 pub struct Module {
+    loaded: Arc<Loaded>,
+    budgets: Budgets,
+}
+
+struct Loaded {
     callee: Callee,
     exports: v1::Exports,
     digest: Digest,
@@ -26,7 +34,13 @@ pub struct Module {
 
 impl Module {
     /// Loads compiled code, checks its types and asks it what it is.
-    pub(crate) fn new(sandbox: Arc<Sandbox>, digest: Digest, artifact: &Artifact) -> Result<Self, Rejection> {
+    pub(crate) fn new(
+        sandbox: Arc<Sandbox>,
+        class: ResourceClass,
+        digest: Digest,
+        artifact: &Artifact,
+    ) -> Result<Self, Rejection> {
+        let budgets = sandbox.limits.budgets(class);
         let unfit = |code, place: &str| {
             let place = place.to_owned();
             move |error: wasmtime::Error| {
@@ -41,33 +55,42 @@ impl Module {
         let exports = v1::Exports::find(&callee)
             .map_err(faulted("instantiation"))?
             .map_err(unfit("wrong_type", "exports"))?;
-        let manifest = exports.describe(&callee).map_err(faulted("describe"))?.value;
-        Ok(Self { callee, exports, digest, manifest })
+        let manifest = exports.describe(&callee, &budgets).map_err(faulted("describe"))?.value;
+        Ok(Self { loaded: Arc::new(Loaded { callee, exports, digest, manifest }), budgets })
+    }
+
+    /// The same policy with what this class may use.
+    #[must_use]
+    pub fn in_class(&self, class: ResourceClass) -> Self {
+        let budgets = self.loaded.callee.limits().budgets(class);
+        Self { loaded: Arc::clone(&self.loaded), budgets }
     }
 
     /// The SHA-256 of the module's bytes.
     #[must_use]
-    pub const fn digest(&self) -> Digest {
-        self.digest
+    pub fn digest(&self) -> Digest {
+        self.loaded.digest
     }
 
     /// Asks the policy again what it is; [`Policy::manifest`] remembers the answer.
     pub(crate) fn describe(&self) -> Called<Manifest> {
-        self.exports.describe(&self.callee)
+        self.loaded.exports.describe(&self.loaded.callee, &self.budgets)
     }
 }
 
 impl Policy for Module {
     fn manifest(&self) -> &Manifest {
-        &self.manifest
+        &self.loaded.manifest
     }
 
     fn prepare(&self, settings: &str) -> Answer<Result<Prepared, Vec<SettingsProblem>>> {
-        self.exports.prepare(&self.callee, settings).map_err(Failure::from)
+        let Loaded { callee, exports, .. } = &*self.loaded;
+        exports.prepare(callee, &self.budgets, settings).map_err(Failure::from)
     }
 
     fn rate(&self, usage: &UsageView<'_>, context: &Context, form: &[u8]) -> Answer<Result<Rating, Refusal>> {
-        let rated = self.exports.rate(&self.callee, self.manifest.needs, usage, context, form);
+        let Loaded { callee, exports, manifest, .. } = &*self.loaded;
+        let rated = exports.rate(callee, &self.budgets, manifest.needs, usage, context, form);
         rated.map_err(Failure::from)
     }
 
@@ -79,24 +102,30 @@ impl Policy for Module {
         context: &Context,
         form: &[u8],
     ) -> Answer<Overage> {
-        let needs = self.manifest.needs;
-        let asked = self.exports.overage(&self.callee, needs, usage, rating, shortfall, context, form);
+        let Loaded { callee, exports, manifest, .. } = &*self.loaded;
+        let needs = manifest.needs;
+        let asked = exports.overage(callee, &self.budgets, needs, usage, rating, shortfall, context, form);
         asked.map_err(Failure::from)
     }
 
     fn close(&self, closing: &Closing, context: &Context, form: &[u8]) -> Answer<CloseOutcome> {
-        let closed = self.exports.close(&self.callee, self.manifest.needs, closing, context, form);
+        let Loaded { callee, exports, manifest, .. } = &*self.loaded;
+        let closed = exports.close(callee, &self.budgets, manifest.needs, closing, context, form);
         closed.map_err(Failure::from)
     }
 
     fn open(&self, opening: &Opening, context: &Context, form: &[u8]) -> Answer<OpenOutcome> {
-        let opened = self.exports.open(&self.callee, self.manifest.needs, opening, context, form);
+        let Loaded { callee, exports, manifest, .. } = &*self.loaded;
+        let opened = exports.open(callee, &self.budgets, manifest.needs, opening, context, form);
         opened.map_err(Failure::from)
     }
 }
 
 impl std::fmt::Debug for Module {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Module").field("digest", &self.digest).field("name", &self.manifest.name).finish()
+        f.debug_struct("Module")
+            .field("digest", &self.loaded.digest)
+            .field("name", &self.loaded.manifest.name)
+            .finish()
     }
 }

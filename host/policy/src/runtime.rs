@@ -13,7 +13,7 @@ use crate::{
     trusted::Artifact,
 };
 use lru::LruCache;
-use proviso_ledger::model::ids::Digest;
+use proviso_ledger::model::{ids::Digest, resources::ResourceClass};
 use std::{
     num::NonZeroUsize,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
@@ -73,12 +73,20 @@ impl Runtime {
     /// [`PolicyError::Rejected`] says what is wrong with the module, and where; [`PolicyError::Busy`] and
     /// [`PolicyError::Compiler`] that it could not be judged.
     pub fn admit(&self, bytes: &[u8]) -> Result<Admitted, PolicyError> {
-        let Compiled { shape, code } = self.compile(bytes, Purpose::Upload)?;
+        self.admit_in(ResourceClass::Default, bytes)
+    }
+
+    /// The same for a policy of this class.
+    ///
+    /// # Errors
+    /// As [`Self::admit`].
+    pub fn admit_in(&self, class: ResourceClass, bytes: &[u8]) -> Result<Admitted, PolicyError> {
+        let Compiled { shape, code } = self.compile(class, bytes, Purpose::Upload)?;
         let (digest, code_bytes) = (Digest::of(bytes), code.len());
         // Not kept before it has passed.
         let artifact = Artifact::Made(code);
-        conformance::check(&self.module(digest, &artifact)?)?;
-        let module = Arc::new(self.keep(digest, artifact)?);
+        conformance::check(&self.module(class, digest, &artifact)?)?;
+        let module = Arc::new(self.keep(class, digest, artifact)?.in_class(ResourceClass::Default));
         *self.place(digest).write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&module));
         Ok(Admitted { module, shape, code_bytes })
     }
@@ -120,7 +128,7 @@ impl Runtime {
     fn load_kept(&self, digest: Digest) -> Option<Module> {
         let cache = self.cache.as_ref()?;
         let artifact = cache.get(&digest)?;
-        self.module(digest, &artifact).inspect_err(|_| cache.forget(&digest)).ok()
+        self.trusted(digest, &artifact).inspect_err(|_| cache.forget(&digest)).ok()
     }
 
     fn load_fetched(&self, digest: Digest, bytes: Vec<u8>) -> Result<Module, PolicyError> {
@@ -128,20 +136,22 @@ impl Runtime {
         if found != digest {
             return Err(PolicyError::DigestMismatch { expected: digest, found });
         }
-        let code = self.compile(&bytes, Purpose::Load)?.code;
-        Ok(self.keep(digest, Artifact::Made(code))?)
+        // It passed in whichever class its policy had.
+        let code = self.compile(ResourceClass::Large, &bytes, Purpose::Load)?.code;
+        let module = self.keep(ResourceClass::Large, digest, Artifact::Made(code))?;
+        Ok(module.in_class(ResourceClass::Default))
     }
 
-    fn compile(&self, bytes: &[u8], purpose: Purpose) -> Result<Compiled, PolicyError> {
-        self.compile.run(&self.sandbox.engine, &self.sandbox.limits, bytes, purpose)
+    fn compile(&self, class: ResourceClass, bytes: &[u8], purpose: Purpose) -> Result<Compiled, PolicyError> {
+        self.compile.run(&self.sandbox.engine, &self.sandbox.limits, class, bytes, purpose)
     }
 
     /// Loads code that was just made, from disk if it can be kept and mapped there.
-    fn keep(&self, digest: Digest, artifact: Artifact) -> Result<Module, Rejection> {
+    fn keep(&self, class: ResourceClass, digest: Digest, artifact: Artifact) -> Result<Module, Rejection> {
         if let (Some(cache), Artifact::Made(code)) = (&self.cache, &artifact)
             && let Some(kept) = cache.put(&digest, code)
         {
-            match self.module(digest, &kept) {
+            match self.module(class, digest, &kept) {
                 Ok(module) => return Ok(module),
                 // A file system that forbids to map code, for example: no fault of the module.
                 Err(rejection) => {
@@ -150,11 +160,17 @@ impl Runtime {
                 }
             }
         }
-        self.module(digest, &artifact)
+        self.module(class, digest, &artifact)
     }
 
-    fn module(&self, digest: Digest, artifact: &Artifact) -> Result<Module, Rejection> {
-        Module::new(Arc::clone(&self.sandbox), digest, artifact)
+    /// A module that passed earlier, in whichever class its policy had.
+    fn trusted(&self, digest: Digest, artifact: &Artifact) -> Result<Module, Rejection> {
+        let module = self.module(ResourceClass::Large, digest, artifact)?;
+        Ok(module.in_class(ResourceClass::Default))
+    }
+
+    fn module(&self, class: ResourceClass, digest: Digest, artifact: &Artifact) -> Result<Module, Rejection> {
+        Module::new(Arc::clone(&self.sandbox), class, digest, artifact)
     }
 
     fn place(&self, digest: Digest) -> Place {

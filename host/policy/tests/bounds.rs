@@ -10,6 +10,7 @@ use proviso_fixtures::guest::{
 use proviso_ledger::model::{
     amounts::Credits,
     ids::GrantId,
+    resources::ResourceClass,
     view::{Context, Expiry, GrantView},
 };
 use proviso_policy::{Module, PolicyError, Runtime};
@@ -378,4 +379,32 @@ fn a_rating_draws_on_every_grant_of_a_large_customer() {
     let decided = admit(draft, "rate", &body).rate(&view(&usage()), &context, b"").unwrap();
     println!("rate: {} fuel", decided.fuel);
     assert!(decided.value.unwrap().draw_order.iter().eq(context.grants.iter().map(|grant| &grant.id)));
+}
+
+#[test]
+fn a_class_says_how_much_a_policy_may_use() {
+    let runtime = runtime();
+    let fuel = |class| {
+        let mut draft = Draft::good();
+        let rating = draft.rating("credits", 0, &[], &[]);
+        let endless = draft.body("rate", &format!("(loop $again (br $again)) (i32.const {rating})")).build();
+        let module = runtime.admit(&endless).unwrap().module.in_class(class);
+        let context = Context { grants: Vec::new(), ..context() };
+        module.rate(&view(&usage()), &context, b"").unwrap_err().fuel
+    };
+    assert_eq!(
+        [ResourceClass::Small, ResourceClass::Default, ResourceClass::Large].map(fuel),
+        [750_000, 3_000_000, 30_000_000]
+    );
+    let limits = runtime.limits();
+    let bytes = |class| limits.shape(class).bytes >> 20;
+    assert_eq!([ResourceClass::Default, ResourceClass::Large].map(bytes), [1, 4]);
+    let mut draft = Draft::good();
+    // Data that makes the module larger than the default class allows.
+    draft.memory =
+        format!("(memory (export \"memory\") 60) (data (i32.const 1000000) \"{}\")", "x".repeat(1_200_000));
+    let large = draft.build();
+    let refused = runtime.admit(&large).unwrap_err().to_string();
+    assert!(refused.contains("the limit is 1048576"), "{refused}");
+    runtime.admit_in(ResourceClass::Large, &large).unwrap();
 }

@@ -211,7 +211,15 @@ impl<S: Asks> FromRequestParts<Arc<App>> for Publisher<S> {
 pub struct Policy<S> {
     /// The policy's name; whether there is one is for the route to say.
     pub name: Name,
+    key: Arc<ApiKey>,
     scope: PhantomData<S>,
+}
+
+impl<S> Policy<S> {
+    /// Refuses a key that does not operate the host: what a policy may use costs everybody.
+    pub fn may_set_class(&self) -> Result<(), Problem> {
+        if self.key.is_admin() { Ok(()) } else { Err(Problem::no_scope([Scope::Admin].into_iter())) }
+    }
 }
 
 impl<S: Asks> FromRequestParts<Arc<App>> for Policy<S> {
@@ -221,7 +229,7 @@ impl<S: Asks> FromRequestParts<Arc<App>> for Policy<S> {
         let publisher = Publisher::<S>::from_request_parts(parts, app).await?;
         let At(PolicyName(name)) = At::from_request_parts(parts, app).await?;
         within_prefix(&publisher.key, &name)?;
-        Ok(Self { name, scope: PhantomData })
+        Ok(Self { name, key: publisher.key, scope: PhantomData })
     }
 }
 

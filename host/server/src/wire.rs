@@ -167,6 +167,7 @@ pub fn policy<'a>(catalog: &Catalog, policy: &'a catalog::Policy) -> Policy<'a> 
     Policy {
         policy: policy.policy.clone(),
         description: Cow::Borrowed(&policy.description),
+        resource_class: policy.class,
         latest_version: versions.iter().rev().find(|version| !version.deleted).map(|version| version.version),
         created_at: policy.created_at,
     }

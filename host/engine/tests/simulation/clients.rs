@@ -259,7 +259,12 @@ pub async fn administer(world: Rc<World>) {
         world
             .insist(async |host: &Host| {
                 host.engine
-                    .put_policy(policy.clone(), Change::Set("later".to_owned()), Expected::Anything)
+                    .put_policy(
+                        policy.clone(),
+                        Change::Set("later".to_owned()),
+                        Change::Keep,
+                        Expected::Anything,
+                    )
                     .await
             })
             .await

@@ -71,7 +71,8 @@ fn a_host_that_cannot_write_says_so_and_says_when_it_can_again() {
         host.engine.check_ready().await.expect("writing works again");
         // The catalog, too.
         world.database.fill(true);
-        let failed = host.engine.put_policy(key("late"), Change::Clear, Expected::Anything).await;
+        let failed =
+            host.engine.put_policy(key("late"), Change::Clear, Change::Keep, Expected::Anything).await;
         assert!(failed.is_err());
         wait(12).await;
         assert!(host.engine.check_ready().await.is_err());

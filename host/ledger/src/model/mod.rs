@@ -11,6 +11,7 @@ pub mod json;
 pub mod pairs;
 pub mod period;
 pub mod plan_grant;
+pub mod resources;
 pub mod terms;
 pub mod time;
 pub mod transfer;

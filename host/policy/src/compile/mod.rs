@@ -15,6 +15,7 @@ use crate::{
     limits::Limits,
     shape::Shape,
 };
+use proviso_ledger::model::resources::ResourceClass;
 use queue::Queue;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -73,15 +74,17 @@ impl Compile {
         &self,
         engine: &Engine,
         limits: &Limits,
+        class: ResourceClass,
         wasm: &[u8],
         purpose: Purpose,
     ) -> Result<Compiled, PolicyError> {
+        let of_class = Limits { shape: limits.shape(class), ..limits.clone() };
         // Nothing is read of what is too large.
-        Shape { bytes: wasm.len() as u64, ..Shape::default() }.within(&limits.shape)?;
+        Shape { bytes: wasm.len() as u64, ..Shape::default() }.within(&of_class.shape)?;
         let _slot = self.queue.enter(purpose).ok_or(PolicyError::Busy)?;
         match &self.compiler {
             Compiler::InProcess => {
-                let shape = inspect(wasm, limits)?;
+                let shape = inspect(wasm, &of_class)?;
                 let code = engine
                     .precompile_component(wasm)
                     .map_err(|error| refused("not_compilable", format!("{error:#}")))?;
@@ -89,9 +92,9 @@ impl Compile {
             }
             Compiler::Child { program, args, env, cpu_seconds, memory_bytes, .. } => {
                 let request = Request {
-                    limits: limits.clone(),
-                    cpu_seconds: *cpu_seconds,
                     memory_bytes: memory_for(wasm.len() as u64, limits, *memory_bytes),
+                    limits: of_class,
+                    cpu_seconds: *cpu_seconds,
                 };
                 let child = child::start(program, args, env)?;
                 child::converse(child, &request, wasm)
@@ -100,7 +103,8 @@ impl Compile {
     }
 }
 
-/// Memory that a module of a size may take: what the largest may, in proportion, above what any process needs.
+/// Memory that a module of a size may take: what the largest of the default class may, in proportion, above what any process
+/// needs.
 fn memory_for(bytes: u64, limits: &Limits, most: u64) -> u64 {
     let least = worker::INSPECTION_MEMORY_BYTES.min(most);
     let share = u128::from(most - least) * u128::from(bytes) / u128::from(limits.shape.bytes.max(1));

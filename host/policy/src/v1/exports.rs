@@ -8,6 +8,7 @@ use super::{
 use crate::{
     call::{Called, Callee},
     fault::{Cause, Fault},
+    limits::Budgets,
     trusted::{Entry, Export},
 };
 use proviso_decide::policy::Decided;
@@ -64,20 +65,20 @@ impl Exports {
         })())
     }
 
-    pub(crate) fn describe(&self, callee: &Callee) -> Called<Manifest> {
-        let decided = callee.call(&self.describe, &callee.limits().prepare, ())?;
+    pub(crate) fn describe(&self, callee: &Callee, budgets: &Budgets) -> Called<Manifest> {
+        let decided = callee.call(&self.describe, &budgets.prepare, ())?;
         checked(decided, |(manifest,)| manifest.check())
     }
 
     pub(crate) fn prepare(
         &self,
         callee: &Callee,
+        budgets: &Budgets,
         settings: &str,
     ) -> Called<Result<Prepared, Vec<SettingsProblem>>> {
-        let limits = callee.limits();
-        let decided = callee.call(&self.prepare, &limits.prepare, (settings,))?;
+        let decided = callee.call(&self.prepare, &budgets.prepare, (settings,))?;
         checked(decided, |(result,)| match result {
-            Ok(prepared) => prepared.check(limits).map(Ok),
+            Ok(prepared) => prepared.check(callee.limits()).map(Ok),
             Err(found) => problems(found).map(Err),
         })
     }
@@ -85,6 +86,7 @@ impl Exports {
     pub(crate) fn rate(
         &self,
         callee: &Callee,
+        budgets: &Budgets,
         needs: Needs,
         usage: &UsageView<'_>,
         context: &Context,
@@ -92,7 +94,8 @@ impl Exports {
     ) -> Called<Result<Rating, Refusal>> {
         let filling = Filling::needed(needs);
         let params = (lower::Usage::new(usage, filling), lower::Context::new(context, filling), form);
-        let decided = callee.call(&self.rate, &callee.limits().decision, params)?;
+        let budget = budgets.decision.for_grants(filling.grants(context));
+        let decided = callee.call(&self.rate, &budget, params)?;
         checked(decided, |(result,)| match result {
             Ok(rating) => rating.check().map(Ok),
             Err(refusal) => refusal.check().map(Err),
@@ -103,6 +106,7 @@ impl Exports {
     pub(crate) fn overage(
         &self,
         callee: &Callee,
+        budgets: &Budgets,
         needs: Needs,
         usage: &UsageView<'_>,
         rating: &Rating,
@@ -113,33 +117,36 @@ impl Exports {
         let filling = Filling { balances: true, ..Filling::needed(needs) };
         let usage = lower::Usage::new(usage, filling);
         let params = (usage, rating.into(), shortfall.into(), lower::Context::new(context, filling), form);
-        let decided = callee.call(&self.overage, &callee.limits().decision, params)?;
+        let budget = budgets.decision.for_grants(filling.grants(context));
+        let decided = callee.call(&self.overage, &budget, params)?;
         checked(decided, |(outcome,)| outcome.check())
     }
 
     pub(crate) fn close(
         &self,
         callee: &Callee,
+        budgets: &Budgets,
         needs: Needs,
         closing: &Closing,
         context: &Context,
         form: &[u8],
     ) -> Called<CloseOutcome> {
         let params = (closing.into(), lower::Context::new(context, at_boundary(needs)), form);
-        let decided = callee.call(&self.close, &callee.limits().period, params)?;
+        let decided = callee.call(&self.close, &budgets.period, params)?;
         checked(decided, |(outcome,)| outcome.check())
     }
 
     pub(crate) fn open(
         &self,
         callee: &Callee,
+        budgets: &Budgets,
         needs: Needs,
         opening: &Opening,
         context: &Context,
         form: &[u8],
     ) -> Called<OpenOutcome> {
         let params = (opening.into(), lower::Context::new(context, at_boundary(needs)), form);
-        let decided = callee.call(&self.open, &callee.limits().period, params)?;
+        let decided = callee.call(&self.open, &budgets.period, params)?;
         checked(decided, |(outcome,)| outcome.check())
     }
 }

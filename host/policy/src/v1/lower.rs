@@ -106,6 +106,11 @@ impl Filling {
         let answers::Needs { balances, grants, customer_attributes, entity_attributes } = needs;
         Self { balances, grants, customer_attributes, entity_attributes }
     }
+
+    /// How many grants the call is handed.
+    pub(crate) fn grants(self, context: &view::Context) -> usize {
+        if self.grants { context.grants.len() } else { 0 }
+    }
 }
 
 #[derive(ComponentType, Lower)]

@@ -12,6 +12,7 @@ use crate::{
 use axum::extract::State;
 use proviso_api::{
     Page,
+    patch::Patch,
     policy::{Policy, PolicyInput},
 };
 use proviso_engine::{EngineError, Tag};
@@ -23,7 +24,7 @@ problems!(ListProblems: CALLER OPERATOR LIST);
 
 /// Create or change a policy
 ///
-/// An absent field stays as it is, null clears it. The same request again changes nothing.
+/// An absent field stays as it is, null clears it. Only an operator sets what a policy may use. The same request again changes nothing.
 #[utoipa::path(
     put,
     path = "/v1/policies/{policy}",
@@ -47,8 +48,12 @@ pub async fn put(
     MaybeJson(body): MaybeJson<PolicyInput>,
 ) -> Result<Answer, Problem> {
     short("/description", body.description.value().map_or("", String::as_str))?;
-    let put = app.engine.put_policy(policy.name, body.description.into_option().into(), expected).await?;
-    let (policy, created) = put;
+    let PolicyInput { description, resource_class } = body;
+    if !matches!(resource_class, Patch::Absent) {
+        policy.may_set_class()?;
+    }
+    let (description, class) = (description.into_option().into(), resource_class.into_option().into());
+    let (policy, created) = app.engine.put_policy(policy.name, description, class, expected).await?;
     let view = Answer::put(created, &wire::policy(&app.engine.catalog(), &policy))?;
     Ok(view.tagged(Some(Tag::of(&*policy)?)))
 }
