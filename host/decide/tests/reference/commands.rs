@@ -373,11 +373,7 @@ fn own_grants(random: &mut Random, plan: &str) -> OwnGrants {
             features: some_features(random, 15),
             starts_in: None,
             lasts: hours.map(|hours| hours * HOUR),
-            with_period: if hours.is_some() {
-                None
-            } else {
-                random.maybe(93, |random| random.pick(&[0, 0, 0, 1, 2]))
-            },
+            with_period: if hours.is_some() { None } else { Some(random.pick(&[0, 0, 0, 1, 2])) },
             paid: random.maybe(20, |random| amount(random, 100)),
         }
     };
@@ -385,14 +381,16 @@ fn own_grants(random: &mut Random, plan: &str) -> OwnGrants {
         return OwnGrants::default();
     }
     let grants = (0..random.below(4))
-        .map(|n| OwnGrant {
+        .map(|n| {
             // Keys that plans share, and keys of their own.
-            key: random.pick(&[["k0", "k1", "k2", "k3"], ["l0", "l1", "l2", "l3"]])[n as usize],
-            once: random.percent(40),
-            rule: {
-                let category = random.pick(&["plan", "plan", "prepaid", "promotional"]);
-                rule(random, category)
-            },
+            let key = random.pick(&[["k0", "k1", "k2", "k3"], ["l0", "l1", "l2", "l3"]])[n as usize];
+            let (once, category) =
+                (random.percent(40), random.pick(&["plan", "plan", "prepaid", "promotional"]));
+            let mut rule = rule(random, category);
+            if once && random.percent(50) {
+                (rule.lasts, rule.with_period) = (None, None);
+            }
+            OwnGrant { key, once, rule }
         })
         .collect();
     let trial = random.maybe(35, |random| TrialRule {
