@@ -159,6 +159,8 @@ codes! {
     NoPeriod = "no_period", 409, "there is no period to reset";
     /// The customer is on that plan already.
     PlanUnchanged = "plan_unchanged", 409, "the customer is on that plan";
+    /// The customer's trial of that plan is over, and its end moved the customer on.
+    TrialUsed = "trial_used", 409, "the customer had the plan's trial";
     /// A change of plan can't wait for the end of a period, since no period of the customer ends by itself.
     NoPeriodEnd = "no_period_end", 409, "no period ends by itself";
     /// A plan's interval can't change, since periods are counted by it.

@@ -77,4 +77,15 @@ pub struct Customer<'a> {
     /// The current period; null when there is none, absent in lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub period: Option<Option<Period>>,
+    /// The trial of its plan, as long as that goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<CustomerTrial>,
+}
+
+/// The trial of a customer's plan. Where its end changes the plan, that is the customer's pending change of plan.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct CustomerTrial {
+    /// When it ends.
+    #[schema(value_type = schema::Time)]
+    pub ends_at: Timestamp,
 }

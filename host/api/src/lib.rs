@@ -22,6 +22,7 @@ pub mod patch;
 pub mod period;
 pub mod plan;
 pub mod plan_change;
+pub mod plan_grant;
 pub mod policy;
 pub mod problem;
 pub mod report;

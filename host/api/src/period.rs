@@ -34,6 +34,10 @@ pub struct PeriodStart<'a> {
     pub cycle: Cycle,
     /// Grants that began.
     pub grants: Vec<Grant<'a>>,
+    /// When the plan's trial ends, where one begins or goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::Time>)]
+    pub trial_ends_at: Option<Timestamp>,
     /// Overage that was taken off.
     pub settled: Vec<Settled>,
     /// What the policy notes about it, for people.

@@ -4,6 +4,7 @@ use proviso_ledger::model::{
     entitlement::Entitlement,
     ids::{Key, Name},
     period::Interval,
+    plan_grant::{PlanGrant, PlanTrial},
     terms::Terms,
     time::Timestamp,
 };
@@ -23,6 +24,12 @@ pub struct Plan {
     /// What its customers are entitled to.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub entitlements: BTreeMap<Key, Entitlement>,
+    /// What it gives its customers, whatever its policy does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grants: Vec<PlanGrant>,
+    /// Its trial.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<PlanTrial>,
     /// When it was first put.
     pub created_at: Timestamp,
 }

@@ -36,6 +36,9 @@ pub enum DecideError {
     /// What is in force is not what the caller expects.
     #[error("it is no longer as the caller expects: read it again")]
     ChangedMeanwhile,
+    /// A plan for a trial that the customer has had.
+    #[error("the customer's trial of {0} ended at {1}")]
+    TrialUsed(Name, Timestamp),
     /// A new override that does not say what the customer is entitled to.
     #[error("is missing: the customer has no override of this feature yet")]
     OverrideIncomplete,

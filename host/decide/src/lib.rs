@@ -12,6 +12,7 @@ mod error;
 mod journal;
 mod periods;
 mod plan_change;
+mod plan_grants;
 pub mod policy;
 pub mod precondition;
 mod profile;

@@ -202,7 +202,8 @@ impl Decider<'_> {
         reason: OpenReason,
         allowance: Allowance,
     ) -> Result<Draft, Stop> {
-        let next = state.next_period(at, reason, allowance).ok_or(Rejection::NoPeriod)?;
+        let mut next = state.next_period(at, reason, allowance).ok_or(Rejection::NoPeriod)?;
+        next.planned = self.planned(state, at, reason, allowance);
         self.turn(state, state.plan(), at, &Open { state, at, next, retries: false })
     }
 

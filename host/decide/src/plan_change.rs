@@ -45,6 +45,9 @@ impl Decider<'_> {
         };
         let named = plan.clone().map(|plan| (plan, interval));
         let mut draft = state.schedule_plan_change(at, named, when, *allowance)?;
+        if let Event::PlanChangeScheduled(scheduled) = &draft.event {
+            self.require_trial(state, plan.as_ref(), scheduled.effective_at)?;
+        }
         if *dry_run {
             return self.try_later(state, at, draft);
         }
@@ -58,9 +61,12 @@ impl Decider<'_> {
         let (mut next, mut journal) = (state.clone(), Journal::default());
         journal.seal(&mut next, at, draft)?;
         let effective_at = next.plan_change_at().unwrap_or(at);
+        let id = next.plan_change.as_ref().map(|change| change.id);
         let mut made: Vec<Arc<Entry>> = Vec::new();
         while let Some((due_at, due)) = next.next_due() {
-            if next.plan_change.is_none() && next.starting.is_none() {
+            // The new plan's trial may have put off another change.
+            let is_done = next.plan_change.as_ref().map(|change| change.id) != id;
+            if is_done && next.starting.is_none() {
                 break;
             }
             let ends_period = |entry: &&Arc<Entry>| matches!(entry.event, Event::PeriodClosed(_));

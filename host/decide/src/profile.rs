@@ -86,6 +86,9 @@ impl Decider<'_> {
         let at = steps.at;
         let before = steps.next.profile.as_ref();
         let plan_changed = before.is_some_and(|before| before.plan != profile.plan);
+        if plan_changed {
+            self.require_trial(&steps.next, profile.plan.as_ref(), at)?;
+        }
         if plan_changed && steps.next.period.is_some() {
             let draft =
                 self.close_period(&steps.next, at, CloseReason::of_change_to(profile.plan.as_ref()))?;

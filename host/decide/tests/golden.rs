@@ -15,6 +15,7 @@ const PLAY: &str = r#"
     plan roomy month {"allowances": [{"amount": "5000"}]}
     plan tiny month {"allowances": [{"amount": "100"}]}
     plan buy month policy=bad {"allowances": [{"amount": "10"}], "overage": "purchase", "rollover": {"percent": "100"}}
+    gives starter month {"grants": [{"key": "included", "amount": "12", "cost_basis": {"amount": "1.20", "currency": "EUR"}}, {"key": "welcome", "amount": "3", "category": "promotional", "recurrence": "once", "features": ["chat"]}], "trial": {"duration": {"unit": "hour", "count": 6}, "grants": [{"key": "try", "amount": "2"}], "then": {"plan": "max"}}}
     customer plan=pro zone=Europe/Berlin name=Ann key=k1 by=ops described
     grant 40 trial priority=-1 key=k2 by=ops described
     grant 30 prepaid paid=9.90 expires=+20d scope=chat,image
@@ -109,6 +110,8 @@ const PLAY: &str = r#"
     cancel by=ops
     change max when=+41d allowance=prorate key=k8
     at +41d
+    customer plan=starter
+    at +41d6h
     w: reserve 1
     refund g reissue
     terms to=+42d {"overage": {"allow": "9"}, "settle": "invoice"}

@@ -8,7 +8,7 @@ mod support;
 
 use issued::Issued;
 use proptest::{collection::vec, prelude::*, test_runner::FileFailurePersistence};
-use random::{Op, Player, ops, settings};
+use random::{Op, Player, ops, plan};
 use support::catalog::draft;
 
 fn config(cases: u32) -> ProptestConfig {
@@ -22,7 +22,7 @@ proptest! {
     /// No command of any client and no answer of any policy is a defect, and the journal says all there is to know.
     #[test]
     fn any_policy_and_any_command_leave_a_journal_that_folds(
-        plans in vec(settings(true), 4), ops in vec(ops(true), 1..60),
+        plans in vec(plan(true), 4), ops in vec(ops(true), 1..60),
     ) {
         let mut player = Player::new(&plans);
         for op in &ops {
@@ -38,7 +38,7 @@ proptest! {
     /// Credits come from grants, from top-ups, and from allowances: at most one cycle's largest in a cycle.
     #[test]
     fn a_cycle_gives_no_more_than_its_largest_allowance(
-        plans in vec(settings(false), 4), ops in vec(ops(false), 1..80),
+        plans in vec(plan(false), 4), ops in vec(ops(false), 1..80),
     ) {
         let mut player = Player::new(&plans);
         let mut issued = Issued::default();
@@ -55,8 +55,9 @@ proptest! {
 /// One case, written out, that the properties can be tried on by hand.
 #[test]
 fn a_random_player_does_something() {
-    let plans = vec![r#"{"allowances": [{"amount": "100"}], "overage": {"allow": "50"}}"#.to_owned(); 4];
-    draft(&plans[0]);
+    let settings = r#"{"allowances": [{"amount": "100"}], "overage": {"allow": "50"}}"#.to_owned();
+    draft(&settings);
+    let plans = vec![(settings, r#"{"grants": [{"key": "k", "amount": "5"}]}"#.to_owned()); 4];
     let mut player = Player::new(&plans);
     player.run(&Op::Charge { n: 30, image: false, entity: false, age: 0 });
     player.run(&Op::Wait(40 * 86_400));

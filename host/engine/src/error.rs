@@ -39,6 +39,9 @@ pub enum EngineError {
     /// A plan's interval is fixed once it exists, since periods are counted by it.
     #[error("a plan's interval can't change; make a new plan and move its customers")]
     PlanIntervalFixed,
+    /// A trial whose end would change to the plan that it is a trial of.
+    #[error("must be another plan; `stay` keeps the customer on this one")]
+    TrialOfItself,
     /// The same idempotency key came with another request.
     #[error("this idempotency key was used for another request")]
     IdempotencyKeyReused,

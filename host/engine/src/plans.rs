@@ -21,6 +21,7 @@ use proviso_ledger::{
         entitlement::Entitlement,
         ids::{Key, Name, TermsId},
         period::Interval,
+        plan_grant::{PlanGrant, PlanTrial, TrialEnd},
         terms::{self, Terms},
         time::Timestamp,
     },
@@ -38,6 +39,10 @@ pub struct PlanChange {
     pub interval: Change<Interval>,
     /// What its customers are entitled to.
     pub entitlements: Change<BTreeMap<Key, Entitlement>>,
+    /// What it gives its customers, whatever its policy does.
+    pub grants: Change<Vec<PlanGrant>>,
+    /// Its trial.
+    pub trial: Change<PlanTrial>,
     /// The terms that shall be in force; cleared, those in force end.
     pub terms: Change<PlanTermsChange>,
     /// What the caller expects to be in force.
@@ -58,7 +63,7 @@ impl PlanChange {
             interval: interval.map_or(Change::Clear, Change::Set),
             entitlements: Change::Set(entitlements),
             terms: terms.map_or(Change::Keep, |terms| Change::Set(terms.into())),
-            expected: Expected::Anything,
+            ..Self::default()
         }
     }
 }
@@ -78,7 +83,7 @@ impl Engine {
     /// Creates or changes a plan. Returns it and whether it is new.
     ///
     /// # Errors
-    /// An interval that would change; another plan than the one that was expected; those of [`Engine::prepare_terms`].
+    /// An interval that would change; a trial that ends in no other plan; another plan than the one that was expected; those of [`Engine::prepare_terms`].
     pub async fn put_plan(&self, plan: Name, change: PlanChange) -> Result<(Arc<Plan>, bool), EngineError> {
         let shared = self.shared.clone();
         self.changes.run(async move { shared.put_plan(plan, change).await }).await
@@ -136,6 +141,16 @@ impl Shared {
                 return Err(EngineError::PlanIntervalFixed);
             }
             let (name, entitlements) = (change.name.clone(), change.entitlements.clone());
+            let grants = change.grants.clone().apply(before.map(|before| before.grants.clone()));
+            let trial = change.trial.clone().apply(before.and_then(|before| before.trial.clone()));
+            if let Some(PlanTrial { then: TrialEnd::Plan(next), .. }) = &trial {
+                if *next == plan {
+                    return Err(EngineError::TrialOfItself);
+                }
+                if !catalog.plans.contains_key(next) {
+                    return Err(DecideError::PlanNotFound(next.clone()).into());
+                }
+            }
             let after = Plan {
                 plan: plan.clone(),
                 name: name
@@ -145,6 +160,8 @@ impl Shared {
                 entitlements: entitlements
                     .apply(before.map(|before| before.entitlements.clone()))
                     .unwrap_or_default(),
+                grants: grants.unwrap_or_default(),
+                trial,
                 created_at: before.map_or(now, |before| before.created_at),
             };
             let mut changes = Vec::new();

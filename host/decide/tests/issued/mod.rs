@@ -2,7 +2,13 @@
 
 use proviso_ledger::{
     journal::{Cycle, Entry, Event, OpenReason, PeriodOpened},
-    model::{amounts::Credits, answers::SettleMethod, ids::GrantId, transfer::Book},
+    model::{
+        amounts::Credits,
+        answers::{Allowance, SettleMethod},
+        ids::GrantId,
+        time::Timestamp,
+        transfer::Book,
+    },
 };
 use std::collections::BTreeMap;
 
@@ -22,6 +28,10 @@ pub struct Issued {
     closed: usize,
     /// The cycle whose allowance a grant is, or carries on.
     of: BTreeMap<GrantId, usize>,
+    /// The allowances of the last period that began.
+    whole: i128,
+    /// When periods began, with their allowances, since the last reset on request.
+    openings: Vec<(Timestamp, i128)>,
 }
 
 impl Issued {
@@ -59,9 +69,12 @@ impl Issued {
                 (Book::Grant(id), Book::Expired) => self.add(id, -transfer.amount.units()),
                 (Book::Expired, Book::Grant(id)) => self.add(id, transfer.amount.units()),
                 (Book::Grant(from), Book::Grant(to)) => {
-                    if let Some(cycle) = self.of.get(&from) {
-                        self.of.insert(to, *cycle);
+                    if let Some(cycle) = self.of.get(&from).copied() {
+                        self.of.entry(to).or_insert(cycle);
                     }
+                    // What comes back may go on to an allowance of another cycle.
+                    self.add(from, -transfer.amount.units());
+                    self.add(to, transfer.amount.units());
                 }
                 _ => {}
             }
@@ -90,8 +103,11 @@ impl Issued {
 
     fn open(&mut self, opened: &PeriodOpened) {
         let whole: i128 = opened.whole.iter().map(|given| given.amount.units()).sum();
+        // One that is made good adds to what the plan itself gave.
+        self.whole = if opened.retried { self.whole + whole } else { whole };
         if opened.reason == OpenReason::Early && !opened.retried {
             self.closed = self.cycles.len();
+            self.openings.clear();
         }
         let known = self.cycles.iter().rposition(|(cycle, _)| {
             cycle.start == opened.cycle.start && cycle.interval == opened.cycle.interval
@@ -103,8 +119,14 @@ impl Issued {
                 self.cycles.len() - 1
             }
         };
+        self.openings.push((opened.period.start, self.whole));
         let cycle = &mut self.cycles[place].1;
-        cycle.largest = cycle.largest.max(whole);
+        cycle.largest = cycle.largest.max(self.whole);
+        // In proportion, each period counts by its time, whatever its plan's interval.
+        if opened.allowance == Allowance::Prorate {
+            let others = self.openings.iter().filter(|(start, _)| *start >= opened.cycle.start);
+            cycle.largest = others.map(|(_, whole)| *whole).fold(cycle.largest, i128::max);
+        }
         for grant in opened.grants.iter().filter(|grant| !opened.extras.contains(&grant.id)) {
             self.of.insert(grant.id, place);
         }

@@ -1,6 +1,10 @@
 //! Random settings of policies, and random commands. Indexes pick one of what there is; times are seconds from now.
 
-use crate::support::{World, catalog::draft, key, module};
+use crate::support::{
+    World,
+    catalog::{draft, gives},
+    key, module,
+};
 use proptest::{collection::vec, option, prelude::*, sample::Index};
 use proviso_decide::{
     command::{ActualUsage, Change, Command, CustomerChange, CustomerPlanChange, Ttl, UsageRequest},
@@ -239,19 +243,56 @@ pub fn ops(hostile: bool) -> impl Strategy<Value = Op> {
     ]
 }
 
+/// A policy's settings, and what its plan gives beside it.
+pub fn plan(hostile: bool) -> impl Strategy<Value = (String, String)> {
+    (settings(hostile), own_grants())
+}
+
+fn own_grants() -> impl Strategy<Value = String> {
+    let expires = prop_oneof![
+        Just(r#"{"with_period": 0}"#.to_owned()),
+        Just(r#"{"with_period": 1}"#.to_owned()),
+        Just(r#""never""#.to_owned()),
+        (1_i64..900).prop_map(|hours| format!(r#"{{"after": {{"unit": "hour", "count": {hours}}}}}"#)),
+    ];
+    let grant = (1_i64..400, 0_usize..3, any::<bool>(), expires).prop_map(|(amount, category, once, expires)| {
+        let category = ["plan", "prepaid", "promotional"][category];
+        let recurrence = if once { "once" } else { "period" };
+        format!(
+            r#""amount": "{amount}", "category": "{category}", "recurrence": "{recurrence}", "expires": {expires}"#
+        )
+    });
+    let then = prop_oneof![
+        Just(r#""stay""#.to_owned()),
+        Just(r#""end""#.to_owned()),
+        (0_usize..4).prop_map(|plan| format!(r#"{{"plan": "p{plan}"}}"#)),
+    ];
+    let trial = (1_i64..900, 1_i64..300, then).prop_map(|(hours, amount, then)| {
+        format!(
+            r#""duration": {{"unit": "hour", "count": {hours}}}, "grants": [{{"key": "t", "amount": "{amount}"}}], "then": {then}"#
+        )
+    });
+    (vec(grant, 0..3), option::weighted(0.3, trial)).prop_map(|(grants, trial)| {
+        let grants: Vec<String> =
+            grants.iter().enumerate().map(|(n, grant)| format!(r#"{{"key": "k{n}", {grant}}}"#)).collect();
+        let trial = trial.map(|trial| format!(r#", "trial": {{{trial}}}"#)).unwrap_or_default();
+        format!(r#"{{"grants": [{}]{trial}}}"#, grants.join(", "))
+    })
+}
+
 pub struct Player {
     pub world: World,
 }
 
 impl Player {
     /// A customer on the first of four plans.
-    pub fn new(plans: &[String]) -> Self {
+    pub fn new(plans: &[(String, String)]) -> Self {
         let now = "2026-01-29T22:30:00Z".parse().unwrap();
         let mut world = World::new("acme", now);
-        for (n, (settings, unit)) in plans.iter().zip(INTERVALS).enumerate() {
+        for (n, ((settings, own), unit)) in plans.iter().zip(INTERVALS).enumerate() {
             let plan = key(&format!("p{n}"));
             let interval = unit.map(|unit| Interval::new(unit, if n == 2 { 7 } else { 1 }).unwrap());
-            world.catalog.put(&plan, interval, now);
+            gives(world.catalog.put(&plan, interval, now), own);
             world.catalog.bind(&plan, draft(settings), now);
         }
         let mut player = Self { world };

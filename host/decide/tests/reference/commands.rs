@@ -242,6 +242,7 @@ pub fn history(seed: u64, length: usize) -> History {
                 )),
             },
             settings: settings(random),
+            own: own_grants(random, key),
         })
         .collect();
     // Between 2023 and 2027, often near a month's end.
@@ -388,6 +389,54 @@ pub fn settings(random: &mut Random) -> Settings {
             })
             .collect(),
     }
+}
+
+/// What a plan gives whatever its policy does: for most plans nothing.
+fn own_grants(random: &mut Random, plan: &str) -> OwnGrants {
+    let rule = |random: &mut Random, category: &'static str| {
+        // Thousands of grants that live on are not this test's matter.
+        let hours = random.maybe(20, |random| random.between(1, 100));
+        AllowanceRule {
+            credit: random.pick(&["credits", "credits", "tokens"]),
+            amount: amount(random, 700),
+            category,
+            priority: random.between(-1, 2) as i32,
+            features: some_features(random, 15),
+            starts_in: None,
+            lasts: hours.map(|hours| hours * HOUR),
+            with_period: if hours.is_some() { None } else { Some(random.pick(&[0, 0, 0, 1, 2])) },
+            paid: random.maybe(20, |random| amount(random, 100)),
+        }
+    };
+    if !random.percent(45) {
+        return OwnGrants::default();
+    }
+    let grants = (0..random.below(4))
+        .map(|n| {
+            // Keys that plans share, and keys of their own.
+            let key = random.pick(&[["k0", "k1", "k2", "k3"], ["l0", "l1", "l2", "l3"]])[n as usize];
+            let (once, category) =
+                (random.percent(40), random.pick(&["plan", "plan", "prepaid", "promotional"]));
+            let mut rule = rule(random, category);
+            if once && random.percent(50) {
+                (rule.lasts, rule.with_period) = (None, None);
+            }
+            OwnGrant { key, once, rule }
+        })
+        .collect();
+    let trial = random.maybe(35, |random| TrialRule {
+        hours: random.between(1, 999),
+        grants: (0..random.below(3)).map(|_| AllowanceRule { paid: None, ..rule(random, "trial") }).collect(),
+        then: match random.below(4) {
+            0 => AfterTrial::Stay,
+            1 => AfterTrial::End,
+            _ => AfterTrial::Plan(random.pick(&PLANS)),
+        },
+    });
+    // A trial does not lead to itself.
+    let trial =
+        trial.filter(|trial| trial.then != AfterTrial::Plan(PLANS.iter().find(|one| **one == plan).unwrap()));
+    OwnGrants { grants, trial }
 }
 
 fn settling(random: &mut Random) -> Settling {

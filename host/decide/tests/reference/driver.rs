@@ -6,7 +6,10 @@ use crate::{
     },
     commands::{BudgetSpec, Change, Command, GrantSpec, Part, UsageSpec, When, Who},
     policy::{Table, TablePolicy, category, credits, euros, instant},
-    settings::{CounterSpec, FEATURES, Mode, PlanSpec, Settings, Unit, Whose, Window},
+    settings::{
+        AfterTrial, AllowanceRule, CounterSpec, FEATURES, HOUR, Mode, OwnGrant, PlanSpec, Settings,
+        TrialRule, Unit, Whose, Window,
+    },
 };
 use proviso_decide::{
     DecideError, Decider, Journal, Stop,
@@ -24,6 +27,7 @@ use proviso_ledger::{
         ids::{Digest, GrantId, Key, Name, PlanChangeId, ReservationId, TermsId},
         json::JsonText,
         period::{Interval, IntervalUnit},
+        plan_grant::{PlanExpiry, PlanGrant, PlanTrial, Recurrence, TrialEnd},
         terms::{Mode as TermsMode, OnFault, Owner, PolicyRef, Terms, TermsDraft, TermsKey},
         transfer::Book,
         view::Expiry,
@@ -341,6 +345,8 @@ impl Host for DecideHost {
                 name: spec.key.to_owned(),
                 interval,
                 entitlements: BTreeMap::new(),
+                grants: spec.own.grants.iter().map(own_grant).collect(),
+                trial: spec.own.trial.as_ref().map(own_trial),
                 created_at: instant(start),
             };
             host.catalog.plans.insert(plan.plan.clone(), plan);
@@ -609,10 +615,51 @@ fn of_entry(entry: &Entry) -> Answer {
     }
 }
 
+fn own_grant(own: &OwnGrant) -> PlanGrant {
+    let recurrence = if own.once { Recurrence::Once } else { Recurrence::Period };
+    plan_grant(own.key, &own.rule, recurrence)
+}
+
+fn own_trial(trial: &TrialRule) -> PlanTrial {
+    let grant = |(n, rule): (usize, &AllowanceRule)| plan_grant(&format!("t{n}"), rule, Recurrence::Trial);
+    PlanTrial {
+        duration: hours(trial.hours),
+        grants: trial.grants.iter().enumerate().map(grant).collect(),
+        then: match trial.then {
+            AfterTrial::Stay => TrialEnd::Stay,
+            AfterTrial::End => TrialEnd::End,
+            AfterTrial::Plan(plan) => TrialEnd::Plan(name(plan)),
+        },
+    }
+}
+
+fn plan_grant(known: &str, rule: &AllowanceRule, recurrence: Recurrence) -> PlanGrant {
+    PlanGrant {
+        key: key(known),
+        amount: credits(rule.amount),
+        credit: key(rule.credit),
+        category: category(rule.category),
+        priority: rule.priority,
+        features: rule.features.iter().map(|feature| key(feature)).collect(),
+        cost_basis: rule.paid.map(euros),
+        recurrence,
+        expires: match (rule.lasts, rule.with_period) {
+            (Some(lasts), _) => PlanExpiry::After(hours(lasts / HOUR)),
+            (None, Some(n)) => PlanExpiry::WithPeriod(n),
+            (None, None) => PlanExpiry::Never,
+        },
+    }
+}
+
+fn hours(count: i64) -> Interval {
+    Interval::new(IntervalUnit::Hour, u16::try_from(count).unwrap()).unwrap()
+}
+
 fn error_name(error: &DecideError) -> &'static str {
     match error {
         DecideError::CustomerNotFound(_) => "error:customer_not_found",
         DecideError::NoTermsInForce => "error:no_terms_in_force",
+        DecideError::TrialUsed(..) => "error:trial_used",
         // What the model does not bound.
         DecideError::PreviewTooFar => "preview",
         DecideError::OccurredInFuture(_) => "error:occurred_in_future",

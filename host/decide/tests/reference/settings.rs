@@ -36,6 +36,37 @@ pub struct PlanSpec {
     pub key: &'static str,
     pub interval: Option<(Unit, i64)>,
     pub settings: Settings,
+    pub own: OwnGrants,
+}
+
+/// What a plan gives whatever its policy does.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct OwnGrants {
+    pub grants: Vec<OwnGrant>,
+    pub trial: Option<TrialRule>,
+}
+
+/// A grant of the plan itself, with each period or once for each key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OwnGrant {
+    pub key: &'static str,
+    pub once: bool,
+    /// Lasts whole hours, or ends with a period, or never.
+    pub rule: AllowanceRule,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrialRule {
+    pub hours: i64,
+    pub grants: Vec<AllowanceRule>,
+    pub then: AfterTrial,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum AfterTrial {
+    Stay,
+    End,
+    Plan(&'static str),
 }
 
 /// One set of settings.

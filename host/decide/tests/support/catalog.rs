@@ -10,9 +10,12 @@ use proviso_ledger::model::{
     ids::{Name, TermsId},
     json::JsonText,
     period::Interval,
+    plan_grant::PlanTrial,
     terms::{Mode, OnFault, Owner, PolicyRef, Terms, TermsDraft, TermsKey},
     time::Timestamp,
 };
+use serde::Deserialize;
+use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc};
 
 #[derive(Default)]
@@ -41,7 +44,8 @@ impl Catalog {
     pub fn put(&mut self, plan: &Name, interval: Option<Interval>, at: Timestamp) -> &mut Plan {
         let new = || {
             let (plan, name, entitlements) = (plan.clone(), plan.to_string(), BTreeMap::new());
-            (Plan { plan, name, interval, entitlements, created_at: at }, Vec::new())
+            let (grants, trial, created_at) = (Vec::new(), None, at);
+            (Plan { plan, name, interval, entitlements, grants, trial, created_at }, Vec::new())
         };
         &mut self.plans.entry(plan.clone()).or_insert_with(new).0
     }
@@ -55,11 +59,33 @@ impl Catalog {
     }
 }
 
+/// What a plan gives whatever its policy does, with what it leaves out.
+pub fn gives(plan: &mut Plan, json: &str) {
+    let mut json: Value = serde_json::from_str(json).unwrap_or_else(|error| panic!("{error}: {json}"));
+    let fill = |grants: &mut Value, category: &str, recurrence: &str| {
+        for grant in grants.as_array_mut().unwrap() {
+            let grant = grant.as_object_mut().unwrap();
+            let recurrence = grant.entry("recurrence").or_insert(recurrence.into()).clone();
+            let ends = if recurrence == "period" { json!({"with_period": 0}) } else { json!("never") };
+            grant.entry("expires").or_insert(ends);
+            grant.entry("credit").or_insert("credits".into());
+            grant.entry("category").or_insert(category.into());
+        }
+    };
+    if let Some(grants) = json.get_mut("grants") {
+        fill(grants, "plan", "period");
+    }
+    if let Some(trial) = json.get_mut("trial") {
+        fill(&mut trial["grants"], "trial", "trial");
+    }
+    plan.grants = json.get("grants").map_or_else(Vec::new, |grants| Vec::deserialize(grants).unwrap());
+    plan.trial = json.get("trial").map(|trial| PlanTrial::deserialize(trial).unwrap());
+}
+
 /// Terms of a scripted policy with these settings.
 pub fn draft(settings: &str) -> TermsDraft {
     let scripted = Scripted::new("scripted");
-    let json: serde_json::Value =
-        serde_json::from_str(settings).unwrap_or_else(|error| panic!("{error}: {settings}"));
+    let json: Value = serde_json::from_str(settings).unwrap_or_else(|error| panic!("{error}: {settings}"));
     let prepared = scripted.prepare(settings).unwrap().value.unwrap();
     TermsDraft {
         policy: PolicyRef { name: "scripted".parse().unwrap(), version: 1, digest: module("scripted") },

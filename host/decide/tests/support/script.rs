@@ -4,7 +4,11 @@
 //! by category and the number of the period in which they were made: `plan1`, `rollover2`, and `plan1b` for a second one.
 //! `name: reserve 5` names a reservation, `name: charge 5` a charge, which `refund name [amount]` gives back.
 
-use super::{World, catalog::draft, key, module};
+use super::{
+    World,
+    catalog::{draft, gives},
+    key, module,
+};
 use proviso_decide::{
     DecideError, Stop,
     command::{
@@ -158,6 +162,7 @@ impl Script {
         let time = |name: &str| words.option(name).map(|text| self.instant(text));
         let command = match words.verb {
             "plan" => return self.plan(&words),
+            "gives" => return self.gives(&words),
             "module" => return self.module(&words),
             "at" => {
                 self.world.now = self.instant(words.args[0]);
@@ -352,17 +357,20 @@ impl Script {
 
     /// `plan pro month {settings}`; `plan pro {…}` binds more terms.
     fn plan(&mut self, words: &Words<'_>) -> String {
-        let interval = words.args.get(1).and_then(|unit| {
-            let unit = serde_json::from_value((*unit).into()).ok()?;
-            Some(Interval::new(unit, 1).unwrap())
-        });
         let (plan, now): (Name, _) = (key(words.args[0]), self.world.now);
-        let entitled = self.world.catalog.put(&plan, interval, now);
+        let entitled = self.world.catalog.put(&plan, interval(words), now);
         for feature in words.option("metered").iter().flat_map(|text| text.split(',')) {
             entitled.entitlements.insert(key(feature), Entitlement::Metered {});
         }
         let draft = self.terms_draft(words);
         self.world.catalog.bind(&plan, draft, now).to_string()
+    }
+
+    /// `gives pro month {"grants": […], "trial": {…}}`: what the plan gives whatever its policy does; no terms are bound.
+    fn gives(&mut self, words: &Words<'_>) -> String {
+        let plan = self.world.catalog.put(&key(words.args[0]), interval(words), self.world.now);
+        gives(plan, words.settings);
+        "ok".to_owned()
     }
 
     /// Binds terms to the customer.
@@ -688,6 +696,11 @@ fn window(text: &str) -> Window {
         "lifetime" => Window::Lifetime,
         text => Window::Hours(text.strip_prefix("hours:").unwrap().parse().unwrap()),
     }
+}
+
+fn interval(words: &Words<'_>) -> Option<Interval> {
+    let unit = serde_json::from_value((*words.args.get(1)?).into()).ok()?;
+    Some(Interval::new(unit, 1).unwrap())
 }
 
 fn change<T>(text: Option<&str>, parse: impl FnOnce(&str) -> T) -> Change<T> {

@@ -2,12 +2,12 @@
 
 use crate::{
     journal::{
-        Carried, CloseReason, Committed, Cycle, Entry, Event, OpenReason, PeriodClosed, PeriodOpened,
-        PlanChangeScheduled, Refunded, Reserved, Settlement,
+        AfterTrial, Carried, CloseReason, Committed, Cycle, Entry, Event, OpenReason, PeriodClosed,
+        PeriodOpened, PlanChangeScheduled, PlanChangeTime, Refunded, Reserved, Settlement, Trial,
     },
     model::{
         amounts::Credits,
-        answers::SettleMethod,
+        answers::{Allowance, SettleMethod},
         grant::{CreditType, Grant},
         ids::{GrantId, Key, PlanChangeId, ReservationId},
         time::Timestamp,
@@ -44,7 +44,7 @@ impl CustomerState {
                     }
                     Some(_) => {}
                 }
-                if self.plan() != configured.profile.plan.as_ref() {
+                if self.plan() != configured.profile.plan.as_ref() || configured.plan_change.is_some() {
                     let pending = self.plan_change.take();
                     let carried_out = pending.filter(|pending| Some(pending.id) == configured.plan_change);
                     let has_plan = |_: &PendingPlanChange| configured.profile.plan.is_some();
@@ -103,7 +103,12 @@ impl CustomerState {
                 }
             }
             Event::PeriodClosed(closed) => closed.grants.iter().for_each(|grant| self.add_grant(grant)),
-            Event::PeriodOpened(opened) => self.begin_period(opened),
+            Event::PeriodOpened(opened) => {
+                self.begin_period(opened);
+                if let Some(trial) = &opened.trial {
+                    self.begin_trial(PlanChangeId { entry: entry.seq, index: 0 }, trial);
+                }
+            }
             Event::Voided { .. }
             | Event::Refused(_)
             | Event::Released { .. }
@@ -201,7 +206,14 @@ impl CustomerState {
             self.put_cycle(opened.cycle.clone());
             self.refresh_ends(opened.period.start);
         }
-        self.whole.clone_from(&opened.whole);
+        if opened.retried {
+            // What the plan itself gives was given when the period began.
+            let whole = &mut self.whole;
+            opened.whole.iter().for_each(|given| add_given(whole, &given.credit, given.amount));
+        } else {
+            self.whole.clone_from(&opened.whole);
+        }
+        self.given_once.extend(opened.once.iter().cloned());
         let since = self.counts_since(&opened.cycle);
         for grant in &opened.grants {
             self.add_grant(grant);
@@ -213,6 +225,17 @@ impl CustomerState {
         }
         for carried in &opened.carried {
             self.stand_in(carried, since, opened.period.start);
+        }
+    }
+
+    /// Notes the trial of the plan, and that its end changes the plan. A change that is pending has the last word.
+    fn begin_trial(&mut self, id: PlanChangeId, trial: &Trial) {
+        if let Some(plan) = self.plan().cloned() {
+            self.trials.insert(plan, trial.ends_at);
+        }
+        if let (Some(AfterTrial { plan, interval }), None) = (trial.then.clone(), &self.plan_change) {
+            let (when, allowance) = (PlanChangeTime::At(trial.ends_at), Allowance::Carry);
+            self.plan_change = Some(PendingPlanChange { id, plan, interval, when, allowance });
         }
     }
 

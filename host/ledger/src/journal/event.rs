@@ -633,12 +633,39 @@ pub struct PeriodOpened {
     /// Those that were reduced by what the cycle's earlier allowances gave, and so stand in the place of what expired of those.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub carried: Vec<Carried>,
+    /// The keys of grants that the plan gives a customer once, and gave now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub once: Vec<Key>,
+    /// The plan's trial, which begins, or goes on after the customer was on other plans.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<Trial>,
     /// Overage that was taken off.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub settled: Vec<Settlement>,
     /// Lines for people.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+}
+
+/// The trial of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trial {
+    /// When it ends.
+    pub ends_at: Timestamp,
+    /// The change of plan that its end brings; none leaves the customer on the plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub then: Option<AfterTrial>,
+}
+
+/// The change of plan that the end of a trial brings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AfterTrial {
+    /// The next plan; none takes the plan away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Name>,
+    /// The next plan's interval, which never changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Interval>,
 }
 
 /// An allowance that was reduced by what those before it in the cycle gave. It takes what reservations and refunds give back of

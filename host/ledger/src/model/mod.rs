@@ -12,6 +12,7 @@ pub mod ids;
 pub mod json;
 pub mod pairs;
 pub mod period;
+pub mod plan_grant;
 pub mod resources;
 pub mod terms;
 pub mod time;

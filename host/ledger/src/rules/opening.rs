@@ -7,17 +7,42 @@ use super::{
     scratch::{Scratch, check_amount},
 };
 use crate::{
-    journal::{Carried, DecisionRecord, Event, OpenReason, Period, PeriodOpened},
+    journal::{Carried, DecisionRecord, Event, Given, OpenReason, Period, PeriodOpened, Trial},
     model::{
         amounts::Credits,
         answers::{Allowance, NewGrant, OpenOutcome},
         grant::{Category, CreditType, Grant, default_credit},
+        ids::Key,
+        plan_grant::Recurrence,
         time::Timestamp,
         transfer::Book,
         view::Expiry,
     },
     state::{CustomerState, Draft, history::add_given},
 };
+
+/// The name under which a grant's metadata has the key of the plan's grant that it comes from.
+pub const PLAN_GRANT: &str = "plan_grant";
+
+/// What a plan itself gives when a period begins, whatever its policy does.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Planned {
+    /// Its grants.
+    pub grants: Vec<PlannedGrant>,
+    /// Its trial, where that begins or goes on.
+    pub trial: Option<Trial>,
+}
+
+/// A grant that a plan itself gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedGrant {
+    /// Its key.
+    pub key: Key,
+    /// How often it is given.
+    pub recurrence: Recurrence,
+    /// The grant.
+    pub grant: NewGrant,
+}
 
 /// A period that is about to begin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,10 +55,12 @@ pub struct NextPeriod {
     pub cycle: CycleAt,
     /// What was asked for with a change of plan.
     pub allowance: Allowance,
+    /// What the plan itself gives.
+    pub planned: Planned,
 }
 
 impl CustomerState {
-    /// The period that begins at `at`; none for a customer without a plan.
+    /// The period that begins at `at`, without what the plan itself gives; none for a customer without a plan.
     #[must_use]
     pub fn next_period(&self, at: Timestamp, reason: OpenReason, allowance: Allowance) -> Option<NextPeriod> {
         let profile = self.profile.as_ref().filter(|profile| profile.plan.is_some())?;
@@ -42,10 +69,11 @@ impl CustomerState {
             start: at,
             end: profile.schedule().and_then(|schedule| schedule.next_after(at)),
         };
-        Some(NextPeriod { period, reason, cycle: self.cycle_at(at, reason), allowance })
+        let (cycle, planned) = (self.cycle_at(at, reason), Planned::default());
+        Some(NextPeriod { period, reason, cycle, allowance, planned })
     }
 
-    /// The entry that begins a period.
+    /// The entry that begins a period with what the plan itself gives and what its policy decided.
     ///
     /// # Errors
     /// [`Denied::InvalidDecision`] when the outcome breaks a rule: issues or settles out of range. [`Denied::Rejected`] for a
@@ -58,61 +86,117 @@ impl CustomerState {
         outcome: OpenOutcome,
     ) -> Result<Draft, Denied> {
         self.require_open()?;
-        let main_credit = match outcome.issue.first() {
+        let planned = next.planned.grants.iter().map(|planned| &planned.grant);
+        let main_credit = match outcome.issue.iter().chain(planned).next() {
             Some(grant) => grant.credit.clone(),
             None if self.accounts.is_empty() => default_credit(),
             None => self.main_credit(),
         };
-        let (mut opened, cycle) = PeriodOpened::begin(next, decision);
+        let (mut opened, cycle, planned) = PeriodOpened::begin(next, decision);
         let mut scratch = Scratch::new(self, at);
         // The ends of grants are counted from the period that begins.
         scratch.state.period = Some(opened.period.clone());
         scratch.state.refresh_ends(at);
-        begin_grants(&mut scratch, &mut opened, cycle, outcome).map_err(Denied::InvalidDecision)?;
+        begin_grants(&mut scratch, &mut opened, cycle, planned, outcome).map_err(Denied::InvalidDecision)?;
         opened.grants = scratch.grants;
         Ok(Draft::moving(Event::PeriodOpened(Box::new(opened)), main_credit, scratch.transfers))
     }
 }
 
-/// Carries out what a period begins with.
+/// Carries out what a period begins with: first what the plan itself gives.
 pub(super) fn begin_grants(
     scratch: &mut Scratch,
     opened: &mut PeriodOpened,
     cycle: CycleAt,
+    planned: Planned,
     outcome: OpenOutcome,
 ) -> Result<(), String> {
     let mut cycle = Remaining::of(cycle);
-    let mut reduced = Vec::with_capacity(outcome.issue.len());
-    for new in outcome.issue {
-        check_amount("an issue", new.amount)?;
-        if is_allowance(&new) {
-            add_given(&mut opened.whole, &new.credit, new.amount);
+    let planned = begin_planned(scratch, opened, planned, outcome.issue.len());
+    let mut reduced: Vec<(Issue, Reduced)> = Vec::with_capacity(planned.len() + outcome.issue.len());
+    for issue in planned.into_iter().chain(outcome.issue.into_iter().map(Issue::from)) {
+        check_amount("an issue", issue.new.amount)?;
+        if issue.is_allowance {
+            add_given(&mut opened.whole, &issue.new.credit, issue.new.amount);
         }
-        let part = cycle.reduce(&scratch.state, opened, &new);
-        reduced.push((new, part));
+        reduced.push((issue, Reduced::default()));
     }
-    cycle.assign_returns(&mut reduced);
-    for (new, part) in reduced {
-        issue(scratch, opened, new, &part)?;
+    // What the plan itself gave when a period began that is made good.
+    let own = if opened.retried { scratch.state.whole.clone() } else { Vec::new() };
+    // Those in proportion come first: what past periods were entitled to must not make up for what others have taken off already.
+    for in_proportion in [true, false] {
+        let is_next = |allowance: Allowance| (allowance == Allowance::Prorate) == in_proportion;
+        for Given { credit, amount } in own.iter().filter(|_| is_next(opened.allowance)) {
+            cycle.reduce(&scratch.state, opened, credit, *amount, opened.allowance);
+        }
+        for (Issue { new, .. }, part) in reduced.iter_mut().filter(|(one, _)| is_next(one.new.allowance)) {
+            *part = cycle.reduce(&scratch.state, opened, &new.credit, new.amount, new.allowance);
+        }
+    }
+    cycle.assign_returns(&scratch.state, opened, &mut reduced);
+    for (issue, part) in reduced {
+        issue_grant(scratch, opened, issue, &part)?;
     }
     for settlement in outcome.settle {
         opened.settled.extend(scratch.settle(settlement)?);
     }
-    opened.notes = outcome.notes;
+    opened.notes.extend(outcome.notes);
     Ok(())
 }
 
-fn issue(
+/// A grant to issue.
+struct Issue {
+    new: NewGrant,
+    /// Whether it is a plan allowance, which is given once in a cycle.
+    is_allowance: bool,
+    /// The key of a plan's own grant.
+    key: Option<Key>,
+}
+
+impl From<NewGrant> for Issue {
+    fn from(new: NewGrant) -> Self {
+        Self { is_allowance: is_allowance(&new), new, key: None }
+    }
+}
+
+/// The plan's own grants, as far as there is place for them beside so many others: they must not keep the period from beginning.
+fn begin_planned(
+    scratch: &Scratch,
+    opened: &mut PeriodOpened,
+    planned: Planned,
+    others: usize,
+) -> Vec<Issue> {
+    let Planned { mut grants, trial } = planned;
+    let most = scratch.free_places().saturating_sub(others);
+    if grants.len() > most {
+        let missing = grants.len() - most;
+        opened
+            .notes
+            .push(format!("{missing} grants of the plan were not given: there are too many live ones"));
+        grants.truncate(most);
+    }
+    let once = grants.iter().filter(|planned| planned.recurrence == Recurrence::Once);
+    opened.once = once.map(|planned| planned.key.clone()).collect();
+    opened.trial = trial;
+    let issue = |planned: PlannedGrant| Issue {
+        is_allowance: planned.recurrence == Recurrence::Period,
+        new: planned.grant,
+        key: Some(planned.key),
+    };
+    grants.into_iter().map(issue).collect()
+}
+
+fn issue_grant(
     scratch: &mut Scratch,
     opened: &mut PeriodOpened,
-    new: NewGrant,
+    issue: Issue,
     reduced: &Reduced,
 ) -> Result<(), String> {
     let Reduced { amount, stands_in, skip, limit, held } = *reduced;
     if amount.is_zero() && limit.is_zero() {
         return Ok(());
     }
-    let is_allowance = is_allowance(&new);
+    let Issue { new, is_allowance, key } = issue;
     // One that is made good begins when it should have.
     let effective_at = new.effective_at.map_or(opened.period.start, |from| from.max(opened.period.start));
     let Expiry { at: expires_at, with_period } = new.expires;
@@ -129,7 +213,7 @@ fn issue(
         expires_with_period: with_period
             .map(|n| scratch.state.period_number_at(effective_at).saturating_add(n)),
         features: new.features,
-        metadata: Vec::new(),
+        metadata: key.map(|key| (PLAN_GRANT.to_owned(), key.to_string())).into_iter().collect(),
     };
     let credit = grant.credit.clone();
     scratch.add(grant, opened.period.start)?;
@@ -142,12 +226,13 @@ fn issue(
     scratch.step(&credit, Book::Issued, Book::Grant(id), amount)
 }
 
-/// Whether a grant that a period opens with is a plan allowance, which is given once in a cycle.
+/// Whether a grant that a policy opens a period with is a plan allowance, which is given once in a cycle.
 fn is_allowance(new: &NewGrant) -> bool {
     new.allowance != Allowance::Full || matches!(new.category, Category::Plan | Category::Trial)
 }
 
 /// How an allowance is reduced.
+#[derive(Default)]
 struct Reduced {
     /// What is issued.
     amount: Credits,
@@ -192,18 +277,23 @@ impl Remaining {
         Self { credits: credits.collect(), cycle }
     }
 
-    fn reduce(&mut self, state: &CustomerState, opened: &PeriodOpened, new: &NewGrant) -> Reduced {
-        let (amount, free) = match new.allowance {
+    fn reduce(
+        &mut self,
+        state: &CustomerState,
+        opened: &PeriodOpened,
+        credit: &CreditType,
+        whole: Credits,
+        allowance: Allowance,
+    ) -> Reduced {
+        let (amount, free) = match allowance {
             Allowance::Full => {
                 let zero = Credits::ZERO;
-                return Reduced { amount: new.amount, stands_in: false, skip: zero, limit: zero, held: zero };
+                return Reduced { amount: whole, stands_in: false, skip: zero, limit: zero, held: zero };
             }
-            Allowance::Carry => (new.amount, Credits::ZERO),
-            Allowance::Prorate => {
-                (rest_of_cycle(opened, new.amount), state.entitled(&self.cycle, &new.credit))
-            }
+            Allowance::Carry => (whole, Credits::ZERO),
+            Allowance::Prorate => (rest_of_cycle(opened, whole), state.entitled(&self.cycle, credit)),
         };
-        let remaining = self.credits.iter_mut().find(|remaining| remaining.credit == new.credit);
+        let remaining = self.credits.iter_mut().find(|remaining| &remaining.credit == credit);
         let Some(remaining) = remaining else {
             let zero = Credits::ZERO;
             return Reduced { amount, stands_in: false, skip: zero, limit: zero, held: zero };
@@ -223,11 +313,18 @@ impl Remaining {
     }
 
     /// What comes back has one way only: to the last allowance of its credit type that is reduced because of it.
-    fn assign_returns(&self, reduced: &mut [(NewGrant, Reduced)]) {
+    fn assign_returns(&self, state: &CustomerState, opened: &PeriodOpened, reduced: &mut [(Issue, Reduced)]) {
         for RemainingOf { credit, skip, .. } in &self.credits {
-            let (mut sum, mut all_held) = (Credits::ZERO, Credits::ZERO);
+            // One that is made good takes over what the plan's own awaits.
+            let before = state.grants.iter().filter(|before| {
+                before.allowance_of == Some(opened.period.number) && &before.grant.credit == credit
+            });
+            let awaited = before.filter_map(|before| before.incoming).map(|incoming| incoming.limit);
+            let mut sum = awaited.fold(Credits::ZERO, Credits::saturating_add);
+            let mut all_held = Credits::ZERO;
             let mut last = None;
-            let of_credit = reduced.iter_mut().filter(|(new, part)| &new.credit == credit && part.stands_in);
+            let of_credit =
+                reduced.iter_mut().filter(|(issue, part)| &issue.new.credit == credit && part.stands_in);
             for (_, part) in of_credit.filter(|(_, part)| part.limit.is_positive()) {
                 sum = sum.saturating_add(std::mem::replace(&mut part.limit, Credits::ZERO));
                 all_held = all_held.saturating_add(std::mem::replace(&mut part.held, Credits::ZERO));

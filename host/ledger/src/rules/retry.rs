@@ -2,7 +2,7 @@
 
 use super::{
     cycle::CycleAt,
-    opening::{NextPeriod, begin_grants},
+    opening::{NextPeriod, Planned, begin_grants},
     rejection::{Denied, Rejection},
     scratch::Scratch,
 };
@@ -156,7 +156,9 @@ impl CustomerState {
         let since = self.counts_since(&cycle);
         let (given, held) = (self.given_since(since), self.held_since(since));
         let cycle = CycleAt { given, held, cycle, since };
-        Ok(NextPeriod { period: period.clone(), reason: *reason, cycle, allowance: *allowance })
+        // What the plan itself gives was given when the period began, whatever its policy did.
+        let planned = Planned::default();
+        Ok(NextPeriod { period: period.clone(), reason: *reason, cycle, allowance: *allowance, planned })
     }
 
     /// The state as the beginning of the running period would have found it, as far as overage is concerned.
@@ -179,10 +181,10 @@ impl CustomerState {
     ) -> Result<Draft, Denied> {
         self.require_open()?;
         let next = self.missed_open(number)?;
-        let (mut opened, cycle) = PeriodOpened::begin(next, decision);
+        let (mut opened, cycle, planned) = PeriodOpened::begin(next, decision);
         opened.retried = true;
         let mut scratch = Scratch::new(&self.before_missed_open(number), at);
-        begin_grants(&mut scratch, &mut opened, cycle, outcome).map_err(Denied::InvalidDecision)?;
+        begin_grants(&mut scratch, &mut opened, cycle, planned, outcome).map_err(Denied::InvalidDecision)?;
         self.redraw_missed(&mut scratch, number, is_open).map_err(Denied::InvalidDecision)?;
         opened.grants = scratch.grants;
         let credit = opened.grants.first().map_or_else(|| self.main_credit(), |grant| grant.credit.clone());
@@ -191,9 +193,9 @@ impl CustomerState {
 }
 
 impl PeriodOpened {
-    /// The event of a period that begins, without its grants; and its cycle.
-    pub(super) fn begin(next: NextPeriod, decision: Option<DecisionRecord>) -> (Self, CycleAt) {
-        let NextPeriod { period, reason, cycle, allowance } = next;
+    /// The event of a period that begins, without its grants; its cycle; and what the plan itself gives.
+    pub(super) fn begin(next: NextPeriod, decision: Option<DecisionRecord>) -> (Self, CycleAt, Planned) {
+        let NextPeriod { period, reason, cycle, allowance, planned } = next;
         let opened = Self {
             reason,
             period,
@@ -205,10 +207,12 @@ impl PeriodOpened {
             whole: Vec::new(),
             extras: Vec::new(),
             carried: Vec::new(),
+            once: Vec::new(),
+            trial: None,
             settled: Vec::new(),
             notes: Vec::new(),
         };
-        (opened, cycle)
+        (opened, cycle, planned)
     }
 }
 

@@ -69,11 +69,16 @@ impl Scratch {
         Ok(GrantId { index, ..self.state.next_grant() })
     }
 
+    /// How many more grants there may be.
+    pub fn free_places(&self) -> usize {
+        // A customer that may be given no more must still get what its periods bring, and carry over what it has.
+        (MOST_LIVE * 2).saturating_sub(self.live + self.grants.len())
+    }
+
     /// Adds a grant without its credits, as of `at`. It may begin with nothing, where it takes credits that come back.
     pub fn add(&mut self, grant: Grant, at: Timestamp) -> Result<(), String> {
         check_end(&grant, at).map_err(|rejection| rejection.to_string())?;
-        // A customer that may be given no more must still get what its periods bring, and carry over what it has.
-        if self.live + self.grants.len() >= MOST_LIVE * 2 {
+        if self.free_places() == 0 {
             return Err("there are too many live grants".to_owned());
         }
         self.state.add_grant(&grant);

@@ -29,7 +29,7 @@ use crate::{
         customer::Profile,
         entitlement::Override,
         grant::CreditType,
-        ids::{CustomerId, Digest, GrantId, IdempotencyKey, Name, Seq},
+        ids::{CustomerId, Digest, GrantId, IdempotencyKey, Key, Name, Seq},
         terms::{Terms, TermsKey},
         time::{Timestamp, Zone},
         transfer::Transfer,
@@ -43,7 +43,7 @@ use std::{
 };
 
 /// The format of saved states. One of another format is ignored and folded anew, so any change here needs a new number.
-pub const FORMAT: u32 = 4;
+pub const FORMAT: u32 = 5;
 
 /// How far back usage may be reported: what ended before is closed for good and forgotten. 35 days, in microseconds.
 pub const LATE_WINDOW: i64 = 35 * 86_400 * Timestamp::SECOND;
@@ -141,6 +141,12 @@ pub struct CustomerState {
     pub plan_change: Option<PendingPlanChange>,
     /// The period that is about to begin, after such a change.
     pub starting: Option<Starting>,
+    /// The keys of one-time grants that plans gave: none is given twice, whatever plan names it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub given_once: BTreeSet<Key>,
+    /// When the trials of plans ended or end, of those that the customer had.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub trials: BTreeMap<Name, Timestamp>,
     /// Usage totals by what they count.
     pub counters: Counters,
     /// The customer's tree of entities.
@@ -238,6 +244,8 @@ impl CustomerState {
             missed: Vec::new(),
             plan_change: None,
             starting: None,
+            given_once: BTreeSet::new(),
+            trials: BTreeMap::new(),
             counters: Counters::default(),
             entities: Entities::default(),
             budgets: Budgets::default(),
@@ -255,6 +263,12 @@ impl CustomerState {
     #[must_use]
     pub fn plan(&self) -> Option<&Name> {
         self.profile.as_ref().and_then(|profile| profile.plan.as_ref())
+    }
+
+    /// When the trial of the customer's plan ends, as long as it goes on at `at`.
+    #[must_use]
+    pub fn trial_ends_at(&self, at: Timestamp) -> Option<Timestamp> {
+        self.trials.get(self.plan()?).copied().filter(|ends_at| *ends_at > at && !self.closed)
     }
 
     /// When the running period ends.

@@ -12,7 +12,7 @@ use crate::{
 use axum::extract::State;
 use proviso_api::{
     Page,
-    customer::{Customer as CustomerView, CustomerInput},
+    customer::{Customer as CustomerView, CustomerInput, CustomerTrial},
 };
 use proviso_engine::{
     Change, CustomerSummary, DecideError, EngineError,
@@ -32,7 +32,7 @@ use std::{borrow::Cow, sync::Arc};
 
 problems!(
     PutProblems: CALLER CUSTOMER GRANTOR BODY LANE,
-    CustomerClosed, ChangedMeanwhile, TotalOutOfRange, TooMany, TooLarge; named PlanNotFound
+    CustomerClosed, TrialUsed, ChangedMeanwhile, TotalOutOfRange, TooMany, TooLarge; named PlanNotFound
 );
 problems!(ReadProblems: CALLER CUSTOMER LANE);
 problems!(ListProblems: CALLER LIST LANE, CustomerNotFound);
@@ -92,7 +92,7 @@ pub async fn put(
     let command = Command::Configure(Box::new(change));
     match app.engine.execute(customer.request(command, None)).await {
         Ok(Reply::Configured { state, created }) => {
-            Ok(Answer::put(created, &whole(&state)?)?.tagged(customer_tag(&state)?))
+            Ok(Answer::put(created, &whole(&state, app.now())?)?.tagged(customer_tag(&state)?))
         }
         Ok(other) => Err(Problem::internal(format!("a customer was answered with {other:?}"))),
         Err(error @ EngineError::Decide(DecideError::PlanNotFound(_))) => {
@@ -121,7 +121,7 @@ fn leave<T: Clone + PartialEq>(change: &mut Change<T>, in_force: Option<&T>) -> 
     responses((status = 200, description = "The customer", body = CustomerView), ReadProblems),
 )]
 pub async fn get(State(app): State<Arc<App>>, customer: Customer<Read>) -> Result<Answer, Problem> {
-    shown(&*app.engine.state(&customer.id).await?)
+    shown(&*app.engine.state(&customer.id).await?, app.now())
 }
 
 /// List customers
@@ -141,7 +141,7 @@ pub async fn list(
     let (limit, after) = (paging.limit()?, paging.after::<Key>()?);
     if let Some(only) = caller.only_customer() {
         let state = app.engine.state(only).await?;
-        return Answer::ok(&Page { data: vec![whole(&state)?], next_cursor: None });
+        return Answer::ok(&Page { data: vec![whole(&state, app.now())?], next_cursor: None });
     }
     let mut customers = app.engine.customers(after.as_ref(), limit + 1).await?;
     let views: Vec<_> = customers.iter().map(summary).collect();
@@ -171,18 +171,19 @@ pub async fn delete(
 ) -> Result<Answer, Problem> {
     let command = Command::Close(expected);
     app.engine.execute(customer.request(command, None)).await?;
-    shown(&*app.engine.state(&customer.id).await?)
+    shown(&*app.engine.state(&customer.id).await?, app.now())
 }
 
-fn shown(state: &CustomerState) -> Result<Answer, Problem> {
-    Ok(Answer::ok(&whole(state)?)?.tagged(customer_tag(state)?))
+fn shown(state: &CustomerState, now: Timestamp) -> Result<Answer, Problem> {
+    Ok(Answer::ok(&whole(state, now)?)?.tagged(customer_tag(state)?))
 }
 
-fn whole(state: &CustomerState) -> Result<CustomerView<'_>, Problem> {
+fn whole(state: &CustomerState, now: Timestamp) -> Result<CustomerView<'_>, Problem> {
     let profile = state.profile.as_ref();
     let profile = profile.ok_or_else(|| Problem::customer_not_found(&state.customer))?;
     let view = view(&state.customer, profile, state.closed, state.created_at);
-    Ok(CustomerView { period: Some(state.period.as_ref().map(wire::period)), ..view })
+    let trial = state.trial_ends_at(now).map(|ends_at| CustomerTrial { ends_at });
+    Ok(CustomerView { period: Some(state.period.as_ref().map(wire::period)), trial, ..view })
 }
 
 fn summary(one: &CustomerSummary) -> CustomerView<'_> {
@@ -206,5 +207,6 @@ fn view<'a>(
         closed,
         created_at,
         period: None,
+        trial: None,
     }
 }

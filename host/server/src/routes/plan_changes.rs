@@ -39,7 +39,7 @@ use std::{borrow::Cow, sync::Arc};
 
 problems!(
     CreateProblems: CALLER CUSTOMER GRANTOR BODY REQUIRED_KEY LANE,
-    CustomerClosed, PlanUnchanged, NoPeriodEnd, ChangedMeanwhile, TotalOutOfRange, TooMany; named PlanNotFound
+    CustomerClosed, PlanUnchanged, TrialUsed, NoPeriodEnd, ChangedMeanwhile, TotalOutOfRange, TooMany; named PlanNotFound
 );
 problems!(ListProblems: CALLER CUSTOMER LIST LANE);
 problems!(ReadProblems: CALLER CUSTOMER LANE, PlanChangeNotFound);

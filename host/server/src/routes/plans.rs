@@ -15,11 +15,13 @@ use proviso_api::{
     Page, Patch,
     entitlement::EntitlementValue,
     plan::{IntervalUnits, MAX_FEATURES, Plan as PlanView, PlanInput},
+    plan_grant::{self, PlanGrant, Trial},
+    problem::FieldError,
     terms::TermsInput,
 };
 use proviso_decide::catalog::Plans as _;
 use proviso_engine::{
-    DecideError, PlanChange, PlanTermsChange, acting_as,
+    DecideError, EngineError, PlanChange, PlanTermsChange, acting_as,
     catalog::{Catalog, Plan},
     plan_tag,
 };
@@ -33,7 +35,7 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 problems!(
     PutProblems: CALLER OPERATOR BODY CATALOG,
-    InvalidPath, PlanIntervalFixed, ChangedMeanwhile, SettingsInvalid; named PolicyNotFound VersionNotFound
+    InvalidPath, PlanIntervalFixed, ChangedMeanwhile, SettingsInvalid; named PolicyNotFound VersionNotFound PlanNotFound
 );
 problems!(ReadProblems: CALLER OPERATOR, InvalidPath, PlanNotFound);
 problems!(ListProblems: CALLER OPERATOR LIST);
@@ -64,7 +66,7 @@ pub async fn put(
     IfMatch(expected): IfMatch,
     Json(body): Json<PlanInput>,
 ) -> Result<Answer, Problem> {
-    let PlanInput { name, interval, entitlements, terms } = body;
+    let PlanInput { name, interval, entitlements, grants, trial, terms } = body;
     match &terms {
         Patch::Value(terms) => caller.may_bind(&terms.policy)?,
         // Ends those in force.
@@ -82,7 +84,17 @@ pub async fn put(
         Patch::Null => Some(None),
         Patch::Value(entitlements) => Some(Some(read_entitlements(entitlements)?)),
     };
+    let grants = match grants.into_option() {
+        Some(Some(grants)) => Some(Some(plan_grant::read_grants(grants, "/grants").map_err(invalid)?)),
+        absent_or_null => absent_or_null.map(|_| None),
+    };
+    let trial = match trial.into_option() {
+        Some(Some(trial)) => Some(Some(plan_grant::read_trial(trial, "/trial").map_err(invalid)?)),
+        absent_or_null => absent_or_null.map(|_| None),
+    };
     let change = PlanChange {
+        grants: grants.into(),
+        trial: trial.into(),
         name: name.into_option().into(),
         interval: interval.map(|interval| interval.0).into_option().into(),
         entitlements: entitlements.into(),
@@ -90,7 +102,12 @@ pub async fn put(
         expected,
     };
     let put = acting_as(caller.by(), app.engine.put_plan(plan.0, change)).await;
-    let (plan, created) = put.map_err(|error| named_by_terms(error, "/terms"))?;
+    let (plan, created) = put.map_err(|error| match error {
+        error @ EngineError::Decide(DecideError::PlanNotFound(_)) => {
+            Problem::from(error).named_by("/trial/then/plan")
+        }
+        error => named_by_terms(error, "/terms"),
+    })?;
     let (catalog, now) = (app.engine.catalog(), app.now());
     Ok(Answer::put(created, &view(&catalog, &plan, now))?.tagged(Some(plan_tag(&catalog, &plan, now)?)))
 }
@@ -142,9 +159,13 @@ fn read_entitlements(
     let read = |(feature, value): (Key, EntitlementValue)| {
         let escaped = feature.as_str().replace('~', "~0").replace('/', "~1");
         let entitlement = value.read(&format!("/entitlements/{escaped}"));
-        entitlement.map(|entitlement| (feature, entitlement)).map_err(|error| Problem::invalid(vec![error]))
+        entitlement.map(|entitlement| (feature, entitlement)).map_err(invalid)
     };
     entitlements.into_iter().map(read).collect()
+}
+
+fn invalid(error: FieldError) -> Problem {
+    Problem::invalid(vec![error])
 }
 
 fn terms_change(body: TermsInput) -> PlanTermsChange {
@@ -163,6 +184,8 @@ fn view<'a>(catalog: &'a Catalog, plan: &'a Plan, now: Timestamp) -> PlanView<'a
             .interval
             .map(|interval| IntervalUnits { unit: interval.unit(), count: interval.count() }),
         entitlements: plan.entitlements.iter().map(entitlement).collect(),
+        grants: plan.grants.iter().map(PlanGrant::from).collect(),
+        trial: plan.trial.as_ref().map(Trial::from),
         terms: in_force(terms, now).map(|terms| wire::terms(terms)),
         shadows: shadows(terms, now).map(|terms| wire::terms(terms)).collect(),
         created_at: plan.created_at,

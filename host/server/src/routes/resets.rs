@@ -121,6 +121,7 @@ pub fn period_start<'a>(
         period: wire::period(&opened.period),
         cycle: Cycle { start: opened.cycle.start, end: opened.cycle.end },
         grants: opened.grants.iter().map(|grant| wire::new_grant(grant, entry.at)).collect(),
+        trial_ends_at: opened.trial.as_ref().map(|trial| trial.ends_at),
         settled: opened.settled.iter().map(settled).collect(),
         notes: Cow::Borrowed(&opened.notes),
         balance: render::balance(entry)?,

@@ -76,6 +76,7 @@ fn rollover(percent: i128) -> Option<RolloverRule> {
 /// The same monthly plan three times, and one without an end.
 fn history(settings: &Settings, commands: Vec<Command>) -> History {
     let plans = PLANS.iter().map(|key| PlanSpec {
+        own: OwnGrants::default(),
         key,
         interval: (*key != "open").then_some((Unit::Month, 1)),
         settings: settings.clone(),

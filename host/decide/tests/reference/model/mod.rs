@@ -12,10 +12,13 @@ use crate::{
     },
     calendar::{self, Schedule},
     commands::{Advance, Change, Command, GrantSpec},
-    settings::{Amount, CounterSpec, DAY, Mode, PlanSpec, Settings, SettleFrom, Unit},
+    settings::{Amount, CounterSpec, DAY, Mode, OwnGrants, PlanSpec, Settings, SettleFrom, Unit},
 };
 pub use budget::{Budget, BudgetCount};
-use std::{collections::BTreeMap, rc::Rc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 pub const LATE: i64 = 35 * DAY;
 
@@ -182,6 +185,12 @@ pub struct Model {
     /// Known entities, each with its parent.
     pub entities: BTreeMap<&'static str, Option<&'static str>>,
     pub budgets: BTreeMap<&'static str, Budget>,
+    /// What plans give whatever their policies do.
+    pub own: BTreeMap<&'static str, OwnGrants>,
+    /// The keys of one-time grants that were given.
+    pub given_once: BTreeSet<&'static str>,
+    /// When the trials of plans end.
+    pub trials: BTreeMap<&'static str, i64>,
 }
 
 /// Overage of charges after one entry, waived by another.
@@ -240,6 +249,9 @@ impl Model {
             pending: None,
             entities: BTreeMap::new(),
             budgets: BTreeMap::new(),
+            own: plans.iter().map(|plan| (plan.key, plan.own.clone())).collect(),
+            given_once: BTreeSet::new(),
+            trials: BTreeMap::new(),
         };
         for plan in plans {
             let terms = Terms { id: 1, settings: Rc::new(plan.settings.clone()), from: start, to: None };

@@ -4,7 +4,10 @@ use super::{Cycle, Grant, LATE, Model, Pending, Period, Profile, Roll, Waived, g
 use crate::{
     answer::{Answer, Id, Status},
     commands::When,
-    settings::{AllowanceRule, Amount, HOUR, Mode, Settings, SettleFrom, Settling, Unit, Window},
+    settings::{
+        AfterTrial, AllowanceRule, Amount, HOUR, Mode, OwnGrant, Settings, SettleFrom, Settling, TrialRule,
+        Unit, Window,
+    },
 };
 use std::collections::BTreeMap;
 
@@ -134,8 +137,8 @@ impl Model {
             When::Now => {
                 let before = self.profile.clone();
                 let profile = Profile { plan, ..before.clone().unwrap() };
-                self.configure(before, profile, allowance);
-                return plain("plan_changed");
+                let answer = self.configure(before, profile, allowance);
+                return if answer.what == "configured" { plain("plan_changed") } else { answer };
             }
             When::PeriodEnd if self.period.as_ref().is_none_or(|period| period.end.is_none()) => {
                 return plain("error:no_period_end");
@@ -144,6 +147,10 @@ impl Model {
             When::In(delta) if delta <= 0 => return plain("error:not_later"),
             When::In(delta) => Some(self.now + delta),
         };
+        let effective = at.or_else(|| self.period.as_ref().and_then(|period| period.end));
+        if self.had_trial(plan, effective.unwrap()) {
+            return plain("error:trial_used");
+        }
         self.entries += 1;
         self.pending = Some(Pending { plan, at, allowance, id: self.entries });
         plain("plan_change_pending")
@@ -157,6 +164,9 @@ impl Model {
             return plain("configured");
         }
         let old_plan = before.as_ref().and_then(|before| before.plan);
+        if before.is_some() && old_plan != profile.plan && self.had_trial(profile.plan, self.now) {
+            return plain("error:trial_used");
+        }
         if old_plan != profile.plan {
             self.pending = None;
         }
@@ -532,10 +542,69 @@ impl Model {
         self.move_ends();
         let settings = self.terms_at(self.plan(), at).as_deref().cloned().unwrap_or_default();
         let owed = self.owed(settings.settle_open);
-        self.issue(&settings, &cycle, asked);
+        let mode = if settings.mode == Mode::Asked { asked } else { settings.mode };
+        let takes = matches!(reason, "started" | "plan_changed");
+        let trial = if takes { self.trial() } else { None };
+        let mut issues = self.own_issues(takes, asked, trial.as_ref());
+        issues.extend(settings.allowances.iter().map(|rule| {
+            let counts = matches!(rule.category, "plan" | "trial");
+            Issue { rule: rule.clone(), mode, counts }
+        }));
+        self.issue(&issues, &cycle);
         self.settle(settings.settle_open, settings.settle_from, owed, &[]);
         self.put_cycle(cycle);
         self.entries += 1;
+        if let Some((ends, rule, _)) = trial {
+            self.trials.insert(self.plan().unwrap(), ends);
+            let plan = match rule.then {
+                AfterTrial::Stay => return,
+                AfterTrial::End => None,
+                AfterTrial::Plan(plan) => Some(plan),
+            };
+            if self.pending.is_none() {
+                let id = self.entries;
+                self.pending = Some(Pending { plan, at: Some(ends), allowance: Mode::Carry, id });
+            }
+        }
+    }
+
+    /// The trial of the plan that is taken now, when it ends, and whether it begins.
+    fn trial(&self) -> Option<(i64, TrialRule, bool)> {
+        let plan = self.plan().unwrap();
+        let rule = self.own[plan].trial.clone()?;
+        match self.trials.get(plan) {
+            None => Some((self.now + rule.hours * HOUR, rule, true)),
+            Some(ends) if *ends > self.now => Some((*ends, rule, false)),
+            Some(_) => None,
+        }
+    }
+
+    /// Whether a plan is for a trial that the customer has had by then.
+    fn had_trial(&self, plan: Option<&'static str>, at: i64) -> bool {
+        let Some(plan) = plan else { return false };
+        let moves_on = self.own[plan].trial.as_ref().is_some_and(|trial| trial.then != AfterTrial::Stay);
+        moves_on && self.trials.get(plan).is_some_and(|ends| *ends <= at)
+    }
+
+    /// What the plan gives whatever its policy does.
+    fn own_issues(&mut self, takes: bool, asked: Mode, trial: Option<&(i64, TrialRule, bool)>) -> Vec<Issue> {
+        let mut issues = Vec::new();
+        for OwnGrant { key, once, rule } in self.own[self.plan().unwrap()].grants.clone() {
+            if !once {
+                issues.push(Issue { rule, mode: asked, counts: true });
+            } else if takes && self.given_once.insert(key) {
+                issues.push(Issue { rule, mode: Mode::Full, counts: false });
+            }
+        }
+        if let Some((ends, trial, true)) = trial {
+            let lasts = Some(ends - self.now);
+            issues.extend(trial.grants.iter().map(|rule| Issue {
+                rule: AllowanceRule { lasts, with_period: None, ..rule.clone() },
+                mode: Mode::Full,
+                counts: false,
+            }));
+        }
+        issues
     }
 
     /// A cycle is one, whichever of its periods tells of it.
@@ -548,9 +617,8 @@ impl Model {
         self.cycle = Some(cycle);
     }
 
-    fn issue(&mut self, settings: &Settings, cycle: &Cycle, asked: Mode) {
+    fn issue(&mut self, issues: &[Issue], cycle: &Cycle) {
         let number = self.periods;
-        let mode = if settings.mode == Mode::Asked { asked } else { settings.mode };
         let counted: Vec<u32> = self
             .past
             .iter()
@@ -561,36 +629,39 @@ impl Model {
             .collect();
         let mut pools: BTreeMap<&str, Pool> = BTreeMap::new();
         let mut parts: Vec<Part> = Vec::new();
-        for rule in &settings.allowances {
-            let is_allowance = matches!(rule.category, "plan" | "trial");
-            if is_allowance {
+        parts.resize_with(issues.len(), || Part { amount: 0, stands_in: false, incoming: (0, 0), held: 0 });
+        // Those in proportion first.
+        let mut order: Vec<usize> = (0..issues.len()).collect();
+        order.sort_by_key(|at| issues[*at].mode != Mode::Prorate);
+        for at in order {
+            let Issue { rule, mode, counts } = &issues[at];
+            if *counts {
                 let whole = &mut self.period.as_mut().unwrap().whole;
                 *whole.entry(rule.credit.to_owned()).or_default() += rule.amount;
             }
-            if !is_allowance || mode == Mode::Full {
-                parts.push(Part { amount: rule.amount, stands_in: false, incoming: (0, 0), held: 0 });
+            if !counts || *mode == Mode::Full {
+                parts[at].amount = rule.amount;
                 continue;
             }
-            let first = !pools.contains_key(rule.credit);
             let pool = pools.entry(rule.credit).or_insert_with(|| self.pool(rule.credit, &counted));
             let (mut amount, mut entitled) = (rule.amount, 0);
-            if mode == Mode::Prorate
+            if *mode == Mode::Prorate
                 && let Some(end) = cycle.end
             {
                 let length = i128::from(end - cycle.start);
                 amount = (rule.amount * i128::from(end - self.now) / length).min(rule.amount);
-                for past in self.past.iter().filter(|past| first && counted.contains(&past.number)) {
+                for past in self.past.iter().filter(|past| counted.contains(&past.number)) {
                     let ran = i128::from(past.end.unwrap() - past.start);
                     entitled += past.whole.get(rule.credit).copied().unwrap_or(0) * ran / length;
                 }
             }
             let (taken, larger) = pool.take(amount, entitled);
-            let incoming = (0, taken);
-            parts.push(Part { amount: amount - taken, stands_in: pool.counts, incoming, held: larger });
+            parts[at] =
+                Part { amount: amount - taken, stands_in: pool.counts, incoming: (0, taken), held: larger };
         }
         // All that comes back goes to the last of those that would have been larger.
         for (credit, pool) in &pools {
-            let of_credit = |at: &usize| settings.allowances[*at].credit == *credit;
+            let of_credit = |at: &usize| issues[*at].rule.credit == *credit;
             let larger: Vec<usize> =
                 (0..parts.len()).filter(of_credit).filter(|at| parts[*at].incoming.1 > 0).collect();
             let all: Amount = larger.iter().map(|at| parts[*at].incoming.1).sum();
@@ -599,16 +670,16 @@ impl Model {
                 (parts[*at].incoming, parts[*at].held) = ((0, 0), 0);
             }
             if let Some(last) = larger.last() {
-                (parts[*last].incoming, parts[*last].held) = ((pool.given, all), held);
+                (parts[*last].incoming, parts[*last].held) = ((pool.beyond, all), held);
             }
         }
         let mut index = 0;
         let mut standing_in = Vec::new();
-        for (rule, part) in settings.allowances.iter().zip(parts) {
+        for (issue, part) in issues.iter().zip(parts) {
             if part.amount == 0 && part.incoming.1 == 0 {
                 continue;
             }
-            let id = self.begin_allowance(rule, &part, index, number);
+            let id = self.begin_allowance(issue, &part, index, number);
             index += 1;
             if part.stands_in {
                 standing_in.push((id, part));
@@ -619,7 +690,8 @@ impl Model {
         }
     }
 
-    fn begin_allowance(&mut self, rule: &AllowanceRule, part: &Part, index: u32, number: u32) -> Id {
+    fn begin_allowance(&mut self, issue: &Issue, part: &Part, index: u32, number: u32) -> Id {
+        let Issue { rule, counts, .. } = issue;
         let at = self.now;
         let mut grant = self.new_grant(index, rule.credit, part.amount, rule.category, rule.priority);
         grant.effective = rule.starts_in.map_or(at, |starts| at + starts);
@@ -628,7 +700,7 @@ impl Model {
         self.end_with(&mut grant, rule.with_period);
         grant.features = rule.features.iter().map(|feature| (*feature).to_owned()).collect();
         grant.paid = rule.paid.map(|paid| share_of_money(paid, part.amount + part.held, rule.amount));
-        grant.allowance_of = matches!(rule.category, "plan" | "trial").then_some(number);
+        grant.allowance_of = counts.then_some(number);
         let id = grant.id;
         self.book(rule.credit).issued += part.amount;
         self.grants.push(grant);
@@ -669,7 +741,7 @@ impl Model {
     fn pool(&self, credit: &str, periods: &[u32]) -> Pool {
         let past = self.past.iter().filter(|past| periods.contains(&past.number));
         let gone: Amount = past.filter_map(|past| past.gave.get(credit)).sum();
-        let mut pool = Pool { given: gone, held: 0, counts: gone > 0 };
+        let mut pool = Pool { given: gone, held: 0, beyond: 0, counts: gone > 0 };
         for grant in &self.grants {
             if grant.credit != credit || !grant.allowance_of.is_some_and(|of| periods.contains(&of)) {
                 continue;
@@ -692,6 +764,14 @@ impl Model {
     }
 }
 
+/// What a period issues.
+struct Issue {
+    rule: AllowanceRule,
+    mode: Mode,
+    /// Whether it is an allowance, given once in a cycle.
+    counts: bool,
+}
+
 /// How an allowance is issued.
 struct Part {
     amount: Amount,
@@ -708,6 +788,8 @@ struct Pool {
     given: Amount,
     /// The part that may still come back.
     held: Amount,
+    /// What is left of it, beyond what the periods were entitled to, once the last allowance was reduced.
+    beyond: Amount,
     /// Whether there is anything in whose place an allowance could stand.
     counts: bool,
 }
@@ -718,10 +800,10 @@ impl Pool {
     fn take(&mut self, amount: Amount, entitled: Amount) -> (Amount, Amount) {
         let settled = (self.given - self.held - entitled).max(0);
         let given = (self.given - entitled).max(0);
-        let held = given - settled;
         let taken = amount.min(given);
         let larger = taken - amount.min(settled);
-        (self.given, self.held) = (given - taken, held - larger);
+        self.given -= taken;
+        (self.beyond, self.held) = (given - taken, self.held - larger);
         (taken, larger)
     }
 }

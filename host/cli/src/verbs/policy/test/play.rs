@@ -6,7 +6,11 @@ use super::format::{
     PLAN, PlanSetup, PlanStep, Settings, Setup, Step, TermsStep, UsageStep,
 };
 use crate::{span::Span, verbs::policy::text};
-use proviso_api::usage::Usage;
+use proviso_api::{
+    plan_grant::{read_grants, read_trial},
+    problem::FieldError,
+    usage::Usage,
+};
 use proviso_decide::precondition::Expected;
 use proviso_decide::{
     DecideError, Decider, Journal, Stop,
@@ -24,6 +28,7 @@ use proviso_ledger::{
         ids::{Digest, GrantId, Name, NameError, ReservationId, TermsId},
         json::JsonText,
         period::{Interval, IntervalError, IntervalUnit},
+        plan_grant::{PlanTrial, TrialEnd},
         terms::{ContractDraft, Mode, OnFault, Owner, PolicyRef, Terms, TermsDraft, TermsKey},
         time::{TimeError, Timestamp, Zone},
         view::Expiry,
@@ -216,12 +221,24 @@ impl<'a> Play<'a> {
         for (name, plan) in plans {
             play.put_plan(name, plan, interval)?;
         }
+        play.check_trials()?;
         play.put_customer(None, customer)?;
         for (name, setup) in customers {
             play.others.insert(name.clone(), Party::new(&name)?);
             play.put_customer(Some(&name), setup)?;
         }
         Ok(play)
+    }
+
+    fn check_trials(&self) -> Result<(), Mistake> {
+        for (name, (plan, _)) in &self.plans.0 {
+            if let Some(PlanTrial { then: TrialEnd::Plan(next), .. }) = &plan.trial
+                && (next == name || !self.plans.0.contains_key(next))
+            {
+                return Err(Mistake(format!("plan {name}: trial/then: {next} is not another plan")));
+            }
+        }
+        Ok(())
     }
 
     /// What this writes counts as written by the customer's first step, so that a case can look at it.
@@ -243,10 +260,18 @@ impl<'a> Play<'a> {
             settings,
             interval: own_interval,
             entitlements,
+            grants,
+            trial,
             on_fault,
             contract,
             time_zone,
         } = setup;
+        let wrong = |error: FieldError| {
+            let FieldError { pointer, detail, .. } = error;
+            Mistake(format!("plan {name}: {pointer}: {detail}"))
+        };
+        let grants = read_grants(grants, "grants").map_err(wrong)?;
+        let trial = trial.map(|trial| read_trial(trial, "trial")).transpose().map_err(wrong)?;
         let draft = TermsDraft {
             on_fault,
             contract: contract.map(contract_draft),
@@ -260,6 +285,8 @@ impl<'a> Play<'a> {
             name: name.to_string(),
             interval: own_interval.unwrap_or(interval).0,
             entitlements,
+            grants,
+            trial,
             created_at: self.now,
         };
         self.plans.0.insert(name.clone(), (plan, Vec::new()));

@@ -14,7 +14,10 @@ pub use step::{
 pub use table::Table;
 pub use values::{At, Ends, IntervalSetup, Late, Settings};
 
-use proviso_api::schema as wire;
+use proviso_api::{
+    plan_grant::{PlanGrant, Trial},
+    schema as wire,
+};
 use proviso_ledger::model::{
     entitlement::Entitlement,
     ids::{Key, Name},
@@ -162,6 +165,11 @@ pub struct PlanSetup {
     #[serde(default)]
     #[schema(value_type = BTreeMap<String, proviso_api::entitlement::EntitlementValue>)]
     pub entitlements: BTreeMap<Key, Entitlement>,
+    /// What it gives beside what the policy issues.
+    #[serde(default)]
+    pub grants: Vec<PlanGrant>,
+    /// Its trial.
+    pub trial: Option<Trial>,
     /// What decides when the policy fails; defaults to `deny`.
     #[serde(default)]
     #[schema(value_type = schema::OnFaultName)]
