@@ -518,7 +518,10 @@ async fn a_module_that_is_no_policy_is_refused_with_reasons() {
         }
     }
     upload("application/json", b"{}".to_vec()).await.refuses(415, "unsupported_media_type");
-    upload("application/wasm", vec![0; (1 << 20) + 1]).await.refuses(413, "body_too_large");
+    // What the class of the policy forbids, and what no class allows.
+    let refused = upload("application/wasm", vec![0; (1 << 20) + 1]).await.refuses(422, "policy_rejected");
+    assert_eq!(refused["errors"][0]["code"], "module_too_large");
+    upload("application/wasm", vec![0; (4 << 20) + 1]).await.refuses(413, "body_too_large");
     server.get("/v1/policies/p").await.refuses(404, "policy_not_found");
 }
 

@@ -15,7 +15,7 @@ use proviso_engine::{BacktestJob, BacktestOf, BacktestStatus, DecideError, Engin
 use std::sync::Arc;
 
 problems!(
-    StartProblems: CALLER OPERATOR BODY LANE,
+    StartProblems: CALLER UNCONDITIONAL OPERATOR BODY LANE,
     InvalidPath, PolicyNotFound, VersionNotFound; named CustomerNotFound PlanNotFound
 );
 problems!(ReadProblems: CALLER OPERATOR, InvalidPath, VersionNotFound, BacktestNotFound);

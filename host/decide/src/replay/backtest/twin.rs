@@ -165,11 +165,12 @@ impl<'a> Twin<'a> {
         let Some(mut draft) = self.draft(policies, entry)? else { return Ok(None) };
         draft.origin = Origin { idempotency: entry.key.clone().zip(entry.request), by: entry.by.clone() };
         let sealed = Journal::default().seal(&mut self.candidate, at, draft)?;
-        self.settles = self.candidate.closed && matches!(sealed.event, Event::Committed(_));
+        self.settles =
+            self.candidate.closed && matches!(sealed.event, Event::Committed(_) | Event::Released { .. });
         Ok(Some(sealed))
     }
 
-    /// What a commit after the customer's closing owes is settled at once.
+    /// What a commit or a release after the customer's closing owes is settled at once.
     fn settle(&mut self, policies: Policies<'_>, at: Timestamp, by: Option<Name>) -> Result<(), Stop> {
         if !self.settles {
             return Ok(());
