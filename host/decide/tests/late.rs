@@ -220,18 +220,20 @@ fn it_keeps_its_day_across_a_change_of_zone() {
 
 #[test]
 fn windows_and_periods_of_a_long_hold_are_kept_until_it_ends() {
-    let hours = (0..82).map(|n| 36 + 23 * n);
+    // As late as a usage may be, and then for as long as a hold may last.
+    let hours = (1..7).map(|n| 864 + 23 * n);
     let extend = hours.map(|hours| format!("at +{hours}h\nextend r 86400\n")).collect::<String>();
     check(&format!(
         r#"plan pro month {{"allowances": [{{"amount": "1000"}}], "counters": [{{"measure": "n", "window": "day"}}, {{"measure": "n", "window": "period"}}]}}
          customer plan=pro
-         at +1d12h
-         r: reserve 5 ttl=86400
+         at +36d
+         r: reserve 5 ttl=86400 of=+1d12h
          {extend}
+         at +1025h
          counters -> period:1=0+5 day:20455=0+5
          commit r 3 -> plan1:3 returned:2 late:1
          charge 1
-         counters -> period:3=1 day:20533=1"#
+         counters -> period:1=3 period:2=1 day:20496=1"#
     ));
 }
 

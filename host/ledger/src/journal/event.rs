@@ -464,6 +464,9 @@ pub struct Refunded {
     pub number: u32,
     /// Why.
     pub reason: String,
+    /// Whether credits that had expired were to be given anew.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reissue_expired: bool,
     /// What the charge was for, with the quantities that are given back.
     pub usage: Usage,
     /// The credit type.

@@ -226,6 +226,7 @@ impl CustomerState {
             charge: of.id(),
             number,
             reason: request.reason,
+            reissue_expired: request.reissue_expired,
             credit: credit.clone(),
             amount,
             total: before.saturating_add(amount),

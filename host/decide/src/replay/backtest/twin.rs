@@ -330,7 +330,6 @@ impl<'a> Twin<'a> {
         } else {
             Portion::Quantities(quantities)
         };
-        let reissue_expired = refunded.grants.iter().any(|grant| grant.id.entry == entry.seq);
         let grants = kept.grants.iter().filter(|grant| state.grant(grant.id).is_none()).cloned().collect();
         let of = Refundable {
             charge: charge.clone(),
@@ -338,7 +337,8 @@ impl<'a> Twin<'a> {
             last: kept.last.clone(),
             grants,
         };
-        let request = RefundRequest { portion, reason: refunded.reason.clone(), reissue_expired };
+        let Refunded { reason, reissue_expired, .. } = refunded;
+        let request = RefundRequest { portion, reason: reason.clone(), reissue_expired: *reissue_expired };
         Ok(state.refund(entry.at, &of, request)?)
     }
 
