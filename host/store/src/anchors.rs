@@ -84,9 +84,12 @@ pub struct CheckpointRow {
 /// The part of a store that keeps checkpoints.
 #[async_trait::async_trait]
 pub trait CheckpointStore: Send + Sync {
-    /// Whether this host may write a checkpoint. Then no other host may until one is written, or `claim` has passed on the
-    /// database's clock.
+    /// Whether this host may write a checkpoint. Then no other host may until one is written, the claim is released, or `claim`
+    /// has passed on the database's clock.
     async fn claim_checkpoint(&self, claim: Duration) -> Result<bool, StoreError>;
+
+    /// Lets others write the next checkpoint.
+    async fn release_checkpoint(&self) -> Result<(), StoreError>;
 
     /// Up to `limit` journals of customers above `after`, by customer: of all that there are or that a checkpoint names.
     async fn journal_ends(

@@ -63,6 +63,8 @@ pub(crate) async fn write_due(
     // Read again: another host may have written one just before the claim.
     let newest = store.newest_checkpoint().await?;
     if !newest.as_ref().is_none_or(is_due) {
+        // Its claim was released before this one was made.
+        store.release_checkpoint().await?;
         return Ok(None);
     }
     write(store, newest.as_ref(), now, &options.key).await

@@ -50,6 +50,11 @@ impl CheckpointStore for PostgresStore {
         Ok(!self.pool().fetch(|| sqlx::query(CLAIM).bind(micros)).await?.is_empty())
     }
 
+    async fn release_checkpoint(&self) -> Result<(), StoreError> {
+        self.host()?;
+        self.pool().fetch(|| sqlx::query(RELEASE)).await.map(drop)
+    }
+
     async fn journal_ends(
         &self,
         after: Option<&CustomerId>,

@@ -40,6 +40,10 @@ impl CheckpointStore for SqliteStore {
         Ok(true)
     }
 
+    async fn release_checkpoint(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     async fn journal_ends(
         &self,
         after: Option<&CustomerId>,

@@ -534,6 +534,9 @@ pub async fn checkpoints_are_stored_with_the_ends_that_they_name(factory: &dyn F
     assert_eq!(store.add_checkpoint(checkpoint(1), ends.clone()).await, Ok(Commit::Conflict));
     // The claim ended with it.
     assert!(store.claim_checkpoint(Duration::from_secs(60)).await.unwrap());
+    // Or when whoever had it found nothing to do.
+    store.release_checkpoint().await.unwrap();
+    assert!(store.claim_checkpoint(Duration::from_secs(60)).await.unwrap());
 
     let first = all.clone();
     commit(&*opened, &mut model, entries("a", 2..=2)).await;
