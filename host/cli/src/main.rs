@@ -7,6 +7,7 @@ mod database;
 mod error;
 mod exit;
 mod machine;
+mod random;
 mod secrets;
 mod span;
 mod telemetry;

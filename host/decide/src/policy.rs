@@ -88,6 +88,66 @@ pub trait Policy: Send + Sync {
     fn open(&self, opening: &Opening, context: &Context, form: &[u8]) -> Answer<OpenOutcome>;
 }
 
+/// A policy around another one: whatever it is asked, it asks that one.
+pub trait Around: Send + Sync {
+    /// The policy that is asked.
+    fn inner(&self) -> &dyn Policy;
+
+    /// One call of the exported function of this name; `ask` may be called several times.
+    ///
+    /// # Errors
+    /// Those of the call.
+    fn around<T: PartialEq>(
+        &self,
+        export: &'static str,
+        ask: impl Fn(&dyn Policy) -> Answer<T>,
+    ) -> Answer<T> {
+        let _ = export;
+        ask(self.inner())
+    }
+
+    /// [`Policy::prepare`], which always comes to the same for the same settings.
+    ///
+    /// # Errors
+    /// Those of the call.
+    fn around_prepare(&self, settings: &str) -> Answer<Result<Prepared, Vec<SettingsProblem>>> {
+        self.around("prepare", |policy| policy.prepare(settings))
+    }
+}
+
+impl<W: Around> Policy for W {
+    fn manifest(&self) -> &Manifest {
+        self.inner().manifest()
+    }
+
+    fn prepare(&self, settings: &str) -> Answer<Result<Prepared, Vec<SettingsProblem>>> {
+        self.around_prepare(settings)
+    }
+
+    fn rate(&self, usage: &UsageView<'_>, context: &Context, form: &[u8]) -> Answer<Result<Rating, Refusal>> {
+        self.around("rate", |policy| policy.rate(usage, context, form))
+    }
+
+    fn overage(
+        &self,
+        usage: &UsageView<'_>,
+        rating: &Rating,
+        shortfall: Credits,
+        context: &Context,
+        form: &[u8],
+    ) -> Answer<Overage> {
+        self.around("overage", |policy| policy.overage(usage, rating, shortfall, context, form))
+    }
+
+    fn close(&self, closing: &Closing, context: &Context, form: &[u8]) -> Answer<CloseOutcome> {
+        self.around("close", |policy| policy.close(closing, context, form))
+    }
+
+    fn open(&self, opening: &Opening, context: &Context, form: &[u8]) -> Answer<OpenOutcome> {
+        self.around("open", |policy| policy.open(opening, context, form))
+    }
+}
+
 /// Whether a policy can be asked.
 #[derive(Clone)]
 pub enum Lookup {

@@ -282,7 +282,9 @@ impl Lane {
             open.jobs.push((job, Answer::Reply(Err(Rejection::RefundedMeanwhile.into()))));
             return None;
         }
-        if let Some(cached) = self.known.cache.get_mut(customer) {
+        if open.slow.is_spent()
+            && let Some(cached) = self.known.cache.get_mut(customer)
+        {
             let (catalog, now) = (self.shared.catalog.load(), self.shared.clock.now());
             if self.slow.hold_back(&catalog, &cached.state, now, &job, &mut open.slow) {
                 self.held_back.push(job);

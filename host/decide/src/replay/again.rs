@@ -183,7 +183,7 @@ fn by_chance(record: &DecisionRecord) -> Option<&str> {
 /// The module of a shadow that can't be asked any more.
 fn gone_shadow(plans: &dyn Plans, state: &CustomerState, entry: &Entry, draft: &Draft) -> Option<Digest> {
     let recorded = &entry.decision()?.shadows;
-    let shadows = &decision_of(&draft.event)?.shadows;
+    let shadows = &draft.event.decision()?.shadows;
     let mut gone = shadows.iter().filter(|one| one.code.as_deref() == Some(MODULE_UNAVAILABLE));
     let gone = gone.find(|one| !recorded.contains(one))?;
     let of_plan = state.plan().map_or(&[][..], |plan| plans.terms_of(plan));
@@ -191,22 +191,9 @@ fn gone_shadow(plans: &dyn Plans, state: &CustomerState, entry: &Entry, draft: &
     Some(terms.policy.digest)
 }
 
-pub(super) fn decision_of(event: &Event) -> Option<&DecisionRecord> {
-    match event {
-        Event::Charged(charged) => Some(&charged.decision),
-        Event::Refused(refused) => refused.decision.as_ref(),
-        Event::Reserved(reserved) => Some(&reserved.decision),
-        Event::Committed(committed) => Some(&committed.decision),
-        Event::PeriodClosed(closed) => closed.decision.as_ref(),
-        Event::PeriodOpened(opened) => opened.decision.as_ref(),
-        Event::OverageSettled(settled) => settled.decision.as_ref(),
-        _ => None,
-    }
-}
-
 /// Whether a reservation was refused after the policy had allowed less: only that less is recorded, and the fuel of both questions.
 fn is_unsaid(entry: &Entry, draft: &Draft) -> bool {
-    let (Event::Refused(refused), Some(made)) = (&entry.event, decision_of(&draft.event)) else {
+    let (Event::Refused(refused), Some(made)) = (&entry.event, draft.event.decision()) else {
         return false;
     };
     let fuel = entry.decision().map_or(0, |record| record.fuel);

@@ -34,6 +34,11 @@ pub(super) struct SlowWork {
 }
 
 impl SlowWork {
+    /// Whether a job may have to wait for the next batch.
+    pub fn is_spent(&self) -> bool {
+        self.burnt >= PER_BATCH || self.holds_back()
+    }
+
     /// Whether jobs were given back.
     pub fn holds_back(&self) -> bool {
         !self.held_back.is_empty()

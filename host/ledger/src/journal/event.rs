@@ -146,6 +146,21 @@ impl Event {
         "overage_settled",
     ];
 
+    /// The decision that it records.
+    #[must_use]
+    pub fn decision(&self) -> Option<&DecisionRecord> {
+        match self {
+            Self::Charged(charged) => Some(&charged.decision),
+            Self::Refused(refused) => refused.decision.as_ref(),
+            Self::Reserved(reserved) => Some(&reserved.decision),
+            Self::Committed(committed) => Some(&committed.decision),
+            Self::PeriodClosed(closed) => closed.decision.as_ref(),
+            Self::PeriodOpened(opened) => opened.decision.as_ref(),
+            Self::OverageSettled(settled) => settled.decision.as_ref(),
+            _ => None,
+        }
+    }
+
     /// The name of its kind in the journal.
     #[must_use]
     pub const fn kind(&self) -> &'static str {

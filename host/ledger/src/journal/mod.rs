@@ -186,16 +186,7 @@ impl Entry {
     /// The decision that the entry records.
     #[must_use]
     pub fn decision(&self) -> Option<&DecisionRecord> {
-        match &self.event {
-            Event::Charged(charged) => Some(&charged.decision),
-            Event::Refused(refused) => refused.decision.as_ref(),
-            Event::Reserved(reserved) => Some(&reserved.decision),
-            Event::Committed(committed) => Some(&committed.decision),
-            Event::PeriodClosed(closed) => closed.decision.as_ref(),
-            Event::PeriodOpened(opened) => opened.decision.as_ref(),
-            Event::OverageSettled(settled) => settled.decision.as_ref(),
-            _ => None,
-        }
+        self.event.decision()
     }
 
     /// The usage that was charged, and what it cost.

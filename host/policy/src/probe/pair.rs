@@ -8,14 +8,8 @@ use crate::{
     sandbox::Sandbox,
     trusted::Artifact,
 };
-use proviso_decide::policy::{Answer, Policy};
-use proviso_ledger::model::{
-    amounts::Credits,
-    answers::{CloseOutcome, Manifest, OpenOutcome, Overage, Prepared, Rating, Refusal, SettingsProblem},
-    ids::Digest,
-    resources::ResourceClass,
-    view::{Closing, Context, Opening, UsageView},
-};
+use proviso_decide::policy::{Answer, Around, Policy};
+use proviso_ledger::model::{ids::Digest, resources::ResourceClass};
 use std::sync::{
     Arc, Mutex, PoisonError,
     atomic::{AtomicU64, Ordering::Relaxed},
@@ -82,15 +76,25 @@ impl Pair {
     pub(super) fn disagreements(&self) -> u64 {
         self.disagreements.load(Relaxed)
     }
+}
+
+impl Around for Pair {
+    fn inner(&self) -> &dyn Policy {
+        &*self.plain
+    }
 
     /// Asks both the same.
-    fn ask<T: PartialEq>(&self, call: &'static str, ask: impl Fn(&dyn Policy) -> Answer<T>) -> Answer<T> {
-        let answer = ask(&*self.plain);
+    fn around<T: PartialEq>(
+        &self,
+        export: &'static str,
+        ask: impl Fn(&dyn Policy) -> Answer<T>,
+    ) -> Answer<T> {
+        let answer = ask(self.inner());
         let probed = match &self.watch {
             None => ask(&*self.probed),
             Some((watch, turn)) => {
                 let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
-                watch.begin(call);
+                watch.begin(export);
                 let probed = ask(&*self.probed);
                 watch.end(answer.as_ref().map_or_else(|failure| failure.fuel, |decided| decided.fuel));
                 probed
@@ -103,38 +107,5 @@ impl Pair {
             self.disagreements.fetch_add(1, Relaxed);
         }
         answer
-    }
-}
-
-impl Policy for Pair {
-    fn manifest(&self) -> &Manifest {
-        self.plain.manifest()
-    }
-
-    fn prepare(&self, settings: &str) -> Answer<Result<Prepared, Vec<SettingsProblem>>> {
-        self.ask("prepare", |policy| policy.prepare(settings))
-    }
-
-    fn rate(&self, usage: &UsageView<'_>, context: &Context, form: &[u8]) -> Answer<Result<Rating, Refusal>> {
-        self.ask("rate", |policy| policy.rate(usage, context, form))
-    }
-
-    fn overage(
-        &self,
-        usage: &UsageView<'_>,
-        rating: &Rating,
-        shortfall: Credits,
-        context: &Context,
-        form: &[u8],
-    ) -> Answer<Overage> {
-        self.ask("overage", |policy| policy.overage(usage, rating, shortfall, context, form))
-    }
-
-    fn close(&self, closing: &Closing, context: &Context, form: &[u8]) -> Answer<CloseOutcome> {
-        self.ask("close", |policy| policy.close(closing, context, form))
-    }
-
-    fn open(&self, opening: &Opening, context: &Context, form: &[u8]) -> Answer<OpenOutcome> {
-        self.ask("open", |policy| policy.open(opening, context, form))
     }
 }

@@ -6,10 +6,7 @@ use super::{
     substitute::Substitute,
 };
 use crate::{
-    DecideError, Decider, Journal, Stop,
-    catalog::Plans,
-    policy::Policies,
-    replay::{again::decision_of, history::History},
+    DecideError, Decider, Journal, Stop, catalog::Plans, policy::Policies, replay::history::History,
 };
 use proviso_ledger::{
     fold::FoldError,
@@ -257,7 +254,7 @@ impl<'a> Twin<'a> {
         let Some(asked) = self.asked(entry) else { return Ok(None) };
         let made = decider(self.history, policies, entry.at).redecide(&self.candidate, &asked)?;
         let (Some(record), Some(draft)) = (entry.decision(), &made) else { return Ok(made) };
-        if decision_of(&draft.event).is_none_or(|made| decided_by(made) == decided_by(record)) {
+        if draft.event.decision().is_none_or(|made| decided_by(made) == decided_by(record)) {
             return Ok(made);
         }
         match self.history.pinned(self.candidate.plan(), entry.at, record) {

@@ -1,9 +1,11 @@
 //! What the money should be, as simply as it can be said: everything is kept, nothing is cached, each figure is computed from
 //! its definition. It shares no code with the host.
 
+mod allowance;
 mod budget;
 mod period;
 mod refund;
+mod snapshot;
 mod usage;
 
 use crate::{
@@ -770,79 +772,6 @@ impl Model {
     }
 
     // What can be seen.
-
-    pub fn snapshot(&self) -> Snapshot {
-        let mut balances: BTreeMap<String, BalanceSnap> = BTreeMap::new();
-        for (credit, books) in &self.books {
-            balances.entry(credit.clone()).or_default().overage = books.overage;
-        }
-        for grant in &self.grants {
-            let shows = (grant.status == Status::Live && !grant.forgotten) || grant.held > 0;
-            if !shows || grant.effective > self.now {
-                continue;
-            }
-            let balance = balances.entry(grant.credit.clone()).or_default();
-            balance.granted += grant.remaining + grant.held + grant.spent;
-            balance.used += grant.spent;
-            balance.available += grant.remaining;
-        }
-        for reservation in self.reservations.values() {
-            let balance = balances.entry(reservation.credit.clone()).or_default();
-            let held: Amount = reservation.holds.iter().map(|hold| hold.1).sum();
-            balance.reserved += held + reservation.overage;
-            balance.held_overage += reservation.overage;
-            balance.overage -= reservation.overage;
-        }
-        let grants = self.grants.iter().map(|grant| {
-            let snap = GrantSnap {
-                credit: grant.credit.clone(),
-                amount: grant.amount,
-                category: grant.category.clone(),
-                priority: grant.priority,
-                effective: grant.effective,
-                expires_at: grant.expires_at,
-                with_period: grant.with_period,
-                features: grant.features.clone(),
-                paid: grant.paid,
-                status: grant.status,
-                remaining: grant.remaining,
-                held: grant.held,
-                spent: grant.spent,
-                expired: grant.expired,
-                ends_at: self.end_of(grant),
-            };
-            (grant.id, snap)
-        });
-        let reservations = self.reservations.iter().map(|(id, one)| {
-            let snap = ReservationSnap {
-                credit: one.credit.clone(),
-                holds: one.holds.clone(),
-                overage: one.overage,
-                expires_at: one.expires_at,
-            };
-            (*id, snap)
-        });
-        Snapshot {
-            entries: self.entries,
-            closed: self.closed,
-            plan: self.plan().map(str::to_owned),
-            pending: self.pending_at(),
-            period: self.period.as_ref().map(|period| (period.number, period.start, period.end)),
-            balances,
-            books: self.books.clone(),
-            grants: grants.collect(),
-            reservations: reservations.collect(),
-            counters: self.counters.clone(),
-            budgets: self
-                .budgets
-                .iter()
-                .flat_map(|(id, one)| {
-                    let window = one.spec.window;
-                    one.windows.iter().map(move |(at, total)| (((*id).to_owned(), window, *at), *total))
-                })
-                .collect(),
-        }
-    }
 }
 
 /// What a grant gave of its allowance: all but what expired of it or went on to another grant, where it counts.

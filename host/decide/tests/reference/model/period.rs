@@ -1,13 +1,14 @@
 //! Periods in the model: what is due, how a period ends and begins, and what allowances gave in a cycle.
 
-use super::{Cycle, Grant, LATE, Model, Pending, Period, Profile, Roll, Waived, gave, plain};
+use super::{
+    Cycle, Grant, LATE, Model, Pending, Period, Profile, Roll, Waived,
+    allowance::{Issue, share_of_money},
+    plain,
+};
 use crate::{
     answer::{Answer, Id, Status},
     commands::When,
-    settings::{
-        AfterTrial, AllowanceRule, Amount, HOUR, Mode, OwnGrant, Settings, SettleFrom, Settling, TrialRule,
-        Unit, Window,
-    },
+    settings::{AfterTrial, Amount, HOUR, Mode, Settings, SettleFrom, Settling, TrialRule, Unit, Window},
 };
 use std::collections::BTreeMap;
 
@@ -586,27 +587,6 @@ impl Model {
         moves_on && self.trials.get(plan).is_some_and(|ends| *ends <= at)
     }
 
-    /// What the plan gives whatever its policy does.
-    fn own_issues(&mut self, takes: bool, asked: Mode, trial: Option<&(i64, TrialRule, bool)>) -> Vec<Issue> {
-        let mut issues = Vec::new();
-        for OwnGrant { key, once, rule } in self.own[self.plan().unwrap()].grants.clone() {
-            if !once {
-                issues.push(Issue { rule, mode: asked, counts: true });
-            } else if takes && self.given_once.insert(key) {
-                issues.push(Issue { rule, mode: Mode::Full, counts: false });
-            }
-        }
-        if let Some((ends, trial, true)) = trial {
-            let lasts = Some(ends - self.now);
-            issues.extend(trial.grants.iter().map(|rule| Issue {
-                rule: AllowanceRule { lasts, with_period: None, ..rule.clone() },
-                mode: Mode::Full,
-                counts: false,
-            }));
-        }
-        issues
-    }
-
     /// A cycle is one, whichever of its periods tells of it.
     fn put_cycle(&mut self, cycle: Cycle) {
         for other in self.past.iter_mut().filter_map(|past| past.cycle.as_mut()) {
@@ -617,205 +597,9 @@ impl Model {
         self.cycle = Some(cycle);
     }
 
-    fn issue(&mut self, issues: &[Issue], cycle: &Cycle) {
-        let number = self.periods;
-        let counted: Vec<u32> = self
-            .past
-            .iter()
-            .filter(|past| {
-                past.start >= cycle.start && past.number >= self.fresh_from && !past.closed_for_good
-            })
-            .map(|past| past.number)
-            .collect();
-        let mut pools: BTreeMap<&str, Pool> = BTreeMap::new();
-        let mut parts: Vec<Part> = Vec::new();
-        parts.resize_with(issues.len(), || Part { amount: 0, stands_in: false, incoming: (0, 0), held: 0 });
-        // Those in proportion first.
-        let mut order: Vec<usize> = (0..issues.len()).collect();
-        order.sort_by_key(|at| issues[*at].mode != Mode::Prorate);
-        for at in order {
-            let Issue { rule, mode, counts } = &issues[at];
-            if *counts {
-                let whole = &mut self.period.as_mut().unwrap().whole;
-                *whole.entry(rule.credit.to_owned()).or_default() += rule.amount;
-            }
-            if !counts || *mode == Mode::Full {
-                parts[at].amount = rule.amount;
-                continue;
-            }
-            let pool = pools.entry(rule.credit).or_insert_with(|| self.pool(rule.credit, &counted));
-            let (mut amount, mut entitled) = (rule.amount, 0);
-            if *mode == Mode::Prorate
-                && let Some(end) = cycle.end
-            {
-                let length = i128::from(end - cycle.start);
-                amount = (rule.amount * i128::from(end - self.now) / length).min(rule.amount);
-                for past in self.past.iter().filter(|past| counted.contains(&past.number)) {
-                    let ran = i128::from(past.end.unwrap() - past.start);
-                    entitled += past.whole.get(rule.credit).copied().unwrap_or(0) * ran / length;
-                }
-            }
-            let (taken, larger) = pool.take(amount, entitled);
-            parts[at] =
-                Part { amount: amount - taken, stands_in: pool.counts, incoming: (0, taken), held: larger };
-        }
-        // All that comes back goes to the last of those that would have been larger.
-        for (credit, pool) in &pools {
-            let of_credit = |at: &usize| issues[*at].rule.credit == *credit;
-            let larger: Vec<usize> =
-                (0..parts.len()).filter(of_credit).filter(|at| parts[*at].incoming.1 > 0).collect();
-            let all: Amount = larger.iter().map(|at| parts[*at].incoming.1).sum();
-            let held: Amount = larger.iter().map(|at| parts[*at].held).sum();
-            for at in &larger {
-                (parts[*at].incoming, parts[*at].held) = ((0, 0), 0);
-            }
-            if let Some(last) = larger.last() {
-                (parts[*last].incoming, parts[*last].held) = ((pool.beyond, all), held);
-            }
-        }
-        let mut index = 0;
-        let mut standing_in = Vec::new();
-        for (issue, part) in issues.iter().zip(parts) {
-            if part.amount == 0 && part.incoming.1 == 0 {
-                continue;
-            }
-            let id = self.begin_allowance(issue, &part, index, number);
-            index += 1;
-            if part.stands_in {
-                standing_in.push((id, part));
-            }
-        }
-        for (id, part) in standing_in {
-            self.stand_in(id, &part, &counted);
-        }
-    }
-
-    fn begin_allowance(&mut self, issue: &Issue, part: &Part, index: u32, number: u32) -> Id {
-        let Issue { rule, counts, .. } = issue;
-        let at = self.now;
-        let mut grant = self.new_grant(index, rule.credit, part.amount, rule.category, rule.priority);
-        grant.effective = rule.starts_in.map_or(at, |starts| at + starts);
-        grant.usable_since = grant.effective;
-        grant.expires_at = rule.lasts.map(|lasts| at + lasts);
-        self.end_with(&mut grant, rule.with_period);
-        grant.features = rule.features.iter().map(|feature| (*feature).to_owned()).collect();
-        grant.paid = rule.paid.map(|paid| share_of_money(paid, part.amount + part.held, rule.amount));
-        grant.allowance_of = counts.then_some(number);
-        let id = grant.id;
-        self.book(rule.credit).issued += part.amount;
-        self.grants.push(grant);
-        id
-    }
-
-    /// An allowance stands in the place of what expired of those before it in the cycle, and of what comes back to them.
-    fn stand_in(&mut self, id: Id, part: &Part, counted: &[u32]) {
-        let now = self.now;
-        let (skip, limit) = part.incoming;
-        let credit = self.grant(id).credit.clone();
-        let mut left = part.amount;
-        let mut since = self.grant(id).usable_since;
-        let before = self.in_order(|grant| {
-            grant.status == Status::Expired
-                && grant.credit == credit
-                && grant.allowance_of.is_some_and(|of| counted.contains(&of))
-                && (grant.held > 0 || grant.ended_at >= Some(now - LATE))
-        });
-        for earlier in before {
-            let earlier = self.grant_mut(earlier);
-            let renewed = left.min(earlier.expired);
-            if renewed > 0 {
-                left -= renewed;
-                earlier.expired -= renewed;
-                since = since.min(earlier.usable_since);
-            }
-            if limit > 0 && (earlier.held > 0 || earlier.spent > 0) {
-                earlier.next = Some(id);
-            }
-        }
-        let grant = self.grant_mut(id);
-        grant.usable_since = since;
-        grant.incoming = (limit > 0).then_some((skip, limit));
-    }
-
-    /// What the allowances of these periods gave, and what of that may still come back and follows no rollover.
-    fn pool(&self, credit: &str, periods: &[u32]) -> Pool {
-        let past = self.past.iter().filter(|past| periods.contains(&past.number));
-        let gone: Amount = past.filter_map(|past| past.gave.get(credit)).sum();
-        let mut pool = Pool { given: gone, held: 0, beyond: 0, counts: gone > 0 };
-        for grant in &self.grants {
-            if grant.credit != credit || !grant.allowance_of.is_some_and(|of| periods.contains(&of)) {
-                continue;
-            }
-            pool.counts = true;
-            pool.given += gave(grant);
-            if grant.status == Status::Expired {
-                let follows = grant.roll.map_or(0, |roll| (grant.held * roll.share / 100).min(roll.left));
-                pool.held += grant.held - follows;
-            }
-        }
-        pool.held = pool.held.min(pool.given);
-        pool
-    }
-
     /// What is owed of which credit type, as the policy sees it.
     fn owed(&self, how: Settling) -> Vec<(String, Amount)> {
         let all = self.books.keys().map(|credit| (credit.clone(), self.outstanding(credit)));
         all.filter(|(_, owed)| how != Settling::InvoiceHalf || owed / 2 > 0).collect()
     }
-}
-
-/// What a period issues.
-struct Issue {
-    rule: AllowanceRule,
-    mode: Mode,
-    /// Whether it is an allowance, given once in a cycle.
-    counts: bool,
-}
-
-/// How an allowance is issued.
-struct Part {
-    amount: Amount,
-    /// Whether it stands in the place of earlier ones of the cycle.
-    stands_in: bool,
-    /// How much of what comes back to those expires first, and how much it takes then.
-    incoming: (Amount, Amount),
-    /// The part of that which reservations hold.
-    held: Amount,
-}
-
-/// What of a cycle's past is not yet taken off an allowance.
-struct Pool {
-    given: Amount,
-    /// The part that may still come back.
-    held: Amount,
-    /// What is left of it, beyond what the periods were entitled to, once the last allowance was reduced.
-    beyond: Amount,
-    /// Whether there is anything in whose place an allowance could stand.
-    counts: bool,
-}
-
-impl Pool {
-    /// Takes an allowance's part out of what was given beyond what the periods were entitled to. Returns that part, and by how
-    /// much less it would be had nothing been held.
-    fn take(&mut self, amount: Amount, entitled: Amount) -> (Amount, Amount) {
-        let settled = (self.given - self.held - entitled).max(0);
-        let given = (self.given - entitled).max(0);
-        let taken = amount.min(given);
-        let larger = taken - amount.min(settled);
-        self.given -= taken;
-        (self.beyond, self.held) = (given - taken, self.held - larger);
-        (taken, larger)
-    }
-}
-
-/// A part's share of a price in euros, to the cent, halves to even.
-fn share_of_money(paid: Amount, part: Amount, whole: Amount) -> Amount {
-    let cent = crate::settings::ONE / 100;
-    if part >= whole {
-        return paid;
-    }
-    let (scaled, unit) = (paid * part, whole * cent);
-    let (cents, rest) = (scaled / unit, scaled % unit);
-    let up = rest * 2 > unit || (rest * 2 == unit && cents % 2 == 1);
-    ((cents + i128::from(up)) * cent).min(paid)
 }

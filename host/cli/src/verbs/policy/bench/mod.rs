@@ -12,12 +12,7 @@ use crate::{
 };
 use baseline::{Baseline, Figures, Growth};
 use clap::Args;
-use proviso_decide::policy::{Answer, Policy};
-use proviso_ledger::model::{
-    amounts::Credits,
-    answers::{CloseOutcome, Manifest, OpenOutcome, Overage, Prepared, Rating, Refusal, SettingsProblem},
-    view::{Closing, Context, Opening, UsageView},
-};
+use proviso_decide::policy::{Answer, Around, Policy};
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
@@ -156,46 +151,23 @@ impl Metered {
     fn count(&self) -> usize {
         self.made.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
-
-    fn note<T>(&self, call: &'static str, ask: impl FnOnce(&dyn Policy) -> Answer<T>) -> Answer<T> {
-        let watch = Stopwatch::start();
-        let answer = ask(&*self.policy);
-        let time_ns = watch.nanos();
-        let fuel = answer.as_ref().map_or_else(|failure| failure.fuel, |decided| decided.fuel);
-        self.made.lock().unwrap_or_else(PoisonError::into_inner).push(Made { call, fuel, time_ns });
-        answer
-    }
 }
 
-impl Policy for Metered {
-    fn manifest(&self) -> &Manifest {
-        self.policy.manifest()
+impl Around for Metered {
+    fn inner(&self) -> &dyn Policy {
+        &*self.policy
     }
 
-    fn prepare(&self, settings: &str) -> Answer<Result<Prepared, Vec<SettingsProblem>>> {
-        self.note("prepare", |policy| policy.prepare(settings))
-    }
-
-    fn rate(&self, usage: &UsageView<'_>, context: &Context, form: &[u8]) -> Answer<Result<Rating, Refusal>> {
-        self.note("rate", |policy| policy.rate(usage, context, form))
-    }
-
-    fn overage(
+    fn around<T: PartialEq>(
         &self,
-        usage: &UsageView<'_>,
-        rating: &Rating,
-        shortfall: Credits,
-        context: &Context,
-        form: &[u8],
-    ) -> Answer<Overage> {
-        self.note("overage", |policy| policy.overage(usage, rating, shortfall, context, form))
-    }
-
-    fn close(&self, closing: &Closing, context: &Context, form: &[u8]) -> Answer<CloseOutcome> {
-        self.note("close", |policy| policy.close(closing, context, form))
-    }
-
-    fn open(&self, opening: &Opening, context: &Context, form: &[u8]) -> Answer<OpenOutcome> {
-        self.note("open", |policy| policy.open(opening, context, form))
+        export: &'static str,
+        ask: impl Fn(&dyn Policy) -> Answer<T>,
+    ) -> Answer<T> {
+        let watch = Stopwatch::start();
+        let answer = ask(self.inner());
+        let time_ns = watch.nanos();
+        let fuel = answer.as_ref().map_or_else(|failure| failure.fuel, |decided| decided.fuel);
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).push(Made { call: export, fuel, time_ns });
+        answer
     }
 }

@@ -9,7 +9,7 @@ use super::{
     play::{Play, Played},
     report::{Failure, Ran},
 };
-use crate::{clock::Stopwatch, span::Span};
+use crate::{clock::Stopwatch, random::Random, span::Span};
 use proviso_api::{maps::Quantities, usage::Usage};
 use proviso_ledger::model::{
     amounts::{Credits, Quantity},
@@ -35,29 +35,6 @@ struct Scene<'a> {
     usage: Usage,
 }
 
-/// Numbers that a seed gives: SplitMix64 (Steele, Lea and Flood 2014).
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below a bound above zero.
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next().checked_rem(bound).unwrap_or(0)
-    }
-
-    fn one_of<'t, T>(&mut self, items: &'t [T]) -> Option<&'t T> {
-        let place = self.below(u64::try_from(items.len()).unwrap_or(u64::MAX));
-        items.get(usize::try_from(place).unwrap_or(0))
-    }
-}
-
 /// Tries so many usages; none when no case of the file has a usage to make others of.
 pub fn run(subject: &Subject, read: &Read, runs: u32, seed: u64) -> Option<Ran> {
     let started = Stopwatch::start();
@@ -67,7 +44,7 @@ pub fn run(subject: &Subject, read: &Read, runs: u32, seed: u64) -> Option<Ran> 
         .iter()
         .filter(|case| case.get_ref().steps.iter().any(|step| usage_of(step).is_some()));
     let cases: Vec<&Spanned<Case>> = cases.collect();
-    let mut numbers = Numbers(seed);
+    let mut numbers = Random(seed);
     let mut ran = Ran {
         file: read.path.display().to_string(),
         name: format!("properties of {runs} usages, seed {seed}"),
@@ -103,8 +80,8 @@ fn usage_of(step: &Spanned<Step>) -> Option<&Usage> {
     usage.or_else(|| reserve.as_ref().map(|reserve| &reserve.usage))
 }
 
-fn scene<'a>(cases: &[&'a Spanned<Case>], numbers: &mut Numbers) -> Option<Scene<'a>> {
-    let case = *numbers.one_of(cases)?;
+fn scene<'a>(cases: &[&'a Spanned<Case>], numbers: &mut Random) -> Option<Scene<'a>> {
+    let case = *numbers.pick(cases)?;
     let known: Vec<&Usage> = case.get_ref().steps.iter().filter_map(usage_of).collect();
     let before = (0..numbers.below(4)).filter_map(|_| usage(&known, numbers)).collect();
     Some(Scene {
@@ -117,8 +94,8 @@ fn scene<'a>(cases: &[&'a Spanned<Case>], numbers: &mut Numbers) -> Option<Scene
 }
 
 /// A usage like one of those known, with other quantities, and now and then without an attribute or its entity.
-fn usage(known: &[&Usage], numbers: &mut Numbers) -> Option<Usage> {
-    let mut usage = (*numbers.one_of(known)?).clone();
+fn usage(known: &[&Usage], numbers: &mut Random) -> Option<Usage> {
+    let mut usage = (*numbers.pick(known)?).clone();
     usage.occurred_at = None;
     for (_, amount) in &mut usage.quantities.0 {
         let seen =
@@ -134,7 +111,7 @@ fn usage(known: &[&Usage], numbers: &mut Numbers) -> Option<Usage> {
         ];
         let power = u32::try_from(numbers.below(10)).unwrap_or(0);
         let any = numbers.below(10_u64.saturating_pow(power).saturating_mul(10));
-        let chosen = numbers.one_of(&near).copied().filter(|_| numbers.below(2) == 0).unwrap_or(any);
+        let chosen = numbers.pick(&near).copied().filter(|_| numbers.below(2) == 0).unwrap_or(any);
         *amount = whole(chosen).unwrap_or(*amount);
     }
     if numbers.below(8) == 0 {
