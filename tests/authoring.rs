@@ -141,7 +141,18 @@ fn what_is_missing_is_named_with_the_file_and_the_mend() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     expect(0, policy(folder, &["new", "mine"]));
+    fs::write(folder.join("usage.json"), r#"{"feature": "chat", "quantities": {"tokens": 5.5}}"#).unwrap();
+    fs::write(folder.join("late.json"), r#"{"feature": "chat", "late": 1}"#).unwrap();
+    let settings = "mine/cases/defaults.toml";
     for (arguments, parts) in [
+        (
+            &["run", "mine", "--settings", settings, "--usage", "usage.json"][..],
+            &["usage.json: quantities.tokens: invalid type: floating point `5.5`"][..],
+        ),
+        (
+            &["run", "mine", "--settings", settings, "--usage", "late.json"],
+            &["late.json: late: invalid type: integer `1`, expected a boolean"],
+        ),
         (&["test", "e1"][..], &["e1: there is no such policy"][..]),
         (
             &["inspect", "mine/settings.schema.json"],
