@@ -311,7 +311,7 @@ async fn parameters_that_nobody_knows_are_refused() {
 async fn a_contract_keeps_its_times_whoever_amends_it() {
     let server = Server::with_acme().await;
     let terms = |price: &str, start: &str| {
-        json!({"policy": "standard", "settings": support::settings(price, "1000"),
+        json!({"policy": "standard", "settings": settings(price, "1000"),
                "contract": {"id": "c", "start": start}})
     };
     for owner in ["/v1/plans/pro", "/v1/customers/acme"] {
