@@ -1,6 +1,6 @@
 //! Entitlements and overrides of them.
 
-use crate::{balance::Balance, patch::Patch, problem::FieldError, schema};
+use crate::{any_json, balance::Balance, patch::Patch, problem::FieldError, schema};
 use proviso_ledger::model::{
     entitlement::{Entitlement as LedgerEntitlement, Source},
     ids::{CustomerId, Key},
@@ -32,8 +32,9 @@ pub enum EntitlementType {
 pub struct EntitlementValue {
     /// Its kind.
     pub r#type: EntitlementType,
-    /// Of `boolean`: true or false. Of `static`: any value of up to 16 KiB. Of `metered`: absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Of `boolean`: true or false. Of `static`: any value of up to 16 KiB, at most 64 arrays and objects deep. Of `metered`:
+    /// absent.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "any_json::option")]
     pub value: Option<Value>,
 }
 
@@ -77,8 +78,9 @@ pub struct OverrideInput {
     /// Its kind; required for a new override. `value` belongs to it: with `type`, an absent value is none.
     #[serde(default)]
     pub r#type: Option<EntitlementType>,
-    /// Of `boolean`: true or false. Of `static`: any value of up to 16 KiB. Of `metered`: absent.
-    #[serde(default)]
+    /// Of `boolean`: true or false. Of `static`: any value of up to 16 KiB, at most 64 arrays and objects deep. Of `metered`:
+    /// absent.
+    #[serde(default, deserialize_with = "any_json::option")]
     pub value: Option<Value>,
     /// From when; defaults to now.
     #[serde(default)]
