@@ -55,6 +55,10 @@ pub enum Verb {
     Activate(remote::activate::Flags),
     /// Bind again what decided before the terms that decide now
     Rollback(remote::rollback::Flags),
+    /// Show how a canary of a plan fares, or raise its share
+    ///
+    /// Exit codes: 0 fine, 1 it was rolled back, 2 the command line makes no sense.
+    Rollout(remote::rollout::Flags),
     /// List the versions of a policy, or the terms of a plan or a customer
     History(remote::history::Flags),
 }
@@ -75,6 +79,7 @@ pub fn run(verb: Verb) -> Result<Verdict, Error> {
         Verb::Push(flags) => remote::push::run(&flags),
         Verb::Activate(flags) => remote::activate::run(&flags),
         Verb::Rollback(flags) => remote::rollback::run(&flags),
+        Verb::Rollout(flags) => remote::rollout::run(&flags),
         Verb::History(flags) => remote::history::run(&flags),
     }
 }
