@@ -234,3 +234,40 @@ async fn a_trap_for_one_model_in_a_hundred_usages_is_rolled_back() {
     assert!((used - 0.1 * charges as f64).abs() < 1e-6, "{balance}: {charges}");
     assert!(host.terminate().await.success());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_with_keys_takes_what_they_signed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (ann, eve, module) = (path("ann.key"), path("eve.key"), path("standard.wasm"));
+    fs::write(&module, STANDARD.as_slice()).unwrap();
+    let (code, line) = policy("", &["key", &ann, "--name", "ann"]);
+    let line =
+        line.lines().find(|line| line.starts_with("ann ")).unwrap_or_else(|| panic!("{line}")).to_owned();
+    assert!(code == Some(0) && line.len() == 4 + 64, "{line}");
+    let again = policy("", &["key", &ann, "--name", "ann"]);
+    assert_eq!(again, (Some(0), format!("{line}\n")));
+    policy("", &["key", &eve]);
+    let keys = path("signing-keys");
+    fs::write(&keys, format!("# who may ship\n{line}\n")).unwrap();
+    let host = Setup::new().variable("PROVISO_POLICY_SIGNING_KEYS", &keys).start().await;
+    let push = |more: &[&str]| {
+        policy(&host.address, &[&["push", module.as_str(), "--policy", "standard"], more].concat())
+    };
+    let (code, said) = push(&[]);
+    assert!(code == Some(1) && said.contains("422 signature_required"), "{said}");
+    let (code, said) = push(&["--sign", &eve]);
+    assert!(code == Some(1) && said.contains("422 signature_invalid"), "{said}");
+    let (code, signature) = policy("", &["sign", &module, "--key", &ann]);
+    assert_eq!(code, Some(0), "{signature}");
+    let (code, said) = push(&["--signature", signature.trim()]);
+    assert!(
+        code == Some(0) && said.starts_with("pushed standard version 1") && said.contains("signed by ann"),
+        "{said}"
+    );
+    let (code, said) = push(&["--sign", &ann]);
+    assert!(code == Some(0) && said.starts_with("known already"), "{said}");
+    let (code, said) = policy(&host.address, &["history", "standard"]);
+    assert!(code == Some(0) && said.contains("signed by ann"), "{said}");
+    assert!(host.terminate().await.success());
+}

@@ -206,6 +206,10 @@ codes! {
 
     /// The policy refuses the settings; `errors` says which.
     SettingsInvalid = "settings_invalid", 422, "the policy refuses these settings";
+    /// This host takes signed modules only: send the header `Proviso-Signature`.
+    SignatureRequired = "signature_required", 422, "the module must be signed";
+    /// `Proviso-Signature` is not a signature of this module by a key that the host was given.
+    SignatureInvalid = "signature_invalid", 422, "the signature is not valid";
     /// The module is refused; `errors` says what is wrong and where.
     PolicyRejected = "policy_rejected", 422, "the module is refused";
 

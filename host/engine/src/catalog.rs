@@ -1,6 +1,7 @@
 //! The catalog: plans, their terms, policies and API keys, small enough to keep in memory. It is replaced as a whole by
 //! an atomic swap; whoever reads it keeps the one it began with.
 
+use crate::signatures::SignedBy;
 pub use proviso_decide::catalog::Plan;
 use proviso_decide::catalog::Plans;
 use proviso_ledger::model::{
@@ -49,6 +50,9 @@ pub struct Version {
     pub compile_ms: u64,
     /// When it was uploaded.
     pub created_at: Timestamp,
+    /// Who signed the module, where the host that took it was given keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<SignedBy>,
     /// Whether it may no longer be bound. What it decided can still be replayed.
     #[serde(skip)]
     pub deleted: bool,

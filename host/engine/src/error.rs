@@ -65,6 +65,14 @@ pub enum EngineError {
     /// A candidate can't stand in for these terms.
     #[error("the candidate can't stand in for {0}")]
     CandidateRefused(String),
+    /// The host takes signed modules only.
+    #[error(
+        "this host takes signed modules only: send the header Proviso-Signature, as `proviso policy push --sign` does"
+    )]
+    SignatureRequired,
+    /// A signature by none of the keys that the host was given, or of another module.
+    #[error("the signature is not one of this module by a key that this host knows")]
+    SignatureInvalid,
     /// The module is refused.
     #[error("the module is refused")]
     PolicyRejected(ModuleRejection),

@@ -35,6 +35,7 @@ mod report;
 mod rollout;
 mod shadow_report;
 mod shared;
+mod signatures;
 mod stats;
 mod sweeper;
 mod tasks;
@@ -76,6 +77,7 @@ pub use report::{GroupBy, GroupKey, UsageGroup, UsageGroups, UsagePage, UsageRep
 pub use rollout::{Affected, Counts, Drift, Rollout, RolloutState};
 pub use shadow_report::{Compared, Example, ReportPlace, ShadowOf, ShadowReport};
 pub use shared::Options;
+pub use signatures::{ModuleSignature, PolicyKey, SignedBy, policy_keys};
 pub use stats::EngineStats;
 pub use terms::TermsInput;
 pub use verify::{Against, Difference, Newer, Verification, verify};

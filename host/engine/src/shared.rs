@@ -2,7 +2,7 @@
 
 use crate::{
     catalog::Catalog, checkpoint::CheckpointOptions, clock::Clock, error::EngineError, formats::Formats,
-    health::WriteHealth, rollout::Rollouts, stats::EngineStats,
+    health::WriteHealth, rollout::Rollouts, signatures::PolicyKey, stats::EngineStats,
 };
 use arc_swap::ArcSwap;
 use proviso_decide::policy::Lookup;
@@ -48,6 +48,8 @@ pub struct Options {
     pub refresh_every: Duration,
     /// Whether and how checkpoints are written.
     pub checkpoints: Option<CheckpointOptions>,
+    /// The keys by one of which a module must be signed; `None` takes modules without a signature.
+    pub policy_keys: Option<Vec<PolicyKey>>,
 }
 
 impl Default for Options {
@@ -61,6 +63,7 @@ impl Default for Options {
             sweep_every: Duration::from_secs(1),
             refresh_every: Duration::from_millis(100),
             checkpoints: None,
+            policy_keys: None,
         }
     }
 }

@@ -8,7 +8,7 @@ use proviso_api::{
     decision::{DecidingPolicy, Draw, Line, Offer, Suggestion},
     grant::{Grant, GrantStatus},
     period::Period,
-    policy::{Manifest, Policy, PolicyVersion},
+    policy::{Manifest, Policy, PolicyVersion, SignedBy},
     terms::{Contract, Terms, TermsEnded},
 };
 use proviso_engine::catalog::{self, Catalog};
@@ -223,6 +223,11 @@ pub fn policy_version(version: &catalog::Version) -> PolicyVersion<'_> {
             needs: *needs,
         },
         compile_ms: version.compile_ms,
+        signed_by: version.signed_by.as_ref().map(|signed| SignedBy {
+            name: Cow::Borrowed(signed.name.as_str()),
+            public_key: Cow::Borrowed(&signed.public_key),
+            signature: Cow::Borrowed(&signed.signature),
+        }),
         deleted: version.deleted,
         created_at: version.created_at,
     }

@@ -26,6 +26,8 @@ pub fn code_of(error: &EngineError) -> C {
         EngineError::IdempotencyKeyReused => C::IdempotencyKeyReused,
         EngineError::SettingsInvalid(_) => C::SettingsInvalid,
         EngineError::CandidateRefused(_) => C::SettingsInvalid,
+        EngineError::SignatureRequired => C::SignatureRequired,
+        EngineError::SignatureInvalid => C::SignatureInvalid,
         EngineError::PolicyRejected(_) => C::PolicyRejected,
         EngineError::NewerFormat(_) => C::NewerFormat,
         EngineError::Overloaded => C::Overloaded,
