@@ -14,10 +14,10 @@ fn a_share_holds_a_customer_or_not_and_raising_it_only_adds() {
          customer plan=pro
          plan pro canary=48.04 {"price": "3"} -> plan/pro/terms_2
          charge 1 -> plan1:1
-         check 1 -> true cost=1 available=999
+         check 1 -> true ok cost=1 available=999
          raise plan/pro/terms_2 48.05
          charge 1 -> plan1:3
-         check 1 -> true cost=3 available=996
+         check 1 -> true ok cost=3 available=996
          # Newer terms of the whole plan take the canary's place.
          plan pro {"price": "7"}
          charge 1 -> plan1:7"#,
@@ -103,7 +103,7 @@ fn a_period_is_closed_by_the_terms_before_its_end_and_opened_by_those_from_it() 
          at +31d -> closes 1 scheduled: plan1>rollover2 10, plan1>expired 90 | opens 2 scheduled: issued>plan2 200
          at +45d
          roll_back plan/pro/terms_2
-         at +59d -> closes 2 scheduled: rollover2>expired 10, plan2>rollover3 20, plan2>expired 180 | opens 3 scheduled: issued>plan3 100"#,
+         at +59d -> closes 2 scheduled: plan2>rollover3 20, rollover2>expired 10, plan2>expired 180 | opens 3 scheduled: issued>plan3 100"#,
     );
 }
 
@@ -115,7 +115,7 @@ fn what_was_rolled_back_decides_no_more_whatever_a_usage_is_about() {
          at +1d
          plan pro canary=50 {"price": "10"}
          charge 1 -> plan1:10
-         r: reserve 5 -> plan1:50
+         r: reserve 5 ttl=200000 -> plan1:50
          at +2d
          roll_back plan/pro/terms_2
          charge 1 -> plan1:1
@@ -148,7 +148,7 @@ fn a_period_that_a_canary_failed_to_open_is_made_good_after_its_rollback() {
          missed -> close 1, open 2
          at +32d
          roll_back plan/pro/terms_2
-         at +33d -> again closes 1 scheduled: nothing | again opens 2 scheduled: issued>plan2 100
+         at +33d -> again closes 1 scheduled: expired>plan1 100, plan1>expired 100 | again opens 2 scheduled: issued>plan2 100
          missed -> nothing"#,
     );
 }
