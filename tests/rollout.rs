@@ -2,7 +2,7 @@
 //! decided named. And modules that must be signed.
 
 use crate::support::{
-    ADMIN_KEY, BINARY, Client, Host, Setup, cluster::shared, repository, settings, verify_database,
+    ADMIN_KEY, BINARY, Client, Host, STANDARD, Setup, cluster::shared, repository, settings, verify_database,
 };
 use serde_json::{Value, json};
 use std::{

@@ -272,7 +272,7 @@ fn split_canary(mut body: TermsInput) -> Result<(TermsInput, Option<CanaryDraft>
     if body.mode == Some(Mode::Shadow) {
         return Err(Problem::invalid_field("/canary", "a shadow decides for nobody"));
     }
-    let invalid = |(field, detail)| Problem::invalid_field(&format!("/canary/rollback{field}"), detail);
+    let invalid = |(field, detail)| Problem::invalid_field(format!("/canary/rollback{field}"), detail);
     let rollback = rollback.map(RollbackInput::read).transpose().map_err(invalid)?;
     Ok((body, Some(CanaryDraft { share, rollback })))
 }
@@ -282,7 +282,7 @@ pub fn no_canary(body: &TermsInput, place: &str) -> Result<(), Problem> {
     match body.canary {
         None => Ok(()),
         Some(_) => Err(Problem::invalid_field(
-            &format!("{place}/canary"),
+            format!("{place}/canary"),
             "only terms that are bound by POST /v1/plans/{plan}/terms can be a canary",
         )),
     }
