@@ -18,9 +18,8 @@ async fn a_canary_is_bound_raised_and_ended() {
     let server = Server::with_acme().await;
     let limits = json!({"max_fault_percent": 1, "max_drift_percent": "250.5"});
     // Acme's place is 4,804 of 10,000.
-    let bound =
-        server.post("/v1/plans/pro/terms", &terms(json!({"share_percent": "48.04", "rollback": limits})));
-    let bound = bound.await.expect(201);
+    let canary = terms(json!({"share_percent": "48.04", "rollback": limits}));
+    let bound = server.post("/v1/plans/pro/terms", &canary).await.expect(201);
     let canary = &bound["canary"];
     assert_eq!((&bound["id"], &canary["share_percent"]), (&json!("terms_2"), &json!("48.04")), "{bound}");
     let expected = json!({
