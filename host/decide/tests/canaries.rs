@@ -115,8 +115,8 @@ fn what_was_rolled_back_decides_no_more_whatever_a_usage_is_about() {
          at +1d
          plan pro canary=50 {"price": "10"}
          charge 1 -> plan1:10
-         r: reserve 5 ttl=200000 -> plan1:50
-         at +2d
+         r: reserve 5 ttl=86400 -> plan1:50
+         at +25h
          roll_back plan/pro/terms_2
          charge 1 -> plan1:1
          # Used while it decided, and reported late.
