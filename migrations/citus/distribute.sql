@@ -20,6 +20,7 @@ SELECT create_reference_table('api_keys');
 SELECT create_reference_table('answers');
 SELECT create_reference_table('audit');
 SELECT create_reference_table('hosts');
+SELECT create_reference_table('rollout_counts');
 SELECT create_reference_table('checkpoints');
 SELECT create_reference_table('checkpoint_claim');
 

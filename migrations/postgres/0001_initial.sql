@@ -151,6 +151,15 @@ CREATE TABLE hosts (
     seen_at      bigint NOT NULL
 );
 
+-- What hosts counted of canaries' decisions, each in a row of its own: what a canary's limits are judged by. `terms` is the terms'
+-- key; `host_id` names one opening of the database, so that what was counted before a restart stays; `body` JSON.
+CREATE TABLE rollout_counts (
+    terms   text COLLATE "C" NOT NULL,
+    host_id text COLLATE "C" NOT NULL,
+    body    text NOT NULL,
+    PRIMARY KEY (terms, host_id)
+);
+
 -- What was true at some time, signed by a host: who edits rows can't sign anew. `statement` is JSON text, and what is signed;
 -- `catalog` a JSON list of the catalog's rows that were new since the checkpoint before.
 CREATE TABLE checkpoints (

@@ -141,6 +141,15 @@ CREATE TABLE audit (
     body    TEXT    NOT NULL
 ) STRICT;
 
+-- What hosts counted of canaries' decisions, each in a row of its own: what a canary's limits are judged by. `terms` is the terms'
+-- key; `host_id` names one opening of the database, so that what was counted before a restart stays; `body` JSON.
+CREATE TABLE rollout_counts (
+    terms   TEXT NOT NULL,
+    host_id TEXT NOT NULL,
+    body    TEXT NOT NULL,
+    PRIMARY KEY (terms, host_id)
+) STRICT, WITHOUT ROWID;
+
 -- What was true at some time, signed by a host: who edits rows can't sign anew. `statement` is JSON text, and what is signed;
 -- `catalog` a JSON list of the catalog's rows that were new since the checkpoint before.
 CREATE TABLE checkpoints (

@@ -145,6 +145,14 @@ codes! {
     TermsEnded = "terms_ended", 409, "the terms have ended";
     /// The terms decide: only a shadow has a report of what it would have changed.
     NotAShadow = "not_a_shadow", 409, "the terms are no shadow";
+    /// The terms are no canary: they were bound for all of the plan's customers.
+    NotACanary = "not_a_canary", 409, "the terms are no canary";
+    /// Another canary of the plan is under way: end it, or raise its share to 100 percent, first.
+    CanaryRunning = "canary_running", 409, "a canary is under way";
+    /// No terms decide for the customers that the canary would leave out: bind some to the plan first.
+    CanaryAlone = "canary_alone", 409, "the canary replaces nothing";
+    /// A canary's share only grows. To take it back, end the terms.
+    CanaryShareLower = "canary_share_lower", 409, "the share would shrink";
     /// The customer has as many of these as it may have.
     TooMany = "too_many", 409, "the customer has too many of these";
     /// What is kept of the customer in things of this kind would take too many bytes: end, void or take back some, or send less.
@@ -198,6 +206,10 @@ codes! {
 
     /// The policy refuses the settings; `errors` says which.
     SettingsInvalid = "settings_invalid", 422, "the policy refuses these settings";
+    /// This host takes signed modules only: send the header `Proviso-Signature`.
+    SignatureRequired = "signature_required", 422, "the module must be signed";
+    /// `Proviso-Signature` is not a signature of this module by a key that the host was given.
+    SignatureInvalid = "signature_invalid", 422, "the signature is not valid";
     /// The module is refused; `errors` says what is wrong and where.
     PolicyRejected = "policy_rejected", 422, "the module is refused";
 

@@ -8,6 +8,7 @@ pub mod backtest;
 pub mod balance;
 pub mod balances;
 pub mod budget;
+pub mod canary;
 pub mod charge;
 pub mod codes;
 pub mod customer;

@@ -11,6 +11,7 @@ use crate::{
     refresh,
     replay::Backtests,
     report::Reports,
+    rollout,
     shared::{Options, Shared},
     stats::EngineStats,
     sweeper::Sweeper,
@@ -72,6 +73,7 @@ impl Engine {
         let sweeper = Arc::new(Sweeper::new(shared.clone(), dispatcher.clone()));
         let mut background = JoinSet::new();
         background.spawn(sweeper.clone().run(sweep_every));
+        background.spawn(rollout::run(shared.clone()));
         background.spawn(refresh::run(shared.clone(), refresh_every));
         background.spawn(formats::run(shared.formats.clone(), shared.store.clone()));
         if let Some(options) = shared.options.checkpoints.clone() {

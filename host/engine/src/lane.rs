@@ -18,7 +18,7 @@ use crate::{
     shared::Shared,
 };
 use contention::Contention;
-use in_flight::{Committed, InFlight};
+use in_flight::{Committed, InFlight, Noted};
 use known::{Known, Lookup};
 use open_batch::{Answer, OpenBatch};
 use proviso_decide::{
@@ -147,8 +147,11 @@ impl Lane {
         self.known.batch_decided();
         let rows = batch.rows(&mut self.known.cache);
         let (jobs, keys) = (std::mem::take(&mut batch.jobs), std::mem::take(&mut batch.keys));
-        let faulted = std::mem::take(&mut batch.faulted);
-        let task = tokio::spawn(in_flight::commit(self.shared.clone(), rows, jobs, faulted));
+        let noted = Noted {
+            faulted: std::mem::take(&mut batch.faulted),
+            by_canaries: std::mem::take(&mut batch.by_canaries),
+        };
+        let task = tokio::spawn(in_flight::commit(self.shared.clone(), rows, jobs, noted));
         let catching_up = batch.catching_up();
         let customers: HashSet<_> = batch.into_customers().collect();
         let is_hot = keys.len() >= customers.len().saturating_mul(HOT);
@@ -360,13 +363,13 @@ impl Lane {
                 return Some((Err(EngineError::Internal(error)), wrote));
             }
             let mut journal = Journal::up_to(self.shared.formats.writable());
-            let (decided, revision) = {
+            let (decided, catalog) = {
                 // Held for reading while this request is decided: a change of plan terms takes effect between two
                 // decisions, never within one.
                 let _gate = self.shared.gate.read().await;
-                let catalog = self.shared.catalog.load();
+                let catalog = self.shared.catalog.load_full();
                 let decider = Decider {
-                    plans: &**catalog,
+                    plans: &*catalog,
                     policies: &|digest| self.shared.look_up_policy(&catalog, digest, &unavailable),
                     now: self.shared.clock.now(),
                     late_window: self.shared.options.late_window_micros(),
@@ -381,9 +384,9 @@ impl Lane {
                 };
                 let burnt = fuel_burnt_on_this_thread().saturating_sub(burnt_before);
                 self.slow.decided(&catalog, &cached.state, decider.now, burnt, &mut open.slow);
-                (decided, catalog.revision)
+                (decided, catalog)
             };
-            wrote |= open.record(cached, job, journal, revision);
+            wrote |= open.record(cached, job, journal, &catalog);
             match decided {
                 Ok(reply) => return Some((Ok(reply), wrote)),
                 Err(Stop::Unfinished) => {

@@ -2,7 +2,7 @@
 
 use crate::{
     catalog::Catalog, checkpoint::CheckpointOptions, clock::Clock, error::EngineError, formats::Formats,
-    health::WriteHealth, stats::EngineStats,
+    health::WriteHealth, rollout::Rollouts, signatures::PolicyKey, stats::EngineStats,
 };
 use arc_swap::ArcSwap;
 use proviso_decide::policy::Lookup;
@@ -48,6 +48,8 @@ pub struct Options {
     pub refresh_every: Duration,
     /// Whether and how checkpoints are written.
     pub checkpoints: Option<CheckpointOptions>,
+    /// The keys by one of which a module must be signed; `None` takes modules without a signature.
+    pub policy_keys: Option<Vec<PolicyKey>>,
 }
 
 impl Default for Options {
@@ -61,6 +63,7 @@ impl Default for Options {
             sweep_every: Duration::from_secs(1),
             refresh_every: Duration::from_millis(100),
             checkpoints: None,
+            policy_keys: None,
         }
     }
 }
@@ -87,6 +90,8 @@ pub(crate) struct Shared {
     pub stats: EngineStats,
     pub writes: WriteHealth,
     pub formats: Arc<Formats>,
+    /// What this host counts of canaries' decisions.
+    pub rollouts: Rollouts,
     /// Whether a change of this host may be durable that is not in `catalog`.
     catalog_is_uncertain: AtomicBool,
 }
@@ -109,6 +114,7 @@ impl Shared {
             stats: EngineStats::default(),
             writes: WriteHealth::default(),
             formats: Arc::default(),
+            rollouts: Rollouts::default(),
             catalog_is_uncertain: AtomicBool::new(false),
         }
     }

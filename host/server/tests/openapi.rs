@@ -161,6 +161,8 @@ const ROUTES: &str = "
     POST /v1/policies/{policy}/versions/{version}/backtests
     GET /v1/policies/{policy}/versions/{version}/backtests/{backtest}
     GET /v1/plans/{plan}/terms/{terms}/shadow-report
+    GET /v1/plans/{plan}/terms/{terms}/rollout
+    POST /v1/plans/{plan}/terms/{terms}/canary
     GET /v1/customers/{customer}/terms/{terms}/shadow-report
     GET /v1/customers
     GET /v1/customers/{customer}

@@ -9,6 +9,7 @@ mod columns;
 mod copy;
 mod error;
 mod postgres;
+mod rollout;
 mod rows;
 mod sql_error;
 mod sqlite;

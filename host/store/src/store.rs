@@ -10,6 +10,7 @@ use crate::{
 };
 use proviso_ledger::model::{
     ids::{CustomerId, Digest, Seq},
+    terms::TermsKey,
     time::Timestamp,
 };
 use std::time::Duration;
@@ -123,6 +124,13 @@ pub trait Store: Send + Sync + 'static {
     /// `max_age` by the database's clock; None when there is none. Entries of newer formats must not be written. Where
     /// only one process may write, its own format is the answer however long ago it was announced.
     async fn oldest_live_format(&self, max_age: Duration) -> Result<Option<u32>, StoreError>;
+
+    /// Replaces what this open store counted of a canary's decisions. What it counted before it was opened anew, and what others
+    /// count, stays beside it.
+    async fn put_rollout_counts(&self, terms: &TermsKey, body: &str) -> Result<(), StoreError>;
+
+    /// What any open store ever counted of a canary's decisions, one text for each opening.
+    async fn rollout_counts(&self, terms: &TermsKey) -> Result<Vec<String>, StoreError>;
 
     /// The part that keeps checkpoints; None where there is none.
     fn checkpoint_store(&self) -> Option<&dyn CheckpointStore> {

@@ -101,6 +101,7 @@ impl DecideHost {
             contract: None,
             time_zone: None,
             note: None,
+            canary: None,
         }
     }
 

@@ -59,6 +59,16 @@ impl Catalog {
     }
 }
 
+impl Catalog {
+    /// Changes terms of a plan, as the host does.
+    pub fn change(&mut self, key: &TermsKey, change: impl FnOnce(&mut Terms)) {
+        let Owner::Plan(plan) = &key.owner else { panic!("{key} is not a plan's") };
+        let (_, all) = self.plans.get_mut(plan).unwrap();
+        let found = all.iter_mut().find(|terms| terms.key == *key).unwrap();
+        change(Arc::make_mut(found));
+    }
+}
+
 /// What a plan gives whatever its policy does, with what it leaves out.
 pub fn gives(plan: &mut Plan, json: &str) {
     let mut json: Value = serde_json::from_str(json).unwrap_or_else(|error| panic!("{error}: {json}"));
@@ -99,5 +109,6 @@ pub fn draft(settings: &str) -> TermsDraft {
         contract: None,
         time_zone: None,
         note: None,
+        canary: None,
     }
 }

@@ -23,6 +23,7 @@ use proviso_ledger::{
         amounts::{Credits, Money},
         answers::Allowance,
         budget::Subject,
+        canary::{CanaryDraft, PassedLimit, RolledBack, Share, ShareStep},
         counter::{Counted, Window},
         entitlement::Entitlement,
         grant::Category,
@@ -164,6 +165,8 @@ impl Script {
             "plan" => return self.plan(&words),
             "gives" => return self.gives(&words),
             "module" => return self.module(&words),
+            "raise" => return self.raise(&words),
+            "roll_back" => return self.roll_back(&words),
             "at" => {
                 self.world.now = self.instant(words.args[0]);
                 if self.world.state.profile.is_none() {
@@ -366,6 +369,35 @@ impl Script {
         self.world.catalog.bind(&plan, draft, now).to_string()
     }
 
+    /// `raise plan/pro/terms_2 20`: a canary's share.
+    fn raise(&mut self, words: &Words<'_>) -> String {
+        let (key, from) = (key(words.args[0]), self.world.now);
+        let share_percent = Share::new(words.args[1].parse().unwrap()).unwrap();
+        self.world.catalog.change(&key, |terms| {
+            terms.canary.as_mut().unwrap().steps.push(ShareStep { share_percent, from });
+        });
+        "ok".to_owned()
+    }
+
+    /// `roll_back plan/pro/terms_2`: as a host does when a canary passes a limit.
+    fn roll_back(&mut self, words: &Words<'_>) -> String {
+        let (key, at) = (key(words.args[0]), self.world.now);
+        self.world.catalog.change(&key, |terms| {
+            terms.ends_at = Some(at);
+            terms.canary.as_mut().unwrap().rolled_back = Some(RolledBack {
+                at,
+                limit: PassedLimit::Faults,
+                reason: "a test".to_owned(),
+                decisions: 1,
+                faults: 1,
+                credit: None,
+                cost: None,
+                replaced_cost: None,
+            });
+        });
+        "ok".to_owned()
+    }
+
     /// `gives pro month {"grants": […], "trial": {…}}`: what the plan gives whatever its policy does; no terms are bound.
     fn gives(&mut self, words: &Words<'_>) -> String {
         let plan = self.world.catalog.put(&key(words.args[0]), interval(words), self.world.now);
@@ -397,6 +429,10 @@ impl Script {
             _ => OnFault::Deny,
         };
         draft.time_zone = words.option("zone").map(|zone| zone.parse().unwrap());
+        draft.canary = words.option("canary").map(|percent| CanaryDraft {
+            share: Share::new(percent.parse().unwrap()).unwrap(),
+            rollback: None,
+        });
         draft.note = words.option("note").map(str::to_owned);
         draft.contract =
             words.option("contract").map(|id| ContractDraft { id: id.to_owned(), start: None, end: None });

@@ -68,8 +68,15 @@ fn record(catalog: &Catalog, change: &CatalogChange) -> Result<Option<Record>, E
             let id = TermsId { entry: *number, index: 0 };
             let known = catalog.terms_of(plan).iter().find(|terms| terms.key.id == id);
             let before = known.map(|terms| value(&**terms)).transpose()?;
-            let kind = made(before.is_some(), "terms_bound", "terms_changed");
-            Record { kind, subject: format!("plan/{plan}/{id}"), before, after: Some(parsed(body)?) }
+            let after = parsed(body)?;
+            let was_rolled_back =
+                |terms: &Value| terms.pointer("/canary/rolled_back").is_some_and(|ended| !ended.is_null());
+            let kind = if was_rolled_back(&after) && !before.as_ref().is_some_and(was_rolled_back) {
+                "canary_rolled_back"
+            } else {
+                made(before.is_some(), "terms_bound", "terms_changed")
+            };
+            Record { kind, subject: format!("plan/{plan}/{id}"), before, after: Some(after) }
         }
         CatalogChange::PutPolicy(row) => {
             let before = catalog.policies.get(&row.policy).map(|policy| value(&**policy)).transpose()?;

@@ -15,11 +15,12 @@ use proviso_store::AuditQuery;
 use serde_json::{Map, Value};
 
 /// Kinds of changes that are recorded of plans, policies and API keys.
-pub const CATALOG_KINDS: [&str; 11] = [
+pub const CATALOG_KINDS: [&str; 12] = [
     "plan_created",
     "plan_changed",
     "terms_bound",
     "terms_changed",
+    "canary_rolled_back",
     "policy_created",
     "policy_changed",
     "version_uploaded",

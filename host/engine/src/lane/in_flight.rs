@@ -32,6 +32,14 @@ pub(super) struct InFlight {
     pub keys: Keys,
 }
 
+/// What is to be taken note of once the batch is durable.
+pub(super) struct Noted {
+    /// Entries in whose decision a policy failed.
+    pub faulted: Vec<(CustomerId, Arc<Entry>)>,
+    /// Entries that canaries were to decide.
+    pub by_canaries: Vec<Arc<Entry>>,
+}
+
 /// How a commit ended.
 pub(super) enum Committed {
     /// All is durable and answered.
@@ -65,7 +73,7 @@ pub(super) async fn commit(
     shared: Arc<Shared>,
     batch: Batch,
     jobs: Vec<(Job, Answer)>,
-    faulted: Vec<(CustomerId, Arc<Entry>)>,
+    noted: Noted,
 ) -> Committed {
     let entries = batch.entries.len() as u64;
     let is_empty = batch.is_empty();
@@ -76,8 +84,11 @@ pub(super) async fn commit(
                 shared.write_succeeded();
             }
             shared.stats.committed(entries);
-            for (customer, entry) in &faulted {
+            for (customer, entry) in &noted.faulted {
                 note_fault(&shared, customer, entry);
+            }
+            if !noted.by_canaries.is_empty() {
+                shared.rollouts.take(&shared.catalog.load(), &noted.by_canaries);
             }
             answer(&shared, jobs).await;
             Committed::Durable

@@ -5,7 +5,7 @@ use super::{
     cache::{Cache, Cached},
     slow::SlowWork,
 };
-use crate::{error::EngineError, idempotency::end_hash, queue::Job};
+use crate::{catalog::Catalog, error::EngineError, idempotency::end_hash, queue::Job, rollout::decided_by};
 use proviso_decide::{
     Journal, Written,
     command::{Command, Reply},
@@ -60,6 +60,8 @@ pub(super) struct OpenBatch {
     pub keys: Keys,
     /// Entries in whose decision a policy failed.
     pub faulted: Vec<(CustomerId, Arc<Entry>)>,
+    /// Entries that canaries were to decide.
+    pub by_canaries: Vec<Arc<Entry>>,
     /// What it has done for slow policies.
     pub slow: SlowWork,
     entries: Vec<NewEntry>,
@@ -80,7 +82,8 @@ impl OpenBatch {
     }
 
     /// Takes in the entries that a decision wrote; says whether there is anything.
-    pub fn record(&mut self, cached: &mut Cached, job: &Job, journal: Journal, revision: u64) -> bool {
+    pub fn record(&mut self, cached: &mut Cached, job: &Job, journal: Journal, catalog: &Catalog) -> bool {
+        let revision = catalog.revision;
         let swept = matches!(job.request.command, Command::Sweep);
         if journal.written.is_empty() && !swept {
             return false;
@@ -114,6 +117,9 @@ impl OpenBatch {
                 });
             }
             let (seq, at) = (entry.seq, entry.at);
+            if entry.decision().is_some_and(|record| catalog.canary(decided_by(record)).is_some()) {
+                self.by_canaries.push(entry.clone());
+            }
             if entry.decision().is_some_and(DecisionRecord::is_degraded) {
                 self.faulted.push((customer.clone(), entry));
             }

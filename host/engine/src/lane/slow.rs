@@ -103,6 +103,6 @@ impl SlowPolicies {
 
 /// The policy that decides for a customer.
 fn policy_in_force(catalog: &Catalog, state: &CustomerState, now: Timestamp) -> Option<Digest> {
-    let of_plan = || terms::in_force(catalog.terms_of(state.plan()?), now);
+    let of_plan = || terms::in_force_for(catalog.terms_of(state.plan()?), &state.customer, now, now);
     terms::in_force(&state.terms, now).or_else(of_plan).map(|terms| terms.policy.digest)
 }

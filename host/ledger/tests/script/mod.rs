@@ -423,6 +423,7 @@ impl World {
             contract: None,
             time_zone: None,
             note: None,
+            canary: None,
         };
         self.simple(self.state.bind_terms(self.now, draft))
     }

@@ -431,5 +431,6 @@ fn terms(at: Timestamp, from: i64, to: Option<i64>) -> TermsDraft {
         contract: None,
         time_zone: None,
         note: None,
+        canary: None,
     }
 }

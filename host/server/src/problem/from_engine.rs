@@ -15,6 +15,10 @@ pub fn code_of(error: &EngineError) -> C {
         EngineError::VersionNotFound(..) => C::VersionNotFound,
         EngineError::TermsNotFound => C::TermsNotFound,
         EngineError::NotAShadow => C::NotAShadow,
+        EngineError::NotACanary => C::NotACanary,
+        EngineError::CanaryRunning(_) => C::CanaryRunning,
+        EngineError::CanaryAlone(_) => C::CanaryAlone,
+        EngineError::CanaryShareLower(_) => C::CanaryShareLower,
         EngineError::BacktestNotFound => C::BacktestNotFound,
         EngineError::ApiKeyNotFound => C::ApiKeyNotFound,
         EngineError::PlanIntervalFixed => C::PlanIntervalFixed,
@@ -22,6 +26,8 @@ pub fn code_of(error: &EngineError) -> C {
         EngineError::IdempotencyKeyReused => C::IdempotencyKeyReused,
         EngineError::SettingsInvalid(_) => C::SettingsInvalid,
         EngineError::CandidateRefused(_) => C::SettingsInvalid,
+        EngineError::SignatureRequired => C::SignatureRequired,
+        EngineError::SignatureInvalid => C::SignatureInvalid,
         EngineError::PolicyRejected(_) => C::PolicyRejected,
         EngineError::NewerFormat(_) => C::NewerFormat,
         EngineError::Overloaded => C::Overloaded,
@@ -147,6 +153,7 @@ fn fields(error: EngineError, detail: &str) -> Vec<FieldError> {
         EngineError::Decide(DecideError::OccurredInFuture(_) | DecideError::OccurredTooOld(_)) => {
             one("/occurred_at")
         }
+        EngineError::CanaryShareLower(_) => one("/share_percent"),
         EngineError::TrialOfItself => one("/trial/then/plan"),
         EngineError::Decide(DecideError::OverrideIncomplete) => one("/type"),
         EngineError::Decide(DecideError::BudgetIncomplete(field)) => one(&format!("/{field}")),

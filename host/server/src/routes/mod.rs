@@ -23,6 +23,7 @@ mod plans;
 mod policies;
 mod reservations;
 mod resets;
+mod rollout;
 mod shadow_report;
 mod submission;
 mod terms;
@@ -85,6 +86,8 @@ pub fn all(test_clock: bool, with_operations: bool) -> (Router<Arc<App>>, utoipa
         .routes(routes!(terms::list_of_plan, terms::bind_to_plan))
         .routes(routes!(terms::get_of_plan))
         .routes(routes!(terms::end_of_plan))
+        .routes(routes!(rollout::raise))
+        .routes(routes!(rollout::report))
         .routes(routes!(shadow_report::of_plan))
         .routes(routes!(terms::list_of_customer, terms::bind_to_customer))
         .routes(routes!(terms::get_of_customer))

@@ -1,6 +1,6 @@
 //! Plans: how long periods are, what customers are entitled to, and the terms that decide for them.
 
-use super::terms::{named_by_terms, new_terms};
+use super::terms::{named_by_terms, new_terms, no_canary};
 use crate::{
     access::{Manage, Operator, Read},
     answer::Answer,
@@ -68,7 +68,10 @@ pub async fn put(
 ) -> Result<Answer, Problem> {
     let PlanInput { name, interval, entitlements, grants, trial, terms } = body;
     match &terms {
-        Patch::Value(terms) => caller.may_bind(&terms.policy)?,
+        Patch::Value(terms) => {
+            no_canary(terms, "/terms")?;
+            caller.may_bind(&terms.policy)?;
+        }
         // Ends those in force.
         Patch::Null => {
             let (catalog, now) = (app.engine.catalog(), app.now());

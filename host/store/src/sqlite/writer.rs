@@ -17,6 +17,7 @@ use super::{
 use crate::{
     anchors::{CheckpointRow, JournalEnd},
     error::StoreError,
+    rollout,
     rows::{Batch, CatalogChange, Commit, StoredAnswer},
 };
 use proviso_ledger::model::ids::CustomerId;
@@ -58,6 +59,11 @@ pub enum Job {
     },
     AddCheckpoint {
         checkpoint: CheckpointRow,
+        reply: Reply,
+    },
+    /// Terms, opening and body.
+    PutRolloutCounts {
+        row: [String; 3],
         reply: Reply,
     },
     Close(oneshot::Sender<()>),
@@ -136,6 +142,13 @@ impl Writer {
                 }
                 Job::AddCheckpoint { checkpoint, reply } => {
                     let _ = reply.send(self.write_with(|connection| anchors::add(connection, checkpoint)));
+                }
+                Job::PutRolloutCounts { row, reply } => {
+                    let put = |connection: &mut Connection| {
+                        connection.prepare_cached(rollout::PUT)?.execute(row)?;
+                        Ok(Commit::Durable)
+                    };
+                    let _ = reply.send(self.write_with(put));
                 }
                 Job::Close(done) => {
                     closed = Some(done);

@@ -6,6 +6,7 @@ use crate::{
 };
 use proviso_ledger::model::{
     ids::{CustomerId, Digest},
+    terms::TermsKey,
     time::Timestamp,
 };
 use proviso_store::{
@@ -626,4 +627,24 @@ pub async fn the_catalog_is_stamped_row_by_row(factory: &dyn Factory) {
     assert_ne!(after[&row].1, before[&row].1);
     after.insert(row.clone(), before[&row]);
     assert_eq!(after, before);
+}
+
+pub async fn each_opening_counts_of_a_rollout_by_itself(factory: &dyn Factory) {
+    let (one, other): (TermsKey, TermsKey) =
+        ("plan/pro/terms_2".parse().unwrap(), "plan/pro/terms_20".parse().unwrap());
+    let store = factory.open().await;
+    assert_eq!(store.rollout_counts(&one).await, Ok(Vec::new()));
+    for body in ["1", "2"] {
+        store.put_rollout_counts(&one, body).await.unwrap();
+        assert_eq!(store.rollout_counts(&one).await, Ok(vec![body.to_owned()]));
+    }
+    store.put_rollout_counts(&other, "3").await.unwrap();
+    store.close().await;
+    let store = factory.open().await;
+    store.put_rollout_counts(&one, "4").await.unwrap();
+    let mut all = store.rollout_counts(&one).await.unwrap();
+    all.sort_unstable();
+    assert_eq!(all, ["2", "4"]);
+    assert_eq!(store.rollout_counts(&other).await, Ok(vec!["3".to_owned()]));
+    store.close().await;
 }

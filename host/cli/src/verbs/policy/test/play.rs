@@ -550,6 +550,7 @@ impl<'a> Play<'a> {
             contract: None,
             time_zone: None::<Zone>,
             note: None,
+            canary: None,
         }))
     }
 }
