@@ -26,4 +26,5 @@ mod policies;
 mod prices;
 mod replay;
 mod replicas;
+mod simulate;
 mod support;
