@@ -81,7 +81,11 @@ fn proposed_prices_leave_the_margin_when_they_are_played() {
     assert_eq!(code, Some(0), "{error}");
     let report: Value = serde_json::from_str(&text).unwrap();
     let money = &report["total"]["money"];
-    assert_eq!((money["cost"].as_str(), money["margin_percent"].as_str()), (Some("1.085"), Some("60")), "{money}");
+    assert_eq!(
+        (money["cost"].as_str(), money["margin_percent"].as_str()),
+        (Some("1.085"), Some("60")),
+        "{money}"
+    );
 }
 
 #[test]
@@ -89,13 +93,18 @@ fn what_is_wrong_is_named_with_file_line_and_mend() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     fs::write(folder.join("standard.wasm"), STANDARD.as_slice()).unwrap();
-    let segment = "[[segment]]\nname = \"a\"\ncustomers = 1\nusages_per_day = 1\nusage = [{ feature = \"chat\" }]\n";
+    let segment =
+        "[[segment]]\nname = \"a\"\ncustomers = 1\nusages_per_day = 1\nusage = [{ feature = \"chat\" }]\n";
     for (text, words, named) in [
         ("months = 1\nsegments = 3\n", "simulate x.toml", "x.toml:2: unknown field `segments`"),
         (segment, "simulate x.toml", "names no policy: add policy ="),
         (segment, "simulate x.toml --policy standard.wasm --months 0", "must be 1 to 120"),
         (segment, "estimate x.toml", "add a [[cost]]"),
-        ("settings = { rates = 1 }\n", "simulate x.toml --policy standard.wasm", "x.toml:1: missing field `segment`"),
+        (
+            "settings = { rates = 1 }\n",
+            "simulate x.toml --policy standard.wasm",
+            "x.toml:1: missing field `segment`",
+        ),
     ] {
         fs::write(folder.join("x.toml"), text).unwrap();
         let (code, _, error) = proviso(folder, words);

@@ -16,6 +16,7 @@ use crate::{
     terminal::{self, Paint, count, plural},
 };
 use clap::Args;
+use propose::{Aim, Buffer, Days, Observed, Proposal};
 use proviso_ledger::{
     journal::Entry,
     model::{
@@ -24,7 +25,6 @@ use proviso_ledger::{
     },
 };
 use proviso_store::Access;
-use propose::{Aim, Buffer, Days, Observed, Proposal};
 use serde_json::{Value, json};
 use std::{fmt::Write as _, path::PathBuf};
 use toml::Spanned;
@@ -58,13 +58,15 @@ pub struct Flags {
 }
 
 fn margin(text: &str) -> Result<Percent, String> {
-    let percent: Percent = text.strip_suffix('%').unwrap_or(text).parse().map_err(|error| format!("{error}"))?;
+    let percent: Percent =
+        text.strip_suffix('%').unwrap_or(text).parse().map_err(|error| format!("{error}"))?;
     let fine = !percent.is_negative() && percent <= Percent::from_whole(99);
     fine.then_some(percent).ok_or_else(|| "must be 0 to 99".to_owned())
 }
 
 fn share(text: &str) -> Result<Percent, String> {
-    let percent: Percent = text.strip_suffix('%').unwrap_or(text).parse().map_err(|error| format!("{error}"))?;
+    let percent: Percent =
+        text.strip_suffix('%').unwrap_or(text).parse().map_err(|error| format!("{error}"))?;
     let fine = percent.is_positive() && percent <= Percent::ALL;
     fine.then_some(percent).ok_or_else(|| "must be above 0, and at most 100".to_owned())
 }
@@ -84,12 +86,12 @@ pub fn run(flags: &Flags) -> Result<Verdict, Error> {
     let path = &flags.workload;
     let wrong = |detail: &str| Error::Content { path: path.clone(), detail: detail.to_owned() };
     let mut workload = simulate::read(path, flags.database_url.is_none())?;
-    let table: Vec<Cost> =
-        std::mem::take(&mut workload.costs).into_iter().map(Spanned::into_inner).collect();
+    let table: Vec<Cost> = std::mem::take(&mut workload.costs).into_iter().map(Spanned::into_inner).collect();
     if table.is_empty() {
         return Err(wrong("says nothing of what the provider is paid: add a [[cost]]"));
     }
-    let Some(credit_price) = flags.credit_price.or(workload.credit_price).filter(|price| price.is_positive()) else {
+    let Some(credit_price) = flags.credit_price.or(workload.credit_price).filter(|price| price.is_positive())
+    else {
         return Err(wrong("has no credit_price above zero: add one, or give --credit-price"));
     };
     let aim = Aim { margin: flags.margin, credit_price, absorb: flags.absorb, step: flags.step };
@@ -276,7 +278,11 @@ impl Estimate {
                 count(one.usages)
             );
         }
-        let _ = writeln!(text, "\n{}", paint.strong("credits for each unit, which leave the margin on every usage"));
+        let _ = writeln!(
+            text,
+            "\n{}",
+            paint.strong("credits for each unit, which leave the margin on every usage")
+        );
         for rate in self.per_unit.get("rates").and_then(Value::as_array).into_iter().flatten() {
             let _ = writeln!(text, "  {rate}");
         }

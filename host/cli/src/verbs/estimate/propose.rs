@@ -105,7 +105,8 @@ impl Observed {
         let named = attributes.iter().filter(|(name, _)| costs.attributes().any(|known| known == name));
         let action = Action { feature: feature.to_owned(), attributes: named.cloned().collect() };
         let is_beyond = self.actions.len() >= MOST_ACTIONS && !self.actions.contains_key(&action);
-        let action = if is_beyond { Action { feature: "others".to_owned(), attributes: Vec::new() } } else { action };
+        let action =
+            if is_beyond { Action { feature: "others".to_owned(), attributes: Vec::new() } } else { action };
         let seen = self.actions.entry(action).or_default();
         seen.usages += 1;
         seen.cost = seen.cost.saturating_add(cost);
@@ -120,7 +121,9 @@ impl Observed {
             let month = months.entry(day.div_euclid(30)).or_insert(Decimal::ZERO);
             let mut before: Vec<Decimal> = days.0.range(day - BEFORE..*day).map(|(_, cost)| *cost).collect();
             before.sort_unstable();
-            let Some(usual) = before.get(before.len() / 2).filter(|_| before.len() >= FEWEST) else { continue };
+            let Some(usual) = before.get(before.len() / 2).filter(|_| before.len() >= FEWEST) else {
+                continue;
+            };
             let bound = usual.repeated(TIMES).unwrap_or(Decimal::LARGEST);
             if *cost > bound {
                 *month = month.saturating_add(cost.saturating_sub(*usual));
@@ -175,8 +178,8 @@ impl Aim {
     /// The credits for which a cost is sold: cost ÷ (1 − margin) ÷ price of a credit, rounded up.
     pub fn credits(&self, cost: Decimal) -> Result<Decimal, OutOfRange> {
         let left = Percent::ALL.minus(self.margin)?;
-        let price = cost.mul_div(Percent::ALL.decimal(), left.decimal(), Rounding::Up)?;
-        price.div(self.credit_price, Rounding::Up)
+        let divisor = left.decimal().mul(self.credit_price, Rounding::Down)?;
+        cost.mul_div(Percent::ALL.decimal(), divisor, Rounding::Up)
     }
 
     /// Of each action, most usages first.
@@ -214,7 +217,8 @@ impl Aim {
             let spikes = observed.spikes.get(segment);
             let cost = spikes.and_then(|spikes| spikes.percentile(self.absorb));
             let credits = cost.map(|cost| self.credits(cost)).transpose()?;
-            let credits = credits.map(|exact| Credits::new(exact).round_to(self.step, Rounding::Up)).transpose()?;
+            let credits =
+                credits.map(|exact| Credits::new(exact).round_to(self.step, Rounding::Up)).transpose()?;
             Ok(Buffer {
                 segment: segment.clone(),
                 spikes: spikes.map_or(0, Histogram::count),
@@ -266,8 +270,14 @@ mod tests {
 
     #[test]
     fn a_price_leaves_the_margin_that_is_asked_for() {
-        for (cost, margin, credits) in [("0.003", 70, "1"), ("0.003", 0, "0.3"), ("0.0007", 50, "0.14"), ("0.001", 70, "0.333333333334")] {
-            assert_eq!(aim(margin, "0.01").credits(cost.parse().unwrap()).unwrap().to_string(), credits, "{cost} {margin}");
+        for (cost, margin, credits) in
+            [("0.003", 70, "1"), ("0.003", 0, "0.3"), ("0.0007", 50, "0.14"), ("0.001", 70, "0.333333333334")]
+        {
+            assert_eq!(
+                aim(margin, "0.01").credits(cost.parse().unwrap()).unwrap().to_string(),
+                credits,
+                "{cost} {margin}"
+            );
         }
     }
 
@@ -280,7 +290,10 @@ mod tests {
         let prices = aim(50, "0.25").prices(&observed).unwrap();
         let [one] = prices.as_slice() else { panic!("{}", prices.len()) };
         // Costs 0.002 on average: 0.4 credits of 0.01 at half the price, up to the next quarter.
-        assert_eq!((one.mean_cost.to_string(), one.price.to_string()), ("0.002".to_owned(), "0.5".to_owned()));
+        assert_eq!(
+            (one.mean_cost.to_string(), one.price.to_string()),
+            ("0.002".to_owned(), "0.5".to_owned())
+        );
         assert_eq!((one.margin.unwrap().to_string(), one.below_cost), ("60".to_owned(), 1));
         assert!(one.action.attributes.is_empty(), "costs don't depend on the user");
     }

@@ -20,7 +20,12 @@ pub struct Series<'a> {
 }
 
 /// Bars by month, one segment on the other. Values below zero are drawn as zero.
-pub fn stacked(title: &str, months: &[String], series: &[Series<'_>], show: impl Fn(Decimal) -> String) -> String {
+pub fn stacked(
+    title: &str,
+    months: &[String],
+    series: &[Series<'_>],
+    show: impl Fn(Decimal) -> String,
+) -> String {
     let units = |value: Decimal| value.units().max(0);
     let sum = |month: usize| -> i128 {
         let values = series.iter().filter_map(|one| one.values.get(month));
@@ -31,10 +36,8 @@ pub fn stacked(title: &str, months: &[String], series: &[Series<'_>], show: impl
     let (plot, count) = (HEIGHT - TOP - BOTTOM, i128::try_from(months.len()).unwrap_or(1).max(1));
     // Divided first where the product would not fit.
     let scaled = |value: i128| (value / 1_000_000).saturating_mul(plot * 10) / (top / 1_000_000).max(1);
-    let mut svg = format!(
-        "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">\n",
-        escape(title)
-    );
+    let mut svg =
+        format!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">\n", escape(title));
     for step in 0..=STEPS {
         let y = TOP + plot - plot * step / STEPS;
         let label = show(Decimal::from_units(top / STEPS * step));
@@ -96,14 +99,16 @@ pub fn legend(names: &[&str]) -> String {
     format!("<ul class=\"legend\">{}</ul>\n", names.iter().enumerate().map(one).collect::<String>())
 }
 
-/// The next number up that reads well: 1, 2, 4, 8 or 10 times a power of ten, so that quarters do, too.
+/// The next number up whose quarters read well.
 fn nice(largest: i128) -> i128 {
-    let mut power = 1_000_000_000_i128;
-    while largest > power.saturating_mul(10) {
-        power = power.saturating_mul(10);
+    // The smallest is 10^-3, far above what would be divided away.
+    let mut tenth = 100_000_000_i128;
+    while largest > tenth.saturating_mul(100) {
+        tenth = tenth.saturating_mul(10);
     }
-    let found = [1, 2, 4, 8, 10].into_iter().map(|times| power.saturating_mul(times)).find(|top| *top >= largest);
-    found.unwrap_or(largest).max(1)
+    let times = [10, 12, 16, 20, 24, 32, 40, 60, 80, 100];
+    let found = times.into_iter().map(|times| tenth.saturating_mul(times)).find(|top| *top >= largest);
+    found.unwrap_or(largest)
 }
 
 fn tenths(value: i128) -> String {
@@ -122,7 +127,9 @@ mod tests {
     #[test]
     fn axes_end_at_numbers_that_read_well() {
         let one = Decimal::ONE.units();
-        for (largest, top) in [(0, 0), (1, 1), (3, 4), (5, 8), (9, 10), (11, 20), (90_000, 100_000)] {
+        for (largest, top) in
+            [(0, 0), (1, 1), (3, 4), (5, 6), (9, 10), (11, 12), (90_000, 100_000), (26_000, 32_000)]
+        {
             let found = nice(largest * one);
             assert!(largest == 0 || found == top * one, "{largest}: {found}");
         }

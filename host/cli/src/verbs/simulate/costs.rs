@@ -34,14 +34,20 @@ impl Costs {
         attributes: &[(String, String)],
     ) -> Decimal {
         let of_quantities = quantities.iter().map(|(name, amount)| {
-            self.find(feature, Some(name), attributes).map_or(Decimal::ZERO, |cost| cost.times(amount.decimal()))
+            self.find(feature, Some(name), attributes)
+                .map_or(Decimal::ZERO, |cost| cost.times(amount.decimal()))
         });
         let once = self.find(feature, None, attributes).map(|cost| cost.times(Decimal::ONE));
         of_quantities.chain(once).fold(Decimal::ZERO, Decimal::saturating_add)
     }
 
     /// The entry for a quantity, or for the usage itself.
-    pub fn find(&self, feature: &str, quantity: Option<&str>, attributes: &[(String, String)]) -> Option<&Cost> {
+    pub fn find(
+        &self,
+        feature: &str,
+        quantity: Option<&str>,
+        attributes: &[(String, String)],
+    ) -> Option<&Cost> {
         self.0.iter().find(|cost| {
             cost.quantity.as_deref() == quantity
                 && cost.feature.as_deref().is_none_or(|of| of == feature)
@@ -122,7 +128,8 @@ mod tests {
         "#;
         let workload = super::super::workload::parse(text, true).unwrap();
         let costs = Costs::new(workload.costs.into_iter().map(toml::Spanned::into_inner));
-        let quantities = [("in".to_owned(), Quantity::from_whole(1_000)), ("out".to_owned(), Quantity::from_whole(9))];
+        let quantities =
+            [("in".to_owned(), Quantity::from_whole(1_000)), ("out".to_owned(), Quantity::from_whole(9))];
         let model = |name: &str| vec![("model".to_owned(), name.to_owned())];
         for (feature, attributes, cost) in [
             ("chat", model("large-2"), "0.003"),
@@ -130,7 +137,11 @@ mod tests {
             ("chat", Vec::new(), "0.001"),
             ("search", model("large"), "0.013"),
         ] {
-            assert_eq!(costs.of(feature, &quantities, &attributes).to_string(), cost, "{feature} {attributes:?}");
+            assert_eq!(
+                costs.of(feature, &quantities, &attributes).to_string(),
+                cost,
+                "{feature} {attributes:?}"
+            );
         }
     }
 }

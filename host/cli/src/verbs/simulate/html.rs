@@ -2,7 +2,7 @@
 
 use super::{
     chart::{self, Series, escape},
-    report::{Report, amount, margin_percent, money},
+    report::{Report, amount, date, margin_percent, money},
     tally::{Cell, percentile},
 };
 use crate::terminal::count;
@@ -14,7 +14,7 @@ const STYLE: &str = include_str!("page.css");
 /// The page.
 pub fn page(report: &Report) -> String {
     let total = report.tally.total();
-    let title = format!("{}: {} to {}", report.policy, report.start, report.end);
+    let title = format!("{}: {} to {}", report.policy, date(report.start), date(report.end));
     let mut body = format!(
         "<h1>{}</h1>\n<p class=\"facts\">{} usages · seed {} · <code>{}</code></p>\n",
         escape(&title),
@@ -105,8 +105,10 @@ fn rows(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
 fn money_table(report: &Report) -> String {
     let of = |name: &str, cell: &Cell| {
         let till = &cell.till;
-        let amounts = [till.fees, till.purchases, till.invoiced, till.revenue(), till.cost, till.margin()].map(money);
-        let percent = margin_percent(till).map_or_else(|| "–".to_owned(), |percent| format!("{percent} %"));
+        let amounts =
+            [till.fees, till.purchases, till.invoiced, till.revenue(), till.cost, till.margin()].map(money);
+        let percent =
+            margin_percent(till).map_or_else(|| "–".to_owned(), |percent| format!("{} %", money(percent)));
         let mut row = vec![name.to_owned()];
         row.extend(amounts);
         row.push(percent);
@@ -125,7 +127,9 @@ fn money_table(report: &Report) -> String {
 fn segment_table(report: &Report) -> String {
     let all = report.segments.iter().enumerate().map(|(place, name)| {
         let cell = report.tally.of_segment(place);
-        let day = |percent| percentile(&cell.ran_out, percent).map_or_else(|| "–".to_owned(), |day| day.to_string());
+        let day = |percent| {
+            percentile(&cell.ran_out, percent).map_or_else(|| "–".to_owned(), |day| day.to_string())
+        };
         let buffer = |percent| percentile(&cell.buffers, percent).map_or_else(|| "–".to_owned(), amount);
         let ran_out = u64::try_from(cell.ran_out.len()).unwrap_or(u64::MAX);
         vec![
@@ -142,7 +146,16 @@ fn segment_table(report: &Report) -> String {
         ]
     });
     let head = [
-        "segment", "usages", "refused", "invalid", "ran out", "day p10", "day p50", "buffer p50", "p95", "max",
+        "segment",
+        "usages",
+        "refused",
+        "invalid",
+        "ran out",
+        "day p10",
+        "day p50",
+        "buffer p50",
+        "p95",
+        "max",
     ];
     format!(
         "<section>\n<h2>Run-outs and buffers</h2>\n<p>A customer's month counts as run out from its first refusal or overage for want \

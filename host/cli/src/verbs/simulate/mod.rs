@@ -101,9 +101,11 @@ pub fn run(flags: &Flags) -> Result<Verdict, Error> {
     if let Some(path) = &flags.settings {
         settings = settings.with(&Settings(settings::read(path)?));
     }
-    let named = flags.policy.clone().or_else(|| workload.policy.as_ref().map(|path| beside(&flags.workload, path)));
+    let named =
+        flags.policy.clone().or_else(|| workload.policy.as_ref().map(|path| beside(&flags.workload, path)));
     let Some(policy) = named else {
-        let detail = "names no policy: add policy = \"the folder of its crate, or a module\", or give --policy";
+        let detail =
+            "names no policy: add policy = \"the folder of its crate, or a module\", or give --policy";
         return Err(Error::Content { path: flags.workload.clone(), detail: detail.to_owned() });
     };
     // Files are read before anything is built: a typo should not cost a compilation.
@@ -145,7 +147,8 @@ fn file_settings(workload: &Workload, path: &Path) -> Result<Settings, Error> {
     let Some(named) = &workload.settings_file else { return Ok(workload.settings.clone()) };
     let place = beside(path, named);
     if !place.is_file() {
-        let detail = format!("settings_file: there is no {}; it is looked for beside this file", place.display());
+        let detail =
+            format!("settings_file: there is no {}; it is looked for beside this file", place.display());
         return Err(Error::Content { path: path.to_owned(), detail });
     }
     Ok(Settings(settings::read(&place)?).with(&workload.settings))
@@ -200,7 +203,12 @@ fn boundaries(time: Time) -> Vec<Timestamp> {
 }
 
 /// What all customers share. An error is a mistake of the workload.
-fn world(workload: Workload, subject: Subject, sources: Vec<Source>, settings: &Settings) -> Result<World, String> {
+fn world(
+    workload: Workload,
+    subject: Subject,
+    sources: Vec<Source>,
+    settings: &Settings,
+) -> Result<World, String> {
     let time = time(&workload)?;
     let month = Interval::new(IntervalUnit::Month, 1).map_err(|error| error.to_string())?;
     let interval = workload.interval.unwrap_or(IntervalSetup(Some(month)));
@@ -234,7 +242,8 @@ fn world(workload: Workload, subject: Subject, sources: Vec<Source>, settings: &
 /// Plays all customers, on so many threads.
 fn all(world: &World, jobs: usize) -> Result<Tally, Error> {
     let customers = world.sources.iter().enumerate();
-    let customers = customers.flat_map(|(segment, source)| (0..source.customers).map(move |number| (segment, number)));
+    let customers =
+        customers.flat_map(|(segment, source)| (0..source.customers).map(move |number| (segment, number)));
     // Eight bytes each: a million customers take less than what is played at a time.
     let customers: Vec<(usize, u32)> = customers.collect();
     let next = AtomicUsize::new(0);

@@ -79,7 +79,10 @@ pub fn play(world: &World, segment: usize, number: u32, tally: &mut Tally) -> Re
     let Some(source) = world.sources.get(segment) else { return Ok(()) };
     let name = format!("{}-{}", source.segment.name, u64::from(number) + 1);
     let key = name.parse().map_err(|error| {
-        Error::Instrument(format!("segment {:?}: its name can't be part of a customer's: {error}", source.segment.name))
+        Error::Instrument(format!(
+            "segment {:?}: its name can't be part of a customer's: {error}",
+            source.segment.name
+        ))
     })?;
     let customer = Customer::new(source, number, world.time);
     let joined = customer.joined;
@@ -131,8 +134,11 @@ impl Player<'_> {
         }
         self.cell(month, |cell| cell.usages += 1);
         let command = Command::Charge(Box::new(usage));
-        if self.decide(at, command.clone())? && self.buy(at, month)? {
-            self.cell(month, |cell| cell.denied = cell.denied.saturating_sub(1));
+        // What is bought and tried again is one usage, and was not refused.
+        if let Some(refused) = self.decide(at, command.clone())?
+            && self.buy(at, month)?
+        {
+            self.cell(month, |cell| cell.take_back(&refused));
             self.decide(at, command)?;
         }
         Ok(())
@@ -149,7 +155,9 @@ impl Player<'_> {
                 (Some(next), Some(due)) => *due = next,
                 _ => drop(self.due.swap_remove(place)),
             }
-            let expires_at = grant.expires_after_days.map(|days| at.plus_micros(i64::from(days) * 86_400 * Timestamp::SECOND));
+            let expires_at = grant
+                .expires_after_days
+                .map(|days| at.plus_micros(i64::from(days) * 86_400 * Timestamp::SECOND));
             let credit = grant.credit.clone().unwrap_or_else(default_credit);
             self.give(at, credit, grant.amount, grant.category, grant.price, expires_at)?;
         }
@@ -182,7 +190,9 @@ impl Player<'_> {
 
     /// Buys credits for a usage that was refused for want of them, if the segment does so.
     fn buy(&mut self, at: Timestamp, month: usize) -> Result<bool, Error> {
-        let Some(Buys { amount, price, at_most }) = self.source.segment.buys.clone() else { return Ok(false) };
+        let Some(Buys { amount, price, at_most }) = self.source.segment.buys.clone() else {
+            return Ok(false);
+        };
         if self.bought.0 != month {
             self.bought = (month, 0);
         }
@@ -194,8 +204,8 @@ impl Player<'_> {
         Ok(true)
     }
 
-    /// Decides a command and counts what was written. True when a usage was refused for want of credits.
-    fn decide(&mut self, now: Timestamp, command: Command) -> Result<bool, Error> {
+    /// Decides a command and counts what was written. Returns the refusal of a usage for want of credits.
+    fn decide(&mut self, now: Timestamp, command: Command) -> Result<Option<Box<Refused>>, Error> {
         let world = self.world;
         let policies = |digest: &Digest| match world.subject.all().find(|loaded| loaded.digest == *digest) {
             Some(loaded) => Lookup::Ready(loaded.policy.clone()),
@@ -216,13 +226,13 @@ impl Player<'_> {
         }
         match reply {
             Ok(Reply::Entry(outcome)) => Ok(match &outcome.entry.event {
-                Event::Refused(refused) => is_short(refused),
-                _ => false,
+                Event::Refused(refused) if is_short(refused) => Some(refused.clone()),
+                _ => None,
             }),
-            Ok(_) => Ok(false),
+            Ok(_) => Ok(None),
             Err(Stop::Error(error)) => {
                 tally::count(&mut self.declined, &error.to_string(), 1);
-                Ok(false)
+                Ok(None)
             }
             Err(Stop::Defect(error)) => Err(Error::Instrument(format!("a defect of proviso: {error}"))),
             Err(Stop::Need(_) | Stop::Unfinished) => {
@@ -250,7 +260,8 @@ impl Player<'_> {
         }
         self.count_transfers(entry, month);
         let price = self.world.credit_price;
-        let value = |credits: Credits| price.mul(credits.decimal(), Rounding::HalfEven).unwrap_or(Decimal::LARGEST);
+        let value =
+            |credits: Credits| price.mul(credits.decimal(), Rounding::HalfEven).unwrap_or(Decimal::LARGEST);
         let paid = |grants: &mut dyn Iterator<Item = &Grant>| {
             let bases = grants.filter_map(|grant| grant.cost_basis);
             bases.fold(Decimal::ZERO, |sum, basis| sum.saturating_add(basis.amount()))
@@ -274,19 +285,7 @@ impl Player<'_> {
                 }
             }
             Event::Refused(refused) => {
-                self.cell(month, |cell| {
-                    if refused.invalid {
-                        cell.invalid += 1;
-                    } else {
-                        cell.denied += 1;
-                    }
-                    cell.refuse(&refused.code);
-                    cell.degraded += u64::from(refused.decision.as_ref().is_some_and(|one| one.is_degraded()));
-                    if let Some(rated) = &refused.rated {
-                        let flow = cell.flow(&rated.credit);
-                        flow.refused = flow.refused.saturating_add(rated.cost);
-                    }
-                });
+                self.cell(month, |cell| cell.refuse(refused));
                 if is_short(refused) {
                     self.ran_out(entry.at, month);
                 }
@@ -305,10 +304,14 @@ impl Player<'_> {
                 self.cell(month, |cell| cell.till.fees = cell.till.fees.saturating_add(fee));
             }
             Event::PeriodClosed(closed) => {
-                let fees = closed.fees.iter().filter(|fee| fee.method == FeeMethod::Invoiced).map(|fee| fee.amount);
+                let fees =
+                    closed.fees.iter().filter(|fee| fee.method == FeeMethod::Invoiced).map(|fee| fee.amount);
                 let settled = closed.settled.iter().filter(|one| one.method == SettleMethod::Invoice);
-                let invoiced = fees.chain(settled.map(|one| one.amount)).fold(Credits::ZERO, Credits::saturating_add);
-                self.cell(month, |cell| cell.till.invoiced = cell.till.invoiced.saturating_add(value(invoiced)));
+                let invoiced =
+                    fees.chain(settled.map(|one| one.amount)).fold(Credits::ZERO, Credits::saturating_add);
+                self.cell(month, |cell| {
+                    cell.till.invoiced = cell.till.invoiced.saturating_add(value(invoiced))
+                });
                 for grant in &closed.grants {
                     self.cell(month, |cell| {
                         let flow = cell.flow(&grant.credit);
@@ -354,7 +357,9 @@ impl Player<'_> {
         self.decide(end, Command::Read)?;
         let (peaks, ran_out) = (std::mem::take(&mut self.peaks), std::mem::take(&mut self.ran_out));
         let had_usage = std::mem::take(&mut self.had_usage);
-        for (cell, ((peak, ran_out), had)) in self.months.iter_mut().zip(peaks.into_iter().zip(ran_out).zip(had_usage)) {
+        for (cell, ((peak, ran_out), had)) in
+            self.months.iter_mut().zip(peaks.into_iter().zip(ran_out).zip(had_usage))
+        {
             cell.customers = u64::from(had);
             cell.ran_out.extend(ran_out);
             cell.buffers.extend(Some(peak).filter(|peak| peak.is_positive()));

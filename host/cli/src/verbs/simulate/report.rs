@@ -64,20 +64,21 @@ impl Report {
 
     /// JSON: each segment's months and sum, and the sum of all.
     pub fn json(&self) -> Value {
-        let segments = self.segments.iter().zip(&self.tally.cells).enumerate().map(|(place, (name, cells))| {
-            let months = self.months.iter().zip(cells).map(|(month, one)| {
-                let mut value = cell(one, self.has_money);
-                value.insert("month".to_owned(), json!(month));
-                Value::Object(value)
+        let segments =
+            self.segments.iter().zip(&self.tally.cells).enumerate().map(|(place, (name, cells))| {
+                let months = self.months.iter().zip(cells).map(|(month, one)| {
+                    let mut value = cell(one, self.has_money);
+                    value.insert("month".to_owned(), json!(month));
+                    Value::Object(value)
+                });
+                let owed = self.tally.owed.get(place);
+                json!({
+                    "segment": name,
+                    "months": months.collect::<Vec<_>>(),
+                    "total": cell(&self.tally.of_segment(place), self.has_money),
+                    "owed_at_end": owed,
+                })
             });
-            let owed = self.tally.owed.get(place);
-            json!({
-                "segment": name,
-                "months": months.collect::<Vec<_>>(),
-                "total": cell(&self.tally.of_segment(place), self.has_money),
-                "owed_at_end": owed,
-            })
-        });
         let run_outs = self.tally.run_outs.iter().map(|one| {
             json!({ "customer": one.customer, "segment": self.segments.get(one.segment), "at": one.at })
         });
@@ -122,7 +123,11 @@ impl Report {
     }
 
     fn credit_table(&self, credit: &CreditType) -> String {
-        let mut rows = vec![["month", "segment", "issued", "used", "overage", "rolled over", "expired", "refused"].map(str::to_owned).to_vec()];
+        let mut rows = vec![
+            ["month", "segment", "issued", "used", "overage", "rolled over", "expired", "refused"]
+                .map(str::to_owned)
+                .to_vec(),
+        ];
         let row = |month: &str, segment: &str, cell: &Cell| {
             let flow = cell.credits.get(credit).copied().unwrap_or_default();
             let Flow { issued, spent, overage, rolled_over, expired, refused } = flow;
@@ -140,7 +145,18 @@ impl Report {
     }
 
     fn segment_table(&self) -> String {
-        let head = ["segment", "customers", "usages", "refused", "invalid", "ran out", "median day", "buffer p50", "p95", "max"];
+        let head = [
+            "segment",
+            "customers",
+            "usages",
+            "refused",
+            "invalid",
+            "ran out",
+            "median day",
+            "buffer p50",
+            "p95",
+            "max",
+        ];
         let mut rows = vec![head.map(str::to_owned).to_vec()];
         for (place, name) in self.segments.iter().enumerate() {
             let cell = self.tally.of_segment(place);
@@ -171,7 +187,7 @@ impl Report {
         let row = |name: &str, till: &Till| {
             let Till { fees, purchases, invoiced, cost } = *till;
             let amounts = [fees, purchases, invoiced, till.revenue(), cost, till.margin()].map(money);
-            let percent = margin_percent(till).map_or_else(|| "-".to_owned(), |percent| percent.to_string());
+            let percent = margin_percent(till).map_or_else(|| "-".to_owned(), money);
             let mut row = vec![name.to_owned()];
             row.extend(amounts);
             row.push(percent);
@@ -188,7 +204,8 @@ impl Report {
         let mut text = String::new();
         let total = self.tally.total();
         if !total.codes.is_empty() {
-            let codes: Vec<String> = total.codes.iter().map(|(code, times)| format!("{code} {}", count(*times))).collect();
+            let codes: Vec<String> =
+                total.codes.iter().map(|(code, times)| format!("{code} {}", count(*times))).collect();
             let _ = writeln!(text, "\nrefusals: {}", codes.join(", "));
         }
         if let Some(first) = self.tally.run_outs.first() {
@@ -200,16 +217,22 @@ impl Report {
             }
         }
         if total.degraded > 0 {
-            let _ = writeln!(text, "{}", paint.bad(&format!("the policy failed in {}", plural(total.degraded, "decision"))));
+            let _ = writeln!(
+                text,
+                "{}",
+                paint.bad(&format!("the policy failed in {}", plural(total.degraded, "decision")))
+            );
         }
         for (why, times) in &self.tally.declined {
-            let _ = writeln!(text, "{}", paint.bad(&format!("{} not decided: {why}", plural(*times, "request"))));
+            let _ =
+                writeln!(text, "{}", paint.bad(&format!("{} not decided: {why}", plural(*times, "request"))));
         }
         text
     }
 }
 
-fn date(at: Timestamp) -> String {
+/// The date in UTC.
+pub fn date(at: Timestamp) -> String {
     let text = at.to_string();
     text.split('T').next().unwrap_or(&text).to_owned()
 }
@@ -230,13 +253,16 @@ pub fn amount(credits: Credits) -> String {
 pub fn money(amount: Decimal) -> String {
     let rounded = amount.round_to_places(2, Rounding::HalfEven).unwrap_or(amount).to_string();
     let (sign, digits) = rounded.strip_prefix('-').map_or(("", rounded.as_str()), |digits| ("-", digits));
-    let (whole, part) = digits.split_once('.').map_or((digits, String::new()), |(whole, part)| (whole, format!(".{part:0<2}")));
+    let (whole, part) = digits
+        .split_once('.')
+        .map_or((digits, String::new()), |(whole, part)| (whole, format!(".{part:0<2}")));
     let whole = whole.parse().map_or_else(|_| whole.to_owned(), count);
     format!("{sign}{whole}{part}")
 }
 
 fn cell(cell: &Cell, has_money: bool) -> Map<String, Value> {
-    let credits: BTreeMap<&CreditType, Value> = cell.credits.iter().map(|(credit, flow)| (credit, self::flow(flow))).collect();
+    let credits: BTreeMap<&CreditType, Value> =
+        cell.credits.iter().map(|(credit, flow)| (credit, self::flow(flow))).collect();
     let mut value = Map::new();
     for (name, number) in [
         ("customers", cell.customers),
@@ -251,7 +277,10 @@ fn cell(cell: &Cell, has_money: bool) -> Map<String, Value> {
     value.insert("refusals".to_owned(), json!(cell.codes));
     value.insert("credits".to_owned(), json!(credits));
     let day = |percent| percentile(&cell.ran_out, percent);
-    value.insert("ran_out".to_owned(), json!({"customers": cell.ran_out.len(), "day_p10": day(10), "day_p50": day(50)}));
+    value.insert(
+        "ran_out".to_owned(),
+        json!({"customers": cell.ran_out.len(), "day_p10": day(10), "day_p50": day(50)}),
+    );
     let buffer = |percent| percentile(&cell.buffers, percent);
     value.insert(
         "buffer".to_owned(),
@@ -280,13 +309,18 @@ fn flow(flow: &Flow) -> Value {
 /// Columns of text, the first ones to the left and the others to the right.
 fn table(rows: &[Vec<String>], to_the_left: usize) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|text| text.chars().count()).max();
+    let width =
+        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|text| text.chars().count()).max();
     let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
     let mut text = String::new();
     for row in rows {
         let mut line = String::new();
         for (place, (value, width)) in row.iter().zip(&widths).enumerate() {
-            let _ = if place < to_the_left { write!(line, "  {value:<width$}") } else { write!(line, "  {value:>width$}") };
+            let _ = if place < to_the_left {
+                write!(line, "  {value:<width$}")
+            } else {
+                write!(line, "  {value:>width$}")
+            };
         }
         let _ = writeln!(text, "{}", line.trim_end());
     }
@@ -299,7 +333,13 @@ mod tests {
 
     #[test]
     fn amounts_read_well() {
-        for (exact, shown) in [("0", "0"), ("1234567.5", "1,234,567.50"), ("-0.004", "0"), ("-1200.256", "-1,200.26"), ("0.009", "0.01")] {
+        for (exact, shown) in [
+            ("0", "0"),
+            ("1234567.5", "1,234,567.50"),
+            ("-0.004", "0"),
+            ("-1200.256", "-1,200.26"),
+            ("0.009", "0.01"),
+        ] {
             assert_eq!(money(exact.parse().unwrap()), shown, "{exact}");
         }
     }

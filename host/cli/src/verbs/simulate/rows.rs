@@ -52,9 +52,8 @@ impl Rows {
     /// Reads a file.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let text = fs::read_to_string(path).map_err(Error::file(path))?;
-        parse(text.trim_start_matches('\u{feff}')).map_err(|(line, detail)| {
-            Error::content(format!("{}:{line}", path.display()))(detail)
-        })
+        parse(text.trim_start_matches('\u{feff}'))
+            .map_err(|(line, detail)| Error::content(format!("{}:{line}", path.display()))(detail))
     }
 
     /// How long it takes from the first row to the last, in whole days, rounded up.
@@ -102,11 +101,16 @@ fn parse(text: &str) -> Result<Rows, (u64, String)> {
                     row.customer = Some(*customers.entry(value.to_owned()).or_insert(next));
                 }
                 Column::Entity if value.is_empty() => {}
-                Column::Entity => row.entity = Some(value.parse().map_err(|error| wrong(format!("{error}")))?),
-                Column::Feature => row.feature = Some(value.parse().map_err(|error| wrong(format!("{error}")))?),
+                Column::Entity => {
+                    row.entity = Some(value.parse().map_err(|error| wrong(format!("{error}")))?)
+                }
+                Column::Feature => {
+                    row.feature = Some(value.parse().map_err(|error| wrong(format!("{error}")))?)
+                }
                 Column::Quantity(_) if value.is_empty() => {}
                 Column::Quantity(name) => {
-                    let amount: Quantity = value.parse().map_err(|error| wrong(format!("for {name}: {error}")))?;
+                    let amount: Quantity =
+                        value.parse().map_err(|error| wrong(format!("for {name}: {error}")))?;
                     if amount.is_negative() || !amount.is_acceptable() {
                         return Err(wrong(format!("for {name} must be at least 0, and below 10^15")));
                     }

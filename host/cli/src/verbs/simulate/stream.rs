@@ -110,10 +110,7 @@ impl<'a> Customer<'a> {
         Ok(())
     }
 
-    fn draw<E>(
-        &mut self,
-        mut take: impl FnMut(Timestamp, UsageRequest) -> Result<(), E>,
-    ) -> Result<(), E> {
+    fn draw<E>(&mut self, mut take: impl FnMut(Timestamp, UsageRequest) -> Result<(), E>) -> Result<(), E> {
         let segment = &self.source.segment;
         let growth = Growth::new(segment.growth_percent);
         let first_month = self.zone.month(self.time.start);
@@ -125,12 +122,19 @@ impl<'a> Customer<'a> {
             let is_weekend = matches!(day.rem_euclid(7), 2 | 3);
             let weekend = if is_weekend { parts(segment.weekend_percent) } else { PARTS };
             let spread = parts(segment.variation_percent);
-            let varied = PARTS - spread + i128::from(self.random.below(u64::try_from(2 * spread + 1).unwrap_or(1)));
-            let usual = self.rate.saturating_mul(growth.after(month)) / PARTS * weekend / PARTS * varied / PARTS;
+            let varied =
+                PARTS - spread + i128::from(self.random.below(u64::try_from(2 * spread + 1).unwrap_or(1)));
+            let usual =
+                self.rate.saturating_mul(growth.after(month)) / PARTS * weekend / PARTS * varied / PARTS;
             times.clear();
             let hours = segment.hours.unwrap_or(Hours { from: 0, to: 24 });
             let count = self.whole(usual);
-            self.at_times(begins.plus_micros(i64::from(hours.from) * HOUR), hours.to - hours.from, count, &mut times);
+            self.at_times(
+                begins.plus_micros(i64::from(hours.from) * HOUR),
+                hours.to - hours.from,
+                count,
+                &mut times,
+            );
             if let Some(burst) = &segment.burst {
                 self.burst(burst, begins, hours, usual, &mut times);
             }
@@ -145,13 +149,21 @@ impl<'a> Customer<'a> {
         Ok(())
     }
 
-    fn burst(&mut self, burst: &Burst, begins: Timestamp, hours: Hours, usual: i128, times: &mut Vec<Timestamp>) {
+    fn burst(
+        &mut self,
+        burst: &Burst,
+        begins: Timestamp,
+        hours: Hours,
+        usual: i128,
+        times: &mut Vec<Timestamp>,
+    ) {
         let comes = i128::from(self.random.below(1_000_000)) < parts(burst.chance_percent);
         let (factor, moved) = (burst.times.draw(&mut self.random), self.random.below(1 << 32));
         if !comes {
             return;
         }
-        let factor = factor.units().clamp(0, 1_000_000 * Decimal::ONE.units()) / (Decimal::ONE.units() / PARTS);
+        let factor =
+            factor.units().clamp(0, 1_000_000 * Decimal::ONE.units()) / (Decimal::ONE.units() / PARTS);
         let count = self.whole(usual.min(MOST_A_DAY * Decimal::ONE.units()).saturating_mul(factor) / PARTS);
         let later = u64::from(hours.to - hours.from).saturating_sub(u64::from(burst.hours)) + 1;
         let from = i64::from(hours.from) + i64::try_from(moved % later).unwrap_or(0);

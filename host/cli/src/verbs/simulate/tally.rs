@@ -1,10 +1,13 @@
 //! Sums by segment and month. Adding up is the same in any order, so that it does not matter which thread played which customer. What is
 //! kept grows with customers and months, not with usage.
 
-use proviso_ledger::model::{
-    amounts::{Credits, Decimal},
-    grant::CreditType,
-    time::Timestamp,
+use proviso_ledger::{
+    journal::{DecisionRecord, Refused},
+    model::{
+        amounts::{Credits, Decimal},
+        grant::CreditType,
+        time::Timestamp,
+    },
 };
 use std::collections::BTreeMap;
 
@@ -89,8 +92,27 @@ impl Cell {
     }
 
     /// Counts a refusal.
-    pub fn refuse(&mut self, code: &str) {
-        count(&mut self.codes, code, 1);
+    pub fn refuse(&mut self, refused: &Refused) {
+        *if refused.invalid { &mut self.invalid } else { &mut self.denied } += 1;
+        count(&mut self.codes, &refused.code, 1);
+        self.degraded += u64::from(refused.decision.as_ref().is_some_and(DecisionRecord::is_degraded));
+        if let Some(rated) = &refused.rated {
+            let flow = self.flow(&rated.credit);
+            flow.refused = flow.refused.saturating_add(rated.cost);
+        }
+    }
+
+    /// Takes the refusal of a usage back that is tried again.
+    pub fn take_back(&mut self, refused: &Refused) {
+        self.denied = self.denied.saturating_sub(1);
+        if let Some(times) = self.codes.get_mut(&refused.code) {
+            *times = times.saturating_sub(1);
+        }
+        self.codes.retain(|_, times| *times > 0);
+        if let Some(rated) = &refused.rated {
+            let flow = self.flow(&rated.credit);
+            flow.refused = flow.refused.saturating_sub(rated.cost);
+        }
     }
 
     /// Adds another one.

@@ -81,7 +81,8 @@ money, USD
 
 #[test]
 fn credits_that_run_out_are_told_by_month() {
-    let short = WORKLOAD.split("[[segment]]\nname = \"heavy\"").next().unwrap().replace("tokens = 3", "tokens = 5");
+    let short =
+        WORKLOAD.split("[[segment]]\nname = \"heavy\"").next().unwrap().replace("tokens = 3", "tokens = 5");
     let report = simulate(&short, 1);
     let cell = &report.tally.cells[0][0];
     // 20 days of 5 credits; then 11 usages of each customer are refused.
@@ -113,7 +114,13 @@ fn a_page_needs_nothing_else_and_escapes_names() {
     let report = simulate(&WORKLOAD.replace("\"steady\"", "\"<steady>\""), 2);
     let page = html::page(&report);
     assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"));
-    for part in ["Used, credits", "Refused usages", "Margin by segment, USD", "&lt;steady&gt;", "prefers-color-scheme: dark"] {
+    for part in [
+        "Used, credits",
+        "Refused usages",
+        "Margin by segment, USD",
+        "&lt;steady&gt;",
+        "prefers-color-scheme: dark",
+    ] {
         assert!(page.contains(part), "{part}");
     }
     for part in ["<script", "http://", "https://", "<steady>", "@import", "url("] {

@@ -309,14 +309,19 @@ impl Segment {
         let percents = [
             ("variation_percent", self.variation_percent, 100),
             ("weekend_percent", self.weekend_percent, 1_000),
-            ("burst.chance_percent", self.burst.as_ref().map_or(Percent::ZERO, |one| one.chance_percent), 100),
+            (
+                "burst.chance_percent",
+                self.burst.as_ref().map_or(Percent::ZERO, |one| one.chance_percent),
+                100,
+            ),
         ];
         for (field, percent, most) in percents {
             if percent.is_negative() || percent > Percent::from_whole(most) {
                 return wrong(&format!("{field}: must be 0 to {most}"));
             }
         }
-        if self.growth_percent < Percent::from_whole(-100) || self.growth_percent > Percent::from_whole(1_000) {
+        if self.growth_percent < Percent::from_whole(-100) || self.growth_percent > Percent::from_whole(1_000)
+        {
             return wrong("growth_percent: must be -100 to 1000");
         }
         if self.grants.iter().any(|grant| grant.every_months == Some(0)) {
@@ -332,18 +337,23 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named_with_its_line() {
-        let segment = "[[segment]]\nname = \"a\"\ncustomers = 1\nusages_per_day = 1\n";
+        let unused = "[[segment]]\nname = \"a\"\ncustomers = 1\nusages_per_day = 1\n";
+        let segment = &format!("{unused}usage = [{{ feature = \"chat\" }}]\n");
         for (text, line, named) in [
             ("months = 0\n".to_owned(), 1, "must be 1 to 120"),
             ("month = 1\n".to_owned(), 1, "unknown field `month`"),
             ("months = 1\n".to_owned(), 1, "add a [[segment]]"),
-            (segment.to_owned(), 1, "needs a [[segment.usage]]"),
-            ("\n[[segment]]\nname = \"a\"\ncustomers = 1\n".to_owned(), 2, "needs usages_per_day, or a trace"),
+            (unused.to_owned(), 1, "needs a [[segment.usage]]"),
+            (
+                "\n[[segment]]\nname = \"a\"\ncustomers = 1\n".to_owned(),
+                2,
+                "needs usages_per_day, or a trace",
+            ),
             (format!("seed = 1\n{segment}plan = \"pro\"\n"), 2, "add [plans.pro]"),
             (format!("{segment}hours = {{ from = 9, to = 9 }}\n"), 1, "from must be before to"),
             (format!("{segment}weekend_percent = -1\n"), 1, "weekend_percent"),
             ("[[cost]]\nquantity = \"x\"\n".to_owned() + segment, 1, "needs per_unit or per_million"),
-            (format!("{segment}usages_per_day = 1\n"), 5, "duplicate key"),
+            (format!("{segment}usages_per_day = 1\n"), 6, "duplicate key"),
             (segment.replace("= 1\nusages", "= 1\nburst = { times = \"x\" }\nusages"), 4, "must be"),
         ] {
             let error = parse(&text, true).unwrap_err();
