@@ -27,4 +27,5 @@ mod prices;
 mod replay;
 mod replicas;
 mod rollout;
+mod simulate;
 mod support;

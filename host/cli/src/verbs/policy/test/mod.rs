@@ -6,11 +6,11 @@ pub mod files;
 pub mod format;
 mod machine;
 pub(super) mod observe;
-pub(super) mod play;
+pub(in crate::verbs) mod play;
 mod properties;
 pub(super) mod report;
 #[cfg(test)]
-mod tests;
+pub(in crate::verbs) mod tests;
 mod update;
 mod watch;
 
@@ -164,7 +164,7 @@ fn others(modules: &Modules, read: &[Read]) -> Result<BTreeMap<PathBuf, Loaded>,
 }
 
 /// Whether a name contains a pattern, in which `*` stands for any text.
-fn matches(pattern: &str, name: &str) -> bool {
+pub fn matches(pattern: &str, name: &str) -> bool {
     let mut rest = Some(name);
     for part in pattern.split('*') {
         rest = rest.and_then(|rest| rest.find(part).and_then(|at| rest.get(at + part.len()..)));
