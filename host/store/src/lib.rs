@@ -21,7 +21,7 @@ pub use error::StoreError;
 pub use postgres::{PostgresOptions, PostgresStore};
 pub use rows::{
     ApiKeyRow, AuditQuery, AuditRow, Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash,
-    LoadedCustomer, NewEntry, NewKey, NewSnapshot, PlanRow, PlanTermsRow, PolicyRow, PolicyVersionRow,
+    LoadedCustomer, NewEntry, NewKey, NewSnapshot, PlanRow, PlanVersionRow, PlanTermsRow, PolicyRow, PolicyVersionRow,
     StoredAnswer, StoredEntry, StoredSnapshot,
 };
 pub use sqlite::{SqliteOptions, SqliteStore};

@@ -6,7 +6,7 @@
 
 use super::{
     World,
-    catalog::{draft, gives},
+    catalog::draft,
     key, module,
 };
 use proviso_decide::{
@@ -40,6 +40,10 @@ use proviso_ledger::{
     state::{Origin, PendingPlanChange},
 };
 use std::{collections::BTreeMap, sync::Arc};
+
+mod versions;
+
+use versions::migration;
 
 pub const START: &str = "2026-01-01T00:00:00Z";
 
@@ -163,6 +167,7 @@ impl Script {
         let command = match words.verb {
             "plan" => return self.plan(&words),
             "gives" => return self.gives(&words),
+            "sells" => return self.sells(&words),
             "module" => return self.module(&words),
             "at" => {
                 self.world.now = self.instant(words.args[0]);
@@ -196,6 +201,7 @@ impl Script {
             })),
             "change" | "preview" => Command::ChangePlan(Box::new(CustomerPlanChange {
                 plan: Some(words.args[0]).filter(|plan| *plan != "none").map(key),
+                version: words.option("version").map(|version| version.parse().unwrap()),
                 when: words.option("when").map(|when| match when {
                     "period_end" => PlanChangeTime::PeriodEnd,
                     at => PlanChangeTime::At(self.instant(at)),
@@ -203,6 +209,7 @@ impl Script {
                 allowance: words.allowance(),
                 dry_run: words.verb == "preview",
             })),
+            "migrate" | "would_migrate" => migration(&words),
             "cancel" => {
                 // Without an id, the one that is pending.
                 let pending = self.world.state.plan_change.as_ref().map(|pending| pending.id);
@@ -331,10 +338,11 @@ impl Script {
             },
             Ok(Reply::Check(check)) => said_check(&check),
             Ok(Reply::Preview(preview)) => {
-                let PlanChangePreview { effective_at, closed, opened } = *preview;
+                let PlanChangePreview { effective_at, closed, opened, .. } = *preview;
                 let entries: Vec<_> = closed.into_iter().chain(opened).collect();
                 format!("at {effective_at}: {}", self.events(&entries))
             }
+            Ok(Reply::Migrated(migrated)) => self.migrated(*migrated, &made),
             Ok(Reply::Configured { .. } | Reply::State(_)) => self.events(&made),
             Err(Stop::Error(error)) => said_error(&error),
             Err(other) => panic!("{other:?}"),
@@ -364,13 +372,6 @@ impl Script {
         }
         let draft = self.terms_draft(words);
         self.world.catalog.bind(&plan, draft, now).to_string()
-    }
-
-    /// `gives pro month {"grants": […], "trial": {…}}`: what the plan gives whatever its policy does; no terms are bound.
-    fn gives(&mut self, words: &Words<'_>) -> String {
-        let plan = self.world.catalog.put(&key(words.args[0]), interval(words), self.world.now);
-        gives(plan, words.settings);
-        "ok".to_owned()
     }
 
     /// Binds terms to the customer.

@@ -207,6 +207,7 @@ impl Sim {
         let profile = Profile {
             name: "Acme".to_owned(),
             plan: plan.clone(),
+            plan_version: Some(1),
             interval: plan.as_ref().map(|_| Interval::new(unit, count).unwrap()),
             time_zone: ["UTC", "Europe/Berlin", "America/New_York"][usize::from(zone)].parse().unwrap(),
             anchor: at,

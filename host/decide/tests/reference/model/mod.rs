@@ -7,6 +7,7 @@ mod period;
 mod refund;
 mod snapshot;
 mod usage;
+mod version;
 
 use crate::{
     answer::{
@@ -35,6 +36,8 @@ pub struct Terms {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Profile {
     pub plan: Option<&'static str>,
+    /// The version of it that was sold, from 1; 0 without a plan.
+    pub version: usize,
     pub zone: &'static str,
     pub anchor: i64,
 }
@@ -188,7 +191,8 @@ pub struct Model {
     pub entities: BTreeMap<&'static str, Option<&'static str>>,
     pub budgets: BTreeMap<&'static str, Budget>,
     /// What plans give whatever their policies do.
-    pub own: BTreeMap<&'static str, OwnGrants>,
+    /// What the versions of each plan give, with when each was first sold.
+    pub own: BTreeMap<&'static str, Vec<(i64, OwnGrants)>>,
     /// The keys of one-time grants that were given.
     pub given_once: BTreeSet<&'static str>,
     /// When the trials of plans end.
@@ -206,6 +210,7 @@ pub struct Waived {
 #[derive(Debug, Clone)]
 pub struct Pending {
     pub plan: Option<&'static str>,
+    pub version: usize,
     /// None at the end of the period.
     pub at: Option<i64>,
     pub allowance: Mode,
@@ -251,7 +256,7 @@ impl Model {
             pending: None,
             entities: BTreeMap::new(),
             budgets: BTreeMap::new(),
-            own: plans.iter().map(|plan| (plan.key, plan.own.clone())).collect(),
+            own: plans.iter().map(|plan| (plan.key, vec![(start, plan.own.clone())])).collect(),
             given_once: BTreeSet::new(),
             trials: BTreeMap::new(),
         };
@@ -331,6 +336,9 @@ impl Model {
 
     pub fn execute(&mut self, order: &Order) -> Answer {
         self.now = order.now;
+        if let Command::Sell { plan, own } = &order.command {
+            return self.sell(plan, (**own).clone());
+        }
         let exists = self.profile.is_some();
         if !exists && !matches!(order.command, Command::Configure { .. } | Command::BindToPlan { .. }) {
             return plain("error:customer_not_found");
@@ -360,14 +368,16 @@ impl Model {
                 if !exists {
                     self.created = now;
                 }
-                let default = Profile { plan: None, zone: "UTC", anchor: self.created };
+                let default = Profile { plan: None, version: 0, zone: "UTC", anchor: self.created };
                 let old = before.clone().unwrap_or(default.clone());
+                let plan = match plan {
+                    Change::Keep => old.plan,
+                    Change::Clear => None,
+                    Change::Set(plan) => Some(*plan),
+                };
                 let profile = Profile {
-                    plan: match plan {
-                        Change::Keep => old.plan,
-                        Change::Clear => None,
-                        Change::Set(plan) => Some(*plan),
-                    },
+                    plan,
+                    version: if plan == old.plan { old.version } else { self.newest(plan) },
                     zone: match zone {
                         Change::Keep => old.zone,
                         Change::Clear => default.zone,
@@ -389,6 +399,10 @@ impl Model {
                     return plain(if what.starts_with("error:") { what } else { "preview" });
                 }
                 self.change_plan(*plan, *when, *allowance)
+            }
+            Command::Sell { .. } => plain("sold"),
+            Command::Migrate { plan, pick, period_end, allowance, dry_run } => {
+                self.try_or_migrate(plan, *pick, *period_end, *allowance, *dry_run)
             }
             Command::CancelPlanChange => {
                 if order.target.is_none() {

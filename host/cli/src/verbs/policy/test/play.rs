@@ -287,7 +287,9 @@ impl<'a> Play<'a> {
             entitlements,
             grants,
             trial,
+            version: 1,
             created_at: self.now,
+            version_created_at: self.now,
         };
         self.plans.0.insert(name.clone(), (plan, Vec::new()));
         self.bind_to_plan(name, draft)?;
