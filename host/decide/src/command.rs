@@ -28,8 +28,7 @@ pub use crate::{
     change::{Change, OverrideChange},
     request::{
         ActualUsage, CheckOutcome, CustomerChange, CustomerMigration, CustomerPlanChange, Migrated, Outcome,
-        PlanChangePreview, Reply,
-        Ttl, UsageRequest,
+        PlanChangePreview, Reply, Ttl, UsageRequest,
     },
 };
 

@@ -49,9 +49,7 @@ impl Decider<'_> {
             return match self.change_plan(state, &change, origin, at, journal)? {
                 Reply::Preview(preview) => reply(Migrated::Preview(*preview)),
                 Reply::Entry(outcome) => match &outcome.entry.event {
-                    Event::PlanChangeScheduled(scheduled) => {
-                        reply(Migrated::Pending(scheduled.effective_at))
-                    }
+                    Event::PlanChangeScheduled(scheduled) => reply(Migrated::Pending(scheduled.effective_at)),
                     _ => reply(Migrated::NotConcerned),
                 },
                 other => Ok(other),

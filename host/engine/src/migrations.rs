@@ -2,12 +2,7 @@
 //! number of customers. Nothing is kept of a migration but what it did to each customer: who was moved is not on the old version
 //! any more, so a page that is asked for again, after a crash or by another host, does nothing twice and goes on where it was.
 
-use crate::{
-    audit,
-    changes::Changed,
-    engine::Engine,
-    error::EngineError,
-};
+use crate::{audit, changes::Changed, engine::Engine, error::EngineError};
 use proviso_decide::{
     DecideError,
     catalog::Plans as _,
@@ -122,9 +117,7 @@ impl Engine {
     ) -> Result<Changed<T>, EngineError> {
         let engine = self.clone();
         // Goes on when the caller is gone, so that what it did is on record.
-        self.changes
-            .run(async move { engine.migrate_page_once(&migration, idempotency, render).await })
-            .await
+        self.changes.run(async move { engine.migrate_page_once(&migration, idempotency, render).await }).await
     }
 
     /// How many open customers each version of a plan has, by version.
@@ -247,10 +240,9 @@ impl Engine {
                     }
                     seen = seen.saturating_add(1);
                     place = Some(MigrationPlace { version, customer: row.customer.clone() });
-                    let profile: Profile =
-                        serde_json::from_str(&row.profile).map_err(|error| StoreError::Corrupt {
-                            detail: format!("profile of {}: {error}", row.customer),
-                        })?;
+                    let profile: Profile = serde_json::from_str(&row.profile).map_err(|error| {
+                        StoreError::Corrupt { detail: format!("profile of {}: {error}", row.customer) }
+                    })?;
                     if migration.takes(&profile) {
                         found.push((row.customer, Some(version)));
                     }

@@ -2,13 +2,13 @@
 //! what checkpoints say.
 
 use crate::{
-    lane::open_batch::plan_of,
     catalog::{ApiKey, Catalog},
     checkpoint::{
         Anchored, CheckpointFile, FileCheck, Older, Point, PublicKey, Stamp, by_row, cut_off, gone_since,
     },
     error::EngineError,
     idempotency::{end_hash, key_hash, refund_hash},
+    lane::open_batch::plan_of,
 };
 use proviso_decide::catalog::Plans as _;
 use proviso_ledger::{
@@ -236,7 +236,8 @@ fn verify_plans(catalog: &Catalog, differences: &mut Vec<Difference>) {
     for (name, plan) in &catalog.plans {
         let versions = catalog.plan_versions.get(name).map_or(&[][..], Vec::as_slice);
         let in_order = (1..).zip(versions).all(|(number, version)| version.version == number);
-        let newest = versions.last().is_some_and(|last| last.version == plan.version && last.sells_same(plan));
+        let newest =
+            versions.last().is_some_and(|last| last.version == plan.version && last.sells_same(plan));
         if !in_order || !newest {
             let detail = "the newest of its versions is not what it sells".to_owned();
             differences.push(Difference { subject: format!("plan {name}"), detail });

@@ -17,11 +17,7 @@ use proviso_fixtures::{
     host::{Host, START, key, open},
     policies::runtime,
 };
-use proviso_ledger::model::{
-    answers::Allowance,
-    entitlement::Entitlement,
-    plan_grant::PlanGrant,
-};
+use proviso_ledger::model::{answers::Allowance, entitlement::Entitlement, plan_grant::PlanGrant};
 use proviso_store::{PostgresOptions, PostgresStore, Store};
 use std::{num::NonZeroUsize, sync::Arc};
 
@@ -82,10 +78,8 @@ async fn everyone_is_moved_once(hosts: [Arc<Host>; 2], store: Arc<dyn Store>) {
     assert_eq!(sell(one, "250").await, 3);
     let before = one.engine.plan_customers(&key("pro")).await.unwrap();
     assert_eq!(before, [(1, CUSTOMERS as u64)]);
-    let (here, there) = tokio::join!(
-        tokio::spawn(migrate_all(one.clone())),
-        tokio::spawn(migrate_all(other.clone()))
-    );
+    let (here, there) =
+        tokio::join!(tokio::spawn(migrate_all(one.clone())), tokio::spawn(migrate_all(other.clone())));
     assert_eq!(here.unwrap() + there.unwrap(), CUSTOMERS as u64);
     assert_eq!(other.engine.plan_customers(&key("pro")).await.unwrap(), [(3, CUSTOMERS as u64)]);
     for number in 0..CUSTOMERS {
@@ -122,7 +116,11 @@ async fn everyone_is_moved_once_on_sqlite() {
 #[tokio::test(flavor = "multi_thread")]
 async fn everyone_is_moved_once_on_postgres() {
     let url = cluster::shared().url(&cluster::shared().create_database());
-    let connect = || async { let store: Arc<dyn Store> = Arc::new(PostgresStore::open(PostgresOptions::new(&url).unwrap()).await.unwrap()); store };
+    let connect = || async {
+        let store: Arc<dyn Store> =
+            Arc::new(PostgresStore::open(PostgresOptions::new(&url).unwrap()).await.unwrap());
+        store
+    };
     let one = Arc::new(Host::on(connect().await, START).await.with_plan().await);
     let other = Arc::new(Host::on(connect().await, START).await);
     everyone_is_moved_once([one, other], connect().await).await;

@@ -84,7 +84,10 @@ async fn a_migration_says_what_it_would_do_and_does_it_once() {
     assert_eq!(preview["data"][0]["customer"], "eu-1");
     assert_eq!(preview["data"][0]["credits"], credits);
     assert_eq!(preview["data"][1]["credits"][0]["given"], "1500");
-    assert_eq!(preview["credits"][0], json!({"credit": "credits", "expired": "1600", "rolled_over": "0", "given": "2600"}));
+    assert_eq!(
+        preview["credits"][0],
+        json!({"credit": "credits", "expired": "1600", "rolled_over": "0", "given": "2600"})
+    );
     assert_eq!(version_of(&server, "eu-1").await, 1);
 
     server.ask("POST", MIGRATIONS).json(&wanted).send().await.refuses(400, "idempotency_key_required");
@@ -112,7 +115,10 @@ async fn a_migration_says_what_it_would_do_and_does_it_once() {
 async fn pages_go_through_all_customers_and_one_that_fails_holds_back_none() {
     let server = with_customers(&["a", "b", "c", "d", "e"]).await;
     server.put("/v1/plans/basic", &json!({"interval": "month"})).await.expect(201);
-    server.post("/v1/customers/c/plan-changes", &json!({"plan": "basic", "when": "period_end"})).await.expect(201);
+    server
+        .post("/v1/customers/c/plan-changes", &json!({"plan": "basic", "when": "period_end"}))
+        .await
+        .expect(201);
     let (mut cursor, mut seen) = (String::new(), Vec::new());
     loop {
         let body = json!({"when": "period_end", "limit": 2, "cursor": cursor});
@@ -140,15 +146,23 @@ async fn customers_may_be_named_and_moved_back() {
     let server = with_customers(&["a", "b"]).await;
     let body = json!({"customers": ["b", "nobody"], "to_version": 2});
     let page = server.post(MIGRATIONS, &body).await.expect(200);
-    let outcomes: Vec<_> = page["data"].as_array().unwrap().iter().map(|one| json!([one["outcome"], one["code"]])).collect();
+    let outcomes: Vec<_> =
+        page["data"].as_array().unwrap().iter().map(|one| json!([one["outcome"], one["code"]])).collect();
     assert_eq!(json!(outcomes), json!([["migrated", null], ["failed", "customer_not_found"]]));
     assert_eq!((version_of(&server, "a").await, version_of(&server, "b").await), (json!(1), json!(2)));
     server.post(MIGRATIONS, &json!({"to_version": 1})).await.expect(200);
     assert_eq!(version_of(&server, "b").await, 1);
     // One customer's own way there.
-    let change = server.post("/v1/customers/a/plan-changes", &json!({"plan": "pro", "plan_version": 2})).await.expect(201);
-    assert_eq!((&change["plan_version"], &change["opened"]["reason"]), (&json!(2), &json!("version_changed")));
-    let unknown = server.post("/v1/customers/a/plan-changes", &json!({"plan": "pro", "plan_version": 7})).await;
+    let change = server
+        .post("/v1/customers/a/plan-changes", &json!({"plan": "pro", "plan_version": 2}))
+        .await
+        .expect(201);
+    assert_eq!(
+        (&change["plan_version"], &change["opened"]["reason"]),
+        (&json!(2), &json!("version_changed"))
+    );
+    let unknown =
+        server.post("/v1/customers/a/plan-changes", &json!({"plan": "pro", "plan_version": 7})).await;
     unknown.refuses(422, "plan_version_not_found");
 }
 

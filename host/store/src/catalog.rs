@@ -60,8 +60,14 @@ pub enum Table {
 }
 
 impl Table {
-    pub const ALL: [Self; 6] =
-        [Self::Plans, Self::PlanVersions, Self::PlanTerms, Self::Policies, Self::PolicyVersions, Self::ApiKeys];
+    pub const ALL: [Self; 6] = [
+        Self::Plans,
+        Self::PlanVersions,
+        Self::PlanTerms,
+        Self::Policies,
+        Self::PolicyVersions,
+        Self::ApiKeys,
+    ];
 
     /// Selects the rows that revisions above `$1` wrote.
     pub const fn select(self) -> &'static str {
@@ -153,8 +159,8 @@ pub enum Argument {
 pub fn change(change: CatalogChange, revision: i64) -> Statement {
     use Argument::{Blob, Integer, Text};
     use CatalogChange::{
-        AddApiKey, AddAudit, AddPlanTerms, AddPlanVersion, AddPolicyVersion, PutModule, PutPlan, PutPolicy, SetApiKey,
-        SetPlanTerms, SetPolicyVersion,
+        AddApiKey, AddAudit, AddPlanTerms, AddPlanVersion, AddPolicyVersion, PutModule, PutPlan, PutPolicy,
+        SetApiKey, SetPlanTerms, SetPolicyVersion,
     };
     let text = |key: &proviso_ledger::model::ids::Name| Text(key.to_string());
     let written = Integer(revision);

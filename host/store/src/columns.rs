@@ -133,7 +133,8 @@ pub fn customer_row(row: &impl Columns) -> Result<CustomerRow, StoreError> {
         profile: row.text(4)?.to_owned(),
         plan: match row.optional(6)? {
             Some(version) => {
-                let version = u32::try_from(version).map_err(|_| corrupt("a plan's version is out of range"))?;
+                let version =
+                    u32::try_from(version).map_err(|_| corrupt("a plan's version is out of range"))?;
                 Some((name(row, 5)?, version))
             }
             None => None,

@@ -503,6 +503,7 @@ impl Host for DecideHost {
                 .as_ref()
                 .map(|period| (period.number, period.start.0, period.end.map(|end| end.0))),
             balances: balances.collect(),
+            crowded: false,
             books: books.collect(),
             grants: grants.collect(),
             reservations: reservations.collect(),

@@ -4,11 +4,7 @@
 //! by category and the number of the period in which they were made: `plan1`, `rollover2`, and `plan1b` for a second one.
 //! `name: reserve 5` names a reservation, `name: charge 5` a charge, which `refund name [amount]` gives back.
 
-use super::{
-    World,
-    catalog::draft,
-    key, module,
-};
+use super::{World, catalog::draft, key, module};
 use proviso_decide::{
     DecideError, Stop,
     command::{

@@ -41,7 +41,8 @@ pub(crate) fn records(
 
 /// The record that customers of a plan were moved to another version.
 pub(crate) fn migrated(plan: &Name, at: Timestamp, after: Value) -> Result<CatalogChange, EngineError> {
-    let (actor, kind) = (actor().map(|name| name.to_string()).unwrap_or_default(), "plan_migrated".to_owned());
+    let (actor, kind) =
+        (actor().map(|name| name.to_string()).unwrap_or_default(), "plan_migrated".to_owned());
     let body = json(&Body { before: None, after: Some(after) })?;
     Ok(CatalogChange::AddAudit(AuditRow { at, actor, kind, subject: format!("plan/{plan}"), body }))
 }
@@ -108,8 +109,9 @@ fn record(catalog: &Catalog, change: &CatalogChange) -> Result<Option<Record>, E
             Record { kind, subject: key(&row.id), before, after: Some(after) }
         }
         // A module comes with its version, a plan's version with the plan; a record is not recorded.
-        CatalogChange::AddPlanVersion(_)
-        | CatalogChange::PutModule { .. } | CatalogChange::AddAudit(_) => return Ok(None),
+        CatalogChange::AddPlanVersion(_) | CatalogChange::PutModule { .. } | CatalogChange::AddAudit(_) => {
+            return Ok(None);
+        }
     }))
 }
 

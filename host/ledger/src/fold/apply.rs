@@ -53,9 +53,12 @@ impl CustomerState {
                     let pending = self.plan_change.take();
                     let carried_out = pending.filter(|pending| Some(pending.id) == configured.plan_change);
                     let has_plan = |_: &PendingPlanChange| configured.profile.plan.is_some();
-                    self.starting = carried_out.filter(has_plan).map(|PendingPlanChange { allowance, .. }| {
-                        Starting { at: entry.at, allowance, same_plan }
-                    });
+                    self.starting =
+                        carried_out.filter(has_plan).map(|PendingPlanChange { allowance, .. }| Starting {
+                            at: entry.at,
+                            allowance,
+                            same_plan,
+                        });
                 }
                 self.profile = Some(configured.profile.clone());
                 if let Some(period) = &mut self.period {
@@ -244,8 +247,7 @@ impl CustomerState {
             (trial.then.clone(), &self.plan_change)
         {
             let (when, allowance) = (PlanChangeTime::At(trial.ends_at), Allowance::Carry);
-            self.plan_change =
-                Some(PendingPlanChange { id, plan, plan_version, interval, when, allowance });
+            self.plan_change = Some(PendingPlanChange { id, plan, plan_version, interval, when, allowance });
         }
     }
 

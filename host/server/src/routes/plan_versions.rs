@@ -148,7 +148,8 @@ pub async fn migrate(
         return Err(Problem::invalid_field("/customers", format!("must be 1 to {MAX_CUSTOMERS} customers")));
     }
     let after = Paging::new(None, body.cursor).after::<MigrationPlace>();
-    let after = after.map_err(|_| Problem::invalid_field("/cursor", "must be a next_cursor of this migration"))?;
+    let after =
+        after.map_err(|_| Problem::invalid_field("/cursor", "must be a next_cursor of this migration"))?;
     let migration = PlanMigration {
         plan: plan.0.clone(),
         from: from_version,
@@ -209,7 +210,8 @@ fn moved(one: &Moved) -> MigratedCustomer {
         code: None,
         detail: None,
     };
-    let with = |outcome, preview: &PlanChangePreview| row(outcome, Some(preview.effective_at), credits(preview));
+    let with =
+        |outcome, preview: &PlanChangePreview| row(outcome, Some(preview.effective_at), credits(preview));
     match &one.outcome {
         Ok(Migrated::Done(done)) => with(MigrationOutcome::Migrated, done),
         Ok(Migrated::Preview(preview)) => with(MigrationOutcome::WouldMigrate, preview),
@@ -218,8 +220,7 @@ fn moved(one: &Moved) -> MigratedCustomer {
         Err(error) => {
             let code = code_of(error);
             // What is internal goes to the log where it is found, not to callers.
-            let detail =
-                if code.status() >= 500 { code.meaning().to_owned() } else { error.to_string() };
+            let detail = if code.status() >= 500 { code.meaning().to_owned() } else { error.to_string() };
             MigratedCustomer {
                 code: Some(code.as_str().to_owned()),
                 detail: Some(detail),
@@ -239,13 +240,15 @@ fn credits(preview: &PlanChangePreview) -> Vec<MigratedCredits> {
     };
     let mut found = Vec::new();
     if let Some(Entry { event: Event::PeriodClosed(closed), transfers, .. }) = preview.closed.as_deref() {
-        let expired = transfers.iter().filter(|one| matches!((one.from, one.to), (Book::Grant(_), Book::Expired)));
+        let expired =
+            transfers.iter().filter(|one| matches!((one.from, one.to), (Book::Grant(_), Book::Expired)));
         found.extend(expired.map(|one| MigratedCredits { expired: one.amount, ..of(&one.credit) }));
         let rolled = closed.grants.iter();
         found.extend(rolled.map(|one| MigratedCredits { rolled_over: one.amount, ..of(&one.credit) }));
     }
     if let Some(Entry { event: Event::PeriodOpened(opened), .. }) = preview.opened.as_deref() {
-        found.extend(opened.grants.iter().map(|one| MigratedCredits { given: one.amount, ..of(&one.credit) }));
+        found
+            .extend(opened.grants.iter().map(|one| MigratedCredits { given: one.amount, ..of(&one.credit) }));
     }
     sum(found.into_iter())
 }

@@ -308,10 +308,7 @@ pub async fn customers_are_found_by_their_plan(factory: &dyn Factory) {
     assert_eq!(second, [customers[0].clone()]);
     // Who is moved is found there.
     let moved = vec![on("a", Some(("pro", 2)), false), on("b", None, false)];
-    assert_eq!(
-        store.commit(Batch { customers: moved, ..Batch::default() }).await,
-        Ok(Commit::Durable)
-    );
+    assert_eq!(store.commit(Batch { customers: moved, ..Batch::default() }).await, Ok(Commit::Durable));
     assert_eq!(store.plan_customers(&pro).await, Ok(vec![(2, 2)]));
     assert_eq!(store.customers_of_plan(&pro, 1, None, 5).await, Ok(vec![]));
     assert_eq!(store.plan_customers(&"nobody".parse().unwrap()).await, Ok(vec![]));
@@ -371,6 +368,9 @@ pub async fn catalog_changes_are_made_together(factory: &dyn Factory) {
         (vec![AddPlanTerms(terms("unknown", 1, "1"))], Commit::Conflict),
         (vec![SetPlanTerms(terms("pro", 2, "2"))], Commit::Conflict),
         (vec![SetPlanTerms(terms("pro", 1, "2")), PutPlan(plan("pro", "2"))], Commit::Durable),
+        (vec![CatalogChange::AddPlanVersion(plan_version("pro", 1, "1"))], Commit::Durable),
+        (vec![CatalogChange::AddPlanVersion(plan_version("pro", 1, "2"))], Commit::Conflict),
+        (vec![CatalogChange::AddPlanVersion(plan_version("unknown", 1, "1"))], Commit::Conflict),
         (vec![PutPolicy(policy("standard", "1")), module(b"one")], Commit::Durable),
         (vec![module(b"one"), AddPolicyVersion(version("standard", 1, b"one", false))], Commit::Durable),
         (vec![AddPolicyVersion(version("standard", 1, b"one", false))], Commit::Conflict),
@@ -395,6 +395,7 @@ pub async fn catalog_changes_are_made_together(factory: &dyn Factory) {
     let expected = CatalogRows {
         revision,
         plans: vec![plan("pro", "2")],
+        plan_versions: vec![plan_version("pro", 1, "1")],
         plan_terms: vec![terms("pro", 1, "2")],
         policies: vec![policy("standard", "1")],
         policy_versions: vec![version("standard", 1, b"one", true)],
@@ -427,7 +428,9 @@ pub async fn a_batch_is_of_the_newest_revision(factory: &dyn Factory) {
 }
 
 pub async fn the_catalog_is_read_since_a_revision(factory: &dyn Factory) {
-    use CatalogChange::{AddPlanTerms, AddPlanVersion, AddPolicyVersion, PutPlan, PutPolicy, SetPlanTerms, SetPolicyVersion};
+    use CatalogChange::{
+        AddPlanTerms, AddPlanVersion, AddPolicyVersion, PutPlan, PutPolicy, SetPlanTerms, SetPolicyVersion,
+    };
     let store = factory.open().await;
     let changes = [
         vec![PutPlan(plan("a", "1")), PutPlan(plan("b", "1")), AddPlanTerms(terms("a", 1, "1"))],

@@ -61,6 +61,7 @@ impl Model {
             pending: self.pending_at(),
             period: self.period.as_ref().map(|period| (period.number, period.start, period.end)),
             balances,
+            crowded: self.grants.len() > 256,
             books: self.books.clone(),
             grants: grants.collect(),
             reservations: reservations.collect(),
