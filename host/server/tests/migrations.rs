@@ -40,6 +40,7 @@ async fn seats(server: &Server, customer: &str) -> Value {
 #[tokio::test]
 async fn only_what_is_sold_makes_a_version() {
     let server = with_customers(&["zoe"]).await;
+    server.upload("standard").await.expect(201);
     let plan = server.get("/v1/plans/pro").await.expect(200);
     // The same again, other names, other terms: none of it is another version.
     for body in [
@@ -104,7 +105,7 @@ async fn a_migration_says_what_it_would_do_and_does_it_once() {
     let again = server.post(MIGRATIONS, &wanted).await.expect(200);
     assert_eq!((&again["data"], &again["next_cursor"]), (&json!([]), &Value::Null));
 
-    let record = server.get("/v1/audit?kind=plan_migrated").await.expect(200)["data"][1].clone();
+    let record = server.get("/v1/audit?type=plan_migrated").await.expect(200)["data"][1].clone();
     assert_eq!((&record["subject"], &record["after"]["migrated"]), (&json!("plan/pro"), &json!(2)));
     let journal = server.get("/v1/customers/eu-1/ledger?type=configured").await.expect(200);
     let last = journal["data"].as_array().unwrap().iter().max_by_key(|entry| entry["entry"].as_u64());
