@@ -175,7 +175,7 @@ pub async fn migrate(
             credits: sum(data.iter().flat_map(|one| one.credits.iter().cloned())),
             data,
             customers_left: page.left,
-            next_cursor: page.next.as_ref().map(|place| cursor(place)),
+            next_cursor: page.next.as_ref().map(cursor),
         };
         for one in &answer.data {
             let counts = &mut answer.outcomes;
