@@ -117,7 +117,8 @@ pub struct Entitlement {
     pub feature: Key,
     /// Its kind.
     pub r#type: EntitlementType,
-    /// Whether it may be used now.
+    /// Whether it may be used now; of a metered feature, whether a usage of the smallest cost would be charged. A dearer one may be
+    /// refused, and one that is free, as included units are, may be taken although this says no.
     pub has_access: bool,
     /// `ok`, or why not: `switched_off`, `closed`, or the code with which a usage would be refused.
     pub reason: String,

@@ -36,7 +36,6 @@ pub struct Terms {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Profile {
     pub plan: Option<&'static str>,
-    /// The version of it that was sold, from 1; 0 without a plan.
     pub version: usize,
     pub zone: &'static str,
     pub anchor: i64,
@@ -141,6 +140,10 @@ pub struct Period {
     pub gave: BTreeMap<String, Amount>,
     /// Its cycle, where that goes on after its end.
     pub cycle: Option<Cycle>,
+    /// The start and the interval of its cycle.
+    pub of: (i64, Option<(Unit, i64)>),
+    /// The part of `whole` that was given in full beside what others gave.
+    pub full: BTreeMap<String, Amount>,
     /// Whether it no longer counts in any cycle.
     pub closed_for_good: bool,
 }
@@ -191,7 +194,6 @@ pub struct Model {
     pub entities: BTreeMap<&'static str, Option<&'static str>>,
     pub budgets: BTreeMap<&'static str, Budget>,
     /// What plans give whatever their policies do.
-    /// What the versions of each plan give, with when each was first sold.
     pub own: BTreeMap<&'static str, Vec<(i64, OwnGrants)>>,
     /// The keys of one-time grants that were given.
     pub given_once: BTreeSet<&'static str>,
@@ -362,7 +364,7 @@ impl Model {
     fn obey(&mut self, order: &Order, exists: bool) -> Answer {
         let now = self.now;
         match &order.command {
-            Command::Pass(_) | Command::Read => plain("read"),
+            Command::Pass(_) | Command::Read | Command::Sell { .. } => plain("read"),
             Command::Configure { plan, zone, anchor, allowance } => {
                 let before = self.profile.clone();
                 if !exists {
@@ -400,7 +402,6 @@ impl Model {
                 }
                 self.change_plan(*plan, *when, *allowance)
             }
-            Command::Sell { .. } => plain("sold"),
             Command::Migrate { plan, pick, period_end, allowance, dry_run } => {
                 self.try_or_migrate(plan, *pick, *period_end, *allowance, *dry_run)
             }
