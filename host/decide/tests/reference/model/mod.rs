@@ -213,7 +213,6 @@ pub struct Waived {
 pub struct Pending {
     pub plan: Option<&'static str>,
     pub version: usize,
-    /// None at the end of the period.
     pub at: Option<i64>,
     pub allowance: Mode,
     pub id: u64,
