@@ -12,6 +12,7 @@ CREATE EXTENSION IF NOT EXISTS citus;
 
 SELECT create_reference_table('progress');
 SELECT create_reference_table('plans');
+SELECT create_reference_table('plan_versions');
 SELECT create_reference_table('plan_terms');
 SELECT create_reference_table('policies');
 SELECT create_reference_table('modules');

@@ -63,12 +63,16 @@ CREATE TABLE customers (
     created_at    bigint  NOT NULL,
     due_at        bigint,
     closed        boolean NOT NULL,
+    plan_id       text    COLLATE "C",
+    plan_version  bigint,
     profile       text    NOT NULL,
     claimed_by    text,
     claimed_until bigint
 ) WITH (fillfactor = 80);
 
 CREATE INDEX customers_due ON customers (due_at, customer_id) WHERE due_at IS NOT NULL;
+-- Who is on which version of a plan.
+CREATE INDEX customers_plan ON customers (plan_id, plan_version, customer_id) WHERE plan_id IS NOT NULL;
 
 -- The catalog's revision. Who changes the catalog locks this row.
 CREATE TABLE progress (
@@ -84,6 +88,15 @@ CREATE TABLE plans (
     plan_id  text   COLLATE "C" NOT NULL PRIMARY KEY,
     body     text   NOT NULL,
     revision bigint NOT NULL
+);
+
+-- What each version of a plan sells, numbered 1, 2, 3. Rows are only inserted: customers stay on the version that they were sold.
+CREATE TABLE plan_versions (
+    plan_id  text   COLLATE "C" NOT NULL REFERENCES plans (plan_id),
+    version  bigint NOT NULL CHECK (version >= 1),
+    body     text   NOT NULL,
+    revision bigint NOT NULL,
+    PRIMARY KEY (plan_id, version)
 );
 
 CREATE TABLE plan_terms (

@@ -60,12 +60,16 @@ CREATE TABLE customers (
     created_at    INTEGER NOT NULL,
     due_at        INTEGER,
     closed        INTEGER NOT NULL CHECK (closed IN (0, 1)),
+    plan_id       TEXT,
+    plan_version  INTEGER,
     profile       TEXT    NOT NULL,
     claimed_by    TEXT,
     claimed_until INTEGER
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX customers_due ON customers (due_at, customer_id) WHERE due_at IS NOT NULL;
+-- Who is on which version of a plan.
+CREATE INDEX customers_plan ON customers (plan_id, plan_version, customer_id) WHERE plan_id IS NOT NULL;
 
 -- Up to which pos entry_index and idempotency are complete, and the catalog's revision.
 CREATE TABLE progress (
@@ -82,6 +86,15 @@ CREATE TABLE plans (
     plan_id  TEXT    NOT NULL PRIMARY KEY,
     body     TEXT    NOT NULL,
     revision INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What each version of a plan sells, numbered 1, 2, 3. Rows are only inserted: customers stay on the version that they were sold.
+CREATE TABLE plan_versions (
+    plan_id  TEXT    NOT NULL REFERENCES plans (plan_id),
+    version  INTEGER NOT NULL,
+    body     TEXT    NOT NULL,
+    revision INTEGER NOT NULL,
+    PRIMARY KEY (plan_id, version)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE plan_terms (

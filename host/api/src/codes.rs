@@ -72,6 +72,8 @@ codes! {
     CustomerNotFound = "customer_not_found", 404, "not found";
     /// There is no such plan.
     PlanNotFound = "plan_not_found", 404, "not found";
+    /// The plan has no such version.
+    PlanVersionNotFound = "plan_version_not_found", 404, "not found";
     /// There is no such policy.
     PolicyNotFound = "policy_not_found", 404, "not found";
     /// The policy has no such version, or it was deleted.
@@ -169,6 +171,8 @@ codes! {
     PlanUnchanged = "plan_unchanged", 409, "the customer is on that plan";
     /// The customer's trial of that plan is over, and its end moved the customer on.
     TrialUsed = "trial_used", 409, "the customer had the plan's trial";
+    /// The customer awaits another plan, which a move to another version at the end of the period would call off.
+    PlanChangePending = "plan_change_pending", 409, "a change to another plan is pending";
     /// A change of plan can't wait for the end of a period, since no period of the customer ends by itself.
     NoPeriodEnd = "no_period_end", 409, "no period ends by itself";
     /// A plan's interval can't change, since periods are counted by it.

@@ -25,6 +25,7 @@ pub mod period;
 pub mod plan;
 pub mod plan_change;
 pub mod plan_grant;
+pub mod plan_version;
 pub mod policy;
 pub mod problem;
 pub mod report;

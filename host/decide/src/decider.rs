@@ -136,9 +136,20 @@ impl Decider<'_> {
         })
     }
 
-    /// The plan of that name.
-    pub(crate) fn known_plan(&self, plan: &Name) -> Result<&Plan, Stop> {
-        self.plans.plan(plan).ok_or_else(|| DecideError::PlanNotFound(plan.clone()).into())
+    /// The plan of that name, in a version or else the newest.
+    pub(crate) fn known_plan(&self, plan: &Name, version: Option<u32>) -> Result<&Plan, Stop> {
+        let newest = self.plans.plan(plan).ok_or_else(|| DecideError::PlanNotFound(plan.clone()))?;
+        let Some(version) = version else { return Ok(newest) };
+        let found = self.plans.plan_version(plan, version);
+        found.ok_or_else(|| DecideError::PlanVersionNotFound(plan.clone(), version).into())
+    }
+
+    /// The customer's plan in the version that it was sold.
+    pub(crate) fn sold_to(&self, state: &CustomerState) -> Option<&Plan> {
+        let plan = state.plan()?;
+        // One that is not known yet is newer than all that are.
+        let sold = state.plan_version().and_then(|version| self.plans.plan_version(plan, version));
+        sold.or_else(|| self.plans.plan(plan))
     }
 
     /// The terms in force at `at` of a customer on `plan`: its own win over the plan's.

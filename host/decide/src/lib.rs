@@ -10,6 +10,7 @@ pub mod command;
 mod decider;
 mod error;
 mod journal;
+mod migration;
 mod periods;
 mod plan_change;
 mod plan_grants;

@@ -3,7 +3,7 @@
 
 use crate::signatures::SignedBy;
 pub use proviso_decide::catalog::Plan;
-use proviso_decide::catalog::Plans;
+use proviso_decide::catalog::{Plans, sold_at};
 use proviso_ledger::model::{
     answers::Manifest,
     canary::Canary,
@@ -147,8 +147,10 @@ impl ApiKey {
 pub struct Catalog {
     /// The revision.
     pub revision: u64,
-    /// Plans by key.
+    /// Plans by key, in their newest versions.
     pub plans: BTreeMap<Name, Arc<Plan>>,
+    /// All versions by plan, in order: version n stands at n - 1.
+    pub plan_versions: HashMap<Name, Vec<Arc<Plan>>>,
     /// Terms by plan, in the order they were bound.
     pub plan_terms: HashMap<Name, Vec<Arc<Terms>>>,
     /// Policies by key.
@@ -172,6 +174,10 @@ impl Catalog {
         let mut catalog = Self { revision: newer.revision, ..self.clone() };
         for row in newer.plans {
             catalog.plans.insert(row.plan.clone(), Arc::new(parse("plan", &row.plan, &row.body)?));
+        }
+        for row in newer.plan_versions {
+            let version = Arc::new(parse("version of plan", &row.plan, &row.body)?);
+            put(catalog.plan_versions.entry(row.plan).or_default(), row.version.into(), version);
         }
         for row in newer.plan_terms {
             let terms: Arc<Terms> = Arc::new(parse("terms of plan", &row.plan, &row.body)?);
@@ -245,6 +251,15 @@ impl Catalog {
 impl Plans for Catalog {
     fn plan(&self, plan: &Name) -> Option<&Plan> {
         self.plans.get(plan).map(Arc::as_ref)
+    }
+
+    fn plan_version(&self, plan: &Name, version: u32) -> Option<&Plan> {
+        let place = usize::try_from(version).ok()?.checked_sub(1)?;
+        self.plan_versions.get(plan)?.get(place).map(Arc::as_ref)
+    }
+
+    fn plan_at(&self, plan: &Name, at: Timestamp) -> Option<&Plan> {
+        sold_at(self.plan_versions.get(plan)?.iter().map(Arc::as_ref), at)
     }
 
     fn terms_of(&self, plan: &Name) -> &[Arc<Terms>] {

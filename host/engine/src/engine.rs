@@ -39,7 +39,7 @@ const CONCURRENT_QUESTIONS: usize = 2;
 /// A running engine. Dropping it without [`Engine::close`] abandons changes of the catalog that are under way.
 pub struct Engine {
     pub(crate) shared: Arc<Shared>,
-    dispatcher: Arc<Dispatcher>,
+    pub(crate) dispatcher: Arc<Dispatcher>,
     sweeper: Arc<Sweeper>,
     /// Changes of the catalog that are under way.
     pub(crate) changes: Tasks,

@@ -7,7 +7,7 @@ mod cache;
 mod contention;
 mod in_flight;
 mod known;
-mod open_batch;
+pub(crate) mod open_batch;
 mod slow;
 mod step;
 

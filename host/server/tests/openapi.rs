@@ -188,6 +188,8 @@ const ROUTES: &str = "
     GET /v1/plans
     GET /v1/plans/{plan}
     GET /v1/plans/{plan}/terms
+    GET /v1/plans/{plan}/versions
+    GET /v1/plans/{plan}/versions/{version}
     GET /v1/plans/{plan}/terms/{terms}
     GET /v1/policies
     GET /v1/policies/{policy}
@@ -215,6 +217,7 @@ const ROUTES: &str = "
     POST /v1/customers/{customer}/terms/{terms}/end
     POST /v1/entitlements/query
     POST /v1/events
+    POST /v1/plans/{plan}/migrations
     POST /v1/plans/{plan}/terms
     POST /v1/plans/{plan}/terms/{terms}/end
     POST /v1/policies/{policy}/versions

@@ -22,8 +22,8 @@ pub use error::StoreError;
 pub use postgres::{PostgresOptions, PostgresStore};
 pub use rows::{
     ApiKeyRow, AuditQuery, AuditRow, Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash,
-    LoadedCustomer, NewEntry, NewKey, NewSnapshot, PlanRow, PlanTermsRow, PolicyRow, PolicyVersionRow,
-    StoredAnswer, StoredEntry, StoredSnapshot,
+    LoadedCustomer, NewEntry, NewKey, NewSnapshot, PlanRow, PlanTermsRow, PlanVersionRow, PolicyRow,
+    PolicyVersionRow, StoredAnswer, StoredEntry, StoredSnapshot,
 };
 pub use sqlite::{SqliteOptions, SqliteStore};
 pub use store::Store;

@@ -9,7 +9,7 @@ use crate::{
     },
 };
 use proviso_ledger::model::{
-    ids::{CustomerId, Digest, Seq},
+    ids::{CustomerId, Digest, Name, Seq},
     terms::TermsKey,
     time::Timestamp,
 };
@@ -73,6 +73,18 @@ pub trait Store: Send + Sync + 'static {
     /// Up to `limit` customers with keys above `after`, by key.
     async fn customers(&self, after: Option<&CustomerId>, limit: u32)
     -> Result<Vec<CustomerRow>, StoreError>;
+
+    /// Up to `limit` open customers with keys above `after` that are on this version of a plan, by key.
+    async fn customers_of_plan(
+        &self,
+        plan: &Name,
+        version: u32,
+        after: Option<&CustomerId>,
+        limit: u32,
+    ) -> Result<Vec<CustomerRow>, StoreError>;
+
+    /// How many open customers each version of a plan has, by version. Versions that have none are left out.
+    async fn plan_customers(&self, plan: &Name) -> Result<Vec<(u32, u64)>, StoreError>;
 
     /// Up to `limit` customers that are due at or before `at`, earliest first, claimed for `claim`: until that time has
     /// passed on the database's clock, or a due time is written for them, no other process gets them.

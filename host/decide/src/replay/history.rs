@@ -3,7 +3,7 @@
 //! or ended at about that same instant, on this host or on another one whose clock differs. A canary's share only grows, from times that
 //! it names.
 
-use crate::catalog::{Plan, Plans};
+use crate::catalog::{Plan, Plans, sold_at};
 use proviso_ledger::{
     journal::{DecisionRecord, ShadowRecord},
     model::{
@@ -22,21 +22,23 @@ const SKEW: i64 = 10 * Timestamp::SECOND;
 /// All plans with all terms that they ever had.
 #[derive(Debug, Clone, Default)]
 pub struct History {
-    plans: BTreeMap<Name, Plan>,
+    /// The versions of each, in order.
+    plans: BTreeMap<Name, Vec<Plan>>,
     terms: BTreeMap<Name, Vec<Arc<Terms>>>,
 }
 
 impl History {
-    /// Of these plans and terms. What plans entitle to is left out: it decided which requests became entries, and those did.
+    /// Of these plans, each in all of its versions in order, and terms. What plans entitle to is left out: it decided which requests became entries, and those did.
     pub fn new(
         plans: impl IntoIterator<Item = Plan>,
         terms: impl IntoIterator<Item = (Name, Vec<Arc<Terms>>)>,
     ) -> Self {
-        let plans = plans.into_iter().map(|mut plan| {
+        let mut versions: BTreeMap<Name, Vec<Plan>> = BTreeMap::new();
+        for mut plan in plans {
             plan.entitlements.clear();
-            (plan.plan.clone(), plan)
-        });
-        Self { plans: plans.collect(), terms: terms.into_iter().collect() }
+            versions.entry(plan.plan.clone()).or_default().push(plan);
+        }
+        Self { plans: versions, terms: terms.into_iter().collect() }
     }
 
     /// With other terms in the place of some.
@@ -110,7 +112,15 @@ impl History {
 
 impl Plans for History {
     fn plan(&self, plan: &Name) -> Option<&Plan> {
-        self.plans.get(plan)
+        self.plans.get(plan)?.last()
+    }
+
+    fn plan_version(&self, plan: &Name, version: u32) -> Option<&Plan> {
+        self.plans.get(plan)?.iter().find(|one| one.version == version)
+    }
+
+    fn plan_at(&self, plan: &Name, at: Timestamp) -> Option<&Plan> {
+        sold_at(self.plans.get(plan)?.iter(), at)
     }
 
     fn terms_of(&self, plan: &Name) -> &[Arc<Terms>] {
@@ -128,6 +138,14 @@ pub(super) struct AsSaid<'a> {
 impl Plans for AsSaid<'_> {
     fn plan(&self, plan: &Name) -> Option<&Plan> {
         self.history.plan(plan)
+    }
+
+    fn plan_version(&self, plan: &Name, version: u32) -> Option<&Plan> {
+        self.history.plan_version(plan, version)
+    }
+
+    fn plan_at(&self, plan: &Name, at: Timestamp) -> Option<&Plan> {
+        self.history.plan_at(plan, at)
     }
 
     fn terms_of(&self, plan: &Name) -> &[Arc<Terms>] {

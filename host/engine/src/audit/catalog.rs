@@ -39,6 +39,14 @@ pub(crate) fn records(
     Ok(records)
 }
 
+/// The record that customers of a plan were moved to another version.
+pub(crate) fn migrated(plan: &Name, at: Timestamp, after: Value) -> Result<CatalogChange, EngineError> {
+    let (actor, kind) =
+        (actor().map(|name| name.to_string()).unwrap_or_default(), "plan_migrated".to_owned());
+    let body = json(&Body { before: None, after: Some(after) })?;
+    Ok(CatalogChange::AddAudit(AuditRow { at, actor, kind, subject: format!("plan/{plan}"), body }))
+}
+
 /// A stored record.
 pub(super) fn read(number: u64, row: AuditRow) -> Result<AuditEntry, EngineError> {
     let AuditRow { at, actor, kind, subject, body } = row;
@@ -107,8 +115,10 @@ fn record(catalog: &Catalog, change: &CatalogChange) -> Result<Option<Record>, E
             let kind = made(!revokes, "api_key_revoked", "api_key_changed");
             Record { kind, subject: key(&row.id), before, after: Some(after) }
         }
-        // A module comes with its version; a record is not recorded.
-        CatalogChange::PutModule { .. } | CatalogChange::AddAudit(_) => return Ok(None),
+        // A module comes with its version, a plan's version with the plan; a record is not recorded.
+        CatalogChange::AddPlanVersion(_) | CatalogChange::PutModule { .. } | CatalogChange::AddAudit(_) => {
+            return Ok(None);
+        }
     }))
 }
 

@@ -7,7 +7,7 @@ mod journal;
 
 pub use actor::acting_as;
 pub(crate) use actor::{actor, inherit};
-pub(crate) use catalog::records;
+pub(crate) use catalog::{migrated, records};
 
 use crate::{engine::Engine, error::EngineError};
 use proviso_ledger::model::{ids::Name, time::Timestamp};
@@ -18,6 +18,7 @@ use serde_json::{Map, Value};
 pub const CATALOG_KINDS: [&str; 12] = [
     "plan_created",
     "plan_changed",
+    "plan_migrated",
     "terms_bound",
     "terms_changed",
     "canary_rolled_back",

@@ -13,10 +13,11 @@ use proviso_decide::{
 use proviso_ledger::{
     journal::{DecisionRecord, Entry, Event},
     model::{
-        ids::{CustomerId, Seq},
+        customer::Profile,
+        ids::{CustomerId, Name, Seq},
         time::Timestamp,
     },
-    state::FORMAT,
+    state::{CustomerState, FORMAT},
 };
 use proviso_store::{Batch, CustomerRow, KeyHash, NewEntry, NewKey, NewSnapshot};
 use std::{
@@ -195,6 +196,11 @@ fn sooner(due_at: Option<Timestamp>, stored: Option<Option<Timestamp>>) -> bool 
     }
 }
 
+/// The plan of a state, with the version that was sold.
+pub(crate) fn plan_of(state: &CustomerState) -> Option<(Name, u32)> {
+    state.profile.as_ref().and_then(Profile::sold).map(|sold| (sold.plan, sold.version))
+}
+
 fn customer_row(cached: &Cached, due_at: Option<Timestamp>) -> Option<CustomerRow> {
     let state = &cached.state;
     let profile = serde_json::to_string(state.profile.as_ref()?);
@@ -204,6 +210,7 @@ fn customer_row(cached: &Cached, due_at: Option<Timestamp>) -> Option<CustomerRo
             created_at: state.created_at,
             due_at,
             closed: state.closed,
+            plan: plan_of(state),
             profile,
         }),
         Err(error) => {

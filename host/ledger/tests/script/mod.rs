@@ -248,6 +248,7 @@ impl World {
         let profile = Profile {
             name: "Acme".to_owned(),
             plan: plan.clone(),
+            plan_version: Some(1),
             interval,
             time_zone: words.option("zone").unwrap_or("UTC").parse().unwrap(),
             anchor: words

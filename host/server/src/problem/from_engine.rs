@@ -59,6 +59,7 @@ fn code_of_decision(error: &DecideError) -> C {
     match error {
         DecideError::CustomerNotFound(_) => C::CustomerNotFound,
         DecideError::PlanNotFound(_) => C::PlanNotFound,
+        DecideError::PlanVersionNotFound(..) => C::PlanVersionNotFound,
         DecideError::FeatureNotFound(_) => C::FeatureNotFound,
         DecideError::NoTermsInForce => C::NoTermsInForce,
         DecideError::NotEntitled(..) => C::NotEntitled,
@@ -100,6 +101,7 @@ fn code_of_decision(error: &DecideError) -> C {
             Rejection::StillFails(..) => C::StillFails,
             Rejection::PlanUnchanged => C::PlanUnchanged,
             Rejection::NoPeriodEnd => C::NoPeriodEnd,
+            Rejection::PlanChangePending => C::PlanChangePending,
             Rejection::PlanChangeNotFound(_) => C::PlanChangeNotFound,
         },
         DecideError::UpgradeUnfinished { .. } => C::UpgradeUnfinished,

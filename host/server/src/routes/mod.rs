@@ -19,6 +19,7 @@ mod grants;
 mod ledger;
 mod operations;
 mod plan_changes;
+mod plan_versions;
 mod plans;
 mod policies;
 mod reservations;
@@ -83,6 +84,9 @@ pub fn all(test_clock: bool, with_operations: bool) -> (Router<Arc<App>>, utoipa
         .routes(routes!(plan_changes::get, plan_changes::cancel))
         .routes(routes!(plans::list))
         .routes(routes!(plans::get, plans::put))
+        .routes(routes!(plan_versions::list))
+        .routes(routes!(plan_versions::get))
+        .routes(routes!(plan_versions::migrate))
         .routes(routes!(terms::list_of_plan, terms::bind_to_plan))
         .routes(routes!(terms::get_of_plan))
         .routes(routes!(terms::end_of_plan))

@@ -22,7 +22,7 @@ use crate::{
     store::Store,
 };
 use proviso_ledger::model::{
-    ids::{CustomerId, Digest, Seq},
+    ids::{CustomerId, Digest, Name, Seq},
     terms::TermsKey,
     time::Timestamp,
 };
@@ -157,6 +157,20 @@ impl Store for PostgresStore {
         limit: u32,
     ) -> Result<Vec<CustomerRow>, StoreError> {
         reads::customers(&self.pool, after, limit).await
+    }
+
+    async fn customers_of_plan(
+        &self,
+        plan: &Name,
+        version: u32,
+        after: Option<&CustomerId>,
+        limit: u32,
+    ) -> Result<Vec<CustomerRow>, StoreError> {
+        reads::customers_of_plan(&self.pool, plan, version, after, limit).await
+    }
+
+    async fn plan_customers(&self, plan: &Name) -> Result<Vec<(u32, u64)>, StoreError> {
+        reads::plan_customers(&self.pool, plan).await
     }
 
     async fn due(&self, at: Timestamp, limit: u32, claim: Duration) -> Result<Vec<CustomerId>, StoreError> {

@@ -23,7 +23,7 @@ use crate::{
     store::Store,
 };
 use proviso_ledger::model::{
-    ids::{CustomerId, Digest, Seq},
+    ids::{CustomerId, Digest, Name, Seq},
     terms::TermsKey,
     time::Timestamp,
 };
@@ -209,6 +209,20 @@ impl Store for SqliteStore {
         limit: u32,
     ) -> Result<Vec<CustomerRow>, StoreError> {
         self.reads.customers(after, limit).await
+    }
+
+    async fn customers_of_plan(
+        &self,
+        plan: &Name,
+        version: u32,
+        after: Option<&CustomerId>,
+        limit: u32,
+    ) -> Result<Vec<CustomerRow>, StoreError> {
+        self.reads.customers_of_plan(plan, version, after, limit).await
+    }
+
+    async fn plan_customers(&self, plan: &Name) -> Result<Vec<(u32, u64)>, StoreError> {
+        self.reads.plan_customers(plan).await
     }
 
     /// There is no other process, so nothing need be claimed.

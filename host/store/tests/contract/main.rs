@@ -74,6 +74,7 @@ macro_rules! contract {
                 announced_formats_bound_what_is_written,
                 times_find_their_entry,
                 customers_are_listed_and_come_due,
+                customers_are_found_by_their_plan,
                 an_empty_store_knows_nothing,
                 catalog_changes_are_made_together,
                 a_batch_is_of_the_newest_revision,

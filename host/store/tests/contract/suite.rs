@@ -5,14 +5,14 @@ use crate::{
     model::{CLAIM, FORMAT, Model, OTHER_FORMAT, customer, entry, key, row, snapshot, time},
 };
 use proviso_ledger::model::{
-    ids::{CustomerId, Digest},
+    ids::{CustomerId, Digest, Name},
     terms::TermsKey,
     time::Timestamp,
 };
 use proviso_store::{
-    Anchor, ApiKeyRow, Batch, CatalogChange, CatalogRows, CatalogStamp, CheckpointRow, Commit, JournalEnd,
-    JournalRow, LoadedCustomer, NewKey, NewSnapshot, PlanRow, PlanTermsRow, PolicyRow, PolicyVersionRow,
-    Store, StoreError, StoredAnswer,
+    Anchor, ApiKeyRow, Batch, CatalogChange, CatalogRows, CatalogStamp, CheckpointRow, Commit, CustomerRow,
+    JournalEnd, JournalRow, LoadedCustomer, NewKey, NewSnapshot, PlanRow, PlanTermsRow, PlanVersionRow,
+    PolicyRow, PolicyVersionRow, Store, StoreError, StoredAnswer,
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -282,6 +282,39 @@ pub async fn customers_are_listed_and_come_due(factory: &dyn Factory) {
     assert_eq!(first, [customer("B"), customer("a")]);
 }
 
+pub async fn customers_are_found_by_their_plan(factory: &dyn Factory) {
+    let store = factory.open().await;
+    let pro: Name = "pro".parse().unwrap();
+    let on = |name: &str, plan: Option<(&str, u32)>, closed: bool| CustomerRow {
+        plan: plan.map(|(plan, version)| (plan.parse().unwrap(), version)),
+        closed,
+        ..row(&customer(name), None)
+    };
+    let customers = vec![
+        on("b", Some(("pro", 1)), false),
+        on("a", Some(("pro", 1)), false),
+        on("c", Some(("pro", 1)), true),
+        on("d", Some(("pro", 2)), false),
+        on("e", Some(("other", 1)), false),
+        on("f", None, false),
+    ];
+    assert_eq!(
+        store.commit(Batch { customers: customers.clone(), ..Batch::default() }).await,
+        Ok(Commit::Durable)
+    );
+    assert_eq!(store.plan_customers(&pro).await, Ok(vec![(1, 2), (2, 1)]));
+    let first = store.customers_of_plan(&pro, 1, None, 1).await.unwrap();
+    assert_eq!(first, [customers[1].clone()]);
+    let second = store.customers_of_plan(&pro, 1, Some(&customer("a")), 5).await.unwrap();
+    assert_eq!(second, [customers[0].clone()]);
+    // Who is moved is found there.
+    let moved = vec![on("a", Some(("pro", 2)), false), on("b", None, false)];
+    assert_eq!(store.commit(Batch { customers: moved, ..Batch::default() }).await, Ok(Commit::Durable));
+    assert_eq!(store.plan_customers(&pro).await, Ok(vec![(2, 2)]));
+    assert_eq!(store.customers_of_plan(&pro, 1, None, 5).await, Ok(vec![]));
+    assert_eq!(store.plan_customers(&"nobody".parse().unwrap()).await, Ok(vec![]));
+}
+
 pub async fn an_empty_store_knows_nothing(factory: &dyn Factory) {
     let store = factory.open().await;
     Model::default().check(&*store, &[customer("acme")]).await;
@@ -296,6 +329,10 @@ pub async fn an_empty_store_knows_nothing(factory: &dyn Factory) {
 
 fn plan(name: &str, body: &str) -> PlanRow {
     PlanRow { plan: name.parse().unwrap(), body: body.to_owned() }
+}
+
+fn plan_version(plan: &str, version: u32, body: &str) -> PlanVersionRow {
+    PlanVersionRow { plan: plan.parse().unwrap(), version, body: body.to_owned() }
 }
 
 fn terms(plan: &str, number: u64, body: &str) -> PlanTermsRow {
@@ -332,6 +369,9 @@ pub async fn catalog_changes_are_made_together(factory: &dyn Factory) {
         (vec![AddPlanTerms(terms("unknown", 1, "1"))], Commit::Conflict),
         (vec![SetPlanTerms(terms("pro", 2, "2"))], Commit::Conflict),
         (vec![SetPlanTerms(terms("pro", 1, "2")), PutPlan(plan("pro", "2"))], Commit::Durable),
+        (vec![CatalogChange::AddPlanVersion(plan_version("pro", 1, "1"))], Commit::Durable),
+        (vec![CatalogChange::AddPlanVersion(plan_version("pro", 1, "2"))], Commit::Conflict),
+        (vec![CatalogChange::AddPlanVersion(plan_version("unknown", 1, "1"))], Commit::Conflict),
         (vec![PutPolicy(policy("standard", "1")), module(b"one")], Commit::Durable),
         (vec![module(b"one"), AddPolicyVersion(version("standard", 1, b"one", false))], Commit::Durable),
         (vec![AddPolicyVersion(version("standard", 1, b"one", false))], Commit::Conflict),
@@ -356,6 +396,7 @@ pub async fn catalog_changes_are_made_together(factory: &dyn Factory) {
     let expected = CatalogRows {
         revision,
         plans: vec![plan("pro", "2")],
+        plan_versions: vec![plan_version("pro", 1, "1")],
         plan_terms: vec![terms("pro", 1, "2")],
         policies: vec![policy("standard", "1")],
         policy_versions: vec![version("standard", 1, b"one", true)],
@@ -388,11 +429,17 @@ pub async fn a_batch_is_of_the_newest_revision(factory: &dyn Factory) {
 }
 
 pub async fn the_catalog_is_read_since_a_revision(factory: &dyn Factory) {
-    use CatalogChange::{AddPlanTerms, AddPolicyVersion, PutPlan, PutPolicy, SetPlanTerms, SetPolicyVersion};
+    use CatalogChange::{
+        AddPlanTerms, AddPlanVersion, AddPolicyVersion, PutPlan, PutPolicy, SetPlanTerms, SetPolicyVersion,
+    };
     let store = factory.open().await;
     let changes = [
         vec![PutPlan(plan("a", "1")), PutPlan(plan("b", "1")), AddPlanTerms(terms("a", 1, "1"))],
-        vec![PutPlan(plan("b", "2")), AddPlanTerms(terms("a", 2, "1"))],
+        vec![
+            PutPlan(plan("b", "2")),
+            AddPlanVersion(plan_version("b", 1, "2")),
+            AddPlanTerms(terms("a", 2, "1")),
+        ],
         vec![PutPolicy(policy("p", "1")), module(b"one"), AddPolicyVersion(version("p", 1, b"one", false))],
         vec![SetPlanTerms(terms("a", 1, "2")), SetPolicyVersion(version("p", 1, b"one", true))],
         vec![CatalogChange::AddApiKey(api_key("k", "secret", "1"))],
@@ -409,6 +456,10 @@ pub async fn the_catalog_is_read_since_a_revision(factory: &dyn Factory) {
     assert_eq!((all.revision, all.plans.len(), all.plan_terms.len()), (5, 2, 2));
     let since = store.catalog(1).await.unwrap();
     assert_eq!(since.plans, [plan("b", "2")]);
+    assert_eq!(since.plan_versions, [plan_version("b", 1, "2")]);
+    // A version is never replaced.
+    let again = vec![AddPlanVersion(plan_version("b", 1, "3"))];
+    assert_eq!(store.change_catalog(Some(5), again, None).await, Ok(Commit::Conflict));
     assert_eq!(since.plan_terms, [terms("a", 1, "2"), terms("a", 2, "1")]);
     assert_eq!(since.policy_versions, [version("p", 1, b"one", true)]);
     let since = store.catalog(3).await.unwrap();
@@ -599,6 +650,7 @@ pub async fn the_catalog_is_stamped_row_by_row(factory: &dyn Factory) {
     assert_eq!(store.change_catalog(Some(0), first, None).await, Ok(Commit::Durable));
     let second = vec![
         CatalogChange::AddPlanTerms(terms(2, "1")),
+        CatalogChange::AddPlanVersion(plan_version("p", 1, "1")),
         CatalogChange::AddApiKey(ApiKeyRow {
             id: "k".parse().unwrap(),
             secret_hash: [1; 32],
@@ -608,11 +660,12 @@ pub async fn the_catalog_is_stamped_row_by_row(factory: &dyn Factory) {
     assert_eq!(store.change_catalog(Some(1), second, None).await, Ok(Commit::Durable));
     let (revision, before) = stamps().await;
     let of = |table, key: &str, number| (table, key.to_owned(), number);
-    assert_eq!((revision, before.len()), (2, 4));
+    assert_eq!((revision, before.len()), (2, 5));
     let revisions = [
         (of("plans", "p", 0), 1),
         (of("plan_terms", "p", 1), 1),
         (of("plan_terms", "p", 2), 2),
+        (of("plan_versions", "p", 1), 2),
         (of("api_keys", "k", 0), 2),
     ];
     for (row, revision) in revisions {

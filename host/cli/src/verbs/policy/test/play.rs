@@ -544,7 +544,9 @@ pub fn set_up(
         entitlements,
         grants,
         trial,
+        version: 1,
         created_at: now,
+        version_created_at: now,
     };
     let key = TermsKey { owner: Owner::Plan(name.clone()), id: TermsId { entry: 1, index: 0 } };
     let terms = draft.bind(key, now, &[]).map_err(|error| Mistake(format!("plan {name}: {error}")))?;
