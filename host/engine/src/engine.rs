@@ -11,6 +11,7 @@ use crate::{
     refresh,
     replay::Backtests,
     report::Reports,
+    rollup::roller,
     shared::{Options, Shared},
     stats::EngineStats,
     sweeper::Sweeper,
@@ -74,6 +75,7 @@ impl Engine {
         background.spawn(sweeper.clone().run(sweep_every));
         background.spawn(refresh::run(shared.clone(), refresh_every));
         background.spawn(formats::run(shared.formats.clone(), shared.store.clone()));
+        background.spawn(roller::run(shared.clone()));
         if let Some(options) = shared.options.checkpoints.clone() {
             background.spawn(checkpoint::run(shared.clone(), options));
         }

@@ -2,7 +2,7 @@
 
 use crate::{
     catalog::Catalog, checkpoint::CheckpointOptions, clock::Clock, error::EngineError, formats::Formats,
-    health::WriteHealth, stats::EngineStats,
+    health::WriteHealth, rollup::roller::News, stats::EngineStats,
 };
 use arc_swap::ArcSwap;
 use proviso_decide::policy::Lookup;
@@ -87,6 +87,8 @@ pub(crate) struct Shared {
     pub stats: EngineStats,
     pub writes: WriteHealth,
     pub formats: Arc<Formats>,
+    /// Customers whose usage totals are behind.
+    pub news: News,
     /// Whether a change of this host may be durable that is not in `catalog`.
     catalog_is_uncertain: AtomicBool,
 }
@@ -109,6 +111,7 @@ impl Shared {
             stats: EngineStats::default(),
             writes: WriteHealth::default(),
             formats: Arc::default(),
+            news: News::default(),
             catalog_is_uncertain: AtomicBool::new(false),
         }
     }

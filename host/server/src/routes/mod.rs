@@ -8,6 +8,7 @@ mod backtests;
 mod balance;
 mod batch;
 mod budgets;
+mod burndown;
 mod charges;
 mod check;
 mod customers;
@@ -15,6 +16,7 @@ mod docs;
 mod entities;
 mod entitlements;
 mod events;
+mod forecast;
 mod grants;
 mod ledger;
 mod operations;
@@ -23,6 +25,7 @@ mod plans;
 mod policies;
 mod reservations;
 mod resets;
+mod revenue;
 mod shadow_report;
 mod submission;
 mod terms;
@@ -69,6 +72,10 @@ pub fn all(test_clock: bool, with_operations: bool) -> (Router<Arc<App>>, utoipa
         .routes(routes!(ledger::list))
         .routes(routes!(usage_report::report))
         .routes(routes!(usage_report::report_all))
+        .routes(routes!(burndown::read))
+        .routes(routes!(forecast::read))
+        .routes(routes!(revenue::of_customer))
+        .routes(routes!(revenue::of_all))
         .routes(routes!(customers::list))
         .routes(routes!(customers::get, customers::put, customers::delete))
         .routes(routes!(grants::list, grants::create))

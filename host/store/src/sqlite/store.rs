@@ -14,6 +14,7 @@ use super::{
 use crate::{
     anchors::CheckpointStore,
     error::StoreError,
+    rollups::RollupStore,
     rows::{
         AuditQuery, AuditRow, Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash,
         LoadedCustomer, StoredAnswer, StoredEntry, StoredSnapshot,
@@ -251,6 +252,10 @@ impl Store for SqliteStore {
     }
 
     fn checkpoint_store(&self) -> Option<&dyn CheckpointStore> {
+        Some(self)
+    }
+
+    fn rollup_store(&self) -> Option<&dyn RollupStore> {
         Some(self)
     }
 

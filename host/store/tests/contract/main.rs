@@ -81,6 +81,7 @@ macro_rules! contract {
                 an_answer_is_stored_with_its_changes,
                 checkpoints_are_stored_with_the_ends_that_they_name,
                 the_catalog_is_stamped_row_by_row,
+                usage_totals_move_with_their_cursor,
                 what_was_committed_survives_a_reopening,
                 a_closed_store_refuses,
                 large_batches_go_through,
