@@ -58,10 +58,7 @@ impl Engine {
     ///
     /// # Errors
     /// An unknown customer, a damaged journal, or the store's.
-    pub async fn forecast(
-        &self,
-        customer: &CustomerId,
-    ) -> Result<(Timestamp, Vec<Forecast>), EngineError> {
+    pub async fn forecast(&self, customer: &CustomerId) -> Result<(Timestamp, Vec<Forecast>), EngineError> {
         let state = self.state(customer).await?;
         let now = self.shared.clock.now().max(state.at);
         let zone = state.zone();
@@ -95,7 +92,8 @@ impl Engine {
 }
 
 fn forecast(state: &CustomerState, credit: Key, now: Timestamp, days: &[Credits]) -> Forecast {
-    let live = state.grants.iter().filter(|one| one.status == GrantStatus::Live && one.grant.credit == credit);
+    let live =
+        state.grants.iter().filter(|one| one.status == GrantStatus::Live && one.grant.credit == credit);
     let left: Vec<Left> = live
         .map(|one| Left { from: one.grant.effective_at, to: one.ends_at, amount: one.remaining })
         .filter(|left| left.amount.is_positive())
@@ -201,26 +199,30 @@ mod tests {
 
     #[test]
     fn grants_are_drawn_in_their_order_until_they_end() {
-        let at = |days: f64| Timestamp((days * DAY as f64) as i64);
+        let at = |hours: i64| Timestamp(hours * DAY / 24);
         let left = |from: i64, to: Option<i64>, amount: &str| Left {
             from: Timestamp(from * DAY),
             to: to.map(|to| Timestamp(to * DAY)),
             amount: amount.parse().unwrap(),
         };
         for (grants, daily, expected) in [
-            (vec![], "1", Some(at(0.0))),
-            (vec![left(0, None, "3")], "2", Some(at(1.5))),
-            (vec![left(0, None, "3")], "3", Some(at(1.0))),
+            (vec![], "1", Some(at(0))),
+            (vec![left(0, None, "3")], "2", Some(at(36))),
+            (vec![left(0, None, "3")], "3", Some(at(24))),
             (vec![left(0, None, "3")], "0", None),
             (vec![left(0, None, "3000")], "1", None),
             // Two days of the first, whose rest expires; then the second.
-            (vec![left(0, Some(2), "9"), left(0, None, "1")], "2", Some(at(2.5))),
-            (vec![left(0, None, "2"), left(1, None, "2")], "2", Some(at(2.0))),
-            (vec![left(5, None, "2")], "2", Some(at(0.0))),
+            (vec![left(0, Some(2), "9"), left(0, None, "1")], "2", Some(at(60))),
+            (vec![left(0, None, "2"), left(1, None, "2")], "2", Some(at(48))),
+            (vec![left(5, None, "2")], "2", Some(at(0))),
             // No later than the last of them ends.
-            (vec![Left { to: Some(at(1.25)), ..left(0, None, "99") }], "2", Some(at(1.25))),
+            (vec![Left { to: Some(at(30)), ..left(0, None, "99") }], "2", Some(at(30))),
         ] {
-            assert_eq!(run_out(&grants, Timestamp(0), daily.parse().unwrap()), expected, "{grants:?} by {daily}");
+            assert_eq!(
+                run_out(&grants, Timestamp(0), daily.parse().unwrap()),
+                expected,
+                "{grants:?} by {daily}"
+            );
         }
     }
 }

@@ -9,15 +9,12 @@ use crate::{
     report::{Collector, GroupKey, Pass, UsageGroups, UsagePage, UsageReport},
     rollup::{
         collect,
-        counted::{Counted, Payers},
+        counted::{Counted, MOST_LATE, Payers},
         roller,
     },
 };
 use proviso_decide::AHEAD;
-use proviso_ledger::{
-    model::ids::{CustomerId, Seq},
-    state::LATE_WINDOW,
-};
+use proviso_ledger::model::ids::{CustomerId, Seq};
 use proviso_store::Store;
 use std::sync::Arc;
 
@@ -180,8 +177,8 @@ pub(crate) async fn walk(
     as_of: Seq,
     after: Option<GroupKey>,
 ) -> Result<(Collector, u64), EngineError> {
-    // A usage is written up to 5 minutes before it is said to occur, and up to the late window after.
-    let (first, last_at) = (report.from.plus_micros(-AHEAD - 1), report.to.plus_micros(LATE_WINDOW));
+    // A usage is written up to 5 minutes before it is said to occur, and up to `MOST_LATE` after.
+    let (first, last_at) = (report.from.plus_micros(-AHEAD - 1), report.to.plus_micros(MOST_LATE));
     let span = report.from..report.to;
     let mut place = store.seq_at(customer, first).await?;
     let zone = report.zone.clone().unwrap_or_default();

@@ -83,7 +83,9 @@ async fn step(host: &Host, dice: &Dice, charges: &mut Vec<ChargeId>, held: &mut 
             let price = if currency == "JPY" { "1001" } else { price };
             let expires = match dice.below(3) {
                 0 => Expiry::default(),
-                1 => Expiry { at: Some(now.plus_micros((1 + dice.below(60) as i64) * DAY)), with_period: None },
+                1 => {
+                    Expiry { at: Some(now.plus_micros((1 + dice.below(60) as i64) * DAY)), with_period: None }
+                }
                 _ => Expiry { at: None, with_period: Some(u32::try_from(dice.below(3)).unwrap()) },
             };
             let amount = ["3", "7", "0.9", "12"][dice.index(4)];
@@ -138,7 +140,7 @@ async fn step(host: &Host, dice: &Dice, charges: &mut Vec<ChargeId>, held: &mut 
 async fn start(rolls_over: bool) -> Host {
     let host = Host::start().await.with_plan().await;
     let mut terms = settings("0.001", "2");
-    terms["overage"] = serde_json::json!({"type": "allow"});
+    terms["overage"] = serde_json::json!({"mode": "allow"});
     if rolls_over {
         terms["reset"]["rollover"] = serde_json::json!({"percent": 50, "expires_after_periods": 1});
     }
@@ -196,14 +198,14 @@ async fn all_adds_up(seed: u64, rolls_over: bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_sold_is_deferred_earned_lost_or_voided() {
-    for seed in 1..=3 {
+    for seed in 1..=2 {
         all_adds_up(seed, false).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_carried_over_takes_its_share_along() {
-    for seed in 11..=13 {
+    for seed in 11..=12 {
         all_adds_up(seed, true).await;
     }
 }

@@ -56,7 +56,9 @@ async fn a_burndown_is_ready_to_chart() {
     assert_eq!(chart["points"].as_array().unwrap().len(), 31);
     let left = chart["grants"][0]["left"].as_array().unwrap();
     assert_eq!((&left[0], left.last().unwrap()), (&json!("0"), &json!("900")));
-    for query in ["interval=year", "interval=hour&from=2026-01-01", "from=2026-02-01", "from=2026-01-20&to=2026-01-19"] {
+    for query in
+        ["interval=year", "interval=hour&from=2026-01-01", "from=2026-02-01", "from=2026-01-20&to=2026-01-19"]
+    {
         server.get(&format!("{path}?{query}")).await.refuses(400, "invalid_query");
     }
     server.get("/v1/customers/nobody/burndown").await.refuses(404, "customer_not_found");
@@ -122,7 +124,8 @@ async fn what_paid_and_what_expires_soon_is_told() {
     assert_eq!(expiring("2026-02-02T00:00:00Z").await, Vec::<String>::new());
 
     let by_category = async || {
-        let table = server.ask("GET", "/v1/customers/acme/usage?group_by=category").header("accept", "text/csv");
+        let table =
+            server.ask("GET", "/v1/customers/acme/usage?group_by=category").header("accept", "text/csv");
         table.send().await.text()
     };
     assert_eq!(by_category().await, "category,charges,cost.credits\nplan,11,105\nprepaid,1,15\n");

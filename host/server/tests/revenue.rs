@@ -25,7 +25,8 @@ async fn charge(server: &Server, customer: &str, tokens: u64) -> String {
 fn words(page: &Value) -> Vec<String> {
     let amounts = ["opening", "sold", "earned", "breakage", "voided", "refunded", "deferred"];
     let row = |row: &Value| {
-        let group: Vec<_> = row["group"].as_object().unwrap().values().map(|one| one.as_str().unwrap()).collect();
+        let group: Vec<_> =
+            row["group"].as_object().unwrap().values().map(|one| one.as_str().unwrap()).collect();
         let amounts = amounts.map(|name| row[name].as_str().unwrap().to_owned());
         format!("{} {}: {}", group.join(" "), row["currency"].as_str().unwrap(), amounts.join(" "))
     };
@@ -55,7 +56,8 @@ async fn each_month_begins_with_what_the_last_one_deferred() {
     assert_eq!(words(&server.get(&february).await.expect(200)), ["prepaid EUR: 6.67 0 1.67 0 0 3.34 5"]);
     // What is later than now is not known yet.
     assert_eq!(words(&server.get(&format!("{path}?to=2030-01-01")).await.expect(200)), expected);
-    let table = server.ask("GET", &format!("{path}?group_by=month")).header("accept", "text/csv").send().await;
+    let table =
+        server.ask("GET", &format!("{path}?group_by=month")).header("accept", "text/csv").send().await;
     assert_eq!(table.header("content-type"), Some("text/csv; charset=utf-8"));
     assert_eq!(
         table.text(),
@@ -64,7 +66,9 @@ async fn each_month_begins_with_what_the_last_one_deferred() {
          2026-02,EUR,6.67,0,1.67,0,0,3.34,5\n\
          2026-03,EUR,5,0,0,5,0,0,0\n"
     );
-    for query in ["group_by=day", "group_by=month,month", "from=2026-02-01&to=2026-01-01", "limit=0x", "by=month"] {
+    for query in
+        ["group_by=day", "group_by=month,month", "from=2026-02-01&to=2026-01-01", "limit=0x", "by=month"]
+    {
         server.get(&format!("{path}?{query}")).await.refuses(400, "invalid_query");
     }
     server.get("/v1/customers/nobody/revenue").await.refuses(404, "customer_not_found");

@@ -88,8 +88,12 @@ pub trait RollupStore: Send + Sync {
 
 /// `grain, kind, slot, key_hash, body`.
 pub fn rollup(row: &impl Columns) -> Result<RollupRow, StoreError> {
-    let id =
-        RollupId { grain: number(row, 0)?, kind: number(row, 1)?, slot: row.integer(2)?, key: bytes(row, 3)? };
+    let id = RollupId {
+        grain: number(row, 0)?,
+        kind: number(row, 1)?,
+        slot: row.integer(2)?,
+        key: bytes(row, 3)?,
+    };
     Ok(RollupRow { id, body: row.text(4)?.to_owned() })
 }
 

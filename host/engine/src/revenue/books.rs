@@ -331,12 +331,7 @@ impl Books {
     }
 
     /// Credits come back from where they had ended.
-    fn resume(
-        &mut self,
-        end: End,
-        parts: &[(GrantId, Credits)],
-        changed: &mut BTreeMap<GrantId, Amounts>,
-    ) {
+    fn resume(&mut self, end: End, parts: &[(GrantId, Credits)], changed: &mut BTreeMap<GrantId, Amounts>) {
         self.note(end, parts, changed, Credits::saturating_sub);
     }
 

@@ -13,11 +13,14 @@ use proviso_ledger::{
         time::Timestamp,
         usage::Usage,
     },
+    rules::reservation::LONGEST_HOLD,
     state::LATE_WINDOW,
 };
 use proviso_store::Store;
 use std::collections::{BTreeMap, HashMap};
 
+/// How long after a usage its entry comes at most: it may be reserved late, and is committed once the hold ends.
+pub(crate) const MOST_LATE: i64 = LATE_WINDOW + LONGEST_HOLD;
 /// Who pays for what was drawn beyond all grants.
 const OVERAGE: &str = "overage";
 /// Grants whose category is kept for the next entries.
@@ -89,10 +92,7 @@ impl<'a> Payers<'a> {
     }
 
     /// What was drawn last goes back first, after what earlier refunds gave back.
-    async fn given_back(
-        &self,
-        refunded: &Refunded,
-    ) -> Result<Vec<(Option<GrantId>, Credits)>, EngineError> {
+    async fn given_back(&self, refunded: &Refunded) -> Result<Vec<(Option<GrantId>, Credits)>, EngineError> {
         let Some(charge) = self.entry(refunded.charge.entry).await? else { return Ok(Vec::new()) };
         let before = refunded.total.saturating_sub(refunded.amount);
         Ok(given_back(&charge, before, refunded.amount))

@@ -2,7 +2,7 @@
 
 use super::{
     FORMAT, Grain, Kind,
-    counted::{Counted, Payers},
+    counted::{Counted, MOST_LATE, Payers},
     pieces::{How, Piece, compose},
     totals::{MODEL, Totals, read_index},
 };
@@ -12,12 +12,9 @@ use crate::{
     report::{Collector, GroupBy, GroupKey, UsageReport},
 };
 use proviso_decide::AHEAD;
-use proviso_ledger::{
-    model::{
-        ids::{CustomerId, Seq},
-        time::{Moment, Timestamp, Zone},
-    },
-    state::LATE_WINDOW,
+use proviso_ledger::model::{
+    ids::{CustomerId, Seq},
+    time::{Moment, Timestamp, Zone},
 };
 use proviso_store::{RollupCursor, RollupRow, RollupSpan, RollupStore, Store, StoredEntry};
 
@@ -62,7 +59,7 @@ pub(crate) async fn collect(
         return Ok(Some((Collector::new(after), 2)));
     };
     // There is no usage before and after this, in whole days, so that no slot is cut.
-    let earliest = Grain::Day.start(Grain::Day.slot(first.at.plus_micros(-LATE_WINDOW)));
+    let earliest = Grain::Day.start(Grain::Day.slot(first.at.plus_micros(-MOST_LATE)));
     let latest = Grain::Day.start(Grain::Day.slot(last.at.plus_micros(AHEAD)) + 1);
     let zone = report.zone.clone().unwrap_or_default();
     let pieces = compose(report, &zone, report.from.max(earliest), report.to.min(latest));
@@ -213,7 +210,7 @@ impl ByTotals<'_> {
             return Ok(());
         }
         let first = self.report.from.plus_micros(-AHEAD - 1);
-        let end = self.report.to.plus_micros(LATE_WINDOW);
+        let end = self.report.to.plus_micros(MOST_LATE);
         let mut at = from.max(self.store.seq_at(self.customer, first).await?);
         while at < to {
             let page = self.store.entries(self.customer, at, PAGE).await?;

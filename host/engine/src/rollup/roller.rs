@@ -49,6 +49,8 @@ struct Waiting {
 enum Work {
     /// This, and more after it if the page was full.
     Update(RollupUpdate, bool),
+    /// Another host is at it.
+    Later,
     Nothing,
 }
 
@@ -71,8 +73,7 @@ impl News {
     /// Takes those whose turn it is, or all.
     fn take(&self, all: bool) -> Vec<CustomerId> {
         let mut customers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_due =
-            |waiting: &Waiting| all || waiting.entries >= MANY || waiting.since.elapsed() >= MAX_AGE;
+        let is_due = |waiting: &Waiting| all || waiting.entries >= MANY || waiting.since.elapsed() >= MAX_AGE;
         customers.extract_if(|_, waiting| is_due(waiting)).map(|(customer, _)| customer).collect()
     }
 
@@ -147,6 +148,7 @@ async fn roll(shared: &Shared, rollups: &dyn RollupStore, mut customers: Vec<Cus
                         again.push(customer);
                     }
                 }
+                Ok(Work::Later) => shared.news.put_back(customer),
                 Ok(Work::Nothing) => {}
                 Err(error) => {
                     debug!(%customer, %error, "usage totals can't be brought up to date; it is tried again");
@@ -158,6 +160,8 @@ async fn roll(shared: &Shared, rollups: &dyn RollupStore, mut customers: Vec<Cus
         again.extend(left);
         customers = again;
         for customer in write(rollups, updates).await {
+            // Not at once: what failed may fail again.
+            customers.retain(|one| *one != customer);
             shared.news.put_back(customer);
         }
     }
@@ -197,7 +201,8 @@ async fn next_update(
     let after = if from.format == FORMAT { from.through } else { 0 };
     let page = store.entries(customer, after, PAGE).await?;
     let is_full = page.len() >= PAGE as usize;
-    let (mut additions, mut payers, mut through) = (Additions::default(), Payers::new(store, customer), after);
+    let (mut additions, mut payers, mut through) =
+        (Additions::default(), Payers::new(store, customer), after);
     for stored in page {
         let seq: Seq = stored.seq;
         // One that can't be read, for instance because a newer host wrote it, is where the totals end.
@@ -216,7 +221,7 @@ async fn next_update(
     } else {
         let (now, stored) = rollups.rollups_at(customer, &ids).await?;
         if now != from {
-            return Ok(Work::Nothing);
+            return Ok(Work::Later);
         }
         stored
     };

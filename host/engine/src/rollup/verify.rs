@@ -2,16 +2,13 @@
 
 use super::{
     FORMAT, Grain, Kind,
-    counted::{Counted, Payers},
+    counted::{Counted, MOST_LATE, Payers},
     totals::Additions,
 };
 use crate::{error::EngineError, reads::parse};
-use proviso_ledger::{
-    model::{
-        ids::{CustomerId, Seq},
-        time::Timestamp,
-    },
-    state::LATE_WINDOW,
+use proviso_ledger::model::{
+    ids::{CustomerId, Seq},
+    time::Timestamp,
 };
 use proviso_store::{RollupCursor, RollupRow, RollupSpan, Store};
 
@@ -56,7 +53,7 @@ pub(crate) async fn verify(
         }
         next = next.saturating_add(COMPARE_EVERY);
         // No entry from here on is of usage before this.
-        let settled = Grain::Day.start(Grain::Day.slot(anew.at.plus_micros(-LATE_WINDOW)) - 1);
+        let settled = Grain::Day.start(Grain::Day.slot(anew.at.plus_micros(-MOST_LATE)) - 1);
         if settled > compared {
             let expected = anew.additions.split_before(settled).onto(&[])?;
             let (_, found) = rollups.rollups(customer, &spans(compared, settled)).await?;
@@ -122,7 +119,8 @@ fn compare(mut expected: Vec<RollupRow>, found: &[RollupRow], differ: &mut impl 
         let (next, word) = match (expected.peek(), found.peek()) {
             (None, None) => return,
             (Some(wanted), Some(row)) if wanted.id == row.id => {
-                let differs = (wanted.body != row.body).then_some((wanted.id, "are not what its journal gives"));
+                let differs =
+                    (wanted.body != row.body).then_some((wanted.id, "are not what its journal gives"));
                 expected.next();
                 found.next();
                 match differs {

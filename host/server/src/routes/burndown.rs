@@ -133,7 +133,9 @@ impl Chart {
             }
             points.push(last);
             if points.len() >= MOST_POINTS {
-                return Err(Problem::bad_query(format!("more than {MOST_POINTS} points: choose a longer interval")));
+                return Err(Problem::bad_query(format!(
+                    "more than {MOST_POINTS} points: choose a longer interval"
+                )));
             }
         }
         if from < to {

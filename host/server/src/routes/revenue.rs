@@ -187,7 +187,8 @@ fn table(names: &[String], rows: &[Revenue]) -> Result<String, csv::Error> {
     let heads = names.iter().map(String::as_str).chain(currency).chain(AMOUNTS);
     writer.write_record(heads)?;
     for row in rows {
-        let amounts = [row.opening, row.sold, row.earned, row.breakage, row.voided, row.refunded, row.deferred];
+        let amounts =
+            [row.opening, row.sold, row.earned, row.breakage, row.voided, row.refunded, row.deferred];
         let currency = currency.map(|_| row.currency.to_string());
         let texts = row.group.iter().cloned().chain(currency);
         writer.write_record(texts.chain(amounts.map(|amount| amount.to_string())))?;

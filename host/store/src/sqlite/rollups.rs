@@ -8,9 +8,7 @@ use super::{
 use crate::{
     columns::integer,
     error::StoreError,
-    rollups::{
-        RollupCursor, RollupId, RollupRow, RollupSpan, RollupStore, RollupUpdate, cursor, rollup,
-    },
+    rollups::{RollupCursor, RollupId, RollupRow, RollupSpan, RollupStore, RollupUpdate, cursor, rollup},
     rows::Commit,
 };
 use proviso_ledger::model::ids::CustomerId;
@@ -93,11 +91,7 @@ pub fn put(connection: &mut Connection, updates: &[RollupUpdate]) -> Result<Comm
             for RollupRow { id: RollupId { grain, kind, slot, key }, body } in rows {
                 insert.execute((customer.as_str(), grain, kind, slot, key, body))?;
             }
-            transaction.prepare_cached(MOVE)?.execute((
-                customer.as_str(),
-                integer(to.through),
-                to.format,
-            ))?;
+            transaction.prepare_cached(MOVE)?.execute((customer.as_str(), integer(to.through), to.format))?;
         }
     }
     transaction.commit()?;

@@ -633,7 +633,8 @@ pub async fn usage_totals_move_with_their_cursor(factory: &dyn Factory) {
     let store = opened.rollup_store().unwrap();
     let (acme, other) = (customer("acme"), customer("other"));
     let id = |kind: u8, slot: i64, place: u8| RollupId { grain: 0, kind, slot, key: [place; 16] };
-    let total = |kind, slot, place, body: &str| RollupRow { id: id(kind, slot, place), body: body.to_owned() };
+    let total =
+        |kind, slot, place, body: &str| RollupRow { id: id(kind, slot, place), body: body.to_owned() };
     let at = |through, format| RollupCursor { through, format };
     let nothing = at(0, 0);
     let update = |of: &CustomerId, from, to, rows| RollupUpdate { customer: of.clone(), from, to, rows };
@@ -655,7 +656,8 @@ pub async fn usage_totals_move_with_their_cursor(factory: &dyn Factory) {
     assert_eq!(store.rollups_at(&acme, &asked).await, Ok((at(7, 1), expected)));
 
     // All customers of a call, or none.
-    let new = |of: &CustomerId, from| update(of, from, at(9, 1), vec![total(0, 3, 2, "e"), total(0, 8, 1, "f")]);
+    let new =
+        |of: &CustomerId, from| update(of, from, at(9, 1), vec![total(0, 3, 2, "e"), total(0, 8, 1, "f")]);
     let half = vec![new(&other, nothing), new(&acme, at(6, 1))];
     assert_eq!(store.put_rollups(half).await, Ok(Commit::Conflict));
     assert_eq!(store.rollups(&other, &all).await, Ok((nothing, vec![])));
