@@ -189,7 +189,7 @@ async fn all_adds_up(seed: u64, rolls_over: bool) {
         drop(host.execute("acme", Command::Void(id), None).await);
     }
     let rows = revenue(&host, &[RevenueBy::Grant]).await;
-    assert!(rows.len() > 20, "{} grants were sold", rows.len());
+    assert!(rows.len() > 10, "{} grants were sold", rows.len());
     for row in &rows {
         assert!(row.deferred.is_zero(), "seed {seed}: {row:?}");
     }

@@ -47,7 +47,7 @@ async fn a_burndown_is_ready_to_chart() {
     for (place, at) in chart["points"].as_array().unwrap().iter().enumerate() {
         let balance = format!("/v1/customers/acme/balance?at={}", at.as_str().unwrap());
         let balance = server.get(&balance).await.expect(200);
-        assert_eq!(balance["credits"][0]["available"], chart["grants"][0]["left"][place], "{at}");
+        assert_eq!(balance["balances"][0]["available"], chart["grants"][0]["left"][place], "{at}");
     }
     // Before there was anything, and by default the last 30 days.
     let chart = server.get(&format!("{path}?from=2025-12-31&to=2026-01-01")).await.expect(200);
