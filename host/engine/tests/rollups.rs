@@ -307,7 +307,7 @@ async fn a_day_of_many_entries() {
         let count: usize = std::env::var("PROVISO_ENTRIES").map_or(20_000, |count| count.parse().unwrap());
         let dice = Dice::new(5);
         let day = time("2026-01-16T00:00:00Z");
-        const AT_ONCE: usize = 2_000;
+        const AT_ONCE: usize = 200;
         let began = std::time::Instant::now();
         for round in 0..count.div_ceil(AT_ONCE) {
             let at = day.plus_micros(DAY / count.div_ceil(AT_ONCE) as i64 * round as i64);
@@ -351,16 +351,13 @@ async fn a_day_of_many_entries() {
                 group_by,
                 zone: Some(zone),
             };
-            let mut took = Vec::new();
-            for _ in 0..5 {
-                let began = std::time::Instant::now();
-                host.engine.usage(&key("acme"), report.clone(), None, None, 50).await.unwrap();
-                took.push(began.elapsed());
-            }
-            took.sort();
+            // Once: later pages, and the same report again, come out of memory.
+            let began = std::time::Instant::now();
+            host.engine.usage(&key("acme"), report.clone(), None, None, 50).await.unwrap();
+            let took = began.elapsed();
             let began = std::time::Instant::now();
             host.engine.usage_of_journal(&key("acme"), report, None).await.unwrap();
-            println!("{name}: {words}: {:?} by totals, {:?} by the journal", took[2], began.elapsed());
+            println!("{name}: {words}: {took:?} by totals, {:?} by the journal", began.elapsed());
         }
     }
 }
