@@ -101,7 +101,7 @@ codes! {
     InvalidPath = "invalid_path", 400, "the path is not valid";
     /// A parameter of the query string is unknown or not valid.
     InvalidQuery = "invalid_query", 400, "the query string is not valid";
-    /// `cursor` is not the `next_cursor` of an earlier page of the same list.
+    /// `cursor` can't be the `next_cursor` of an earlier page. Of which list, with which filters, is not checked.
     InvalidCursor = "invalid_cursor", 400, "the cursor is not valid";
     /// The body is not JSON.
     MalformedJson = "malformed_json", 400, "the body is not JSON";

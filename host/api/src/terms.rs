@@ -1,6 +1,6 @@
 //! Terms: which policy, with which settings, decides for a plan or for one customer, and when.
 
-use crate::{patch::Patch, schema};
+use crate::{any_json, patch::Patch, schema};
 use proviso_ledger::model::{
     ids::{Digest, Name, TermsId},
     json::JsonText,
@@ -29,7 +29,7 @@ pub struct TermsInput {
     #[serde(default)]
     pub version: Option<u32>,
     /// The settings, as the policy's manifest describes them.
-    #[serde(default = "no_settings")]
+    #[serde(default = "no_settings", deserialize_with = "any_json::value")]
     #[schema(value_type = schema::AnyObject)]
     pub settings: Value,
     /// From when; defaults to now.

@@ -261,3 +261,26 @@ fn what_was_invoiced_stays() {
          at +59d -> closes 2 scheduled: plan2>expired 70 | opens 3 scheduled: issued>plan3 100"#,
     );
 }
+
+#[test]
+fn what_expired_of_several_allowances_of_a_cycle_is_drawn_up_to_the_largest() {
+    // The week's allowance expires unused, is first in burn-down order, and the month's second allowance stands in its place as
+    // well: a part of what expired of the month's first one has no place in the second.
+    check(
+        r#"plan month month {"allowances": [{"amount": "1000", "priority": 1}]}
+         plan week week {"allowances": [{"amount": "300"}]}
+         customer plan=month
+         at +9d
+         customer plan=week -> closes 1 plan_changed: plan1>expired 1000 | opens 2 plan_changed: issued>plan2 300
+         at +11d
+         customer plan=month -> closes 2 plan_changed: plan2>expired 300 | opens 3 plan_changed: issued>plan3 1000
+         charge 1300 of=+5d -> 402 insufficient_credits required=1300 available=1000 retry_at=2026-02-01T00:00:00Z late:1
+         charge 600 of=+5d -> plan3:600 late:1
+         # What has expired since is there again for usage of then, and counts when plans change.
+         at +13d
+         customer plan=week -> closes 3 plan_changed: plan3>expired 400 | opens 4 plan_changed: nothing
+         charge 500 of=+5d -> 402 insufficient_credits required=500 available=400 retry_at=2026-01-15T00:00:00Z late:1
+         charge 300 of=+5d -> plan1:300 late:1
+         customer plan=month -> closes 4 plan_changed: nothing | opens 5 plan_changed: issued>plan5 100"#,
+    );
+}

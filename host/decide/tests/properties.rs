@@ -36,7 +36,7 @@ proptest! {
     }
 
     /// Credits come from grants, from top-ups, and from allowances: at most one cycle's largest in a cycle. Late usage is left out:
-    /// it may draw what expired of two allowances of one cycle, which is not solved yet.
+    /// with it, a history in some thousand still gives slightly more (decision 3).
     #[test]
     fn a_cycle_gives_no_more_than_its_largest_allowance(
         plans in vec(plan(false), 4), mut ops in vec(ops(false), 1..80),

@@ -288,3 +288,29 @@ fn the_last_refund_is_of_all_that_is_left() {
     );
     check(&script);
 }
+
+/// What a rollover carried on when it ended itself takes what comes back by way of it as far as the policy named that then: it counts
+/// what was used of the rollover, not what others may get back.
+#[test]
+fn a_rollover_that_rolled_over_itself_hands_on_what_its_own_policy_named() {
+    for (used, returned) in [
+        // Nothing was used of it, so nothing was expected back.
+        ("0", "spent>plan1 10, plan1>expired 5, plan1>rollover2 5, rollover2>expired 5"),
+        (
+            "3",
+            "spent>plan1 10, plan1>expired 5, plan1>rollover2 5, rollover2>expired 2, rollover2>rollover3 3",
+        ),
+        ("8", "spent>plan1 10, plan1>expired 5, plan1>rollover2 5, rollover2>rollover3 5"),
+    ] {
+        check(&format!(
+            r#"plan pro month {{"allowances": [{{"amount": "100"}}], "rollover": {{"percent": "50", "periods": 1, "priority": -1}}}}
+             customer plan=pro
+             c: charge 40 -> plan1:40
+             at +31d -> closes 1 scheduled: plan1>rollover2 30, plan1>expired 30 | opens 2 scheduled: issued>plan2 100
+             charge {used}
+             at +35d
+             reset
+             refund c 10 -> {returned}"#
+        ));
+    }
+}

@@ -79,6 +79,12 @@ impl Issued {
                 _ => {}
             }
         }
+        if let Event::Refunded(refunded) = &entry.event {
+            // What had expired before late usage drew it expires again.
+            for draw in &refunded.expired_again {
+                self.add(draw.grant, -draw.amount.units());
+            }
+        }
         if let Event::PeriodClosed(closed) = &entry.event {
             for rolled in &closed.rolled {
                 if let Some(cycle) = self.of.get(&rolled.from) {

@@ -212,9 +212,11 @@ impl CustomerState {
             opened.whole.iter().for_each(|given| add_given(whole, &given.credit, given.amount));
         } else {
             self.whole.clone_from(&opened.whole);
+            self.full.clear();
         }
         self.given_once.extend(opened.once.iter().cloned());
         let since = self.counts_since(&opened.cycle);
+        self.note_full(opened, since);
         for grant in &opened.grants {
             self.add_grant(grant);
             if !opened.extras.contains(&grant.id)
@@ -225,6 +227,18 @@ impl CustomerState {
         }
         for carried in &opened.carried {
             self.stand_in(carried, since, opened.period.start);
+        }
+    }
+
+    /// Notes which allowances were not reduced by those before them in the cycle, though there were some.
+    fn note_full(&mut self, opened: &PeriodOpened, since: Since) {
+        let before = self.given_since(since);
+        for grant in &opened.grants {
+            let is_reduced = opened.carried.iter().any(|carried| carried.to == grant.id);
+            let has_others = before.iter().any(|(credit, _)| credit == &grant.credit);
+            if has_others && !is_reduced && !opened.extras.contains(&grant.id) {
+                add_given(&mut self.full, &grant.credit, grant.amount);
+            }
         }
     }
 
@@ -306,14 +320,16 @@ impl CustomerState {
             self.count_as_one(closed);
             self.lengthen_cycle();
         }
-        let whole = std::mem::take(&mut self.whole);
+        let (whole, full) = (std::mem::take(&mut self.whole), std::mem::take(&mut self.full));
         let plan = self.plan().cloned();
         self.past.push(PastPeriod {
             period: closed.period.clone(),
             plan,
-            cycle: self.cycle.clone().filter(|cycle| cycle.end > closed.period.end || cycle.end.is_none()),
+            cycle: self.cycle.clone(),
             given: closed.given.clone(),
             whole,
+            full,
+            peak: Vec::new(),
         });
         let running = self.period.take();
         if closed.decision.as_ref().is_some_and(|decision| decision.is_unmade()) {
@@ -367,6 +383,12 @@ impl CustomerState {
         let reserved = self.reservations.values().map(|reservation| self.time_of(&reservation.usage));
         let oldest = reserved.chain([late]).min().unwrap_or(late);
         let cycle = self.cycle.as_ref().map_or(at, |cycle| cycle.start);
+        // What expired of their allowances may be drawn as far as the cycle's have not given it.
+        let drawable = self
+            .grants
+            .iter()
+            .filter(|state| state.expired.is_positive() && state.ended_at.is_some_and(|end| end >= late));
+        let drawable: BTreeSet<u32> = drawable.filter_map(|state| state.allowance_of).collect();
         // Another cycle that goes on may count the later of two that could be merged, and not the earlier.
         let going_on = self.past.iter().filter_map(|past| past.cycle.as_ref()).chain(&self.cycle);
         let starts: BTreeSet<Timestamp> =
@@ -376,7 +398,9 @@ impl CustomerState {
         };
         let mut kept: Vec<PastPeriod> = Vec::with_capacity(self.past.len());
         for past in std::mem::take(&mut self.past) {
-            let recent = past.period.end.is_none_or(|end| end >= oldest) || past.period.start >= cycle;
+            let recent = past.period.end.is_none_or(|end| end >= oldest)
+                || past.period.start >= cycle
+                || drawable.contains(&past.period.number);
             let counts = past.cycle.as_ref().is_some_and(|cycle| cycle.end.is_none_or(|end| end > at));
             let is_endless = |past: &PastPeriod| past.cycle.as_ref().is_some_and(|cycle| cycle.end.is_none());
             // What was given before a cycle was begun on request counts no more, so it must not take in what does.
@@ -389,11 +413,7 @@ impl CustomerState {
                 first.filter(|first| !is_between(first.period.start, past.period.start))
             };
             match endless {
-                Some(first) => {
-                    past.given
-                        .iter()
-                        .for_each(|given| add_given(&mut first.given, &given.credit, given.amount));
-                }
+                Some(first) => first.take_in(&past),
                 None if recent || counts => kept.push(past),
                 None => {}
             }

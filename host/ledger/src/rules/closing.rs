@@ -235,9 +235,8 @@ fn given(state: &CustomerState, closed: &PeriodClosed) -> Vec<Given> {
     let mut sums: Vec<Given> = Vec::new();
     for allowance in state.grants.iter().filter(|state| state.allowance_of == Some(closed.period.number)) {
         let moved = rolled.get(&allowance.grant.id).and_then(|to| state.grant(*to)).map(|to| to.remaining);
-        let GrantState { remaining, held, spent, voided, .. } = *allowance;
-        let amount = Credits::checked_sum([remaining, held, spent, voided].into_iter().chain(moved));
-        add_given(&mut sums, &allowance.grant.credit, amount.unwrap_or(Credits::LARGEST));
+        let amount = allowance.given().saturating_add(moved.unwrap_or_default());
+        add_given(&mut sums, &allowance.grant.credit, amount);
     }
     sums
 }

@@ -1,6 +1,6 @@
 //! What of a customer's state a policy is shown.
 
-use super::{draw::Use, opening::NextPeriod};
+use super::{draw::Use, late::Leftovers, opening::NextPeriod};
 use crate::{
     journal::{Balance, CloseReason, Cycle, Period},
     model::{
@@ -14,7 +14,7 @@ use crate::{
             PeriodView, UsageView,
         },
     },
-    state::{CustomerState, GrantState, GrantStatus},
+    state::{CustomerState, GrantState},
 };
 
 /// A usage that a policy is asked about.
@@ -239,7 +239,7 @@ impl CustomerState {
             category: grant.category,
             priority: grant.priority,
             amount: grant.amount,
-            remaining: if state.status == GrantStatus::Live { state.remaining } else { state.left_then() },
+            remaining: Leftovers::of(self).take(state),
             held: state.held,
             effective_at: grant.effective_at,
             expires: Expiry {

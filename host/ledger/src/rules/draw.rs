@@ -3,6 +3,7 @@
 //! Usage draws the grants that were live when it occurred first (what rolled over of them, or what expired of them), then
 //! those of now.
 
+use super::late::Leftovers;
 use crate::{
     journal::{Draw, Offer},
     model::{
@@ -94,7 +95,8 @@ impl CustomerState {
                 && grant.is_usable(using.now)
                 && !grant.was_usable(using.occurred_at)
         });
-        let then = then.map(|grant| (grant, grant.left_then()));
+        let mut leftovers = Leftovers::of(self);
+        let then = then.map(move |grant| (grant, leftovers.take(grant)));
         then.chain(since.map(|grant| (grant, grant.remaining))).filter(|(_, amount)| amount.is_positive())
     }
 

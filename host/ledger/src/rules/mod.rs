@@ -12,6 +12,7 @@ pub mod draw;
 pub mod due;
 pub mod entity;
 pub mod grants;
+mod late;
 pub mod opening;
 pub mod plan_change;
 pub mod refund;

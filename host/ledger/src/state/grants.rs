@@ -107,14 +107,10 @@ impl GrantState {
             && self.ended_at.is_none_or(|end| at < end)
     }
 
-    /// What a usage that occurred while it was live may draw of it.
-    #[must_use]
-    pub fn left_then(&self) -> Credits {
-        match self.status {
-            GrantStatus::Live => self.remaining,
-            GrantStatus::Expired => self.expired,
-            GrantStatus::Voided => Credits::ZERO,
-        }
+    /// What it gave as an allowance so far: all but what expired of it or was carried over.
+    pub(crate) fn given(&self) -> Credits {
+        let parts = [self.remaining, self.held, self.spent, self.voided];
+        Credits::checked_sum(parts).unwrap_or(Credits::LARGEST)
     }
 
     /// Whether it ends with the period of that number, or one before it.

@@ -21,7 +21,7 @@ pub struct PastPeriod {
     /// The plan that it was on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<Name>,
-    /// The cycle that it belongs to, where that goes on after its end: until then what it gave counts.
+    /// The cycle that it belongs to. While that goes on, what it gave counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cycle: Option<Cycle>,
     /// What its plan allowances gave: all but what expired of them.
@@ -30,6 +30,33 @@ pub struct PastPeriod {
     /// The whole plan allowances of its plan, for a whole cycle.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub whole: Vec<Given>,
+    /// The part of `whole` that was given in full, whatever the cycle had given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub full: Vec<Given>,
+    /// The largest allowances of the periods whose `given` it has taken in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub peak: Vec<Given>,
+}
+
+impl PastPeriod {
+    /// The largest allowance of a credit type, beside what was given in full.
+    pub(crate) fn largest(&self, credit: &CreditType) -> Credits {
+        let own = amount_of(&self.whole, credit).saturating_sub(amount_of(&self.full, credit));
+        own.max(amount_of(&self.peak, credit))
+    }
+
+    /// Takes in what another period of its cycle, one without an end, gave.
+    pub(crate) fn take_in(&mut self, other: &Self) {
+        other.given.iter().for_each(|given| add_given(&mut self.given, &given.credit, given.amount));
+        other.full.iter().for_each(|given| add_given(&mut self.full, &given.credit, given.amount));
+        for Given { credit, .. } in other.whole.iter().chain(&other.peak) {
+            let largest = other.largest(credit);
+            match self.peak.iter_mut().find(|peak| &peak.credit == credit) {
+                Some(peak) => peak.amount = peak.amount.max(largest),
+                None => self.peak.push(Given { credit: credit.clone(), amount: largest }),
+            }
+        }
+    }
 }
 
 /// A zone that was the customer's.
@@ -187,6 +214,11 @@ impl CustomerState {
         }
         sums.into_iter().map(|given| (given.credit, given.amount)).collect()
     }
+}
+
+/// What of a credit type is in a list.
+pub(crate) fn amount_of(list: &[Given], credit: &CreditType) -> Credits {
+    list.iter().find(|given| &given.credit == credit).map_or(Credits::ZERO, |given| given.amount)
 }
 
 /// Adds to what was given of a credit type.

@@ -43,7 +43,7 @@ use std::{
 };
 
 /// The format of saved states. One of another format is ignored and folded anew, so any change here needs a new number.
-pub const FORMAT: u32 = 5;
+pub const FORMAT: u32 = 6;
 
 /// How far back usage may be reported: what ended before is closed for good and forgotten. 35 days, in microseconds.
 pub const LATE_WINDOW: i64 = 35 * 86_400 * Timestamp::SECOND;
@@ -131,6 +131,9 @@ pub struct CustomerState {
     pub fresh_from: u32,
     /// The whole plan allowances of the running period, before what was given in the cycle was taken off.
     pub whole: Vec<Given>,
+    /// The part of it that was given in full, whatever the cycle had given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub full: Vec<Given>,
     /// Periods that late usage, an open reservation or a cycle may still need, oldest first.
     pub past: Vec<PastPeriod>,
     /// The customer's zones before this one, as far as the late window reaches, oldest first.
@@ -239,6 +242,7 @@ impl CustomerState {
             cycle: None,
             fresh_from: 0,
             whole: Vec::new(),
+            full: Vec::new(),
             past: Vec::new(),
             zones: Vec::new(),
             missed: Vec::new(),

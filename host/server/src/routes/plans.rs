@@ -35,7 +35,7 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 problems!(
     PutProblems: CALLER OPERATOR BODY CATALOG,
-    InvalidPath, PlanIntervalFixed, ChangedMeanwhile, SettingsInvalid; named PolicyNotFound VersionNotFound PlanNotFound
+    InvalidPath, PlanIntervalFixed, ContractFixed, ChangedMeanwhile, SettingsInvalid; named PolicyNotFound VersionNotFound PlanNotFound
 );
 problems!(ReadProblems: CALLER OPERATOR, InvalidPath, PlanNotFound);
 problems!(ListProblems: CALLER OPERATOR LIST);

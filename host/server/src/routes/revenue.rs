@@ -2,7 +2,7 @@
 
 #![expect(unused_qualifications, reason = "the parameters' code is generated with full paths")]
 
-use super::usage_report::{TimeOrDate, accepts_csv};
+use super::usage_report::{TimeOrDate, accepts_csv, cell};
 use crate::{
     access::{Customer, Operator, Read},
     answer::Answer,
@@ -190,7 +190,7 @@ fn table(names: &[String], rows: &[Revenue]) -> Result<String, csv::Error> {
         let amounts =
             [row.opening, row.sold, row.earned, row.breakage, row.voided, row.refunded, row.deferred];
         let currency = currency.map(|_| row.currency.to_string());
-        let texts = row.group.iter().cloned().chain(currency);
+        let texts = row.group.iter().map(|value| cell(value)).chain(currency);
         writer.write_record(texts.chain(amounts.map(|amount| amount.to_string())))?;
     }
     let bytes = writer.into_inner().map_err(csv::IntoInnerError::into_error)?;

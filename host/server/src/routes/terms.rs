@@ -29,11 +29,11 @@ use std::sync::Arc;
 
 problems!(
     BindToPlanProblems: CALLER OPERATOR BODY KEY CATALOG,
-    InvalidPath, PlanNotFound, ChangedMeanwhile, SettingsInvalid; named PolicyNotFound VersionNotFound
+    InvalidPath, PlanNotFound, ContractFixed, ChangedMeanwhile, SettingsInvalid; named PolicyNotFound VersionNotFound
 );
 problems!(
     BindToCustomerProblems: CALLER OPERATOR CUSTOMER GRANTOR BODY KEY LANE,
-    CustomerClosed, ChangedMeanwhile, TooMany, TooLarge, SettingsInvalid; named PolicyNotFound VersionNotFound
+    CustomerClosed, ContractFixed, ChangedMeanwhile, TooMany, TooLarge, SettingsInvalid; named PolicyNotFound VersionNotFound
 );
 problems!(
     EndOfPlanProblems: CALLER OPERATOR BODY KEY CATALOG,

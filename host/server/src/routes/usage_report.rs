@@ -228,8 +228,21 @@ pub async fn report_all(
 /// Whether the answer is wanted as CSV rather than as JSON.
 pub(super) fn accepts_csv(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let mut kinds = accepted.flat_map(|value| value.split(',')).filter_map(|one| one.split(';').next());
-    kinds.any(|kind| kind.trim().eq_ignore_ascii_case(CSV))
+    let mut kinds = accepted.flat_map(|value| value.split(','));
+    kinds.any(|kind| {
+        let mut parts = kind.split(';').map(str::trim);
+        let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(CSV));
+        // `q=0` says that it is not wanted (RFC 9110, 12.4.2).
+        named && !parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
+    })
+}
+
+/// A text as spreadsheets read it as a text. They take one for a formula that begins as formulas do, and entities and attributes are
+/// often what a product's own users wrote. An apostrophe goes before those, and before an apostrophe, so that taking one away
+/// gives the text again.
+pub(super) fn cell(text: &str) -> String {
+    let begins = |first: char| "=+-@'\u{ff1d}\u{ff0b}\u{ff0d}\u{ff20}".contains(first) || first.is_control();
+    if text.starts_with(begins) { format!("'{text}") } else { text.to_owned() }
 }
 
 /// A report as CSV.
@@ -241,7 +254,7 @@ fn table(names: &[String], groups: &UsageGroups) -> Result<String, csv::Error> {
     let heads = heads.chain(credits.iter().map(|credit| format!("cost.{credit}")));
     writer.write_record(heads.chain(quantities.iter().map(|name| format!("quantity.{name}"))))?;
     for (key, group) in groups {
-        let texts = key.iter().map(|value| value.clone().unwrap_or_default());
+        let texts = key.iter().map(|value| value.as_deref().map(cell).unwrap_or_default());
         let texts = texts.chain([group.charges.to_string()]);
         let costs = credits.iter().map(|credit| group.cost.get(*credit).map(Credits::to_string));
         let amounts = quantities.iter().map(|name| group.quantities.get(*name).map(Quantity::to_string));

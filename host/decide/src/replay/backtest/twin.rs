@@ -158,7 +158,15 @@ impl<'a> Twin<'a> {
         let at = entry.at;
         let by = entry.by.clone().filter(|_| matches!(entry.event, Event::OverageSettled(_)));
         self.settle(policies, at, by)?;
-        self.bring_due(policies, at)?;
+        // What a period that is made good carries over may have expired long ago: it does so once all of them are.
+        let is_retried = match &entry.event {
+            Event::PeriodClosed(closed) => closed.retried,
+            Event::PeriodOpened(opened) => opened.retried,
+            _ => false,
+        };
+        if !is_retried {
+            self.bring_due(policies, at)?;
+        }
         let Some(mut draft) = self.draft(policies, entry)? else { return Ok(None) };
         draft.origin = Origin { idempotency: entry.key.clone().zip(entry.request), by: entry.by.clone() };
         let sealed = Journal::default().seal(&mut self.candidate, at, draft)?;

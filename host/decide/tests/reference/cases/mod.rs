@@ -32,6 +32,7 @@ pub fn all() -> Vec<(&'static str, History)> {
         ("balances show what is used up until the period ends", many_ended_grants()),
         ("a cycle without an end that was begun on request counts for ever", endless_cycle()),
         ("an allowance stands in for what late usage may still draw", stands_in_for_the_recent()),
+        ("what expired of a cycle's allowances is drawn up to the largest", several_expired()),
     ]
 }
 
@@ -298,4 +299,33 @@ fn stands_in_for_the_recent() -> History {
         usage,
     ];
     history(&plan(100), commands)
+}
+
+fn several_expired() -> History {
+    let late = |units, days| Command::Charge(chat(units, Some(days * DAY)));
+    let commands = vec![
+        take("basic"),
+        pass(9 * DAY),
+        take("pro"),
+        pass(2 * DAY),
+        take("basic"),
+        late(130, 6),
+        late(60, 6),
+        pass(2 * DAY),
+        take("pro"),
+        late(50, 8),
+        late(30, 8),
+        take("basic"),
+    ];
+    let mut history = history(&plan(100), commands);
+    for plan in &mut history.plans {
+        if plan.key == "pro" {
+            // Drawn first, so that what stands in for both allowances stands in for all of this one.
+            plan.interval = Some((Unit::Week, 1));
+            plan.settings.allowances[0].amount = whole(30);
+        } else {
+            plan.settings.allowances[0].priority = 1;
+        }
+    }
+    history
 }

@@ -56,6 +56,10 @@ impl Model {
                 let whole = &mut self.period.as_mut().unwrap().whole;
                 *whole.entry(rule.credit.to_owned()).or_default() += rule.amount;
             }
+            if *counts && *mode == Mode::Full && self.pool(rule.credit, &counted).counts {
+                let full = &mut self.period.as_mut().unwrap().full;
+                *full.entry(rule.credit.to_owned()).or_default() += rule.amount;
+            }
             if !counts || *mode == Mode::Full {
                 parts[at].amount = rule.amount;
                 continue;
@@ -152,6 +156,27 @@ impl Model {
         let grant = self.grant_mut(id);
         grant.usable_since = since;
         grant.incoming = (limit > 0).then_some((skip, limit));
+    }
+
+    /// Which cycle and credit type the allowance is of, and what that cycle has not given of its largest allowance; none of what
+    /// counts no more.
+    pub fn not_given(&self, grant: &super::Grant) -> Option<(String, Amount)> {
+        let of = grant.allowance_of?;
+        let all = || self.past.iter().filter(|past| !past.closed_for_good).chain(&self.period);
+        let own = all().find(|period| period.number == of)?;
+        let is_fresh = |number: u32| number >= self.fresh_from;
+        let (mut largest, mut full, mut gave_already) = (0, 0, 0);
+        for period in all().filter(|one| one.of == own.of && is_fresh(one.number) == is_fresh(of)) {
+            let in_full = period.full.get(&grant.credit).copied().unwrap_or(0);
+            largest = largest.max(period.whole.get(&grant.credit).copied().unwrap_or(0) - in_full);
+            full += in_full;
+            gave_already += period.gave.get(&grant.credit).copied().unwrap_or(0);
+            let of_period =
+                |one: &&super::Grant| one.credit == grant.credit && one.allowance_of == Some(period.number);
+            gave_already += self.grants.iter().filter(of_period).map(gave).sum::<Amount>();
+        }
+        let cycle = format!("{:?} {} {}", own.of, is_fresh(of), grant.credit);
+        Some((cycle, (largest + full - gave_already).max(0)))
     }
 
     /// What the allowances of these periods gave, and what of that may still come back and follows no rollover.

@@ -138,6 +138,10 @@ pub struct Period {
     pub gave: BTreeMap<String, Amount>,
     /// Its cycle, where that goes on after its end.
     pub cycle: Option<Cycle>,
+    /// The start and the interval of its cycle.
+    pub of: (i64, Option<(Unit, i64)>),
+    /// The part of `whole` that was given in full beside what others gave.
+    pub full: BTreeMap<String, Amount>,
     /// Whether it no longer counts in any cycle.
     pub closed_for_good: bool,
 }

@@ -268,9 +268,17 @@ impl Model {
         let reserved = self.reservations.values().map(|one| one.at).min().unwrap_or(at);
         let oldest = reserved.min(at - LATE);
         let cycle = self.cycle.as_ref().map_or(at, |cycle| cycle.start);
+        let grants = &self.grants;
         for past in &mut self.past {
+            // Unless late usage may still draw what expired of its allowances.
+            let is_drawable = grants.iter().any(|grant| {
+                grant.allowance_of == Some(past.number)
+                    && grant.status == Status::Expired
+                    && grant.expired > 0
+                    && grant.ended_at >= Some(at - LATE)
+            });
             let goes_on = past.cycle.as_ref().is_some_and(|cycle| cycle.end.is_none_or(|end| end > at));
-            past.closed_for_good |= past.end < Some(oldest) && past.start < cycle && !goes_on;
+            past.closed_for_good |= past.end < Some(oldest) && past.start < cycle && !goes_on && !is_drawable;
         }
     }
 
@@ -538,6 +546,8 @@ impl Model {
             whole: BTreeMap::new(),
             gave: BTreeMap::new(),
             cycle: None,
+            of: (cycle.start, cycle.interval),
+            full: BTreeMap::new(),
             closed_for_good: false,
         });
         self.move_ends();

@@ -7,7 +7,7 @@ use crate::{
     commands::UsageSpec,
     settings::{Amount, ONE, OverageRule, SECOND, Settings, SettleFrom, Whose},
 };
-use std::rc::Rc;
+use std::{collections::BTreeMap, rc::Rc};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Purpose {
@@ -95,9 +95,18 @@ impl Model {
                 && grant.status == Status::Live
                 && grant.effective <= self.now
         });
-        let left = |id: Id| {
+        // All that expired in one cycle is drawn up to what its largest allowance has not given.
+        let mut taken: BTreeMap<String, Amount> = BTreeMap::new();
+        let mut left = |id: Id| {
             let grant = self.grant(id);
-            if grant.status == Status::Expired { grant.expired } else { grant.remaining }
+            if grant.status == Status::Live {
+                return grant.remaining;
+            }
+            let Some((cycle, most)) = self.not_given(grant) else { return grant.expired };
+            let taken = taken.entry(cycle).or_default();
+            let part = grant.expired.min(most - *taken);
+            *taken += part;
+            part
         };
         then.into_iter().chain(since).map(|id| (id, left(id))).filter(|(_, left)| *left > 0).collect()
     }
