@@ -31,5 +31,7 @@ SELECT create_distributed_table('archived_entries', 'customer_id', colocate_with
 SELECT create_distributed_table('idempotency', 'customer_id', colocate_with => 'customers');
 SELECT create_distributed_table('snapshots', 'customer_id', colocate_with => 'customers');
 SELECT create_distributed_table('anchors', 'customer_id', colocate_with => 'customers');
+SELECT create_distributed_table('usage_rollups', 'customer_id', colocate_with => 'customers');
+SELECT create_distributed_table('rollup_cursors', 'customer_id', colocate_with => 'customers');
 
 COMMIT;

@@ -201,3 +201,23 @@ CREATE TABLE checkpoint_claim (
 );
 
 INSERT INTO checkpoint_claim (id, claimed_until) VALUES (1, 0);
+
+-- Usage totals by time of use, so that reports need not read the journal: derived from it, and written after it. A grain is the
+-- length of a slot, a kind what is totalled, key_hash of what; the body JSON. What is there is what the entries up to the
+-- customer's cursor give. Rows of the running slots are updated again and again, so pages have space for new versions.
+CREATE TABLE usage_rollups (
+    customer_id text   COLLATE "C" NOT NULL,
+    grain       bigint NOT NULL,
+    kind        bigint NOT NULL,
+    slot        bigint NOT NULL,
+    key_hash    bytea  NOT NULL CHECK (octet_length(key_hash) = 16),
+    body        text   NOT NULL,
+    PRIMARY KEY (customer_id, grain, kind, slot, key_hash)
+) WITH (fillfactor = 80);
+
+-- Up to which entry a customer's totals go, and the format of their bodies: totals of another format are made anew.
+CREATE TABLE rollup_cursors (
+    customer_id text   COLLATE "C" NOT NULL PRIMARY KEY,
+    seq         bigint NOT NULL CHECK (seq >= 0),
+    format      bigint NOT NULL
+) WITH (fillfactor = 80);

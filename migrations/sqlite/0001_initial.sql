@@ -183,3 +183,23 @@ CREATE TABLE anchors (
     hash        BLOB    NOT NULL,
     PRIMARY KEY (customer_id, checkpoint)
 ) STRICT, WITHOUT ROWID;
+
+-- Usage totals by time of use, so that reports need not read the journal: derived from it, and written after it. A grain is the
+-- length of a slot, a kind what is totalled, key_hash of what; the body JSON. What is there is what the entries up to the
+-- customer's cursor give.
+CREATE TABLE usage_rollups (
+    customer_id TEXT    NOT NULL,
+    grain       INTEGER NOT NULL,
+    kind        INTEGER NOT NULL,
+    slot        INTEGER NOT NULL,
+    key_hash    BLOB    NOT NULL,
+    body        TEXT    NOT NULL,
+    PRIMARY KEY (customer_id, grain, kind, slot, key_hash)
+) STRICT, WITHOUT ROWID;
+
+-- Up to which entry a customer's totals go, and the format of their bodies: totals of another format are made anew.
+CREATE TABLE rollup_cursors (
+    customer_id TEXT    NOT NULL PRIMARY KEY,
+    seq         INTEGER NOT NULL,
+    format      INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

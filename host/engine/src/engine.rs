@@ -12,6 +12,7 @@ use crate::{
     replay::Backtests,
     report::Reports,
     rollout,
+    rollup::roller,
     shared::{Options, Shared},
     stats::EngineStats,
     sweeper::Sweeper,
@@ -76,6 +77,7 @@ impl Engine {
         background.spawn(rollout::run(shared.clone()));
         background.spawn(refresh::run(shared.clone(), refresh_every));
         background.spawn(formats::run(shared.formats.clone(), shared.store.clone()));
+        background.spawn(roller::run(shared.clone()));
         if let Some(options) = shared.options.checkpoints.clone() {
             background.spawn(checkpoint::run(shared.clone(), options));
         }

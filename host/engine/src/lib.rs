@@ -5,6 +5,7 @@
 
 mod archive;
 mod audit;
+mod burndown;
 pub mod catalog;
 mod changes;
 mod checkpoint;
@@ -15,6 +16,7 @@ mod engine;
 mod entitlements;
 mod error;
 mod explain;
+mod forecast;
 mod formats;
 mod guesses;
 mod health;
@@ -33,7 +35,9 @@ mod refresh;
 mod refunds;
 mod replay;
 mod report;
+mod revenue;
 mod rollout;
+mod rollup;
 mod shadow_report;
 mod shared;
 mod signatures;
@@ -46,6 +50,7 @@ mod verify;
 
 pub use archive::{Archived, archive};
 pub use audit::{AuditEntry, AuditFilter, AuditPage, CATALOG_KINDS, CUSTOMER_KINDS, acting_as};
+pub use burndown::Burndown;
 pub use changes::Changed;
 pub use checkpoint::{
     CheckpointFile, CheckpointOptions, FileError, Older, PublicKey, SigningKey, checkpoint_file,
@@ -54,6 +59,7 @@ pub use clock::Clock;
 pub use engine::Engine;
 pub use entitlements::{EntitlementPage, QueryFuel};
 pub use error::EngineError;
+pub use forecast::{Cases, Forecast};
 pub use history::EndedReservation;
 pub use keys::NewApiKey;
 pub use ledger::{LedgerFilter, LedgerPage};
@@ -76,6 +82,7 @@ pub use refunds::RefundedCharge;
 pub use replay::{BacktestJob, BacktestOf, BacktestOptions, BacktestStatus, CandidateModule, backtest};
 pub use replay::{Replay, ReplayDifference, ReplayOptions, replay};
 pub use report::{GroupBy, GroupKey, UsageGroup, UsageGroups, UsagePage, UsageReport};
+pub use revenue::{Revenue, RevenueBy, RevenuePage, RevenueReport};
 pub use rollout::{Affected, Counts, Drift, Rollout, RolloutState};
 pub use shadow_report::{Compared, Example, ReportPlace, ShadowOf, ShadowReport};
 pub use shared::Options;

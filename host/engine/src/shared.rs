@@ -2,7 +2,7 @@
 
 use crate::{
     catalog::Catalog, checkpoint::CheckpointOptions, clock::Clock, error::EngineError, formats::Formats,
-    health::WriteHealth, rollout::Rollouts, signatures::PolicyKey, stats::EngineStats,
+    health::WriteHealth, rollout::Rollouts, rollup::roller::News, signatures::PolicyKey, stats::EngineStats,
 };
 use arc_swap::ArcSwap;
 use proviso_decide::policy::Lookup;
@@ -92,6 +92,8 @@ pub(crate) struct Shared {
     pub formats: Arc<Formats>,
     /// What this host counts of canaries' decisions.
     pub rollouts: Rollouts,
+    /// Customers whose usage totals are behind.
+    pub news: News,
     /// Whether a change of this host may be durable that is not in `catalog`.
     catalog_is_uncertain: AtomicBool,
 }
@@ -115,6 +117,7 @@ impl Shared {
             writes: WriteHealth::default(),
             formats: Arc::default(),
             rollouts: Rollouts::default(),
+            news: News::default(),
             catalog_is_uncertain: AtomicBool::new(false),
         }
     }

@@ -9,6 +9,7 @@ use crate::{
     error::EngineError,
     idempotency::{end_hash, key_hash, refund_hash},
     lane::open_batch::plan_of,
+    rollup,
 };
 use proviso_decide::catalog::Plans as _;
 use proviso_ledger::{
@@ -137,7 +138,16 @@ pub async fn verify(
         after = Some(last.customer.clone());
         for row in rows {
             let points = points_of(&row.customer, stored.as_mut(), &mut verification).await?;
+            let differences = verification.differences.len();
             verify_customer(store, &row, before.as_ref(), &points, file.as_mut(), &mut verification).await?;
+            if verification.differences.len() == differences && !is_newer(&verification, &row.customer) {
+                let differences = &mut verification.differences;
+                let subject = row.customer.to_string();
+                rollup::verify(store, &row.customer, |detail| {
+                    differences.push(Difference { subject: subject.clone(), detail });
+                })
+                .await?;
+            }
             before = Some(row.customer.clone());
             verification.customers += 1;
             progress(&verification);
@@ -163,6 +173,10 @@ pub async fn verify(
         }
     }
     Ok(verification)
+}
+
+fn is_newer(verification: &Verification, customer: &CustomerId) -> bool {
+    verification.newer.last().is_some_and(|newer| newer.customer == *customer)
 }
 
 /// Modules are kept by the digest of their bytes, also those of deleted versions.

@@ -167,6 +167,7 @@ const ROUTES: &str = "
     GET /v1/customers
     GET /v1/customers/{customer}
     GET /v1/customers/{customer}/balance
+    GET /v1/customers/{customer}/burndown
     GET /v1/customers/{customer}/budgets
     GET /v1/customers/{customer}/budgets/{budget}
     GET /v1/customers/{customer}/charges/{charge}
@@ -174,6 +175,7 @@ const ROUTES: &str = "
     GET /v1/customers/{customer}/entities/{entity}
     GET /v1/customers/{customer}/entitlements
     GET /v1/customers/{customer}/entitlements/{feature}
+    GET /v1/customers/{customer}/forecast
     GET /v1/customers/{customer}/grants
     GET /v1/customers/{customer}/grants/{grant}
     GET /v1/customers/{customer}/ledger
@@ -181,6 +183,7 @@ const ROUTES: &str = "
     GET /v1/customers/{customer}/plan-changes
     GET /v1/customers/{customer}/plan-changes/{change}
     GET /v1/customers/{customer}/reservations
+    GET /v1/customers/{customer}/revenue
     GET /v1/customers/{customer}/reservations/{reservation}
     GET /v1/customers/{customer}/terms
     GET /v1/customers/{customer}/terms/{terms}
@@ -196,6 +199,7 @@ const ROUTES: &str = "
     GET /v1/policies/{policy}/versions
     GET /v1/policies/{policy}/versions/{version}
     GET /v1/policies/{policy}/versions/{version}/module
+    GET /v1/revenue
     GET /v1/test_clock
     GET /v1/usage
     POST /v1/api_keys

@@ -28,7 +28,8 @@ pub struct Copied {
 }
 
 /// Copies all customers with their journals and idempotency keys, the newest snapshot of this format of each, the catalog
-/// and the stored answers. Checkpoints are not copied: they are about the first database, and the second begins with its own.
+/// and the stored answers. Checkpoints are not copied: they are about the first database, and the second begins with its own. Nor are
+/// usage totals: a host makes them anew.
 /// Nothing may write to either database meanwhile.
 ///
 /// # Errors

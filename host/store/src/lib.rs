@@ -10,6 +10,7 @@ mod copy;
 mod error;
 mod postgres;
 mod rollout;
+mod rollups;
 mod rows;
 mod sql_error;
 mod sqlite;
@@ -20,6 +21,7 @@ pub use anchors::{Anchor, CatalogStamp, CheckpointRow, CheckpointStore, JournalE
 pub use copy::{Copied, copy};
 pub use error::StoreError;
 pub use postgres::{PostgresOptions, PostgresStore};
+pub use rollups::{RollupCursor, RollupId, RollupRow, RollupSpan, RollupStore, RollupUpdate};
 pub use rows::{
     ApiKeyRow, AuditQuery, AuditRow, Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash,
     LoadedCustomer, NewEntry, NewKey, NewSnapshot, PlanRow, PlanTermsRow, PlanVersionRow, PolicyRow,

@@ -3,6 +3,7 @@
 use crate::{
     anchors::CheckpointStore,
     error::StoreError,
+    rollups::RollupStore,
     rows::{
         AuditQuery, AuditRow, Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash,
         LoadedCustomer, StoredAnswer, StoredEntry, StoredSnapshot,
@@ -146,6 +147,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// The part that keeps checkpoints; None where there is none.
     fn checkpoint_store(&self) -> Option<&dyn CheckpointStore> {
+        None
+    }
+
+    /// The part that keeps usage totals; None where there is none.
+    fn rollup_store(&self) -> Option<&dyn RollupStore> {
         None
     }
 

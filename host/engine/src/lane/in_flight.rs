@@ -77,6 +77,7 @@ pub(super) async fn commit(
 ) -> Committed {
     let entries = batch.entries.len() as u64;
     let is_empty = batch.is_empty();
+    shared.news.note(&batch.entries);
     let committed = if is_empty { Ok(Commit::Durable) } else { shared.store.commit(batch).await };
     match committed {
         Ok(Commit::Durable) => {

@@ -8,6 +8,7 @@ mod backtests;
 mod balance;
 mod batch;
 mod budgets;
+mod burndown;
 mod charges;
 mod check;
 mod customers;
@@ -15,6 +16,7 @@ mod docs;
 mod entities;
 mod entitlements;
 mod events;
+mod forecast;
 mod grants;
 mod ledger;
 mod operations;
@@ -24,6 +26,7 @@ mod plans;
 mod policies;
 mod reservations;
 mod resets;
+mod revenue;
 mod rollout;
 mod shadow_report;
 mod submission;
@@ -71,6 +74,10 @@ pub fn all(test_clock: bool, with_operations: bool) -> (Router<Arc<App>>, utoipa
         .routes(routes!(ledger::list))
         .routes(routes!(usage_report::report))
         .routes(routes!(usage_report::report_all))
+        .routes(routes!(burndown::read))
+        .routes(routes!(forecast::read))
+        .routes(routes!(revenue::of_customer))
+        .routes(routes!(revenue::of_all))
         .routes(routes!(customers::list))
         .routes(routes!(customers::get, customers::put, customers::delete))
         .routes(routes!(grants::list, grants::create))

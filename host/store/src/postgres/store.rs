@@ -15,6 +15,7 @@ use crate::{
     columns::Columns,
     error::StoreError,
     rollout,
+    rollups::RollupStore,
     rows::{
         AuditQuery, AuditRow, Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash,
         LoadedCustomer, StoredAnswer, StoredEntry, StoredSnapshot,
@@ -239,6 +240,10 @@ impl Store for PostgresStore {
     }
 
     fn checkpoint_store(&self) -> Option<&dyn CheckpointStore> {
+        Some(self)
+    }
+
+    fn rollup_store(&self) -> Option<&dyn RollupStore> {
         Some(self)
     }
 

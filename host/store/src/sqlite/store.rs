@@ -16,6 +16,7 @@ use crate::{
     columns::{Columns as _, corrupt},
     error::StoreError,
     rollout,
+    rollups::RollupStore,
     rows::{
         AuditQuery, AuditRow, Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash,
         LoadedCustomer, StoredAnswer, StoredEntry, StoredSnapshot,
@@ -292,6 +293,10 @@ impl Store for SqliteStore {
     }
 
     fn checkpoint_store(&self) -> Option<&dyn CheckpointStore> {
+        Some(self)
+    }
+
+    fn rollup_store(&self) -> Option<&dyn RollupStore> {
         Some(self)
     }
 

@@ -12,12 +12,14 @@ use super::{
     memtable::{Appended, Memtables, Pos},
     options::SqliteOptions,
     recover::catch_up,
+    rollups,
     sorted_run::{Slice, SortedRun},
 };
 use crate::{
     anchors::{CheckpointRow, JournalEnd},
     error::StoreError,
     rollout,
+    rollups::RollupUpdate,
     rows::{Batch, CatalogChange, Commit, StoredAnswer},
 };
 use proviso_ledger::model::ids::CustomerId;
@@ -64,6 +66,10 @@ pub enum Job {
     /// Terms, opening and body.
     PutRolloutCounts {
         row: [String; 3],
+        reply: Reply,
+    },
+    PutRollups {
+        updates: Vec<RollupUpdate>,
         reply: Reply,
     },
     Close(oneshot::Sender<()>),
@@ -149,6 +155,9 @@ impl Writer {
                         Ok(Commit::Durable)
                     };
                     let _ = reply.send(self.write_with(put));
+                }
+                Job::PutRollups { updates, reply } => {
+                    let _ = reply.send(self.put_rollups(&updates));
                 }
                 Job::Close(done) => {
                     closed = Some(done);
@@ -329,6 +338,17 @@ impl Writer {
             Err(_) => connect::close(connection),
         }
         outcome
+    }
+
+    /// Writes usage totals, whose rows go to as many pages as to a commit's.
+    fn put_rollups(&mut self, updates: &[RollupUpdate]) -> Result<Commit, StoreError> {
+        let rows = updates.iter().map(|update| update.rows.len() + 1).sum();
+        if let Some(connection) = &self.connection {
+            self.checkpointer.do_rest(connection);
+        }
+        let commit = self.write_with(|connection| rollups::put(connection, updates))?;
+        self.checkpointer.wrote(rows);
+        Ok(commit)
     }
 
     fn close(self) {

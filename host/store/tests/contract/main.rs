@@ -83,6 +83,7 @@ macro_rules! contract {
                 checkpoints_are_stored_with_the_ends_that_they_name,
                 the_catalog_is_stamped_row_by_row,
                 each_opening_counts_of_a_rollout_by_itself,
+                usage_totals_move_with_their_cursor,
                 what_was_committed_survives_a_reopening,
                 a_closed_store_refuses,
                 large_batches_go_through,

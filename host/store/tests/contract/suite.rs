@@ -12,7 +12,8 @@ use proviso_ledger::model::{
 use proviso_store::{
     Anchor, ApiKeyRow, Batch, CatalogChange, CatalogRows, CatalogStamp, CheckpointRow, Commit, CustomerRow,
     JournalEnd, JournalRow, LoadedCustomer, NewKey, NewSnapshot, PlanRow, PlanTermsRow, PlanVersionRow,
-    PolicyRow, PolicyVersionRow, Store, StoreError, StoredAnswer,
+    PolicyRow, PolicyVersionRow, RollupCursor, RollupId, RollupRow, RollupSpan, RollupUpdate, Store,
+    StoreError, StoredAnswer,
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -700,4 +701,56 @@ pub async fn each_opening_counts_of_a_rollout_by_itself(factory: &dyn Factory) {
     assert_eq!(all, ["2", "4"]);
     assert_eq!(store.rollout_counts(&other).await, Ok(vec!["3".to_owned()]));
     store.close().await;
+}
+
+pub async fn usage_totals_move_with_their_cursor(factory: &dyn Factory) {
+    let opened = factory.open().await;
+    let store = opened.rollup_store().unwrap();
+    let (acme, other) = (customer("acme"), customer("other"));
+    let id = |kind: u8, slot: i64, place: u8| RollupId { grain: 0, kind, slot, key: [place; 16] };
+    let total =
+        |kind, slot, place, body: &str| RollupRow { id: id(kind, slot, place), body: body.to_owned() };
+    let at = |through, format| RollupCursor { through, format };
+    let nothing = at(0, 0);
+    let update = |of: &CustomerId, from, to, rows| RollupUpdate { customer: of.clone(), from, to, rows };
+    let span = |kind: u8, slots: std::ops::Range<i64>| RollupSpan { grain: 0, kind, slots };
+    let all = [span(0, i64::MIN..i64::MAX), span(1, i64::MIN..i64::MAX)];
+    assert_eq!(store.rollups(&acme, &all).await, Ok((nothing, vec![])));
+
+    let first = vec![total(0, -5, 2, "a"), total(0, 3, 1, "b"), total(0, 3, 2, "c"), total(1, 3, 1, "d")];
+    let begun = vec![update(&acme, nothing, at(7, 1), first.clone())];
+    assert_eq!(store.put_rollups(begun.clone()).await, Ok(Commit::Durable));
+    assert_eq!(store.put_rollups(begun).await, Ok(Commit::Conflict), "the cursor has moved");
+    assert_eq!(store.rollups(&acme, &all).await, Ok((at(7, 1), first.clone())));
+    assert_eq!(store.rollups(&acme, &[span(0, 3..4)]).await, Ok((at(7, 1), first[1..3].to_vec())));
+    assert_eq!(store.rollups(&acme, &[span(0, 4..9)]).await, Ok((at(7, 1), vec![])));
+    assert_eq!(store.rollups(&acme, &[]).await, Ok((at(7, 1), vec![])));
+    assert_eq!(store.rollups(&other, &all).await, Ok((nothing, vec![])));
+    let asked = [id(0, 3, 2), id(0, 3, 9), id(1, 3, 1)];
+    let expected = vec![first[2].clone(), first[3].clone()];
+    assert_eq!(store.rollups_at(&acme, &asked).await, Ok((at(7, 1), expected)));
+
+    // All customers of a call, or none.
+    let new =
+        |of: &CustomerId, from| update(of, from, at(9, 1), vec![total(0, 3, 2, "e"), total(0, 8, 1, "f")]);
+    let half = vec![new(&other, nothing), new(&acme, at(6, 1))];
+    assert_eq!(store.put_rollups(half).await, Ok(Commit::Conflict));
+    assert_eq!(store.rollups(&other, &all).await, Ok((nothing, vec![])));
+    let both = vec![new(&other, nothing), new(&acme, at(7, 1))];
+    assert_eq!(store.put_rollups(both).await, Ok(Commit::Durable));
+    let mut second = first.clone();
+    second[2].body = "e".to_owned();
+    second.insert(3, total(0, 8, 1, "f"));
+    assert_eq!(store.rollups(&acme, &all).await, Ok((at(9, 1), second)));
+    assert_eq!(store.rollups(&other, &all).await.unwrap().1.len(), 2);
+
+    // Another format begins anew. A cursor may move alone.
+    let again = vec![update(&acme, at(9, 1), at(2, 2), vec![total(1, 1, 1, "g")])];
+    assert_eq!(store.put_rollups(again).await, Ok(Commit::Durable));
+    assert_eq!(store.put_rollups(vec![update(&acme, at(2, 2), at(4, 2), vec![])]).await, Ok(Commit::Durable));
+    opened.close().await;
+    let opened = factory.open().await;
+    let store = opened.rollup_store().unwrap();
+    assert_eq!(store.rollups(&acme, &all).await, Ok((at(4, 2), vec![total(1, 1, 1, "g")])));
+    assert_eq!(store.rollups(&other, &all).await.unwrap().1.len(), 2);
 }
