@@ -15,6 +15,7 @@ mod engine;
 mod entitlements;
 mod error;
 mod explain;
+mod fault_log;
 mod formats;
 mod guesses;
 mod health;
@@ -40,6 +41,7 @@ mod tasks;
 mod terms;
 mod usage;
 mod verify;
+mod workers;
 
 pub use archive::{Archived, archive};
 pub use audit::{AuditEntry, AuditFilter, AuditPage, CATALOG_KINDS, CUSTOMER_KINDS, acting_as};

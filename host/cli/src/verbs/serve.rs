@@ -136,6 +136,7 @@ async fn start(settings: &Settings, limits: Limits) -> Result<Arc<Engine>, Error
         largest_batch: settings.largest_batch,
         cached_customers: settings.cached_customers,
         late_window: settings.late_window,
+        slow_workers: settings.lanes.get(),
         ..Options::default()
     };
     let engine = Engine::start(store, Arc::new(runtime), Clock::new(clock::now), options).await?;

@@ -1,10 +1,7 @@
 //! The batch that is being decided: jobs with their answers, and the rows that the store is to commit. Nobody is answered
 //! before it has.
 
-use super::{
-    cache::{Cache, Cached},
-    slow::SlowWork,
-};
+use super::cache::{Cache, Cached};
 use crate::{error::EngineError, idempotency::end_hash, queue::Job};
 use proviso_decide::{
     Journal, Written,
@@ -60,8 +57,6 @@ pub(super) struct OpenBatch {
     pub keys: Keys,
     /// Entries in whose decision a policy failed.
     pub faulted: Vec<(CustomerId, Arc<Entry>)>,
-    /// What it has done for slow policies.
-    pub slow: SlowWork,
     entries: Vec<NewEntry>,
     further_keys: Vec<NewKey>,
     touched: BTreeMap<CustomerId, Touched>,
