@@ -326,7 +326,7 @@ impl Lane {
             job,
         };
         if let Some(run) = self.leaving.get_mut(&customer) {
-            self.held_back.extend(run.add(ticket(job)).err());
+            self.held_back.extend(run.add(ticket(job)));
             return None;
         }
         // One turn of a customer for whom much is due is enough for one batch.
@@ -368,7 +368,7 @@ impl Lane {
         if let Some(digest) = need {
             run = run.need(digest);
         }
-        self.held_back.extend(run.add(ticket).err());
+        self.held_back.extend(run.add(ticket));
         self.leaving.insert(customer, run);
     }
 

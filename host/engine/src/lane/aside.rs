@@ -55,16 +55,16 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Takes a request along, or gives it back: it has to wait until the run is over.
-    pub fn add(&mut self, ticket: Ticket) -> Result<(), Job> {
+    /// Takes a request along; returns it when it has to wait until the run is over.
+    pub fn add(&mut self, ticket: Ticket) -> Option<Job> {
         let keys = [ticket.job.key_hash, ticket.job.guard];
         let is_known = keys.iter().flatten().any(|key| self.keys.contains(key));
         if is_known || self.tickets.len() >= MOST_JOBS {
-            return Err(ticket.job);
+            return Some(ticket.job);
         }
         self.keys.extend(keys.into_iter().flatten());
         self.tickets.push_back(ticket);
-        Ok(())
+        None
     }
 
     /// Loads a module before anything is decided.
