@@ -2,6 +2,7 @@
 //! and rolled back, all by the binary. And what it says when something is missing.
 
 use crate::support::{ADMIN_KEY, BINARY, Host, repository};
+use proviso_fixtures::guest::Draft;
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -105,6 +106,28 @@ const ODD: &str = r#"
 
 proviso_sdk::export!(Contract, no_std);
 "#;
+
+/// A policy that burns about a million units of fuel for each usage passes its cases in the class that may, and in no other.
+#[test]
+fn cases_run_with_what_their_class_may_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mut draft = Draft::good();
+    let rating = draft.rating("credits", 0, &[], &[]);
+    let burn = "(local $left i32) (local.set $left (i32.const 200000)) \
+                (loop $again (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))";
+    fs::write(folder.join("slow.wasm"), draft.body("rate", &format!("{burn} (i32.const {rating})")).build())
+        .unwrap();
+    let case =
+        "[[case]]\nname = \"x\"\nsteps = [{ charge = { feature = \"chat\" }, expect = { cost = \"0\" } }]\n";
+    fs::write(folder.join("case.toml"), case).unwrap();
+    let test = |class: &[&str]| policy(folder, &[&["test", "slow.wasm", "case.toml"], class].concat());
+    expect(0, test(&[]));
+    expect(0, test(&["--class", "large"]));
+    let failed = expect(1, test(&["--class", "small"]));
+    assert!(failed.contains("out_of_fuel") && failed.contains("750000"), "{failed}");
+    expect(2, test(&["--class", "huge"]));
+}
 
 #[test]
 fn panics_are_told_and_what_is_not_declared_is_named() {

@@ -3,6 +3,7 @@
 
 pub mod disk;
 pub mod fleet;
+pub mod process;
 pub mod proxy;
 pub mod random;
 pub mod recount;

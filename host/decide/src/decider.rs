@@ -56,12 +56,18 @@ impl<E: Into<DecideError>> From<E> for Stop {
     }
 }
 
+/// Whether a question can be answered at `now` from the state as it is: nothing is due that would have to be written first.
+#[must_use]
+pub fn is_current(state: &CustomerState, now: Timestamp) -> bool {
+    let exists = state.profile.is_some() && state.missed.is_empty();
+    exists && state.next_due().is_none_or(|(due_at, _)| due_at > now.max(state.at))
+}
+
 impl Decider<'_> {
-    /// Whether a question can be answered from the state as it is: nothing is due that would have to be written first.
+    /// See [`is_current`].
     #[must_use]
     pub fn is_current(&self, state: &CustomerState) -> bool {
-        let exists = state.profile.is_some() && state.missed.is_empty();
-        exists && state.next_due().is_none_or(|(due_at, _)| due_at > self.now.max(state.at))
+        is_current(state, self.now)
     }
 
     /// Writes all that is due by now, each at its own instant.

@@ -21,6 +21,6 @@ mod rating;
 pub mod replay;
 mod request;
 
-pub use decider::{AHEAD, Decider, Stop};
+pub use decider::{AHEAD, Decider, Stop, is_current};
 pub use error::DecideError;
 pub use journal::{Journal, Written};

@@ -16,6 +16,7 @@ mod engine;
 mod entitlements;
 mod error;
 mod explain;
+mod fault_log;
 mod forecast;
 mod formats;
 mod guesses;
@@ -47,6 +48,7 @@ mod tasks;
 mod terms;
 mod usage;
 mod verify;
+mod workers;
 
 pub use archive::{Archived, archive};
 pub use audit::{AuditEntry, AuditFilter, AuditPage, CATALOG_KINDS, CUSTOMER_KINDS, acting_as};

@@ -142,6 +142,7 @@ async fn start(settings: &Settings, limits: Limits) -> Result<Arc<Engine>, Error
         cached_customers: settings.cached_customers,
         late_window: settings.late_window,
         policy_keys: settings.policy_signing_keys.as_deref().map(policy_keys).transpose()?,
+        slow_workers: settings.lanes.get(),
         ..Options::default()
     };
     let engine = Engine::start(store, Arc::new(runtime), Clock::new(clock::now), options).await?;

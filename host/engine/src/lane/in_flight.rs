@@ -15,7 +15,7 @@ use proviso_ledger::{
 };
 use proviso_store::{Batch, Commit};
 use std::{collections::HashSet, sync::Arc};
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::Instant};
 use tracing::{debug, error, warn};
 
 /// A commit under way.
@@ -109,14 +109,16 @@ pub(super) async fn commit(
     }
 }
 
-/// Counts and logs that a policy failed, once the entry that says so is durable.
+/// Counts that a policy failed, and logs some of it, once the entry that says so is durable.
 fn note_fault(shared: &Shared, customer: &CustomerId, entry: &Entry) {
     shared.stats.policy_failed(entry);
     let Some(decision) = entry.decision() else { return };
-    if let Some(fault) = &decision.fault {
-        let (policy, version) = (&decision.policy.name, decision.policy.version);
+    let (policy, version) = (&decision.policy.name, decision.policy.version);
+    if let Some(fault) = &decision.fault
+        && let Some(more) = shared.faults.admits(policy, &fault.code, Instant::now())
+    {
         warn!(%customer, entry = entry.seq, code = %fault.code, detail = %fault.detail, answered_by = %policy, version,
-            "a policy failed");
+            not_logged = more, "a policy failed");
     }
 }
 

@@ -1,10 +1,7 @@
 //! The batch that is being decided: jobs with their answers, and the rows that the store is to commit. Nobody is answered
 //! before it has.
 
-use super::{
-    cache::{Cache, Cached},
-    slow::SlowWork,
-};
+use super::cache::{Cache, Cached};
 use crate::{catalog::Catalog, error::EngineError, idempotency::end_hash, queue::Job, rollout::decided_by};
 use proviso_decide::{
     Journal, Written,
@@ -63,8 +60,6 @@ pub(super) struct OpenBatch {
     pub faulted: Vec<(CustomerId, Arc<Entry>)>,
     /// Entries that canaries were to decide.
     pub by_canaries: Vec<Arc<Entry>>,
-    /// What it has done for slow policies.
-    pub slow: SlowWork,
     entries: Vec<NewEntry>,
     further_keys: Vec<NewKey>,
     touched: BTreeMap<CustomerId, Touched>,
