@@ -36,6 +36,7 @@ async fn a_canary_is_bound_raised_and_ended() {
         "{report}"
     );
 
+    server.now("2026-01-15T10:00:01Z").await;
     let raised = server.post(&format!("{path}/canary"), &json!({"share_percent": 50})).await.expect(200);
     assert_eq!(raised["canary"]["steps"].as_array().unwrap().len(), 2, "{raised}");
     let charge = server.charge("b", 1_000).await.expect(201);

@@ -15,7 +15,7 @@ use proviso_store::AuditQuery;
 use serde_json::{Map, Value};
 
 /// Kinds of changes that are recorded of plans, policies and API keys.
-pub const CATALOG_KINDS: [&str; 12] = [
+pub const CATALOG_KINDS: [&str; 13] = [
     "plan_created",
     "plan_changed",
     "plan_migrated",

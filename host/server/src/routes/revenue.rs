@@ -78,7 +78,11 @@ pub async fn of_customer(
     Query(query): Query<RevenueQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (report, names, _) = query.read(app.now())?;
+    let (report, names, paging) = query.read(app.now())?;
+    // All of a customer's rows are one page.
+    let (_, None) = (paging.limit()?, paging.after::<CustomerId>()?) else {
+        return Err(Problem::bad_cursor());
+    };
     let rows = app.engine.revenue(&customer.id, &report).await?;
     answer(&headers, &names, rows, None)
 }
