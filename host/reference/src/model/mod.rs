@@ -323,14 +323,18 @@ impl Model {
             Advance::Due(more) => self.next_due().map_or(self.now, |(at, _)| at) + more,
             Advance::Midnight(more) => calendar::midnight(self.now, &self.zone()) + more,
         };
+        to.clamp(self.now, self.furthest())
+    }
+
+    /// How far time may pass at once: 40 short periods.
+    pub fn furthest(&self) -> i64 {
         let interval =
             self.profile.as_ref().and_then(|profile| profile.plan).and_then(|plan| self.plans[plan]);
-        let most = match interval {
+        match interval {
             Some((Unit::Hour, count)) => self.now + 40 * count * DAY / 24,
             Some((Unit::Day, count)) => self.now + 40 * count * DAY,
             _ => self.now + 500 * DAY,
-        };
-        to.clamp(self.now, most)
+        }
     }
 
     pub fn execute(&mut self, order: &Order) -> Answer {
