@@ -8,10 +8,10 @@ use utoipa::ToSchema;
 /// One credit type's balance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Balance {
-    /// The amounts of all live grants.
+    /// The amounts of all live grants, less what adjustments took of them, with what is still held of grants that have ended.
     #[schema(value_type = schema::Credits)]
     pub granted: Credits,
-    /// What was spent of them.
+    /// What was spent of the live grants.
     #[schema(value_type = schema::Credits)]
     pub used: Credits,
     /// What open reservations hold, of grants and beyond them.

@@ -1,6 +1,6 @@
 //! Entitlements and overrides of them.
 
-use crate::{balance::Balance, patch::Patch, problem::FieldError, schema};
+use crate::{any_json, balance::Balance, patch::Patch, problem::FieldError, schema};
 use proviso_ledger::model::{
     entitlement::{Entitlement as LedgerEntitlement, Source},
     ids::{CustomerId, Key},
@@ -32,8 +32,9 @@ pub enum EntitlementType {
 pub struct EntitlementValue {
     /// Its kind.
     pub r#type: EntitlementType,
-    /// Of `boolean`: true or false. Of `static`: any value of up to 16 KiB. Of `metered`: absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Of `boolean`: true or false. Of `static`: any value of up to 16 KiB, at most 64 arrays and objects deep. Of `metered`:
+    /// absent.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "any_json::option")]
     pub value: Option<Value>,
 }
 
@@ -77,8 +78,9 @@ pub struct OverrideInput {
     /// Its kind; required for a new override. `value` belongs to it: with `type`, an absent value is none.
     #[serde(default)]
     pub r#type: Option<EntitlementType>,
-    /// Of `boolean`: true or false. Of `static`: any value of up to 16 KiB. Of `metered`: absent.
-    #[serde(default)]
+    /// Of `boolean`: true or false. Of `static`: any value of up to 16 KiB, at most 64 arrays and objects deep. Of `metered`:
+    /// absent.
+    #[serde(default, deserialize_with = "any_json::option")]
     pub value: Option<Value>,
     /// From when; defaults to now.
     #[serde(default)]
@@ -117,7 +119,8 @@ pub struct Entitlement {
     pub feature: Key,
     /// Its kind.
     pub r#type: EntitlementType,
-    /// Whether it may be used now.
+    /// Whether it may be used now; of a metered feature, whether a usage of the smallest cost would be charged. A dearer one may be
+    /// refused, and one that is free, as included units are, may be taken although this says no.
     pub has_access: bool,
     /// `ok`, or why not: `switched_off`, `closed`, or the code with which a usage would be refused.
     pub reason: String,

@@ -349,3 +349,25 @@ fn what_holds_give_back_after_the_closing_pays_what_is_owed() {
          balance -> 10 of 50"#,
     );
 }
+
+/// What was spent of a grant that ended is no part of today's balance, however long a reservation still holds some of it.
+#[test]
+fn of_a_grant_that_ended_only_what_is_held_counts() {
+    check(
+        r#"plan pro month {"allowances": [{"amount": "1000"}]}
+         customer plan=pro
+         at +30d12h
+         charge 900
+         r: reserve 100 ttl=86400
+         balance -> 0 of 1000, held 100
+         at +31d
+         balance -> 1000 of 1100, held 100
+         # 100 of 1100: with the 900 of last month it would be half of what was granted.
+         charge 100
+         raised -> nothing
+         commit r 100
+         balance -> 900 of 1000
+         charge 400
+         raised -> credits:50"#,
+    );
+}

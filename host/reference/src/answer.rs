@@ -101,6 +101,8 @@ pub struct Snapshot {
     /// Number, start and end.
     pub period: Option<(u32, i64, Option<i64>)>,
     pub balances: BTreeMap<String, BalanceSnap>,
+    /// Whether there are so many grants that the host may forget what is used up of them before the model does.
+    pub crowded: bool,
     pub books: BTreeMap<String, Books>,
     pub grants: BTreeMap<Id, GrantSnap>,
     pub reservations: BTreeMap<Id, ReservationSnap>,

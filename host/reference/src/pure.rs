@@ -12,7 +12,7 @@ use crate::{
 };
 use proviso_decide::{
     Decider, Journal, Stop,
-    catalog::{Plan, Plans},
+    catalog::{Plan, Plans, sold_at},
     command::{Reply, Request},
     policy::Lookup,
 };
@@ -23,6 +23,7 @@ use proviso_ledger::{
         ids::{Digest, Name, TermsId},
         json::JsonText,
         terms::{Mode as TermsMode, OnFault, Owner, PolicyRef, Terms, TermsDraft, TermsKey},
+        time::Timestamp,
     },
     rules::refund::Refundable,
     state::{CustomerState, LATE_WINDOW, Origin},
@@ -34,13 +35,22 @@ use std::{
 
 #[derive(Default)]
 struct Catalog {
-    plans: BTreeMap<Name, Plan>,
+    /// The versions of each.
+    plans: BTreeMap<Name, Vec<Plan>>,
     terms: BTreeMap<Name, Vec<Arc<Terms>>>,
 }
 
 impl Plans for Catalog {
     fn plan(&self, plan: &Name) -> Option<&Plan> {
-        self.plans.get(plan)
+        self.plans.get(plan)?.last()
+    }
+
+    fn plan_version(&self, plan: &Name, version: u32) -> Option<&Plan> {
+        self.plans.get(plan)?.iter().find(|one| one.version == version)
+    }
+
+    fn plan_at(&self, plan: &Name, at: Timestamp) -> Option<&Plan> {
+        sold_at(self.plans.get(plan)?.iter(), at)
     }
 
     fn terms_of(&self, plan: &Name) -> &[Arc<Terms>] {
@@ -79,6 +89,7 @@ impl DecideHost {
             contract: None,
             time_zone: None,
             note: None,
+            canary: None,
         }
     }
 
@@ -141,9 +152,11 @@ impl Host for DecideHost {
                 entitlements: BTreeMap::new(),
                 grants: spec.own.grants.iter().map(own_grant).collect(),
                 trial: spec.own.trial.as_ref().map(|trial| own_trial(trial, &host.names)),
+                version: 1,
                 created_at: instant(start),
+                version_created_at: instant(start),
             };
-            host.catalog.plans.insert(plan.plan.clone(), plan);
+            host.catalog.plans.insert(plan.plan.clone(), vec![plan]);
             host.bind_to_plan(spec.key, &spec.settings, (None, None));
         }
         host
@@ -151,6 +164,20 @@ impl Host for DecideHost {
 
     fn execute(&mut self, order: &Order) -> Answer {
         self.now = order.now;
+        if let Command::Sell { plan, own } = &order.command {
+            let versions = self.catalog.plans.get_mut(&self.names.plan(plan)).unwrap();
+            let newest = versions.last().unwrap();
+            let next = Plan {
+                version: newest.version + 1,
+                version_created_at: instant(order.now),
+                grants: own.grants.iter().map(own_grant).collect(),
+                trial: own.trial.as_ref().map(|trial| own_trial(trial, &self.names)),
+                ..newest.clone()
+            };
+            versions.push(next);
+            return plain("sold");
+        }
+        let versions = |plan: &str| self.catalog.plans[&self.names.plan(plan)].len() as u64;
         let terms = match &order.command {
             Command::Bind { settings, starts_in, lasts } => {
                 Some(self.draft(settings, lasting(order.now, *starts_in, *lasts)))
@@ -163,7 +190,7 @@ impl Host for DecideHost {
         };
         let request = Request {
             customer: self.state.customer.clone(),
-            command: request(order, &self.names, terms, refundable),
+            command: request(order, &self.names, terms, refundable, versions),
             origin: Origin::default(),
         };
         let policy = self.policy.clone();

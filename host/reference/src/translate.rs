@@ -39,6 +39,8 @@ use proviso_ledger::{
 #[derive(Debug, Clone, Default)]
 pub struct Names {
     pub prefix: String,
+    /// How many versions each plan had before its first.
+    pub before: u32,
 }
 
 impl Names {
@@ -68,12 +70,14 @@ pub fn interval((unit, count): (Unit, i64)) -> Interval {
     Interval::new(unit, u16::try_from(count).unwrap()).unwrap()
 }
 
-/// The command of an order. `terms` are those that it binds, `refundable` is the charge that it refunds.
+/// The command of an order. `terms` are those that it binds, `refundable` is the charge that it refunds, `versions` says how many a plan
+/// has.
 pub fn request(
     order: &Order,
     names: &Names,
     terms: Option<TermsDraft>,
     refundable: Option<Refundable>,
+    versions: impl Fn(&str) -> u64,
 ) -> command::Command {
     let after = |delta: i64| instant(order.now + delta);
     let target = order.target.unwrap_or((u64::MAX, 0));
@@ -93,11 +97,23 @@ pub fn request(
         Command::ChangePlan { plan, when, allowance, dry_run } => {
             command::Command::ChangePlan(Box::new(command::CustomerPlanChange {
                 plan: plan.map(|plan| names.plan(plan)),
+                version: None,
                 when: match when {
                     When::Now => None,
                     When::PeriodEnd => Some(PlanChangeTime::PeriodEnd),
                     When::In(delta) => Some(PlanChangeTime::At(after(*delta))),
                 },
+                allowance: asked(*allowance),
+                dry_run: *dry_run,
+            }))
+        }
+        Command::Sell { .. } => unreachable!("is no request"),
+        Command::Migrate { plan, pick, period_end, allowance, dry_run } => {
+            command::Command::Migrate(Box::new(command::CustomerMigration {
+                plan: names.plan(plan),
+                from: None,
+                to: names.before + 1 + (*pick % versions(plan)) as u32,
+                at_period_end: *period_end,
                 allowance: asked(*allowance),
                 dry_run: *dry_run,
             }))
@@ -318,13 +334,16 @@ pub fn snapshot(state: &CustomerState, names: &Names, now: i64) -> Snapshot {
     Snapshot {
         entries: state.seq,
         closed: state.closed,
-        plan: state.plan().map(|plan| names.key(plan)),
+        plan: state
+            .plan()
+            .map(|plan| format!("{} {}", names.key(plan), state.plan_version().unwrap() - names.before)),
         pending: state.plan_change_at().map(|at| at.0),
         period: state
             .period
             .as_ref()
             .map(|period| (period.number, period.start.0, period.end.map(|end| end.0))),
         balances: balances.collect(),
+        crowded: false,
         books: books.collect(),
         grants: grants.collect(),
         reservations: reservations.collect(),
@@ -384,6 +403,12 @@ pub fn is_plan_changed_now(order: &Order) -> bool {
 pub fn answer(reply: &Reply) -> Answer {
     match reply {
         Reply::Preview(_) => plain("preview"),
+        Reply::Migrated(migrated) => plain(match **migrated {
+            command::Migrated::NotConcerned => "not_concerned",
+            command::Migrated::Preview(_) => "preview",
+            command::Migrated::Done(_) => "moved",
+            command::Migrated::Pending(_) => "move_pending",
+        }),
         Reply::State(_) => plain("read"),
         Reply::Configured { .. } => plain("configured"),
         Reply::Check(check) => Answer {
@@ -539,6 +564,7 @@ pub fn error_name(error: &DecideError) -> &'static str {
             Rejection::RefundNotDivisible => "error:not_divisible",
             Rejection::PlanUnchanged => "error:plan_unchanged",
             Rejection::NoPeriodEnd => "error:no_period_end",
+            Rejection::PlanChangePending => "error:plan_change_pending",
             Rejection::PlanChangeNotFound(_) => "error:no_plan_change",
             _ => "error:rejected",
         },

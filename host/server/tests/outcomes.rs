@@ -106,3 +106,23 @@ async fn a_grant_of_long_ago_is_still_read() {
     );
     server.get("/v1/customers/acme/grants/grant_1").await.refuses(404, "grant_not_found");
 }
+
+#[tokio::test]
+async fn of_an_ended_grant_the_balance_has_only_what_is_held() {
+    let server = Server::with_acme().await;
+    server.post("/v1/customers/acme/charges", &usage(800_000)).await.expect(201);
+    server.now("2026-02-15T09:30:00Z").await;
+    let held = reserve(&server, 7_200).await;
+    let names = ["granted", "used", "reserved", "available", "overage"];
+    let balance = async || {
+        let read = server.get("/v1/customers/acme/balance").await.expect(200);
+        fields(&read["balances"][0], &names)
+    };
+    assert_eq!(balance().await, ["1000", "800", "100", "100", "0"]);
+    // The next period: what was used of the last one's grant is no longer told.
+    server.now("2026-02-15T10:30:00Z").await;
+    assert_eq!(balance().await, ["1100", "0", "100", "1000", "0"]);
+    let actual = json!({"quantities": {"input_tokens": 40_000}});
+    let commit = server.post(&format!("{held}/commit"), &actual).await.expect(200);
+    assert_eq!(fields(&commit["balance"], &names), ["1000", "0", "0", "1000", "0"]);
+}

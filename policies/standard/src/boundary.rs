@@ -24,7 +24,9 @@ impl WithoutRates {
         let method = match reset.overage {
             Settle::Keep => None,
             Settle::Invoice => Some(SettlementMethod::Invoice),
-            Settle::Waive => Some(SettlementMethod::Waive),
+            // Else moving from plan to plan would forgive it as often as one moves.
+            Settle::Waive => (!matches!(closing.reason, CloseReason::PlanChanged | CloseReason::PlanEnded))
+                .then_some(SettlementMethod::Waive),
             // The allowance of the next period pays, unless there is none.
             Settle::Deduct => matches!(closing.reason, CloseReason::PlanEnded | CloseReason::Closed)
                 .then_some(SettlementMethod::Deduct),

@@ -329,7 +329,7 @@ fn every_way_a_period_ends_rolls_over_but_a_customers_closing() {
 
 #[test]
 fn overage_is_settled() {
-    use CloseReason::{Closed, PlanChanged, PlanEnded, Scheduled};
+    use CloseReason::{Closed, Early, PlanChanged, PlanEnded, Scheduled};
     let owing = november().overage("12");
     for (method, reason, at_close, at_open) in [
         ("keep", Scheduled, "", ""),
@@ -337,7 +337,12 @@ fn overage_is_settled() {
         ("invoice", PlanChanged, "invoice", ""),
         ("invoice", PlanEnded, "invoice", ""),
         ("invoice", Closed, "invoice", ""),
+        ("waive", Scheduled, "waive", ""),
+        ("waive", Early, "waive", ""),
         ("waive", Closed, "waive", ""),
+        // Moving between plans forgives nothing.
+        ("waive", PlanChanged, "", ""),
+        ("waive", PlanEnded, "", ""),
         ("deduct", Scheduled, "", "deduct"),
         ("deduct", PlanChanged, "", "deduct"),
         // No allowance comes that could pay.

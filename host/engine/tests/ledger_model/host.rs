@@ -11,7 +11,7 @@ use proviso_fixtures::{
 };
 use proviso_ledger::{
     model::{
-        ids::{ChargeId, CustomerId},
+        ids::{ChargeId, CustomerId, Name},
         resources::ResourceClass,
         terms::TermsDraft,
     },
@@ -22,13 +22,16 @@ use proviso_reference::{
     commands::Command,
     json,
     policy::instant,
-    settings::{PlanSpec, Settings},
+    settings::{AfterTrial, OwnGrants, PlanSpec, Settings, TrialRule},
     translate::{
         Names, answer, error_name, interval, is_plan_changed_now, lasting, own_grant, own_trial, plain,
         refund_request, request, snapshot,
     },
 };
-use std::sync::LazyLock;
+use std::{
+    collections::BTreeMap,
+    sync::{LazyLock, Mutex},
+};
 
 static POLICY: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let folder = repository().join("host/reference/policy");
@@ -37,15 +40,18 @@ static POLICY: LazyLock<Vec<u8>> = LazyLock::new(|| {
 
 pub struct EngineHost {
     host: Host,
+    /// How many versions of each plan were sold.
+    sold: Mutex<BTreeMap<Name, u64>>,
 }
 
 fn customer(n: usize) -> CustomerId {
     key(&format!("c{n}"))
 }
 
-/// Customers share the engine's catalog, so each has plans of its own.
+/// Customers share the engine's catalog, so each has plans of its own. The first version of each is the one that is made before the
+/// plans that its trial may lead to.
 fn names(n: usize) -> Names {
-    Names { prefix: format!("c{n}-") }
+    Names { prefix: format!("c{n}-"), before: 1 }
 }
 
 fn terms(settings: &Settings, (starts, ends): (Option<i64>, Option<i64>)) -> TermsInput {
@@ -67,7 +73,8 @@ fn refused(error: &EngineError) -> Answer {
 impl EngineHost {
     /// An engine whose clock begins at `now`, with the policy of the histories.
     pub async fn start(database: &Database, now: i64) -> Self {
-        let this = Self { host: Host::on(database.open().await, &instant(now).to_string()).await };
+        let host = Host::on(database.open().await, &instant(now).to_string()).await;
+        let this = Self { host, sold: Mutex::default() };
         let engine = &this.host.engine;
         // What a history binds and holds may be more than a policy of the default class can look at.
         let class = Change::Set(ResourceClass::Large);
@@ -81,19 +88,38 @@ impl EngineHost {
         for spec in plans {
             let terms = terms(&spec.settings, (None, None));
             let interval = spec.interval.map(interval);
-            let change =
-                PlanChange::replacing(spec.key.to_owned(), interval, Default::default(), Some(terms));
-            engine.put_plan(names.plan(spec.key), change).await.unwrap();
-        }
-        // A trial may lead to any of them.
-        for spec in plans {
-            let trial = spec.own.trial.as_ref().map(|trial| own_trial(trial, &names));
+            let trial = TrialRule { hours: 1_000, grants: Vec::new(), then: AfterTrial::Stay };
             let change = PlanChange {
-                grants: Change::Set(spec.own.grants.iter().map(own_grant).collect()),
-                trial: trial.map_or(Change::Clear, Change::Set),
-                ..PlanChange::default()
+                trial: Change::Set(own_trial(&trial, &names)),
+                ..PlanChange::replacing(spec.key.to_owned(), interval, Default::default(), Some(terms))
             };
             engine.put_plan(names.plan(spec.key), change).await.unwrap();
+        }
+        for spec in plans {
+            self.sell(n, spec.key, &spec.own).await.unwrap();
+        }
+    }
+
+    /// Sells another version of a plan than before.
+    async fn sell(&self, n: usize, plan: &str, own: &OwnGrants) -> Result<(), EngineError> {
+        let names = names(n);
+        let trial = own.trial.as_ref().map(|trial| own_trial(trial, &names));
+        let change = PlanChange {
+            grants: Change::Set(own.grants.iter().map(own_grant).collect()),
+            trial: trial.map_or(Change::Clear, Change::Set),
+            ..PlanChange::default()
+        };
+        let (plan, _) = self.host.engine.put_plan(names.plan(plan), change).await?;
+        let sold = u64::from(plan.version - names.before);
+        self.sold.lock().unwrap().insert(plan.plan.clone(), sold);
+        Ok(())
+    }
+
+    /// What is due by now is due by the plans and terms that there were.
+    async fn settle(&self, n: usize) -> Result<(), EngineError> {
+        match self.host.engine.state(&customer(n)).await {
+            Err(error) if !error_is(&error, "error:customer_not_found") => Err(error),
+            _ => Ok(()),
         }
     }
 
@@ -109,8 +135,8 @@ impl EngineHost {
     /// Ends the engine and starts another on what it left.
     pub async fn restart(self, database: &Database) -> Self {
         let now = self.host.clock.now().to_string();
-        self.close().await;
-        Self { host: Host::on(database.open().await, &now).await }
+        self.host.engine.close().await;
+        Self { host: Host::on(database.open().await, &now).await, sold: self.sold }
     }
 
     pub async fn close(self) {
@@ -128,12 +154,7 @@ impl EngineHost {
         let engine = &self.host.engine;
         match &order.command {
             Command::BindToPlan { plan, settings, starts_in, lasts } => {
-                // What is due by now is due by the terms that were in force.
-                match engine.state(&customer(n)).await {
-                    Ok(_) => {}
-                    Err(error) if error_is(&error, "error:customer_not_found") => {}
-                    Err(error) => return Err(error),
-                }
+                self.settle(n).await?;
                 let terms = terms(settings, lasting(order.now, *starts_in, *lasts));
                 let bound =
                     engine.bind_plan_terms(names(n).plan(plan), terms, Expected::Anything, None).await;
@@ -142,6 +163,11 @@ impl EngineHost {
                     Err(EngineError::Decide(_)) => Ok(plain("error:terms")),
                     Err(error) => Err(error),
                 }
+            }
+            Command::Sell { plan, own } => {
+                self.settle(n).await?;
+                self.sell(n, plan, own).await?;
+                Ok(plain("sold"))
             }
             Command::Refund { part, reissue, .. } => {
                 let Some((entry, index)) = order.target else {
@@ -163,7 +189,9 @@ impl EngineHost {
     }
 
     async fn ask(&self, n: usize, order: &Order, terms: Option<TermsDraft>) -> Result<Answer, EngineError> {
-        let command: HostCommand = request(order, &names(n), terms, None);
+        let names = names(n);
+        let versions = |plan: &str| self.sold.lock().unwrap()[&names.plan(plan)];
+        let command: HostCommand = request(order, &names, terms, None, versions);
         let request = Request { customer: customer(n), command, origin: Origin::default() };
         match self.host.engine.execute(request).await? {
             Reply::Entry(_) if is_plan_changed_now(order) => Ok(plain("plan_changed")),

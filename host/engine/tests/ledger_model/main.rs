@@ -88,6 +88,8 @@ async fn run(database: &Database, seed: u64, most: u64) -> (u64, u64) {
             customer.model.now = now;
             let command = match &customer.history.commands[round] {
                 Command::Pass(_) if n != leader => Command::Read,
+                // What is sold already is no other version.
+                Command::Sell { plan, own } if **own == *customer.model.gives_newest(plan) => Command::Read,
                 command => command.clone(),
             };
             let order = customer.model.resolve(&command);

@@ -12,21 +12,21 @@ use crate::{
 };
 
 impl CustomerState {
-    /// The balance of one credit type at `at`, over the grants that are usable then.
+    /// The balance of one credit type at `at`, over the grants that are usable then. Of a grant that ended, only what reservations
+    /// still hold counts: what was spent of it belongs to the time before its end.
     #[must_use]
     pub fn balance(&self, credit: &CreditType, at: Timestamp) -> Balance {
         let [mut granted, mut used, mut available] = [Credits::ZERO; 3];
         for grant in self.grants.iter() {
-            // A grant that ended still shows while reservations hold some of it.
-            let shows = grant.status == GrantStatus::Live || !grant.held.is_zero();
-            if !shows || &grant.grant.credit != credit || grant.grant.effective_at > at {
+            if &grant.grant.credit != credit || grant.grant.effective_at > at {
                 continue;
             }
-            for part in [grant.remaining, grant.held, grant.spent] {
-                granted = granted.saturating_add(part);
+            granted = granted.saturating_add(grant.held);
+            if grant.status == GrantStatus::Live {
+                granted = granted.saturating_add(grant.remaining).saturating_add(grant.spent);
+                used = used.saturating_add(grant.spent);
+                available = available.saturating_add(grant.remaining);
             }
-            used = used.saturating_add(grant.spent);
-            available = available.saturating_add(grant.remaining);
         }
         let Held { reserved, overage: held_overage } = self.reservations.held(credit);
         let drawn = self.accounts.get(credit).map_or(Credits::ZERO, |account| account.overage);

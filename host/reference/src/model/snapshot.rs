@@ -9,14 +9,17 @@ impl Model {
             balances.entry(credit.clone()).or_default().overage = books.overage;
         }
         for grant in &self.grants {
-            let shows = (grant.status == Status::Live && !grant.forgotten) || grant.held > 0;
-            if !shows || grant.effective > self.now {
+            if grant.effective > self.now {
                 continue;
             }
+            // Of one that has ended, only what is held still counts.
             let balance = balances.entry(grant.credit.clone()).or_default();
-            balance.granted += grant.remaining + grant.held + grant.spent;
-            balance.used += grant.spent;
-            balance.available += grant.remaining;
+            balance.granted += grant.held;
+            if grant.status == Status::Live && !grant.forgotten {
+                balance.granted += grant.remaining + grant.spent;
+                balance.used += grant.spent;
+                balance.available += grant.remaining;
+            }
         }
         for reservation in self.reservations.values() {
             let balance = balances.entry(reservation.credit.clone()).or_default();
@@ -57,10 +60,11 @@ impl Model {
         Snapshot {
             entries: self.entries,
             closed: self.closed,
-            plan: self.plan().map(str::to_owned),
+            plan: self.plan().map(|plan| format!("{plan} {}", self.profile.as_ref().unwrap().version)),
             pending: self.pending_at(),
             period: self.period.as_ref().map(|period| (period.number, period.start, period.end)),
             balances,
+            crowded: self.grants.len() > 256,
             books: self.books.clone(),
             grants: grants.collect(),
             reservations: reservations.collect(),
