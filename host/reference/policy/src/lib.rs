@@ -5,7 +5,7 @@
 
 extern crate alloc;
 
-mod settings;
+pub mod settings;
 
 use proviso_sdk::{FeeMethod, SettlementMethod, prelude::*};
 use settings::{Amount, Mode, OverageRule, Reference, Settling, Whose};
