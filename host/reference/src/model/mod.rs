@@ -566,12 +566,19 @@ impl Model {
         self.books.entry(credit.to_owned()).or_default()
     }
 
+    /// Where a grant stands: nearly always ids only grow.
+    fn place_of(&self, id: Id) -> usize {
+        let place = self.grants.binary_search_by_key(&id, |grant| grant.id).ok();
+        place.or_else(|| self.grants.iter().position(|grant| grant.id == id)).unwrap()
+    }
+
     pub fn grant(&self, id: Id) -> &Grant {
-        self.grants.iter().find(|grant| grant.id == id).unwrap()
+        &self.grants[self.place_of(id)]
     }
 
     pub fn grant_mut(&mut self, id: Id) -> &mut Grant {
-        self.grants.iter_mut().find(|grant| grant.id == id).unwrap()
+        let place = self.place_of(id);
+        &mut self.grants[place]
     }
 
     /// The terms in force at `at` for a customer on `plan`: its own, else the plan's.
