@@ -421,11 +421,18 @@ impl CustomerState {
                 None
             } else {
                 let first =
-                    kept.iter_mut().find(|kept| is_endless(kept) && is_fresh(kept) == is_fresh(&past));
-                first.filter(|first| !is_between(first.period.start, past.period.start))
+                    kept.iter().position(|kept| is_endless(kept) && is_fresh(kept) == is_fresh(&past));
+                let at = first.and_then(|at| Some((at, kept.get(at)?)));
+                let at = at.filter(|(_, first)| !is_between(first.period.start, past.period.start));
+                at.map(|(at, first)| (at, first.cycle == past.cycle))
             };
             match endless {
-                Some(first) => first.take_in(&past),
+                Some((at, true)) => kept.iter_mut().skip(at).take(1).for_each(|first| first.take_in(&past)),
+                // A cycle without an end counts no more once another was begun on request, so the newer one must not take it in.
+                Some((at, false)) => {
+                    kept.remove(at);
+                    kept.push(past);
+                }
                 None if recent || counts => kept.push(past),
                 None => {}
             }

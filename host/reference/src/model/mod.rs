@@ -15,7 +15,7 @@ use crate::{
     },
     calendar::{self, Schedule},
     commands::{Advance, Change, Command, GrantSpec},
-    settings::{Amount, CounterSpec, DAY, Mode, OwnGrants, PlanSpec, Settings, SettleFrom, Unit},
+    settings::{AfterTrial, Amount, CounterSpec, DAY, Mode, OwnGrants, PlanSpec, Settings, SettleFrom, Unit},
 };
 pub use budget::{Budget, BudgetCount};
 use std::{
@@ -325,14 +325,35 @@ impl Model {
             Advance::Due(more) => self.next_due().map_or(self.now, |(at, _)| at) + more,
             Advance::Midnight(more) => calendar::midnight(self.now, &self.zone()) + more,
         };
-        let interval =
-            self.profile.as_ref().and_then(|profile| profile.plan).and_then(|plan| self.plans[plan]);
-        let most = match interval {
-            Some((Unit::Hour, count)) => self.now + 40 * count * DAY / 24,
-            Some((Unit::Day, count)) => self.now + 40 * count * DAY,
-            _ => self.now + 500 * DAY,
+        to.clamp(self.now, self.furthest())
+    }
+
+    /// How far time may pass at once: 40 short periods, also of plans that come by themselves meanwhile.
+    pub fn furthest(&self) -> i64 {
+        let of = |plan: &&'static str| match self.plans[*plan] {
+            Some((Unit::Hour, count)) => 40 * count * DAY / 24,
+            Some((Unit::Day, count)) => 40 * count * DAY,
+            _ => 500 * DAY,
         };
-        to.clamp(self.now, most)
+        self.now + self.plans_to_come().iter().map(of).min().unwrap_or(500 * DAY)
+    }
+
+    /// The plan of now, the pending one, and those to which their trials lead.
+    fn plans_to_come(&self) -> BTreeSet<&'static str> {
+        let pending = self.pending.as_ref().and_then(|pending| pending.plan);
+        let mut next: Vec<&'static str> =
+            self.profile.iter().filter_map(|profile| profile.plan).chain(pending).collect();
+        let mut plans = BTreeSet::new();
+        while let Some(plan) = next.pop() {
+            if plans.insert(plan) {
+                let trials = self.own[plan].iter().filter_map(|(_, own)| own.trial.as_ref());
+                next.extend(trials.filter_map(|trial| match trial.then {
+                    AfterTrial::Plan(then) => Some(then),
+                    AfterTrial::Stay | AfterTrial::End => None,
+                }));
+            }
+        }
+        plans
     }
 
     pub fn execute(&mut self, order: &Order) -> Answer {
@@ -545,12 +566,19 @@ impl Model {
         self.books.entry(credit.to_owned()).or_default()
     }
 
+    /// Where a grant stands: nearly always ids only grow.
+    fn place_of(&self, id: Id) -> usize {
+        let place = self.grants.binary_search_by_key(&id, |grant| grant.id).ok();
+        place.or_else(|| self.grants.iter().position(|grant| grant.id == id)).unwrap()
+    }
+
     pub fn grant(&self, id: Id) -> &Grant {
-        self.grants.iter().find(|grant| grant.id == id).unwrap()
+        &self.grants[self.place_of(id)]
     }
 
     pub fn grant_mut(&mut self, id: Id) -> &mut Grant {
-        self.grants.iter_mut().find(|grant| grant.id == id).unwrap()
+        let place = self.place_of(id);
+        &mut self.grants[place]
     }
 
     /// The terms in force at `at` for a customer on `plan`: its own, else the plan's.

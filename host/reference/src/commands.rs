@@ -8,7 +8,7 @@ use crate::settings::*;
 pub struct Random(pub u64);
 
 impl Random {
-    pub fn next(&mut self) -> u64 {
+    pub fn throw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -18,11 +18,11 @@ impl Random {
 
     /// From 0 to `n - 1`.
     pub fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
+        self.throw() % n
     }
 
     pub fn between(&mut self, low: i64, high: i64) -> i64 {
-        low + (self.next() % (high - low + 1) as u64) as i64
+        low + (self.throw() % (high - low + 1) as u64) as i64
     }
 
     pub fn percent(&mut self, percent: u64) -> bool {
@@ -590,7 +590,7 @@ fn command(random: &mut Random) -> Command {
             starts_in: random.maybe(50, |random| duration(random) - random.pick(&[0, DAY])),
             lasts: random.maybe(30, duration),
         },
-        34 => Command::EndTerms { pick: random.next(), ends_in: random.maybe(60, duration) },
+        34 => Command::EndTerms { pick: random.throw(), ends_in: random.maybe(60, duration) },
         35..=42 => Command::Grant(GrantSpec {
             credit: random.pick(&["credits", "credits", "tokens"]),
             amount: amount(random, 400),
@@ -606,7 +606,7 @@ fn command(random: &mut Random) -> Command {
             with_period: random.maybe(35, |random| random.below(3) as u32),
             paid: random.maybe(35, |random| if random.percent(10) { 0 } else { amount(random, 100) }),
         }),
-        43 => Command::Void { pick: random.next() },
+        43 => Command::Void { pick: random.throw() },
         44..=46 => Command::Adjust {
             credit: random.pick(&["credits", "credits", "tokens"]),
             amount: if random.percent(50) { amount(random, 100) } else { -amount(random, 100) },
@@ -621,7 +621,7 @@ fn command(random: &mut Random) -> Command {
         }
         50..=66 => Command::Charge(usage(random)),
         67..=69 => Command::Refund {
-            pick: random.next(),
+            pick: random.throw(),
             part: match random.below(4) {
                 0 => Part::Rest,
                 1 => Part::Units(random.pick(&[0, 10, 33, 50, 100, 101])),
@@ -640,11 +640,11 @@ fn command(random: &mut Random) -> Command {
             },
         ),
         84..=92 => Command::Commit {
-            pick: random.next(),
+            pick: random.throw(),
             percent: random.pick(&[0, 10, 50, 99, 100, 100, 101, 150, 300, 1000]),
         },
-        93..=95 => Command::Release { pick: random.next() },
-        96..=98 => Command::Extend { pick: random.next(), ttl: random.between(1, 86_400) as u32 },
+        93..=95 => Command::Release { pick: random.throw() },
+        96..=98 => Command::Extend { pick: random.throw(), ttl: random.between(1, 86_400) as u32 },
         100..=102 => Command::SetEntity {
             entity: random.pick(&ENTITIES),
             parent: random.maybe(80, |random| random.pick(&ENTITIES)),
@@ -656,7 +656,7 @@ fn command(random: &mut Random) -> Command {
         }
         110..=115 => Command::Migrate {
             plan: random.pick(&PLANS),
-            pick: random.next(),
+            pick: random.throw(),
             period_end: random.percent(40),
             allowance: random.pick(&[Mode::Carry, Mode::Carry, Mode::Prorate, Mode::Full]),
             dry_run: random.percent(20),

@@ -23,6 +23,11 @@ impl Model {
         &self.own[plan][version - 1].1
     }
 
+    /// What is sold of a plan.
+    pub fn gives_newest(&self, plan: &'static str) -> &OwnGrants {
+        self.gives(plan, self.own[plan].len())
+    }
+
     /// The catalog may change while a customer is left alone.
     pub fn sell(&mut self, plan: &'static str, own: OwnGrants) -> Answer {
         self.own.get_mut(plan).unwrap().push((self.now, own));

@@ -1,6 +1,6 @@
 //! Histories in which host and model once differed, cut down to what mattered. Each says in its name what is right.
 
-use crate::{
+use proviso_reference::{
     commands::{Advance, Change, Command, GrantSpec, History, UsageSpec},
     settings::*,
 };
