@@ -2,7 +2,7 @@
 
 use crate::{
     maps::{Text, is_name},
-    patch::Patch,
+    patch::{Given, Patch},
     schema,
 };
 use proviso_ledger::model::{
@@ -156,12 +156,12 @@ pub struct BudgetInput {
     /// `period` (as it is scheduled: a change of plan in the middle goes on counting, a reset on request begins anew), `lifetime`, or
     /// `hours:N`, the running clock hour of UTC and the N - 1 before it. Required for a new budget.
     #[serde(default)]
-    #[schema(value_type = Option<String>, example = "month")]
-    pub window: Option<BudgetWindow>,
+    #[schema(value_type = String, example = "month")]
+    pub window: Given<BudgetWindow>,
     /// How much may be used in a window, zero or more. Required for a new budget.
     #[serde(default)]
-    #[schema(value_type = Option<schema::Quantity>, example = "500")]
-    pub limit: Option<Limit>,
+    #[schema(value_type = schema::Quantity, example = "500")]
+    pub limit: Given<Limit>,
     /// The quantity that is limited; without it, credits are.
     #[serde(default)]
     #[schema(value_type = Option<String>, example = "output_tokens")]
