@@ -12,6 +12,7 @@ CREATE EXTENSION IF NOT EXISTS citus;
 
 SELECT create_reference_table('progress');
 SELECT create_reference_table('plans');
+SELECT create_reference_table('plan_versions');
 SELECT create_reference_table('plan_terms');
 SELECT create_reference_table('policies');
 SELECT create_reference_table('modules');
@@ -20,6 +21,7 @@ SELECT create_reference_table('api_keys');
 SELECT create_reference_table('answers');
 SELECT create_reference_table('audit');
 SELECT create_reference_table('hosts');
+SELECT create_reference_table('rollout_counts');
 SELECT create_reference_table('checkpoints');
 SELECT create_reference_table('checkpoint_claim');
 
@@ -29,5 +31,7 @@ SELECT create_distributed_table('archived_entries', 'customer_id', colocate_with
 SELECT create_distributed_table('idempotency', 'customer_id', colocate_with => 'customers');
 SELECT create_distributed_table('snapshots', 'customer_id', colocate_with => 'customers');
 SELECT create_distributed_table('anchors', 'customer_id', colocate_with => 'customers');
+SELECT create_distributed_table('usage_rollups', 'customer_id', colocate_with => 'customers');
+SELECT create_distributed_table('rollup_cursors', 'customer_id', colocate_with => 'customers');
 
 COMMIT;

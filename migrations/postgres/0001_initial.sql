@@ -63,12 +63,16 @@ CREATE TABLE customers (
     created_at    bigint  NOT NULL,
     due_at        bigint,
     closed        boolean NOT NULL,
+    plan_id       text    COLLATE "C",
+    plan_version  bigint,
     profile       text    NOT NULL,
     claimed_by    text,
     claimed_until bigint
 ) WITH (fillfactor = 80);
 
 CREATE INDEX customers_due ON customers (due_at, customer_id) WHERE due_at IS NOT NULL;
+-- Who is on which version of a plan.
+CREATE INDEX customers_plan ON customers (plan_id, plan_version, customer_id) WHERE plan_id IS NOT NULL;
 
 -- The catalog's revision. Who changes the catalog locks this row.
 CREATE TABLE progress (
@@ -84,6 +88,15 @@ CREATE TABLE plans (
     plan_id  text   COLLATE "C" NOT NULL PRIMARY KEY,
     body     text   NOT NULL,
     revision bigint NOT NULL
+);
+
+-- What each version of a plan sells, numbered 1, 2, 3. Rows are only inserted: customers stay on the version that they were sold.
+CREATE TABLE plan_versions (
+    plan_id  text   COLLATE "C" NOT NULL REFERENCES plans (plan_id),
+    version  bigint NOT NULL CHECK (version >= 1),
+    body     text   NOT NULL,
+    revision bigint NOT NULL,
+    PRIMARY KEY (plan_id, version)
 );
 
 CREATE TABLE plan_terms (
@@ -151,6 +164,15 @@ CREATE TABLE hosts (
     seen_at      bigint NOT NULL
 );
 
+-- What hosts counted of canaries' decisions, each in a row of its own: what a canary's limits are judged by. `terms` is the terms'
+-- key; `host_id` names one opening of the database, so that what was counted before a restart stays; `body` JSON.
+CREATE TABLE rollout_counts (
+    terms   text COLLATE "C" NOT NULL,
+    host_id text COLLATE "C" NOT NULL,
+    body    text NOT NULL,
+    PRIMARY KEY (terms, host_id)
+);
+
 -- What was true at some time, signed by a host: who edits rows can't sign anew. `statement` is JSON text, and what is signed;
 -- `catalog` a JSON list of the catalog's rows that were new since the checkpoint before.
 CREATE TABLE checkpoints (
@@ -179,3 +201,23 @@ CREATE TABLE checkpoint_claim (
 );
 
 INSERT INTO checkpoint_claim (id, claimed_until) VALUES (1, 0);
+
+-- Usage totals by time of use, so that reports need not read the journal: derived from it, and written after it. A grain is the
+-- length of a slot, a kind what is totalled, key_hash of what; the body JSON. What is there is what the entries up to the
+-- customer's cursor give. Rows of the running slots are updated again and again, so pages have space for new versions.
+CREATE TABLE usage_rollups (
+    customer_id text   COLLATE "C" NOT NULL,
+    grain       bigint NOT NULL,
+    kind        bigint NOT NULL,
+    slot        bigint NOT NULL,
+    key_hash    bytea  NOT NULL CHECK (octet_length(key_hash) = 16),
+    body        text   NOT NULL,
+    PRIMARY KEY (customer_id, grain, kind, slot, key_hash)
+) WITH (fillfactor = 80);
+
+-- Up to which entry a customer's totals go, and the format of their bodies: totals of another format are made anew.
+CREATE TABLE rollup_cursors (
+    customer_id text   COLLATE "C" NOT NULL PRIMARY KEY,
+    seq         bigint NOT NULL CHECK (seq >= 0),
+    format      bigint NOT NULL
+) WITH (fillfactor = 80);

@@ -60,12 +60,16 @@ CREATE TABLE customers (
     created_at    INTEGER NOT NULL,
     due_at        INTEGER,
     closed        INTEGER NOT NULL CHECK (closed IN (0, 1)),
+    plan_id       TEXT,
+    plan_version  INTEGER,
     profile       TEXT    NOT NULL,
     claimed_by    TEXT,
     claimed_until INTEGER
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX customers_due ON customers (due_at, customer_id) WHERE due_at IS NOT NULL;
+-- Who is on which version of a plan.
+CREATE INDEX customers_plan ON customers (plan_id, plan_version, customer_id) WHERE plan_id IS NOT NULL;
 
 -- Up to which pos entry_index and idempotency are complete, and the catalog's revision.
 CREATE TABLE progress (
@@ -82,6 +86,15 @@ CREATE TABLE plans (
     plan_id  TEXT    NOT NULL PRIMARY KEY,
     body     TEXT    NOT NULL,
     revision INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What each version of a plan sells, numbered 1, 2, 3. Rows are only inserted: customers stay on the version that they were sold.
+CREATE TABLE plan_versions (
+    plan_id  TEXT    NOT NULL REFERENCES plans (plan_id),
+    version  INTEGER NOT NULL,
+    body     TEXT    NOT NULL,
+    revision INTEGER NOT NULL,
+    PRIMARY KEY (plan_id, version)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE plan_terms (
@@ -141,6 +154,15 @@ CREATE TABLE audit (
     body    TEXT    NOT NULL
 ) STRICT;
 
+-- What hosts counted of canaries' decisions, each in a row of its own: what a canary's limits are judged by. `terms` is the terms'
+-- key; `host_id` names one opening of the database, so that what was counted before a restart stays; `body` JSON.
+CREATE TABLE rollout_counts (
+    terms   TEXT NOT NULL,
+    host_id TEXT NOT NULL,
+    body    TEXT NOT NULL,
+    PRIMARY KEY (terms, host_id)
+) STRICT, WITHOUT ROWID;
+
 -- What was true at some time, signed by a host: who edits rows can't sign anew. `statement` is JSON text, and what is signed;
 -- `catalog` a JSON list of the catalog's rows that were new since the checkpoint before.
 CREATE TABLE checkpoints (
@@ -160,4 +182,24 @@ CREATE TABLE anchors (
     seq         INTEGER NOT NULL,
     hash        BLOB    NOT NULL,
     PRIMARY KEY (customer_id, checkpoint)
+) STRICT, WITHOUT ROWID;
+
+-- Usage totals by time of use, so that reports need not read the journal: derived from it, and written after it. A grain is the
+-- length of a slot, a kind what is totalled, key_hash of what; the body JSON. What is there is what the entries up to the
+-- customer's cursor give.
+CREATE TABLE usage_rollups (
+    customer_id TEXT    NOT NULL,
+    grain       INTEGER NOT NULL,
+    kind        INTEGER NOT NULL,
+    slot        INTEGER NOT NULL,
+    key_hash    BLOB    NOT NULL,
+    body        TEXT    NOT NULL,
+    PRIMARY KEY (customer_id, grain, kind, slot, key_hash)
+) STRICT, WITHOUT ROWID;
+
+-- Up to which entry a customer's totals go, and the format of their bodies: totals of another format are made anew.
+CREATE TABLE rollup_cursors (
+    customer_id TEXT    NOT NULL PRIMARY KEY,
+    seq         INTEGER NOT NULL,
+    format      INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;

@@ -3,6 +3,7 @@
 
 pub mod disk;
 pub mod fleet;
+pub mod process;
 pub mod proxy;
 pub mod random;
 pub mod recount;
@@ -46,6 +47,7 @@ pub struct Setup {
     pub data: Arc<tempfile::TempDir>,
     database: Option<String>,
     admin_key: String,
+    variables: Vec<(&'static str, String)>,
     program: Vec<String>,
 }
 
@@ -57,7 +59,13 @@ impl Setup {
 
     /// In a folder, with the database that may be in it.
     pub fn within(data: Arc<tempfile::TempDir>) -> Self {
-        Self { data, database: None, admin_key: ADMIN_KEY.to_owned(), program: vec![BINARY.to_owned()] }
+        Self {
+            data,
+            database: None,
+            admin_key: ADMIN_KEY.to_owned(),
+            variables: Vec::new(),
+            program: vec![BINARY.to_owned()],
+        }
     }
 
     /// In a fresh folder, on a database that other hosts may be using.
@@ -68,6 +76,12 @@ impl Setup {
     /// With another admin key; an empty one is none.
     pub fn admin_key(mut self, key: &str) -> Self {
         key.clone_into(&mut self.admin_key);
+        self
+    }
+
+    /// With another variable of its environment.
+    pub fn variable(mut self, name: &'static str, value: &str) -> Self {
+        self.variables.push((name, value.to_owned()));
         self
     }
 
@@ -91,6 +105,7 @@ impl Setup {
             .env("PROVISO_DATA_DIR", self.data.path())
             .env("PROVISO_ADMIN_KEY", &self.admin_key)
             .env("PROVISO_TEST_CLOCK", "1")
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             // An empty one sets nothing.
             .env("PROVISO_DATABASE_URL", self.database.as_deref().unwrap_or_default())
             .stdout(Stdio::piped())

@@ -1,6 +1,6 @@
 //! What a backtest came to: the same commands under other terms.
 
-use crate::{decision::Line, schema};
+use crate::{any_json, decision::Line, schema};
 use proviso_ledger::model::{
     amounts::Credits,
     ids::{CustomerId, Key, Name, Seq},
@@ -207,7 +207,7 @@ pub struct BacktestInput {
     #[schema(value_type = Option<schema::Time>)]
     pub to: Option<Timestamp>,
     /// Its settings; without them, each of the terms that it stands in for keeps its own.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "any_json::option")]
     #[schema(value_type = Option<schema::AnyObject>)]
     pub settings: Option<Value>,
 }

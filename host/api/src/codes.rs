@@ -72,6 +72,8 @@ codes! {
     CustomerNotFound = "customer_not_found", 404, "not found";
     /// There is no such plan.
     PlanNotFound = "plan_not_found", 404, "not found";
+    /// The plan has no such version.
+    PlanVersionNotFound = "plan_version_not_found", 404, "not found";
     /// There is no such policy.
     PolicyNotFound = "policy_not_found", 404, "not found";
     /// The policy has no such version, or it was deleted.
@@ -101,7 +103,7 @@ codes! {
     InvalidPath = "invalid_path", 400, "the path is not valid";
     /// A parameter of the query string is unknown or not valid.
     InvalidQuery = "invalid_query", 400, "the query string is not valid";
-    /// `cursor` is not the `next_cursor` of an earlier page of the same list.
+    /// `cursor` can't be the `next_cursor` of an earlier page. Of which list, with which filters, is not checked.
     InvalidCursor = "invalid_cursor", 400, "the cursor is not valid";
     /// The body is not JSON.
     MalformedJson = "malformed_json", 400, "the body is not JSON";
@@ -145,6 +147,14 @@ codes! {
     TermsEnded = "terms_ended", 409, "the terms have ended";
     /// The terms decide: only a shadow has a report of what it would have changed.
     NotAShadow = "not_a_shadow", 409, "the terms are no shadow";
+    /// The terms are no canary: they were bound for all of the plan's customers.
+    NotACanary = "not_a_canary", 409, "the terms are no canary";
+    /// Another canary of the plan is under way: end it, or raise its share to 100 percent, first.
+    CanaryRunning = "canary_running", 409, "a canary is under way";
+    /// No terms decide for the customers that the canary would leave out: bind some to the plan first.
+    CanaryAlone = "canary_alone", 409, "the canary replaces nothing";
+    /// A canary's share only grows. To take it back, end the terms.
+    CanaryShareLower = "canary_share_lower", 409, "the share would shrink";
     /// The customer has as many of these as it may have.
     TooMany = "too_many", 409, "the customer has too many of these";
     /// What is kept of the customer in things of this kind would take too many bytes: end, void or take back some, or send less.
@@ -161,6 +171,8 @@ codes! {
     PlanUnchanged = "plan_unchanged", 409, "the customer is on that plan";
     /// The customer's trial of that plan is over, and its end moved the customer on.
     TrialUsed = "trial_used", 409, "the customer had the plan's trial";
+    /// The customer awaits another plan, which a move to another version at the end of the period would call off.
+    PlanChangePending = "plan_change_pending", 409, "a change to another plan is pending";
     /// A change of plan can't wait for the end of a period, since no period of the customer ends by itself.
     NoPeriodEnd = "no_period_end", 409, "no period ends by itself";
     /// A plan's interval can't change, since periods are counted by it.
@@ -198,6 +210,10 @@ codes! {
 
     /// The policy refuses the settings; `errors` says which.
     SettingsInvalid = "settings_invalid", 422, "the policy refuses these settings";
+    /// This host takes signed modules only: send the header `Proviso-Signature`.
+    SignatureRequired = "signature_required", 422, "the module must be signed";
+    /// `Proviso-Signature` is not a signature of this module by a key that the host was given.
+    SignatureInvalid = "signature_invalid", 422, "the signature is not valid";
     /// The module is refused; `errors` says what is wrong and where.
     PolicyRejected = "policy_rejected", 422, "the module is refused";
 

@@ -59,6 +59,9 @@ pub struct Customer<'a> {
     /// The plan.
     #[schema(value_type = Option<schema::Name>)]
     pub plan: Option<Name>,
+    /// The version of the plan that it was sold; null without a plan.
+    #[serde(default)]
+    pub plan_version: Option<u32>,
     /// The zone in which periods and days are counted.
     #[schema(value_type = schema::TimeZone)]
     pub time_zone: Cow<'a, str>,

@@ -1,6 +1,7 @@
 //! Entitlements and overrides of them.
 
 use crate::{
+    any_json,
     balance::Balance,
     patch::{Given, Patch},
     problem::FieldError,
@@ -37,8 +38,9 @@ pub enum EntitlementType {
 pub struct EntitlementValue {
     /// Its kind.
     pub r#type: EntitlementType,
-    /// Of `boolean`: true or false. Of `static`: any value of up to 16 KiB. Of `metered`: absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Of `boolean`: true or false. Of `static`: any value of up to 16 KiB, at most 64 arrays and objects deep. Of `metered`:
+    /// absent.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "any_json::option")]
     pub value: Option<Value>,
 }
 
@@ -83,8 +85,9 @@ pub struct OverrideInput {
     #[serde(default)]
     #[schema(value_type = EntitlementType)]
     pub r#type: Given<EntitlementType>,
-    /// Of `boolean`: true or false. Of `static`: any value of up to 16 KiB. Of `metered`: absent.
-    #[serde(default)]
+    /// Of `boolean`: true or false. Of `static`: any value of up to 16 KiB, at most 64 arrays and objects deep. Of `metered`:
+    /// absent.
+    #[serde(default, deserialize_with = "any_json::given")]
     #[schema(value_type = Value)]
     pub value: Given<Value>,
     /// From when; defaults to now.

@@ -2,11 +2,13 @@
 //! values (credits, times, keys) and their JSON; it decides nothing and knows neither HTTP libraries nor the engine.
 
 pub mod access;
+pub mod any_json;
 pub mod audit;
 pub mod backtest;
 pub mod balance;
 pub mod balances;
 pub mod budget;
+pub mod canary;
 pub mod charge;
 pub mod codes;
 pub mod customer;
@@ -23,6 +25,7 @@ pub mod period;
 pub mod plan;
 pub mod plan_change;
 pub mod plan_grant;
+pub mod plan_version;
 pub mod policy;
 pub mod problem;
 pub mod report;

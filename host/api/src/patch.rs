@@ -66,6 +66,16 @@ impl<T> Given<T> {
     }
 }
 
+impl<T> Given<T> {
+    /// What was read of a field that is there; none is `null`.
+    pub(crate) fn read<E: Error>(value: Option<T>) -> Result<Self, E> {
+        match value {
+            Some(value) => Ok(Self(Some(value))),
+            None => Err(E::custom("can't be cleared: without it, what is in force stays")),
+        }
+    }
+}
+
 impl<T> Default for Given<T> {
     fn default() -> Self {
         Self(None)
@@ -74,10 +84,7 @@ impl<T> Default for Given<T> {
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Given<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Option::deserialize(deserializer)? {
-            Some(value) => Ok(Self(Some(value))),
-            None => Err(D::Error::custom("can't be cleared: without it, what is in force stays")),
-        }
+        Self::read(Option::deserialize(deserializer)?)
     }
 }
 

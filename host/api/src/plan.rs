@@ -44,12 +44,12 @@ pub struct PlanInput {
     #[serde(default)]
     #[schema(value_type = Option<IntervalInput>)]
     pub interval: Patch<Interval>,
-    /// What its customers are entitled to, by feature; at most 1000. Replaced as a whole.
+    /// What those are entitled to who take it from now on, by feature; at most 1000. Replaced as a whole.
     #[serde(default)]
     #[schema(value_type = Option<BTreeMap<String, EntitlementValue>>)]
     pub entitlements: Patch<BTreeMap<Key, EntitlementValue>>,
-    /// What it gives its customers beside what its policy issues, also where no terms are bound; at most 64, with those of the
-    /// trial. Replaced as a whole; what was given stays.
+    /// What it gives those who take it from now on, beside what its policy issues, also where no terms are bound; at most 64, with
+    /// those of the trial. Replaced as a whole.
     #[serde(default)]
     #[schema(value_type = Option<Vec<PlanGrant>>)]
     pub grants: Patch<Vec<PlanGrant>>,
@@ -159,6 +159,9 @@ pub struct Plan<'a> {
     pub plan: Name,
     /// For people.
     pub name: Cow<'a, str>,
+    /// Which version of it is sold: 1 for the first, and one more with each change of entitlements, grants or trial. Customers stay on the
+    /// version that they were sold until they are migrated; entitlements, grants and trial here are those of this version.
+    pub version: u32,
     /// How long its periods are; null when they never end by themselves.
     pub interval: Option<IntervalUnits>,
     /// What its customers are entitled to, by feature.

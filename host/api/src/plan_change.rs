@@ -29,6 +29,10 @@ pub struct PlanChangeInput {
     #[serde(default)]
     #[schema(value_type = Option<schema::Name>, required)]
     pub plan: Patch<Name>,
+    /// Its version; defaults to the newest. With the customer's own plan, another version of it.
+    #[serde(default)]
+    #[schema(minimum = 1)]
+    pub plan_version: Option<u32>,
     /// When it takes effect: `now` (the default), `period_end`, or an instant that lies ahead.
     #[serde(default)]
     #[schema(value_type = String, example = "period_end")]
@@ -105,6 +109,8 @@ pub struct PlanChange<'a> {
     /// The new plan; null for none.
     #[schema(value_type = Option<schema::Name>)]
     pub plan: Option<Name>,
+    /// The version of it that the customer gets; null for none.
+    pub plan_version: Option<u32>,
     /// `now`, `period_end` or an instant.
     #[schema(value_type = String, example = "period_end")]
     pub when: When,

@@ -62,11 +62,25 @@ pub struct PolicyVersion<'a> {
     pub manifest: Manifest<'a>,
     /// How long it took to inspect, compile and try, in milliseconds.
     pub compile_ms: u64,
+    /// Who signed the module; null where the host that took it was given no keys.
+    pub signed_by: Option<SignedBy<'a>>,
     /// Whether it may no longer be bound. What it decided can still be replayed.
     pub deleted: bool,
     /// When it was uploaded.
     #[schema(value_type = schema::Time)]
     pub created_at: Timestamp,
+}
+
+/// Who signed a module.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct SignedBy<'a> {
+    /// As the host's keys name it.
+    #[schema(value_type = schema::Name)]
+    pub name: Cow<'a, str>,
+    /// The Ed25519 key, as 64 hexadecimal digits.
+    pub public_key: Cow<'a, str>,
+    /// The signature, as it was sent.
+    pub signature: Cow<'a, str>,
 }
 
 /// What a policy declares of itself.

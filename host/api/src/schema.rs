@@ -40,6 +40,8 @@ texts! {
     Credits { pattern: r"^-?[0-9]+(\.[0-9]{1,12})?$", example: "12.5" };
     /// A price of one whole unit in credits: a decimal string with up to 12 places.
     Price { pattern: r"^-?[0-9]+(\.[0-9]{1,12})?$", example: "0.001" };
+    /// A percentage: a decimal string, or a whole number in requests.
+    Percent { pattern: r"^[0-9]+(\.[0-9]{1,12})?$", example: "5" };
     /// How much was used: a decimal string with up to 12 places.
     Amount { pattern: r"^[0-9]+(\.[0-9]{1,12})?$", example: "1200" };
     /// An instant, RFC 3339; in answers always UTC.

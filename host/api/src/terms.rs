@@ -1,6 +1,11 @@
 //! Terms: which policy, with which settings, decides for a plan or for one customer, and when.
 
-use crate::{patch::Patch, schema};
+use crate::{
+    any_json,
+    canary::{Canary, CanaryInput},
+    patch::Patch,
+    schema,
+};
 use proviso_ledger::model::{
     ids::{Digest, Name, TermsId},
     json::JsonText,
@@ -29,7 +34,7 @@ pub struct TermsInput {
     #[serde(default)]
     pub version: Option<u32>,
     /// The settings, as the policy's manifest describes them.
-    #[serde(default = "no_settings")]
+    #[serde(default = "no_settings", deserialize_with = "any_json::value")]
     #[schema(value_type = schema::AnyObject)]
     pub settings: Value,
     /// From when; defaults to now.
@@ -59,6 +64,9 @@ pub struct TermsInput {
     #[serde(default)]
     #[schema(max_length = 1024)]
     pub note: Option<String>,
+    /// Of a plan, bound by its own route: they decide for a share of its customers only.
+    #[serde(default)]
+    pub canary: Option<CanaryInput>,
 }
 
 /// A contract. Terms that name one that terms of the same owner name already need give its id only: its start and end stay
@@ -147,10 +155,14 @@ pub struct Terms<'a> {
     /// A remark, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<Cow<'a, str>>,
+    /// Of a plan: what makes them decide for a share of its customers only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary<'a>>,
     /// When they were bound.
     #[schema(value_type = schema::Time)]
     pub created_at: Timestamp,
-    /// Whether these are the ones that decide now, among those of the same plan or customer; only when terms are read.
+    /// Whether these are the ones that decide now, among those of the same plan or customer; only when terms are read. A canary's do
+    /// once its share is 100 percent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_force: Option<bool>,
 }

@@ -91,6 +91,10 @@ pub struct Layer {
     /// [default: 1h]
     #[arg(long, value_name = "SPAN")]
     pub checkpoint_every: Option<Span>,
+    /// Take no policy module that is not signed by one of the keys in this file: a name and a public key a line, as
+    /// `proviso policy key` prints them [default: any module]
+    #[arg(long, value_name = "FILE")]
+    pub policy_signing_keys: Option<PathBuf>,
     /// Serve POST /v1/test_clock, which moves this host's time forward: for tests only
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_parser = clap::builder::BoolishValueParser::new(), value_name = "BOOL", hide_possible_values = true)]
@@ -200,6 +204,8 @@ pub struct Settings {
     pub late_window: Duration,
     /// The time between two checkpoints; zero writes none.
     pub checkpoint_every: Duration,
+    /// The keys by one of which a module must be signed.
+    pub policy_signing_keys: Option<PathBuf>,
     /// Whether the clock can be moved.
     pub test_clock: bool,
 }
@@ -266,6 +272,7 @@ impl From<Layer> for Settings {
             rates: Rates { of_key: layer.key_rate, of_customer: layer.customer_rate },
             late_window: layer.late_window.map_or(default.late_window, |window| window.0),
             checkpoint_every: layer.checkpoint_every.map_or(CHECKPOINT_EVERY, |span| span.0),
+            policy_signing_keys: layer.policy_signing_keys,
             test_clock: layer.test_clock.unwrap_or(false),
         }
     }
@@ -294,6 +301,7 @@ impl Layer {
             customer_rate: self.customer_rate.or(below.customer_rate),
             late_window: self.late_window.or(below.late_window),
             checkpoint_every: self.checkpoint_every.or(below.checkpoint_every),
+            policy_signing_keys: self.policy_signing_keys.or(below.policy_signing_keys),
             test_clock: self.test_clock.or(below.test_clock),
         }
     }

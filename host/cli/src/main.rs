@@ -37,6 +37,10 @@ enum Verb {
     Policy(verbs::policy::Verb),
     /// Make settings of the standard policy from a price book, such as the api.json of models.dev
     Prices(verbs::prices::Flags),
+    /// Play months of usage of made-up customers, or of a recorded trace, under a policy: credits, refusals and margins by segment
+    Simulate(verbs::simulate::Flags),
+    /// Propose prices in credits for a margin, and buffers for spikes, from what was used and what that costs the provider
+    Estimate(verbs::estimate::Flags),
     /// Compute every balance, transfer and hash of a database anew, compare it with its checkpoints, and say what differs
     Verify(verbs::verify::Flags),
     /// Make every recorded decision again by the very module that made it, and say what does not come out the same in every bit
@@ -77,6 +81,8 @@ fn main() -> ExitCode {
         Verb::Serve(flags) => verbs::serve::run(flags),
         Verb::Policy(verb) => verbs::policy::run(verb),
         Verb::Prices(flags) => verbs::prices::run(flags),
+        Verb::Simulate(flags) => verbs::simulate::run(&flags),
+        Verb::Estimate(flags) => verbs::estimate::run(&flags),
         Verb::Verify(flags) => verbs::verify::run(flags),
         Verb::Replay(flags) => verbs::replay::run(flags),
         Verb::Backtest(flags) => verbs::backtest::run(flags),

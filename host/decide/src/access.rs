@@ -95,15 +95,14 @@ impl Decider<'_> {
         feature: &Key,
         at: Timestamp,
     ) -> (Source, Option<&'a Entitlement>) {
-        let plan = state.plan().and_then(|plan| self.plans.plan(plan));
-        let of_plan = plan.and_then(|plan| plan.entitlements.get(feature));
+        let of_plan = self.sold_to(state).and_then(|plan| plan.entitlements.get(feature));
         entitlement::evaluate(feature, at, &state.overrides, of_plan)
     }
 
     /// The features that the plan or an override names, in order.
     #[must_use]
     pub fn features(&self, state: &CustomerState) -> Vec<Key> {
-        let plan = state.plan().and_then(|plan| self.plans.plan(plan));
+        let plan = self.sold_to(state);
         let mut features: Vec<Key> = plan.iter().flat_map(|plan| plan.entitlements.keys().cloned()).collect();
         let at = self.now.max(state.at);
         features.extend(state.overrides.iter().filter(|one| one.covers(at)).map(|one| one.feature.clone()));

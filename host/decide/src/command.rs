@@ -27,8 +27,8 @@ pub use crate::{
     budgets::{BudgetChange, EntityChange},
     change::{Change, OverrideChange},
     request::{
-        ActualUsage, CheckOutcome, CustomerChange, CustomerPlanChange, Outcome, PlanChangePreview, Reply,
-        Ttl, UsageRequest,
+        ActualUsage, CheckOutcome, CustomerChange, CustomerMigration, CustomerPlanChange, Migrated, Outcome,
+        PlanChangePreview, Reply, Ttl, UsageRequest,
     },
 };
 
@@ -53,6 +53,8 @@ pub enum Command {
     Configure(Box<CustomerChange>),
     /// Change the customer's plan, now or later, or say what that would do.
     ChangePlan(Box<CustomerPlanChange>),
+    /// Move the customer to another version of its plan, if it is concerned, or say what that would do.
+    Migrate(Box<CustomerMigration>),
     /// Call a pending change of plan off.
     CancelPlanChange(PlanChangeId),
     /// Close the customer.
@@ -138,6 +140,7 @@ impl Command {
         match self {
             Self::Read | Self::Check(_) => true,
             Self::ChangePlan(change) => change.dry_run,
+            Self::Migrate(migration) => migration.dry_run,
             Self::Conditional(conditional) => conditional.command.is_question(),
             _ => false,
         }
@@ -169,6 +172,7 @@ impl Decider<'_> {
             Command::Check(usage) => self.check(state, usage, at),
             Command::Configure(change) => self.configure(state, change, &request.origin, at, journal),
             Command::ChangePlan(change) => self.change_plan(state, change, &request.origin, at, journal),
+            Command::Migrate(migration) => self.migrate(state, migration, &request.origin, at, journal),
             Command::Reset { anchor_now } => self.reset(state, *anchor_now, &request.origin, at, journal),
             Command::Close(expected) => {
                 expected.check(|| customer_tag(state))?;
@@ -258,6 +262,7 @@ impl Decider<'_> {
             }
             Command::Configure(_)
             | Command::ChangePlan(_)
+            | Command::Migrate(_)
             | Command::Close(_)
             | Command::Reset { .. }
             | Command::RetryPeriod(_)

@@ -56,12 +56,18 @@ impl<E: Into<DecideError>> From<E> for Stop {
     }
 }
 
+/// Whether a question can be answered at `now` from the state as it is: nothing is due that would have to be written first.
+#[must_use]
+pub fn is_current(state: &CustomerState, now: Timestamp) -> bool {
+    let exists = state.profile.is_some() && state.missed.is_empty();
+    exists && state.next_due().is_none_or(|(due_at, _)| due_at > now.max(state.at))
+}
+
 impl Decider<'_> {
-    /// Whether a question can be answered from the state as it is: nothing is due that would have to be written first.
+    /// See [`is_current`].
     #[must_use]
     pub fn is_current(&self, state: &CustomerState) -> bool {
-        let exists = state.profile.is_some() && state.missed.is_empty();
-        exists && state.next_due().is_none_or(|(due_at, _)| due_at > self.now.max(state.at))
+        is_current(state, self.now)
     }
 
     /// Writes all that is due by now, each at its own instant.
@@ -136,9 +142,20 @@ impl Decider<'_> {
         })
     }
 
-    /// The plan of that name.
-    pub(crate) fn known_plan(&self, plan: &Name) -> Result<&Plan, Stop> {
-        self.plans.plan(plan).ok_or_else(|| DecideError::PlanNotFound(plan.clone()).into())
+    /// The plan of that name, in a version or else the newest.
+    pub(crate) fn known_plan(&self, plan: &Name, version: Option<u32>) -> Result<&Plan, Stop> {
+        let newest = self.plans.plan(plan).ok_or_else(|| DecideError::PlanNotFound(plan.clone()))?;
+        let Some(version) = version else { return Ok(newest) };
+        let found = self.plans.plan_version(plan, version);
+        found.ok_or_else(|| DecideError::PlanVersionNotFound(plan.clone(), version).into())
+    }
+
+    /// The customer's plan in the version that it was sold.
+    pub(crate) fn sold_to(&self, state: &CustomerState) -> Option<&Plan> {
+        let plan = state.plan()?;
+        // One that is not known yet is newer than all that are.
+        let sold = state.plan_version().and_then(|version| self.plans.plan_version(plan, version));
+        sold.or_else(|| self.plans.plan(plan))
     }
 
     /// The terms in force at `at` of a customer on `plan`: its own win over the plan's.
@@ -148,8 +165,31 @@ impl Decider<'_> {
         plan: Option<&Name>,
         at: Timestamp,
     ) -> Option<Arc<Terms>> {
+        self.terms_known(state, plan, at, at)
+    }
+
+    /// As [`terms_at`](Self::terms_at), by what is known at `known_at`: a canary that was rolled back by then decides no more, whatever
+    /// time a decision is about.
+    pub(crate) fn terms_known(
+        &self,
+        state: &CustomerState,
+        plan: Option<&Name>,
+        at: Timestamp,
+        known_at: Timestamp,
+    ) -> Option<Arc<Terms>> {
         let own = terms::in_force(&state.terms, at);
-        own.or_else(|| terms::in_force(self.plan_terms(plan), at)).cloned()
+        let of_plan = || terms::in_force_for(self.plan_terms(plan), &state.customer, at, known_at);
+        own.or_else(of_plan).cloned()
+    }
+
+    /// What would decide at `at` in the place of terms that are a canary then: it is asked beside them.
+    pub(crate) fn replaced(&self, state: &CustomerState, terms: &Terms, at: Timestamp) -> Option<Arc<Terms>> {
+        match &terms.key.owner {
+            Owner::Plan(plan) if !terms.is_for_all(at) => {
+                terms::without(self.plans.terms_of(plan), &terms.key, &state.customer, at).cloned()
+            }
+            _ => None,
+        }
     }
 
     /// The terms that decide about a usage: those in force when it occurred, or else those of now.
@@ -160,7 +200,7 @@ impl Decider<'_> {
         at: Timestamp,
     ) -> Result<Arc<Terms>, Stop> {
         let time = state.time_of(usage).min(at);
-        self.terms_at(state, state.plan_at(time), time)
+        self.terms_known(state, state.plan_at(time), time, at)
             .or_else(|| self.terms_at(state, state.plan(), at))
             .ok_or_else(|| DecideError::NoTermsInForce.into())
     }
@@ -186,10 +226,15 @@ impl Decider<'_> {
         terms: &Terms,
         at: Timestamp,
     ) -> Option<Arc<Terms>> {
-        let of_plan =
-            || terms::in_force(self.plan_terms(plan), at).filter(|other| other.key != terms.key).cloned();
+        let of_plan = || {
+            let in_force = terms::in_force_for(self.plan_terms(plan), &state.customer, at, at);
+            in_force.filter(|other| other.key != terms.key).cloned()
+        };
+        let replaced = || self.replaced(state, terms, at);
         match (terms.on_fault, &terms.key.owner) {
             (OnFault::Deny, _) => None,
+            // A canary's plan goes on with what the canary is to replace.
+            (_, Owner::Plan(_)) if !terms.is_for_all(at) => replaced(),
             (OnFault::Plan, _) => of_plan(),
             (OnFault::LastGood, Owner::Customer) => {
                 terms::before(&state.terms, terms).cloned().or_else(of_plan)

@@ -18,6 +18,9 @@ pub enum DecideError {
     /// Nobody knows this plan.
     #[error("there is no plan {0}")]
     PlanNotFound(Name),
+    /// No such version of a plan.
+    #[error("plan {0} has no version {1}")]
+    PlanVersionNotFound(Name, u32),
     /// Neither the plan nor an override knows this feature.
     #[error("neither the plan nor an override knows feature {0}")]
     FeatureNotFound(Key),

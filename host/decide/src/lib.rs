@@ -10,6 +10,7 @@ pub mod command;
 mod decider;
 mod error;
 mod journal;
+mod migration;
 mod periods;
 mod plan_change;
 mod plan_grants;
@@ -20,6 +21,6 @@ mod rating;
 pub mod replay;
 mod request;
 
-pub use decider::{AHEAD, Decider, Stop};
+pub use decider::{AHEAD, Decider, Stop, is_current};
 pub use error::DecideError;
 pub use journal::{Journal, Written};

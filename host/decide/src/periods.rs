@@ -176,7 +176,7 @@ impl Decider<'_> {
         // A period that has just begun is closed by what it began with.
         let start = state.period.as_ref().map_or(at, |period| period.start);
         let just_before = at.plus_micros(-1).max(start);
-        self.turn(state, state.plan(), just_before, &Close { state, at, reason, retries: None })
+        self.turn(state, state.plan(), (just_before, at), &Close { state, at, reason, retries: None })
     }
 
     /// The entry that settles what a closed customer owes since, by the terms that closed its last period; none when nothing is
@@ -189,7 +189,8 @@ impl Decider<'_> {
         let Some(before) = state.to_settle_after_closing() else { return Ok(None) };
         let last = state.past.last().map(|past| &past.period);
         let just_before = last.map_or(at, |last| last.end.unwrap_or(at).plus_micros(-1).max(last.start));
-        let draft = self.turn(state, state.plan(), just_before, &Settle { state, before: &before, at })?;
+        let draft =
+            self.turn(state, state.plan(), (just_before, at), &Settle { state, before: &before, at })?;
         let failed = fault_of(&draft).is_some();
         Ok(Some(draft).filter(|draft| failed || !draft.transfers.is_empty()))
     }
@@ -204,7 +205,7 @@ impl Decider<'_> {
     ) -> Result<Draft, Stop> {
         let mut next = state.next_period(at, reason, allowance).ok_or(Rejection::NoPeriod)?;
         next.planned = self.planned(state, at, reason, allowance);
-        self.turn(state, state.plan(), at, &Open { state, at, next, retries: false })
+        self.turn(state, state.plan(), (at, at), &Open { state, at, next, retries: false })
     }
 
     /// The entry that makes the end or the beginning of a period good that a fault left undone: by the terms of then, or, where
@@ -237,17 +238,20 @@ impl Decider<'_> {
     ) -> Result<Draft, Stop> {
         let When { plan, terms_at, .. } =
             When::of(state, missed).ok_or(Rejection::NothingMissed(missed.number))?;
-        let draft = self.turn(state, plan, terms_at, turn)?;
+        let draft = self.turn(state, plan, (terms_at, at), turn)?;
         if is_made(&draft) || !self.is_bound_since(state, missed, at) {
             return Ok(draft);
         }
-        self.turn(state, plan, at, turn)
+        self.turn(state, plan, (at, at), turn)
     }
 
-    /// Whether the terms in force were bound after what was missed, so that they may do better.
+    /// Whether the terms in force were bound after what was missed, or took over from a canary that was rolled back since, so that
+    /// they may do better.
     fn is_bound_since(&self, state: &CustomerState, missed: &Missed, at: Timestamp) -> bool {
-        When::of(state, missed).is_some_and(|When { plan, due_at, .. }| {
+        When::of(state, missed).is_some_and(|When { plan, due_at, terms_at }| {
+            let failed = self.terms_at(state, plan, terms_at);
             self.terms_at(state, plan, at).is_some_and(|terms| terms.created_at > due_at)
+                || failed.is_some_and(|terms| terms.is_rolled_back(at))
         })
     }
 
@@ -274,17 +278,18 @@ impl Decider<'_> {
         Ok(())
     }
 
+    /// Asks the terms in force at `terms_at`, by what is known at `known_at`.
     fn turn<T: Turn>(
         &self,
         state: &CustomerState,
         plan: Option<&Name>,
-        terms_at: Timestamp,
+        (terms_at, known_at): (Timestamp, Timestamp),
         turn: &T,
     ) -> Result<Draft, Stop> {
-        let Some(terms) = self.terms_at(state, plan, terms_at) else {
+        let Some(terms) = self.terms_known(state, plan, terms_at, known_at) else {
             return turn.make(None, T::Outcome::default()).map_err(unexpected);
         };
-        let shadows = self.turn_shadows(state, plan, terms_at, turn)?;
+        let shadows = self.turn_shadows(state, plan, &terms, terms_at, turn)?;
         let (fault, fuel, log) = match self.attempt_turn(&terms, None, &shadows, turn)? {
             Attempt::Draft(draft) => return Ok(*draft),
             Attempt::Failed(fault, fuel, log) => (fault, fuel, log),
@@ -329,17 +334,19 @@ impl Decider<'_> {
         }
     }
 
-    /// What shadows would have done.
+    /// What the terms that a canary is to replace, and shadows, would have done.
     fn turn_shadows<T: Turn>(
         &self,
         state: &CustomerState,
         plan: Option<&Name>,
+        decides: &Terms,
         at: Timestamp,
         turn: &T,
     ) -> Result<Vec<ShadowRecord>, Stop> {
+        let replaced = self.replaced(state, decides, at);
         let in_force = terms::shadows(&state.terms, at).chain(terms::shadows(self.plan_terms(plan), at));
         let mut records = Vec::new();
-        for terms in in_force.take(MOST_SHADOWS) {
+        for terms in replaced.iter().chain(in_force.take(MOST_SHADOWS)) {
             let decided = match self.policy(terms)? {
                 Ok(policy) => turn.ask(&*policy, terms),
                 Err(failure) => Err(failure),

@@ -7,7 +7,7 @@ use crate::{
 };
 use proviso_ledger::{
     journal::{CloseReason, Entry, Event},
-    model::{customer::Profile, time::Timestamp},
+    model::time::Timestamp,
     rules::rejection::Rejection,
     state::{CustomerState, Draft, Origin},
 };
@@ -25,28 +25,35 @@ impl Decider<'_> {
         at: Timestamp,
         journal: &mut Journal,
     ) -> Result<Reply, Stop> {
-        let CustomerPlanChange { plan, when, allowance, dry_run } = change;
+        let CustomerPlanChange { plan, version, when, allowance, dry_run } = change;
         state.require_open()?;
-        let interval = match plan {
-            Some(plan) => self.known_plan(plan)?.interval,
+        let sold = match plan {
+            Some(plan) => Some(self.known_plan(plan, *version)?.sold()),
             None => None,
         };
-        state.require_other_plan(plan.as_ref())?;
+        if version.is_none() && state.plan() == plan.as_ref() {
+            // A newer version of the same plan is asked for by its number.
+            return Err(Rejection::PlanUnchanged.into());
+        }
+        state.require_other_plan(sold.as_ref().map(|sold| (&sold.plan, sold.version)))?;
         let Some(when) = *when else {
             let before = state.profile.clone();
             let before = before.ok_or_else(|| DecideError::CustomerNotFound(state.customer.clone()))?;
-            let profile = Profile { plan: plan.clone(), interval, ..before };
+            let profile = before.on(sold);
             let mut steps = Steps::new(state, at, origin, journal);
             self.put_profile(&mut steps, profile, *allowance)?;
             if *dry_run {
-                return Ok(preview(at, steps.made.written.iter().map(|written| &written.entry)));
+                let made = steps.made.written.iter().map(|written| &written.entry);
+                return Ok(Reply::Preview(Box::new(preview(at, made))));
             }
             return steps.finish(state, journal);
         };
-        let named = plan.clone().map(|plan| (plan, interval));
-        let mut draft = state.schedule_plan_change(at, named, when, *allowance)?;
-        if let Event::PlanChangeScheduled(scheduled) = &draft.event {
-            self.require_trial(state, plan.as_ref(), scheduled.effective_at)?;
+        let is_other_plan = state.plan() != plan.as_ref();
+        let mut draft = state.schedule_plan_change(at, sold.clone(), when, *allowance)?;
+        if let Event::PlanChangeScheduled(scheduled) = &draft.event
+            && is_other_plan
+        {
+            self.require_trial(state, sold.as_ref(), scheduled.effective_at)?;
         }
         if *dry_run {
             return self.try_later(state, at, draft);
@@ -75,7 +82,7 @@ impl Decider<'_> {
             }
             made.push(self.carry_out(&mut next, due_at, due, &mut journal)?);
         }
-        Ok(preview(effective_at, made.iter()))
+        Ok(Reply::Preview(Box::new(preview(effective_at, made.iter()))))
     }
 
     /// The next entry of a pending change of plan that is due: the end of the running period, then the new plan.
@@ -89,16 +96,20 @@ impl Decider<'_> {
 }
 
 /// What the entries up to a change of plan say of the period that ends with it and the one that begins.
-fn preview<'a>(effective_at: Timestamp, entries: impl Iterator<Item = &'a Arc<Entry>>) -> Reply {
-    let mut preview = PlanChangePreview { effective_at, closed: None, opened: None };
+pub(crate) fn preview<'a>(
+    effective_at: Timestamp,
+    entries: impl Iterator<Item = &'a Arc<Entry>>,
+) -> PlanChangePreview {
+    let mut preview = PlanChangePreview { effective_at, plan_version: None, closed: None, opened: None };
     for entry in entries {
         match &entry.event {
             Event::PeriodClosed(_) => (preview.closed, preview.opened) = (Some(entry.clone()), None),
+            Event::Configured(configured) => preview.plan_version = configured.profile.plan_version,
             Event::PeriodOpened(_) => preview.opened = Some(entry.clone()),
             _ => {}
         }
     }
     // Of a period that ended before, without one that was to end now.
     preview.closed = preview.closed.filter(|closed| closed.at == effective_at);
-    Reply::Preview(Box::new(preview))
+    preview
 }

@@ -5,7 +5,7 @@ use proviso_ledger::{
     journal::{AfterTrial, OpenReason, Trial},
     model::{
         answers::{Allowance, NewGrant},
-        ids::Name,
+        customer::SoldPlan,
         plan_grant::{PlanExpiry, PlanGrant, PlanTrial, Recurrence, TrialEnd},
         time::{Timestamp, Zone},
         view::Expiry,
@@ -53,9 +53,8 @@ impl Decider<'_> {
         reason: OpenReason,
         allowance: Allowance,
     ) -> Planned {
-        let Some(plan) = state.plan().and_then(|plan| self.plans.plan(plan)) else {
-            return Planned::default();
-        };
+        let Some(plan) = self.sold_to(state) else { return Planned::default() };
+        // A move to another version of the plan is no sale.
         let takes_plan = matches!(reason, OpenReason::Started | OpenReason::PlanChanged);
         let zone = state.zone();
         let due = |grant: &&PlanGrant| match grant.recurrence {
@@ -90,10 +89,12 @@ impl Decider<'_> {
         };
         let then = match then {
             TrialEnd::Stay => None,
-            TrialEnd::End => Some(AfterTrial { plan: None, interval: None }),
+            TrialEnd::End => Some(AfterTrial { plan: None, plan_version: None, interval: None }),
             TrialEnd::Plan(next) => {
-                let interval = self.plans.plan(next).and_then(|next| next.interval);
-                Some(AfterTrial { plan: Some(next.clone()), interval })
+                let sold = self.plans.plan_at(next, at).map(Plan::sold);
+                let (plan_version, interval) =
+                    sold.map_or((None, None), |sold| (Some(sold.version), sold.interval));
+                Some(AfterTrial { plan: Some(next.clone()), plan_version, interval })
             }
         };
         (ends_at > at).then_some((Trial { ends_at, then }, grants))
@@ -104,10 +105,11 @@ impl Decider<'_> {
     pub(crate) fn require_trial(
         &self,
         state: &CustomerState,
-        plan: Option<&Name>,
+        plan: Option<&SoldPlan>,
         at: Timestamp,
     ) -> Result<(), Stop> {
-        let Some(plan) = plan.and_then(|plan| self.plans.plan(plan)) else { return Ok(()) };
+        let plan = plan.and_then(|sold| self.plans.plan_version(&sold.plan, sold.version));
+        let Some(plan) = plan else { return Ok(()) };
         let moves_on = plan.trial.as_ref().is_some_and(|trial| trial.then != TrialEnd::Stay);
         match state.trials.get(&plan.plan) {
             Some(ended) if moves_on && *ended <= at => {

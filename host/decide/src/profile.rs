@@ -11,7 +11,7 @@ use proviso_ledger::{
     journal::{CloseReason, Event, OpenReason},
     model::{
         answers::Allowance,
-        customer::Profile,
+        customer::{Profile, SoldPlan},
         time::{Timestamp, Zone},
     },
     rules::rejection::Rejection,
@@ -76,7 +76,8 @@ impl Decider<'_> {
         Ok(Reply::Configured { state: Arc::new(state.clone()), created: before.is_none() })
     }
 
-    /// Puts another profile in force; with another plan, the running period ends by the old terms, and one begins by the new.
+    /// Puts another profile in force; with another plan, the running period ends by the old terms, and one begins by the new. So it
+    /// does with a version of the same plan that gives other credits.
     pub(crate) fn put_profile(
         &self,
         steps: &mut Steps<'_>,
@@ -87,9 +88,10 @@ impl Decider<'_> {
         let before = steps.next.profile.as_ref();
         let plan_changed = before.is_some_and(|before| before.plan != profile.plan);
         if plan_changed {
-            self.require_trial(&steps.next, profile.plan.as_ref(), at)?;
+            self.require_trial(&steps.next, profile.sold().as_ref(), at)?;
         }
-        if plan_changed && steps.next.period.is_some() {
+        let other_credits = before.is_some_and(|before| self.gives_other(before, &profile));
+        if (plan_changed || other_credits) && steps.next.period.is_some() {
             let draft =
                 self.close_period(&steps.next, at, CloseReason::of_change_to(profile.plan.as_ref()))?;
             steps.step(draft)?;
@@ -100,9 +102,22 @@ impl Decider<'_> {
             return steps.last(draft);
         }
         steps.step(draft)?;
-        let reason = OpenReason::of_change_after(steps.next.periods);
+        let reason = OpenReason::of_change_after(steps.next.periods, other_credits);
         let draft = self.open_period(&steps.next, at, reason, allowance)?;
         steps.last(draft)
+    }
+
+    /// Whether two profiles have versions of one plan that give other credits with each period.
+    fn gives_other(&self, before: &Profile, after: &Profile) -> bool {
+        let (Some(before), Some(after)) = (before.sold(), after.sold()) else { return false };
+        if before.plan != after.plan || before.version == after.version {
+            return false;
+        }
+        let grants = |sold: &SoldPlan| {
+            let version = self.plans.plan_version(&sold.plan, sold.version);
+            version.map(|version| version.grants.as_slice())
+        };
+        grants(&before) != grants(&after)
     }
 
     fn changed(
@@ -114,16 +129,24 @@ impl Decider<'_> {
         let before = state.profile.as_ref();
         let CustomerChange { name, plan, time_zone, anchor, attributes, external_ids, .. } = change.clone();
         let plan = plan.apply(before.and_then(|before| before.plan.clone()));
-        let interval = match &plan {
-            Some(plan) => self.known_plan(plan)?.interval,
+        // Who stays on a plan stays on the version that it was sold.
+        let same = before.filter(|before| before.plan == plan);
+        let sold = match &plan {
+            Some(plan) => Some(self.known_plan(plan, None)?.sold()),
             None => None,
         };
+        let plan_version = match same {
+            Some(before) => before.plan_version,
+            None => sold.as_ref().map(|sold| sold.version),
+        };
+        let interval = sold.and_then(|sold| sold.interval);
         let created_at = if before.is_some() { state.created_at } else { at };
         Ok(Profile {
             name: name
                 .apply(before.map(|before| before.name.clone()))
                 .unwrap_or_else(|| state.customer.to_string()),
             plan,
+            plan_version,
             interval,
             time_zone: time_zone
                 .apply(before.map(|before| before.time_zone.clone()))

@@ -86,7 +86,7 @@ impl Decider<'_> {
         })
     }
 
-    /// A commit is rated by the terms that rated the reservation, whatever is in force now.
+    /// A commit is rated by the terms that rated the reservation, whatever is in force now: but not by a canary that was rolled back.
     pub(crate) fn commit(
         &self,
         state: &CustomerState,
@@ -94,7 +94,10 @@ impl Decider<'_> {
         usage: Usage,
         at: Timestamp,
     ) -> Result<Draft, Stop> {
-        let terms = self.terms_by_key(state, &state.open_reservation(id)?.terms)?;
+        let mut terms = self.terms_by_key(state, &state.open_reservation(id)?.terms)?;
+        if terms.is_rolled_back(at) {
+            terms = self.terms_for(state, &usage, at)?;
+        }
         let question = Question { state, usage, intent: Intent::Commit(id), at };
         self.answer(&question, &terms, &|usage, _, decision| state.commit(at, id, usage, decision))
     }
@@ -218,13 +221,16 @@ impl Decider<'_> {
         }
     }
 
-    /// Runs the shadows in force: what they would cost, and the counters they need from now on.
+    /// Runs what a canary is to replace, and the shadows in force: what they would cost, and the counters they need from now on.
     fn shadows(&self, question: &Question<'_>, decides: &Terms) -> Result<Shadows, Stop> {
         let Question { state, usage, at, .. } = question;
         let mut shadows = Shadows::default();
         let plan_terms = self.plan_terms(state.plan());
+        // Its counters go on, so that it can take over again at any time.
+        let replaced = self.replaced(state, decides, state.time_of(usage).min(*at));
         let in_force = terms::shadows(&state.terms, *at).chain(terms::shadows(plan_terms, *at));
-        for terms in in_force.filter(|terms| terms.key != decides.key).take(MOST_SHADOWS) {
+        let in_force = in_force.filter(|terms| terms.key != decides.key).take(MOST_SHADOWS);
+        for terms in replaced.iter().chain(in_force) {
             let asked = question.asked(usage);
             let view = state.usage_view(terms, asked, *at);
             let context = state.usage_context(terms, asked, *at, Detail::Rate);

@@ -91,6 +91,8 @@ pub struct CustomerChange {
 pub struct CustomerPlanChange {
     /// The new plan; none takes the plan away.
     pub plan: Option<Name>,
+    /// Its version; none means the newest.
+    pub version: Option<u32>,
     /// When it takes effect; none means now.
     pub when: Option<PlanChangeTime>,
     /// How the new plan's allowance is reduced by what was given in the cycle.
@@ -99,11 +101,43 @@ pub struct CustomerPlanChange {
     pub dry_run: bool,
 }
 
+/// A move of a customer to another version of its plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CustomerMigration {
+    /// The plan that the customer must be on.
+    pub plan: Name,
+    /// The version that it must have; none means any.
+    pub from: Option<u32>,
+    /// The version that it gets.
+    pub to: u32,
+    /// Whether it takes effect when the running period ends, not now.
+    pub at_period_end: bool,
+    /// How the version's allowance is reduced by what was given in the cycle.
+    pub allowance: Allowance,
+    /// Whether it is only asked what the move would do.
+    pub dry_run: bool,
+}
+
+/// What a move to another version came to.
+#[derive(Debug, Clone)]
+pub enum Migrated {
+    /// The customer is not, or not any more, on a version that is moved from.
+    NotConcerned,
+    /// What it would do.
+    Preview(PlanChangePreview),
+    /// It was done so.
+    Done(PlanChangePreview),
+    /// It will be done at this instant, as things are now.
+    Pending(Timestamp),
+}
+
 /// What a change of plan would do, if nothing else happened until then.
 #[derive(Debug, Clone)]
 pub struct PlanChangePreview {
     /// When it would take effect.
     pub effective_at: Timestamp,
+    /// The version of the plan that the customer would get; none for no plan.
+    pub plan_version: Option<u32>,
     /// The entry that would end the running period.
     pub closed: Option<Arc<Entry>>,
     /// The entry that would begin the next.
@@ -119,6 +153,8 @@ pub enum Reply {
     Check(Box<CheckOutcome>),
     /// What a change of plan would do.
     Preview(Box<PlanChangePreview>),
+    /// What a move to another version of the plan came to.
+    Migrated(Box<Migrated>),
     /// The state; also when what was asked for is in force already.
     State(Arc<CustomerState>),
     /// The customer as configured.

@@ -110,6 +110,9 @@ const PLAY: &str = r#"
     cancel by=ops
     change max when=+41d allowance=prorate key=k8
     at +41d
+    sells max {"grants": [{"key": "more", "amount": "7"}]}
+    migrate max 2 by=ops
+    migrate max 1 period_end by=ops
     customer plan=starter
     at +41d6h
     w: reserve 1

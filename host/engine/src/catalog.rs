@@ -1,13 +1,15 @@
 //! The catalog: plans, their terms, policies and API keys, small enough to keep in memory. It is replaced as a whole by
 //! an atomic swap; whoever reads it keeps the one it began with.
 
+use crate::signatures::SignedBy;
 pub use proviso_decide::catalog::Plan;
-use proviso_decide::catalog::Plans;
+use proviso_decide::catalog::{Plans, sold_at};
 use proviso_ledger::model::{
     answers::Manifest,
+    canary::Canary,
     ids::{CustomerId, Digest, Name},
     resources::ResourceClass,
-    terms::Terms,
+    terms::{Terms, TermsKey},
     time::Timestamp,
 };
 use proviso_store::{CatalogRows, StoreError};
@@ -48,6 +50,9 @@ pub struct Version {
     pub compile_ms: u64,
     /// When it was uploaded.
     pub created_at: Timestamp,
+    /// Who signed the module, where the host that took it was given keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<SignedBy>,
     /// Whether it may no longer be bound. What it decided can still be replayed.
     #[serde(skip)]
     pub deleted: bool,
@@ -142,8 +147,10 @@ impl ApiKey {
 pub struct Catalog {
     /// The revision.
     pub revision: u64,
-    /// Plans by key.
+    /// Plans by key, in their newest versions.
     pub plans: BTreeMap<Name, Arc<Plan>>,
+    /// All versions by plan, in order: version n stands at n - 1.
+    pub plan_versions: HashMap<Name, Vec<Arc<Plan>>>,
     /// Terms by plan, in the order they were bound.
     pub plan_terms: HashMap<Name, Vec<Arc<Terms>>>,
     /// Policies by key.
@@ -152,6 +159,8 @@ pub struct Catalog {
     pub versions: HashMap<Name, Vec<Arc<Version>>>,
     /// API keys by the SHA-256 of their secret.
     pub api_keys: HashMap<[u8; 32], Arc<ApiKey>>,
+    /// Canaries that are not rolled back and do not decide for all.
+    canaries: HashMap<TermsKey, Arc<Terms>>,
     /// By module, where it is not the default.
     classes: HashMap<Digest, ResourceClass>,
 }
@@ -166,8 +175,13 @@ impl Catalog {
         for row in newer.plans {
             catalog.plans.insert(row.plan.clone(), Arc::new(parse("plan", &row.plan, &row.body)?));
         }
+        for row in newer.plan_versions {
+            let version = Arc::new(parse("version of plan", &row.plan, &row.body)?);
+            put(catalog.plan_versions.entry(row.plan).or_default(), row.version.into(), version);
+        }
         for row in newer.plan_terms {
-            let terms = Arc::new(parse("terms of plan", &row.plan, &row.body)?);
+            let terms: Arc<Terms> = Arc::new(parse("terms of plan", &row.plan, &row.body)?);
+            catalog.note_canary(&terms);
             put(catalog.plan_terms.entry(row.plan).or_default(), row.number, terms);
         }
         let reclassify = !newer.policies.is_empty() || !newer.policy_versions.is_empty();
@@ -186,6 +200,26 @@ impl Catalog {
             catalog.classes = catalog.classes();
         }
         Ok(catalog)
+    }
+
+    fn note_canary(&mut self, terms: &Arc<Terms>) {
+        let is_watched = |canary: &Canary| canary.rolled_back.is_none() && !canary.is_complete();
+        if terms.canary.as_ref().is_some_and(is_watched) {
+            self.canaries.insert(terms.key.clone(), terms.clone());
+        } else {
+            self.canaries.remove(&terms.key);
+        }
+    }
+
+    /// The canaries that are not rolled back and do not decide for all, whether or not they have begun or ended.
+    pub fn canaries(&self) -> impl Iterator<Item = &Arc<Terms>> {
+        self.canaries.values()
+    }
+
+    /// One of [`canaries`](Self::canaries).
+    #[must_use]
+    pub fn canary(&self, key: &TermsKey) -> Option<&Arc<Terms>> {
+        self.canaries.get(key)
     }
 
     /// How much a module may use: as much as the policies may that have it, or the most of what they may.
@@ -217,6 +251,15 @@ impl Catalog {
 impl Plans for Catalog {
     fn plan(&self, plan: &Name) -> Option<&Plan> {
         self.plans.get(plan).map(Arc::as_ref)
+    }
+
+    fn plan_version(&self, plan: &Name, version: u32) -> Option<&Plan> {
+        let place = usize::try_from(version).ok()?.checked_sub(1)?;
+        self.plan_versions.get(plan)?.get(place).map(Arc::as_ref)
+    }
+
+    fn plan_at(&self, plan: &Name, at: Timestamp) -> Option<&Plan> {
+        sold_at(self.plan_versions.get(plan)?.iter().map(Arc::as_ref), at)
     }
 
     fn terms_of(&self, plan: &Name) -> &[Arc<Terms>] {

@@ -122,6 +122,7 @@ fn rows(revision: u64, changes: &[CatalogChange]) -> CatalogRows {
     for change in changes {
         match change {
             CatalogChange::PutPlan(row) => rows.plans.push(row.clone()),
+            CatalogChange::AddPlanVersion(row) => rows.plan_versions.push(row.clone()),
             CatalogChange::AddPlanTerms(row) | CatalogChange::SetPlanTerms(row) => {
                 rows.plan_terms.push(row.clone());
             }

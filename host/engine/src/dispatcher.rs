@@ -40,7 +40,14 @@ impl Dispatcher {
             Command::Refund(of, _) => Some(refund_hash(of.id(), of.next_number())),
             _ => None,
         };
-        self.queue(&request.customer)?.push(Job { request, key_hash, guard, attempts: 0, reply })?;
+        self.queue(&request.customer)?.push(Job {
+            request,
+            key_hash,
+            guard,
+            attempts: 0,
+            arrival: 0,
+            reply,
+        })?;
         answer.await.map_err(|_| EngineError::Internal("a lane dropped a request".to_owned()))?
     }
 

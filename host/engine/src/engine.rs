@@ -11,6 +11,8 @@ use crate::{
     refresh,
     replay::Backtests,
     report::Reports,
+    rollout,
+    rollup::roller,
     shared::{Options, Shared},
     stats::EngineStats,
     sweeper::Sweeper,
@@ -38,7 +40,7 @@ const CONCURRENT_QUESTIONS: usize = 2;
 /// A running engine. Dropping it without [`Engine::close`] abandons changes of the catalog that are under way.
 pub struct Engine {
     pub(crate) shared: Arc<Shared>,
-    dispatcher: Arc<Dispatcher>,
+    pub(crate) dispatcher: Arc<Dispatcher>,
     sweeper: Arc<Sweeper>,
     /// Changes of the catalog that are under way.
     pub(crate) changes: Tasks,
@@ -72,8 +74,10 @@ impl Engine {
         let sweeper = Arc::new(Sweeper::new(shared.clone(), dispatcher.clone()));
         let mut background = JoinSet::new();
         background.spawn(sweeper.clone().run(sweep_every));
+        background.spawn(rollout::run(shared.clone()));
         background.spawn(refresh::run(shared.clone(), refresh_every));
         background.spawn(formats::run(shared.formats.clone(), shared.store.clone()));
+        background.spawn(roller::run(shared.clone()));
         if let Some(options) = shared.options.checkpoints.clone() {
             background.spawn(checkpoint::run(shared.clone(), options));
         }

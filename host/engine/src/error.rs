@@ -4,8 +4,10 @@ use proviso_decide::DecideError;
 use proviso_ledger::{
     fold::FoldError,
     model::{
+        amounts::Percent,
         answers::SettingsProblem,
-        ids::{CustomerId, Name},
+        ids::{CustomerId, Name, TermsId},
+        time::Timestamp,
     },
     rules::rejection::Rejection,
 };
@@ -30,6 +32,18 @@ pub enum EngineError {
     /// These terms decide: only what shadows would have changed is compared.
     #[error("these terms are no shadow: they decide")]
     NotAShadow,
+    /// These terms are no canary.
+    #[error("these terms are no canary: they were bound for all of the plan's customers")]
+    NotACanary,
+    /// Another canary of the plan has not come to its end.
+    #[error("canary {0} of this plan is under way: end it, or raise its share to 100 %, first")]
+    CanaryRunning(TermsId),
+    /// Nothing would decide for the customers that a canary leaves out.
+    #[error("no terms decide for the plan's other customers at {0}: bind some first")]
+    CanaryAlone(Timestamp),
+    /// A canary's share only grows.
+    #[error("must not be below {0} %, which the canary has: a share only grows")]
+    CanaryShareLower(Percent),
     /// This host knows no such backtest.
     #[error("this host knows no such backtest")]
     BacktestNotFound,
@@ -51,6 +65,14 @@ pub enum EngineError {
     /// A candidate can't stand in for these terms.
     #[error("the candidate can't stand in for {0}")]
     CandidateRefused(String),
+    /// The host takes signed modules only.
+    #[error(
+        "this host takes signed modules only: send the header Proviso-Signature, as `proviso policy push --sign` does"
+    )]
+    SignatureRequired,
+    /// A signature by none of the keys that the host was given, or of another module.
+    #[error("the signature is not one of this module by a key that this host knows")]
+    SignatureInvalid,
     /// The module is refused.
     #[error("the module is refused")]
     PolicyRejected(ModuleRejection),

@@ -1,13 +1,14 @@
 //! A lane: all requests of its customers go through it one after another, so that a hot customer is as fast as many
 //! cold ones. While one batch is being committed, the lane decides the next one in memory on top of it; that one is
 //! committed next. So a batch is as large as what arrives during a commit, and waits for nothing when the lane is idle. No
-//! lock is held while a policy runs but the catalog's gate, for reading.
+//! lock is held while a policy runs but the catalog's gate, for reading. Slow decisions are made off the lane.
 
+mod aside;
 mod cache;
 mod contention;
 mod in_flight;
 mod known;
-mod open_batch;
+pub(crate) mod open_batch;
 mod slow;
 mod step;
 
@@ -17,23 +18,26 @@ use crate::{
     queue::{Job, Queue, refuse},
     shared::Shared,
 };
+use aside::{Aside, Decision, End, Returned, Run, Ticket};
 use contention::Contention;
-use in_flight::{Committed, InFlight};
+use in_flight::{Committed, InFlight, Noted};
 use known::{Known, Lookup};
 use open_batch::{Answer, OpenBatch};
 use proviso_decide::{
     Decider, Journal, Stop,
     command::{Command, Reply},
+    is_current,
 };
 use proviso_ledger::{
     model::ids::{CustomerId, Digest},
     rules::rejection::Rejection,
+    state::CustomerState,
 };
 use proviso_policy::fuel_burnt_on_this_thread;
 use proviso_store::StoreError;
-use slow::{SlowPolicies, SlowWork};
+use slow::{Slowness, Work, policy_in_force};
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -54,6 +58,7 @@ const MAX_ATTEMPTS: u32 = 40;
 pub(crate) async fn keep(shared: Arc<Shared>, queue: Arc<Queue>) {
     while let Err(error) = tokio::spawn(run(shared.clone(), queue.clone())).await {
         error!(%error, "a lane ended in a defect; its requests are not answered, and a new one goes on");
+        queue.release_all();
     }
 }
 
@@ -61,16 +66,10 @@ pub(crate) async fn keep(shared: Arc<Shared>, queue: Arc<Queue>) {
 async fn run(shared: Arc<Shared>, queue: Arc<Queue>) {
     let mut lane = Lane::new(shared);
     let (mut open, mut taken, mut has_more) = (OpenBatch::default(), Vec::new(), true);
-    while has_more || lane.in_flight.is_some() {
-        if open.is_empty() && lane.in_flight.is_none() {
-            // Questions leave no batch whose end would let further ones be asked.
-            open.slow = SlowWork::default();
-        }
+    while has_more || lane.in_flight.is_some() || !lane.aside.is_empty() {
         let free = lane.largest.saturating_sub(open.jobs.len());
         // In contention nothing is decided ahead: whoever does has its next batch ready before the other host can commit.
-        let may_take = has_more
-            && free > 0
-            && (lane.in_flight.is_none() || !(lane.contention.is_likely() || open.slow.holds_back()));
+        let may_take = has_more && free > 0 && (lane.in_flight.is_none() || !lane.contention.is_likely());
         tokio::select! {
             biased;
             committed = in_flight::ended(&mut lane.in_flight), if lane.in_flight.is_some() => {
@@ -78,10 +77,18 @@ async fn run(shared: Arc<Shared>, queue: Arc<Queue>) {
                     tokio::time::sleep(back_off).await;
                 }
             }
+            (returned, base) = lane.aside.next(), if !lane.aside.is_empty() => {
+                let customer = returned.customer.clone();
+                lane.take_back(returned, base, &mut open).await;
+                has_more |= lane.hand_over(&queue);
+                if !lane.aside.has(&customer) {
+                    queue.release(&customer);
+                }
+            }
             any = queue.take(free, lane.most_customers, &mut taken), if may_take => {
                 has_more = any;
                 lane.decide(std::mem::take(&mut taken), &mut open).await;
-                has_more |= lane.give_back(&queue);
+                has_more |= lane.hand_over(&queue);
             }
         }
         while lane.in_flight.is_none() && !(open.is_empty() && lane.deferred.is_empty()) {
@@ -90,7 +97,7 @@ async fn run(shared: Arc<Shared>, queue: Arc<Queue>) {
             let free = lane.largest.saturating_sub(open.jobs.len() + jobs.len());
             queue.take_waiting(free, lane.most_customers, &mut jobs);
             lane.decide(jobs, &mut open).await;
-            has_more |= lane.give_back(&queue);
+            has_more |= lane.hand_over(&queue);
             if !open.is_empty() {
                 lane.start_commit(std::mem::take(&mut open));
             }
@@ -105,9 +112,13 @@ struct Lane {
     in_flight: Option<InFlight>,
     /// Jobs that are to be decided once it has ended, the first ones first.
     deferred: Vec<Job>,
-    /// Jobs of slow policies that are to wait in the queue again.
+    /// Jobs that are to wait in the queue again, since others of their customers are decided off the lane.
     held_back: Vec<Job>,
-    slow: SlowPolicies,
+    /// Jobs that are to be decided off the lane.
+    leaving: BTreeMap<CustomerId, Run>,
+    /// Those that are.
+    aside: Aside,
+    slow: Slowness,
     contention: Contention,
     /// When the open batch was begun.
     batch_began: Instant,
@@ -123,20 +134,33 @@ impl Lane {
         let largest = shared.options.largest_batch.get();
         Self {
             known: Known::new(shared.clone()),
-            shared,
             in_flight: None,
             deferred: Vec::new(),
             held_back: Vec::new(),
-            slow: SlowPolicies::new(),
+            leaving: BTreeMap::new(),
+            aside: Aside::new(shared.clone()),
+            slow: Slowness::new(shared.options.slow_fuel),
             contention: Contention::default(),
             batch_began: Instant::now(),
             largest,
             most_customers: largest,
+            shared,
         }
     }
 
-    /// Gives jobs that wait for slow policies back to the queue; says whether there are any.
-    fn give_back(&mut self, queue: &Queue) -> bool {
+    /// Starts the runs of jobs that are to be decided off the lane, and gives those that wait for them back to the queue; says
+    /// whether there are any of these.
+    fn hand_over(&mut self, queue: &Queue) -> bool {
+        for (customer, run) in std::mem::take(&mut self.leaving) {
+            match self.known.cache.get_mut(&customer) {
+                Some(cached) => {
+                    queue.hold(&customer);
+                    self.aside.start(cached.state.clone(), run);
+                }
+                // Its state is not known any more, as after a lost commit: from the beginning.
+                None => self.held_back.extend(run.into_jobs()),
+            }
+        }
         let any = !self.held_back.is_empty();
         queue.give_back(std::mem::take(&mut self.held_back));
         any
@@ -147,8 +171,11 @@ impl Lane {
         self.known.batch_decided();
         let rows = batch.rows(&mut self.known.cache);
         let (jobs, keys) = (std::mem::take(&mut batch.jobs), std::mem::take(&mut batch.keys));
-        let faulted = std::mem::take(&mut batch.faulted);
-        let task = tokio::spawn(in_flight::commit(self.shared.clone(), rows, jobs, faulted));
+        let noted = Noted {
+            faulted: std::mem::take(&mut batch.faulted),
+            by_canaries: std::mem::take(&mut batch.by_canaries),
+        };
+        let task = tokio::spawn(in_flight::commit(self.shared.clone(), rows, jobs, noted));
         let catching_up = batch.catching_up();
         let customers: HashSet<_> = batch.into_customers().collect();
         let is_hot = keys.len() >= customers.len().saturating_mul(HOT);
@@ -190,18 +217,23 @@ impl Lane {
     }
 
     /// Takes note of a conflict; returns the jobs that are to be decided again.
-    async fn lost(&mut self, mut jobs: Vec<Job>, ended: &InFlight) -> Vec<Job> {
+    async fn lost(&mut self, jobs: Vec<Job>, ended: &InFlight) -> Vec<Job> {
         self.known.conflicted();
         self.most_customers = (ended.customers.len() / 2).max(1);
         // Perhaps it was the catalog that had changed. If this fails, so will the commit.
         if let Err(error) = self.shared.reread_catalog().await {
             error!(%error, "the catalog can't be read");
         }
-        jobs.iter_mut().for_each(|job| job.attempts += 1);
-        let is_lost_again = ended.is_hot || jobs.iter().any(|job| job.attempts > 1);
+        let is_lost_again = ended.is_hot || jobs.iter().any(|job| job.attempts > 0);
         if is_lost_again && self.shared.store.is_shared() {
             self.contention.lost();
         }
+        self.in_vain(jobs)
+    }
+
+    /// Counts an attempt of jobs that were decided in vain; returns those that may be decided again.
+    fn in_vain(&self, mut jobs: Vec<Job>) -> Vec<Job> {
+        jobs.iter_mut().for_each(|job| job.attempts += 1);
         let (exhausted, jobs): (Vec<_>, _) = jobs.into_iter().partition(|job| job.attempts >= MAX_ATTEMPTS);
         if !exhausted.is_empty() {
             self.shared.write_failed();
@@ -237,11 +269,18 @@ impl Lane {
 
     /// Decides jobs into the open batch. Those that wrote nothing are answered at once, unless they saw something that is
     /// not durable yet.
-    async fn decide(&mut self, mut jobs: Vec<Job>, open: &mut OpenBatch) {
+    async fn decide(&mut self, jobs: Vec<Job>, open: &mut OpenBatch) {
+        self.decide_after(false, jobs, open).await;
+    }
+
+    /// The same; with `recheck`, the store is asked for news first.
+    async fn decide_after(&mut self, mut recheck: bool, jobs: Vec<Job>, open: &mut OpenBatch) {
         if open.is_empty() {
             self.batch_began = Instant::now();
         }
-        let mut recheck = false;
+        let (mut jobs, held_back): (Vec<_>, Vec<_>) =
+            jobs.into_iter().partition(|job| !self.aside.has(&job.request.customer));
+        self.held_back.extend(held_back);
         while !jobs.is_empty() {
             let in_flight = self.in_flight.as_ref();
             let is_pending = |customer: &CustomerId| {
@@ -267,9 +306,9 @@ impl Lane {
 
     /// Answers, decides or defers one job; returns it when the store must be asked first.
     async fn settle(&mut self, job: Job, open: &mut OpenBatch, lookup: &Lookup) -> Option<Job> {
-        let customer = &job.request.customer;
-        if let Some(error) = lookup.damaged.get(customer) {
-            let error = EngineError::journal(customer, error.clone());
+        let customer = job.request.customer.clone();
+        if let Some(error) = lookup.damaged.get(&customer) {
+            let error = EngineError::journal(&customer, error.clone());
             job.answer(Err(error));
             return None;
         }
@@ -282,34 +321,138 @@ impl Lane {
             open.jobs.push((job, Answer::Reply(Err(Rejection::RefundedMeanwhile.into()))));
             return None;
         }
-        if open.slow.is_spent()
-            && let Some(cached) = self.known.cache.get_mut(customer)
-        {
-            let (catalog, now) = (self.shared.catalog.load(), self.shared.clock.now());
-            if self.slow.hold_back(&catalog, &cached.state, now, &job, &mut open.slow) {
-                self.held_back.push(job);
-                return None;
-            }
+        let ticket = |job| Ticket {
+            has_fresh_state: lookup.fresh.contains(&customer),
+            has_fresh_catalog: lookup.has_fresh_catalog,
+            has_all_keys: lookup.has_all_keys,
+            wrote: false,
+            job,
+        };
+        if let Some(run) = self.leaving.get_mut(&customer) {
+            self.held_back.extend(run.add(ticket(job)));
+            return None;
         }
         // One turn of a customer for whom much is due is enough for one batch.
-        let decided = if open.is_catching_up(customer) { None } else { self.decide_one(&job, open).await };
-        let Some((reply, wrote_due)) = decided else {
+        if open.is_catching_up(&customer) {
             self.deferred.push(job);
             return None;
+        }
+        if !open.is_broken(&customer) && self.is_slow(&job) {
+            self.leave(ticket(job), None);
+            return None;
+        }
+        match self.decide_one(&job, open).await {
+            OnLane::Decided(reply, wrote) => self.conclude(Ticket { wrote, ..ticket(job) }, reply, open),
+            OnLane::Unfinished => {
+                self.deferred.push(job);
+                None
+            }
+            OnLane::Needs(digest, wrote) => {
+                self.leave(Ticket { wrote, ..ticket(job) }, Some(digest));
+                None
+            }
+        }
+    }
+
+    /// Whether a job is to be decided off the lane.
+    fn is_slow(&mut self, job: &Job) -> bool {
+        let Some(cached) = self.known.cache.get_mut(&job.request.customer) else { return false };
+        let (catalog, now) = (self.shared.catalog.load(), self.shared.clock.now());
+        if !self.slow.is_likely(&catalog, &cached.state, now) {
+            return false;
+        }
+        // A look at the state asks no policy.
+        !(matches!(job.request.command, Command::Read) && is_current(&cached.state, now))
+    }
+
+    /// Lets a job be decided off the lane, the first one of its customer.
+    fn leave(&mut self, ticket: Ticket, need: Option<Digest>) {
+        let (customer, mut run) = (ticket.job.request.customer.clone(), Run::default());
+        if let Some(digest) = need {
+            run = run.need(digest);
+        }
+        self.held_back.extend(run.add(ticket));
+        self.leaving.insert(customer, run);
+    }
+
+    /// Takes in what was decided off the lane, if the state is still the one that it was decided on.
+    async fn take_back(
+        &mut self,
+        Returned { customer, ran }: Returned,
+        base: Option<Arc<CustomerState>>,
+        open: &mut OpenBatch,
+    ) {
+        // After a defect, what the lane has is untouched.
+        let Some(ran) = ran else { return };
+        self.held_back.extend(ran.left);
+        let catalog = self.shared.catalog.load_full();
+        let is_valid = ran.revision.is_none_or(|decided_with| decided_with == catalog.revision);
+        let cached = self
+            .known
+            .cache
+            .get_mut(&customer)
+            .filter(|cached| is_valid && base.is_some_and(|base| Arc::ptr_eq(&cached.state, &base)));
+        let Some(cached) = cached else {
+            let jobs = ran.decisions.into_iter().map(|decision| decision.ticket.job).collect();
+            let again = self.in_vain(jobs);
+            self.held_back.extend(again);
+            return;
         };
+        if open.is_empty() {
+            self.batch_began = Instant::now();
+        }
+        cached.state = ran.state;
+        let mut uncertain = Vec::new();
+        for Decision { mut ticket, journals, end, burnt, work } in ran.decisions {
+            self.slow.decided(&customer, ran.policy, work, burnt);
+            if let Some(cached) = self.known.cache.get_mut(&customer) {
+                for journal in journals {
+                    ticket.wrote |= open.record(cached, &ticket.job, journal, &catalog);
+                }
+            }
+            let reply = match end {
+                End::Reply(reply) => reply,
+                End::Unfinished => {
+                    open.mark_catching_up(&customer);
+                    self.deferred.push(ticket.job);
+                    continue;
+                }
+                End::Defect(error) => {
+                    error!(%error, "a defect: dropping the customer's state");
+                    open.mark_broken(&customer);
+                    Err(error)
+                }
+            };
+            uncertain.extend(self.conclude(ticket, reply, open));
+        }
+        if !uncertain.is_empty() {
+            self.decide_after(true, uncertain, open).await;
+        }
+    }
+
+    /// Replies to a job that was decided, or lets it wait for what proves the reply; returns it when the store must be asked
+    /// first.
+    fn conclude(
+        &mut self,
+        ticket: Ticket,
+        reply: Result<Reply, EngineError>,
+        open: &mut OpenBatch,
+    ) -> Option<Job> {
+        let Ticket { job, has_fresh_state, has_fresh_catalog, has_all_keys, wrote } = ticket;
+        let customer = &job.request.customer;
         let evidence = Evidence {
             decided: match &reply {
                 Ok(Reply::Entry(_)) => Decided::Entry,
                 Ok(_) => Decided::Question,
                 Err(_) => Decided::Error,
             },
-            wrote_due,
+            wrote_due: wrote,
             is_in_open_batch: open.touches(customer),
             is_in_flight: self.in_flight.as_ref().is_some_and(|batch| batch.touches(customer)),
             is_shared: self.shared.store.is_shared(),
-            has_fresh_state: lookup.fresh.contains(customer),
-            has_fresh_catalog: lookup.has_fresh_catalog,
-            knows_key: job.key_hash.is_none() || lookup.has_all_keys,
+            has_fresh_state,
+            has_fresh_catalog,
+            knows_key: job.key_hash.is_none() || has_all_keys,
         };
         match evidence.next_step() {
             Step::Reply => job.answer(reply),
@@ -341,72 +484,66 @@ impl Lane {
         is_in_flight || open.keys.contains_key(&key) || self.known.answered(&key, lookup).is_some()
     }
 
-    /// Decides one job; says, too, whether that wrote anything. None when more is due than is written in one turn.
-    async fn decide_one(
-        &mut self,
-        job: &Job,
-        open: &mut OpenBatch,
-    ) -> Option<(Result<Reply, EngineError>, bool)> {
+    /// Decides one job.
+    async fn decide_one(&mut self, job: &Job, open: &mut OpenBatch) -> OnLane {
         let request = &job.request;
-        let mut wrote = false;
-        let mut unavailable: HashMap<Digest, String> = HashMap::new();
-        loop {
-            let Some(cached) = self.known.cache.get_mut(&request.customer) else {
-                let error = EngineError::Internal("a customer fell out of the cache".to_owned());
-                return Some((Err(error), wrote));
+        let fails = |error: &str| OnLane::Decided(Err(EngineError::Internal(error.to_owned())), false);
+        let Some(cached) = self.known.cache.get_mut(&request.customer) else {
+            return fails("a customer fell out of the cache");
+        };
+        if open.is_broken(&request.customer) {
+            return fails("an earlier request of the batch broke the state");
+        }
+        let mut journal = Journal::up_to(self.shared.formats.writable());
+        let (decided, catalog) = {
+            // Held for reading while this request is decided: a change of plan terms takes effect between two
+            // decisions, never within one.
+            let _gate = self.shared.gate.read().await;
+            let catalog = self.shared.catalog.load_full();
+            let decider = Decider {
+                plans: &*catalog,
+                policies: &|digest| self.shared.look_up_policy(&catalog, digest, &HashMap::new()),
+                now: self.shared.clock.now(),
+                late_window: self.shared.options.late_window_micros(),
+                most_due: MOST_DUE,
             };
-            if open.is_broken(&request.customer) {
-                let error = "an earlier request of the batch broke the state".to_owned();
-                return Some((Err(EngineError::Internal(error)), wrote));
+            let policy = policy_in_force(&catalog, &cached.state, decider.now);
+            let burnt_before = fuel_burnt_on_this_thread();
+            let decided = if matches!(request.command, Command::Read) && decider.is_current(&cached.state) {
+                Ok(Reply::State(cached.state.clone()))
+            } else {
+                decider.decide(Arc::make_mut(&mut cached.state), request, &mut journal)
+            };
+            let burnt = fuel_burnt_on_this_thread().saturating_sub(burnt_before);
+            let work = Work::of(std::slice::from_ref(&journal));
+            self.slow.decided(&request.customer, policy, work, burnt);
+            (decided, catalog)
+        };
+        let wrote = open.record(cached, job, journal, &catalog);
+        match decided {
+            Ok(reply) => OnLane::Decided(Ok(reply), wrote),
+            Err(Stop::Unfinished) => {
+                open.mark_catching_up(&request.customer);
+                OnLane::Unfinished
             }
-            let mut journal = Journal::up_to(self.shared.formats.writable());
-            let (decided, revision) = {
-                // Held for reading while this request is decided: a change of plan terms takes effect between two
-                // decisions, never within one.
-                let _gate = self.shared.gate.read().await;
-                let catalog = self.shared.catalog.load();
-                let decider = Decider {
-                    plans: &**catalog,
-                    policies: &|digest| self.shared.look_up_policy(&catalog, digest, &unavailable),
-                    now: self.shared.clock.now(),
-                    late_window: self.shared.options.late_window_micros(),
-                    most_due: MOST_DUE,
-                };
-                let burnt_before = fuel_burnt_on_this_thread();
-                let decided = if matches!(request.command, Command::Read) && decider.is_current(&cached.state)
-                {
-                    Ok(Reply::State(cached.state.clone()))
-                } else {
-                    decider.decide(Arc::make_mut(&mut cached.state), request, &mut journal)
-                };
-                let burnt = fuel_burnt_on_this_thread().saturating_sub(burnt_before);
-                self.slow.decided(&catalog, &cached.state, decider.now, burnt, &mut open.slow);
-                (decided, catalog.revision)
-            };
-            wrote |= open.record(cached, job, journal, revision);
-            match decided {
-                Ok(reply) => return Some((Ok(reply), wrote)),
-                Err(Stop::Unfinished) => {
-                    open.mark_catching_up(&request.customer);
-                    return None;
-                }
-                Err(Stop::Need(digest)) => {
-                    match self.shared.load_module(digest).await {
-                        Ok(_) => {}
-                        // A module that can't be loaded is its terms' fault, and stands in nobody's way.
-                        Err(EngineError::Module(detail)) => drop(unavailable.insert(digest, detail)),
-                        Err(error) => return Some((Err(error), wrote)),
-                    }
-                }
-                Err(Stop::Error(error)) => return Some((Err(error.into()), wrote)),
-                Err(Stop::Defect(error)) => {
-                    error!(%error, "a defect: dropping the customer's state");
-                    open.mark_broken(&request.customer);
-                    return Some((Err(error.into()), wrote));
-                }
+            Err(Stop::Need(digest)) => OnLane::Needs(digest, wrote),
+            Err(Stop::Error(error)) => OnLane::Decided(Err(error.into()), wrote),
+            Err(Stop::Defect(error)) => {
+                error!(%error, "a defect: dropping the customer's state");
+                open.mark_broken(&request.customer);
+                OnLane::Decided(Err(error.into()), wrote)
             }
         }
     }
+}
+
+/// What came of deciding a job on the lane; with `bool`, whether that wrote anything.
+enum OnLane {
+    Decided(Result<Reply, EngineError>, bool),
+    /// More is due than is written in one turn.
+    Unfinished,
+    /// A module must be loaded first.
+    Needs(Digest, bool),
 }
 
 #[cfg(test)]
@@ -421,7 +558,7 @@ mod tests {
     fn read(customer: usize) -> Job {
         let customer = format!("c{customer}").parse().unwrap();
         let request = Request { customer, command: Command::Read, origin: Origin::default() };
-        Job { request, key_hash: None, guard: None, attempts: 0, reply: oneshot::channel().0 }
+        Job { request, key_hash: None, guard: None, attempts: 0, arrival: 0, reply: oneshot::channel().0 }
     }
 
     #[tokio::test]

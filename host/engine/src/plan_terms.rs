@@ -1,7 +1,7 @@
 //! What a PUT of a plan makes of the plan's terms. It names the terms that shall be in force: the same PUT again changes
 //! nothing, and `mode`, `on_fault` and `ends_at` are applied to terms that have the same policy version and settings.
 
-use crate::{catalog::Catalog, changes::json, error::EngineError, terms::TermsInput};
+use crate::{catalog::Catalog, changes::json, error::EngineError, rollout::RolloutState, terms::TermsInput};
 use proviso_decide::{catalog::Plans as _, change::Change};
 use proviso_ledger::{
     model::{
@@ -100,9 +100,24 @@ pub(crate) fn add_terms(
     now: Timestamp,
 ) -> Result<(CatalogChange, Arc<Terms>), EngineError> {
     let others = catalog.terms_of(plan);
+    if draft.canary.is_some() {
+        may_begin_canary(others, draft.effective_at.map_or(now, |from| from.max(now)), now)?;
+    }
     let number = others.len() as u64 + 1;
     let key = TermsKey { owner: Owner::Plan(plan.clone()), id: TermsId { entry: number, index: 0 } };
     let terms = draft.bind(key, now, others).map_err(Rejection::from)?;
     let row = PlanTermsRow { plan: plan.clone(), number, body: json(&terms)? };
     Ok((CatalogChange::AddPlanTerms(row), Arc::new(terms)))
+}
+
+/// A canary needs terms for the customers that it leaves out, and no other canary beside it.
+fn may_begin_canary(others: &[Arc<Terms>], from: Timestamp, now: Timestamp) -> Result<(), EngineError> {
+    let is_under_way = |terms: &&Arc<Terms>| {
+        let state = terms.canary.as_ref().map(|_| RolloutState::of(terms, others, now));
+        matches!(state, Some(RolloutState::Scheduled | RolloutState::Running))
+    };
+    if let Some(other) = others.iter().find(is_under_way) {
+        return Err(EngineError::CanaryRunning(other.key.id));
+    }
+    terms::in_force(others, from).map(drop).ok_or(EngineError::CanaryAlone(from))
 }

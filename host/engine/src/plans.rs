@@ -27,7 +27,7 @@ use proviso_ledger::{
     },
     rules::rejection::Rejection,
 };
-use proviso_store::{CatalogChange, PlanRow, PlanTermsRow};
+use proviso_store::{CatalogChange, PlanRow, PlanTermsRow, PlanVersionRow};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// A change of a plan, or a new one.
@@ -151,7 +151,9 @@ impl Shared {
                     return Err(DecideError::PlanNotFound(next.clone()).into());
                 }
             }
-            let after = Plan {
+            let mut after = Plan {
+                version: before.map_or(1, |before| before.version),
+                version_created_at: before.map_or(now, |before| before.version_created_at),
                 plan: plan.clone(),
                 name: name
                     .apply(before.map(|before| before.name.clone()))
@@ -165,8 +167,20 @@ impl Shared {
                 created_at: before.map_or(now, |before| before.created_at),
             };
             let mut changes = Vec::new();
+            // Customers keep what they were sold: what is sold from now on is another version.
+            let is_new_version = before.is_none_or(|before| !before.sells_same(&after));
+            if is_new_version && before.is_some() {
+                after.version = after.version.saturating_add(1);
+                // Versions follow each other in time, also on hosts whose clocks differ.
+                after.version_created_at = now.max(after.version_created_at);
+            }
             if before.is_none_or(|before| **before != after) {
                 changes.push(CatalogChange::PutPlan(PlanRow { plan: plan.clone(), body: json(&after)? }));
+            }
+            if is_new_version {
+                let (version, body) = (after.version, json(&after)?);
+                let row = PlanVersionRow { plan: plan.clone(), version, body };
+                changes.push(CatalogChange::AddPlanVersion(row));
             }
             changes.extend(match (&change.terms, &prepared) {
                 (_, Some((terms, prepared))) => put_in_force(catalog, &plan, terms, prepared, now)?,

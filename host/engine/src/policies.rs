@@ -6,6 +6,7 @@ use crate::{
     engine::Engine,
     error::EngineError,
     shared::Shared,
+    signatures::{self, ModuleSignature},
 };
 use proviso_decide::{
     change::Change,
@@ -57,8 +58,23 @@ impl Engine {
         bytes: Vec<u8>,
         compile_ms: impl Fn() -> u64 + Send + Sync + 'static,
     ) -> Result<Uploaded, EngineError> {
+        self.upload_signed(policy, bytes, None, compile_ms).await
+    }
+
+    /// The same, with the module's signature. Where the host was given keys, it is verified before anything else is done with the
+    /// module; elsewhere it is not looked at.
+    ///
+    /// # Errors
+    /// [`EngineError::SignatureRequired`] and [`EngineError::SignatureInvalid`]; [`EngineError::PolicyRejected`] with all that is wrong.
+    pub async fn upload_signed(
+        &self,
+        policy: Name,
+        bytes: Vec<u8>,
+        signature: Option<ModuleSignature>,
+        compile_ms: impl Fn() -> u64 + Send + Sync + 'static,
+    ) -> Result<Uploaded, EngineError> {
         let shared = self.shared.clone();
-        self.changes.run(async move { shared.upload(policy, bytes, compile_ms).await }).await
+        self.changes.run(async move { shared.upload(policy, bytes, signature, compile_ms).await }).await
     }
 
     /// The largest module that is taken of any policy, in bytes.
@@ -123,9 +139,11 @@ impl Shared {
         &self,
         policy: Name,
         bytes: Vec<u8>,
+        signature: Option<ModuleSignature>,
         compile_ms: impl Fn() -> u64 + Send + 'static,
     ) -> Result<Uploaded, EngineError> {
         let digest = Digest::of(&bytes);
+        let signed_by = signatures::verify(self.options.policy_keys.as_deref(), &digest, signature.as_ref())?;
         if let Some(version) = live_version(&self.catalog.load(), &policy, digest) {
             return Ok(Uploaded { version, created: false });
         }
@@ -158,6 +176,7 @@ impl Shared {
                 manifest: manifest.clone(),
                 compile_ms,
                 created_at: now,
+                signed_by: signed_by.clone(),
                 deleted: false,
             };
             let changes = add_version(catalog, &version, &bytes)?;

@@ -2,13 +2,15 @@
 //!
 //! A customer may have as many jobs waiting as there are free places left, so one that floods gets half of the queue and
 //! the others still find places ("dynamic thresholds", Choudhury and Hahne, IEEE/ACM ToN 6(2), 1998, with alpha 1).
+//!
+//! A customer whose jobs are being decided off the lane is held: further jobs of it wait here, and count, until it is released.
 
 use crate::error::EngineError;
 use proviso_decide::command::{Reply, Request};
 use proviso_ledger::model::ids::CustomerId;
 use proviso_store::KeyHash;
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::{Notify, oneshot};
@@ -22,6 +24,8 @@ pub(crate) struct Job {
     pub guard: Option<KeyHash>,
     /// How often it was decided in vain, since another host was first.
     pub attempts: u32,
+    /// Its place among the jobs of its queue, which the queue sets.
+    pub arrival: u64,
     pub reply: oneshot::Sender<Result<Reply, EngineError>>,
 }
 
@@ -56,9 +60,12 @@ pub(crate) struct Queue {
 #[derive(Default)]
 struct Waiting {
     jobs: HashMap<CustomerId, VecDeque<Job>>,
-    /// Customers with jobs, in the order in which theirs are taken.
+    /// Customers with jobs that may be taken, in the order in which theirs are.
     order: VecDeque<CustomerId>,
+    /// Customers of whom no job may be taken.
+    held: HashSet<CustomerId>,
     count: usize,
+    arrivals: u64,
     closed: bool,
 }
 
@@ -68,23 +75,27 @@ impl Queue {
     }
 
     /// Lets a job wait, or says why it may not.
-    pub fn push(&self, job: Job) -> Result<(), EngineError> {
+    pub fn push(&self, mut job: Job) -> Result<(), EngineError> {
         let mut waiting = self.lock();
         if waiting.closed {
             return Err(EngineError::ShuttingDown);
         }
         let free = self.capacity.saturating_sub(waiting.count);
-        let Waiting { jobs, order, count, .. } = &mut *waiting;
+        let Waiting { jobs, order, held, count, arrivals, .. } = &mut *waiting;
+        job.arrival = *arrivals;
         match jobs.get_mut(&job.request.customer) {
             Some(own) if own.len() < free => own.push_back(job),
             None if free > 0 => {
                 let customer = job.request.customer.clone();
-                order.push_back(customer.clone());
+                if !held.contains(&customer) {
+                    order.push_back(customer.clone());
+                }
                 jobs.insert(customer, VecDeque::from([job]));
             }
             _ => return Err(EngineError::Overloaded),
         }
         *count += 1;
+        *arrivals += 1;
         drop(waiting);
         self.ready.notify_one();
         Ok(())
@@ -96,11 +107,11 @@ impl Queue {
         loop {
             {
                 let mut waiting = self.lock();
-                if waiting.count > 0 {
+                if !waiting.order.is_empty() {
                     waiting.take(most, customers, taken);
                     return true;
                 }
-                if waiting.closed {
+                if waiting.closed && waiting.count == 0 {
                     return false;
                 }
             }
@@ -113,26 +124,55 @@ impl Queue {
         self.lock().take(most, customers, taken);
     }
 
-    /// Lets jobs that were taken wait again, in their order, before those of their customers that wait already.
+    /// Lets jobs that were taken wait again, in the order in which they came.
     pub fn give_back(&self, jobs: Vec<Job>) {
         if jobs.is_empty() {
             return;
         }
         let mut waiting = self.lock();
-        let Waiting { jobs: of, order, count, .. } = &mut *waiting;
+        let Waiting { jobs: of, order, held, count, .. } = &mut *waiting;
         for job in jobs.into_iter().rev() {
             *count += 1;
             match of.get_mut(&job.request.customer) {
-                Some(own) => own.push_front(job),
+                Some(own) => {
+                    let place = own.iter().position(|waiting| job.arrival < waiting.arrival);
+                    own.insert(place.unwrap_or(own.len()), job);
+                }
                 None => {
                     let customer = job.request.customer.clone();
-                    order.push_back(customer.clone());
+                    if !held.contains(&customer) {
+                        order.push_back(customer.clone());
+                    }
                     of.insert(customer, VecDeque::from([job]));
                 }
             }
         }
         drop(waiting);
         self.ready.notify_one();
+    }
+
+    /// Lets no job of a customer be taken until it is [released](Self::release).
+    pub fn hold(&self, customer: &CustomerId) {
+        let mut waiting = self.lock();
+        if waiting.held.insert(customer.clone()) && waiting.jobs.contains_key(customer) {
+            waiting.order.retain(|other| other != customer);
+        }
+    }
+
+    /// Lets jobs of a customer be taken again.
+    pub fn release(&self, customer: &CustomerId) {
+        let mut waiting = self.lock();
+        if waiting.held.remove(customer) && waiting.jobs.contains_key(customer) {
+            waiting.order.push_back(customer.clone());
+        }
+        drop(waiting);
+        self.ready.notify_one();
+    }
+
+    /// Releases all: whoever held them has ended.
+    pub fn release_all(&self) {
+        let held: Vec<CustomerId> = self.lock().held.iter().cloned().collect();
+        held.iter().for_each(|customer| self.release(customer));
     }
 
     /// Takes no further jobs; those that wait can still be taken.
@@ -179,7 +219,7 @@ mod tests {
             command: Command::Read,
             origin: Origin::default(),
         };
-        Job { request, key_hash: None, guard: None, attempts: 0, reply: oneshot::channel().0 }
+        Job { request, key_hash: None, guard: None, attempts: 0, arrival: 0, reply: oneshot::channel().0 }
     }
 
     fn flood(queue: &Queue, customer: &str) -> usize {
@@ -222,6 +262,39 @@ mod tests {
             let numbers = taken.iter().filter_map(|job| Some(job.key_hash?[0])).filter(|n| n % 2 == parity);
             assert!(numbers.is_sorted());
         }
+    }
+
+    #[tokio::test]
+    async fn who_is_held_waits_in_order() {
+        let queue = Queue::new(1000);
+        let numbered = |number: u8, customer| Job { key_hash: Some([number; 16]), ..job(customer) };
+        let numbers = |jobs: &[Job]| jobs.iter().map(|job| job.key_hash.unwrap()[0]).collect::<Vec<_>>();
+        for number in 0..40 {
+            queue.push(numbered(number, "a")).unwrap();
+        }
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        queue.take_waiting(4, 9, &mut first);
+        queue.take_waiting(4, 9, &mut second);
+        queue.hold(&"a".parse().unwrap());
+        queue.push(numbered(40, "a")).unwrap();
+        queue.push(job("b")).unwrap();
+        assert_eq!(take(&queue, 100).await, ["b"]);
+        // Whichever comes back first, what came first goes first.
+        queue.give_back(second);
+        queue.give_back(first);
+        queue.push(job("b")).unwrap();
+        assert_eq!(take(&queue, 100).await, ["b"]);
+        // A closed queue is not at its end before they were taken, too.
+        queue.close();
+        let mut taken = Vec::new();
+        let waits = queue.take(100, 9, &mut taken);
+        assert!(tokio::time::timeout(std::time::Duration::from_millis(10), waits).await.is_err());
+        queue.release(&"a".parse().unwrap());
+        while taken.len() < 41 {
+            assert!(queue.take(100, 9, &mut taken).await);
+        }
+        assert_eq!(numbers(&taken), (0..41).collect::<Vec<_>>());
+        assert!(!queue.take(9, 9, &mut Vec::new()).await);
     }
 
     #[tokio::test]

@@ -1,5 +1,6 @@
 //! What a usage report is made of, and the reports that have further pages.
 
+use crate::rollup::counted::{Counted, Paid};
 use proviso_ledger::model::{
     amounts::{Credits, Quantity},
     ids::{CustomerId, Key, Seq},
@@ -32,6 +33,9 @@ pub enum GroupBy {
     Month,
     /// By an attribute's value.
     Attribute(String),
+    /// By the category of the grants that paid, or `overage`; none for what cost nothing. A usage that several paid for counts
+    /// in each, with what that one paid. Quantities are of no category, and left out.
+    Category,
 }
 
 /// The values that a group has in common; none where a usage has no such value.
@@ -103,16 +107,41 @@ impl UsageReport {
         Self { zone: Some(self.zone.unwrap_or(zone)), ..self }
     }
 
+    pub(crate) fn by_category(&self) -> bool {
+        self.group_by.contains(&GroupBy::Category)
+    }
+
     pub(crate) fn is_of(&self, usage: &Usage) -> bool {
         self.feature.as_ref().is_none_or(|feature| usage.feature == *feature)
             && self.entity.as_ref().is_none_or(|entity| usage.entities().any(|one| one == entity))
     }
 }
 
-impl Pass {
+/// Sums of one group in the making, with the number of entries that each is of, so that entries can be taken off again.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Tally {
+    entries: i64,
+    charges: i64,
+    cost: BTreeMap<Key, (i64, Credits)>,
+    quantities: BTreeMap<String, (i64, Quantity)>,
+}
+
+/// The first groups after one, in the making.
+#[derive(Debug, Default)]
+pub(crate) struct Collector {
+    after: Option<GroupKey>,
+    groups: BTreeMap<GroupKey, Tally>,
+    has_more: bool,
+}
+
+impl Collector {
+    pub fn new(after: Option<GroupKey>) -> Self {
+        Self { after, ..Self::default() }
+    }
+
     /// Adds to a group, unless it comes before the ones that are wanted or after as many as are kept. Once one was
     /// dropped, the last key that is kept only gets smaller, so a dropped group is never begun anew.
-    pub fn add(&mut self, key: GroupKey, add: impl FnOnce(&mut UsageGroup)) {
+    pub fn add(&mut self, key: GroupKey, add: impl FnOnce(&mut Tally)) {
         if self.after.as_ref().is_some_and(|after| key <= *after) {
             return;
         }
@@ -128,6 +157,95 @@ impl Pass {
         }
     }
 
+    /// Adds an entry's usage to its groups, or takes it off.
+    pub fn count(
+        &mut self,
+        report: &UsageReport,
+        counted: &Counted<'_>,
+        moment: &Moment,
+        paid: Option<&Paid>,
+        adds: bool,
+    ) {
+        let sign = if adds { 1 } else { -1 };
+        let charges = if counted.is_refund { 0 } else { sign };
+        let is_plus = adds != counted.is_refund;
+        let signed = |amount: Credits| if is_plus { amount } else { Credits::ZERO.saturating_sub(amount) };
+        let key = |payer: Option<&str>| -> GroupKey {
+            report.group_by.iter().map(|by| by.value(counted.usage, moment, payer)).collect()
+        };
+        if let Some(paid) = paid {
+            for (payer, amount) in paid {
+                let payer = Some(*payer).filter(|payer| !payer.is_empty());
+                self.add(key(payer), |tally| {
+                    tally.merge(sign, charges, counted.credit, signed(*amount), None);
+                });
+            }
+            return;
+        }
+        self.add(key(None), |tally| {
+            tally.merge(sign, charges, counted.credit, signed(counted.cost), None);
+            for (name, amount) in &counted.usage.quantities {
+                let amount = if is_plus { *amount } else { Quantity::ZERO.saturating_sub(*amount) };
+                tally.merge_quantity(name, sign, amount);
+            }
+        });
+    }
+
+    /// Whether nothing is left of the groups that there are.
+    pub fn is_blank(&self) -> bool {
+        self.has_more && self.groups.values().all(|tally| tally.entries == 0)
+    }
+
+    /// The groups, and whether there are more.
+    pub fn finish(self) -> (UsageGroups, bool) {
+        let whole = self.groups.into_iter().filter_map(|(key, tally)| Some((key, tally.group()?)));
+        (whole.collect(), self.has_more)
+    }
+}
+
+impl Tally {
+    /// Adds sums that are of so many entries.
+    pub fn merge(
+        &mut self,
+        entries: i64,
+        charges: i64,
+        credit: &Key,
+        cost: Credits,
+        quantities: Option<&BTreeMap<String, (i64, Quantity)>>,
+    ) {
+        self.entries += entries;
+        self.charges += charges;
+        let total = self.cost.entry(credit.clone()).or_default();
+        total.0 += entries;
+        total.1 = total.1.saturating_add(cost);
+        for (name, (entries, amount)) in quantities.into_iter().flatten() {
+            self.merge_quantity(name, *entries, *amount);
+        }
+    }
+
+    fn merge_quantity(&mut self, name: &str, entries: i64, amount: Quantity) {
+        let total = match self.quantities.get_mut(name) {
+            Some(total) => total,
+            None => self.quantities.entry(name.to_owned()).or_default(),
+        };
+        total.0 += entries;
+        total.1 = total.1.saturating_add(amount);
+    }
+
+    /// None when it is of no entry.
+    fn group(self) -> Option<UsageGroup> {
+        let Self { entries, charges, cost, quantities } = self;
+        let cost = cost.into_iter().filter(|(_, (entries, _))| *entries != 0);
+        let quantities = quantities.into_iter().filter(|(_, (entries, _))| *entries != 0);
+        (entries != 0).then(|| UsageGroup {
+            charges: u64::try_from(charges).unwrap_or(0),
+            cost: cost.map(|(credit, (_, cost))| (credit, cost)).collect(),
+            quantities: quantities.map(|(name, (_, amount))| (name, amount)).collect(),
+        })
+    }
+}
+
+impl Pass {
     /// Whether the groups after `after` begin in it.
     fn covers(
         &self,
@@ -171,36 +289,24 @@ impl Reports {
 }
 
 impl GroupBy {
-    pub(crate) fn value(&self, usage: &Usage, moment: &Moment) -> Option<String> {
-        let Moment { year, month, day, hour, .. } = moment;
+    pub(crate) fn value(&self, usage: &Usage, moment: &Moment, payer: Option<&str>) -> Option<String> {
         match self {
             Self::Feature => Some(usage.feature.to_string()),
             Self::Entity => usage.entity.as_ref().map(Key::to_string),
+            Self::Attribute(name) => usage.attribute(name).map(str::to_owned),
+            Self::Category => payer.map(str::to_owned),
+            Self::Hour | Self::Day | Self::Month => self.label(moment),
+        }
+    }
+
+    /// The hour, day or month; none for what is no time.
+    pub(crate) fn label(&self, moment: &Moment) -> Option<String> {
+        let Moment { year, month, day, hour, .. } = moment;
+        match self {
             Self::Hour => Some(format!("{year:04}-{month:02}-{day:02}T{hour:02}")),
             Self::Day => Some(format!("{year:04}-{month:02}-{day:02}")),
             Self::Month => Some(format!("{year:04}-{month:02}")),
-            Self::Attribute(name) => usage.attribute(name).map(str::to_owned),
-        }
-    }
-}
-
-impl UsageGroup {
-    pub(crate) fn add(&mut self, usage: &Usage, credit: &Key, cost: Credits) {
-        self.charges += 1;
-        let total = self.cost.entry(credit.clone()).or_default();
-        *total = total.saturating_add(cost);
-        for (name, amount) in &usage.quantities {
-            let total = self.quantities.entry(name.clone()).or_default();
-            *total = total.saturating_add(*amount);
-        }
-    }
-
-    pub(crate) fn take_back(&mut self, usage: &Usage, credit: &Key, cost: Credits) {
-        let total = self.cost.entry(credit.clone()).or_default();
-        *total = total.saturating_sub(cost);
-        for (name, amount) in &usage.quantities {
-            let total = self.quantities.entry(name.clone()).or_default();
-            *total = total.saturating_sub(*amount);
+            Self::Feature | Self::Entity | Self::Attribute(_) | Self::Category => None,
         }
     }
 }
@@ -246,9 +352,12 @@ mod tests {
         let usages: Vec<_> = (0..2 * all).map(|n| key((n * 7_919) % all)).collect();
         let (mut seen, mut after, mut passes) = (Vec::new(), None, 0);
         loop {
-            let mut one = pass(None);
-            one.after.clone_from(&after);
-            usages.iter().for_each(|key| one.add(key.clone(), |group| group.charges += 1));
+            let mut collector = Collector::new(after.clone());
+            let credit: Key = "credits".parse().unwrap();
+            let add = |tally: &mut Tally| tally.merge(1, 1, &credit, Credits::ZERO, None);
+            usages.iter().for_each(|key| collector.add(key.clone(), add));
+            let (groups, has_more) = collector.finish();
+            let one = Pass { after: after.clone(), groups, has_more, ..pass(None) };
             passes += 1;
             assert!(one.groups.len() <= MOST_GROUPS);
             loop {

@@ -165,16 +165,16 @@ impl ShadowReport {
 }
 
 /// What a real decision came to.
-struct Real<'a> {
-    subject: ShadowOf,
-    cost: Option<Credits>,
+pub(crate) struct Real<'a> {
+    pub subject: ShadowOf,
+    pub cost: Option<Credits>,
     code: Option<&'a str>,
     /// Whether the cost was billed by this entry: not what was only held or refused, since a commit bills that.
     counts: bool,
 }
 
 impl<'a> Real<'a> {
-    fn of(entry: &'a Entry) -> Option<Self> {
+    pub fn of(entry: &'a Entry) -> Option<Self> {
         let usage = |feature: &Key, credit: &CreditType| ShadowOf::Usage(feature.clone(), credit.clone());
         let plain = |subject, cost, counts| Self { subject, cost: Some(cost), code: None, counts };
         let sum = |amounts: &mut dyn Iterator<Item = Credits>| {

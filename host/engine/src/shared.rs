@@ -1,8 +1,9 @@
 //! What all lanes and use cases share: the store, the policies, the catalog and the clock.
 
 use crate::{
-    catalog::Catalog, checkpoint::CheckpointOptions, clock::Clock, error::EngineError, formats::Formats,
-    health::WriteHealth, stats::EngineStats,
+    catalog::Catalog, checkpoint::CheckpointOptions, clock::Clock, error::EngineError, fault_log::FaultLog,
+    formats::Formats, health::WriteHealth, rollout::Rollouts, rollup::roller::News, signatures::PolicyKey,
+    stats::EngineStats, workers::Workers,
 };
 use arc_swap::ArcSwap;
 use proviso_decide::policy::Lookup;
@@ -28,6 +29,9 @@ use std::{
 };
 use tokio::sync::RwLock;
 
+/// What a thread that decides needs beside the stack of a policy's frames.
+const STACK_BYTES_BESIDE: usize = 2 << 20;
+
 /// How the engine runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
@@ -46,8 +50,14 @@ pub struct Options {
     /// How often the store is asked for changes that other hosts made to plans, policies and API keys. A charge notices
     /// them in any case.
     pub refresh_every: Duration,
+    /// The fuel from which a decision is slow, and made on a thread of its own: ten times what the standard policy takes.
+    pub slow_fuel: u64,
+    /// Threads for slow decisions. With none, tasks of the runtime make them, as simulations need it.
+    pub slow_workers: usize,
     /// Whether and how checkpoints are written.
     pub checkpoints: Option<CheckpointOptions>,
+    /// The keys by one of which a module must be signed; `None` takes modules without a signature.
+    pub policy_keys: Option<Vec<PolicyKey>>,
 }
 
 impl Default for Options {
@@ -60,7 +70,10 @@ impl Default for Options {
             late_window: Duration::from_secs(35 * 86_400),
             sweep_every: Duration::from_secs(1),
             refresh_every: Duration::from_millis(100),
+            slow_fuel: 400_000,
+            slow_workers: 1,
             checkpoints: None,
+            policy_keys: None,
         }
     }
 }
@@ -87,6 +100,12 @@ pub(crate) struct Shared {
     pub stats: EngineStats,
     pub writes: WriteHealth,
     pub formats: Arc<Formats>,
+    /// What this host counts of canaries' decisions.
+    pub rollouts: Rollouts,
+    /// Customers whose usage totals are behind.
+    pub news: News,
+    pub workers: Workers,
+    pub faults: FaultLog,
     /// Whether a change of this host may be durable that is not in `catalog`.
     catalog_is_uncertain: AtomicBool,
 }
@@ -99,7 +118,9 @@ impl Shared {
         options: Options,
         catalog: Catalog,
     ) -> Self {
+        let workers = Workers::new(options.slow_workers, runtime.limits().stack_bytes + STACK_BYTES_BESIDE);
         Self {
+            workers,
             store,
             runtime,
             clock,
@@ -109,6 +130,9 @@ impl Shared {
             stats: EngineStats::default(),
             writes: WriteHealth::default(),
             formats: Arc::default(),
+            rollouts: Rollouts::default(),
+            news: News::default(),
+            faults: FaultLog::default(),
             catalog_is_uncertain: AtomicBool::new(false),
         }
     }

@@ -13,6 +13,7 @@ pub struct EngineStats {
     sweep_failures: AtomicU64,
     policy_faults: AtomicU64,
     missed_periods: AtomicU64,
+    rollbacks: AtomicU64,
 }
 
 impl EngineStats {
@@ -44,6 +45,16 @@ impl EngineStats {
         if is_turn && entry.decision().is_some_and(DecisionRecord::is_unmade) {
             self.missed_periods.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Counts a canary that this host ended.
+    pub(crate) fn rolled_back(&self) {
+        self.rollbacks.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Canaries that this host ended since they passed a limit.
+    pub fn rollbacks(&self) -> u64 {
+        self.rollbacks.load(Ordering::Relaxed)
     }
 
     /// Decisions in which a policy failed.

@@ -4,6 +4,7 @@ use crate::{engine::Engine, error::EngineError, shared::Shared};
 use proviso_decide::policy::Policy as _;
 use proviso_ledger::model::{
     answers::SettingsProblem,
+    canary::CanaryDraft,
     ids::Name,
     json::JsonText,
     terms::{ContractDraft, Mode, OnFault, PolicyRef, TermsDraft},
@@ -33,6 +34,8 @@ pub struct TermsInput {
     pub time_zone: Option<Zone>,
     /// The caller's remark.
     pub note: Option<String>,
+    /// Of a plan: the share of its customers for whom they decide; `None` means all.
+    pub canary: Option<CanaryDraft>,
 }
 
 impl Engine {
@@ -87,6 +90,7 @@ impl Shared {
             contract: input.contract,
             time_zone: input.time_zone,
             note: input.note,
+            canary: input.canary,
         })
     }
 }

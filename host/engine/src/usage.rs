@@ -1,17 +1,21 @@
 //! Usage reports. A report is computed once for all its pages: the first page says up to which entry it is, later ones find the
-//! groups in a small cache, or compute them again up to the same entry.
+//! groups in a small cache, or compute them again up to the same entry. They come out of the [totals](crate::rollup) that are kept,
+//! and out of the journal where those don't say.
 
 use crate::{
     engine::Engine,
     error::EngineError,
     reads::{CustomerSummary, parse},
-    report::{GroupKey, Pass, UsageGroups, UsagePage, UsageReport},
+    report::{Collector, GroupKey, Pass, UsageGroups, UsagePage, UsageReport},
+    rollup::{
+        collect,
+        counted::{Counted, MOST_LATE, Payers},
+        roller,
+    },
 };
 use proviso_decide::AHEAD;
-use proviso_ledger::{
-    model::ids::{CustomerId, Seq},
-    state::LATE_WINDOW,
-};
+use proviso_ledger::model::ids::{CustomerId, Seq};
+use proviso_store::Store;
 use std::sync::Arc;
 
 /// Entries that are read at a time.
@@ -24,6 +28,28 @@ const MOST_READ: u64 = 20_000;
 const READ_BY_CUSTOMER: u64 = 20;
 
 impl Engine {
+    /// Brings usage totals up to date, as the host does from time to time. What a report says does not depend on it.
+    pub async fn roll_up_usage(&self) {
+        roller::roll_all(&self.shared).await;
+    }
+
+    /// All groups of a customer, read from the journal alone: what the totals are compared with.
+    ///
+    /// # Errors
+    /// An unknown customer, a damaged journal, or the store's.
+    pub async fn usage_of_journal(
+        &self,
+        customer: &CustomerId,
+        report: UsageReport,
+        as_of: Option<Seq>,
+    ) -> Result<UsageGroups, EngineError> {
+        let state = self.state(customer).await?;
+        let report = report.or_in(state.zone());
+        let as_of = as_of.unwrap_or(state.seq);
+        let (collector, _) = walk(&*self.shared.store, customer, &report, as_of, None).await?;
+        Ok(collector.finish().0)
+    }
+
     /// Accepted usage in groups: up to `limit` of those after `after`, as of an entry or else as of now.
     ///
     /// # Errors
@@ -130,54 +156,56 @@ impl Engine {
         as_of: Seq,
         after: Option<GroupKey>,
     ) -> Result<Pass, EngineError> {
-        // A usage is written up to 5 minutes before it is said to occur, and up to the late window after.
-        let (first, last_at) = (report.from.plus_micros(-AHEAD - 1), report.to.plus_micros(LATE_WINDOW));
-        let span = report.from..report.to;
-        let mut place = self.shared.store.seq_at(customer, first).await?;
-        let zone = report.zone.clone().unwrap_or_default();
-        let mut pass = Pass {
-            customer: customer.clone(),
-            report,
-            as_of,
-            after,
-            groups: UsageGroups::new(),
-            has_more: false,
-            read: 0,
+        let store = &*self.shared.store;
+        let (collector, read) = match collect(store, customer, &report, as_of, after.clone()).await? {
+            Some(collected) => collected,
+            None => walk(store, customer, &report, as_of, after.clone()).await?,
         };
-        while place < as_of {
-            let page = self.shared.store.entries(customer, place, PAGE).await?;
-            let Some(last) = page.last() else { break };
-            place = last.seq;
-            let is_last = page.len() < PAGE as usize;
-            for stored in page {
-                if stored.at >= last_at || stored.seq > as_of {
-                    return Ok(pass);
-                }
-                pass.read = pass.read.saturating_add(1);
-                let entry = parse(customer, &stored)?;
-                let charged = entry.charged_usage().map(|(usage, rated)| (usage, &rated.credit, rated.cost));
-                let refunded = entry.refunded();
-                let part = charged.or_else(|| refunded.map(|one| (&one.usage, &one.credit, one.amount)));
-                let Some((usage, credit, cost)) = part.filter(|(usage, ..)| pass.report.is_of(usage)) else {
-                    continue;
-                };
-                // What is refunded later than usage may be reported counts when it is refunded: what is past is closed.
-                let is_closed = usage.occurred_at < entry.at.plus_micros(-LATE_WINDOW);
-                let time = if is_closed && refunded.is_some() { entry.at } else { usage.occurred_at };
-                if !span.contains(&time) {
-                    continue;
-                }
-                let moment = zone.moment(time);
-                let key = pass.report.group_by.iter().map(|by| by.value(usage, &moment)).collect();
-                pass.add(key, |group| match refunded {
-                    Some(_) => group.take_back(usage, credit, cost),
-                    None => group.add(usage, credit, cost),
-                });
-            }
-            if is_last {
-                break;
-            }
-        }
-        Ok(pass)
+        let (groups, has_more) = collector.finish();
+        Ok(Pass { customer: customer.clone(), report, as_of, after, groups, has_more, read })
     }
+}
+
+/// Collects a report out of the journal alone. Returns how many entries were read, too.
+///
+/// # Errors
+/// A damaged journal, or the store's.
+pub(crate) async fn walk(
+    store: &dyn Store,
+    customer: &CustomerId,
+    report: &UsageReport,
+    as_of: Seq,
+    after: Option<GroupKey>,
+) -> Result<(Collector, u64), EngineError> {
+    // A usage is written up to 5 minutes before it is said to occur, and up to `MOST_LATE` after.
+    let (first, last_at) = (report.from.plus_micros(-AHEAD - 1), report.to.plus_micros(MOST_LATE));
+    let span = report.from..report.to;
+    let mut place = store.seq_at(customer, first).await?;
+    let zone = report.zone.clone().unwrap_or_default();
+    let (mut collector, mut payers, mut read) = (Collector::new(after), Payers::new(store, customer), 0_u64);
+    while place < as_of {
+        let page = store.entries(customer, place, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        place = last.seq;
+        let is_last = page.len() < PAGE as usize;
+        for stored in page {
+            if stored.at >= last_at || stored.seq > as_of {
+                return Ok((collector, read));
+            }
+            read = read.saturating_add(1);
+            let entry = parse(customer, &stored)?;
+            let is_asked = |counted: &Counted<'_>| report.is_of(counted.usage) && span.contains(&counted.at);
+            let Some(counted) = Counted::of(&entry).filter(is_asked) else { continue };
+            let moment = zone.moment(counted.at);
+            let paid = match report.by_category() {
+                true => Some(payers.of(&entry, counted.cost).await?),
+                false => None,
+            };
+            collector.count(report, &counted, &moment, paid.as_ref(), true);
+        }
+        if is_last {
+            break;
+        }
+    }
+    Ok((collector, read))
 }

@@ -8,6 +8,8 @@ use crate::{
     },
     error::EngineError,
     idempotency::{end_hash, key_hash, refund_hash},
+    lane::open_batch::plan_of,
+    rollup,
 };
 use proviso_decide::catalog::Plans as _;
 use proviso_ledger::{
@@ -97,6 +99,7 @@ pub async fn verify(
     let mut verification = Verification::default();
     let catalog = Catalog::default().updated(store.catalog(0).await?)?;
     verify_modules(store, &catalog, &mut verification.differences).await?;
+    verify_plans(&catalog, &mut verification.differences);
     verify_answers(store, &mut verification.differences).await?;
     verify_audit(store, &mut verification.differences).await?;
     let Against { trusted, file } = against;
@@ -135,7 +138,16 @@ pub async fn verify(
         after = Some(last.customer.clone());
         for row in rows {
             let points = points_of(&row.customer, stored.as_mut(), &mut verification).await?;
+            let differences = verification.differences.len();
             verify_customer(store, &row, before.as_ref(), &points, file.as_mut(), &mut verification).await?;
+            if verification.differences.len() == differences && !is_newer(&verification, &row.customer) {
+                let differences = &mut verification.differences;
+                let subject = row.customer.to_string();
+                rollup::verify(store, &row.customer, |detail| {
+                    differences.push(Difference { subject: subject.clone(), detail });
+                })
+                .await?;
+            }
             before = Some(row.customer.clone());
             verification.customers += 1;
             progress(&verification);
@@ -161,6 +173,10 @@ pub async fn verify(
         }
     }
     Ok(verification)
+}
+
+fn is_newer(verification: &Verification, customer: &CustomerId) -> bool {
+    verification.newer.last().is_some_and(|newer| newer.customer == *customer)
 }
 
 /// Modules are kept by the digest of their bytes, also those of deleted versions.
@@ -227,6 +243,20 @@ async fn verify_answers(store: &dyn Store, differences: &mut Vec<Difference>) ->
 enum Named {
     Terms(TermsKey),
     Key(Name),
+}
+
+/// Versions of plans are numbered without gaps, and the newest is what is sold.
+fn verify_plans(catalog: &Catalog, differences: &mut Vec<Difference>) {
+    for (name, plan) in &catalog.plans {
+        let versions = catalog.plan_versions.get(name).map_or(&[][..], Vec::as_slice);
+        let in_order = (1..).zip(versions).all(|(number, version)| version.version == number);
+        let newest =
+            versions.last().is_some_and(|last| last.version == plan.version && last.sells_same(plan));
+        if !in_order || !newest {
+            let detail = "the newest of its versions is not what it sells".to_owned();
+            differences.push(Difference { subject: format!("plan {name}"), detail });
+        }
+    }
 }
 
 /// Records of changes are numbered without gaps.
@@ -398,7 +428,7 @@ async fn verify_customer(
         serde_json::from_str::<proviso_ledger::model::customer::Profile>(&row.profile)
             .is_ok_and(|saved| saved == *profile)
     });
-    if !same || row.closed != state.closed {
+    if !same || row.closed != state.closed || row.plan != plan_of(&state) {
         differ("the customer's row is not what its journal gives".to_owned());
     }
     // Read again after the journal: what was written meanwhile moves it.

@@ -169,6 +169,7 @@ async fn the_sweeper_finds_a_change_of_plan_that_is_due() {
     host.customer("acme", Some("pro")).await;
     let change = CustomerPlanChange {
         plan: None,
+        version: None,
         when: Some(PlanChangeTime::At(time("2026-01-20T00:00:00Z"))),
         allowance: Allowance::Carry,
         dry_run: false,

@@ -85,63 +85,114 @@ fn slow_policy() -> Vec<u8> {
     draft.body("rate", &format!("{burn} (i32.const {rating})")).build()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_slow_policy_holds_its_neighbours_up_for_a_part_of_its_work() {
+/// A host with customers of a plan whose policy is slow, which is known already, and customers of another plan.
+async fn with_slow_and_calm(count: usize) -> (Arc<Host>, Vec<String>, Vec<String>) {
     let host = Arc::new(Host::start().await.with_plan().await);
     host.engine.upload(key("slow"), slow_policy(), || 0).await.unwrap();
     let terms = Some(TermsInput { policy: key("slow"), ..host::input(serde_json::json!({})) });
     let slow = PlanChange::replacing("Slow".to_owned(), None, Default::default(), terms);
     host.engine.put_plan(key("slow"), slow).await.unwrap();
     let (slow, calm) =
-        (0..40).map(|n| (format!("slow{n}"), format!("calm{n}"))).unzip::<_, _, Vec<_>, Vec<_>>();
+        (0..count).map(|n| (format!("slow{n}"), format!("calm{n}"))).unzip::<_, _, Vec<_>, Vec<_>>();
     for (slow, calm) in slow.iter().zip(&calm) {
         host.customer(slow, Some("slow")).await;
         host.customer(calm, Some("pro")).await;
     }
-    // So that the lanes know it.
     for slow in &slow {
         host.charge(slow, 1, Some("first")).await;
     }
+    (host, slow, calm)
+}
+
+/// The keys of a customer's charges, in the journal's order.
+async fn charged(host: &Host, customer: &str) -> Vec<String> {
+    let journal = host.journal(customer).await;
+    let charges = journal.iter().filter(|(entry, _)| matches!(entry.event, Event::Charged(_)));
+    charges.map(|(entry, _)| entry.key.as_ref().unwrap().as_str().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_decisions_are_made_off_the_lane() {
+    let (host, slow, calm) = with_slow_and_calm(40).await;
     let done = Arc::new(AtomicUsize::new(0));
-    let keys: Vec<String> = (0..16).map(|number| format!("k{number}")).collect();
+    let keys: Vec<String> = (0..20).map(|number| format!("k{number:02}")).collect();
     let busy: Vec<_> = slow
         .iter()
-        .flat_map(|slow| keys.iter().map(move |key| (slow.clone(), key.clone())))
-        .map(|(slow, key)| {
-            let (host, done) = (host.clone(), done.clone());
+        .map(|slow| {
+            let (host, done, slow, keys) = (host.clone(), done.clone(), slow.clone(), keys.clone());
             tokio::spawn(async move {
-                host.charge(&slow, 1, Some(&key)).await;
-                done.fetch_add(1, Ordering::Relaxed);
+                // In this order, and one of them twice.
+                join_all(keys.iter().chain([&keys[3]]).map(|key| async {
+                    host.charge(&slow, 1, Some(key)).await;
+                    done.fetch_add(1, Ordering::Relaxed);
+                }))
+                .await;
             })
         })
         .collect();
     while done.load(Ordering::Relaxed) == 0 {
         tokio::task::yield_now().await;
     }
-    for charged in join_all(calm.iter().map(|calm| host.entry(calm, charge(1), Some("k")))).await {
-        charged.unwrap();
+    for round in 0..5 {
+        let key = format!("k{round}");
+        for charged in join_all(calm.iter().map(|calm| host.entry(calm, charge(1), Some(&key)))).await {
+            charged.unwrap();
+        }
     }
-    let before = done.load(Ordering::Relaxed);
-    assert!(before < busy.len() / 2, "{before} of {} slow ones went before their neighbours", busy.len());
+    let (before, all) = (done.load(Ordering::Relaxed), 40 * 21);
+    assert!(before < all / 4, "{before} of {all} slow ones went before five rounds of their neighbours");
     for busy in busy {
         busy.await.unwrap();
     }
-    // Questions leave no batch, and wait in turns all the same.
+    assert_eq!(done.load(Ordering::Relaxed), all);
+    for slow in &slow {
+        // Each once and in order, in spite of having waited in several places.
+        let expected: Vec<String> = ["first".to_owned()].into_iter().chain(keys.clone()).collect();
+        assert_eq!(charged(&host, slow).await, expected);
+    }
+    // Questions leave no batch, and are answered off the lane, too.
     let questions = slow.iter().flat_map(|slow| std::iter::repeat_n(slow, 4));
     for asked in
         join_all(questions.map(|slow| host.execute(slow, Command::Check(host::usage(1)), None))).await
     {
         asked.unwrap();
     }
-    // Each once, in spite of having waited several times.
-    for slow in &slow {
-        assert_eq!(
-            host.journal(slow)
-                .await
-                .iter()
-                .filter(|(entry, _)| matches!(entry.event, Event::Charged(_)))
-                .count(),
-            17
-        );
+    host.engine.close().await;
+    let store = host::open(host.dir.path()).await;
+    let verified = proviso_engine::verify(&*store, proviso_engine::Against::default(), |_| {}).await.unwrap();
+    assert_eq!(verified.differences, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn terms_that_change_meanwhile_decide_what_comes_after() {
+    let (host, slow, _) = with_slow_and_calm(8).await;
+    let busy: Vec<_> = slow
+        .iter()
+        .map(|slow| {
+            let (host, slow) = (host.clone(), slow.clone());
+            tokio::spawn(async move {
+                for number in 0..30 {
+                    host.charge(&slow, 1, Some(&format!("k{number}"))).await;
+                }
+            })
+        })
+        .collect();
+    // Each change makes whatever is being decided off the lane be decided again.
+    for round in 0..20 {
+        let terms = Some(TermsInput { policy: key("slow"), ..host::input(serde_json::json!({})) });
+        let name = format!("Slow {round}");
+        let slow = PlanChange::replacing(name, None, Default::default(), terms);
+        host.engine.put_plan(key("slow"), slow).await.unwrap();
+        tokio::task::yield_now().await;
     }
+    for busy in busy {
+        busy.await.unwrap();
+    }
+    for slow in &slow {
+        assert_eq!(charged(&host, slow).await.len(), 31);
+    }
+    host.engine.close().await;
+    let store = host::open(host.dir.path()).await;
+    let verified = proviso_engine::verify(&*store, proviso_engine::Against::default(), |_| {}).await.unwrap();
+    assert_eq!(verified.differences, []);
 }

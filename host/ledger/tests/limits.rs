@@ -83,6 +83,7 @@ fn thousands_of_grants_end_with_one_period() {
     let profile = Profile {
         name: "Acme".to_owned(),
         plan: Some("pro".parse().unwrap()),
+        plan_version: Some(1),
         interval: Some(Interval::new(IntervalUnit::Month, 1).unwrap()),
         time_zone: Zone::utc(),
         anchor: NOON,

@@ -179,6 +179,11 @@ impl Collector for OfEngine {
                 "Attempts to write what is due for a customer that failed",
                 stats.sweep_failures(),
             ),
+            (
+                "canary_rollbacks",
+                "Canaries that this host ended since they passed a limit",
+                stats.rollbacks(),
+            ),
             ("policy_faults", "Decisions in which a policy failed", stats.policy_faults()),
             (
                 "missed_periods",

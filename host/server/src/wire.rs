@@ -4,10 +4,11 @@ use proviso_api::{
     balance::Balance,
     balances::{OpenReservation, ReservationRead, ReservationStatus},
     budget::{Budget, BudgetAttribute, BudgetWindow, Level, OverBudget},
+    canary::{Canary, CanaryStep, RollbackRule, RolledBack},
     decision::{DecidingPolicy, Draw, Line, Offer, Suggestion},
     grant::{Grant, GrantStatus},
     period::Period,
-    policy::{Manifest, Policy, PolicyVersion},
+    policy::{Manifest, Policy, PolicyVersion, SignedBy},
     terms::{Contract, Terms, TermsEnded},
 };
 use proviso_engine::catalog::{self, Catalog};
@@ -17,6 +18,7 @@ use proviso_ledger::{
         amounts::{Credits, Decimal, Quantity},
         answers::{self, Suggestion as LedgerSuggestion},
         budget::{self, Measured, Subject},
+        canary,
         grant::Grant as LedgerGrant,
         ids::{Key, ReservationId, TermsId},
         terms::{self, PolicyRef},
@@ -162,8 +164,26 @@ pub fn terms(terms: &terms::Terms) -> Terms<'_> {
         }),
         time_zone: terms.time_zone.as_ref().map(|zone| Cow::Borrowed(zone.name())),
         note: terms.note.as_deref().map(Cow::Borrowed),
+        canary: terms.canary.as_ref().map(canary),
         created_at: terms.created_at,
         in_force: None,
+    }
+}
+
+/// What makes terms a canary.
+pub fn canary(canary: &canary::Canary) -> Canary<'_> {
+    let step = |step: &canary::ShareStep| CanaryStep { share_percent: step.share_percent, from: step.from };
+    Canary {
+        share_percent: canary.share(),
+        steps: canary.steps.iter().map(step).collect(),
+        rollback: canary.rollback.as_ref().map(RollbackRule::from),
+        rolled_back: canary.rolled_back.as_ref().map(|ended| RolledBack {
+            at: ended.at,
+            limit: ended.limit,
+            reason: Cow::Borrowed(&ended.reason),
+            decisions: ended.decisions,
+            faults: ended.faults,
+        }),
     }
 }
 
@@ -203,6 +223,11 @@ pub fn policy_version(version: &catalog::Version) -> PolicyVersion<'_> {
             needs: *needs,
         },
         compile_ms: version.compile_ms,
+        signed_by: version.signed_by.as_ref().map(|signed| SignedBy {
+            name: Cow::Borrowed(signed.name.as_str()),
+            public_key: Cow::Borrowed(&signed.public_key),
+            signature: Cow::Borrowed(&signed.signature),
+        }),
         deleted: version.deleted,
         created_at: version.created_at,
     }

@@ -59,6 +59,8 @@ fn routes() -> Vec<(&'static str, &'static str, Value, &'static str)> {
         ("POST", "/v1/plans/pro/terms", json!({"policy": "standard"}), "manage"),
         ("GET", "/v1/plans/pro/terms/terms_1", none.clone(), "read"),
         ("POST", "/v1/plans/pro/terms/terms_9/end", none.clone(), "manage"),
+        ("POST", "/v1/plans/pro/terms/terms_9/canary", json!({"share_percent": 5}), "manage"),
+        ("GET", "/v1/plans/pro/terms/terms_9/rollout", none.clone(), "read"),
         ("GET", "/v1/policies", none.clone(), "read policies"),
         ("GET", "/v1/policies/standard", none.clone(), "read policies"),
         ("PUT", "/v1/policies/standard", json!({}), "policies"),

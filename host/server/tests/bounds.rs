@@ -51,6 +51,54 @@ async fn values_of_entitlements_are_bounded_one_by_one_and_together() {
     assert_eq!((features.len(), pages), (kept + 3, 5));
 }
 
+#[tokio::test]
+async fn foreign_json_that_is_accepted_can_be_read_again() {
+    let server = Server::with_acme().await;
+    let arrays = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+    let objects = |depth: usize| format!("{}1{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));
+    let ask = |method: &str, path: &str, body: String| {
+        let key = format!("{path} {}", body.len());
+        server.ask(method, path).key(&key).header("content-type", "application/json").raw(body).send()
+    };
+    let value = |value: &str| format!(r#"{{"type": "static", "value": {value}}}"#);
+    let plan = |entitlement: &str| format!(r#"{{"entitlements": {{"f": {entitlement}}}}}"#);
+    let terms = |settings: &str| format!(r#"{{"policy": "standard", "settings": {settings}}}"#);
+    let of_plan = |settings: &str| format!(r#"{{"terms": {}}}"#, terms(settings));
+    let backtest = |settings: &str| format!(r#"{{"plan": "pro", "settings": {settings}}}"#);
+    const OVERRIDE: &str = "/v1/customers/acme/entitlements/f";
+    const BACKTESTS: &str = "/v1/policies/standard/versions/1/backtests";
+    let places = |json: &str| {
+        [
+            ("PUT", OVERRIDE, value(json), "/value"),
+            ("PUT", "/v1/plans/deep", plan(&value(json)), "/entitlements/f/value"),
+            ("PUT", "/v1/plans/pro", of_plan(json), "/terms/settings"),
+            ("POST", "/v1/plans/pro/terms", terms(json), "/settings"),
+            ("POST", "/v1/customers/acme/terms", terms(json), "/settings"),
+            ("POST", BACKTESTS, backtest(json), "/settings"),
+        ]
+    };
+    for json in [arrays(65), objects(65), arrays(120), r#"{"a": 1, "a": 2}"#.to_owned()] {
+        for (method, path, body, pointer) in places(&json) {
+            let answer = ask(method, path, body).await;
+            let pointers = answer.pointers();
+            assert!(pointers.iter().all(|found| found.starts_with(pointer)), "{path} {pointers:?}");
+            answer.refuses(400, "invalid_request");
+        }
+    }
+    for (method, path, body, _) in places(&objects(64)) {
+        let status = ask(method, path, body).await.status;
+        // The standard policy has no such settings.
+        assert!(
+            [200, 201, 202].contains(&status) || status == 422 && !path.contains("entitlements"),
+            "{path}: {status}"
+        );
+    }
+    assert_eq!(server.get(OVERRIDE).await.expect(200)["value"].to_string(), objects(64));
+    for path in ["/v1/customers/acme/ledger", "/v1/audit", "/v1/audit?customer=acme", "/v1/plans/deep"] {
+        assert!(server.get(path).await.expect(200).to_string().contains(&objects(64)), "{path}");
+    }
+}
+
 /// Reads a list to its end, in pages that hold about 1 MiB; one item takes up to `largest` bytes. Returns a field of each item, and
 /// the number of pages.
 async fn all_pages(server: &Server, path: &str, field: &str, largest: usize) -> (Vec<Value>, usize) {

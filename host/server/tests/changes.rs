@@ -308,3 +308,19 @@ async fn parameters_that_nobody_knows_are_refused() {
     let charged = server.get("/v1/customers/acme/ledger?type=charged").await.expect(200);
     assert_eq!(charged["data"], json!([]), "nothing was charged");
 }
+
+#[tokio::test]
+async fn a_contract_keeps_its_times_whoever_amends_it() {
+    let server = Server::with_acme().await;
+    let terms = |price: &str, start: &str| {
+        json!({"policy": "standard", "settings": settings(price, "1000"),
+               "contract": {"id": "c", "start": start}})
+    };
+    for owner in ["/v1/plans/pro", "/v1/customers/acme"] {
+        let path = format!("{owner}/terms");
+        server.post(&path, &terms("0.002", "2026-01-01T00:00:00Z")).await.expect(201);
+        server.post(&path, &terms("0.003", "2026-01-02T00:00:00Z")).await.refuses(409, "contract_fixed");
+    }
+    let amended = json!({"terms": terms("0.004", "2026-01-02T00:00:00Z")});
+    server.put("/v1/plans/pro", &amended).await.refuses(409, "contract_fixed");
+}

@@ -161,10 +161,13 @@ const ROUTES: &str = "
     POST /v1/policies/{policy}/versions/{version}/backtests
     GET /v1/policies/{policy}/versions/{version}/backtests/{backtest}
     GET /v1/plans/{plan}/terms/{terms}/shadow-report
+    GET /v1/plans/{plan}/terms/{terms}/rollout
+    POST /v1/plans/{plan}/terms/{terms}/canary
     GET /v1/customers/{customer}/terms/{terms}/shadow-report
     GET /v1/customers
     GET /v1/customers/{customer}
     GET /v1/customers/{customer}/balance
+    GET /v1/customers/{customer}/burndown
     GET /v1/customers/{customer}/budgets
     GET /v1/customers/{customer}/budgets/{budget}
     GET /v1/customers/{customer}/charges/{charge}
@@ -172,6 +175,7 @@ const ROUTES: &str = "
     GET /v1/customers/{customer}/entities/{entity}
     GET /v1/customers/{customer}/entitlements
     GET /v1/customers/{customer}/entitlements/{feature}
+    GET /v1/customers/{customer}/forecast
     GET /v1/customers/{customer}/grants
     GET /v1/customers/{customer}/grants/{grant}
     GET /v1/customers/{customer}/ledger
@@ -179,6 +183,7 @@ const ROUTES: &str = "
     GET /v1/customers/{customer}/plan-changes
     GET /v1/customers/{customer}/plan-changes/{change}
     GET /v1/customers/{customer}/reservations
+    GET /v1/customers/{customer}/revenue
     GET /v1/customers/{customer}/reservations/{reservation}
     GET /v1/customers/{customer}/terms
     GET /v1/customers/{customer}/terms/{terms}
@@ -186,12 +191,15 @@ const ROUTES: &str = "
     GET /v1/plans
     GET /v1/plans/{plan}
     GET /v1/plans/{plan}/terms
+    GET /v1/plans/{plan}/versions
+    GET /v1/plans/{plan}/versions/{version}
     GET /v1/plans/{plan}/terms/{terms}
     GET /v1/policies
     GET /v1/policies/{policy}
     GET /v1/policies/{policy}/versions
     GET /v1/policies/{policy}/versions/{version}
     GET /v1/policies/{policy}/versions/{version}/module
+    GET /v1/revenue
     GET /v1/test_clock
     GET /v1/usage
     POST /v1/api_keys
@@ -213,6 +221,7 @@ const ROUTES: &str = "
     POST /v1/customers/{customer}/terms/{terms}/end
     POST /v1/entitlements/query
     POST /v1/events
+    POST /v1/plans/{plan}/migrations
     POST /v1/plans/{plan}/terms
     POST /v1/plans/{plan}/terms/{terms}/end
     POST /v1/policies/{policy}/versions

@@ -147,6 +147,7 @@ async fn documented_problems_are_answered() {
             let ask = keyed(&here).header("if-match", "\"other\"");
             let body = match here.rsplit('/').next().unwrap() {
                 "terms" => json!({ "policy": "standard", "settings": support::settings("1", "1") }),
+                "canary" => json!({ "share_percent": 5 }),
                 "plan-changes" => json!({ "plan": null }),
                 _ => json!({}),
             };

@@ -95,10 +95,38 @@ async fn usage_is_a_table_for_those_who_ask_for_one() {
              chat,\"ann, \"\"the\"\" first\",1,0.1,100\n"
         );
     }
-    for accept in ["*/*", "application/json", "text/csvx"] {
+    for accept in ["*/*", "application/json", "text/csvx", "text/csv;q=0, */*", "Text/CSV; q=0.000"] {
         let answer = server.ask("GET", path).header("accept", accept).send().await;
         assert_eq!(answer.expect(200)["data"].as_array().unwrap().len(), 1, "{accept}");
     }
+}
+
+#[tokio::test]
+async fn no_text_in_a_table_is_a_formula() {
+    let server = Server::with_acme().await;
+    for (entity, cell) in [
+        ("=HYPERLINK(\"http://x\")", "\"'=HYPERLINK(\"\"http://x\"\")\""),
+        ("+1", "'+1"),
+        ("-1", "'-1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("'quoted", "''quoted"),
+        ("\u{ff1d}1", "'\u{ff1d}1"),
+        ("a=1", "a=1"),
+    ] {
+        charge(&server, "acme", "chat", Some(entity)).await;
+        let by = "/v1/customers/acme/usage?group_by=entity";
+        let answer = server.ask("GET", by).header("accept", "text/csv").send().await;
+        let row = format!("\n{cell},1,0.1,100\n");
+        assert!(answer.text().contains(&row), "{row} in {}", answer.text());
+        // The JSON says what it is.
+        assert!(server.get(by).await.text().contains(&json!(entity).to_string()));
+    }
+    // Control characters may begin the value of an attribute.
+    let body = json!({"feature": "chat", "quantities": {"input_tokens": 1}, "attributes": {"model": "\t=1"}});
+    server.post("/v1/customers/acme/charges", &body).await.expect(201);
+    let by = "/v1/customers/acme/usage?group_by=model";
+    let answer = server.ask("GET", by).header("accept", "text/csv").send().await;
+    assert!(answer.text().contains("\n'\t=1,1,"), "{}", answer.text());
 }
 
 #[tokio::test]

@@ -63,13 +63,13 @@ async fn a_plan_gives_grants_without_terms() {
     let euros = json!({"amount": "29", "currency": "EUR"});
     assert_eq!(told(&given[0]), json!(["1000", "plan", "2026-02-15T10:00:00Z", euros, "included"]));
     assert_eq!(told(&given[1]), json!(["50.5", "promotional", "2026-02-14T10:00:00Z", null, "welcome"]));
-    assert_eq!(
-        server.put("/v1/plans/starter", &json!({"grants": null})).await.expect(200)["grants"],
-        json!([])
-    );
-    // What was given stays; the next period brings nothing.
+    let cleared = server.put("/v1/plans/starter", &json!({"grants": null})).await.expect(200);
+    assert_eq!((&cleared["grants"], &cleared["version"]), (&json!([]), &json!(2)));
+    // The customer stays on what it was sold, until it is moved.
     assert_eq!(available(&server).await, "1050.5");
     server.now("2026-02-15T10:00:00Z").await;
+    assert_eq!(available(&server).await, "1000");
+    server.post("/v1/plans/starter/migrations", &json!({})).await.expect(200);
     assert_eq!(available(&server).await, "0");
 }
 

@@ -159,6 +159,10 @@ pub fn stamp(table: Table, row: &impl Columns) -> Result<CatalogStamp, StoreErro
     let revision = number(row, table.revision_column())?;
     let found = match table {
         Table::Plans => rows.plans.pop().map(|row| ("plans", row.plan, 0, parts(&[row.body.as_bytes()]))),
+        Table::PlanVersions => rows
+            .plan_versions
+            .pop()
+            .map(|row| ("plan_versions", row.plan, row.version.into(), parts(&[row.body.as_bytes()]))),
         Table::PlanTerms => rows
             .plan_terms
             .pop()

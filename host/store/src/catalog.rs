@@ -4,8 +4,8 @@ use crate::{
     columns::{Columns, bytes, name, number},
     error::StoreError,
     rows::{
-        ApiKeyRow, AuditQuery, AuditRow, CatalogChange, CatalogRows, PlanRow, PlanTermsRow, PolicyRow,
-        PolicyVersionRow, StoredAnswer,
+        ApiKeyRow, AuditQuery, AuditRow, CatalogChange, CatalogRows, PlanRow, PlanTermsRow, PlanVersionRow,
+        PolicyRow, PolicyVersionRow, StoredAnswer,
     },
 };
 use proviso_ledger::model::{ids::Digest, time::Timestamp};
@@ -52,6 +52,7 @@ pub fn audit_row(row: &impl Columns) -> Result<(u64, AuditRow), StoreError> {
 #[derive(Debug, Clone, Copy)]
 pub enum Table {
     Plans,
+    PlanVersions,
     PlanTerms,
     Policies,
     PolicyVersions,
@@ -59,13 +60,22 @@ pub enum Table {
 }
 
 impl Table {
-    pub const ALL: [Self; 5] =
-        [Self::Plans, Self::PlanTerms, Self::Policies, Self::PolicyVersions, Self::ApiKeys];
+    pub const ALL: [Self; 6] = [
+        Self::Plans,
+        Self::PlanVersions,
+        Self::PlanTerms,
+        Self::Policies,
+        Self::PolicyVersions,
+        Self::ApiKeys,
+    ];
 
     /// Selects the rows that revisions above `$1` wrote.
     pub const fn select(self) -> &'static str {
         match self {
             Self::Plans => "SELECT plan_id, body, revision FROM plans WHERE revision > $1 ORDER BY plan_id",
+            Self::PlanVersions => {
+                "SELECT plan_id, version, body, revision FROM plan_versions WHERE revision > $1 ORDER BY plan_id, version"
+            }
             Self::PlanTerms => {
                 "SELECT plan_id, number, body, revision FROM plan_terms WHERE revision > $1 ORDER BY plan_id, number"
             }
@@ -86,7 +96,7 @@ impl Table {
     pub const fn revision_column(self) -> usize {
         match self {
             Self::Plans | Self::Policies => 2,
-            Self::PlanTerms | Self::ApiKeys => 3,
+            Self::PlanVersions | Self::PlanTerms | Self::ApiKeys => 3,
             Self::PolicyVersions => 5,
         }
     }
@@ -97,6 +107,11 @@ impl Table {
             Self::Plans => {
                 catalog.plans.push(PlanRow { plan: name(row, 0)?, body: row.text(1)?.to_owned() });
             }
+            Self::PlanVersions => catalog.plan_versions.push(PlanVersionRow {
+                plan: name(row, 0)?,
+                version: number(row, 1)?,
+                body: row.text(2)?.to_owned(),
+            }),
             Self::PlanTerms => catalog.plan_terms.push(PlanTermsRow {
                 plan: name(row, 0)?,
                 number: number(row, 1)?,
@@ -144,8 +159,8 @@ pub enum Argument {
 pub fn change(change: CatalogChange, revision: i64) -> Statement {
     use Argument::{Blob, Integer, Text};
     use CatalogChange::{
-        AddApiKey, AddAudit, AddPlanTerms, AddPolicyVersion, PutModule, PutPlan, PutPolicy, SetApiKey,
-        SetPlanTerms, SetPolicyVersion,
+        AddApiKey, AddAudit, AddPlanTerms, AddPlanVersion, AddPolicyVersion, PutModule, PutPlan, PutPolicy,
+        SetApiKey, SetPlanTerms, SetPolicyVersion,
     };
     let text = |key: &proviso_ledger::model::ids::Name| Text(key.to_string());
     let written = Integer(revision);
@@ -155,6 +170,11 @@ pub fn change(change: CatalogChange, revision: i64) -> Statement {
             "INSERT INTO plans (plan_id, body, revision) VALUES ($1, $2, $3) ON CONFLICT (plan_id) \
              DO UPDATE SET body = excluded.body, revision = excluded.revision",
             vec![text(&row.plan), Text(row.body), written],
+        ),
+        AddPlanVersion(row) => (
+            "INSERT INTO plan_versions (plan_id, version, body, revision) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT DO NOTHING",
+            vec![text(&row.plan), Integer(row.version.into()), Text(row.body), written],
         ),
         AddPlanTerms(row) => (
             "INSERT INTO plan_terms (plan_id, number, body, revision) VALUES ($1, $2, $3, $4) \

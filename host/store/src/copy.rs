@@ -28,7 +28,8 @@ pub struct Copied {
 }
 
 /// Copies all customers with their journals and idempotency keys, the newest snapshot of this format of each, the catalog
-/// and the stored answers. Checkpoints are not copied: they are about the first database, and the second begins with its own.
+/// and the stored answers. Checkpoints are not copied: they are about the first database, and the second begins with its own. Nor are
+/// usage totals: a host makes them anew.
 /// Nothing may write to either database meanwhile.
 ///
 /// # Errors
@@ -141,10 +142,11 @@ impl BatchWriter<'_> {
 async fn catalog(from: &dyn Store, to: &dyn Store) -> Result<(), StoreError> {
     let rows = from.catalog(0).await?;
     let plans = rows.plans.into_iter().map(CatalogChange::PutPlan);
+    let plan_versions = rows.plan_versions.into_iter().map(CatalogChange::AddPlanVersion);
     let terms = rows.plan_terms.into_iter().map(CatalogChange::AddPlanTerms);
     let policies = rows.policies.into_iter().map(CatalogChange::PutPolicy);
     let api_keys = rows.api_keys.into_iter().map(CatalogChange::AddApiKey);
-    let changes: Vec<_> = plans.chain(terms).chain(policies).chain(api_keys).collect();
+    let changes: Vec<_> = plans.chain(plan_versions).chain(terms).chain(policies).chain(api_keys).collect();
     if !changes.is_empty() {
         written(to.change_catalog(None, changes, None).await?)?;
     }

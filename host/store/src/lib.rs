@@ -9,6 +9,8 @@ mod columns;
 mod copy;
 mod error;
 mod postgres;
+mod rollout;
+mod rollups;
 mod rows;
 mod sql_error;
 mod sqlite;
@@ -19,10 +21,11 @@ pub use anchors::{Anchor, CatalogStamp, CheckpointRow, CheckpointStore, JournalE
 pub use copy::{Copied, copy};
 pub use error::StoreError;
 pub use postgres::{PostgresOptions, PostgresStore};
+pub use rollups::{RollupCursor, RollupId, RollupRow, RollupSpan, RollupStore, RollupUpdate};
 pub use rows::{
     ApiKeyRow, AuditQuery, AuditRow, Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash,
-    LoadedCustomer, NewEntry, NewKey, NewSnapshot, PlanRow, PlanTermsRow, PolicyRow, PolicyVersionRow,
-    StoredAnswer, StoredEntry, StoredSnapshot,
+    LoadedCustomer, NewEntry, NewKey, NewSnapshot, PlanRow, PlanTermsRow, PlanVersionRow, PolicyRow,
+    PolicyVersionRow, StoredAnswer, StoredEntry, StoredSnapshot,
 };
 pub use sqlite::{SqliteOptions, SqliteStore};
 pub use store::Store;

@@ -90,6 +90,8 @@ pub struct CustomerRow {
     pub due_at: Option<Timestamp>,
     /// Whether it takes no new charges.
     pub closed: bool,
+    /// Its plan, and the version of that which it was sold.
+    pub plan: Option<(Name, u32)>,
     /// What lists show, JSON.
     pub profile: String,
 }
@@ -152,6 +154,17 @@ pub struct PlanRow {
     pub body: String,
 }
 
+/// A version of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanVersionRow {
+    /// Its plan.
+    pub plan: Name,
+    /// 1 for the first.
+    pub version: u32,
+    /// JSON.
+    pub body: String,
+}
+
 /// Terms of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanTermsRow {
@@ -205,6 +218,8 @@ pub struct CatalogRows {
     pub revision: u64,
     /// By key.
     pub plans: Vec<PlanRow>,
+    /// By plan and version.
+    pub plan_versions: Vec<PlanVersionRow>,
     /// By plan and number.
     pub plan_terms: Vec<PlanTermsRow>,
     /// By key.
@@ -221,6 +236,8 @@ pub struct CatalogRows {
 pub enum CatalogChange {
     /// Creates or replaces a plan.
     PutPlan(PlanRow),
+    /// Adds a version to a plan that exists or is put by an earlier change.
+    AddPlanVersion(PlanVersionRow),
     /// Adds terms to a plan that exists or is put by an earlier change.
     AddPlanTerms(PlanTermsRow),
     /// Changes terms of a plan.

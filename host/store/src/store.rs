@@ -3,13 +3,15 @@
 use crate::{
     anchors::CheckpointStore,
     error::StoreError,
+    rollups::RollupStore,
     rows::{
         AuditQuery, AuditRow, Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash,
         LoadedCustomer, StoredAnswer, StoredEntry, StoredSnapshot,
     },
 };
 use proviso_ledger::model::{
-    ids::{CustomerId, Digest, Seq},
+    ids::{CustomerId, Digest, Name, Seq},
+    terms::TermsKey,
     time::Timestamp,
 };
 use std::time::Duration;
@@ -73,6 +75,18 @@ pub trait Store: Send + Sync + 'static {
     async fn customers(&self, after: Option<&CustomerId>, limit: u32)
     -> Result<Vec<CustomerRow>, StoreError>;
 
+    /// Up to `limit` open customers with keys above `after` that are on this version of a plan, by key.
+    async fn customers_of_plan(
+        &self,
+        plan: &Name,
+        version: u32,
+        after: Option<&CustomerId>,
+        limit: u32,
+    ) -> Result<Vec<CustomerRow>, StoreError>;
+
+    /// How many open customers each version of a plan has, by version. Versions that have none are left out.
+    async fn plan_customers(&self, plan: &Name) -> Result<Vec<(u32, u64)>, StoreError>;
+
     /// Up to `limit` customers that are due at or before `at`, earliest first, claimed for `claim`: until that time has
     /// passed on the database's clock, or a due time is written for them, no other process gets them.
     async fn due(&self, at: Timestamp, limit: u32, claim: Duration) -> Result<Vec<CustomerId>, StoreError>;
@@ -124,8 +138,20 @@ pub trait Store: Send + Sync + 'static {
     /// only one process may write, its own format is the answer however long ago it was announced.
     async fn oldest_live_format(&self, max_age: Duration) -> Result<Option<u32>, StoreError>;
 
+    /// Replaces what this open store counted of a canary's decisions. What it counted before it was opened anew, and what others
+    /// count, stays beside it.
+    async fn put_rollout_counts(&self, terms: &TermsKey, body: &str) -> Result<(), StoreError>;
+
+    /// What any open store ever counted of a canary's decisions, one text for each opening.
+    async fn rollout_counts(&self, terms: &TermsKey) -> Result<Vec<String>, StoreError>;
+
     /// The part that keeps checkpoints; None where there is none.
     fn checkpoint_store(&self) -> Option<&dyn CheckpointStore> {
+        None
+    }
+
+    /// The part that keeps usage totals; None where there is none.
+    fn rollup_store(&self) -> Option<&dyn RollupStore> {
         None
     }
 

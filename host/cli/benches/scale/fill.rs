@@ -125,6 +125,7 @@ fn plan() -> PlanChange {
         contract: None,
         time_zone: None,
         note: None,
+        canary: None,
     };
     let month = Interval::new(IntervalUnit::Month, 1).unwrap();
     PlanChange::replacing("Pro".to_owned(), Some(month), Default::default(), Some(terms))

@@ -7,10 +7,12 @@ pub mod checkpoint;
 pub mod compile_worker;
 pub mod copy;
 pub mod demo;
+pub mod estimate;
 pub mod policy;
 pub mod prices;
 pub mod replay;
 pub mod serve;
+pub mod simulate;
 pub mod verify;
 
 use crate::error::Error;

@@ -11,11 +11,16 @@ use crate::{
     secrets, telemetry, terminal,
 };
 use clap::Args;
-use proviso_engine::{CheckpointOptions, Clock, Engine, Options};
+use proviso_engine::{CheckpointOptions, Clock, Engine, Options, PolicyKey};
 use proviso_policy::{CacheDir, Limits, Runtime};
 use proviso_server::{ConnectionLimits, Drained, ServerOptions};
 use proviso_store::Access;
-use std::{fs, num::NonZeroU32, path::PathBuf, sync::Arc};
+use std::{
+    fs,
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -136,11 +141,19 @@ async fn start(settings: &Settings, limits: Limits) -> Result<Arc<Engine>, Error
         largest_batch: settings.largest_batch,
         cached_customers: settings.cached_customers,
         late_window: settings.late_window,
+        policy_keys: settings.policy_signing_keys.as_deref().map(policy_keys).transpose()?,
+        slow_workers: settings.lanes.get(),
         ..Options::default()
     };
     let engine = Engine::start(store, Arc::new(runtime), Clock::new(clock::now), options).await?;
     ensure_admin(&engine, settings).await?;
     Ok(engine)
+}
+
+/// The keys by one of which modules must be signed.
+fn policy_keys(path: &Path) -> Result<Vec<PolicyKey>, Error> {
+    let text = fs::read_to_string(path).map_err(Error::file(path))?;
+    proviso_engine::policy_keys(&text).map_err(Error::content(path))
 }
 
 /// Puts the key in force that was given, in the place of the one before. Where none was given and none is there, makes one and shows it this once.

@@ -410,6 +410,7 @@ impl Player {
             })),
             Op::ChangePlan { plan, after, allowance } => Command::ChangePlan(Box::new(CustomerPlanChange {
                 plan: (*plan < 4).then(|| key(&format!("p{plan}"))),
+                version: None,
                 when: match after {
                     None => Some(PlanChangeTime::PeriodEnd),
                     Some(0) => None,

@@ -103,6 +103,8 @@ pub struct Snapshot {
     /// From when usage counts in the cycle of the last period.
     pub cycle: i64,
     pub balances: BTreeMap<String, BalanceSnap>,
+    /// Whether there are so many grants that the host may forget what is used up of them before the model does.
+    pub crowded: bool,
     pub books: BTreeMap<String, Books>,
     pub grants: BTreeMap<Id, GrantSnap>,
     pub reservations: BTreeMap<Id, ReservationSnap>,

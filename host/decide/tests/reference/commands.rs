@@ -138,6 +138,19 @@ pub enum Command {
         allowance: Mode,
         dry_run: bool,
     },
+    /// Another version of a plan is sold from now on.
+    Sell {
+        plan: &'static str,
+        own: Box<OwnGrants>,
+    },
+    /// A move to one of the versions of the plan, if the customer is on it.
+    Migrate {
+        plan: &'static str,
+        pick: u64,
+        period_end: bool,
+        allowance: Mode,
+        dry_run: bool,
+    },
     /// Calls the pending change off.
     CancelPlanChange,
     Bind {
@@ -536,7 +549,7 @@ fn budget(random: &mut Random) -> BudgetSpec {
 }
 
 fn command(random: &mut Random) -> Command {
-    match random.below(108) {
+    match random.below(116) {
         0..=21 => Command::Pass(match random.below(14) {
             0 => Advance::By(random.between(0, 3)),
             1 => Advance::By(random.between(1, 100) * SECOND),
@@ -639,6 +652,17 @@ fn command(random: &mut Random) -> Command {
             parent: random.maybe(80, |random| random.pick(&ENTITIES)),
         },
         103..=106 => Command::SetBudget { id: random.pick(&BUDGETS), spec: budget(random) },
+        108 | 109 => {
+            let plan = random.pick(&PLANS);
+            Command::Sell { plan, own: Box::new(own_grants(random, plan)) }
+        }
+        110..=115 => Command::Migrate {
+            plan: random.pick(&PLANS),
+            pick: random.next(),
+            period_end: random.percent(40),
+            allowance: random.pick(&[Mode::Carry, Mode::Carry, Mode::Prorate, Mode::Full]),
+            dry_run: random.percent(20),
+        },
         107 => Command::RemoveBudget { id: random.pick(&BUDGETS) },
         _ => Command::Read,
     }

@@ -24,7 +24,14 @@ pub fn differences(now: i64, host: &Snapshot, model: &Snapshot) -> Vec<String> {
     for credit in credits {
         let of = |snapshot: &Snapshot| snapshot.books.get(credit).unwrap_or(&none).clone();
         different(&mut found, &format!("books of {credit}"), &of(host), &of(model));
-        let of = |snapshot: &Snapshot| snapshot.balances.get(credit).cloned().unwrap_or_default();
+        let of = |snapshot: &Snapshot| {
+            let mut balance = snapshot.balances.get(credit).cloned().unwrap_or_default();
+            if model.crowded {
+                balance.granted -= balance.used;
+                balance.used = 0;
+            }
+            balance
+        };
         different(&mut found, &format!("balance of {credit}"), &of(host), &of(model));
     }
     grants(&mut found, now, host, model);

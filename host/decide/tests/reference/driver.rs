@@ -13,7 +13,7 @@ use crate::{
 };
 use proviso_decide::{
     DecideError, Decider, Journal, Stop,
-    catalog::{Plan, Plans},
+    catalog::{Plan, Plans, sold_at},
     command::{self, ActualUsage, CustomerChange, Reply, Request, Ttl, UsageRequest},
     policy::Lookup,
     precondition::Expected,
@@ -29,6 +29,7 @@ use proviso_ledger::{
         period::{Interval, IntervalUnit},
         plan_grant::{PlanExpiry, PlanGrant, PlanTrial, Recurrence, TrialEnd},
         terms::{Mode as TermsMode, OnFault, Owner, PolicyRef, Terms, TermsDraft, TermsKey},
+        time::Timestamp,
         transfer::Book,
         view::Expiry,
     },
@@ -46,13 +47,22 @@ use std::{
 
 #[derive(Default)]
 struct Catalog {
-    plans: BTreeMap<Name, Plan>,
+    /// The versions of each.
+    plans: BTreeMap<Name, Vec<Plan>>,
     terms: BTreeMap<Name, Vec<Arc<Terms>>>,
 }
 
 impl Plans for Catalog {
     fn plan(&self, plan: &Name) -> Option<&Plan> {
-        self.plans.get(plan)
+        self.plans.get(plan)?.last()
+    }
+
+    fn plan_version(&self, plan: &Name, version: u32) -> Option<&Plan> {
+        self.plans.get(plan)?.iter().find(|one| one.version == version)
+    }
+
+    fn plan_at(&self, plan: &Name, at: Timestamp) -> Option<&Plan> {
+        sold_at(self.plans.get(plan)?.iter(), at)
     }
 
     fn terms_of(&self, plan: &Name) -> &[Arc<Terms>] {
@@ -101,6 +111,7 @@ impl DecideHost {
             contract: None,
             time_zone: None,
             note: None,
+            canary: None,
         }
     }
 
@@ -160,11 +171,24 @@ impl DecideHost {
             Command::ChangePlan { plan, when, allowance, dry_run } => {
                 command::Command::ChangePlan(Box::new(command::CustomerPlanChange {
                     plan: plan.map(name),
+                    version: None,
                     when: match when {
                         When::Now => None,
                         When::PeriodEnd => Some(PlanChangeTime::PeriodEnd),
                         When::In(delta) => Some(PlanChangeTime::At(after(*delta))),
                     },
+                    allowance: asked(*allowance),
+                    dry_run: *dry_run,
+                }))
+            }
+            Command::Sell { .. } => unreachable!("is no request"),
+            Command::Migrate { plan, pick, period_end, allowance, dry_run } => {
+                let versions = self.catalog.plans[&name(plan)].len() as u64;
+                command::Command::Migrate(Box::new(command::CustomerMigration {
+                    plan: name(plan),
+                    from: None,
+                    to: 1 + (*pick % versions) as u32,
+                    at_period_end: *period_end,
                     allowance: asked(*allowance),
                     dry_run: *dry_run,
                 }))
@@ -348,9 +372,11 @@ impl Host for DecideHost {
                 entitlements: BTreeMap::new(),
                 grants: spec.own.grants.iter().map(own_grant).collect(),
                 trial: spec.own.trial.as_ref().map(own_trial),
+                version: 1,
                 created_at: instant(start),
+                version_created_at: instant(start),
             };
-            host.catalog.plans.insert(plan.plan.clone(), plan);
+            host.catalog.plans.insert(plan.plan.clone(), vec![plan]);
             host.bind_to_plan(spec.key, &spec.settings, None, None);
         }
         host
@@ -358,6 +384,19 @@ impl Host for DecideHost {
 
     fn execute(&mut self, order: &Order) -> Answer {
         self.now = order.now;
+        if let Command::Sell { plan, own } = &order.command {
+            let versions = self.catalog.plans.get_mut(&name(plan)).unwrap();
+            let newest = versions.last().unwrap();
+            let next = Plan {
+                version: newest.version + 1,
+                version_created_at: instant(order.now),
+                grants: own.grants.iter().map(own_grant).collect(),
+                trial: own.trial.as_ref().map(own_trial),
+                ..newest.clone()
+            };
+            versions.push(next);
+            return plain("sold");
+        }
         let request = Request {
             customer: self.state.customer.clone(),
             command: self.request(order),
@@ -459,7 +498,7 @@ impl Host for DecideHost {
         Snapshot {
             entries: state.seq,
             closed: state.closed,
-            plan: state.plan().map(Name::to_string),
+            plan: state.plan().map(|plan| format!("{plan} {}", state.plan_version().unwrap())),
             pending: state.plan_change_at().map(|at| at.0),
             cycle: state.cycle_window,
             period: state
@@ -467,6 +506,7 @@ impl Host for DecideHost {
                 .as_ref()
                 .map(|period| (period.number, period.start.0, period.end.map(|end| end.0))),
             balances: balances.collect(),
+            crowded: false,
             books: books.collect(),
             grants: grants.collect(),
             reservations: reservations.collect(),
@@ -529,6 +569,12 @@ fn is_plan_changed_now(order: &Order) -> bool {
 fn answer(reply: &Reply) -> Answer {
     match reply {
         Reply::Preview(_) => plain("preview"),
+        Reply::Migrated(migrated) => plain(match **migrated {
+            command::Migrated::NotConcerned => "not_concerned",
+            command::Migrated::Preview(_) => "preview",
+            command::Migrated::Done(_) => "moved",
+            command::Migrated::Pending(_) => "move_pending",
+        }),
         Reply::State(_) => plain("read"),
         Reply::Configured { .. } => plain("configured"),
         Reply::Check(check) => Answer {
@@ -684,6 +730,7 @@ fn error_name(error: &DecideError) -> &'static str {
             Rejection::RefundNotDivisible => "error:not_divisible",
             Rejection::PlanUnchanged => "error:plan_unchanged",
             Rejection::NoPeriodEnd => "error:no_period_end",
+            Rejection::PlanChangePending => "error:plan_change_pending",
             Rejection::PlanChangeNotFound(_) => "error:no_plan_change",
             _ => "error:rejected",
         },

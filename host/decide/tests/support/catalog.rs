@@ -2,7 +2,7 @@
 
 use super::{module, policy::Scripted};
 use proviso_decide::{
-    catalog::{Plan, Plans},
+    catalog::{Plan, Plans, sold_at},
     policy::Policy,
     replay::History,
 };
@@ -20,12 +20,21 @@ use std::{collections::BTreeMap, sync::Arc};
 
 #[derive(Default)]
 pub struct Catalog {
-    plans: BTreeMap<Name, (Plan, Vec<Arc<Terms>>)>,
+    /// The versions of each, in order, and its terms.
+    plans: BTreeMap<Name, (Vec<Plan>, Vec<Arc<Terms>>)>,
 }
 
 impl Plans for Catalog {
     fn plan(&self, plan: &Name) -> Option<&Plan> {
-        self.plans.get(plan).map(|(plan, _)| plan)
+        self.plans.get(plan)?.0.last()
+    }
+
+    fn plan_version(&self, plan: &Name, version: u32) -> Option<&Plan> {
+        self.plans.get(plan)?.0.get(version as usize - 1)
+    }
+
+    fn plan_at(&self, plan: &Name, at: Timestamp) -> Option<&Plan> {
+        sold_at(self.plans.get(plan)?.0.iter(), at)
     }
 
     fn terms_of(&self, plan: &Name) -> &[Arc<Terms>] {
@@ -37,17 +46,38 @@ impl Catalog {
     /// As replays see it.
     pub fn history(&self) -> History {
         let terms = self.plans.iter().map(|(plan, (_, terms))| (plan.clone(), terms.clone()));
-        History::new(self.plans.values().map(|(plan, _)| plan.clone()), terms)
+        History::new(self.plans.values().flat_map(|(versions, _)| versions.clone()), terms)
     }
 
     /// Puts a plan. Its interval stays.
     pub fn put(&mut self, plan: &Name, interval: Option<Interval>, at: Timestamp) -> &mut Plan {
         let new = || {
             let (plan, name, entitlements) = (plan.clone(), plan.to_string(), BTreeMap::new());
-            let (grants, trial, created_at) = (Vec::new(), None, at);
-            (Plan { plan, name, interval, entitlements, grants, trial, created_at }, Vec::new())
+            let (grants, trial, version) = (Vec::new(), None, 1);
+            let (created_at, version_created_at) = (at, at);
+            let plan = Plan {
+                plan,
+                name,
+                version,
+                interval,
+                entitlements,
+                grants,
+                trial,
+                created_at,
+                version_created_at,
+            };
+            (vec![plan], Vec::new())
         };
-        &mut self.plans.entry(plan.clone()).or_insert_with(new).0
+        self.plans.entry(plan.clone()).or_insert_with(new).0.last_mut().unwrap()
+    }
+
+    /// Sells what the newest version of a plan sells as another version from now on, to be changed.
+    pub fn put_version(&mut self, plan: &Name, at: Timestamp) -> &mut Plan {
+        let (versions, _) = self.plans.get_mut(plan).unwrap();
+        let newest = versions.last().unwrap();
+        let next = Plan { version: newest.version + 1, version_created_at: at, ..newest.clone() };
+        versions.push(next);
+        versions.last_mut().unwrap()
     }
 
     pub fn bind(&mut self, plan: &Name, draft: TermsDraft, at: Timestamp) -> TermsKey {
@@ -56,6 +86,16 @@ impl Catalog {
         let key = TermsKey { owner: Owner::Plan(plan.clone()), id };
         terms.push(Arc::new(draft.bind(key.clone(), at, terms).unwrap()));
         key
+    }
+}
+
+impl Catalog {
+    /// Changes terms of a plan, as the host does.
+    pub fn change(&mut self, key: &TermsKey, change: impl FnOnce(&mut Terms)) {
+        let Owner::Plan(plan) = &key.owner else { panic!("{key} is not a plan's") };
+        let (_, all) = self.plans.get_mut(plan).unwrap();
+        let found = all.iter_mut().find(|terms| terms.key == *key).unwrap();
+        change(Arc::make_mut(found));
     }
 }
 
@@ -99,5 +139,6 @@ pub fn draft(settings: &str) -> TermsDraft {
         contract: None,
         time_zone: None,
         note: None,
+        canary: None,
     }
 }

@@ -4,11 +4,7 @@
 //! by category and the number of the period in which they were made: `plan1`, `rollover2`, and `plan1b` for a second one.
 //! `name: reserve 5` names a reservation, `name: charge 5` a charge, which `refund name [amount]` gives back.
 
-use super::{
-    World,
-    catalog::{draft, gives},
-    key, module,
-};
+use super::{World, catalog::draft, key, module};
 use proviso_decide::{
     DecideError, Stop,
     command::{
@@ -23,6 +19,7 @@ use proviso_ledger::{
         amounts::{Credits, Money},
         answers::Allowance,
         budget::Subject,
+        canary::{CanaryDraft, PassedLimit, RolledBack, Share, ShareStep},
         counter::{Counted, Window},
         entitlement::Entitlement,
         grant::Category,
@@ -40,6 +37,10 @@ use proviso_ledger::{
     state::{Origin, PendingPlanChange},
 };
 use std::{collections::BTreeMap, sync::Arc};
+
+mod versions;
+
+use versions::migration;
 
 pub const START: &str = "2026-01-01T00:00:00Z";
 
@@ -163,7 +164,10 @@ impl Script {
         let command = match words.verb {
             "plan" => return self.plan(&words),
             "gives" => return self.gives(&words),
+            "sells" => return self.sells(&words),
             "module" => return self.module(&words),
+            "raise" => return self.raise(&words),
+            "roll_back" => return self.roll_back(&words),
             "at" => {
                 self.world.now = self.instant(words.args[0]);
                 if self.world.state.profile.is_none() {
@@ -196,6 +200,7 @@ impl Script {
             })),
             "change" | "preview" => Command::ChangePlan(Box::new(CustomerPlanChange {
                 plan: Some(words.args[0]).filter(|plan| *plan != "none").map(key),
+                version: words.option("version").map(|version| version.parse().unwrap()),
                 when: words.option("when").map(|when| match when {
                     "period_end" => PlanChangeTime::PeriodEnd,
                     at => PlanChangeTime::At(self.instant(at)),
@@ -203,6 +208,7 @@ impl Script {
                 allowance: words.allowance(),
                 dry_run: words.verb == "preview",
             })),
+            "migrate" | "would_migrate" => migration(&words),
             "cancel" => {
                 // Without an id, the one that is pending.
                 let pending = self.world.state.plan_change.as_ref().map(|pending| pending.id);
@@ -331,10 +337,11 @@ impl Script {
             },
             Ok(Reply::Check(check)) => said_check(&check),
             Ok(Reply::Preview(preview)) => {
-                let PlanChangePreview { effective_at, closed, opened } = *preview;
+                let PlanChangePreview { effective_at, closed, opened, .. } = *preview;
                 let entries: Vec<_> = closed.into_iter().chain(opened).collect();
                 format!("at {effective_at}: {}", self.events(&entries))
             }
+            Ok(Reply::Migrated(migrated)) => self.migrated(*migrated, &made),
             Ok(Reply::Configured { .. } | Reply::State(_)) => self.events(&made),
             Err(Stop::Error(error)) => said_error(&error),
             Err(other) => panic!("{other:?}"),
@@ -366,10 +373,32 @@ impl Script {
         self.world.catalog.bind(&plan, draft, now).to_string()
     }
 
-    /// `gives pro month {"grants": […], "trial": {…}}`: what the plan gives whatever its policy does; no terms are bound.
-    fn gives(&mut self, words: &Words<'_>) -> String {
-        let plan = self.world.catalog.put(&key(words.args[0]), interval(words), self.world.now);
-        gives(plan, words.settings);
+    /// `raise plan/pro/terms_2 20`: a canary's share.
+    fn raise(&mut self, words: &Words<'_>) -> String {
+        let (key, from) = (key(words.args[0]), self.world.now);
+        let share_percent = Share::new(words.args[1].parse().unwrap()).unwrap();
+        self.world.catalog.change(&key, |terms| {
+            terms.canary.as_mut().unwrap().steps.push(ShareStep { share_percent, from });
+        });
+        "ok".to_owned()
+    }
+
+    /// `roll_back plan/pro/terms_2`: as a host does when a canary passes a limit.
+    fn roll_back(&mut self, words: &Words<'_>) -> String {
+        let (key, at) = (key(words.args[0]), self.world.now);
+        self.world.catalog.change(&key, |terms| {
+            terms.ends_at = Some(at);
+            terms.canary.as_mut().unwrap().rolled_back = Some(RolledBack {
+                at,
+                limit: PassedLimit::Faults,
+                reason: "a test".to_owned(),
+                decisions: 1,
+                faults: 1,
+                credit: None,
+                cost: None,
+                replaced_cost: None,
+            });
+        });
         "ok".to_owned()
     }
 
@@ -397,6 +426,10 @@ impl Script {
             _ => OnFault::Deny,
         };
         draft.time_zone = words.option("zone").map(|zone| zone.parse().unwrap());
+        draft.canary = words.option("canary").map(|percent| CanaryDraft {
+            share: Share::new(percent.parse().unwrap()).unwrap(),
+            rollback: None,
+        });
         draft.note = words.option("note").map(str::to_owned);
         draft.contract =
             words.option("contract").map(|id| ContractDraft { id: id.to_owned(), start: None, end: None });

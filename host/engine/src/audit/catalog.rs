@@ -39,6 +39,14 @@ pub(crate) fn records(
     Ok(records)
 }
 
+/// The record that customers of a plan were moved to another version.
+pub(crate) fn migrated(plan: &Name, at: Timestamp, after: Value) -> Result<CatalogChange, EngineError> {
+    let (actor, kind) =
+        (actor().map(|name| name.to_string()).unwrap_or_default(), "plan_migrated".to_owned());
+    let body = json(&Body { before: None, after: Some(after) })?;
+    Ok(CatalogChange::AddAudit(AuditRow { at, actor, kind, subject: format!("plan/{plan}"), body }))
+}
+
 /// A stored record.
 pub(super) fn read(number: u64, row: AuditRow) -> Result<AuditEntry, EngineError> {
     let AuditRow { at, actor, kind, subject, body } = row;
@@ -68,8 +76,15 @@ fn record(catalog: &Catalog, change: &CatalogChange) -> Result<Option<Record>, E
             let id = TermsId { entry: *number, index: 0 };
             let known = catalog.terms_of(plan).iter().find(|terms| terms.key.id == id);
             let before = known.map(|terms| value(&**terms)).transpose()?;
-            let kind = made(before.is_some(), "terms_bound", "terms_changed");
-            Record { kind, subject: format!("plan/{plan}/{id}"), before, after: Some(parsed(body)?) }
+            let after = parsed(body)?;
+            let was_rolled_back =
+                |terms: &Value| terms.pointer("/canary/rolled_back").is_some_and(|ended| !ended.is_null());
+            let kind = if was_rolled_back(&after) && !before.as_ref().is_some_and(was_rolled_back) {
+                "canary_rolled_back"
+            } else {
+                made(before.is_some(), "terms_bound", "terms_changed")
+            };
+            Record { kind, subject: format!("plan/{plan}/{id}"), before, after: Some(after) }
         }
         CatalogChange::PutPolicy(row) => {
             let before = catalog.policies.get(&row.policy).map(|policy| value(&**policy)).transpose()?;
@@ -100,8 +115,10 @@ fn record(catalog: &Catalog, change: &CatalogChange) -> Result<Option<Record>, E
             let kind = made(!revokes, "api_key_revoked", "api_key_changed");
             Record { kind, subject: key(&row.id), before, after: Some(after) }
         }
-        // A module comes with its version; a record is not recorded.
-        CatalogChange::PutModule { .. } | CatalogChange::AddAudit(_) => return Ok(None),
+        // A module comes with its version, a plan's version with the plan; a record is not recorded.
+        CatalogChange::AddPlanVersion(_) | CatalogChange::PutModule { .. } | CatalogChange::AddAudit(_) => {
+            return Ok(None);
+        }
     }))
 }
 

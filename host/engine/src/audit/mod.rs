@@ -7,7 +7,7 @@ mod journal;
 
 pub use actor::acting_as;
 pub(crate) use actor::{actor, inherit};
-pub(crate) use catalog::records;
+pub(crate) use catalog::{migrated, records};
 
 use crate::{engine::Engine, error::EngineError};
 use proviso_ledger::model::{ids::Name, time::Timestamp};
@@ -15,11 +15,13 @@ use proviso_store::AuditQuery;
 use serde_json::{Map, Value};
 
 /// Kinds of changes that are recorded of plans, policies and API keys.
-pub const CATALOG_KINDS: [&str; 11] = [
+pub const CATALOG_KINDS: [&str; 13] = [
     "plan_created",
     "plan_changed",
+    "plan_migrated",
     "terms_bound",
     "terms_changed",
+    "canary_rolled_back",
     "policy_created",
     "policy_changed",
     "version_uploaded",

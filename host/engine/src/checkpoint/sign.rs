@@ -1,4 +1,4 @@
-//! Ed25519 keys that sign checkpoints. The secret part comes from outside and is never shown.
+//! Ed25519 keys that sign checkpoints and policies. The secret part comes from outside and is never shown.
 
 use proviso_ledger::model::ids::hex;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
@@ -31,7 +31,7 @@ impl SigningKey {
     }
 
     /// The signature of a message.
-    pub(super) fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
         let pair = Ed25519KeyPair::from_seed_unchecked(&self.seed).ok()?;
         Some(pair.sign(message).as_ref().to_vec())
     }
@@ -45,7 +45,7 @@ impl fmt::Debug for SigningKey {
 
 impl PublicKey {
     /// Whether this key made the signature of the message.
-    pub(super) fn signed(&self, message: &[u8], signature: &[u8]) -> bool {
+    pub(crate) fn signed(&self, message: &[u8], signature: &[u8]) -> bool {
         UnparsedPublicKey::new(&ED25519, &self.0).verify(message, signature).is_ok()
     }
 }

@@ -15,7 +15,7 @@ use proviso_ledger::{
 };
 use proviso_store::{Batch, Commit};
 use std::{collections::HashSet, sync::Arc};
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::Instant};
 use tracing::{debug, error, warn};
 
 /// A commit under way.
@@ -30,6 +30,14 @@ pub(super) struct InFlight {
     pub is_hot: bool,
     /// The entries that answer its jobs' keys.
     pub keys: Keys,
+}
+
+/// What is to be taken note of once the batch is durable.
+pub(super) struct Noted {
+    /// Entries in whose decision a policy failed.
+    pub faulted: Vec<(CustomerId, Arc<Entry>)>,
+    /// Entries that canaries were to decide.
+    pub by_canaries: Vec<Arc<Entry>>,
 }
 
 /// How a commit ended.
@@ -65,10 +73,11 @@ pub(super) async fn commit(
     shared: Arc<Shared>,
     batch: Batch,
     jobs: Vec<(Job, Answer)>,
-    faulted: Vec<(CustomerId, Arc<Entry>)>,
+    noted: Noted,
 ) -> Committed {
     let entries = batch.entries.len() as u64;
     let is_empty = batch.is_empty();
+    shared.news.note(&batch.entries);
     let committed = if is_empty { Ok(Commit::Durable) } else { shared.store.commit(batch).await };
     match committed {
         Ok(Commit::Durable) => {
@@ -76,8 +85,11 @@ pub(super) async fn commit(
                 shared.write_succeeded();
             }
             shared.stats.committed(entries);
-            for (customer, entry) in &faulted {
+            for (customer, entry) in &noted.faulted {
                 note_fault(&shared, customer, entry);
+            }
+            if !noted.by_canaries.is_empty() {
+                shared.rollouts.take(&shared.catalog.load(), &noted.by_canaries);
             }
             answer(&shared, jobs).await;
             Committed::Durable
@@ -97,14 +109,16 @@ pub(super) async fn commit(
     }
 }
 
-/// Counts and logs that a policy failed, once the entry that says so is durable.
+/// Counts that a policy failed, and logs some of it, once the entry that says so is durable.
 fn note_fault(shared: &Shared, customer: &CustomerId, entry: &Entry) {
     shared.stats.policy_failed(entry);
     let Some(decision) = entry.decision() else { return };
-    if let Some(fault) = &decision.fault {
-        let (policy, version) = (&decision.policy.name, decision.policy.version);
+    let (policy, version) = (&decision.policy.name, decision.policy.version);
+    if let Some(fault) = &decision.fault
+        && let Some(more) = shared.faults.admits(policy, &fault.code, Instant::now())
+    {
         warn!(%customer, entry = entry.seq, code = %fault.code, detail = %fault.detail, answered_by = %policy, version,
-            "a policy failed");
+            not_logged = more, "a policy failed");
     }
 }
 

@@ -1,11 +1,8 @@
 //! The batch that is being decided: jobs with their answers, and the rows that the store is to commit. Nobody is answered
 //! before it has.
 
-use super::{
-    cache::{Cache, Cached},
-    slow::SlowWork,
-};
-use crate::{error::EngineError, idempotency::end_hash, queue::Job};
+use super::cache::{Cache, Cached};
+use crate::{catalog::Catalog, error::EngineError, idempotency::end_hash, queue::Job, rollout::decided_by};
 use proviso_decide::{
     Journal, Written,
     command::{Command, Reply},
@@ -13,10 +10,11 @@ use proviso_decide::{
 use proviso_ledger::{
     journal::{DecisionRecord, Entry, Event},
     model::{
-        ids::{CustomerId, Seq},
+        customer::Profile,
+        ids::{CustomerId, Name, Seq},
         time::Timestamp,
     },
-    state::FORMAT,
+    state::{CustomerState, FORMAT},
 };
 use proviso_store::{Batch, CustomerRow, KeyHash, NewEntry, NewKey, NewSnapshot};
 use std::{
@@ -60,8 +58,8 @@ pub(super) struct OpenBatch {
     pub keys: Keys,
     /// Entries in whose decision a policy failed.
     pub faulted: Vec<(CustomerId, Arc<Entry>)>,
-    /// What it has done for slow policies.
-    pub slow: SlowWork,
+    /// Entries that canaries were to decide.
+    pub by_canaries: Vec<Arc<Entry>>,
     entries: Vec<NewEntry>,
     further_keys: Vec<NewKey>,
     touched: BTreeMap<CustomerId, Touched>,
@@ -80,7 +78,8 @@ impl OpenBatch {
     }
 
     /// Takes in the entries that a decision wrote; says whether there is anything.
-    pub fn record(&mut self, cached: &mut Cached, job: &Job, journal: Journal, revision: u64) -> bool {
+    pub fn record(&mut self, cached: &mut Cached, job: &Job, journal: Journal, catalog: &Catalog) -> bool {
+        let revision = catalog.revision;
         let swept = matches!(job.request.command, Command::Sweep);
         if journal.written.is_empty() && !swept {
             return false;
@@ -114,6 +113,9 @@ impl OpenBatch {
                 });
             }
             let (seq, at) = (entry.seq, entry.at);
+            if entry.decision().is_some_and(|record| catalog.canary(decided_by(record)).is_some()) {
+                self.by_canaries.push(entry.clone());
+            }
             if entry.decision().is_some_and(DecisionRecord::is_degraded) {
                 self.faulted.push((customer.clone(), entry));
             }
@@ -189,6 +191,11 @@ fn sooner(due_at: Option<Timestamp>, stored: Option<Option<Timestamp>>) -> bool 
     }
 }
 
+/// The plan of a state, with the version that was sold.
+pub(crate) fn plan_of(state: &CustomerState) -> Option<(Name, u32)> {
+    state.profile.as_ref().and_then(Profile::sold).map(|sold| (sold.plan, sold.version))
+}
+
 fn customer_row(cached: &Cached, due_at: Option<Timestamp>) -> Option<CustomerRow> {
     let state = &cached.state;
     let profile = serde_json::to_string(state.profile.as_ref()?);
@@ -198,6 +205,7 @@ fn customer_row(cached: &Cached, due_at: Option<Timestamp>) -> Option<CustomerRo
             created_at: state.created_at,
             due_at,
             closed: state.closed,
+            plan: plan_of(state),
             profile,
         }),
         Err(error) => {

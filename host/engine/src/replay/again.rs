@@ -148,7 +148,7 @@ pub async fn replay(
 /// Plans and terms of a catalog, as replays need them.
 pub(crate) fn history(catalog: &Catalog) -> History {
     let terms = catalog.plan_terms.iter().map(|(plan, terms)| (plan.clone(), terms.clone()));
-    History::new(catalog.plans.values().map(|plan| (**plan).clone()), terms)
+    History::new(catalog.plan_versions.values().flatten().map(|plan| (**plan).clone()), terms)
 }
 
 async fn replay_customer(

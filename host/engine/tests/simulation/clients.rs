@@ -146,6 +146,7 @@ pub static POLICY: LazyLock<Vec<CatalogChange>> = LazyLock::new(|| {
         manifest: admitted.module.manifest().clone(),
         compile_ms: 0,
         created_at: Timestamp(0),
+        signed_by: None,
         deleted: false,
     };
     let mut changes = vec![

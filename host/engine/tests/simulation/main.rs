@@ -59,6 +59,8 @@ pub struct World {
     /// Whether the clients are.
     done: Cell<bool>,
     began: Instant,
+    /// From which fuel on decisions are made off the lanes.
+    slow_fuel: u64,
 }
 
 impl World {
@@ -71,6 +73,8 @@ impl World {
             hang_ups: Cell::default(),
             done: Cell::default(),
             began: Instant::now(),
+            // All but the first of each customer and policy in every third run, else none.
+            slow_fuel: if seed.is_multiple_of(3) { 1 } else { Options::default().slow_fuel },
         }
     }
 
@@ -86,6 +90,8 @@ impl World {
         let options = Options {
             lanes: NonZeroUsize::new(2).unwrap(),
             sweep_every: Duration::from_secs(1),
+            slow_fuel: self.slow_fuel,
+            slow_workers: 0,
             ..Options::default()
         };
         // Whoever supervises a host starts it again.

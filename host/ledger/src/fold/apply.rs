@@ -44,13 +44,21 @@ impl CustomerState {
                     }
                     Some(_) => {}
                 }
-                if self.plan() != configured.profile.plan.as_ref() || configured.plan_change.is_some() {
+                let profile = &configured.profile;
+                let same_plan = self.plan() == profile.plan.as_ref();
+                // A move to another version leaves a change to another plan pending, but no move to a version.
+                let moves = self.plan_version() != profile.plan_version
+                    && self.plan_change.as_ref().is_some_and(|pending| pending.plan == profile.plan);
+                if !same_plan || moves || configured.plan_change.is_some() {
                     let pending = self.plan_change.take();
                     let carried_out = pending.filter(|pending| Some(pending.id) == configured.plan_change);
                     let has_plan = |_: &PendingPlanChange| configured.profile.plan.is_some();
-                    self.starting = carried_out
-                        .filter(has_plan)
-                        .map(|PendingPlanChange { allowance, .. }| Starting { at: entry.at, allowance });
+                    self.starting =
+                        carried_out.filter(has_plan).map(|PendingPlanChange { allowance, .. }| Starting {
+                            at: entry.at,
+                            allowance,
+                            same_plan,
+                        });
                 }
                 self.profile = Some(configured.profile.clone());
                 if let Some(period) = &mut self.period {
@@ -64,9 +72,11 @@ impl CustomerState {
                 self.refresh_ends(entry.at);
             }
             Event::PlanChangeScheduled(scheduled) => {
-                let PlanChangeScheduled { plan, interval, when, allowance, .. } = scheduled.clone();
+                let PlanChangeScheduled { plan, plan_version, interval, when, allowance, .. } =
+                    scheduled.clone();
                 let id = PlanChangeId { entry: entry.seq, index: 0 };
-                self.plan_change = Some(PendingPlanChange { id, plan, interval, when, allowance });
+                self.plan_change =
+                    Some(PendingPlanChange { id, plan, plan_version, interval, when, allowance });
             }
             Event::PlanChangeCancelled { .. } => self.plan_change = None,
             Event::TermsBound(terms) => self.terms.push(terms.clone()),
@@ -248,9 +258,11 @@ impl CustomerState {
         if let Some(plan) = self.plan().cloned() {
             self.trials.insert(plan, trial.ends_at);
         }
-        if let (Some(AfterTrial { plan, interval }), None) = (trial.then.clone(), &self.plan_change) {
+        if let (Some(AfterTrial { plan, plan_version, interval }), None) =
+            (trial.then.clone(), &self.plan_change)
+        {
             let (when, allowance) = (PlanChangeTime::At(trial.ends_at), Allowance::Carry);
-            self.plan_change = Some(PendingPlanChange { id, plan, interval, when, allowance });
+            self.plan_change = Some(PendingPlanChange { id, plan, plan_version, interval, when, allowance });
         }
     }
 

@@ -279,6 +279,9 @@ pub struct PlanChangeScheduled {
     /// The new plan; none takes the plan away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<Name>,
+    /// The new plan's version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan_version: Option<u32>,
     /// The new plan's interval, which never changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<Interval>,
@@ -606,6 +609,8 @@ pub enum OpenReason {
     Early,
     /// The customer changed plans, or took one again.
     PlanChanged,
+    /// The customer was moved to another version of its plan.
+    VersionChanged,
 }
 
 /// The nominal time in which plan allowances are given once.
@@ -681,6 +686,9 @@ pub struct AfterTrial {
     /// The next plan; none takes the plan away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<Name>,
+    /// The next plan's version, as it was when the trial began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan_version: Option<u32>,
     /// The next plan's interval, which never changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<Interval>,

@@ -258,10 +258,14 @@ impl CloseReason {
 }
 
 impl OpenReason {
-    /// Why a period begins when its customer gets another plan, after so many periods.
+    /// Why a period begins when its customer gets another plan, or another version of the same, after so many periods.
     #[must_use]
-    pub const fn of_change_after(periods: u32) -> Self {
-        if periods == 0 { Self::Started } else { Self::PlanChanged }
+    pub const fn of_change_after(periods: u32, same_plan: bool) -> Self {
+        match (periods, same_plan) {
+            (0, _) => Self::Started,
+            (_, true) => Self::VersionChanged,
+            (_, false) => Self::PlanChanged,
+        }
     }
 
     /// The name in the policy interface.
@@ -271,7 +275,8 @@ impl OpenReason {
             Self::Started => "started",
             Self::Scheduled => "scheduled",
             Self::Early => "early",
-            Self::PlanChanged => "plan_changed",
+            // To a policy it is a change of plan like any other.
+            Self::PlanChanged | Self::VersionChanged => "plan_changed",
         }
     }
 }

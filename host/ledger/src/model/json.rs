@@ -3,6 +3,21 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 use serde_json::{Value, value::RawValue};
 
+/// How many arrays and objects of foreign JSON may stand in one another. What is kept stands in other JSON (an entry, an
+/// audit record, an answer), of which `serde_json` reads 128.
+pub const MAX_DEPTH: usize = 64;
+
+/// How many arrays and objects of a value stand in one another at most.
+#[must_use]
+pub fn depth(value: &Value) -> usize {
+    let deepest = match value {
+        Value::Array(items) => items.iter().map(depth).max(),
+        Value::Object(fields) => fields.values().map(depth).max(),
+        _ => return 0,
+    };
+    deepest.unwrap_or(0).saturating_add(1)
+}
+
 /// A JSON value as its shortest text, with an object's names in order. A tree of many small objects takes several times
 /// as much memory, and a host keeps the terms of every plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +52,13 @@ impl<'de> Deserialize<'de> for JsonText {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_depth_counts_arrays_and_objects() {
+        for (text, expected) in [("1", 0), ("[]", 1), (r#"{"a":[{}],"b":1}"#, 3), ("[[],[[1]]]", 3)] {
+            assert_eq!(depth(&serde_json::from_str(text).unwrap()), expected, "{text}");
+        }
+    }
 
     #[test]
     fn a_value_keeps_its_text_wherever_it_stands() {

@@ -3,6 +3,7 @@
 pub mod answers;
 mod base64_bytes;
 pub mod budget;
+pub mod canary;
 pub mod counter;
 pub mod customer;
 pub mod entitlement;

@@ -2,7 +2,8 @@
 
 use super::{
     answers::{Needs, Prepared},
-    ids::{Digest, Name, TermsId},
+    canary::{Canary, CanaryDraft, Share},
+    ids::{CustomerId, Digest, Name, TermsId},
     json::JsonText,
     time::{Timestamp, Zone},
 };
@@ -110,7 +111,7 @@ pub struct Contract {
     pub end: Option<Timestamp>,
 }
 
-/// Terms as they were agreed. Only `ends_at` may change, and only forward in time.
+/// Terms as they were agreed. Only `ends_at` may change, and only forward in time; and the share of a canary, which only grows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Terms {
     /// Where they are bound and under which id.
@@ -144,6 +145,9 @@ pub struct Terms {
     /// The caller's remark.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// Of a plan: what makes them decide for a share of its customers only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
     /// When they were bound.
     pub created_at: Timestamp,
 }
@@ -173,6 +177,8 @@ pub struct TermsDraft {
     pub time_zone: Option<Zone>,
     /// The caller's remark.
     pub note: Option<String>,
+    /// Of a plan: the share of its customers for whom they decide; none means all.
+    pub canary: Option<CanaryDraft>,
 }
 
 /// A contract as terms name it. One that terms of the same owner name already keeps its start and end.
@@ -237,6 +243,7 @@ impl TermsDraft {
             contract,
             time_zone: self.time_zone,
             note: self.note,
+            canary: self.canary.map(|canary| Canary::begin(canary, effective_at)),
             created_at: at,
         })
     }
@@ -296,15 +303,63 @@ impl Terms {
     pub fn covers(&self, at: Timestamp) -> bool {
         self.effective_at <= at && self.ends_at.is_none_or(|end| at < end)
     }
+
+    fn is_active_at(&self, at: Timestamp) -> bool {
+        self.mode == Mode::Active && self.covers(at)
+    }
+
+    /// Whether they are meant for all of their owner's customers at `at`: all terms are but a canary.
+    #[must_use]
+    pub fn is_for_all(&self, at: Timestamp) -> bool {
+        self.canary.as_ref().is_none_or(|canary| canary.share_at(at) == Share::ALL)
+    }
+
+    fn decides_for(&self, customer: &CustomerId, at: Timestamp, known_at: Timestamp) -> bool {
+        self.is_active_at(at)
+            && self.canary.as_ref().is_none_or(|canary| {
+                canary.share_at(at).holds(&self.key, customer) && !canary.is_rolled_back(known_at)
+            })
+    }
+
+    /// Whether the host had ended them as a canary by `at`.
+    #[must_use]
+    pub fn is_rolled_back(&self, at: Timestamp) -> bool {
+        self.canary.as_ref().is_some_and(|canary| canary.is_rolled_back(at))
+    }
 }
 
-/// The active terms in force at `at`: of those that cover it, the ones that took effect last (bound last, in a tie).
+/// The active terms in force at `at` for all of an owner's customers: of those that cover it, the ones that took effect last (bound
+/// last, in a tie). A canary is left out until it decides for all.
 #[must_use]
 pub fn in_force(terms: &[Arc<Terms>], at: Timestamp) -> Option<&Arc<Terms>> {
-    terms
-        .iter()
-        .filter(|terms| terms.mode == Mode::Active && terms.covers(at))
-        .max_by_key(|terms| (terms.effective_at, terms.key.id))
+    latest(terms.iter().filter(|terms| terms.is_active_at(at) && terms.is_for_all(at)))
+}
+
+/// The active terms in force at `at` for one customer, canaries included: but none that the host had rolled back by `known_at`,
+/// which is when the decision is made.
+#[must_use]
+pub fn in_force_for<'a>(
+    terms: &'a [Arc<Terms>],
+    customer: &CustomerId,
+    at: Timestamp,
+    known_at: Timestamp,
+) -> Option<&'a Arc<Terms>> {
+    latest(terms.iter().filter(|terms| terms.decides_for(customer, at, known_at)))
+}
+
+/// What would decide for a customer at `at` if these terms were not there.
+#[must_use]
+pub fn without<'a>(
+    terms: &'a [Arc<Terms>],
+    left_out: &TermsKey,
+    customer: &CustomerId,
+    at: Timestamp,
+) -> Option<&'a Arc<Terms>> {
+    latest(terms.iter().filter(|terms| terms.key != *left_out && terms.decides_for(customer, at, at)))
+}
+
+fn latest<'a>(terms: impl Iterator<Item = &'a Arc<Terms>>) -> Option<&'a Arc<Terms>> {
+    terms.max_by_key(|terms| (terms.effective_at, terms.key.id))
 }
 
 /// The shadows in force at `at`.
@@ -312,13 +367,15 @@ pub fn shadows(terms: &[Arc<Terms>], at: Timestamp) -> impl Iterator<Item = &Arc
     terms.iter().filter(move |terms| terms.mode == Mode::Shadow && terms.covers(at))
 }
 
-/// The active terms that took effect last before `current` did; not those that were ended before they took effect.
+/// The active terms that took effect last before `current` did; not those that were ended before they took effect, and no canary
+/// that did not become the terms of all.
 #[must_use]
 pub fn before<'a>(terms: &'a [Arc<Terms>], current: &Terms) -> Option<&'a Arc<Terms>> {
     terms
         .iter()
         .filter(|terms| {
             terms.mode == Mode::Active
+                && terms.canary.as_ref().is_none_or(Canary::is_complete)
                 && terms.ends_at.is_none_or(|end| end > terms.effective_at)
                 && (terms.effective_at, terms.key.id) < (current.effective_at, current.key.id)
         })

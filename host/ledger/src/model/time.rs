@@ -58,6 +58,12 @@ impl fmt::Display for Timestamp {
 impl FromStr for Timestamp {
     type Err = TimeError;
     fn from_str(text: &str) -> Result<Self, TimeError> {
+        // jiff takes more than RFC 3339: a zone in brackets, which it doesn't look at, and offsets of 24 hours and more.
+        let clock = text.split_once(['T', 't', ' ']).map_or("", |(_, clock)| clock);
+        let hours = clock.rsplit_once(['+', '-']).and_then(|(_, offset)| offset.get(..2)?.parse::<u8>().ok());
+        if text.contains('[') || hours.is_some_and(|hours| hours > 23) {
+            return Err(TimeError::Instant);
+        }
         let instant: jiff::Timestamp = text.parse().map_err(|_| TimeError::Instant)?;
         Self::checked(instant.as_microsecond()).ok_or(TimeError::Instant)
     }
@@ -171,11 +177,9 @@ impl FromStr for LocalDate {
 impl FromStr for Zone {
     type Err = TimeError;
     fn from_str(name: &str) -> Result<Self, TimeError> {
-        if name == "UTC" {
-            Ok(Self::utc())
-        } else {
-            TimeZone::get(name).map(Self).map_err(|_| TimeError::Zone)
-        }
+        let zone = TimeZone::get(name).map_err(|_| TimeError::Zone)?;
+        // A zone is kept by its name, and read again it must be the same. jiff's unknown zone, `Etc/Unknown`, has no name.
+        zone.iana_name().is_some().then_some(Self(zone)).ok_or(TimeError::Zone)
     }
 }
 
@@ -230,6 +234,11 @@ mod tests {
         for (text, printed) in [
             ("2026-11-23T10:00:00Z", Some("2026-11-23T10:00:00Z")),
             ("2026-11-23T11:00:00.5+01:00", Some("2026-11-23T10:00:00.5Z")),
+            ("2026-11-23T10:00:00-23:59", Some("2026-11-24T09:59:00Z")),
+            ("2026-11-23T10:00:00+24:00", None),
+            ("2026-11-23T10:00:00-25:00", None),
+            ("2026-11-23T10:00:00+00:00[Europe/Berlin]", None),
+            ("2026-11-23T10:00:00Z[Europe/Berlin]", None),
             ("2026-11-23", None),
             ("2026-11-23T10:00:00", None),
             ("-009999-01-01T00:00:00Z", None),
@@ -259,5 +268,30 @@ mod tests {
         let moment = zone.moment("2026-03-08T07:30:00Z".parse().unwrap());
         assert_eq!((moment.day, moment.hour, moment.weekday, moment.offset_seconds), (8, 3, 7, -14_400));
         assert!("Mars/Base".parse::<Zone>().is_err());
+    }
+
+    #[test]
+    fn a_zone_that_is_read_again_is_the_same() {
+        for name in [
+            "UTC",
+            "utc",
+            "Etc/UTC",
+            "etc/utc",
+            "UCT",
+            "Zulu",
+            "GMT",
+            "Europe/Berlin",
+            "europe/BERLIN",
+            "EST5EDT",
+        ] {
+            let zone: Zone = name.parse().unwrap();
+            assert_eq!(zone.name().parse::<Zone>().as_ref(), Ok(&zone), "{name}");
+            assert!(zone.name().eq_ignore_ascii_case(name), "{name}");
+        }
+        for name in
+            ["Etc/Unknown", "etc/unknown", "", "local", "posixrules", "EST5EDT,M3.2.0,M11.1.0", "../UTC"]
+        {
+            assert!(name.parse::<Zone>().is_err(), "{name}");
+        }
     }
 }

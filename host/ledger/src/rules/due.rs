@@ -50,8 +50,9 @@ impl CustomerState {
         if self.closed || self.period.is_some() || self.plan().is_none() {
             return None;
         }
-        if let Some(Starting { at, allowance }) = self.starting {
-            return Some((at, Due::PeriodStart(OpenReason::of_change_after(self.periods), allowance)));
+        if let Some(Starting { at, allowance, same_plan }) = self.starting {
+            let reason = OpenReason::of_change_after(self.periods, same_plan);
+            return Some((at, Due::PeriodStart(reason, allowance)));
         }
         let start = |reason| Due::PeriodStart(reason, Allowance::Carry);
         match self.past.last().and_then(|past| past.period.end) {

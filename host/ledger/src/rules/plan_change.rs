@@ -5,9 +5,8 @@ use crate::{
     journal::{Configured, Event, PlanChangeScheduled, PlanChangeTime},
     model::{
         answers::Allowance,
-        customer::Profile,
+        customer::SoldPlan,
         ids::{Name, PlanChangeId},
-        period::Interval,
         time::Timestamp,
     },
     state::{CustomerState, Draft},
@@ -22,28 +21,35 @@ impl CustomerState {
     pub fn schedule_plan_change(
         &self,
         at: Timestamp,
-        plan: Option<(Name, Option<Interval>)>,
+        sold: Option<SoldPlan>,
         when: PlanChangeTime,
         allowance: Allowance,
     ) -> Result<Draft, Rejection> {
         self.require_open()?;
-        let (plan, interval) = plan.map_or((None, None), |(plan, interval)| (Some(plan), interval));
-        self.require_other_plan(plan.as_ref())?;
+        self.require_other_plan(sold.as_ref().map(|sold| (&sold.plan, sold.version)))?;
+        let (plan, plan_version, interval) = match sold {
+            Some(SoldPlan { plan, version, interval }) => (Some(plan), Some(version), interval),
+            None => (None, None, None),
+        };
         let effective_at = match when {
             PlanChangeTime::At(time) if time <= at => return Err(Rejection::NotLater("when", at)),
             PlanChangeTime::At(time) => time,
             PlanChangeTime::PeriodEnd => self.next_reset_at().ok_or(Rejection::NoPeriodEnd)?,
         };
-        let scheduled = PlanChangeScheduled { plan, interval, when, effective_at, allowance };
+        let scheduled = PlanChangeScheduled { plan, plan_version, interval, when, effective_at, allowance };
         Ok(Draft::new(Event::PlanChangeScheduled(scheduled)))
     }
 
-    /// Says whether a plan is another one than the customer's.
+    /// Says whether a version of a plan is another one than the customer's.
     ///
     /// # Errors
     /// [`Rejection::PlanUnchanged`].
-    pub fn require_other_plan(&self, plan: Option<&Name>) -> Result<(), Rejection> {
-        if self.plan() == plan { Err(Rejection::PlanUnchanged) } else { Ok(()) }
+    pub fn require_other_plan(&self, plan: Option<(&Name, u32)>) -> Result<(), Rejection> {
+        let is_same = match plan {
+            Some((plan, version)) => self.plan() == Some(plan) && self.plan_version() == Some(version),
+            None => self.plan().is_none(),
+        };
+        if is_same { Err(Rejection::PlanUnchanged) } else { Ok(()) }
     }
 
     /// The entry that calls the pending change of plan off.
@@ -67,7 +73,9 @@ impl CustomerState {
         let (Some(pending), Some(profile)) = (&self.plan_change, &self.profile) else {
             return Err(Rejection::NoPeriodEnd);
         };
-        let profile = Profile { plan: pending.plan.clone(), interval: pending.interval, ..profile.clone() };
+        let mut profile = profile.clone();
+        profile.plan.clone_from(&pending.plan);
+        (profile.plan_version, profile.interval) = (pending.plan_version, pending.interval);
         let configured = Configured { profile, period_end: None, plan_change: Some(pending.id) };
         Ok(Draft::new(Event::Configured(configured)))
     }

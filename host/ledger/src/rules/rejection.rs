@@ -105,6 +105,9 @@ pub enum Rejection {
     /// A change to the plan that the customer is on.
     #[error("the customer is on that plan already")]
     PlanUnchanged,
+    /// A move to another version at the end of the period, of a customer that awaits another plan.
+    #[error("a change to another plan is pending: cancel it first")]
+    PlanChangePending,
     /// A change that waits for the end of a period that never comes.
     #[error("no period of the customer ends by itself")]
     NoPeriodEnd,

@@ -44,7 +44,7 @@ use std::{
 };
 
 /// The format of saved states. One of another format is ignored and folded anew, so any change here needs a new number.
-pub const FORMAT: u32 = 7;
+pub const FORMAT: u32 = 8;
 
 /// How far back usage may be reported: what ended before is closed for good and forgotten. 35 days, in microseconds.
 pub const LATE_WINDOW: i64 = 35 * 86_400 * Timestamp::SECOND;
@@ -275,6 +275,12 @@ impl CustomerState {
     #[must_use]
     pub fn plan(&self) -> Option<&Name> {
         self.profile.as_ref().and_then(|profile| profile.plan.as_ref())
+    }
+
+    /// The version of its plan that the customer was sold.
+    #[must_use]
+    pub fn plan_version(&self) -> Option<u32> {
+        self.profile.as_ref().and_then(|profile| profile.plan_version)
     }
 
     /// When the trial of the customer's plan ends, as long as it goes on at `at`.

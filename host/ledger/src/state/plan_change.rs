@@ -19,6 +19,9 @@ pub struct PendingPlanChange {
     pub id: PlanChangeId,
     /// The new plan; none takes the plan away.
     pub plan: Option<Name>,
+    /// The version of the new plan, as it was when the change was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan_version: Option<u32>,
     /// The new plan's interval.
     pub interval: Option<Interval>,
     /// When it takes effect.
@@ -34,6 +37,9 @@ pub struct Starting {
     pub at: Timestamp,
     /// What the change asked for.
     pub allowance: Allowance,
+    /// Whether only the version of the plan is another one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub same_plan: bool,
 }
 
 impl CustomerState {

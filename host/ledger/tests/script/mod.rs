@@ -248,6 +248,7 @@ impl World {
         let profile = Profile {
             name: "Acme".to_owned(),
             plan: plan.clone(),
+            plan_version: Some(1),
             interval,
             time_zone: words.option("zone").unwrap_or("UTC").parse().unwrap(),
             anchor: words
@@ -423,6 +424,7 @@ impl World {
             contract: None,
             time_zone: None,
             note: None,
+            canary: None,
         };
         self.simple(self.state.bind_terms(self.now, draft))
     }

@@ -16,7 +16,7 @@ use proviso_ledger::{
             Allowance, CloseOutcome, Fee, FeeMethod, Needs, NewGrant, OpenOutcome, Overage, Prepared,
             Rollover, Settlement, TopUp,
         },
-        customer::Profile,
+        customer::{Profile, SoldPlan},
         grant::{Category, CreditType},
         ids::{GrantId, ReservationId},
         json::JsonText,
@@ -138,7 +138,11 @@ impl Sim {
             }
             Op::ChangePlan(plan, unit, after, allowance) => {
                 let interval = Interval::new(*unit, if *unit == IntervalUnit::Hour { 7 } else { 1 }).unwrap();
-                let plan = (*plan > 0).then(|| (key(&format!("plan-{plan}")), Some(interval)));
+                let plan = (*plan > 0).then(|| SoldPlan {
+                    plan: key(&format!("plan-{plan}")),
+                    version: 1,
+                    interval: Some(interval),
+                });
                 let when =
                     after.map_or(PlanChangeTime::PeriodEnd, |after| PlanChangeTime::At(seconds(at, after)));
                 self.attempt(at, self.state.schedule_plan_change(at, plan, when, *allowance));
@@ -207,6 +211,7 @@ impl Sim {
         let profile = Profile {
             name: "Acme".to_owned(),
             plan: plan.clone(),
+            plan_version: Some(1),
             interval: plan.as_ref().map(|_| Interval::new(unit, count).unwrap()),
             time_zone: ["UTC", "Europe/Berlin", "America/New_York"][usize::from(zone)].parse().unwrap(),
             anchor: at,
@@ -431,5 +436,6 @@ fn terms(at: Timestamp, from: i64, to: Option<i64>) -> TermsDraft {
         contract: None,
         time_zone: None,
         note: None,
+        canary: None,
     }
 }

@@ -12,7 +12,7 @@ use proviso_ledger::model::{
     counter::{self, Measure, Scope, Window},
     grant::Category,
     ids::Name,
-    json::JsonText,
+    json::{self, JsonText},
     view,
 };
 use wasmtime::component::{ComponentType, Lift};
@@ -94,6 +94,10 @@ impl Manifest {
             .map_err(|error| Invalid::new("settings-schema", format!("not JSON: {error}")))?;
         if !schema.is_object() {
             return Err(Invalid::new("settings-schema", "must be a JSON object"));
+        }
+        if json::depth(&schema) > json::MAX_DEPTH {
+            let detail = format!("more than {} arrays and objects in one another", json::MAX_DEPTH);
+            return Err(Invalid::new("settings-schema", detail));
         }
         let mut needs = Needs::default();
         for need in &self.needs {

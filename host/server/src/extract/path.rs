@@ -74,6 +74,9 @@ macro_rules! given {
 /// The number of a policy's version.
 pub struct VersionNumber(pub u32);
 
+/// The number of a plan's version.
+pub struct PlanVersionNumber(pub u32);
+
 /// The number of a customer's period.
 pub struct PeriodNumber(pub u32);
 
@@ -97,6 +100,7 @@ given! {
     PlanChangeId, "change", PlanChangeNotFound, "pending change of plan", |id| id;
     TermsId, "terms", TermsNotFound, "terms", |id| id;
     VersionNumber, "version", VersionNotFound, "version", VersionNumber;
+    PlanVersionNumber, "version", PlanVersionNotFound, "version of the plan", PlanVersionNumber;
     KeyId, "api_key", ApiKeyNotFound, "API key", KeyId;
     BacktestId, "backtest", BacktestNotFound, "backtest", BacktestId;
 }

@@ -15,6 +15,10 @@ pub fn code_of(error: &EngineError) -> C {
         EngineError::VersionNotFound(..) => C::VersionNotFound,
         EngineError::TermsNotFound => C::TermsNotFound,
         EngineError::NotAShadow => C::NotAShadow,
+        EngineError::NotACanary => C::NotACanary,
+        EngineError::CanaryRunning(_) => C::CanaryRunning,
+        EngineError::CanaryAlone(_) => C::CanaryAlone,
+        EngineError::CanaryShareLower(_) => C::CanaryShareLower,
         EngineError::BacktestNotFound => C::BacktestNotFound,
         EngineError::ApiKeyNotFound => C::ApiKeyNotFound,
         EngineError::PlanIntervalFixed => C::PlanIntervalFixed,
@@ -22,6 +26,8 @@ pub fn code_of(error: &EngineError) -> C {
         EngineError::IdempotencyKeyReused => C::IdempotencyKeyReused,
         EngineError::SettingsInvalid(_) => C::SettingsInvalid,
         EngineError::CandidateRefused(_) => C::SettingsInvalid,
+        EngineError::SignatureRequired => C::SignatureRequired,
+        EngineError::SignatureInvalid => C::SignatureInvalid,
         EngineError::PolicyRejected(_) => C::PolicyRejected,
         EngineError::NewerFormat(_) => C::NewerFormat,
         EngineError::Overloaded => C::Overloaded,
@@ -53,6 +59,7 @@ fn code_of_decision(error: &DecideError) -> C {
     match error {
         DecideError::CustomerNotFound(_) => C::CustomerNotFound,
         DecideError::PlanNotFound(_) => C::PlanNotFound,
+        DecideError::PlanVersionNotFound(..) => C::PlanVersionNotFound,
         DecideError::FeatureNotFound(_) => C::FeatureNotFound,
         DecideError::NoTermsInForce => C::NoTermsInForce,
         DecideError::NotEntitled(..) => C::NotEntitled,
@@ -94,6 +101,7 @@ fn code_of_decision(error: &DecideError) -> C {
             Rejection::StillFails(..) => C::StillFails,
             Rejection::PlanUnchanged => C::PlanUnchanged,
             Rejection::NoPeriodEnd => C::NoPeriodEnd,
+            Rejection::PlanChangePending => C::PlanChangePending,
             Rejection::PlanChangeNotFound(_) => C::PlanChangeNotFound,
         },
         DecideError::UpgradeUnfinished { .. } => C::UpgradeUnfinished,
@@ -147,6 +155,7 @@ fn fields(error: EngineError, detail: &str) -> Vec<FieldError> {
         EngineError::Decide(DecideError::OccurredInFuture(_) | DecideError::OccurredTooOld(_)) => {
             one("/occurred_at")
         }
+        EngineError::CanaryShareLower(_) => one("/share_percent"),
         EngineError::TrialOfItself => one("/trial/then/plan"),
         EngineError::Decide(DecideError::OverrideIncomplete) => one("/type"),
         EngineError::Decide(DecideError::BudgetIncomplete(field)) => one(&format!("/{field}")),

@@ -200,6 +200,7 @@ fn view<'a>(
         customer: customer.clone(),
         name: Cow::Borrowed(&profile.name),
         plan: profile.plan.clone(),
+        plan_version: profile.sold().map(|sold| sold.version),
         time_zone: Cow::Borrowed(profile.time_zone.name()),
         anchor: profile.anchor,
         attributes: wire::texts(&profile.attributes),

@@ -1,5 +1,7 @@
 //! Grants: credits that a customer is given.
 
+#![expect(unused_qualifications, reason = "the parameters' code is generated with full paths")]
+
 use super::reservations::Empty;
 use crate::{
     access::{Customer, Grantor, Manage, Read},
@@ -14,14 +16,18 @@ use axum::{extract::State, http::StatusCode};
 use proviso_api::{
     Page,
     grant::{Grant, GrantInput, Granted, MAX_FEATURES, Voided},
+    schema,
 };
 use proviso_engine::{Subject, Tag, command::Command};
 use proviso_ledger::{
     journal::{Entry, Event},
-    model::{grant::default_credit, ids::GrantId, transfer::Book, view::Expiry},
+    model::{grant::default_credit, ids::GrantId, time::Timestamp, transfer::Book, view::Expiry},
     rules::{grants::GrantRequest, rejection::Rejection},
+    state::{GrantState, GrantStatus},
 };
+use serde::Deserialize;
 use std::sync::Arc;
+use utoipa::IntoParams;
 
 problems!(
     CreateProblems: CALLER UNCONDITIONAL CUSTOMER GRANTOR BODY REQUIRED_KEY LANE,
@@ -58,6 +64,21 @@ pub async fn create(
     render::answer(&outcome, granted)
 }
 
+/// Which grants.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Listing {
+    /// Only grants that have something left and expire before this.
+    #[param(value_type = Option<schema::Time>)]
+    expiring_before: Option<Timestamp>,
+    /// How many items at most, 1 to 1000.
+    #[param(minimum = 1, maximum = 1000, default = 50)]
+    limit: Option<u32>,
+    /// Where the page begins: `next_cursor` of the page before; empty for the first page.
+    cursor: Option<String>,
+}
+
 /// List grants
 ///
 /// Those that still matter; the ledger has those of long ago of which nothing is left.
@@ -66,17 +87,26 @@ pub async fn create(
     path = "/v1/customers/{customer}/grants",
     operation_id = "list_grants",
     tag = "Customers",
-    params(("customer" = String, Path, description = "The customer"), Paging),
+    params(("customer" = String, Path, description = "The customer"), Listing),
     responses((status = 200, description = "Grants, oldest first", body = Page<Grant>), ListProblems),
 )]
 pub async fn list(
     State(app): State<Arc<App>>,
     customer: Customer<Read>,
-    Query(paging): Query<Paging>,
+    Query(Listing { expiring_before, limit, cursor }): Query<Listing>,
 ) -> Result<Answer, Problem> {
+    let paging = Paging::new(limit, cursor);
     let state = app.engine.state(&customer.id).await?;
     let at = app.now().max(state.at);
-    let mut grants: Vec<Grant<'_>> = state.grants.iter().map(|grant| wire::grant(grant, at)).collect();
+    let is_asked = |grant: &&GrantState| {
+        let left = grant.remaining.saturating_add(grant.held);
+        expiring_before.is_none_or(|before| {
+            let ends = grant.ends_at.is_some_and(|end| end < before);
+            grant.status == GrantStatus::Live && ends && left.is_positive()
+        })
+    };
+    let asked = state.grants.iter().filter(is_asked);
+    let mut grants: Vec<Grant<'_>> = asked.map(|grant| wire::grant(grant, at)).collect();
     grants.sort_by_key(|grant| grant.id);
     Answer::ok(&paging.page(grants, |grant| grant.id)?)
 }

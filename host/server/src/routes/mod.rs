@@ -8,6 +8,7 @@ mod backtests;
 mod balance;
 mod batch;
 mod budgets;
+mod burndown;
 mod charges;
 mod check;
 mod customers;
@@ -15,14 +16,18 @@ mod docs;
 mod entities;
 mod entitlements;
 mod events;
+mod forecast;
 mod grants;
 mod ledger;
 mod operations;
 mod plan_changes;
+mod plan_versions;
 mod plans;
 mod policies;
 mod reservations;
 mod resets;
+mod revenue;
+mod rollout;
 mod shadow_report;
 mod submission;
 mod terms;
@@ -69,6 +74,10 @@ pub fn all(test_clock: bool, with_operations: bool) -> (Router<Arc<App>>, utoipa
         .routes(routes!(ledger::list))
         .routes(routes!(usage_report::report))
         .routes(routes!(usage_report::report_all))
+        .routes(routes!(burndown::read))
+        .routes(routes!(forecast::read))
+        .routes(routes!(revenue::of_customer))
+        .routes(routes!(revenue::of_all))
         .routes(routes!(customers::list))
         .routes(routes!(customers::get, customers::put, customers::delete))
         .routes(routes!(grants::list, grants::create))
@@ -82,9 +91,14 @@ pub fn all(test_clock: bool, with_operations: bool) -> (Router<Arc<App>>, utoipa
         .routes(routes!(plan_changes::get, plan_changes::cancel))
         .routes(routes!(plans::list))
         .routes(routes!(plans::get, plans::put))
+        .routes(routes!(plan_versions::list))
+        .routes(routes!(plan_versions::get))
+        .routes(routes!(plan_versions::migrate))
         .routes(routes!(terms::list_of_plan, terms::bind_to_plan))
         .routes(routes!(terms::get_of_plan))
         .routes(routes!(terms::end_of_plan))
+        .routes(routes!(rollout::raise))
+        .routes(routes!(rollout::report))
         .routes(routes!(shadow_report::of_plan))
         .routes(routes!(terms::list_of_customer, terms::bind_to_customer))
         .routes(routes!(terms::get_of_customer))

@@ -39,7 +39,8 @@ use std::{borrow::Cow, sync::Arc};
 
 problems!(
     CreateProblems: CALLER CUSTOMER GRANTOR BODY REQUIRED_KEY LANE,
-    CustomerClosed, PlanUnchanged, TrialUsed, NoPeriodEnd, ChangedMeanwhile, TotalOutOfRange, TooMany; named PlanNotFound
+    CustomerClosed, PlanUnchanged, TrialUsed, NoPeriodEnd, ChangedMeanwhile, TotalOutOfRange, TooMany;
+    named PlanNotFound PlanVersionNotFound
 );
 problems!(ListProblems: CALLER CUSTOMER LIST LANE);
 problems!(ReadProblems: CALLER CUSTOMER LANE, PlanChangeNotFound);
@@ -84,29 +85,41 @@ pub async fn create(
     IfMatch(expected): IfMatch,
     KeyedUnlessDry { idempotency, body }: KeyedUnlessDry<PlanChangeInput>,
 ) -> Result<Answer, Problem> {
-    let PlanChangeInput { plan, when, allowance, dry_run } = &body;
+    let PlanChangeInput { plan, plan_version, when, allowance, dry_run } = &body;
     let plan = match plan {
         Patch::Absent => return Err(Problem::invalid_field("/plan", "is missing; null takes the plan away")),
         Patch::Null => None,
         Patch::Value(plan) => Some(plan.clone()),
     };
+    if plan.is_none() && plan_version.is_some() {
+        return Err(Problem::invalid_field("/plan_version", "needs a plan"));
+    }
     let time = match when {
         When::Now => None,
         When::PeriodEnd => Some(PlanChangeTime::PeriodEnd),
         When::At(at) => Some(PlanChangeTime::At(*at)),
     };
-    let change =
-        CustomerPlanChange { plan: plan.clone(), when: time, allowance: *allowance, dry_run: *dry_run };
+    let change = CustomerPlanChange {
+        plan: plan.clone(),
+        version: *plan_version,
+        when: time,
+        allowance: *allowance,
+        dry_run: *dry_run,
+    };
     let command = expected.of(Subject::Customer, Command::ChangePlan(Box::new(change)));
     let reply = match app.engine.execute(customer.request(command, idempotency)).await {
         Err(error @ EngineError::Decide(DecideError::PlanNotFound(_))) => {
             return Err(Problem::from(error).named_by("/plan"));
         }
+        Err(error @ EngineError::Decide(DecideError::PlanVersionNotFound(..))) => {
+            return Err(Problem::from(error).named_by("/plan_version"));
+        }
         reply => reply?,
     };
-    let view = |status, effective_at| PlanChangeView {
+    let view = |status, effective_at, plan_version| PlanChangeView {
         id: None,
         status,
+        plan_version,
         plan,
         when: *when,
         effective_at,
@@ -120,18 +133,24 @@ pub async fn create(
             Answer::ok(&PlanChangeView {
                 closed: closed.map(plan_change_close).transpose()?.flatten(),
                 opened: opened.map(plan_change_open).transpose()?.flatten(),
-                ..view(PlanChangeStatus::Preview, preview.effective_at)
+                ..view(PlanChangeStatus::Preview, preview.effective_at, preview.plan_version)
             })
         }
         Reply::Entry(outcome) if matches!(outcome.entry.event, Event::PlanChangeScheduled(_)) => {
             render::answer(&outcome, scheduled)
         }
         Reply::Entry(Outcome { entry, replayed }) => {
-            let closed = closed_with(&app, &customer.id, &entry).await?;
+            let before = before_last(&app, &customer.id, &entry).await?;
+            let closed = before.iter().find(|entry| matches!(entry.event, Event::PeriodClosed(_)));
+            let configured = std::iter::once(&*entry).chain(&before).find_map(|entry| match &entry.event {
+                Event::Configured(configured) => Some(configured),
+                _ => None,
+            });
+            let version = configured.and_then(|configured| configured.profile.plan_version);
             let answer = PlanChangeView {
-                closed: closed.as_ref().map(plan_change_close).transpose()?.flatten(),
+                closed: closed.map(plan_change_close).transpose()?.flatten(),
                 opened: plan_change_open(&entry)?,
-                ..view(PlanChangeStatus::Done, entry.at)
+                ..view(PlanChangeStatus::Done, entry.at, version)
             };
             Ok(Answer::new(StatusCode::CREATED, &answer)?.replayed(replayed))
         }
@@ -139,13 +158,18 @@ pub async fn create(
     }
 }
 
-/// The entry that ended the period before a change of plan whose last entry is `last`: they follow each other.
-async fn closed_with(app: &App, customer: &CustomerId, last: &Entry) -> Result<Option<Entry>, Problem> {
+/// The entries of a change of plan before its last, newest first, and where no period ran what was before them: the end of the
+/// period, the new profile and the next period follow each other.
+async fn before_last(app: &App, customer: &CustomerId, last: &Entry) -> Result<Vec<Entry>, Problem> {
     let steps = if matches!(last.event, Event::PeriodOpened(_)) { 2 } else { 1 };
     let filter = LedgerFilter::default();
     let page = app.engine.ledger(customer, &filter, Some(last.seq), steps, PAGE_BYTES).await?;
-    let first = page.entries.into_iter().nth(steps as usize - 1).map(|(entry, _)| entry);
-    Ok(first.filter(|entry| matches!(entry.event, Event::PeriodClosed(_))))
+    let entries = page.entries.into_iter().map(|(entry, _)| entry);
+    // Where no period ran, an end that stands before is that of another one.
+    let ends = |(place, entry): &(usize, Entry)| {
+        !matches!(entry.event, Event::PeriodClosed(_)) || *place + 1 == steps as usize
+    };
+    Ok(entries.enumerate().filter(ends).map(|(_, entry)| entry).collect())
 }
 
 /// List pending changes of plan
@@ -226,6 +250,7 @@ fn pending(state: &CustomerState) -> Option<PlanChangeView<'static>> {
     let change = state.plan_change.as_ref()?;
     let scheduled = PlanChangeScheduled {
         plan: change.plan.clone(),
+        plan_version: change.plan_version,
         interval: change.interval,
         when: change.when,
         effective_at: state.plan_change_at()?,
@@ -246,6 +271,7 @@ fn pending_plan_change(id: PlanChangeId, scheduled: &PlanChangeScheduled) -> Pla
         id: Some(id),
         status: PlanChangeStatus::Pending,
         plan: scheduled.plan.clone(),
+        plan_version: scheduled.plan_version,
         when: match scheduled.when {
             PlanChangeTime::PeriodEnd => When::PeriodEnd,
             PlanChangeTime::At(at) => When::At(at),

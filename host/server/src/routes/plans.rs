@@ -1,6 +1,6 @@
 //! Plans: how long periods are, what customers are entitled to, and the terms that decide for them.
 
-use super::terms::{named_by_terms, new_terms};
+use super::terms::{named_by_terms, new_terms, no_canary};
 use crate::{
     access::{Manage, Operator, Read},
     answer::Answer,
@@ -35,14 +35,15 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 problems!(
     PutProblems: CALLER OPERATOR BODY CATALOG,
-    InvalidPath, PlanIntervalFixed, ChangedMeanwhile, SettingsInvalid; named PolicyNotFound VersionNotFound PlanNotFound
+    InvalidPath, PlanIntervalFixed, ContractFixed, ChangedMeanwhile, SettingsInvalid; named PolicyNotFound VersionNotFound PlanNotFound
 );
 problems!(ReadProblems: CALLER OPERATOR, InvalidPath, PlanNotFound);
 problems!(ListProblems: CALLER OPERATOR LIST);
 
 /// Create or change a plan
 ///
-/// An absent field stays as it is, null clears it. The same request again changes nothing.
+/// An absent field stays as it is, null clears it. The same request again changes nothing. A change of entitlements, grants or trial makes
+/// a new version: customers stay on the one that they were sold until they are migrated. Name and terms are of all versions.
 #[utoipa::path(
     put,
     path = "/v1/plans/{plan}",
@@ -68,7 +69,10 @@ pub async fn put(
 ) -> Result<Answer, Problem> {
     let PlanInput { name, interval, entitlements, grants, trial, terms } = body;
     match &terms {
-        Patch::Value(terms) => caller.may_bind(&terms.policy)?,
+        Patch::Value(terms) => {
+            no_canary(terms, "/terms")?;
+            caller.may_bind(&terms.policy)?;
+        }
         // Ends those in force.
         Patch::Null => {
             let (catalog, now) = (app.engine.catalog(), app.now());
@@ -176,17 +180,21 @@ fn terms_change(body: TermsInput) -> PlanTermsChange {
     PlanTermsChange { input: new_terms(body), mode, on_fault, ends_at }
 }
 
+pub(super) fn entitlements(plan: &Plan) -> BTreeMap<Key, EntitlementValue> {
+    let value = |(feature, entitlement): (&Key, _)| (feature.clone(), EntitlementValue::from(entitlement));
+    plan.entitlements.iter().map(value).collect()
+}
+
 fn view<'a>(catalog: &'a Catalog, plan: &'a Plan, now: Timestamp) -> PlanView<'a> {
     let terms = catalog.terms_of(&plan.plan);
-    let entitlement =
-        |(feature, entitlement): (&Key, _)| (feature.clone(), EntitlementValue::from(entitlement));
     PlanView {
         plan: plan.plan.clone(),
         name: Cow::Borrowed(&plan.name),
+        version: plan.version,
         interval: plan
             .interval
             .map(|interval| IntervalUnits { unit: interval.unit(), count: interval.count() }),
-        entitlements: plan.entitlements.iter().map(entitlement).collect(),
+        entitlements: entitlements(plan),
         grants: plan.grants.iter().map(PlanGrant::from).collect(),
         trial: plan.trial.as_ref().map(Trial::from),
         terms: in_force(terms, now).map(|terms| wire::terms(terms)),

@@ -12,6 +12,7 @@ use crate::{
 use axum::{extract::State, http::StatusCode};
 use proviso_api::{
     Page,
+    canary::{CanaryInput, RollbackInput},
     terms::{ContractInput, Terms as TermsView, TermsEndInput, TermsEnded, TermsInput},
 };
 use proviso_decide::catalog::Plans as _;
@@ -21,19 +22,21 @@ use proviso_engine::{
 use proviso_ledger::{
     journal::{Entry, Event},
     model::{
+        canary::CanaryDraft,
         ids::TermsId,
-        terms::{ContractDraft, Terms},
+        terms::{ContractDraft, Mode, Terms},
     },
 };
 use std::sync::Arc;
 
 problems!(
     BindToPlanProblems: CALLER OPERATOR BODY KEY CATALOG,
-    InvalidPath, PlanNotFound, ChangedMeanwhile, SettingsInvalid; named PolicyNotFound VersionNotFound
+    InvalidPath, PlanNotFound, ContractFixed, ChangedMeanwhile, SettingsInvalid, CanaryRunning, CanaryAlone;
+    named PolicyNotFound VersionNotFound
 );
 problems!(
     BindToCustomerProblems: CALLER OPERATOR CUSTOMER GRANTOR BODY KEY LANE,
-    CustomerClosed, ChangedMeanwhile, TooMany, TooLarge, SettingsInvalid; named PolicyNotFound VersionNotFound
+    CustomerClosed, ContractFixed, ChangedMeanwhile, TooMany, TooLarge, SettingsInvalid; named PolicyNotFound VersionNotFound
 );
 problems!(
     EndOfPlanProblems: CALLER OPERATOR BODY KEY CATALOG,
@@ -50,7 +53,7 @@ problems!(ReadOfCustomerProblems: CALLER CUSTOMER LANE, TermsNotFound);
 
 /// Bind terms to a plan
 ///
-/// They decide for all its customers from the next decision on, or from `effective_at`.
+/// They decide for all its customers from the next decision on, or from `effective_at`; with `canary`, for a share of them.
 #[utoipa::path(
     post,
     path = "/v1/plans/{plan}/terms",
@@ -72,7 +75,9 @@ pub async fn bind_to_plan(
     MaybeKeyed { idempotency, body: Json(body) }: MaybeKeyed<Json<TermsInput>>,
 ) -> Result<Answer, Problem> {
     caller.may_bind(&body.policy)?;
-    let bound = app.engine.bind_plan_terms(plan.0, new_terms(body), expected, idempotency);
+    let (body, canary) = split_canary(body)?;
+    let terms = NewTerms { canary, ..new_terms(body) };
+    let bound = app.engine.bind_plan_terms(plan.0, terms, expected, idempotency);
     let bound = acting_as(caller.by(), bound).await;
     let Changed { value, replayed } = bound.map_err(|error| named_by_terms(error, ""))?;
     Ok(Answer::put(true, &wire::terms(&value))?.replayed(replayed))
@@ -101,6 +106,7 @@ pub async fn bind_to_customer(
     MaybeKeyed { idempotency, body: Json(body) }: MaybeKeyed<Json<TermsInput>>,
 ) -> Result<Answer, Problem> {
     customer.may_bind(&body.policy)?;
+    no_canary(&body, "")?;
     let bound = app
         .engine
         .bind_customer_terms(customer.id.clone(), new_terms(body), expected, customer.origin(idempotency))
@@ -259,6 +265,30 @@ pub async fn get_of_customer(
     one(&app, &app.engine.state(&customer.id).await?.terms, id)
 }
 
+/// Takes the canary out of new terms.
+fn split_canary(mut body: TermsInput) -> Result<(TermsInput, Option<CanaryDraft>), Problem> {
+    let Some(CanaryInput { share_percent: share, rollback }) = body.canary.take() else {
+        return Ok((body, None));
+    };
+    if body.mode == Some(Mode::Shadow) {
+        return Err(Problem::invalid_field("/canary", "a shadow decides for nobody"));
+    }
+    let invalid = |(field, detail)| Problem::invalid_field(format!("/canary/rollback{field}"), detail);
+    let rollback = rollback.map(RollbackInput::read).transpose().map_err(invalid)?;
+    Ok((body, Some(CanaryDraft { share, rollback })))
+}
+
+/// Refuses a canary where terms can't be one; `place` is the JSON pointer to the terms in the request.
+pub fn no_canary(body: &TermsInput, place: &str) -> Result<(), Problem> {
+    match body.canary {
+        None => Ok(()),
+        Some(_) => Err(Problem::invalid_field(
+            format!("{place}/canary"),
+            "only terms that are bound by POST /v1/plans/{plan}/terms can be a canary",
+        )),
+    }
+}
+
 /// New terms in the engine's words.
 pub fn new_terms(body: TermsInput) -> NewTerms {
     let TermsInput {
@@ -272,6 +302,7 @@ pub fn new_terms(body: TermsInput) -> NewTerms {
         contract,
         time_zone,
         note,
+        canary: _,
     } = body;
     NewTerms {
         policy,
@@ -284,6 +315,7 @@ pub fn new_terms(body: TermsInput) -> NewTerms {
         contract: contract.map(|ContractInput { id, start, end }| ContractDraft { id, start, end }),
         time_zone,
         note,
+        canary: None,
     }
 }
 

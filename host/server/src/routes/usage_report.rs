@@ -54,8 +54,9 @@ pub struct Report {
     /// Only usage of this entity, and of those that stood below it when it was taken.
     #[param(value_type = Option<schema::Key>)]
     entity: Option<Key>,
-    /// Up to four of `feature`, `entity`, `model`, `hour`, `day`, `month` and `attributes.<name>`, separated by commas;
-    /// defaults to `feature`.
+    /// Up to four of `feature`, `entity`, `model`, `hour`, `day`, `month`, `category` and `attributes.<name>`, separated by
+    /// commas; defaults to `feature`. By `category` (of the grants that paid, or `overage`) there are no quantities, and a usage that
+    /// several paid for counts in each.
     #[param(example = "feature,attributes.model")]
     group_by: Option<String>,
     /// The zone of dates, hours, days and months; defaults to the customer's.
@@ -82,13 +83,13 @@ struct Asked {
 
 /// An instant, or a date in some zone.
 #[derive(Debug, Clone, Copy)]
-enum TimeOrDate {
+pub(super) enum TimeOrDate {
     Time(Timestamp),
     Date(LocalDate),
 }
 
 impl TimeOrDate {
-    fn instant(self, zone: &Zone) -> Timestamp {
+    pub fn instant(self, zone: &Zone) -> Timestamp {
         match self {
             Self::Time(at) => at,
             Self::Date(date) => zone.start_of(date),
@@ -225,10 +226,23 @@ pub async fn report_all(
 }
 
 /// Whether the answer is wanted as CSV rather than as JSON.
-fn accepts_csv(headers: &HeaderMap) -> bool {
+pub(super) fn accepts_csv(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let mut kinds = accepted.flat_map(|value| value.split(',')).filter_map(|one| one.split(';').next());
-    kinds.any(|kind| kind.trim().eq_ignore_ascii_case(CSV))
+    let mut kinds = accepted.flat_map(|value| value.split(','));
+    kinds.any(|kind| {
+        let mut parts = kind.split(';').map(str::trim);
+        let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(CSV));
+        // `q=0` says that it is not wanted (RFC 9110, 12.4.2).
+        named && !parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
+    })
+}
+
+/// A text as spreadsheets read it as a text. They take one for a formula that begins as formulas do, and entities and attributes are
+/// often what a product's own users wrote. An apostrophe goes before those, and before an apostrophe, so that taking one away
+/// gives the text again.
+pub(super) fn cell(text: &str) -> String {
+    let begins = |first: char| "=+-@'\u{ff1d}\u{ff0b}\u{ff0d}\u{ff20}".contains(first) || first.is_control();
+    if text.starts_with(begins) { format!("'{text}") } else { text.to_owned() }
 }
 
 /// A report as CSV.
@@ -240,7 +254,7 @@ fn table(names: &[String], groups: &UsageGroups) -> Result<String, csv::Error> {
     let heads = heads.chain(credits.iter().map(|credit| format!("cost.{credit}")));
     writer.write_record(heads.chain(quantities.iter().map(|name| format!("quantity.{name}"))))?;
     for (key, group) in groups {
-        let texts = key.iter().map(|value| value.clone().unwrap_or_default());
+        let texts = key.iter().map(|value| value.as_deref().map(cell).unwrap_or_default());
         let texts = texts.chain([group.charges.to_string()]);
         let costs = credits.iter().map(|credit| group.cost.get(*credit).map(Credits::to_string));
         let amounts = quantities.iter().map(|name| group.quantities.get(*name).map(Quantity::to_string));
@@ -258,9 +272,10 @@ fn grouping(name: &str) -> Result<GroupBy, Problem> {
         ("hour", _) => Ok(GroupBy::Hour),
         ("day", _) => Ok(GroupBy::Day),
         ("month", _) => Ok(GroupBy::Month),
+        ("category", _) => Ok(GroupBy::Category),
         (_, Some(attribute)) if is_name(attribute) => Ok(GroupBy::Attribute(attribute.to_owned())),
         _ => Err(Problem::bad_query(
-            "group_by takes feature, entity, model, hour, day, month and attributes.<name>, separated by commas",
+            "group_by takes feature, entity, model, hour, day, month, category and attributes.<name>, separated by commas",
         )),
     }
 }

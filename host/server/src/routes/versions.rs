@@ -11,19 +11,24 @@ use crate::{
 };
 use axum::{
     extract::{Request, State},
-    http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, ETAG},
+    http::{
+        HeaderMap,
+        header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, ETAG},
+    },
     response::{IntoResponse, Response},
 };
-use proviso_api::{Page, policy::PolicyVersion, schema};
-use proviso_engine::{EngineError, acting_as, catalog::Version, version_tag};
+use proviso_api::{Page, ProblemCode, policy::PolicyVersion, schema};
+use proviso_engine::{EngineError, ModuleSignature, acting_as, catalog::Version, version_tag};
 use proviso_ledger::model::ids::Name;
 use std::sync::Arc;
 
 const WASM: &str = "application/wasm";
+const SIGNATURE: &str = "proviso-signature";
 
 problems!(
     UploadProblems: CALLER UNCONDITIONAL OPERATOR CATALOG,
     InvalidPath, UnsupportedMediaType, BodyTooLarge, BodyIncomplete, BodyTimeout, PolicyRejected,
+    SignatureRequired, SignatureInvalid,
     Overloaded
 );
 problems!(ListProblems: CALLER OPERATOR LIST, InvalidPath, PolicyNotFound);
@@ -41,7 +46,14 @@ problems!(
     path = "/v1/policies/{policy}/versions",
     operation_id = "upload_version",
     tag = "Policies",
-    params(("policy" = String, Path, description = "The policy; it is created when it does not exist")),
+    params(
+        ("policy" = String, Path, description = "The policy; it is created when it does not exist"),
+        (
+            "Proviso-Signature" = Option<String>,
+            Header,
+            description = "`ed25519=` and the signature of the module in 128 hexadecimal digits, where the host takes signed modules only"
+        ),
+    ),
     request_body(content = inline(schema::Module), content_type = "application/wasm", description = "The component"),
     responses(
         (status = 200, description = "These bytes were uploaded before", body = PolicyVersion),
@@ -55,6 +67,7 @@ pub async fn upload(
     request: Request,
 ) -> Result<Answer, Problem> {
     let (parts, body) = request.into_parts();
+    let signature = signature(&parts.headers)?;
     let bytes = read_body(body, app.engine.most_module_bytes(), &app.bodies).await?;
     if !is_of_type(&parts.headers, WASM) {
         return Err(Problem::wrong_type(WASM));
@@ -62,8 +75,18 @@ pub async fn upload(
     let stopwatch = app.options.stopwatch.clone();
     let started = stopwatch();
     let compile_ms = move || stopwatch().saturating_sub(started) / 1_000;
-    let uploaded = acting_as(policy.by, app.engine.upload(policy.name, bytes.into(), compile_ms)).await?;
+    let uploaded =
+        acting_as(policy.by, app.engine.upload_signed(policy.name, bytes.into(), signature, compile_ms))
+            .await?;
     Answer::put(uploaded.created, &wire::policy_version(&uploaded.version))
+}
+
+/// The module's signature, if there is one.
+fn signature(headers: &HeaderMap) -> Result<Option<ModuleSignature>, Problem> {
+    let Some(value) = headers.get(SIGNATURE) else { return Ok(None) };
+    let read = value.to_str().map_err(|error| error.to_string()).and_then(str::parse);
+    let invalid = |detail| Problem::new(ProblemCode::SignatureInvalid, format!("{SIGNATURE}: {detail}"));
+    read.map(Some).map_err(invalid)
 }
 
 /// List versions

@@ -9,7 +9,7 @@ use axum::{
     http::{HeaderMap, Request},
 };
 use http_body_util::BodyExt as _;
-use proviso_engine::{Clock, Engine, NewApiKey, Options, catalog::Scope};
+use proviso_engine::{Clock, Engine, NewApiKey, Options, PolicyKey, catalog::Scope};
 pub use proviso_fixtures::policies::STANDARD;
 use proviso_fixtures::policies::runtime;
 use proviso_ledger::model::time::Timestamp;
@@ -156,6 +156,15 @@ impl Server {
 
     /// With other limits than the default ones.
     pub async fn limited(connections: ConnectionLimits, rates: Rates) -> Self {
+        Self::with(connections, rates, None).await
+    }
+
+    /// One that takes modules with a signature by one of these keys only.
+    pub async fn taking_signed(keys: Vec<PolicyKey>) -> Self {
+        Self::with(ConnectionLimits::default(), Rates::default(), Some(keys)).await
+    }
+
+    async fn with(connections: ConnectionLimits, rates: Rates, policy_keys: Option<Vec<PolicyKey>>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let start: Timestamp = START.parse().unwrap();
         let clock = Clock::new(move || start);
@@ -163,6 +172,7 @@ impl Server {
         let options = Options {
             lanes: NonZeroUsize::new(2).unwrap(),
             sweep_every: Duration::from_secs(3_600),
+            policy_keys,
             ..Options::default()
         };
         let engine =

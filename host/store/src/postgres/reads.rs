@@ -13,7 +13,7 @@ use crate::{
     rows::{CustomerRow, KeyHash, LoadedCustomer, StoredEntry, StoredSnapshot},
 };
 use proviso_ledger::model::{
-    ids::{CustomerId, Seq},
+    ids::{CustomerId, Name, Seq},
     time::Timestamp,
 };
 use sqlx::postgres::PgRow;
@@ -225,10 +225,28 @@ pub async fn customers(
     after: Option<&CustomerId>,
     limit: u32,
 ) -> Result<Vec<CustomerRow>, StoreError> {
-    let sql = "SELECT customer_id, created_at, due_at, closed, profile FROM customers \
-               WHERE customer_id > $1 ORDER BY customer_id LIMIT $2";
     // Every key is above the empty text.
     let after = after.map_or("", CustomerId::as_str);
-    let rows = pool.fetch(|| sqlx::query(sql).bind(after).bind(i64::from(limit))).await?;
+    let rows = pool.fetch(|| sqlx::query(columns::CUSTOMERS).bind(after).bind(i64::from(limit))).await?;
     rows.iter().map(customer_row).collect()
+}
+
+pub async fn customers_of_plan(
+    pool: &Pool,
+    plan: &Name,
+    version: u32,
+    after: Option<&CustomerId>,
+    limit: u32,
+) -> Result<Vec<CustomerRow>, StoreError> {
+    let after = after.map_or("", CustomerId::as_str);
+    let query = || {
+        let query = sqlx::query(columns::CUSTOMERS_OF_PLAN).bind(plan.as_str()).bind(i64::from(version));
+        query.bind(after).bind(i64::from(limit))
+    };
+    pool.fetch(query).await?.iter().map(customer_row).collect()
+}
+
+pub async fn plan_customers(pool: &Pool, plan: &Name) -> Result<Vec<(u32, u64)>, StoreError> {
+    let rows = pool.fetch(|| sqlx::query(columns::PLAN_CUSTOMERS).bind(plan.as_str())).await?;
+    rows.iter().map(|row| Ok((columns::number(row, 0)?, columns::number(row, 1)?))).collect()
 }

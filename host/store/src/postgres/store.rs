@@ -12,7 +12,10 @@ use super::{
 };
 use crate::{
     anchors::CheckpointStore,
+    columns::Columns,
     error::StoreError,
+    rollout,
+    rollups::RollupStore,
     rows::{
         AuditQuery, AuditRow, Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash,
         LoadedCustomer, StoredAnswer, StoredEntry, StoredSnapshot,
@@ -20,7 +23,8 @@ use crate::{
     store::Store,
 };
 use proviso_ledger::model::{
-    ids::{CustomerId, Digest, Seq},
+    ids::{CustomerId, Digest, Name, Seq},
+    terms::TermsKey,
     time::Timestamp,
 };
 use std::time::Duration;
@@ -36,6 +40,7 @@ pub struct PostgresStore {
 /// What other hosts see of this store.
 #[derive(Debug)]
 pub(super) struct Host {
+    id: String,
     claims: Claims,
     announcement: Announcement,
 }
@@ -56,7 +61,8 @@ impl PostgresStore {
         // Its settings are those of migrations.
         drop(connection);
         let first = server.connect(server.options.acquire_timeout).await?;
-        let host = Host { claims: Claims::new(id.clone()), announcement: Announcement::new(id) };
+        let host =
+            Host { id: id.clone(), claims: Claims::new(id.clone()), announcement: Announcement::new(id) };
         Ok(Self { pool: Pool::new(server, first), host: Some(host) })
     }
 
@@ -154,6 +160,20 @@ impl Store for PostgresStore {
         reads::customers(&self.pool, after, limit).await
     }
 
+    async fn customers_of_plan(
+        &self,
+        plan: &Name,
+        version: u32,
+        after: Option<&CustomerId>,
+        limit: u32,
+    ) -> Result<Vec<CustomerRow>, StoreError> {
+        reads::customers_of_plan(&self.pool, plan, version, after, limit).await
+    }
+
+    async fn plan_customers(&self, plan: &Name) -> Result<Vec<(u32, u64)>, StoreError> {
+        reads::plan_customers(&self.pool, plan).await
+    }
+
     async fn due(&self, at: Timestamp, limit: u32, claim: Duration) -> Result<Vec<CustomerId>, StoreError> {
         match &self.host {
             Some(host) => host.claims.take(&self.pool, at, limit, claim).await,
@@ -208,7 +228,22 @@ impl Store for PostgresStore {
         hosts::oldest_live_format(&self.pool, max_age).await
     }
 
+    async fn put_rollout_counts(&self, terms: &TermsKey, body: &str) -> Result<(), StoreError> {
+        let (terms, host) = (terms.to_string(), &self.host()?.id);
+        self.pool.fetch(|| sqlx::query(rollout::PUT).bind(&terms).bind(host).bind(body)).await.map(drop)
+    }
+
+    async fn rollout_counts(&self, terms: &TermsKey) -> Result<Vec<String>, StoreError> {
+        let terms = terms.to_string();
+        let rows = self.pool.fetch(|| sqlx::query(rollout::ALL).bind(&terms)).await?;
+        rows.iter().map(|row| row.text(0).map(str::to_owned)).collect()
+    }
+
     fn checkpoint_store(&self) -> Option<&dyn CheckpointStore> {
+        Some(self)
+    }
+
+    fn rollup_store(&self) -> Option<&dyn RollupStore> {
         Some(self)
     }
 
@@ -217,7 +252,7 @@ impl Store for PostgresStore {
     }
 
     async fn close(&self) {
-        if let Some(Host { claims, announcement }) = &self.host {
+        if let Some(Host { claims, announcement, .. }) = &self.host {
             claims.release(&self.pool).await;
             announcement.withdraw(&self.pool).await;
         }

@@ -19,6 +19,7 @@ mod options;
 mod readers;
 mod reads;
 mod recover;
+mod rollups;
 mod sorted_run;
 mod store;
 mod writer;

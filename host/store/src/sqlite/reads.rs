@@ -13,7 +13,7 @@ use crate::{
     rows::{CustomerRow, KeyHash, LoadedCustomer, StoredEntry, StoredSnapshot},
 };
 use proviso_ledger::model::{
-    ids::{CustomerId, Seq},
+    ids::{CustomerId, Name, Seq},
     time::Timestamp,
 };
 use rusqlite::{Connection, Params, Row};
@@ -165,13 +165,36 @@ impl Reads {
     ) -> Result<Vec<CustomerRow>, StoreError> {
         let after = after.cloned();
         let list = move |connection: &mut Connection| {
-            let sql = "SELECT customer_id, created_at, due_at, closed, profile FROM customers \
-                       WHERE customer_id > ?1 ORDER BY customer_id LIMIT ?2";
             // Every key is above the empty text.
             let after = after.as_ref().map_or("", CustomerId::as_str);
-            all(connection, sql, (after, limit), |row| customer_row(row))
+            all(connection, columns::CUSTOMERS, (after, limit), |row| customer_row(row))
         };
         self.readers.read(list).await
+    }
+
+    pub async fn customers_of_plan(
+        &self,
+        plan: &Name,
+        version: u32,
+        after: Option<&CustomerId>,
+        limit: u32,
+    ) -> Result<Vec<CustomerRow>, StoreError> {
+        let (plan, after) = (plan.clone(), after.cloned());
+        let list = move |connection: &mut Connection| {
+            let after = after.as_ref().map_or("", CustomerId::as_str);
+            let arguments = (plan.as_str(), version, after, limit);
+            all(connection, columns::CUSTOMERS_OF_PLAN, arguments, |row| customer_row(row))
+        };
+        self.readers.read(list).await
+    }
+
+    pub async fn plan_customers(&self, plan: &Name) -> Result<Vec<(u32, u64)>, StoreError> {
+        let plan = plan.clone();
+        let count = move |connection: &mut Connection| {
+            let counts = |row: &Row<'_>| Ok((columns::number(row, 0)?, columns::number(row, 1)?));
+            all(connection, columns::PLAN_CUSTOMERS, [plan.as_str()], counts)
+        };
+        self.readers.read(count).await
     }
 
     pub async fn due(&self, at: Timestamp, limit: u32) -> Result<Vec<CustomerId>, StoreError> {

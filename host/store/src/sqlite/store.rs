@@ -7,13 +7,16 @@ use super::{
     migrate,
     options::SqliteOptions,
     readers::{Readers, in_background},
-    reads::Reads,
+    reads::{Reads, all, first},
     recover,
     writer::{CommitJob, Job, Reply, Writer},
 };
 use crate::{
     anchors::CheckpointStore,
+    columns::{Columns as _, corrupt},
     error::StoreError,
+    rollout,
+    rollups::RollupStore,
     rows::{
         AuditQuery, AuditRow, Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash,
         LoadedCustomer, StoredAnswer, StoredEntry, StoredSnapshot,
@@ -21,7 +24,8 @@ use crate::{
     store::Store,
 };
 use proviso_ledger::model::{
-    ids::{CustomerId, Digest, Seq},
+    ids::{CustomerId, Digest, Name, Seq},
+    terms::TermsKey,
     time::Timestamp,
 };
 use std::{
@@ -44,6 +48,8 @@ pub struct SqliteStore {
     /// The newest checkpoint that is looked at: one that came later may name entries that this store does not see.
     last_checkpoint: i64,
     adding_checkpoint: tokio::sync::Mutex<()>,
+    /// Names this opening; empty when it was opened only for reading.
+    opening: String,
 }
 
 impl SqliteStore {
@@ -58,6 +64,7 @@ impl SqliteStore {
         migrate::migrate(&options.path).await?;
         let memtables = Arc::new(Memtables::new());
         let readers = Readers::new(options.path.clone(), options.readers);
+        let opening = readers.read(name_opening).await?;
         let reads = Reads { readers, memtables: memtables.clone() };
         let writer = in_background(move || Writer::open(options, memtables, lock)).await?;
         let (jobs, queue) = mpsc::channel(QUEUE);
@@ -68,6 +75,7 @@ impl SqliteStore {
             reads_format: Mutex::default(),
             last_checkpoint: i64::MAX,
             adding_checkpoint: tokio::sync::Mutex::default(),
+            opening,
         })
     }
 
@@ -96,6 +104,7 @@ impl SqliteStore {
             reads_format: Mutex::default(),
             last_checkpoint,
             adding_checkpoint: tokio::sync::Mutex::default(),
+            opening: String::new(),
         })
     }
 
@@ -118,6 +127,12 @@ impl SqliteStore {
         jobs.send(job(reply)).await.map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)?
     }
+}
+
+fn name_opening(connection: &mut rusqlite::Connection) -> Result<String, StoreError> {
+    let name =
+        first(connection, "SELECT lower(hex(randomblob(8)))", [], |row| row.text(0).map(str::to_owned))?;
+    name.ok_or_else(|| corrupt("a value without a row"))
 }
 
 #[async_trait::async_trait]
@@ -197,6 +212,20 @@ impl Store for SqliteStore {
         self.reads.customers(after, limit).await
     }
 
+    async fn customers_of_plan(
+        &self,
+        plan: &Name,
+        version: u32,
+        after: Option<&CustomerId>,
+        limit: u32,
+    ) -> Result<Vec<CustomerRow>, StoreError> {
+        self.reads.customers_of_plan(plan, version, after, limit).await
+    }
+
+    async fn plan_customers(&self, plan: &Name) -> Result<Vec<(u32, u64)>, StoreError> {
+        self.reads.plan_customers(plan).await
+    }
+
     /// There is no other process, so nothing need be claimed.
     async fn due(&self, at: Timestamp, limit: u32, _: Duration) -> Result<Vec<CustomerId>, StoreError> {
         self.reads.due(at, limit).await
@@ -250,7 +279,24 @@ impl Store for SqliteStore {
         Ok(*self.reads_format.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    async fn put_rollout_counts(&self, terms: &TermsKey, body: &str) -> Result<(), StoreError> {
+        let row = [terms.to_string(), self.opening.clone(), body.to_owned()];
+        self.write(|reply| Job::PutRolloutCounts { row, reply }).await.map(drop)
+    }
+
+    async fn rollout_counts(&self, terms: &TermsKey) -> Result<Vec<String>, StoreError> {
+        let terms = terms.to_string();
+        let read = move |connection: &mut rusqlite::Connection| {
+            all(connection, rollout::ALL, [&terms], |row| row.text(0).map(str::to_owned))
+        };
+        self.reads.readers.read(read).await
+    }
+
     fn checkpoint_store(&self) -> Option<&dyn CheckpointStore> {
+        Some(self)
+    }
+
+    fn rollup_store(&self) -> Option<&dyn RollupStore> {
         Some(self)
     }
 

@@ -12,11 +12,14 @@ use super::{
     memtable::{Appended, Memtables, Pos},
     options::SqliteOptions,
     recover::catch_up,
+    rollups,
     sorted_run::{Slice, SortedRun},
 };
 use crate::{
     anchors::{CheckpointRow, JournalEnd},
     error::StoreError,
+    rollout,
+    rollups::RollupUpdate,
     rows::{Batch, CatalogChange, Commit, StoredAnswer},
 };
 use proviso_ledger::model::ids::CustomerId;
@@ -58,6 +61,15 @@ pub enum Job {
     },
     AddCheckpoint {
         checkpoint: CheckpointRow,
+        reply: Reply,
+    },
+    /// Terms, opening and body.
+    PutRolloutCounts {
+        row: [String; 3],
+        reply: Reply,
+    },
+    PutRollups {
+        updates: Vec<RollupUpdate>,
         reply: Reply,
     },
     Close(oneshot::Sender<()>),
@@ -136,6 +148,16 @@ impl Writer {
                 }
                 Job::AddCheckpoint { checkpoint, reply } => {
                     let _ = reply.send(self.write_with(|connection| anchors::add(connection, checkpoint)));
+                }
+                Job::PutRolloutCounts { row, reply } => {
+                    let put = |connection: &mut Connection| {
+                        connection.prepare_cached(rollout::PUT)?.execute(row)?;
+                        Ok(Commit::Durable)
+                    };
+                    let _ = reply.send(self.write_with(put));
+                }
+                Job::PutRollups { updates, reply } => {
+                    let _ = reply.send(self.put_rollups(&updates));
                 }
                 Job::Close(done) => {
                     closed = Some(done);
@@ -316,6 +338,17 @@ impl Writer {
             Err(_) => connect::close(connection),
         }
         outcome
+    }
+
+    /// Writes usage totals, whose rows go to as many pages as to a commit's.
+    fn put_rollups(&mut self, updates: &[RollupUpdate]) -> Result<Commit, StoreError> {
+        let rows = updates.iter().map(|update| update.rows.len() + 1).sum();
+        if let Some(connection) = &self.connection {
+            self.checkpointer.do_rest(connection);
+        }
+        let commit = self.write_with(|connection| rollups::put(connection, updates))?;
+        self.checkpointer.wrote(rows);
+        Ok(commit)
     }
 
     fn close(self) {

@@ -169,6 +169,9 @@ async fn compare_copy(model: &Model, one: &dyn Store, other: &dyn Store) -> Resu
         }
     }
     same!(one, other, customers(None, 1000));
+    let plan = "plan".parse().unwrap();
+    same!(one, other, plan_customers(&plan));
+    same!(one, other, customers_of_plan(&plan, 2, None, 1000));
     let [this, that] = [one.catalog(0).await.unwrap(), other.catalog(0).await.unwrap()];
     for version in &this.policy_versions {
         same!(one, other, module(&version.digest));

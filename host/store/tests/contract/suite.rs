@@ -5,13 +5,15 @@ use crate::{
     model::{CLAIM, FORMAT, Model, OTHER_FORMAT, customer, entry, key, row, snapshot, time},
 };
 use proviso_ledger::model::{
-    ids::{CustomerId, Digest},
+    ids::{CustomerId, Digest, Name},
+    terms::TermsKey,
     time::Timestamp,
 };
 use proviso_store::{
-    Anchor, ApiKeyRow, Batch, CatalogChange, CatalogRows, CatalogStamp, CheckpointRow, Commit, JournalEnd,
-    JournalRow, LoadedCustomer, NewKey, NewSnapshot, PlanRow, PlanTermsRow, PolicyRow, PolicyVersionRow,
-    Store, StoreError, StoredAnswer,
+    Anchor, ApiKeyRow, Batch, CatalogChange, CatalogRows, CatalogStamp, CheckpointRow, Commit, CustomerRow,
+    JournalEnd, JournalRow, LoadedCustomer, NewKey, NewSnapshot, PlanRow, PlanTermsRow, PlanVersionRow,
+    PolicyRow, PolicyVersionRow, RollupCursor, RollupId, RollupRow, RollupSpan, RollupUpdate, Store,
+    StoreError, StoredAnswer,
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -281,6 +283,39 @@ pub async fn customers_are_listed_and_come_due(factory: &dyn Factory) {
     assert_eq!(first, [customer("B"), customer("a")]);
 }
 
+pub async fn customers_are_found_by_their_plan(factory: &dyn Factory) {
+    let store = factory.open().await;
+    let pro: Name = "pro".parse().unwrap();
+    let on = |name: &str, plan: Option<(&str, u32)>, closed: bool| CustomerRow {
+        plan: plan.map(|(plan, version)| (plan.parse().unwrap(), version)),
+        closed,
+        ..row(&customer(name), None)
+    };
+    let customers = vec![
+        on("b", Some(("pro", 1)), false),
+        on("a", Some(("pro", 1)), false),
+        on("c", Some(("pro", 1)), true),
+        on("d", Some(("pro", 2)), false),
+        on("e", Some(("other", 1)), false),
+        on("f", None, false),
+    ];
+    assert_eq!(
+        store.commit(Batch { customers: customers.clone(), ..Batch::default() }).await,
+        Ok(Commit::Durable)
+    );
+    assert_eq!(store.plan_customers(&pro).await, Ok(vec![(1, 2), (2, 1)]));
+    let first = store.customers_of_plan(&pro, 1, None, 1).await.unwrap();
+    assert_eq!(first, [customers[1].clone()]);
+    let second = store.customers_of_plan(&pro, 1, Some(&customer("a")), 5).await.unwrap();
+    assert_eq!(second, [customers[0].clone()]);
+    // Who is moved is found there.
+    let moved = vec![on("a", Some(("pro", 2)), false), on("b", None, false)];
+    assert_eq!(store.commit(Batch { customers: moved, ..Batch::default() }).await, Ok(Commit::Durable));
+    assert_eq!(store.plan_customers(&pro).await, Ok(vec![(2, 2)]));
+    assert_eq!(store.customers_of_plan(&pro, 1, None, 5).await, Ok(vec![]));
+    assert_eq!(store.plan_customers(&"nobody".parse().unwrap()).await, Ok(vec![]));
+}
+
 pub async fn an_empty_store_knows_nothing(factory: &dyn Factory) {
     let store = factory.open().await;
     Model::default().check(&*store, &[customer("acme")]).await;
@@ -295,6 +330,10 @@ pub async fn an_empty_store_knows_nothing(factory: &dyn Factory) {
 
 fn plan(name: &str, body: &str) -> PlanRow {
     PlanRow { plan: name.parse().unwrap(), body: body.to_owned() }
+}
+
+fn plan_version(plan: &str, version: u32, body: &str) -> PlanVersionRow {
+    PlanVersionRow { plan: plan.parse().unwrap(), version, body: body.to_owned() }
 }
 
 fn terms(plan: &str, number: u64, body: &str) -> PlanTermsRow {
@@ -331,6 +370,9 @@ pub async fn catalog_changes_are_made_together(factory: &dyn Factory) {
         (vec![AddPlanTerms(terms("unknown", 1, "1"))], Commit::Conflict),
         (vec![SetPlanTerms(terms("pro", 2, "2"))], Commit::Conflict),
         (vec![SetPlanTerms(terms("pro", 1, "2")), PutPlan(plan("pro", "2"))], Commit::Durable),
+        (vec![CatalogChange::AddPlanVersion(plan_version("pro", 1, "1"))], Commit::Durable),
+        (vec![CatalogChange::AddPlanVersion(plan_version("pro", 1, "2"))], Commit::Conflict),
+        (vec![CatalogChange::AddPlanVersion(plan_version("unknown", 1, "1"))], Commit::Conflict),
         (vec![PutPolicy(policy("standard", "1")), module(b"one")], Commit::Durable),
         (vec![module(b"one"), AddPolicyVersion(version("standard", 1, b"one", false))], Commit::Durable),
         (vec![AddPolicyVersion(version("standard", 1, b"one", false))], Commit::Conflict),
@@ -355,6 +397,7 @@ pub async fn catalog_changes_are_made_together(factory: &dyn Factory) {
     let expected = CatalogRows {
         revision,
         plans: vec![plan("pro", "2")],
+        plan_versions: vec![plan_version("pro", 1, "1")],
         plan_terms: vec![terms("pro", 1, "2")],
         policies: vec![policy("standard", "1")],
         policy_versions: vec![version("standard", 1, b"one", true)],
@@ -387,11 +430,17 @@ pub async fn a_batch_is_of_the_newest_revision(factory: &dyn Factory) {
 }
 
 pub async fn the_catalog_is_read_since_a_revision(factory: &dyn Factory) {
-    use CatalogChange::{AddPlanTerms, AddPolicyVersion, PutPlan, PutPolicy, SetPlanTerms, SetPolicyVersion};
+    use CatalogChange::{
+        AddPlanTerms, AddPlanVersion, AddPolicyVersion, PutPlan, PutPolicy, SetPlanTerms, SetPolicyVersion,
+    };
     let store = factory.open().await;
     let changes = [
         vec![PutPlan(plan("a", "1")), PutPlan(plan("b", "1")), AddPlanTerms(terms("a", 1, "1"))],
-        vec![PutPlan(plan("b", "2")), AddPlanTerms(terms("a", 2, "1"))],
+        vec![
+            PutPlan(plan("b", "2")),
+            AddPlanVersion(plan_version("b", 1, "2")),
+            AddPlanTerms(terms("a", 2, "1")),
+        ],
         vec![PutPolicy(policy("p", "1")), module(b"one"), AddPolicyVersion(version("p", 1, b"one", false))],
         vec![SetPlanTerms(terms("a", 1, "2")), SetPolicyVersion(version("p", 1, b"one", true))],
         vec![CatalogChange::AddApiKey(api_key("k", "secret", "1"))],
@@ -408,6 +457,10 @@ pub async fn the_catalog_is_read_since_a_revision(factory: &dyn Factory) {
     assert_eq!((all.revision, all.plans.len(), all.plan_terms.len()), (5, 2, 2));
     let since = store.catalog(1).await.unwrap();
     assert_eq!(since.plans, [plan("b", "2")]);
+    assert_eq!(since.plan_versions, [plan_version("b", 1, "2")]);
+    // A version is never replaced.
+    let again = vec![AddPlanVersion(plan_version("b", 1, "3"))];
+    assert_eq!(store.change_catalog(Some(5), again, None).await, Ok(Commit::Conflict));
     assert_eq!(since.plan_terms, [terms("a", 1, "2"), terms("a", 2, "1")]);
     assert_eq!(since.policy_versions, [version("p", 1, b"one", true)]);
     let since = store.catalog(3).await.unwrap();
@@ -598,6 +651,7 @@ pub async fn the_catalog_is_stamped_row_by_row(factory: &dyn Factory) {
     assert_eq!(store.change_catalog(Some(0), first, None).await, Ok(Commit::Durable));
     let second = vec![
         CatalogChange::AddPlanTerms(terms(2, "1")),
+        CatalogChange::AddPlanVersion(plan_version("p", 1, "1")),
         CatalogChange::AddApiKey(ApiKeyRow {
             id: "k".parse().unwrap(),
             secret_hash: [1; 32],
@@ -607,11 +661,12 @@ pub async fn the_catalog_is_stamped_row_by_row(factory: &dyn Factory) {
     assert_eq!(store.change_catalog(Some(1), second, None).await, Ok(Commit::Durable));
     let (revision, before) = stamps().await;
     let of = |table, key: &str, number| (table, key.to_owned(), number);
-    assert_eq!((revision, before.len()), (2, 4));
+    assert_eq!((revision, before.len()), (2, 5));
     let revisions = [
         (of("plans", "p", 0), 1),
         (of("plan_terms", "p", 1), 1),
         (of("plan_terms", "p", 2), 2),
+        (of("plan_versions", "p", 1), 2),
         (of("api_keys", "k", 0), 2),
     ];
     for (row, revision) in revisions {
@@ -626,4 +681,76 @@ pub async fn the_catalog_is_stamped_row_by_row(factory: &dyn Factory) {
     assert_ne!(after[&row].1, before[&row].1);
     after.insert(row.clone(), before[&row]);
     assert_eq!(after, before);
+}
+
+pub async fn each_opening_counts_of_a_rollout_by_itself(factory: &dyn Factory) {
+    let (one, other): (TermsKey, TermsKey) =
+        ("plan/pro/terms_2".parse().unwrap(), "plan/pro/terms_20".parse().unwrap());
+    let store = factory.open().await;
+    assert_eq!(store.rollout_counts(&one).await, Ok(Vec::new()));
+    for body in ["1", "2"] {
+        store.put_rollout_counts(&one, body).await.unwrap();
+        assert_eq!(store.rollout_counts(&one).await, Ok(vec![body.to_owned()]));
+    }
+    store.put_rollout_counts(&other, "3").await.unwrap();
+    store.close().await;
+    let store = factory.open().await;
+    store.put_rollout_counts(&one, "4").await.unwrap();
+    let mut all = store.rollout_counts(&one).await.unwrap();
+    all.sort_unstable();
+    assert_eq!(all, ["2", "4"]);
+    assert_eq!(store.rollout_counts(&other).await, Ok(vec!["3".to_owned()]));
+    store.close().await;
+}
+
+pub async fn usage_totals_move_with_their_cursor(factory: &dyn Factory) {
+    let opened = factory.open().await;
+    let store = opened.rollup_store().unwrap();
+    let (acme, other) = (customer("acme"), customer("other"));
+    let id = |kind: u8, slot: i64, place: u8| RollupId { grain: 0, kind, slot, key: [place; 16] };
+    let total =
+        |kind, slot, place, body: &str| RollupRow { id: id(kind, slot, place), body: body.to_owned() };
+    let at = |through, format| RollupCursor { through, format };
+    let nothing = at(0, 0);
+    let update = |of: &CustomerId, from, to, rows| RollupUpdate { customer: of.clone(), from, to, rows };
+    let span = |kind: u8, slots: std::ops::Range<i64>| RollupSpan { grain: 0, kind, slots };
+    let all = [span(0, i64::MIN..i64::MAX), span(1, i64::MIN..i64::MAX)];
+    assert_eq!(store.rollups(&acme, &all).await, Ok((nothing, vec![])));
+
+    let first = vec![total(0, -5, 2, "a"), total(0, 3, 1, "b"), total(0, 3, 2, "c"), total(1, 3, 1, "d")];
+    let begun = vec![update(&acme, nothing, at(7, 1), first.clone())];
+    assert_eq!(store.put_rollups(begun.clone()).await, Ok(Commit::Durable));
+    assert_eq!(store.put_rollups(begun).await, Ok(Commit::Conflict), "the cursor has moved");
+    assert_eq!(store.rollups(&acme, &all).await, Ok((at(7, 1), first.clone())));
+    assert_eq!(store.rollups(&acme, &[span(0, 3..4)]).await, Ok((at(7, 1), first[1..3].to_vec())));
+    assert_eq!(store.rollups(&acme, &[span(0, 4..9)]).await, Ok((at(7, 1), vec![])));
+    assert_eq!(store.rollups(&acme, &[]).await, Ok((at(7, 1), vec![])));
+    assert_eq!(store.rollups(&other, &all).await, Ok((nothing, vec![])));
+    let asked = [id(0, 3, 2), id(0, 3, 9), id(1, 3, 1)];
+    let expected = vec![first[2].clone(), first[3].clone()];
+    assert_eq!(store.rollups_at(&acme, &asked).await, Ok((at(7, 1), expected)));
+
+    // All customers of a call, or none.
+    let new =
+        |of: &CustomerId, from| update(of, from, at(9, 1), vec![total(0, 3, 2, "e"), total(0, 8, 1, "f")]);
+    let half = vec![new(&other, nothing), new(&acme, at(6, 1))];
+    assert_eq!(store.put_rollups(half).await, Ok(Commit::Conflict));
+    assert_eq!(store.rollups(&other, &all).await, Ok((nothing, vec![])));
+    let both = vec![new(&other, nothing), new(&acme, at(7, 1))];
+    assert_eq!(store.put_rollups(both).await, Ok(Commit::Durable));
+    let mut second = first.clone();
+    second[2].body = "e".to_owned();
+    second.insert(3, total(0, 8, 1, "f"));
+    assert_eq!(store.rollups(&acme, &all).await, Ok((at(9, 1), second)));
+    assert_eq!(store.rollups(&other, &all).await.unwrap().1.len(), 2);
+
+    // Another format begins anew. A cursor may move alone.
+    let again = vec![update(&acme, at(9, 1), at(2, 2), vec![total(1, 1, 1, "g")])];
+    assert_eq!(store.put_rollups(again).await, Ok(Commit::Durable));
+    assert_eq!(store.put_rollups(vec![update(&acme, at(2, 2), at(4, 2), vec![])]).await, Ok(Commit::Durable));
+    opened.close().await;
+    let opened = factory.open().await;
+    let store = opened.rollup_store().unwrap();
+    assert_eq!(store.rollups(&acme, &all).await, Ok((at(4, 2), vec![total(1, 1, 1, "g")])));
+    assert_eq!(store.rollups(&other, &all).await.unwrap().1.len(), 2);
 }

@@ -6,16 +6,17 @@ mod cases;
 mod coverage;
 mod diff;
 mod inspect;
-mod modules;
+pub(super) mod modules;
 mod needs;
 mod new;
 mod profile;
-mod remote;
+pub(super) mod remote;
 mod run;
 mod schema;
-mod settings;
+pub(super) mod settings;
+mod sign;
 pub mod source;
-mod test;
+pub(super) mod test;
 pub mod text;
 
 pub use source::build as build_crate;
@@ -49,12 +50,20 @@ pub enum Verb {
     Diff(diff::Flags),
     /// Print the JSON Schema of case files, for editors
     Schema,
+    /// Make a key that signs policies, and print the line by which hosts know it
+    Key(sign::KeyFlags),
+    /// Print the signature of a policy's module
+    Sign(sign::Flags),
     /// Upload a policy to a server as a new version
     Push(remote::push::Flags),
     /// Bind a version to a plan or a customer, now or at a time
     Activate(remote::activate::Flags),
     /// Bind again what decided before the terms that decide now
     Rollback(remote::rollback::Flags),
+    /// Show how a canary of a plan fares, or raise its share
+    ///
+    /// Exit codes: 0 fine, 1 it was rolled back, 2 the command line makes no sense.
+    Rollout(remote::rollout::Flags),
     /// List the versions of a policy, or the terms of a plan or a customer
     History(remote::history::Flags),
 }
@@ -72,9 +81,12 @@ pub fn run(verb: Verb) -> Result<Verdict, Error> {
         Verb::Bench(flags) => bench::run(&flags),
         Verb::Diff(flags) => diff::run(&flags),
         Verb::Schema => schema::run(),
+        Verb::Key(flags) => sign::key(&flags),
+        Verb::Sign(flags) => sign::run(&flags),
         Verb::Push(flags) => remote::push::run(&flags),
         Verb::Activate(flags) => remote::activate::run(&flags),
         Verb::Rollback(flags) => remote::rollback::run(&flags),
+        Verb::Rollout(flags) => remote::rollout::run(&flags),
         Verb::History(flags) => remote::history::run(&flags),
     }
 }

@@ -6,11 +6,12 @@ use super::{
     test::{Loaded, Subject},
 };
 use crate::{config, error::Error, secrets};
-use proviso_ledger::model::ids::Digest;
-use proviso_policy::{CacheDir, Compiler, PolicyError, Runtime};
+use proviso_ledger::model::{ids::Digest, resources::ResourceClass};
+use proviso_policy::{CacheDir, Compiler, PolicyError, Runtime, inspect};
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::SystemTime,
 };
 
@@ -18,12 +19,20 @@ use std::{
 const KEPT: usize = 64;
 
 /// Where modules run.
-pub struct Modules(Runtime);
+pub struct Modules {
+    runtime: Runtime,
+    class: ResourceClass,
+}
 
 impl Modules {
     /// With what earlier runs kept.
     pub fn new() -> Result<Self, Error> {
-        Ok(Self(Runtime::new(limits(), cache(), Compiler::InProcess)?))
+        Self::of(ResourceClass::Default)
+    }
+
+    /// The same, of policies of another class.
+    pub fn of(class: ResourceClass) -> Result<Self, Error> {
+        Ok(Self { runtime: Runtime::new(limits(), cache(), Compiler::InProcess)?, class })
     }
 
     /// The policy of a crate's folder, which is built, or of a file.
@@ -41,13 +50,21 @@ impl Modules {
     pub fn take(&self, component: &[u8]) -> Result<Loaded, Error> {
         let digest = Digest::of(component);
         // Code is kept only of modules that were admitted, by this very version.
-        let kept = self.0.load(digest, || Err::<Vec<u8>, _>(io::Error::from(io::ErrorKind::NotFound)));
-        let policy = match kept {
-            Ok(module) => module,
-            Err(PolicyError::Fetch(_)) => self.0.admit(component).map_err(Error::refused)?.module,
+        let kept = self.runtime.load(digest, || Err::<Vec<u8>, _>(io::Error::from(io::ErrorKind::NotFound)));
+        let module = match kept {
+            Ok(module) => {
+                // It may have been admitted as one of a class that may be larger.
+                if self.class != ResourceClass::Large {
+                    inspect(component, self.runtime.limits()).map_err(Error::Refused)?;
+                }
+                module
+            }
+            Err(PolicyError::Fetch(_)) => {
+                self.runtime.admit_in(self.class, component).map_err(Error::refused)?.module
+            }
             Err(other) => return Err(Error::refused(other)),
         };
-        Ok(Loaded { digest, policy })
+        Ok(Loaded { digest, policy: Arc::new(module.in_class(self.class)) })
     }
 }
 

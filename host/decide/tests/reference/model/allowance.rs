@@ -16,7 +16,8 @@ impl Model {
         trial: Option<&(i64, TrialRule, bool)>,
     ) -> Vec<Issue> {
         let mut issues = Vec::new();
-        for OwnGrant { key, once, rule } in self.own[self.plan().unwrap()].grants.clone() {
+        let version = self.profile.as_ref().unwrap().version;
+        for OwnGrant { key, once, rule } in self.gives(self.plan().unwrap(), version).grants.clone() {
             if !once {
                 issues.push(Issue { rule, mode: asked, counts: true });
             } else if takes && self.given_once.insert(key) {

@@ -7,6 +7,7 @@ mod period;
 mod refund;
 mod snapshot;
 mod usage;
+mod version;
 
 use crate::{
     answer::{
@@ -35,6 +36,7 @@ pub struct Terms {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Profile {
     pub plan: Option<&'static str>,
+    pub version: usize,
     pub zone: &'static str,
     pub anchor: i64,
 }
@@ -196,7 +198,7 @@ pub struct Model {
     pub entities: BTreeMap<&'static str, Option<&'static str>>,
     pub budgets: BTreeMap<&'static str, Budget>,
     /// What plans give whatever their policies do.
-    pub own: BTreeMap<&'static str, OwnGrants>,
+    pub own: BTreeMap<&'static str, Vec<(i64, OwnGrants)>>,
     /// The keys of one-time grants that were given.
     pub given_once: BTreeSet<&'static str>,
     /// When the trials of plans end.
@@ -214,7 +216,7 @@ pub struct Waived {
 #[derive(Debug, Clone)]
 pub struct Pending {
     pub plan: Option<&'static str>,
-    /// None at the end of the period.
+    pub version: usize,
     pub at: Option<i64>,
     pub allowance: Mode,
     pub id: u64,
@@ -260,7 +262,7 @@ impl Model {
             pending: None,
             entities: BTreeMap::new(),
             budgets: BTreeMap::new(),
-            own: plans.iter().map(|plan| (plan.key, plan.own.clone())).collect(),
+            own: plans.iter().map(|plan| (plan.key, vec![(start, plan.own.clone())])).collect(),
             given_once: BTreeSet::new(),
             trials: BTreeMap::new(),
         };
@@ -340,6 +342,9 @@ impl Model {
 
     pub fn execute(&mut self, order: &Order) -> Answer {
         self.now = order.now;
+        if let Command::Sell { plan, own } = &order.command {
+            return self.sell(plan, (**own).clone());
+        }
         let exists = self.profile.is_some();
         if !exists && !matches!(order.command, Command::Configure { .. } | Command::BindToPlan { .. }) {
             return plain("error:customer_not_found");
@@ -363,20 +368,22 @@ impl Model {
     fn obey(&mut self, order: &Order, exists: bool) -> Answer {
         let now = self.now;
         match &order.command {
-            Command::Pass(_) | Command::Read => plain("read"),
+            Command::Pass(_) | Command::Read | Command::Sell { .. } => plain("read"),
             Command::Configure { plan, zone, anchor, allowance } => {
                 let before = self.profile.clone();
                 if !exists {
                     self.created = now;
                 }
-                let default = Profile { plan: None, zone: "UTC", anchor: self.created };
+                let default = Profile { plan: None, version: 0, zone: "UTC", anchor: self.created };
                 let old = before.clone().unwrap_or(default.clone());
+                let plan = match plan {
+                    Change::Keep => old.plan,
+                    Change::Clear => None,
+                    Change::Set(plan) => Some(*plan),
+                };
                 let profile = Profile {
-                    plan: match plan {
-                        Change::Keep => old.plan,
-                        Change::Clear => None,
-                        Change::Set(plan) => Some(*plan),
-                    },
+                    plan,
+                    version: if plan == old.plan { old.version } else { self.newest(plan) },
                     zone: match zone {
                         Change::Keep => old.zone,
                         Change::Clear => default.zone,
@@ -398,6 +405,9 @@ impl Model {
                     return plain(if what.starts_with("error:") { what } else { "preview" });
                 }
                 self.change_plan(*plan, *when, *allowance)
+            }
+            Command::Migrate { plan, pick, period_end, allowance, dry_run } => {
+                self.try_or_migrate(plan, *pick, *period_end, *allowance, *dry_run)
             }
             Command::CancelPlanChange => {
                 if order.target.is_none() {

@@ -115,7 +115,9 @@ impl Model {
         if self.period.is_some() {
             self.close_period(if pending.plan.is_some() { "plan_changed" } else { "plan_ended" });
         }
-        self.profile.as_mut().unwrap().plan = pending.plan;
+        let profile = self.profile.as_mut().unwrap();
+        let same_plan = profile.plan == pending.plan;
+        (profile.plan, profile.version) = (pending.plan, pending.version);
         self.pending = None;
         self.entries += 1;
         self.plan_history.push((self.now, pending.plan));
@@ -123,7 +125,8 @@ impl Model {
             self.expire_grants();
         }
         if pending.plan.is_some() {
-            self.open_period(if self.periods == 0 { "started" } else { "plan_changed" }, pending.allowance);
+            let changed = if same_plan { "version_changed" } else { "plan_changed" };
+            self.open_period(if self.periods == 0 { "started" } else { changed }, pending.allowance);
         }
     }
 
@@ -137,7 +140,7 @@ impl Model {
         let at = match when {
             When::Now => {
                 let before = self.profile.clone();
-                let profile = Profile { plan, ..before.clone().unwrap() };
+                let profile = Profile { plan, version: self.newest(plan), ..before.clone().unwrap() };
                 let answer = self.configure(before, profile, allowance);
                 return if answer.what == "configured" { plain("plan_changed") } else { answer };
             }
@@ -149,11 +152,12 @@ impl Model {
             When::In(delta) => Some(self.now + delta),
         };
         let effective = at.or_else(|| self.period.as_ref().and_then(|period| period.end));
-        if self.had_trial(plan, effective.unwrap()) {
+        let version = self.newest(plan);
+        if self.had_trial(plan, version, effective.unwrap()) {
             return plain("error:trial_used");
         }
         self.entries += 1;
-        self.pending = Some(Pending { plan, at, allowance, id: self.entries });
+        self.pending = Some(Pending { plan, version, at, allowance, id: self.entries });
         plain("plan_change_pending")
     }
 
@@ -165,13 +169,21 @@ impl Model {
             return plain("configured");
         }
         let old_plan = before.as_ref().and_then(|before| before.plan);
-        if before.is_some() && old_plan != profile.plan && self.had_trial(profile.plan, self.now) {
+        let old_version = before.as_ref().map_or(0, |before| before.version);
+        if before.is_some()
+            && old_plan != profile.plan
+            && self.had_trial(profile.plan, profile.version, self.now)
+        {
             return plain("error:trial_used");
         }
-        if old_plan != profile.plan {
+        let moves = old_plan == profile.plan && old_version != profile.version;
+        let awaits_version = self.pending.as_ref().is_some_and(|pending| pending.plan == profile.plan);
+        if old_plan != profile.plan || moves && awaits_version {
             self.pending = None;
         }
-        if old_plan != profile.plan && self.period.is_some() {
+        let gives = |version| profile.plan.map(|plan| &self.gives(plan, version).grants);
+        let gives_other = moves && gives(old_version) != gives(profile.version);
+        if (old_plan != profile.plan || gives_other) && self.period.is_some() {
             self.close_period(if profile.plan.is_some() { "plan_changed" } else { "plan_ended" });
         }
         if let Some(before) = before.filter(|before| before.zone != profile.zone) {
@@ -186,7 +198,8 @@ impl Model {
             period.end = end;
             self.move_ends();
         } else if self.plan().is_some() {
-            self.open_period(if self.periods == 0 { "started" } else { "plan_changed" }, allowance);
+            let changed = if gives_other { "version_changed" } else { "plan_changed" };
+            self.open_period(if self.periods == 0 { "started" } else { changed }, allowance);
         }
         plain("configured")
     }
@@ -576,7 +589,8 @@ impl Model {
             };
             if self.pending.is_none() {
                 let id = self.entries;
-                self.pending = Some(Pending { plan, at: Some(ends), allowance: Mode::Carry, id });
+                let version = plan.map_or(0, |plan| self.sold_now(plan));
+                self.pending = Some(Pending { plan, version, at: Some(ends), allowance: Mode::Carry, id });
             }
         }
     }
@@ -584,7 +598,7 @@ impl Model {
     /// The trial of the plan that is taken now, when it ends, and whether it begins.
     fn trial(&self) -> Option<(i64, TrialRule, bool)> {
         let plan = self.plan().unwrap();
-        let rule = self.own[plan].trial.clone()?;
+        let rule = self.gives(plan, self.profile.as_ref().unwrap().version).trial.clone()?;
         match self.trials.get(plan) {
             None => Some((self.now + rule.hours * HOUR, rule, true)),
             Some(ends) if *ends > self.now => Some((*ends, rule, false)),
@@ -593,9 +607,10 @@ impl Model {
     }
 
     /// Whether a plan is for a trial that the customer has had by then.
-    fn had_trial(&self, plan: Option<&'static str>, at: i64) -> bool {
+    fn had_trial(&self, plan: Option<&'static str>, version: usize, at: i64) -> bool {
         let Some(plan) = plan else { return false };
-        let moves_on = self.own[plan].trial.as_ref().is_some_and(|trial| trial.then != AfterTrial::Stay);
+        let trial = self.gives(plan, version).trial.as_ref();
+        let moves_on = trial.is_some_and(|trial| trial.then != AfterTrial::Stay);
         moves_on && self.trials.get(plan).is_some_and(|ends| *ends <= at)
     }
 

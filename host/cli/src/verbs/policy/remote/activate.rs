@@ -1,6 +1,6 @@
 //! `proviso policy activate`: binds a version of a policy with its settings to a plan or a customer, now or at a time.
 
-use super::{Owner, Server, client::Client, line};
+use super::{Owner, Server, client::Client, line, rollout};
 use crate::{
     error::Error,
     exit::Verdict,
@@ -9,7 +9,7 @@ use crate::{
 };
 use clap::{Args, ValueEnum};
 use proviso_api::terms::Terms;
-use proviso_ledger::model::{ids::Name, time::Timestamp};
+use proviso_ledger::model::{amounts::Percent, canary::Share, ids::Name, time::Timestamp};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 
@@ -36,6 +36,21 @@ pub struct Flags {
     /// What decides when the policy fails
     #[arg(long, default_value = "deny")]
     on_fault: OnFaultName,
+    /// Decide for a share of the plan's customers only, such as 5%
+    #[arg(long, value_name = "PERCENT", value_parser = rollout::share, conflicts_with = "customer")]
+    canary: Option<Share>,
+    /// Of a canary: the most decisions that may fail, such as 1%, before the host ends it
+    #[arg(long, value_name = "PERCENT", value_parser = rollout::percent, requires = "canary")]
+    max_faults: Option<Percent>,
+    /// Of a canary: the most that decisions may differ in credits from the terms that it replaces, before the host ends it
+    #[arg(long, value_name = "PERCENT", value_parser = rollout::percent, requires = "canary")]
+    max_drift: Option<Percent>,
+    /// Of a canary: decisions without which no limit counts as passed [default: 20]
+    #[arg(long, value_name = "NUMBER", requires = "canary")]
+    min_decisions: Option<u64>,
+    /// Of a canary: only look at the decisions of the last so many seconds [default: at all]
+    #[arg(long, value_name = "SECONDS", requires = "canary")]
+    within: Option<u32>,
     /// A remark, for people
     #[arg(long)]
     note: Option<String>,
@@ -65,7 +80,7 @@ enum OnFaultName {
 
 /// Binds.
 pub fn run(flags: &Flags) -> Result<Verdict, Error> {
-    let Flags { owner, policy, version, settings, at, mode, on_fault, note, server } = flags;
+    let Flags { owner, policy, version, settings, at, mode, on_fault, note, server, .. } = flags;
     let file = settings.as_deref().map(settings::read).transpose()?;
     let client = Client::new(&server.server)?;
     let settings = match file {
@@ -90,9 +105,26 @@ pub fn run(flags: &Flags) -> Result<Verdict, Error> {
         ("version", version.map(Value::from)),
         ("effective_at", at.map(|at| at.to_string().into())),
         ("note", note.clone().map(Value::from)),
+        ("canary", canary(flags)),
     ];
     body.extend(more.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
     bind(owner, server, &client, &Value::Object(body))
+}
+
+/// The canary that is asked for.
+fn canary(flags: &Flags) -> Option<Value> {
+    let Flags { canary, max_faults, max_drift, min_decisions, within, .. } = flags;
+    let mut body = json!({ "share_percent": (*canary)? });
+    if max_faults.is_some() || max_drift.is_some() || min_decisions.is_some() || within.is_some() {
+        let limits = json!({
+            "max_fault_percent": max_faults,
+            "max_drift_percent": max_drift,
+            "min_decisions": min_decisions,
+            "within_seconds": within,
+        });
+        body.as_object_mut()?.insert("rollback".to_owned(), limits);
+    }
+    Some(body)
 }
 
 /// Binds terms and shows them.

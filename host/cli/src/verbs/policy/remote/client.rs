@@ -47,8 +47,22 @@ impl Client {
         content_type: &str,
         body: &[u8],
     ) -> Result<(u16, T), Error> {
+        self.post_with(path, content_type, &[], body)
+    }
+
+    /// POST with further headers.
+    pub fn post_with<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        content_type: &str,
+        headers: &[(&str, String)],
+        body: &[u8],
+    ) -> Result<(u16, T), Error> {
         let url = format!("{}{path}", self.base);
-        let request = self.agent.post(&url).header("authorization", &self.authorization);
+        let mut request = self.agent.post(&url).header("authorization", &self.authorization);
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
         self.answer(&url, request.content_type(content_type).send(body))
     }
 

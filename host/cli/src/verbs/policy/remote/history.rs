@@ -59,6 +59,7 @@ pub fn run(flags: &Flags) -> Result<Verdict, Error> {
 
 fn version(of: &PolicyVersion<'_>, paint: Paint) -> String {
     let deleted = if of.deleted { "  deleted" } else { "" };
+    let signed = of.signed_by.as_ref().map(|by| format!("  signed by {}", by.name)).unwrap_or_default();
     let (author, digest) = (&of.manifest.version, paint.faint(&of.digest.to_string()));
-    format!("{:>4}  {}  author's version {author}  {digest}{deleted}\n", of.version, of.created_at)
+    format!("{:>4}  {}  author's version {author}  {digest}{signed}{deleted}\n", of.version, of.created_at)
 }

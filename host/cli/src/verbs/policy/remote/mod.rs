@@ -5,6 +5,7 @@ mod client;
 pub mod history;
 pub mod push;
 pub mod rollback;
+pub mod rollout;
 
 use crate::error::Error;
 use clap::Args;
@@ -67,6 +68,11 @@ fn line(terms: &Terms<'_>) -> String {
     let until = terms.ends_at.map(|end| format!(" until {end}")).unwrap_or_default();
     let note = terms.note.as_deref().map(|note| format!("  {note}")).unwrap_or_default();
     let Terms { id, policy, version, effective_at, mode, .. } = terms;
+    let canary = terms.canary.as_ref().map(|canary| match &canary.rolled_back {
+        Some(ended) => format!("  canary, rolled back: {}", ended.reason),
+        None => format!("  canary of {} %", canary.share_percent.percent()),
+    });
+    let canary = canary.unwrap_or_default();
     let mode = if *mode == proviso_ledger::model::terms::Mode::Shadow { "  shadow" } else { "" };
-    format!("{id}  {policy} {version}  from {effective_at}{until}{mode}{note}")
+    format!("{id}  {policy} {version}  from {effective_at}{until}{mode}{canary}{note}")
 }

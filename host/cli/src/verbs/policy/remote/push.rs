@@ -6,9 +6,10 @@ use crate::{
     error::Error,
     exit::Verdict,
     terminal::{self, Paint},
-    verbs::policy::source,
+    verbs::policy::{sign, source},
 };
 use clap::Args;
+use proviso_engine::ModuleSignature;
 use proviso_ledger::model::ids::Name;
 use proviso_policy::{Limits, inspect};
 use serde_json::Value;
@@ -22,6 +23,12 @@ pub struct Flags {
     /// The policy that it becomes a version of; it is created when there is none
     #[arg(long, value_name = "NAME")]
     policy: Name,
+    /// Sign it with this secret key, as `policy key` makes one
+    #[arg(long, value_name = "FILE", conflicts_with = "signature")]
+    sign: Option<PathBuf>,
+    /// Send this signature, as `policy sign` prints it
+    #[arg(long, value_name = "SIGNATURE")]
+    signature: Option<ModuleSignature>,
     #[command(flatten)]
     server: Server,
 }
@@ -32,7 +39,13 @@ pub fn run(flags: &Flags) -> Result<Verdict, Error> {
     let component = source::load(&flags.file)?;
     inspect(&component, &Limits::default()).map_err(Error::Refused)?;
     let path = format!("/v1/policies/{}/versions", client::segment(flags.policy.as_str()));
-    let (status, version): (u16, Value) = client.post(&path, "application/wasm", &component)?;
+    let signature = match &flags.sign {
+        Some(key) => Some(sign::signature(key, &component)?),
+        None => flags.signature,
+    };
+    let signature = signature.map(|signature| ("proviso-signature", signature.to_string()));
+    let (status, version): (u16, Value) =
+        client.post_with(&path, "application/wasm", signature.as_slice(), &component)?;
     if flags.server.json {
         terminal::print(&format!("{version:#}\n"))?;
         return Ok(Verdict::Fine);
@@ -42,6 +55,8 @@ pub fn run(flags: &Flags) -> Result<Verdict, Error> {
     let what = if status == 201 { paint.good("pushed") } else { paint.strong("known already") };
     let digest = field("digest");
     let digest = paint.faint(digest.trim_matches('"'));
-    terminal::print(&format!("{what} {} version {}  {digest}\n", flags.policy, field("version")))?;
+    let signer = version.pointer("/signed_by/name").and_then(Value::as_str);
+    let signer = signer.map(|name| format!("  signed by {name}")).unwrap_or_default();
+    terminal::print(&format!("{what} {} version {}  {digest}{signer}\n", flags.policy, field("version")))?;
     Ok(Verdict::Fine)
 }

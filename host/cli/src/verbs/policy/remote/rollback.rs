@@ -4,8 +4,8 @@
 use super::{Owner, Server, activate, client::Client};
 use crate::{error::Error, exit::Verdict};
 use clap::Args;
-use proviso_api::terms::Terms;
-use proviso_ledger::model::{ids::TermsId, terms::Mode};
+use proviso_api::{canary::Canary, terms::Terms};
+use proviso_ledger::model::{canary::Share, ids::TermsId, terms::Mode};
 use serde_json::{Value, json};
 
 /// What `policy rollback` takes.
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 pub struct Flags {
     #[command(flatten)]
     owner: Owner,
-    /// The terms to bind again [default: those before the ones that decide now]
+    /// The terms to bind again [default: the last ones that say something else than those that decide now]
     #[arg(long, value_name = "TERMS")]
     to: Option<TermsId>,
     #[command(flatten)]
@@ -36,7 +36,7 @@ pub fn run(flags: &Flags) -> Result<Verdict, Error> {
         }
         None => before(&all, now).ok_or_else(|| {
             refused(format!(
-                "there are no terms before {}, which decide now; `policy history` lists all",
+                "no terms before {}, which decide now, say anything else; `policy history` lists all",
                 now.id
             ))
         })?,
@@ -66,7 +66,15 @@ fn rolled_back_to(terms: &Terms<'_>) -> Option<TermsId> {
     terms.note.as_deref()?.strip_prefix("rollback of ")?.split_once(" to ")?.1.parse().ok()
 }
 
-/// The terms that decided before these did. A rollback stands where the terms stand that it bound again, so that a second one goes
+/// All terms did but a canary that did not come to that.
+fn decided_for_all(terms: &Terms<'_>) -> bool {
+    let is_complete =
+        |canary: &Canary<'_>| canary.rolled_back.is_none() && canary.share_percent == Share::ALL;
+    terms.canary.as_ref().is_none_or(is_complete)
+}
+
+/// The terms that decided before these did and said something else: what was activated twice is left by one rollback. A rollback stands
+/// where the terms stand that it bound again, so that a second one goes
 /// further back and not forth.
 fn before<'t>(all: &'t [Terms<'static>], now: &'t Terms<'static>) -> Option<&'t Terms<'static>> {
     let mut original = now;
@@ -77,7 +85,11 @@ fn before<'t>(all: &'t [Terms<'static>], now: &'t Terms<'static>) -> Option<&'t 
         }
         original = earlier;
     }
-    let decided = all.iter().filter(|terms| terms.mode == Mode::Active && rolled_back_to(terms).is_none());
+    let decided = all.iter().filter(|terms| {
+        terms.mode == Mode::Active && rolled_back_to(terms).is_none() && decided_for_all(terms)
+    });
     let place = |terms: &Terms<'_>| (terms.effective_at, terms.id);
-    decided.filter(|terms| place(terms) < place(original)).max_by_key(|terms| place(terms))
+    let says = |terms: &Terms<'_>| (terms.policy.clone(), terms.version, terms.settings.as_str().to_owned());
+    let others = decided.filter(|terms| says(terms) != says(now));
+    others.filter(|terms| place(terms) < place(original)).max_by_key(|terms| place(terms))
 }

@@ -17,7 +17,7 @@ use proviso_ledger::{
         },
     },
 };
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -46,11 +46,23 @@ impl<'de> Deserialize<'de> for UsageFile {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut fields = Map::deserialize(deserializer)?;
         let known = KNOWN.iter().filter_map(|name| fields.remove_entry(*name)).collect();
-        let known = serde_json::from_value(Value::Object(known)).map_err(D::Error::custom)?;
+        let known = part(known)?;
         fields.entry("quantities").or_insert_with(|| Value::Object(Map::new()));
-        let body = serde_json::from_value(Value::Object(fields)).map_err(D::Error::custom)?;
-        Ok(Self { body, known })
+        Ok(Self { body: part(fields)?, known })
     }
+}
+
+/// Reads some of the fields. They have left their lines behind, so a mistake is told by the field's name.
+fn part<T: DeserializeOwned, E: serde::de::Error>(fields: Map<String, Value>) -> Result<T, E> {
+    serde_path_to_error::deserialize(Value::Object(fields)).map_err(|error| {
+        let place = error.path().to_string();
+        // The path of the fields as a whole.
+        if place == "." {
+            E::custom(error.inner())
+        } else {
+            E::custom(format_args!("{place}: {}", error.inner()))
+        }
+    })
 }
 
 #[derive(Deserialize)]

@@ -6,11 +6,11 @@ pub mod files;
 pub mod format;
 mod machine;
 pub(super) mod observe;
-pub(super) mod play;
+pub(in crate::verbs) mod play;
 mod properties;
 pub(super) mod report;
 #[cfg(test)]
-mod tests;
+pub(in crate::verbs) mod tests;
 mod update;
 mod watch;
 
@@ -23,10 +23,11 @@ use crate::{
     exit::Verdict,
     terminal::{self, Paint},
 };
-use clap::Args;
+use clap::{Args, ValueEnum};
 use files::Read;
 use format::Case;
 use play::Play;
+use proviso_ledger::model::resources::ResourceClass;
 use report::{Failure, Ran};
 use std::{
     collections::BTreeMap,
@@ -65,9 +66,33 @@ pub struct Flags {
     /// From which number usages are generated
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
+    /// How much the policies may use, as an operator sets it on a server
+    #[arg(long, value_name = "CLASS", default_value = "default")]
+    class: Class,
     /// Run again whenever the policy or a case file changes
     #[arg(long, conflicts_with_all = ["update", "json"])]
     watch: bool,
+}
+
+/// A resource class, in the words of the wire contract.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Class {
+    /// A quarter of the fuel, half of the memory
+    Small,
+    /// What most policies have
+    Default,
+    /// Ten times the fuel, more memory, larger modules
+    Large,
+}
+
+impl From<Class> for ResourceClass {
+    fn from(class: Class) -> Self {
+        match class {
+            Class::Small => Self::Small,
+            Class::Default => Self::Default,
+            Class::Large => Self::Large,
+        }
+    }
 }
 
 /// Runs the cases.
@@ -94,7 +119,7 @@ fn once(flags: &Flags) -> Result<Verdict, Error> {
         let detail = format!("no case has {pattern:?} in its name");
         return Err(Error::Setting { origin: "--only".to_owned(), detail });
     }
-    let modules = Modules::new()?;
+    let modules = Modules::of(flags.class.into())?;
     let subject = modules.subject(&flags.policy)?;
     let subjects = subjects(&modules, &subject, &read)?;
     let subject_of = |job: &Job<'_>| {
@@ -164,7 +189,7 @@ fn others(modules: &Modules, read: &[Read]) -> Result<BTreeMap<PathBuf, Loaded>,
 }
 
 /// Whether a name contains a pattern, in which `*` stands for any text.
-fn matches(pattern: &str, name: &str) -> bool {
+pub fn matches(pattern: &str, name: &str) -> bool {
     let mut rest = Some(name);
     for part in pattern.split('*') {
         rest = rest.and_then(|rest| rest.find(part).and_then(|at| rest.get(at + part.len()..)));

@@ -76,7 +76,8 @@ impl Subject {
         }
     }
 
-    fn all(&self) -> impl Iterator<Item = &Loaded> {
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &Loaded> {
         std::iter::once(&self.main).chain(self.others.values())
     }
 }
@@ -145,9 +146,9 @@ macro_rules! mistake_from {
 }
 mistake_from!(String, &str, NameError, TimeError, IntervalError, DecideError);
 
-/// The plans of a case, as they stay.
+/// The plans of a case, as they stay, with their terms.
 #[derive(Default)]
-struct Catalog(BTreeMap<Name, (Plan, Vec<Arc<Terms>>)>);
+pub struct Catalog(pub BTreeMap<Name, (Plan, Vec<Arc<Terms>>)>);
 
 impl Plans for Catalog {
     fn plan(&self, plan: &Name) -> Option<&Plan> {
@@ -255,42 +256,9 @@ impl<'a> Play<'a> {
     }
 
     fn put_plan(&mut self, name: Name, setup: PlanSetup, interval: IntervalSetup) -> Result<(), Mistake> {
-        let PlanSetup {
-            policy,
-            settings,
-            interval: own_interval,
-            entitlements,
-            grants,
-            trial,
-            on_fault,
-            contract,
-            time_zone,
-        } = setup;
-        let wrong = |error: FieldError| {
-            let FieldError { pointer, detail, .. } = error;
-            Mistake(format!("plan {name}: {pointer}: {detail}"))
-        };
-        let grants = read_grants(grants, "grants").map_err(wrong)?;
-        let trial = trial.map(|trial| read_trial(trial, "trial")).transpose().map_err(wrong)?;
-        let draft = TermsDraft {
-            on_fault,
-            contract: contract.map(contract_draft),
-            time_zone,
-            ..self
-                .prepare(policy.as_deref(), &self.settings.with(&settings))?
-                .map_err(|declined| Mistake(format!("plan {name}: {declined}")))?
-        };
-        let plan = Plan {
-            plan: name.clone(),
-            name: name.to_string(),
-            interval: own_interval.unwrap_or(interval).0,
-            entitlements,
-            grants,
-            trial,
-            created_at: self.now,
-        };
-        self.plans.0.insert(name.clone(), (plan, Vec::new()));
-        self.bind_to_plan(name, draft)?;
+        let (plan, terms) =
+            set_up(self.subject, &self.policy, &self.settings, &name, setup, interval, self.now)?;
+        self.plans.0.insert(name, (plan, vec![terms]));
         Ok(())
     }
 
@@ -525,33 +493,94 @@ impl<'a> Play<'a> {
         }))
     }
 
-    /// Terms of a policy with these settings. The outer error is a mistake of the case.
     fn prepare(
         &self,
         policy: Option<&str>,
         settings: &Settings,
     ) -> Result<Result<TermsDraft, Declined>, Mistake> {
-        let Loaded { digest, policy: loaded } = self.subject.named(policy)?;
-        let settings = JsonText::from(&settings.0);
-        let prepared = match loaded.prepare(settings.as_str()) {
-            Ok(prepared) => prepared.value.map_err(Declined::Settings),
-            Err(failure) => Err(Declined::Failed(failure)),
-        };
-        let name = policy.map_or_else(|| Ok(self.policy.clone()), str::parse)?;
-        Ok(prepared.map(|prepared| TermsDraft {
-            policy: PolicyRef { name, version: 1, digest: *digest },
-            prepared,
-            settings,
-            needs: loaded.manifest().needs,
-            effective_at: None,
-            ends_at: None,
-            mode: Mode::Active,
-            on_fault: OnFault::Deny,
-            contract: None,
-            time_zone: None::<Zone>,
-            note: None,
-        }))
+        prepare(self.subject, &self.policy, policy, settings)
     }
+}
+
+/// A plan as it is set up, with the terms that are bound to it. `main` is what the policy under test is called, `below` are the settings
+/// that those of the plan are laid over, and `interval` is for a plan that names none.
+pub fn set_up(
+    subject: &Subject,
+    main: &Name,
+    below: &Settings,
+    name: &Name,
+    setup: PlanSetup,
+    interval: IntervalSetup,
+    now: Timestamp,
+) -> Result<(Plan, Arc<Terms>), Mistake> {
+    let PlanSetup {
+        policy,
+        settings,
+        interval: own_interval,
+        entitlements,
+        grants,
+        trial,
+        on_fault,
+        contract,
+        time_zone,
+    } = setup;
+    let wrong = |error: FieldError| {
+        let FieldError { pointer, detail, .. } = error;
+        Mistake(format!("plan {name}: {pointer}: {detail}"))
+    };
+    let grants = read_grants(grants, "grants").map_err(wrong)?;
+    let trial = trial.map(|trial| read_trial(trial, "trial")).transpose().map_err(wrong)?;
+    let draft = TermsDraft {
+        on_fault,
+        contract: contract.map(contract_draft),
+        time_zone,
+        ..prepare(subject, main, policy.as_deref(), &below.with(&settings))?
+            .map_err(|declined| Mistake(format!("plan {name}: {declined}")))?
+    };
+    let plan = Plan {
+        plan: name.clone(),
+        name: name.to_string(),
+        interval: own_interval.unwrap_or(interval).0,
+        entitlements,
+        grants,
+        trial,
+        version: 1,
+        created_at: now,
+        version_created_at: now,
+    };
+    let key = TermsKey { owner: Owner::Plan(name.clone()), id: TermsId { entry: 1, index: 0 } };
+    let terms = draft.bind(key, now, &[]).map_err(|error| Mistake(format!("plan {name}: {error}")))?;
+    Ok((plan, Arc::new(terms)))
+}
+
+/// Terms of a policy with these settings. The outer error is a mistake of the case.
+fn prepare(
+    subject: &Subject,
+    main: &Name,
+    policy: Option<&str>,
+    settings: &Settings,
+) -> Result<Result<TermsDraft, Declined>, Mistake> {
+    let Loaded { digest, policy: loaded } = subject.named(policy)?;
+    let settings = JsonText::from(&settings.0);
+    let prepared = match loaded.prepare(settings.as_str()) {
+        Ok(prepared) => prepared.value.map_err(Declined::Settings),
+        Err(failure) => Err(Declined::Failed(failure)),
+    };
+    let name = policy.map_or_else(|| Ok(main.clone()), str::parse)?;
+    Ok(prepared.map(|prepared| TermsDraft {
+        policy: PolicyRef { name, version: 1, digest: *digest },
+        prepared,
+        settings,
+        needs: loaded.manifest().needs,
+        effective_at: None,
+        ends_at: None,
+        mode: Mode::Active,
+        on_fault: OnFault::Deny,
+        contract: None,
+        time_zone: None::<Zone>,
+        note: None,
+        canary: None,
+    }))
 }
 
 fn change<T>(to: Option<T>) -> Change<T> {

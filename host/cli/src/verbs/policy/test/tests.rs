@@ -158,8 +158,8 @@ fn play(setup: &str, cases: &str) -> String {
     ran.map(|ran| report::case(&ran, Paint::plain())).collect()
 }
 
-/// A file that has `settings` of its own, and the policies that it is played with.
-fn read(setup: &str, cases: &str) -> (Subject, Read) {
+/// The policy, as the one under test.
+pub(in crate::verbs) fn tokens() -> Subject {
     let manifest = Manifest {
         name: "tokens".to_owned(),
         version: "1.0.0".to_owned(),
@@ -167,7 +167,12 @@ fn read(setup: &str, cases: &str) -> (Subject, Read) {
         settings_schema: JsonText::from(&serde_json::json!({})),
         needs: Needs::default(),
     };
-    let subject = Subject::new(Digest::of(b"tokens"), Arc::new(Tokens(manifest)));
+    Subject::new(Digest::of(b"tokens"), Arc::new(Tokens(manifest)))
+}
+
+/// A file that has `settings` of its own, and the policies that it is played with.
+fn read(setup: &str, cases: &str) -> (Subject, Read) {
+    let subject = tokens();
     let text = format!("{setup}{SETTINGS}{cases}");
     let file = format::parse(&text).unwrap_or_else(|error| panic!("{}: {error}", error.line));
     let other = Loaded { digest: Digest::of(b"other"), policy: subject.main.policy.clone() };
