@@ -3,6 +3,7 @@
 //! bounded, and what was accepted can always be read again. Duplicate keys are refused, since readers differ in
 //! which of the two they see.
 
+use crate::patch::Given;
 use proviso_ledger::model::json::MAX_DEPTH;
 use serde::{
     Deserializer,
@@ -25,6 +26,14 @@ pub fn value<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Err
 /// As [`value`].
 pub fn option<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     value(deserializer).map(|value| Some(value).filter(|value| !value.is_null()))
+}
+
+/// A value of a PUT that can't be cleared, for `deserialize_with` beside `default`.
+///
+/// # Errors
+/// As [`value`]; null.
+pub fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Given<Value>, D::Error> {
+    Given::read(option(deserializer)?)
 }
 
 /// Reads a value that stands in so many arrays and objects.

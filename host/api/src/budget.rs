@@ -2,7 +2,7 @@
 
 use crate::{
     maps::{Text, is_name},
-    patch::Patch,
+    patch::{Given, Patch},
     schema,
 };
 use proviso_ledger::model::{
@@ -36,7 +36,7 @@ impl Serialize for BudgetWindow {
             Window::Day => serializer.serialize_str("day"),
             Window::Week => serializer.serialize_str("week"),
             Window::Month => serializer.serialize_str("month"),
-            Window::Period => serializer.serialize_str("period"),
+            Window::Period | Window::Cycle => serializer.serialize_str("period"),
             Window::Lifetime => serializer.serialize_str("lifetime"),
         }
     }
@@ -51,7 +51,8 @@ impl<'de> Deserialize<'de> for BudgetWindow {
             "day" => Some(Window::Day),
             "week" => Some(Window::Week),
             "month" => Some(Window::Month),
-            "period" => Some(Window::Period),
+            // A change of plan must not refill it.
+            "period" => Some(Window::Cycle),
             "lifetime" => Some(Window::Lifetime),
             text => text.strip_prefix("hours:").and_then(hours).map(Window::Hours),
         };
@@ -152,14 +153,15 @@ pub struct BudgetInput {
     #[schema(value_type = Option<Vec<schema::Key>>)]
     pub features: Patch<Vec<Key>>,
     /// When it starts again: `hour` (a clock hour of UTC), `day`, `week` (from Monday), `month`, each in the customer's time zone,
-    /// `period`, `lifetime`, or `hours:N`, the running clock hour of UTC and the N - 1 before it. Required for a new budget.
+    /// `period` (as it is scheduled: a change of plan in the middle goes on counting, a reset on request begins anew), `lifetime`, or
+    /// `hours:N`, the running clock hour of UTC and the N - 1 before it. Required for a new budget.
     #[serde(default)]
-    #[schema(value_type = Option<String>, example = "month")]
-    pub window: Option<BudgetWindow>,
+    #[schema(value_type = String, example = "month")]
+    pub window: Given<BudgetWindow>,
     /// How much may be used in a window, zero or more. Required for a new budget.
     #[serde(default)]
-    #[schema(value_type = Option<schema::Quantity>, example = "500")]
-    pub limit: Option<Limit>,
+    #[schema(value_type = schema::Quantity, example = "500")]
+    pub limit: Given<Limit>,
     /// The quantity that is limited; without it, credits are.
     #[serde(default)]
     #[schema(value_type = Option<String>, example = "output_tokens")]
@@ -308,6 +310,7 @@ mod tests {
             ("hour", Some(Window::Hours(1))),
             ("hours:24", Some(Window::Hours(24))),
             ("week", Some(Window::Week)),
+            ("period", Some(Window::Cycle)),
             ("lifetime", Some(Window::Lifetime)),
             ("hours:0", None),
             ("hours:745", None),

@@ -1,6 +1,12 @@
 //! Entitlements and overrides of them.
 
-use crate::{any_json, balance::Balance, patch::Patch, problem::FieldError, schema};
+use crate::{
+    any_json,
+    balance::Balance,
+    patch::{Given, Patch},
+    problem::FieldError,
+    schema,
+};
 use proviso_ledger::model::{
     entitlement::{Entitlement as LedgerEntitlement, Source},
     ids::{CustomerId, Key},
@@ -77,11 +83,13 @@ impl From<&LedgerEntitlement> for EntitlementValue {
 pub struct OverrideInput {
     /// Its kind; required for a new override. `value` belongs to it: with `type`, an absent value is none.
     #[serde(default)]
-    pub r#type: Option<EntitlementType>,
+    #[schema(value_type = EntitlementType)]
+    pub r#type: Given<EntitlementType>,
     /// Of `boolean`: true or false. Of `static`: any value of up to 16 KiB, at most 64 arrays and objects deep. Of `metered`:
     /// absent.
-    #[serde(default, deserialize_with = "any_json::option")]
-    pub value: Option<Value>,
+    #[serde(default, deserialize_with = "any_json::given")]
+    #[schema(value_type = Value)]
+    pub value: Given<Value>,
     /// From when; defaults to now.
     #[serde(default)]
     #[schema(value_type = Option<schema::Time>)]

@@ -36,4 +36,4 @@ pub mod usage;
 
 pub use codes::ProblemCode;
 pub use page::Page;
-pub use patch::Patch;
+pub use patch::{Given, Patch};

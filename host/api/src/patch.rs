@@ -1,6 +1,7 @@
-//! A field of a PUT: absent leaves what is in force, `null` clears it, a value replaces it.
+//! A field of a PUT: absent leaves what is in force, `null` clears it, a value replaces it. A field that can't be cleared is a
+//! [`Given`]: an `Option` would take `null` for absent, and change nothing that the caller wanted changed.
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de::Error};
 
 /// What a request says of one field. Needs `#[serde(default)]` on the field, so that an absent one is [`Patch::Absent`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -48,6 +49,45 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Patch<T> {
     }
 }
 
+/// What a request says of a field that can't be cleared; `null` is an error. Needs `#[serde(default)]` on the field, so that an
+/// absent one is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Given<T>(Option<T>);
+
+impl<T> Given<T> {
+    /// The value that replaces what is in force; none leaves it.
+    pub fn into_option(self) -> Option<T> {
+        self.0
+    }
+
+    /// The value that replaces what is in force, if there is one.
+    pub const fn value(&self) -> Option<&T> {
+        self.0.as_ref()
+    }
+}
+
+impl<T> Given<T> {
+    /// What was read of a field that is there; none is `null`.
+    pub(crate) fn read<E: Error>(value: Option<T>) -> Result<Self, E> {
+        match value {
+            Some(value) => Ok(Self(Some(value))),
+            None => Err(E::custom("can't be cleared: without it, what is in force stays")),
+        }
+    }
+}
+
+impl<T> Default for Given<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Given<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::read(Option::deserialize(deserializer)?)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +105,17 @@ mod tests {
             (r#"{"name":"a"}"#, Patch::Value("a".to_owned())),
         ] {
             assert_eq!(serde_json::from_str::<Body>(text).unwrap().name, expected, "{text}");
+        }
+        for (text, expected) in
+            [("{}", Some(None)), (r#"{"name":null}"#, None), (r#"{"name":1}"#, Some(Some(1)))]
+        {
+            #[derive(Deserialize)]
+            struct Kept {
+                #[serde(default)]
+                name: Given<u8>,
+            }
+            let read = serde_json::from_str::<Kept>(text).ok();
+            assert_eq!(read.map(|kept| kept.name.into_option()), expected, "{text}");
         }
         assert_eq!(Patch::<u8>::Absent.into_option(), None);
         assert_eq!(Patch::<u8>::Null.into_option(), Some(None));

@@ -48,11 +48,11 @@ pub struct TermsInput {
     /// `active` decides, `shadow` is only recorded beside what decides; defaults to `active`.
     #[serde(default)]
     #[schema(value_type = Option<String>, example = "active")]
-    pub mode: Option<Mode>,
+    pub mode: Patch<Mode>,
     /// What decides when the policy faults: `deny`, `plan` or `last_good`; defaults to `deny`.
     #[serde(default)]
     #[schema(value_type = Option<String>, example = "deny")]
-    pub on_fault: Option<OnFault>,
+    pub on_fault: Patch<OnFault>,
     /// The contract that they belong to.
     #[serde(default)]
     pub contract: Option<ContractInput>,

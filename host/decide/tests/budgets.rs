@@ -150,6 +150,7 @@ fn windows_open_again() {
         ("month", "Europe/Berlin", "+10h30m", "2026-01-31T23:00:00Z"),
         ("hours:24", "UTC", "+10h30m", "2026-01-02T10:00:00Z"),
         ("period", "UTC", "+10h30m", "2026-01-02T00:00:00Z"),
+        ("cycle", "UTC", "+10h30m", "2026-01-02T00:00:00Z"),
     ] {
         check(&format!(
             "plan daily day {{}}

@@ -72,6 +72,7 @@ fn settings_and_ratings_arrive_whole() {
         ["tokens", "quantity:input_tokens", "attribute:model", "day"],
         ["c", "cost", "entity", "lifetime"],
         ["h", "cost", "customer", "hours:744"],
+        ["y", "cost", "customer", "cycle"],
     ];
     let features = [["chat", "gpu"], ["", "credits"]];
     draft.prepared_with(b"f", &counters, &features, "reset", &["plan", "top_up"]);
@@ -100,6 +101,7 @@ fn settings_and_ratings_arrive_whole() {
             ),
             counter("c", Measure::Cost, Scope::Entity, Window::Lifetime),
             counter("h", Measure::Cost, Scope::Customer, Window::Hours(744)),
+            counter("y", Measure::Cost, Scope::Customer, Window::Cycle),
         ],
         features: vec![priced(Some("chat"), "gpu"), priced(None, "credits")],
         settle_overage_from: SettleFrom::Reset,

@@ -100,6 +100,8 @@ pub struct Snapshot {
     pub pending: Option<i64>,
     /// Number, start and end.
     pub period: Option<(u32, i64, Option<i64>)>,
+    /// From when usage counts in the cycle of the last period.
+    pub cycle: i64,
     pub balances: BTreeMap<String, BalanceSnap>,
     /// Whether there are so many grants that the host may forget what is used up of them before the model does.
     pub crowded: bool,

@@ -107,10 +107,11 @@ impl Schedule {
     }
 }
 
-/// The name of the window that holds `at`.
-pub fn window(window: Window, at: i64, period: u32, zone: &TimeZone) -> i64 {
+/// The name of the window that holds `at`, which lies in a period and in a cycle of these names.
+pub fn window(window: Window, at: i64, (period, cycle): (u32, i64), zone: &TimeZone) -> i64 {
     match window {
         Window::Period => i64::from(period),
+        Window::Cycle => cycle,
         Window::Day => instant(&TimeZone::UTC, local(zone, at)).div_euclid(DAY),
         // Weeks begin on Mondays; 1970-01-05 was one.
         Window::Week => (instant(&TimeZone::UTC, local(zone, at)) - 4 * DAY).div_euclid(7 * DAY) + 1,

@@ -290,6 +290,8 @@ fn some_features(random: &mut Random, percent: u64) -> Vec<&'static str> {
 fn window(random: &mut Random) -> Window {
     random.pick(&[
         Window::Period,
+        Window::Cycle,
+        Window::Cycle,
         Window::Day,
         Window::Day,
         Window::Month,
@@ -321,7 +323,7 @@ pub fn settings(random: &mut Random) -> Settings {
     }
     let tier = random.maybe(30, |random| Tier {
         feature: "chat",
-        window: random.pick(&[Window::Period, Window::Month, Window::Day]),
+        window: random.pick(&[Window::Period, Window::Cycle, Window::Cycle, Window::Month, Window::Day]),
         above: amount(random, 200),
         price: amount(random, 2),
     });

@@ -103,8 +103,9 @@ fn is_kept(window: Window, id: i64, now: i64, model: &Snapshot) -> bool {
     let utc = calendar::zone("UTC");
     match window {
         Window::Period => id >= i64::from(running),
+        Window::Cycle => id == model.cycle,
         Window::Hours(_) | Window::Day | Window::Week | Window::Month => {
-            id > calendar::window(window, now - LATE + DAY, 0, &utc)
+            id > calendar::window(window, now - LATE + DAY, (0, 0), &utc)
         }
         Window::Lifetime => true,
     }

@@ -113,6 +113,7 @@ fn whose(whose: Whose) -> &'static str {
 fn window(window: Window) -> Value {
     match window {
         Window::Period => json!("period"),
+        Window::Cycle => json!("cycle"),
         Window::Day => json!("day"),
         Window::Week => unreachable!("of budgets only"),
         Window::Month => json!("month"),

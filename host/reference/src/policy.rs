@@ -102,6 +102,7 @@ fn counter_of(n: usize, spec: &CounterSpec) -> Counter {
         },
         window: match spec.window {
             Window::Period => counter::Window::Period,
+            Window::Cycle => counter::Window::Cycle,
             Window::Day => counter::Window::Day,
             Window::Week => unreachable!("of budgets only"),
             Window::Month => counter::Window::Month,

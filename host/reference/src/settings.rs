@@ -212,6 +212,7 @@ pub enum Whose {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Window {
     Period,
+    Cycle,
     Day,
     /// Of budgets only.
     Week,

@@ -222,6 +222,7 @@ fn budget_change(id: Key, spec: &BudgetSpec) -> command::BudgetChange {
         features: Set(spec.features.iter().map(|feature| key(feature)).collect()),
         window: Some(match spec.window {
             Window::Period => counter::Window::Period,
+            Window::Cycle => counter::Window::Cycle,
             Window::Day => counter::Window::Day,
             Window::Week => counter::Window::Week,
             Window::Month => counter::Window::Month,
@@ -338,6 +339,7 @@ pub fn snapshot(state: &CustomerState, names: &Names, now: i64) -> Snapshot {
             .plan()
             .map(|plan| format!("{} {}", names.key(plan), state.plan_version().unwrap() - names.before)),
         pending: state.plan_change_at().map(|at| at.0),
+        cycle: state.cycle_window,
         period: state
             .period
             .as_ref()
@@ -357,6 +359,7 @@ type BudgetTotal = ((String, Window, i64), (Amount, Amount));
 fn totals_of(id: &Key, one: &BudgetState) -> Vec<BudgetTotal> {
     let window = match one.budget.window {
         counter::Window::Period => Window::Period,
+        counter::Window::Cycle => Window::Cycle,
         counter::Window::Day => Window::Day,
         counter::Window::Week => Window::Week,
         counter::Window::Month => Window::Month,
@@ -384,6 +387,7 @@ fn counter_at(key: &counter::CounterKey, window: i64, subject: &str) -> CounterA
         },
         window: match key.window {
             counter::Window::Period => Window::Period,
+            counter::Window::Cycle => Window::Cycle,
             counter::Window::Day => Window::Day,
             counter::Window::Week => unreachable!("policies do not declare it"),
             counter::Window::Month => Window::Month,

@@ -96,7 +96,9 @@ async fn terms_in_a_plan_are_what_is_in_force() {
         ("0.002", json!({}), json!(["terms_2", "last_good", null]), json!(["terms_3"])),
         ("0.002", json!({"mode": "active"}), json!(["terms_4", "deny", null]), json!([])),
         ("0.002", json!({"mode": "shadow"}), json!(["terms_2", "last_good", null]), json!(["terms_5"])),
-        ("0.003", json!({"on_fault": "plan"}), json!(["terms_6", "plan", null]), json!(["terms_5"])),
+        ("0.002", json!({"mode": null}), json!(["terms_6", "deny", null]), json!([])),
+        ("0.003", json!({"on_fault": "plan"}), json!(["terms_7", "plan", null]), json!([])),
+        ("0.003", json!({"on_fault": null}), json!(["terms_8", "deny", null]), json!([])),
     ] {
         let mut terms = json!({"policy": "standard", "settings": settings(price, "1000")});
         terms.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
@@ -128,7 +130,7 @@ async fn terms_in_a_plan_are_what_is_in_force() {
         server.put(path, &later).await.expect(200);
     }
     let terms = server.get("/v1/plans/pro/terms").await.expect(200);
-    assert_eq!(terms["data"].as_array().unwrap().len(), 7, "{terms}");
+    assert_eq!(terms["data"].as_array().unwrap().len(), 9, "{terms}");
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ pub struct Counter {
     pub features: Vec<String>,
     /// `customer`, `entity` or `attribute:<name>`.
     pub scope: String,
-    /// `period`, `day`, `month`, `hours:<n>` or `lifetime`.
+    /// `period`, `cycle`, `day`, `month`, `hours:<n>` or `lifetime`.
     pub window: String,
 }
 
@@ -33,8 +33,11 @@ pub enum Scope<'a> {
 /// Over which time a counter adds up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Window {
-    /// The billing period.
+    /// The billing period. Each change of plan and each reset on request begins one, so what is sold at another price until a
+    /// total is reached counts by [`Window::Cycle`].
     Period,
+    /// The cycle, in which a plan's allowance is given once: a change of plan goes on counting in it, a reset on request begins one.
+    Cycle,
     /// The local day.
     Day,
     /// The local calendar month.
@@ -61,6 +64,7 @@ impl Counter {
     fn new(name: &str, measure: String, window: Window) -> Self {
         let window = match window {
             Window::Period => "period".to_owned(),
+            Window::Cycle => "cycle".to_owned(),
             Window::Day => "day".to_owned(),
             Window::Month => "month".to_owned(),
             Window::Hours(hours) => format!("hours:{hours}"),
@@ -149,6 +153,7 @@ mod tests {
     fn declarations_read_as_the_interface_has_them() {
         for (counter, measure, scope, window) in [
             (Counter::cost("c", Window::Period), "cost", "customer", "period"),
+            (Counter::cost("c", Window::Cycle), "cost", "customer", "cycle"),
             (Counter::cost("c", Window::Hours(24)).for_each(Scope::Entity), "cost", "entity", "hours:24"),
             (
                 Counter::quantity("c", "tokens", Window::Month).for_each(Scope::Attribute("model")),

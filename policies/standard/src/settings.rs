@@ -284,7 +284,7 @@ pub enum Span {
     Day,
     /// The local calendar month.
     Month,
-    /// The billing period.
+    /// The billing period as it is scheduled: a change of plan in the middle goes on counting, a reset on request begins anew.
     Period,
     /// All time.
     Lifetime,
@@ -297,7 +297,7 @@ impl Span {
             Self::Usage => None,
             Self::Day => Some(Window::Day),
             Self::Month => Some(Window::Month),
-            Self::Period => Some(Window::Period),
+            Self::Period => Some(Window::Cycle),
             Self::Lifetime => Some(Window::Lifetime),
         }
     }

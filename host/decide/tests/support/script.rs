@@ -726,6 +726,7 @@ fn window(text: &str) -> Window {
         "week" => Window::Week,
         "month" => Window::Month,
         "period" => Window::Period,
+        "cycle" => Window::Cycle,
         "lifetime" => Window::Lifetime,
         text => Window::Hours(text.strip_prefix("hours:").unwrap().parse().unwrap()),
     }

@@ -17,7 +17,7 @@ use crate::{
     state::{
         CustomerState, GrantState, GrantStatus, Incoming, LATE_WINDOW, Meanwhile, Missed, Onward, PastPeriod,
         PastZone, PendingPlanChange, ReservationState, Since, Starting,
-        counters::Part,
+        counters::{Needed, Part},
         grants::CarriedOn,
         history::{MissedCall, add_given},
         moves::{less, more, take_hold},
@@ -204,7 +204,7 @@ impl CustomerState {
     fn begin_period(&mut self, opened: &PeriodOpened) {
         let number = opened.period.number;
         if opened.reason == OpenReason::Early {
-            self.fresh_from = number;
+            (self.fresh_from, self.fresh_at) = (number, opened.period.start);
         }
         if opened.retried {
             self.missed
@@ -214,6 +214,7 @@ impl CustomerState {
             self.starting = None;
             self.periods = number;
             self.put_cycle(opened.cycle.clone());
+            self.cycle_window = self.window_of(&opened.cycle);
             self.refresh_ends(opened.period.start);
         }
         if opened.retried {
@@ -338,6 +339,7 @@ impl CustomerState {
             period: closed.period.clone(),
             plan,
             cycle: self.cycle.clone(),
+            cycle_window: self.cycle_window,
             given: closed.given.clone(),
             whole,
             full,
@@ -442,9 +444,13 @@ impl CustomerState {
             missed.number >= self.periods || is_kept(missed.number)
         });
         self.past = kept;
-        let first = self.first_ended_since(oldest);
-        self.counters.forget(oldest, first);
-        self.budgets.forget(oldest, first);
+        // Late usage belongs to the cycle of its period, and a plan that is taken again to one that goes on.
+        let again = |past: &PastPeriod| past.cycle.as_ref().map(|cycle| self.window_of(cycle));
+        let names = self.past.iter().flat_map(|past| again(past).into_iter().chain([past.cycle_window]));
+        let cycles = names.chain([self.cycle_window]).collect();
+        let needed = Needed { oldest, first_period: self.first_ended_since(oldest), cycles: Some(cycles) };
+        self.counters.forget(&needed);
+        self.budgets.forget(&needed);
     }
 
     fn finish_commit(&mut self, committed: &Committed) -> Result<(), String> {
@@ -479,9 +485,9 @@ impl CustomerState {
     fn count(&mut self, entry: &Entry, part: Part) -> Result<(), String> {
         // Each counts in the window that it names, whatever period runs by now.
         let oldest = Timestamp(entry.at.0.saturating_sub(LATE_WINDOW));
-        let first = self.first_ended_since(oldest);
-        entry.counts.iter().try_for_each(|count| self.counters.add(count, part, oldest, first))?;
-        entry.budgets.iter().try_for_each(|count| self.budgets.add(count, part, oldest, first))
+        let needed = Needed { oldest, first_period: self.first_ended_since(oldest), cycles: None };
+        entry.counts.iter().try_for_each(|count| self.counters.add(count, part, &needed))?;
+        entry.budgets.iter().try_for_each(|count| self.budgets.add(count, part, &needed))
     }
 
     fn add_reservation(&mut self, entry: &Entry, reserved: &Reserved) {

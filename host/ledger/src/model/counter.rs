@@ -34,8 +34,10 @@ pub enum Scope {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Window {
-    /// With each period.
+    /// With each period: with each change of plan and each reset on request, too.
     Period,
+    /// With each cycle, in which a plan's allowance is given once: changes of plan go on counting in it.
+    Cycle,
     /// At local midnight.
     Day,
     /// At local midnight of a Monday. Of budgets only: policies don't declare it.
@@ -82,9 +84,19 @@ pub struct CounterKey {
     pub zone: Option<String>,
 }
 
-/// A window's name within its counter: the period's number, the days since 1970 of a local date, the weeks since the one that
+/// A window's name within its counter: the period's number, the time from which on usage counts in a cycle (in microseconds since
+/// 1970), the days since 1970 of a local date, the weeks since the one that
 /// holds 1970-01-01, the months since year 0 of a local month, the hours since 1970, or 0.
 pub type WindowId = i64;
+
+/// The windows of an instant that follow no calendar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Within {
+    /// The period's number.
+    pub period: u32,
+    /// The name of the cycle's windows.
+    pub cycle: WindowId,
+}
 
 /// A total: what was used, and what open reservations hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -110,7 +122,7 @@ impl Counter {
         features.dedup();
         let zone = match self.window {
             Window::Day | Window::Week | Window::Month => zone.map(|zone| zone.name().to_owned()),
-            Window::Period | Window::Hours(_) | Window::Lifetime => None,
+            Window::Period | Window::Cycle | Window::Hours(_) | Window::Lifetime => None,
         };
         CounterKey {
             measure: self.measure.clone(),
@@ -148,11 +160,12 @@ impl Counter {
 }
 
 impl Window {
-    /// The window that holds `at`, in the period of that number and in `zone`.
+    /// The window that holds `at`, which lies `within` a period and a cycle, in `zone`.
     #[must_use]
-    pub fn id(self, at: Timestamp, period: u32, zone: &Zone) -> WindowId {
+    pub fn id(self, at: Timestamp, within: Within, zone: &Zone) -> WindowId {
         match self {
-            Self::Period => i64::from(period),
+            Self::Period => i64::from(within.period),
+            Self::Cycle => within.cycle,
             Self::Day => zone.day(at),
             Self::Week => week_of(zone.day(at)),
             Self::Month => zone.month(at),
@@ -169,7 +182,7 @@ impl Window {
             Self::Day => Some(zone.start_of_day(next)),
             Self::Week => Some(zone.start_of_day(first_day_of(next))),
             Self::Month => Some(zone.start_of_month(next)),
-            Self::Period | Self::Hours(_) | Self::Lifetime => None,
+            Self::Period | Self::Cycle | Self::Hours(_) | Self::Lifetime => None,
         }
     }
 

@@ -57,8 +57,7 @@ impl CustomerState {
     /// The window of a budget that holds `at`.
     #[must_use]
     pub fn budget_window(&self, budget: &Budget, at: Timestamp) -> WindowId {
-        let period = self.period_at(at).map_or(self.periods, |found| found.period.number);
-        budget.window.id(at, period, &self.zone_at(at))
+        budget.window.id(at, self.within(at), &self.zone_at(at))
     }
 
     /// When the window of a budget that holds `at` ends by itself; none for one that rolls or never ends.
@@ -66,6 +65,7 @@ impl CustomerState {
     pub fn budget_resets_at(&self, budget: &Budget, at: Timestamp) -> Option<Timestamp> {
         match budget.window {
             Window::Period => self.next_reset_at(),
+            Window::Cycle => self.next_cycle_at(),
             Window::Hours(1) => Some(start_of_hour(at.0.div_euclid(HOUR).saturating_add(1))),
             window => window.next_start(self.budget_window(budget, at), &self.zone_at(at)),
         }

@@ -26,13 +26,13 @@ impl CustomerState {
             return Vec::new();
         }
         let at = self.time_of(usage);
-        let period = self.period_at(at).map_or(self.periods, |found| found.period.number);
+        let within = self.within(at);
         let local = zone.cloned().unwrap_or_else(|| self.zone_at(at));
         let value = |counter: &Counter| {
             let subject = counter.subject(usage)?;
             let key = counter.key(zone);
             let held = self.held_window(commits, &key, subject);
-            let id = held.unwrap_or_else(|| counter.window.id(at, period, &local));
+            let id = held.unwrap_or_else(|| counter.window.id(at, within, &local));
             let span = counter.window.span(id);
             let own = commits.and_then(|id| self.reservations.get(&id)).into_iter();
             let own = own.flat_map(|reservation| &reservation.counts).filter(|count| {
@@ -57,8 +57,8 @@ impl CustomerState {
         held.map(|count| count.window_id)
     }
 
-    /// The customer's own values of `counters` in the windows that hold `at` in the period of that number: for the end and the
-    /// beginning of periods. Those of entities and attributes are zero.
+    /// The customer's own values of `counters` in the windows that hold `at` in the period of that number, and in its cycle: for
+    /// the end and the beginning of periods. Those of entities and attributes are zero.
     #[must_use]
     pub fn customer_counter_values(
         &self,
@@ -68,9 +68,10 @@ impl CustomerState {
         at: Timestamp,
     ) -> Vec<Counted> {
         let local = zone.cloned().unwrap_or_else(|| self.zone_at(at));
+        let within = self.within_period(period);
         let value = |counter: &Counter| match counter.scope {
             Scope::Customer => {
-                self.counters.value(&counter.key(zone), counter.window.id(at, period, &local), "")
+                self.counters.value(&counter.key(zone), counter.window.id(at, within, &local), "")
             }
             Scope::Entity | Scope::Attribute(_) => Counted::default(),
         };
@@ -90,7 +91,7 @@ impl CustomerState {
             return Vec::new();
         }
         let at = self.time_of(usage);
-        let period = self.period_at(at).map_or(self.periods, |found| found.period.number);
+        let within = self.within(at);
         let mut counts: Vec<Count> = Vec::with_capacity(counters.len());
         for (counter, zone) in counters {
             if !counter.counts(&usage.feature) {
@@ -105,7 +106,7 @@ impl CustomerState {
             }
             let local = zone.clone().unwrap_or_else(|| self.zone_at(at));
             let held = self.held_window(commits, &key, subject);
-            let window_id = held.unwrap_or_else(|| counter.window.id(at, period, &local));
+            let window_id = held.unwrap_or_else(|| counter.window.id(at, within, &local));
             counts.push(Count { counter: key, subject: subject.to_owned(), window_id, add });
         }
         counts

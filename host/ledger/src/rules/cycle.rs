@@ -4,6 +4,7 @@ use crate::{
     journal::{Cycle, Given, OpenReason},
     model::{
         amounts::{Credits, Decimal, Rounding},
+        counter::WindowId,
         customer::Profile,
         grant::CreditType,
         period::Schedule,
@@ -33,10 +34,19 @@ impl CustomerState {
     /// interval it never ends.
     #[must_use]
     pub fn cycle_at(&self, at: Timestamp, reason: OpenReason) -> CycleAt {
+        let cycle = self.begun_or_running(at, reason);
+        let number =
+            if reason == OpenReason::Early { self.periods.saturating_add(1) } else { self.fresh_from };
+        let since = Since { start: cycle.start, number };
+        let (given, held) = (self.given_since(since), self.held_since(since));
+        CycleAt { given, held, cycle, since }
+    }
+
+    fn begun_or_running(&self, at: Timestamp, reason: OpenReason) -> Cycle {
         let schedule = self.profile.as_ref().and_then(Profile::schedule);
         let interval = schedule.as_ref().map(|schedule| schedule.interval);
         let running = self.running_cycles(at, schedule.as_ref()).find(|cycle| cycle.interval == interval);
-        let cycle = match (reason, running, schedule) {
+        match (reason, running, schedule) {
             (OpenReason::Early, _, schedule) => {
                 let end = schedule.and_then(|schedule| schedule.next_after(at));
                 Cycle { start: at, end, interval }
@@ -51,12 +61,24 @@ impl CustomerState {
                 let start = self.running_cycles(at, None).next().map_or(at, |cycle| cycle.start);
                 Cycle { start, end: None, interval }
             }
-        };
-        let number =
-            if reason == OpenReason::Early { self.periods.saturating_add(1) } else { self.fresh_from };
-        let since = Since { start: cycle.start, number };
-        let (given, held) = (self.given_since(since), self.held_since(since));
-        CycleAt { given, held, cycle, since }
+        }
+    }
+
+    /// When the next cycle begins by itself: with the first of the periods to come that the running cycle does not reach.
+    #[must_use]
+    pub fn next_cycle_at(&self) -> Option<Timestamp> {
+        let schedule = self.profile.as_ref().and_then(Profile::schedule)?;
+        let mut next = self.next_reset_at()?;
+        let running = self.cycle.as_ref().map(|cycle| cycle.start);
+        let goes_on = |at: Timestamp| Some(self.begun_or_running(at, OpenReason::Scheduled).start) == running;
+        // It lasts for less than two intervals, so this is found in a few steps.
+        for _ in 0..3 {
+            if !goes_on(next) {
+                break;
+            }
+            next = schedule.next_after(next)?;
+        }
+        Some(next)
     }
 
     /// Cycles that go on at `at`, the newest first.
@@ -72,6 +94,11 @@ impl CustomerState {
     /// From when periods count in a cycle: not before a new one was last begun on request.
     pub(crate) fn counts_since(&self, cycle: &Cycle) -> Since {
         Since { start: cycle.start, number: self.fresh_from }
+    }
+
+    /// The name of a cycle's windows, for a period that begins: from when usage counts in it.
+    pub(crate) fn window_of(&self, cycle: &Cycle) -> WindowId {
+        cycle.start.max(self.fresh_at).0
     }
 
     /// What reservations hold of ended plan allowances of periods that began at `since` or later, and that was not carried over.

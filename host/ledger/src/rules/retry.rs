@@ -67,6 +67,7 @@ impl CustomerState {
         let mut before = self.without_meanwhile(number, is_close);
         before.period = Some(Period { end: scheduled_end, ..past.period.clone() });
         before.cycle.clone_from(cycle);
+        before.cycle_window = past.cycle_window;
         let mut transfers = Vec::new();
         for state in self.grants.iter() {
             let ended_with = state.status == GrantStatus::Expired

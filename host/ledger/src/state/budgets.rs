@@ -1,7 +1,7 @@
 //! A customer's budgets and what counts toward them, by window, for as long as usage of that window may be reported. Those that
 //! a usage counts toward are found by its entities and attributes, however many budgets there are.
 
-use super::counters::{Part, first_window};
+use super::counters::{Needed, Part};
 use crate::{
     journal::BudgetCount,
     model::{
@@ -9,7 +9,6 @@ use crate::{
         budget::{Budget, Subject},
         counter::WindowId,
         ids::{Key, Seq},
-        time::Timestamp,
         usage::Usage,
     },
 };
@@ -184,19 +183,12 @@ impl Budgets {
     }
 
     /// Adds a count. Where it begins a window, windows of the budget are forgotten as of counters.
-    pub(crate) fn add(
-        &mut self,
-        count: &BudgetCount,
-        part: Part,
-        oldest: Timestamp,
-        first_period: u32,
-    ) -> Result<(), String> {
+    pub(crate) fn add(&mut self, count: &BudgetCount, part: Part, needed: &Needed) -> Result<(), String> {
         let state = self.get(&count.budget).ok_or_else(|| format!("no budget {}", count.budget))?;
         let is_new = !state.windows.contains_key(&count.window_id);
         self.change(count, part, Decimal::checked_add)?;
         if is_new {
-            let (forgets, totals) =
-                (|state: &mut BudgetState| state.forget(oldest, first_period), self.totals);
+            let (forgets, totals) = (|state: &mut BudgetState| state.forget(needed), self.totals);
             self.totals = totals.saturating_sub(self.edit(&count.budget, forgets).unwrap_or_default());
         }
         Ok(())
@@ -261,12 +253,12 @@ impl Budgets {
     }
 
     /// Forgets windows as counters do.
-    pub(crate) fn forget(&mut self, oldest: Timestamp, first_period: u32) {
+    pub(crate) fn forget(&mut self, needed: &Needed) {
         let mut forgotten = 0_usize;
         for state in self.by_id.values_mut() {
-            let first = first_window(state.budget.window, oldest, first_period);
-            if state.windows.first_key_value().is_some_and(|(id, _)| *id < first) {
-                forgotten = forgotten.saturating_add(Arc::make_mut(state).forget(oldest, first_period));
+            let is_needed = needed.of(state.budget.window);
+            if state.windows.keys().any(|id| !is_needed(*id)) {
+                forgotten = forgotten.saturating_add(Arc::make_mut(state).forget(needed));
             }
         }
         self.totals = self.totals.saturating_sub(forgotten);
@@ -280,10 +272,10 @@ impl Budgets {
 impl BudgetState {
     /// Forgets what no usage can reach any more, but for what is held: its reservation will take that back. Returns how many
     /// totals that were.
-    fn forget(&mut self, oldest: Timestamp, first_period: u32) -> usize {
-        let first = first_window(self.budget.window, oldest, first_period);
+    fn forget(&mut self, needed: &Needed) -> usize {
+        let is_needed = needed.of(self.budget.window);
         let before = self.windows.len();
-        self.windows.retain(|id, total| *id >= first || !total.held.is_zero());
+        self.windows.retain(|id, total| is_needed(*id) || !total.held.is_zero());
         before.saturating_sub(self.windows.len())
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     },
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Totals by subject: an entity, an attribute's value, or empty for the customer.
 type Subjects = BTreeMap<String, Counted>;
@@ -17,6 +17,16 @@ type Subjects = BTreeMap<String, Counted>;
 /// All totals of a customer.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Counters(BTreeMap<CounterKey, BTreeMap<WindowId, Subjects>>);
+
+/// Which windows usage may still be counted in.
+pub(crate) struct Needed {
+    /// When the oldest usage may have occurred.
+    pub oldest: Timestamp,
+    /// The first period that it may belong to: a customer's periods need not end.
+    pub first_period: u32,
+    /// The names of cycles that it may belong to; none to forget no cycle.
+    pub cycles: Option<BTreeSet<WindowId>>,
+}
 
 /// Which part of a total a count changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,19 +55,12 @@ impl Counters {
         window.and_then(|subjects| subjects.get(&count.subject)).map_or(Decimal::ZERO, |total| total.used)
     }
 
-    /// Adds a count. Where it begins a window, windows are forgotten that ended before `oldest`; of periods, those before
-    /// `first_period`: a customer's periods need not end.
-    pub(crate) fn add(
-        &mut self,
-        count: &Count,
-        part: Part,
-        oldest: Timestamp,
-        first_period: u32,
-    ) -> Result<(), String> {
+    /// Adds a count. Where it begins a window, those are forgotten that are not `needed`.
+    pub(crate) fn add(&mut self, count: &Count, part: Part, needed: &Needed) -> Result<(), String> {
         let known = self.0.get(&count.counter).is_some_and(|windows| windows.contains_key(&count.window_id));
         self.change(count, part, false)?;
         if !known && let Some(windows) = self.0.get_mut(&count.counter) {
-            forget_windows(windows, first_window(count.counter.window, oldest, first_period));
+            forget_windows(windows, needed.of(count.counter.window));
         }
         Ok(())
     }
@@ -103,10 +106,10 @@ impl Counters {
         })
     }
 
-    /// Forgets windows that ended before `oldest`; of periods, those before `first_period`.
-    pub(crate) fn forget(&mut self, oldest: Timestamp, first_period: u32) {
+    /// Forgets windows that are not needed.
+    pub(crate) fn forget(&mut self, needed: &Needed) {
         self.0.retain(|key, windows| {
-            forget_windows(windows, first_window(key.window, oldest, first_period));
+            forget_windows(windows, needed.of(key.window));
             !windows.is_empty()
         });
     }
@@ -139,26 +142,34 @@ impl Counters {
     }
 }
 
-/// The first window that usage since `oldest` may be counted in.
-pub(crate) fn first_window(window: Window, oldest: Timestamp, first_period: u32) -> WindowId {
-    const DAY: i64 = 86_400 * Timestamp::SECOND;
-    // A day of slack, for zones.
-    let day = oldest.0.saturating_sub(DAY).div_euclid(DAY);
-    match window {
-        Window::Period => i64::from(first_period),
-        Window::Day => day,
-        Window::Week => week_of(day),
-        Window::Month => Zone::utc().month(Timestamp(oldest.0.saturating_sub(DAY))),
-        Window::Hours(hours) => oldest.0.div_euclid(3600 * Timestamp::SECOND) - i64::from(hours),
-        Window::Lifetime => WindowId::MIN,
+impl Needed {
+    /// Whether a window of this kind is needed.
+    pub(crate) fn of(&self, window: Window) -> impl Fn(WindowId) -> bool {
+        let first = self.first(window);
+        let cycles = self.cycles.as_ref().filter(|_| window == Window::Cycle);
+        move |id| cycles.map_or(id >= first, |cycles| cycles.contains(&id))
+    }
+
+    /// The first window of this kind.
+    fn first(&self, window: Window) -> WindowId {
+        const DAY: i64 = 86_400 * Timestamp::SECOND;
+        let oldest = self.oldest;
+        // A day of slack, for zones.
+        let day = oldest.0.saturating_sub(DAY).div_euclid(DAY);
+        match window {
+            Window::Period => i64::from(self.first_period),
+            Window::Day => day,
+            Window::Week => week_of(day),
+            Window::Month => Zone::utc().month(Timestamp(oldest.0.saturating_sub(DAY))),
+            Window::Hours(hours) => oldest.0.div_euclid(3600 * Timestamp::SECOND) - i64::from(hours),
+            Window::Cycle | Window::Lifetime => WindowId::MIN,
+        }
     }
 }
 
-fn forget_windows(windows: &mut BTreeMap<WindowId, Subjects>, first: WindowId) {
-    if windows.first_key_value().is_some_and(|(id, _)| *id < first) {
-        // Held parts stay: their reservations will take them back.
-        windows.retain(|id, subjects| *id >= first || subjects.values().any(|total| !total.held.is_zero()));
-    }
+fn forget_windows(windows: &mut BTreeMap<WindowId, Subjects>, is_needed: impl Fn(WindowId) -> bool) {
+    // Held parts stay: their reservations will take them back.
+    windows.retain(|id, subjects| is_needed(*id) || subjects.values().any(|total| !total.held.is_zero()));
 }
 
 /// One counter as it is saved: JSON objects have no structured keys.

@@ -6,6 +6,7 @@ use crate::{
     model::{
         amounts::Credits,
         answers::Allowance,
+        counter::{WindowId, Within},
         grant::CreditType,
         ids::{GrantId, Key, Name},
         time::{Timestamp, Zone},
@@ -24,6 +25,8 @@ pub struct PastPeriod {
     /// The cycle that it belongs to. While that goes on, what it gave counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cycle: Option<Cycle>,
+    /// The name of that cycle's windows: from when usage counts in it.
+    pub cycle_window: WindowId,
     /// What its plan allowances gave: all but what expired of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub given: Vec<Given>,
@@ -143,6 +146,8 @@ pub struct PeriodAt<'a> {
     pub period: &'a Period,
     /// The plan that it was on.
     pub plan: Option<&'a Name>,
+    /// The name of its cycle's windows.
+    pub cycle_window: WindowId,
     /// Whether it has ended.
     pub is_past: bool,
 }
@@ -153,16 +158,36 @@ impl CustomerState {
     pub fn period_at(&self, at: Timestamp) -> Option<PeriodAt<'_>> {
         let running = self.period.as_ref().filter(|period| period.start <= at);
         if let Some(period) = running {
-            return Some(PeriodAt { period, plan: self.plan(), is_past: false });
+            return Some(self.running(period));
         }
         let past = self.past.iter().find(|past| past.period.end.is_none_or(|end| at < end));
         match (past, &self.period) {
-            (Some(past), _) => {
-                Some(PeriodAt { period: &past.period, plan: past.plan.as_ref(), is_past: true })
+            (Some(PastPeriod { period, plan, cycle_window, .. }), _) => {
+                let (plan, cycle_window) = (plan.as_ref(), *cycle_window);
+                Some(PeriodAt { period, plan, cycle_window, is_past: true })
             }
-            (None, Some(period)) => Some(PeriodAt { period, plan: self.plan(), is_past: false }),
+            (None, Some(period)) => Some(self.running(period)),
             (None, None) => None,
         }
+    }
+
+    fn running<'a>(&'a self, period: &'a Period) -> PeriodAt<'a> {
+        PeriodAt { period, plan: self.plan(), cycle_window: self.cycle_window, is_past: false }
+    }
+
+    /// Where an instant lies: in the last period that began, and in its cycle, when none ran since.
+    pub(crate) fn within(&self, at: Timestamp) -> Within {
+        self.period_at(at).map_or(Within { period: self.periods, cycle: self.cycle_window }, |found| Within {
+            period: found.period.number,
+            cycle: found.cycle_window,
+        })
+    }
+
+    /// A period of that number, the running one or one that has ended, and its cycle.
+    pub(crate) fn within_period(&self, period: u32) -> Within {
+        let running = self.period.as_ref().is_some_and(|running| running.number == period);
+        let past = self.past_period(period).filter(|_| !running);
+        Within { period, cycle: past.map_or(self.cycle_window, |past| past.cycle_window) }
     }
 
     /// A period that has ended, as long as it is remembered.

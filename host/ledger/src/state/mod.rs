@@ -26,6 +26,7 @@ use crate::{
     journal::{self, BudgetCount, ChainHash, Count, Cycle, Event, Given, Period},
     model::{
         amounts::Credits,
+        counter::WindowId,
         customer::Profile,
         entitlement::Override,
         grant::CreditType,
@@ -43,7 +44,7 @@ use std::{
 };
 
 /// The format of saved states. One of another format is ignored and folded anew, so any change here needs a new number.
-pub const FORMAT: u32 = 7;
+pub const FORMAT: u32 = 8;
 
 /// How far back usage may be reported: what ended before is closed for good and forgotten. 35 days, in microseconds.
 pub const LATE_WINDOW: i64 = 35 * 86_400 * Timestamp::SECOND;
@@ -127,8 +128,13 @@ pub struct CustomerState {
     pub periods: u32,
     /// The cycle of the last period that began.
     pub cycle: Option<Cycle>,
+    /// The name of that cycle's windows: from when usage counts in it. That is its start, or that of a later cycle that was begun
+    /// on request.
+    pub cycle_window: WindowId,
     /// The first period of the cycle that was last begun on request: what was given before does not count.
     pub fresh_from: u32,
+    /// When that period began.
+    pub fresh_at: Timestamp,
     /// The whole plan allowances of the running period, before what was given in the cycle was taken off.
     pub whole: Vec<Given>,
     /// The part of it that was given in full, whatever the cycle had given.
@@ -240,7 +246,9 @@ impl CustomerState {
             period: None,
             periods: 0,
             cycle: None,
+            cycle_window: 0,
             fresh_from: 0,
+            fresh_at: Timestamp(0),
             whole: Vec::new(),
             full: Vec::new(),
             past: Vec::new(),

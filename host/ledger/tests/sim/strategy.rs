@@ -76,6 +76,7 @@ fn counters() -> impl Strategy<Value = Vec<Counter>> {
         prop_oneof![Just(Scope::Customer), Just(Scope::Entity), Just(Scope::Attribute("model".to_owned()))];
     let window = prop_oneof![
         Just(Window::Period),
+        Just(Window::Cycle),
         Just(Window::Day),
         Just(Window::Month),
         (1_u16..30).prop_map(Window::Hours),

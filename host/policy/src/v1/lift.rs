@@ -146,6 +146,7 @@ impl Counter {
         };
         let window = check::word("window", &self.window, |word| match word {
             "period" => Some(Window::Period),
+            "cycle" => Some(Window::Cycle),
             "day" => Some(Window::Day),
             "month" => Some(Window::Month),
             "lifetime" => Some(Window::Lifetime),

@@ -153,6 +153,7 @@ pub enum Whose {
 #[serde(rename_all = "snake_case")]
 pub enum Window {
     Period,
+    Cycle,
     Day,
     Month,
     Hours(u16),
@@ -163,6 +164,7 @@ impl Window {
     const fn over(self) -> Over {
         match self {
             Self::Period => Over::Period,
+            Self::Cycle => Over::Cycle,
             Self::Day => Over::Day,
             Self::Month => Over::Month,
             Self::Hours(hours) => Over::Hours(hours),

@@ -116,7 +116,7 @@ impl Model {
     ) -> Vec<BudgetCount> {
         let chain = spec.entity.into_iter().chain(above.iter().copied()).map(Who::Entity);
         let whose = chain.chain(spec.model.map(Who::Model)).chain([Who::Customer]);
-        let period = self.period_at(at).map_or(self.periods, |(number, _)| number);
+        let within = self.within(at);
         let mut counts = Vec::new();
         for who in whose {
             for (id, budget) in self.budgets.iter().filter(|(_, budget)| budget.spec.who == who) {
@@ -128,7 +128,7 @@ impl Model {
                 let own = held.filter(|(entry, _)| budget.since < *entry);
                 let own = own.and_then(|(_, counts)| counts.iter().find(|(other, ..)| other == id));
                 let window = own.map_or_else(
-                    || calendar::window(*window, at, period, &self.zone_at(at)),
+                    || calendar::window(*window, at, within, &self.zone_at(at)),
                     |(_, window, _)| *window,
                 );
                 if add > 0 {

@@ -142,6 +142,8 @@ pub struct Period {
     pub cycle: Option<Cycle>,
     /// The start and the interval of its cycle.
     pub of: (i64, Option<(Unit, i64)>),
+    /// From when usage counts in its cycle.
+    pub counts_from: i64,
     /// The part of `whole` that was given in full beside what others gave.
     pub full: BTreeMap<String, Amount>,
     /// Whether it no longer counts in any cycle.
@@ -179,6 +181,8 @@ pub struct Model {
     pub cycle: Option<Cycle>,
     /// The first period of the cycle that was begun on request.
     pub fresh_from: u32,
+    /// When it was begun.
+    pub fresh_at: i64,
     pub counters: BTreeMap<CounterAt, (Amount, Amount)>,
     pub charges: BTreeMap<Id, Charge>,
     /// What of overage was waived, by credit type, and the last entry at which none was owed.
@@ -248,6 +252,7 @@ impl Model {
             past: Vec::new(),
             cycle: None,
             fresh_from: 0,
+            fresh_at: 0,
             counters: BTreeMap::new(),
             charges: BTreeMap::new(),
             waived: BTreeMap::new(),

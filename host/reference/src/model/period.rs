@@ -551,6 +551,7 @@ impl Model {
         let end = self.schedule().map(|schedule| schedule.next_after(at));
         if reason == "early" {
             self.fresh_from = number;
+            self.fresh_at = at;
         }
         self.period = Some(Period {
             number,
@@ -560,6 +561,7 @@ impl Model {
             gave: BTreeMap::new(),
             cycle: None,
             of: (cycle.start, cycle.interval),
+            counts_from: cycle.start.max(self.fresh_at),
             full: BTreeMap::new(),
             closed_for_good: false,
         });

@@ -62,6 +62,7 @@ impl Model {
             closed: self.closed,
             plan: self.plan().map(|plan| format!("{plan} {}", self.profile.as_ref().unwrap().version)),
             pending: self.pending_at(),
+            cycle: self.past.iter().chain(&self.period).last().map_or(0, |period| period.counts_from),
             period: self.period.as_ref().map(|period| (period.number, period.start, period.end)),
             balances,
             crowded: self.grants.len() > 256,

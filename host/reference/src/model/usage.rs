@@ -47,6 +47,13 @@ impl Model {
         }
     }
 
+    /// The period and the cycle in whose windows usage of an instant counts: where none ran since, those of the last.
+    pub fn within(&self, at: i64) -> (u32, i64) {
+        let number = self.period_at(at).map_or(self.periods, |(number, _)| number);
+        let of_number = self.past.iter().chain(&self.period).find(|period| period.number == number);
+        (number, of_number.map_or(0, |period| period.counts_from))
+    }
+
     fn plan_at(&self, at: i64) -> Option<&'static str> {
         self.plan_history.iter().rev().find(|(from, _)| *from <= at).and_then(|(_, plan)| *plan)
     }
@@ -139,7 +146,7 @@ impl Model {
 
     /// The windows of a usage in the counters of these settings.
     fn windows(&self, settings: &Settings, spec: &UsageSpec, at: i64) -> Vec<CounterAt> {
-        let period = self.period_at(at).map_or(self.periods, |(number, _)| number);
+        let within = self.within(at);
         let mut windows: Vec<CounterAt> = Vec::new();
         for counter in settings.all_counters() {
             let subject = match counter.whose {
@@ -148,7 +155,7 @@ impl Model {
                 Whose::Model => spec.model,
             };
             let (true, Some(subject)) = (counter.counts(spec.feature), subject) else { continue };
-            let window = calendar::window(counter.window, at, period, &self.zone_at(at));
+            let window = calendar::window(counter.window, at, within, &self.zone_at(at));
             let at = (counter, window, subject.to_owned());
             if !windows.contains(&at) {
                 windows.push(at);

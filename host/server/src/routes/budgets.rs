@@ -163,7 +163,7 @@ fn change(id: Key, body: BudgetInput, expected: Expected) -> Result<BudgetChange
     if body.warn_at.value().is_some_and(|percents| percents.len() > MAX_WARNINGS) {
         wrong("/warn_at", &format!("has more than {MAX_WARNINGS} items"));
     }
-    if body.limit.is_some_and(|limit| limit.is_number) && body.quantity.value().is_none() {
+    if body.limit.value().is_some_and(|limit| limit.is_number) && body.quantity.value().is_none() {
         wrong(
             "/limit",
             "credits are a decimal string such as \"12.5\": only with quantity it may be a number",
@@ -179,8 +179,8 @@ fn change(id: Key, body: BudgetInput, expected: Expected) -> Result<BudgetChange
         entity: body.entity.into_option().into(),
         attribute: body.attribute.map(|one| (one.name.0, one.value.0)).into_option().into(),
         features: body.features.into_option().into(),
-        window: body.window.map(|window| window.0),
-        limit: body.limit.map(|limit| limit.amount),
+        window: body.window.into_option().map(|window| window.0),
+        limit: body.limit.into_option().map(|limit| limit.amount),
         quantity: body.quantity.map(|name| name.0).into_option().into(),
         credit: body.credit.into_option().into(),
         hard: hard.into_option().into(),

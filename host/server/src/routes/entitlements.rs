@@ -174,7 +174,7 @@ pub async fn put(
     MaybeKeyed { idempotency, body: Json(body) }: MaybeKeyed<Json<OverrideInput>>,
 ) -> Result<Answer, Problem> {
     let OverrideInput { r#type, value, starts_at, ends_at } = body;
-    let entitlement = match (r#type, value) {
+    let entitlement = match (r#type.into_option(), value.into_option()) {
         (Some(r#type), value) => {
             let value = EntitlementValue { r#type, value };
             Some(value.read("").map_err(|error| Problem::invalid(vec![error]))?)

@@ -173,7 +173,10 @@ fn invalid(error: FieldError) -> Problem {
 }
 
 fn terms_change(body: TermsInput) -> PlanTermsChange {
-    let (mode, on_fault, ends_at) = (body.mode, body.on_fault, body.ends_at.into_option().into());
+    // What is cleared becomes what it defaults to.
+    let mode = body.mode.into_option().map(Option::unwrap_or_default);
+    let on_fault = body.on_fault.into_option().map(Option::unwrap_or_default);
+    let ends_at = body.ends_at.into_option().into();
     PlanTermsChange { input: new_terms(body), mode, on_fault, ends_at }
 }
 

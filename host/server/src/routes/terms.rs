@@ -11,7 +11,7 @@ use crate::{
 };
 use axum::{extract::State, http::StatusCode};
 use proviso_api::{
-    Page,
+    Page, Patch,
     canary::{CanaryInput, RollbackInput},
     terms::{ContractInput, Terms as TermsView, TermsEndInput, TermsEnded, TermsInput},
 };
@@ -270,7 +270,7 @@ fn split_canary(mut body: TermsInput) -> Result<(TermsInput, Option<CanaryDraft>
     let Some(CanaryInput { share_percent: share, rollback }) = body.canary.take() else {
         return Ok((body, None));
     };
-    if body.mode == Some(Mode::Shadow) {
+    if body.mode == Patch::Value(Mode::Shadow) {
         return Err(Problem::invalid_field("/canary", "a shadow decides for nobody"));
     }
     let invalid = |(field, detail)| Problem::invalid_field(format!("/canary/rollback{field}"), detail);
@@ -310,8 +310,8 @@ pub fn new_terms(body: TermsInput) -> NewTerms {
         settings,
         effective_at,
         ends_at: ends_at.into_option().flatten(),
-        mode: mode.unwrap_or_default(),
-        on_fault: on_fault.unwrap_or_default(),
+        mode: mode.into_option().flatten().unwrap_or_default(),
+        on_fault: on_fault.into_option().flatten().unwrap_or_default(),
         contract: contract.map(|ContractInput { id, start, end }| ContractDraft { id, start, end }),
         time_zone,
         note,
