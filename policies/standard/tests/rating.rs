@@ -131,7 +131,7 @@ fn tiers_look_at_the_total_before() {
     let names: Vec<_> = terms.counters().iter().map(|counter| counter.name.as_str()).collect();
     assert_eq!(
         names,
-        ["api.calls.customer.month", "chat.tokens.customer.period", "mail.sent.customer.period"]
+        ["api.calls.customer.month", "chat.tokens.customer.cycle", "mail.sent.customer.cycle"]
     );
     check(
         settings,
