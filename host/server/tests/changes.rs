@@ -28,7 +28,7 @@ async fn a_customer_keeps_what_a_put_does_not_name() {
         (json!({"time_zone": null, "external_ids": null}), json!({"time_zone": "UTC", "external_ids": {}})),
         (json!({"anchor": "2026-01-20T10:00:00Z"}), json!({"anchor": "2026-01-20T10:00:00Z"})),
         (json!({"anchor": null}), json!({"anchor": "2026-01-15T10:00:00Z"})),
-        (json!({"plan": null}), json!({"plan": null})),
+        (json!({"plan": null}), json!({"plan": null, "plan_version": null})),
     ] {
         let mut expected = server.get(path).await.expect(200);
         expected.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());

@@ -14,7 +14,8 @@ async fn customers_are_put_read_and_listed() {
     assert_eq!(
         acme,
         json!({
-            "customer": "acme", "name": "Acme", "plan": "pro", "time_zone": "UTC", "anchor": "2026-01-15T10:00:00Z",
+            "customer": "acme", "name": "Acme", "plan": "pro", "plan_version": 1, "time_zone": "UTC",
+            "anchor": "2026-01-15T10:00:00Z",
             "attributes": {}, "external_ids": {}, "closed": false, "created_at": "2026-01-15T10:00:00Z",
             "period": {"number": 1, "start": "2026-01-15T10:00:00Z", "end": "2026-02-15T10:00:00Z"}
         })

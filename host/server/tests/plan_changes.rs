@@ -71,7 +71,7 @@ async fn a_change_at_the_periods_end_is_pending_until_then() {
     assert_eq!(
         pending,
         json!({
-            "id": id, "status": "pending", "plan": "max", "when": "period_end", "allowance": "carry",
+            "id": id, "status": "pending", "plan": "max", "plan_version": 1, "when": "period_end", "allowance": "carry",
             "effective_at": "2026-02-15T10:00:00Z", "closed": null, "opened": null,
         })
     );

@@ -86,7 +86,7 @@ async fn what_is_no_json_is_told_so() {
         assert_eq!((answer.status, answer.code().as_str()), (status, code), "{text}: {}", answer.text());
     }
     let ask = server.ask("POST", "/v1/customers/acme/terms").header("content-type", "application/json");
-    ask.raw(deep_settings).send().await.refuses(400, "malformed_json");
+    ask.raw(deep_settings).send().await.refuses(400, "invalid_request");
     let streamed = Body::from_stream(futures_util::stream::iter(
         (0..2_000).map(|_| Ok::<_, std::io::Error>(Bytes::from_static(&[b' '; 1_000]))),
     ));

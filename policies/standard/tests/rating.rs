@@ -129,10 +129,7 @@ fn tiers_look_at_the_total_before() {
         |calls: &str, tokens: &str, sent: &str| context(NOW).counter(calls).counter(tokens).counter(sent);
     let terms = Terms::<Standard>::new(settings);
     let names: Vec<_> = terms.counters().iter().map(|counter| counter.name.as_str()).collect();
-    assert_eq!(
-        names,
-        ["api.calls.customer.month", "chat.tokens.customer.cycle", "mail.sent.customer.cycle"]
-    );
+    assert_eq!(names, ["api.calls.customer.month", "chat.tokens.customer.cycle", "mail.sent.customer.cycle"]);
     check(
         settings,
         &[

@@ -150,6 +150,7 @@ impl Stamp {
         match table.as_str() {
             "plans" => format!("plan {key}"),
             "plan_terms" => format!("terms {number} of plan {key}"),
+            "plan_versions" => format!("version {number} of plan {key}"),
             "policies" => format!("policy {key}"),
             "policy_versions" => format!("version {number} of policy {key}"),
             "api_keys" => format!("API key {key}"),

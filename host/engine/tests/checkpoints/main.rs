@@ -133,15 +133,18 @@ const TAMPERING: &[(&[&str], &[&str], &[&str])] = &[
     (
         &[
             "insert into plans (plan_id, body, revision) select 'free', body, revision from plans",
+            "insert into plan_versions (plan_id, version, body, revision) select 'free', version, body, revision from plan_versions",
             "update plan_terms set body = replace(body, '0.001', '0.009'), revision = revision + 100",
         ],
         &[
             "terms 1 of plan pro: claims revision",
             "plan free: claims to be older than checkpoint 2 of 2026-01-15T12:00:00Z, which does not know it",
+            "version 1 of plan free: claims to be older than checkpoint 2 of 2026-01-15T12:00:00Z, which does not know it",
         ],
         &[
             "terms 1 of plan pro: claims revision",
             "plan free: claims to be older than the checkpoint of 2026-01-15T12:00:00Z, which does not know it",
+            "version 1 of plan free: claims to be older than the checkpoint of 2026-01-15T12:00:00Z, which does not know it",
         ],
     ),
     // The checkpoints themselves.
@@ -190,6 +193,9 @@ fn expect(what: &[&str], found: &Verification, expected: &[&str]) {
     assert_eq!(found.is_clean(), expected.is_empty(), "{what:?}");
 }
 
+/// Usage totals show a cut journal, too, once they were made of it.
+const NO_TOTALS: &[&str] = &["delete from usage_rollups", "delete from rollup_cursors"];
+
 async fn tampering_is_found(fresh: Database) {
     let (database, _) = at_work(fresh).await;
     let kept = file(&database, &signing(1)).await;
@@ -197,6 +203,7 @@ async fn tampering_is_found(fresh: Database) {
     for (statements, by_stored, by_file) in TAMPERING {
         let tampered = database.copy().await;
         tampered.sql(statements);
+        tampered.sql(NO_TOTALS);
         expect(statements, &verified(&tampered, &keys, None).await, by_stored);
         tampered.sql(&["delete from checkpoints", "delete from anchors"]);
         expect(statements, &verified(&tampered, &keys, None).await, &[]);
@@ -263,6 +270,7 @@ async fn a_restored_copy_is_older(fresh: Database) {
     expect(&["went on"], &verified(&database, &keys, Some(kept.clone())).await, &[]);
     database.sql(&["delete from entries where customer_id = 'acme' and seq > 5"]);
     database.sql(&["delete from checkpoints", "delete from anchors"]);
+    database.sql(NO_TOTALS);
     let cut = "acme: the journal ends at entry 5, the checkpoint of 2026-01-15T12:00:00Z names entry 6";
     expect(&["cut off"], &verified(&database, &keys, Some(kept.clone())).await, &[cut]);
 

@@ -183,6 +183,9 @@ pub struct Model {
     pub fresh_from: u32,
     /// When it was begun.
     pub fresh_at: i64,
+    /// Whether a cycle has the name of one of another interval, with others between: the host may have forgotten what counted in
+    /// that, as far as no usage can be reported of it, and the model does not know when.
+    pub reuses_cycle: bool,
     pub counters: BTreeMap<CounterAt, (Amount, Amount)>,
     pub charges: BTreeMap<Id, Charge>,
     /// What of overage was waived, by credit type, and the last entry at which none was owed.
@@ -253,6 +256,7 @@ impl Model {
             cycle: None,
             fresh_from: 0,
             fresh_at: 0,
+            reuses_cycle: false,
             counters: BTreeMap::new(),
             charges: BTreeMap::new(),
             waived: BTreeMap::new(),

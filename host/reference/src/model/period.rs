@@ -8,7 +8,9 @@ use super::{
 use crate::{
     answer::{Answer, Id, Status},
     commands::When,
-    settings::{AfterTrial, Amount, HOUR, Mode, Settings, SettleFrom, Settling, TrialRule, Unit, Window},
+    settings::{
+        AfterTrial, Amount, DAY, HOUR, Mode, Settings, SettleFrom, Settling, TrialRule, Unit, Window,
+    },
 };
 use std::collections::BTreeMap;
 
@@ -553,6 +555,10 @@ impl Model {
             self.fresh_from = number;
             self.fresh_at = at;
         }
+        let counts_from = cycle.start.max(self.fresh_at);
+        let is_same = |past: &&Period| past.counts_from == counts_from;
+        let before = self.past.iter().rev().skip_while(is_same).find(is_same);
+        self.reuses_cycle |= before.is_some_and(|past| past.end.is_none_or(|end| end < at - LATE + DAY));
         self.period = Some(Period {
             number,
             start: at,
@@ -561,7 +567,7 @@ impl Model {
             gave: BTreeMap::new(),
             cycle: None,
             of: (cycle.start, cycle.interval),
-            counts_from: cycle.start.max(self.fresh_at),
+            counts_from,
             full: BTreeMap::new(),
             closed_for_good: false,
         });
