@@ -9,7 +9,7 @@ use crate::{
 };
 use proviso_ledger::{
     journal::{DecisionRecord, Entry, Event, Intent},
-    model::{ids::Digest, usage::Usage},
+    model::{answers::Suggestion, ids::Digest, usage::Usage},
     state::{CustomerState, Draft, LATE_WINDOW},
 };
 
@@ -191,11 +191,14 @@ fn gone_shadow(plans: &dyn Plans, state: &CustomerState, entry: &Entry, draft: &
     Some(terms.policy.digest)
 }
 
-/// Whether a reservation was refused after the policy had allowed less: only that less is recorded, and the fuel of both questions.
+/// Whether a reservation was refused after the policy had allowed less: only that less is recorded, as the usage and as what would be
+/// allowed, and the fuel of both questions.
 fn is_unsaid(entry: &Entry, draft: &Draft) -> bool {
     let (Event::Refused(refused), Some(made)) = (&entry.event, draft.event.decision()) else {
         return false;
     };
     let fuel = entry.decision().map_or(0, |record| record.fuel);
-    refused.intent == Intent::Reserve && fuel > made.fuel && refused.rated.is_some()
+    let suggests_itself = |suggestion: &Suggestion| suggestion.quantities == refused.usage.quantities;
+    let was_reduced = fuel > made.fuel || refused.suggestions.iter().any(suggests_itself);
+    refused.intent == Intent::Reserve && was_reduced && refused.rated.is_some()
 }
