@@ -3,9 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail loudly")]
 #![allow(clippy::disallowed_methods, reason = "the deadline is wall time, and so is this check of it")]
 
-use proviso_fixtures::guest::{
-    Draft, Failure, Policy, Slice, WIT, closing, component, context, none, opening, parts, rating, runtime,
-    slice, usage, view,
+use proviso_fixtures::{
+    guest::{
+        Draft, Failure, Policy, Slice, WIT, closing, component, context, none, opening, parts, rating,
+        runtime, slice, usage, view,
+    },
+    hostile::{leb, sections},
 };
 use proviso_ledger::model::{amounts::Credits, answers::Rating};
 use proviso_policy::{Budget, Compiler, Limits, Module, PolicyError, Runtime, inspect};
@@ -558,31 +561,6 @@ fn raw(draft: &mut Draft, export: &'static str, bytes: &[u8]) {
 fn lines(draft: &mut Draft, lines: Slice) {
     let credit = draft.image.text("credits");
     draft.raw_rating(credit, parts(0, 0), lines, none());
-}
-
-/// A component of raw sections.
-fn sections(sections: &[(u8, Vec<u8>)]) -> Vec<u8> {
-    let mut bytes = b"\0asm\x0d\0\x01\0".to_vec();
-    for (id, body) in sections {
-        bytes.push(*id);
-        bytes.extend(leb(body.len()));
-        bytes.extend(body);
-    }
-    bytes
-}
-
-/// A number in LEB128, signed or not: the sixth bit of the last byte is left clear.
-fn leb(mut number: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    loop {
-        let low = u8::try_from(number & 0x7f).unwrap();
-        number >>= 7;
-        if number == 0 && low & 0x40 == 0 {
-            bytes.push(low);
-            return bytes;
-        }
-        bytes.push(low | 0x80);
-    }
 }
 
 fn text(component: &str) -> Vec<u8> {

@@ -19,7 +19,7 @@ use proviso_ledger::{
         amounts::{Credits, Money},
         answers::Allowance,
         budget::Subject,
-        canary::{CanaryDraft, PassedLimit, RolledBack, Share, ShareStep},
+        canary::{CanaryDraft, Share},
         counter::{Counted, Window},
         entitlement::Entitlement,
         grant::Category,
@@ -38,6 +38,7 @@ use proviso_ledger::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 
+mod canaries;
 mod versions;
 
 use versions::migration;
@@ -371,35 +372,6 @@ impl Script {
         }
         let draft = self.terms_draft(words);
         self.world.catalog.bind(&plan, draft, now).to_string()
-    }
-
-    /// `raise plan/pro/terms_2 20`: a canary's share.
-    fn raise(&mut self, words: &Words<'_>) -> String {
-        let (key, from) = (key(words.args[0]), self.world.now);
-        let share_percent = Share::new(words.args[1].parse().unwrap()).unwrap();
-        self.world.catalog.change(&key, |terms| {
-            terms.canary.as_mut().unwrap().steps.push(ShareStep { share_percent, from });
-        });
-        "ok".to_owned()
-    }
-
-    /// `roll_back plan/pro/terms_2`: as a host does when a canary passes a limit.
-    fn roll_back(&mut self, words: &Words<'_>) -> String {
-        let (key, at) = (key(words.args[0]), self.world.now);
-        self.world.catalog.change(&key, |terms| {
-            terms.ends_at = Some(at);
-            terms.canary.as_mut().unwrap().rolled_back = Some(RolledBack {
-                at,
-                limit: PassedLimit::Faults,
-                reason: "a test".to_owned(),
-                decisions: 1,
-                faults: 1,
-                credit: None,
-                cost: None,
-                replaced_cost: None,
-            });
-        });
-        "ok".to_owned()
     }
 
     /// Binds terms to the customer.

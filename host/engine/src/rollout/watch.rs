@@ -7,7 +7,7 @@ use proviso_decide::catalog::Plans as _;
 use proviso_ledger::{
     journal::Entry,
     model::{
-        canary::{Canary, RolledBack},
+        canary::{Canary, RollbackLimits, RolledBack},
         terms::{Mode, Owner, Terms, TermsKey},
         time::Timestamp,
     },
@@ -77,7 +77,7 @@ pub(super) fn is_active(catalog: &Catalog, key: &TermsKey) -> bool {
     found.is_some_and(|terms| terms.mode == Mode::Active)
 }
 
-fn limits(terms: &Terms) -> Option<&proviso_ledger::model::canary::RollbackLimits> {
+fn limits(terms: &Terms) -> Option<&RollbackLimits> {
     terms.canary.as_ref().and_then(|canary| canary.rollback.as_ref())
 }
 

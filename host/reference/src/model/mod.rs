@@ -3,6 +3,7 @@
 
 mod allowance;
 mod budget;
+mod grant;
 mod period;
 mod refund;
 mod snapshot;
@@ -14,10 +15,11 @@ use crate::{
         Answer, BalanceSnap, Books, CounterAt, GrantSnap, Id, Order, ReservationSnap, Snapshot, Status,
     },
     calendar::{self, Schedule},
-    commands::{Advance, Change, Command, GrantSpec},
-    settings::{AfterTrial, Amount, CounterSpec, DAY, Mode, OwnGrants, PlanSpec, Settings, SettleFrom, Unit},
+    commands::{Advance, Change, Command},
+    settings::{AfterTrial, Amount, CounterSpec, DAY, Mode, OwnGrants, PlanSpec, Settings, Unit},
 };
 pub use budget::{Budget, BudgetCount};
+use grant::gave;
 use std::{
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
@@ -632,172 +634,6 @@ impl Model {
         self.books.get(credit).map_or(0, |books| books.overage) - held
     }
 
-    pub fn new_grant(
-        &self,
-        index: u32,
-        credit: &str,
-        amount: Amount,
-        category: &str,
-        priority: i32,
-    ) -> Grant {
-        Grant {
-            id: (self.entries + 1, index),
-            credit: credit.to_owned(),
-            amount,
-            category: category.to_owned(),
-            priority,
-            effective: self.now,
-            usable_since: self.now,
-            expires_at: None,
-            with_period: None,
-            ends_with: None,
-            features: Vec::new(),
-            paid: None,
-            status: Status::Live,
-            ended_at: None,
-            remaining: amount,
-            held: 0,
-            spent: 0,
-            expired: 0,
-            lost: 0,
-            allowance_of: None,
-            roll: None,
-            rolled_to: None,
-            next: None,
-            incoming: None,
-            received: 0,
-            passed: 0,
-            forgotten: false,
-        }
-    }
-
-    // Grants.
-
-    /// Lets a new grant end with the `n`-th period after the one in which it becomes usable.
-    pub fn end_with(&self, grant: &mut Grant, n: Option<u32>) {
-        grant.with_period = n.map(|n| self.number_at(grant.effective.max(self.now)) + n);
-        grant.ends_with = grant.with_period.zip(n);
-    }
-
-    fn give(&mut self, spec: &GrantSpec) -> Answer {
-        if self.closed {
-            return plain("error:closed");
-        }
-        let now = self.now;
-        let effective = spec.effective_in.map_or(now, |delta| now + delta);
-        if effective < now - LATE {
-            return plain("error:too_early");
-        }
-        let expires_at = spec.expires_in.map(|delta| now + delta);
-        if expires_at.is_some_and(|expires| expires <= effective.max(now)) {
-            return plain("error:not_later");
-        }
-        let terms = self.terms_at(self.plan(), now);
-        let by_category =
-            terms.as_ref().is_some_and(|terms| terms.period_categories.contains(&spec.category));
-        let with_period = match (spec.with_period, expires_at) {
-            (None, None) if by_category => Some(0),
-            (given, _) => given,
-        };
-        let mut grant = self.new_grant(0, spec.credit, spec.amount, spec.category, spec.priority);
-        grant.effective = effective;
-        grant.usable_since = effective;
-        grant.expires_at = expires_at;
-        self.end_with(&mut grant, with_period);
-        grant.features = spec.features.iter().map(|feature| (*feature).to_owned()).collect();
-        grant.paid = spec.paid;
-        // What was bought pays what is owed; what is for some features only, or not usable yet, does not.
-        let bought = matches!(spec.category, "prepaid" | "top_up") || spec.paid.is_some_and(|paid| paid > 0);
-        let pays = terms.is_none_or(|terms| terms.settle_from == SettleFrom::Purchases);
-        if bought && pays && grant.features.is_empty() && effective <= now {
-            let paid = self.outstanding(spec.credit).min(spec.amount);
-            grant.remaining -= paid;
-            grant.spent += paid;
-            self.book(spec.credit).overage -= paid;
-        }
-        self.book(spec.credit).issued += spec.amount;
-        self.grants.push(grant);
-        self.entries += 1;
-        plain("granted")
-    }
-
-    fn adjust(&mut self, credit: &str, amount: Amount) -> Answer {
-        if self.closed {
-            return plain("error:closed");
-        }
-        if amount > 0 {
-            let grant = self.new_grant(0, credit, amount, "adjustment", 0);
-            self.grants.push(grant);
-            self.book(credit).issued += amount;
-        } else {
-            let (draws, missing) = self.plan_draws(credit, None, self.now, -amount, &[], false);
-            if missing > 0 {
-                return plain("error:adjustment_exceeds_available");
-            }
-            for (id, part) in draws {
-                self.grant_mut(id).remaining -= part;
-            }
-            self.book(credit).voided += -amount;
-        }
-        self.entries += 1;
-        plain("adjusted")
-    }
-
-    /// Puts what a reservation held back where it would be had it not been held.
-    pub fn give_back(&mut self, id: Id, amount: Amount) {
-        if amount == 0 {
-            return;
-        }
-        let grant = self.grant(id).clone();
-        match grant.status {
-            Status::Live => self.grant_mut(id).remaining += amount,
-            Status::Voided => self.book(&grant.credit).voided += amount,
-            Status::Expired => {
-                let rest = self.let_follow(id, amount);
-                if let Some(reissued) = &mut self.reissued {
-                    // It stays given.
-                    *reissued += rest;
-                    self.grant_mut(id).spent += rest;
-                    return;
-                }
-                let grant = self.grant_mut(id);
-                grant.expired += rest;
-                grant.lost += rest;
-                let credit = grant.credit.clone();
-                self.book(&credit).expired += rest;
-            }
-        }
-    }
-
-    /// Lets what came back to a grant that has ended go on; returns what does not.
-    pub fn let_follow(&mut self, id: Id, amount: Amount) -> Amount {
-        let grant = self.grant(id).clone();
-        let mut rest = amount;
-        if let Some(roll) = grant.roll {
-            let follows = (amount * roll.share / 100).min(roll.left);
-            self.grant_mut(id).roll.as_mut().unwrap().left -= follows;
-            self.hand_on(id, roll.to, follows);
-            rest -= follows;
-        }
-        if let Some(next) = grant.next {
-            let target = self.grant_mut(next);
-            let (skip, limit) = target.incoming.unwrap_or((0, 0));
-            let skipped = rest.min(skip);
-            let follows = (rest - skipped).min(limit);
-            target.incoming = Some((skip - skipped, limit - follows));
-            self.hand_on(id, next, follows);
-            rest -= follows;
-        }
-        rest
-    }
-
-    /// What a grant has got back goes on to a younger one.
-    fn hand_on(&mut self, from: Id, to: Id, amount: Amount) {
-        self.grant_mut(from).passed += amount;
-        self.grant_mut(to).received += amount;
-        self.give_back(to, amount);
-    }
-
     /// Drops what nothing can ask for any more, so that a history of years stays quick.
     fn prune(&mut self) {
         if self.grants.iter().filter(|grant| !grant.forgotten).count() > 150 {
@@ -823,11 +659,6 @@ impl Model {
     }
 
     // What can be seen.
-}
-
-/// What a grant gave of its allowance: all but what expired of it or went on to another grant, where it counts.
-pub fn gave(grant: &Grant) -> Amount {
-    grant.amount + grant.received - grant.lost - grant.passed
 }
 
 impl CounterSpec {

@@ -2,7 +2,7 @@
 //! amount exact; `docs/simulate.md` describes it.
 
 use super::spread::Spread;
-use crate::verbs::policy::test::format::{At, IntervalSetup, PlanSetup, Settings};
+use crate::verbs::policy::test::format::{At, IntervalSetup, Malformed, PlanSetup, Settings};
 use proviso_ledger::model::{
     amounts::{Credits, Currency, Decimal, Percent},
     grant::Category,
@@ -224,23 +224,6 @@ pub struct Use {
     pub quantities: BTreeMap<String, Spread>,
     /// A CSV file beside this one, one of whose rows, drawn by chance, gives more quantities and attributes.
     pub rows: Option<PathBuf>,
-}
-
-/// What is wrong with a workload, and where in its text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Malformed {
-    /// The line, counted from 1.
-    pub line: usize,
-    /// What, with the line itself.
-    pub detail: String,
-}
-
-impl Malformed {
-    fn at(text: &str, offset: usize, detail: &str) -> Self {
-        let line = text.get(..offset).unwrap_or_default().matches('\n').count() + 1;
-        let source = text.lines().nth(line - 1).unwrap_or_default().trim();
-        Self { line, detail: format!("{}\n  | {source}", detail.trim_end()) }
-    }
 }
 
 /// Reads a workload, with at least one segment where it `needs_segments`.

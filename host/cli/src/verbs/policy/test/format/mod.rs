@@ -321,7 +321,7 @@ impl CaseFile {
     }
 }
 
-/// What is wrong with a case file, and on which line, counted from 1.
+/// What is wrong with a file that people write, such as one of cases, and on which line, counted from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed {
     pub line: usize,
@@ -329,7 +329,8 @@ pub struct Malformed {
 }
 
 impl Malformed {
-    fn at(text: &str, offset: usize, detail: &str) -> Self {
+    /// What is wrong at a byte of the text, with the line itself.
+    pub fn at(text: &str, offset: usize, detail: &str) -> Self {
         let line = line_at(text, offset);
         let source = text.lines().nth(line - 1).unwrap_or_default().trim();
         Self { line, detail: format!("{}\n  | {source}", detail.trim_end()) }
