@@ -9,7 +9,9 @@
     reason = "a test that can't go on should stop where it stands, and may be told by the environment how long to run"
 )]
 
+mod abuse;
 mod archive;
+mod attack;
 mod authoring;
 mod backup;
 mod checkpoints;

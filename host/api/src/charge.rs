@@ -204,6 +204,10 @@ pub struct Check<'a> {
     pub allowed: bool,
     /// `ok`, or the code with which the charge would be refused.
     pub reason: Cow<'a, str>,
+    /// The code that the policy gave, where that is the name of another problem of the published list; `reason` is `policy_denied`
+    /// then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_code: Option<Cow<'a, str>>,
     /// For people; empty when it is allowed.
     pub detail: Cow<'a, str>,
     /// The cost; null when it could not be rated.

@@ -231,10 +231,31 @@ codes! {
     Draining = "draining", 503, "the host is about to end";
 }
 
+/// What answers say in the place of a code, which a policy's refusal must not say.
+const NO_REFUSALS: [&str; 3] = ["ok", "switched_off", "closed"];
+
 impl ProblemCode {
     /// The status of a problem with something that the body names, not the path: a plan that the path names and that
     /// does not exist is 404, one that the body names is 422.
     pub const NAMED_BY_BODY: u16 = 422;
+
+    /// Whether a policy may refuse a usage with it. The others promise what only the host can say: a status, a budget, offers, a
+    /// fault.
+    #[must_use]
+    pub const fn may_be_a_policys(self) -> bool {
+        matches!(self, Self::InsufficientCredits | Self::PolicyDenied)
+    }
+
+    /// The code that a refusal is answered with: `Err` with a policy's own one, which is answered as it is. A policy's that is the
+    /// name of another problem here is answered as [`PolicyDenied`](Self::PolicyDenied).
+    pub fn of_refusal(code: &str, by_policy: bool) -> Result<Self, &str> {
+        match Self::parse(code) {
+            None if by_policy && NO_REFUSALS.contains(&code) => Ok(Self::PolicyDenied),
+            None => Err(code),
+            Some(listed) if by_policy && !listed.may_be_a_policys() => Ok(Self::PolicyDenied),
+            Some(listed) => Ok(listed),
+        }
+    }
 
     /// The code with this text; `None` for a policy's own code.
     #[must_use]
@@ -274,6 +295,25 @@ mod tests {
             assert!(code.meaning().ends_with('.') && !code.title().is_empty(), "{code}: {}", code.meaning());
         }
         assert_eq!(ProblemCode::parse("a_policys_own"), None);
+    }
+
+    #[test]
+    fn a_policys_code_is_no_other_problem() {
+        for (code, by_policy, answered) in [
+            ("cap_reached", true, "cap_reached"),
+            ("insufficient_credits", true, "insufficient_credits"),
+            ("policy_denied", true, "policy_denied"),
+            ("api_key_invalid", true, "policy_denied"),
+            ("budget_exceeded", true, "policy_denied"),
+            ("policy_fault", true, "policy_denied"),
+            ("ok", true, "policy_denied"),
+            ("ok", false, "ok"),
+            ("budget_exceeded", false, "budget_exceeded"),
+            ("policy_fault", false, "policy_fault"),
+        ] {
+            let shown = ProblemCode::of_refusal(code, by_policy).map_or_else(|own| own, ProblemCode::as_str);
+            assert_eq!(shown, answered, "{code}");
+        }
     }
 
     #[test]

@@ -47,6 +47,10 @@ pub struct ProblemDetails<'a> {
     /// The kind of problem, for machines: one of the published list or, with status 402, a policy's own.
     #[schema(example = "insufficient_credits")]
     pub code: Cow<'a, str>,
+    /// Of a refused charge: the code that the policy gave, where that is the name of another problem of the published list; `code` is
+    /// `policy_denied` then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_code: Option<Cow<'a, str>>,
     /// Fields that are wrong.
     #[serde(default, skip_serializing_if = "errors_are_empty")]
     pub errors: Cow<'a, [FieldError]>,

@@ -28,15 +28,27 @@ pub struct Access {
     pub has_access: bool,
     /// `ok`, `switched_off`, `closed`, `no_terms_in_force`, or the code with which the policy refuses.
     pub reason: String,
+    /// Whether the policy gave that code.
+    pub by_policy: bool,
     /// The credit type that it draws, when it is metered.
     pub credit: Option<CreditType>,
     /// Units of fuel that policies burnt for it.
     pub fuel: u64,
 }
 
+/// Why a feature may be used or not.
+enum Reason {
+    Ours(&'static str),
+    /// The code of a policy's refusal, whatever it says.
+    OfPolicy(String),
+}
+
+/// It may.
+const YES: Reason = Reason::Ours("ok");
+
 /// Why a feature may be used or not, what it draws, and what it took to find out.
 struct Metered {
-    reason: String,
+    reason: Reason,
     credit: Option<CreditType>,
     fuel: u64,
 }
@@ -50,15 +62,20 @@ impl Decider<'_> {
         let at = self.now.max(state.at);
         let (source, entitlement) = self.entitlement(state, feature, at);
         let entitlement = entitlement.ok_or_else(|| DecideError::FeatureNotFound(feature.clone()))?.clone();
-        let plain = |reason: &str| Metered { reason: reason.to_owned(), credit: None, fuel: 0 };
+        let plain = |reason| Metered { reason: Reason::Ours(reason), credit: None, fuel: 0 };
         let Metered { reason, credit, fuel } = match (&entitlement, state.closed) {
             (_, true) => plain("closed"),
             (Entitlement::Boolean { value: false }, _) => plain("switched_off"),
             (Entitlement::Boolean { value: true } | Entitlement::Static { .. }, _) => plain("ok"),
             (Entitlement::Metered {}, _) => self.metered(state, feature, at)?,
         };
-        let has_access = reason == "ok";
-        Ok(Access { feature: feature.clone(), entitlement, source, has_access, reason, credit, fuel })
+        let has_access = matches!(reason, Reason::Ours("ok"));
+        let (reason, by_policy) = match reason {
+            Reason::Ours(reason) => (reason.to_owned(), false),
+            Reason::OfPolicy(code) => (code, true),
+        };
+        let feature = feature.clone();
+        Ok(Access { feature, entitlement, source, has_access, reason, by_policy, credit, fuel })
     }
 
     /// What a customer may do with the features that the plan or an override names: up to `limit` of those after `after`, and
@@ -114,9 +131,9 @@ impl Decider<'_> {
     /// What a check of the smallest usage would say: its code, and the credit type that it draws.
     fn metered(&self, state: &CustomerState, feature: &Key, at: Timestamp) -> Result<Metered, Stop> {
         let Some(terms) = self.terms_at(state, state.plan(), at) else {
-            return Ok(Metered { reason: "no_terms_in_force".to_owned(), credit: None, fuel: 0 });
+            return Ok(Metered { reason: Reason::Ours("no_terms_in_force"), credit: None, fuel: 0 });
         };
-        let failed = |fuel| Ok(Metered { reason: "policy_fault".to_owned(), credit: None, fuel });
+        let failed = |fuel| Ok(Metered { reason: Reason::Ours("policy_fault"), credit: None, fuel });
         let Ok(policy) = self.policy(&terms)? else { return failed(0) };
         let usage = Usage {
             feature: feature.clone(),
@@ -137,7 +154,7 @@ impl Decider<'_> {
                 Err(refusal) => match (refusal.kind, named) {
                     (RefusalKind::Invalid, Some(credit)) => (credit.clone(), decided.fuel),
                     _ => {
-                        let (reason, fuel) = (refusal.code, decided.fuel);
+                        let (reason, fuel) = (Reason::OfPolicy(refusal.code), decided.fuel);
                         return Ok(Metered { reason, credit: named.cloned(), fuel });
                     }
                 },
@@ -147,11 +164,11 @@ impl Decider<'_> {
         let credit = named.cloned().unwrap_or(credit);
         let cost = Credits::new(Decimal::from_units(1));
         if state.is_over_budget(&usage, &credit, cost, at) {
-            let reason = "budget_exceeded".to_owned();
+            let reason = Reason::Ours("budget_exceeded");
             return Ok(Metered { reason, credit: Some(credit), fuel: rate_fuel });
         }
         if state.available(&credit, Some(feature), at).is_positive() {
-            return Ok(Metered { reason: "ok".to_owned(), credit: Some(credit), fuel: rate_fuel });
+            return Ok(Metered { reason: YES, credit: Some(credit), fuel: rate_fuel });
         }
         let line =
             Line { label: feature.to_string(), quantity: Quantity::ZERO, unit_cost: Price::ZERO, cost };
@@ -160,14 +177,14 @@ impl Decider<'_> {
         let drawn = state.accounts.get(&credit).map_or(Credits::ZERO, |account| account.overage);
         let (reason, fuel) = match policy.overage(&view, &rating, cost, &context, &terms.prepared.form) {
             Ok(decided) => {
-                let code = match decided.value {
-                    Overage::TopUp(_) => "ok".to_owned(),
-                    Overage::Allow(limit) if drawn < limit => "ok".to_owned(),
-                    Overage::Allow(_) | Overage::Reduce(_) => "insufficient_credits".to_owned(),
-                    Overage::RequirePurchase(_) => "purchase_required".to_owned(),
-                    Overage::Deny(refusal) => refusal.code,
+                let reason = match decided.value {
+                    Overage::TopUp(_) => YES,
+                    Overage::Allow(limit) if drawn < limit => YES,
+                    Overage::Allow(_) | Overage::Reduce(_) => Reason::Ours("insufficient_credits"),
+                    Overage::RequirePurchase(_) => Reason::Ours("purchase_required"),
+                    Overage::Deny(refusal) => Reason::OfPolicy(refusal.code),
                 };
-                (code, rate_fuel.saturating_add(decided.fuel))
+                (reason, rate_fuel.saturating_add(decided.fuel))
             }
             Err(failure) => return failed(rate_fuel.saturating_add(failure.fuel)),
         };

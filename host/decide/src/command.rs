@@ -8,6 +8,7 @@ use crate::{
     precondition::{Conditional, Expected, Tag},
 };
 use proviso_ledger::{
+    journal::RefusalsRepeated,
     model::{
         amounts::Credits,
         grant::CreditType,
@@ -118,6 +119,8 @@ pub enum Command {
     Release(ReservationId),
     /// Move a reservation's end to so much from now.
     Extend(ReservationId, Ttl),
+    /// Count repeats of a refusal, which were answered with it.
+    CountRepeats(RefusalsRepeated),
     /// The state as it is now.
     Read,
     /// What is due, as the sweeper found it.
@@ -195,6 +198,9 @@ impl Decider<'_> {
                     return Ok(Reply::State(Arc::new(state.clone())));
                 };
                 draft.origin.clone_from(&request.origin);
+                if let Some(of) = journal.repeated(&draft, at) {
+                    return Ok(Reply::Repeat { of, at });
+                }
                 let entry = journal.seal(state, at, draft)?;
                 Ok(Reply::Entry(Outcome { entry, replayed: false }))
             }
@@ -221,6 +227,7 @@ impl Decider<'_> {
             Command::Refund(of, request) => state.refund(at, of, (**request).clone())?,
             Command::Release(id) => state.release(*id)?,
             Command::Extend(id, ttl) => state.extend_reservation(at, *id, ttl.after(at))?,
+            Command::CountRepeats(repeated) => state.count_repeats(at, *repeated),
             Command::Grant(grant) => state.give(at, (**grant).clone(), &self.grant_terms(state, at))?,
             Command::Void(id) => state.void(*id)?,
             Command::CancelPlanChange(id) => state.cancel_plan_change(*id)?,

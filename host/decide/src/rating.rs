@@ -3,7 +3,7 @@
 
 use crate::{
     DecideError, Decider, Stop,
-    periods::{MOST_SHADOWS, fault_record, record, shadow},
+    periods::{MOST_SHADOWS, failed_shadow, fault_record, record, shadow},
     policy::{Answer, Failure, Policy},
     request::{CheckOutcome, Reply, UsageRequest},
 };
@@ -126,6 +126,7 @@ impl Decider<'_> {
             Event::Refused(refused) => CheckOutcome {
                 allowed: false,
                 reason: refused.code,
+                by_policy: refused.by_policy,
                 detail: refused.detail,
                 offers: refused.offers,
                 suggestions: refused.suggestions,
@@ -154,7 +155,7 @@ impl Decider<'_> {
         {
             return Ok(*draft);
         }
-        let refusal = Refusal::denied("policy_fault", format!("the policy in force failed: {}", fault.code));
+        let refusal = Refusal::by_ledger("policy_fault", format!("the policy in force failed: {}", fault.code));
         let record = DecisionRecord { fault: Some(fault), ..record(terms, fuel, log, shadows.records) };
         Ok(question.refuse(terms, refusal, record))
     }
@@ -240,10 +241,10 @@ impl Decider<'_> {
             };
             shadows.records.push(match rated {
                 Ok(decided) => match decided.value {
-                    Ok(rating) => shadow(terms, Some(rating.cost), None, decided.fuel),
-                    Err(refusal) => shadow(terms, None, Some(refusal.code), decided.fuel),
+                    Ok(rating) => shadow(terms, Ok(rating.cost), decided.fuel),
+                    Err(refusal) => shadow(terms, Err(refusal.code), decided.fuel),
                 },
-                Err(failure) => shadow(terms, None, Some(failure.code.to_owned()), failure.fuel),
+                Err(failure) => failed_shadow(terms, &failure),
             });
             let counters = terms.prepared.counters.iter();
             shadows.counters.extend(counters.map(|counter| (counter.clone(), terms.time_zone.clone())));

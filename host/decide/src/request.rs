@@ -7,7 +7,7 @@ use proviso_ledger::{
         amounts::{Credits, Quantity},
         answers::{Allowance, Suggestion},
         grant::CreditType,
-        ids::{Key, Name},
+        ids::{Key, Name, Seq},
         terms::PolicyRef,
         time::{Timestamp, Zone},
         view::BalanceView,
@@ -149,6 +149,13 @@ pub struct PlanChangePreview {
 pub enum Reply {
     /// The entry that carries the request out, or records its refusal.
     Entry(Outcome),
+    /// The request repeats a refusal: the entry with that number is its answer, too, and nothing was written.
+    Repeat {
+        /// The entry.
+        of: Seq,
+        /// When it was asked.
+        at: Timestamp,
+    },
     /// What a charge would do.
     Check(Box<CheckOutcome>),
     /// What a change of plan would do.
@@ -182,6 +189,8 @@ pub struct CheckOutcome {
     pub allowed: bool,
     /// `ok`, or the code of the refusal.
     pub reason: String,
+    /// Whether the policy gave that code.
+    pub by_policy: bool,
     /// For people.
     pub detail: String,
     /// The cost, when it could be rated.
@@ -217,6 +226,7 @@ impl CheckOutcome {
         Self {
             allowed: true,
             reason: "ok".to_owned(),
+            by_policy: false,
             detail: String::new(),
             cost: None,
             lines: Vec::new(),

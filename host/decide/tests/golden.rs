@@ -55,6 +55,7 @@ const PLAY: &str = r#"
     check 5
     void promotional1
     terms shadow zone=Asia/Kolkata contract=C-7 note=agreed {"price": "2", "counters": [{"window": "day"}]}
+    terms shadow to=+5d2h {"faults": ["rate"]}
     terms from=+5d to=+6d on_fault=plan {"faults": ["rate"], "price": "3"}
     terms from=+5d2h to=+5d3h {"faults": ["rate"]}
     at +5d1h
@@ -79,6 +80,7 @@ const PLAY: &str = r#"
     charge 1600
     customer plan=buy
     charge 5000
+    repeated 3
     z: reserve 4 ttl=86400
     at +30d20h
     extend z 86400

@@ -414,6 +414,8 @@ pub fn answer(reply: &Reply) -> Answer {
             command::Migrated::Pending(_) => "move_pending",
         }),
         Reply::State(_) => plain("read"),
+        // Orders have no keys, so that none repeats another.
+        Reply::Repeat { .. } => plain("repeat"),
         Reply::Configured { .. } => plain("configured"),
         Reply::Check(check) => Answer {
             what: format!("check:{}", check.reason),

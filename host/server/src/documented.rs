@@ -144,6 +144,7 @@ fn example(code: ProblemCode, status: u16) -> Example {
         detail: Cow::Borrowed(code.meaning()),
         instance: Cow::Borrowed("/v1/…"),
         code: Cow::Borrowed(code.as_str()),
+        policy_code: None,
         errors: Cow::Borrowed(&[]),
         required: None,
         available: None,

@@ -105,6 +105,8 @@ pub struct Batch {
     pub entries: Vec<NewEntry>,
     /// Further keys of entries.
     pub keys: Vec<NewKey>,
+    /// Customers without entries here, and the number that the last entry of each must still have.
+    pub unchanged: Vec<(CustomerId, Seq)>,
     /// Replace snapshots of the same format and entry.
     pub snapshots: Vec<NewSnapshot>,
     /// Customers to create or replace.

@@ -14,7 +14,10 @@ use proviso_decide::{
     precondition::Expected,
 };
 use proviso_ledger::{
-    journal::{Entry, Event, PeriodClosed, PeriodOpened, PlanChangeTime, Refused, Settlement, ThresholdOf},
+    journal::{
+        Entry, Event, PeriodClosed, PeriodOpened, PlanChangeTime, RefusalsRepeated, Refused, Settlement,
+        ThresholdOf,
+    },
     model::{
         amounts::{Credits, Money},
         answers::Allowance,
@@ -199,6 +202,12 @@ impl Script {
                 allowance: words.allowance(),
                 expected: Expected::Anything,
             })),
+            "repeated" => {
+                let mut refusals = self.world.entries.iter().rev().map(|written| &written.entry);
+                let of = refusals.find(|entry| matches!(entry.event, Event::Refused(_))).unwrap();
+                let (times, last_at) = (words.args[0].parse().unwrap(), self.world.now);
+                Command::CountRepeats(RefusalsRepeated { of: of.seq, times, first_at: of.at, last_at })
+            }
             "change" | "preview" => Command::ChangePlan(Box::new(CustomerPlanChange {
                 plan: Some(words.args[0]).filter(|plan| *plan != "none").map(key),
                 version: words.option("version").map(|version| version.parse().unwrap()),
@@ -344,6 +353,7 @@ impl Script {
             }
             Ok(Reply::Migrated(migrated)) => self.migrated(*migrated, &made),
             Ok(Reply::Configured { .. } | Reply::State(_)) => self.events(&made),
+            Ok(Reply::Repeat { of, .. }) => format!("as {of}"),
             Err(Stop::Error(error)) => said_error(&error),
             Err(other) => panic!("{other:?}"),
         }

@@ -1,7 +1,10 @@
 //! The batch that is being decided: jobs with their answers, and the rows that the store is to commit. Nobody is answered
 //! before it has.
 
-use super::cache::{Cache, Cached};
+use super::{
+    cache::{Cache, Cached},
+    repeats::Repeat,
+};
 use crate::{catalog::Catalog, error::EngineError, idempotency::end_hash, queue::Job, rollout::decided_by};
 use proviso_decide::{
     Journal, Written,
@@ -37,6 +40,19 @@ pub(super) enum Answer {
     Reply(Result<Reply, EngineError>),
     /// The entry with this number, which was stored for the same key before.
     Stored(Seq),
+    /// The entry with this number: the refusal that the job repeats.
+    Repeat(Seq),
+}
+
+/// That a job repeats a refusal.
+pub(super) struct Repeated {
+    /// The entry that records the refusal.
+    pub of: Seq,
+    pub at: Timestamp,
+    /// The number of the last entry before the decision.
+    pub seq: Seq,
+    /// The catalog that it was decided with.
+    pub revision: u64,
 }
 
 /// What happened to one customer in the batch.
@@ -56,10 +72,16 @@ pub(super) struct OpenBatch {
     pub jobs: Vec<(Job, Answer)>,
     /// The entries that answer the jobs' keys.
     pub keys: Keys,
+    /// Jobs that repeat a refusal...
+    pub repeats: Vec<Repeat>,
+    /// ...and their keys.
+    pub repeat_keys: HashMap<(CustomerId, KeyHash), Seq>,
     /// Entries in whose decision a policy failed.
     pub faulted: Vec<(CustomerId, Arc<Entry>)>,
     /// Entries that canaries were to decide.
     pub by_canaries: Vec<Arc<Entry>>,
+    /// The customers of those jobs, with the number of the last entry that they were decided after.
+    unchanged: BTreeMap<CustomerId, Seq>,
     entries: Vec<NewEntry>,
     further_keys: Vec<NewKey>,
     touched: BTreeMap<CustomerId, Touched>,
@@ -92,6 +114,7 @@ impl OpenBatch {
         for Written { entry, body, hash } in journal.written {
             touched.profile_changed |= matches!(entry.event, Event::Configured(_) | Event::Closed {});
             cached.bytes_since_snapshot += body.len();
+            cached.note(&entry);
             // Entries for what was due come without the request's key.
             let key_hash = entry.key.as_ref().and(job.key_hash);
             if let Some(key_hash) = key_hash {
@@ -122,6 +145,20 @@ impl OpenBatch {
             self.entries.push(NewEntry { customer: customer.clone(), seq, at, key_hash, hash, body });
         }
         true
+    }
+
+    /// Takes in a job that repeats a refusal: its key, which must be new, and that it is to be counted. The commit proves the state
+    /// and the catalog that it was decided on.
+    pub fn repeat(&mut self, job: Job, Repeated { of, at, seq, revision }: Repeated) {
+        let customer = &job.request.customer;
+        self.revision = Some(self.revision.map_or(revision, |oldest| oldest.min(revision)));
+        self.unchanged.insert(customer.clone(), seq);
+        if let Some(key_hash) = job.key_hash {
+            self.repeat_keys.insert((customer.clone(), key_hash), of);
+            self.further_keys.push(NewKey { customer: customer.clone(), key_hash, seq: of });
+        }
+        self.repeats.push(Repeat { customer: customer.clone(), of, at });
+        self.jobs.push((job, Answer::Repeat(of)));
     }
 
     /// Notes that more is due for the customer than was written.
@@ -156,6 +193,9 @@ impl OpenBatch {
             revision: self.revision,
             ..Batch::default()
         };
+        let unchanged = std::mem::take(&mut self.unchanged).into_iter();
+        // Entries of the batch say the same.
+        batch.unchanged = unchanged.filter(|(customer, _)| !self.touches(customer)).collect();
         for (customer, touched) in &self.touched {
             if touched.broken {
                 cache.remove(customer);

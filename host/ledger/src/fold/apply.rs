@@ -14,6 +14,7 @@ use crate::{
         transfer::{Book, Transfer},
         usage::Usage,
     },
+    rules::repeat,
     state::{
         CustomerState, GrantState, GrantStatus, Incoming, LATE_WINDOW, Meanwhile, Missed, Onward, PastPeriod,
         PastZone, PendingPlanChange, ReservationState, Since, Starting,
@@ -121,6 +122,7 @@ impl CustomerState {
             }
             Event::Voided { .. }
             | Event::Refused(_)
+            | Event::RefusalsRepeated(_)
             | Event::Released { .. }
             | Event::ReservationExpired { .. }
             | Event::OverageSettled(_)
@@ -147,6 +149,7 @@ impl CustomerState {
             }
             Event::Voided { grant } => self.end_grants(&[*grant], GrantStatus::Voided, entry.at)?,
             Event::GrantsExpired { grants } => self.end_grants(grants, GrantStatus::Expired, entry.at)?,
+            Event::RefusalsRepeated(repeated) => repeat::check(entry, repeated)?,
             Event::PeriodClosed(closed) => self.end_period(entry.at, closed)?,
             Event::PeriodOpened(opened) => {
                 let faulted = opened.decision.as_ref().is_some_and(|decision| decision.is_unmade());

@@ -11,7 +11,7 @@ use crate::model::{
     customer::Profile,
     entitlement::Override,
     grant::{CreditType, Grant},
-    ids::{ChargeId, GrantId, Key, Name, PlanChangeId, ReservationId, TermsId},
+    ids::{ChargeId, GrantId, Key, Name, PlanChangeId, ReservationId, Seq, TermsId},
     period::Interval,
     terms::Terms,
     time::Timestamp,
@@ -78,6 +78,8 @@ pub enum Event {
     Charged(Box<Charged>),
     /// A charge, reservation or commit was refused.
     Refused(Box<Refused>),
+    /// The same was refused again, under other idempotency keys.
+    RefusalsRepeated(RefusalsRepeated),
     /// Credits were set aside for a usage to come.
     Reserved(Box<Reserved>),
     /// A reservation's time was moved.
@@ -116,7 +118,7 @@ pub enum Event {
 
 impl Event {
     /// The names of all kinds.
-    pub const KINDS: [&str; 27] = [
+    pub const KINDS: [&str; 28] = [
         "configured",
         "closed",
         "plan_change_scheduled",
@@ -134,6 +136,7 @@ impl Event {
         "adjusted",
         "charged",
         "refused",
+        "refusals_repeated",
         "reserved",
         "reservation_extended",
         "committed",
@@ -182,6 +185,7 @@ impl Event {
             Self::Adjusted(_) => "adjusted",
             Self::Charged(_) => "charged",
             Self::Refused(_) => "refused",
+            Self::RefusalsRepeated(_) => "refusals_repeated",
             Self::Reserved(_) => "reserved",
             Self::ReservationExtended { .. } => "reservation_extended",
             Self::Committed(_) => "committed",
@@ -230,6 +234,7 @@ impl Event {
             | Self::Adjusted(_)
             | Self::Charged(_)
             | Self::Refused(_)
+            | Self::RefusalsRepeated(_)
             | Self::Reserved(_)
             | Self::ReservationExtended { .. }
             | Self::Committed(_)
@@ -378,8 +383,11 @@ pub struct Refused {
     /// Whether such a usage has no price at all, so that more credits don't help.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub invalid: bool,
-    /// `insufficient_credits`, `purchase_required`, `budget_exceeded`, `policy_denied`, `policy_fault` or a code of the policy.
+    /// `insufficient_credits`, `purchase_required`, `budget_exceeded`, `policy_fault` or a code of the policy.
     pub code: String,
+    /// Whether the policy gave the code, which then means what that policy says, whatever else has the same name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_policy: bool,
     /// For people.
     pub detail: String,
     /// The credit type concerned.
@@ -404,6 +412,20 @@ pub struct Refused {
     /// Who decided; none when no policy was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<DecisionRecord>,
+}
+
+/// A request that had been refused was made again within [a minute](crate::rules::repeat::WINDOW), under other idempotency keys,
+/// and was refused for the same reason. Their answers are the refusal that stands in the entry named here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusalsRepeated {
+    /// The number of the entry that records the refusal.
+    pub of: Seq,
+    /// How often it came again, the recorded one not counted.
+    pub times: u64,
+    /// When it came again for the first time.
+    pub first_at: Timestamp,
+    /// And for the last.
+    pub last_at: Timestamp,
 }
 
 /// Credits were set aside.

@@ -17,6 +17,7 @@ pub mod opening;
 pub mod plan_change;
 pub mod refund;
 pub mod rejection;
+pub mod repeat;
 pub mod reservation;
 pub mod retry;
 mod scratch;

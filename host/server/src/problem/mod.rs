@@ -74,9 +74,9 @@ impl Problem {
         let Some(refused) = refusal(entry) else {
             return Self::internal(format!("entry {} is no refusal", entry.seq));
         };
-        let code = match ProblemCode::parse(&refused.code) {
-            Some(code) => Code::Listed(code),
-            None => Code::OfPolicy(refused.code.clone()),
+        let code = match ProblemCode::of_refusal(&refused.code, refused.by_policy) {
+            Ok(code) => Code::Listed(code),
+            Err(own) => Code::OfPolicy(own.to_owned()),
         };
         Self(Box::new(Inner {
             code,
@@ -171,6 +171,7 @@ impl Problem {
             detail: Cow::Borrowed(detail),
             instance: Cow::Borrowed(instance),
             code: Cow::Borrowed(self.code()),
+            policy_code: refused.filter(|one| one.code != self.code()).map(|one| Cow::Borrowed(&*one.code)),
             errors: Cow::Borrowed(errors),
             required: refused.map(|refused| refused.rated.as_ref().map_or(Credits::ZERO, |rated| rated.cost)),
             available: refused.map(|refused| refused.available),
@@ -202,6 +203,11 @@ impl IntoResponse for Problem {
         response.extensions_mut().insert(self);
         response
     }
+}
+
+/// The code that a refusal is answered with, as text.
+pub fn refusal_code(code: &str, by_policy: bool) -> &str {
+    ProblemCode::of_refusal(code, by_policy).map_or_else(|own| own, ProblemCode::as_str)
 }
 
 fn refusal(entry: &Entry) -> Option<&Refused> {

@@ -7,7 +7,7 @@ use crate::{
     app::App,
     documented::problems,
     extract::Json,
-    problem::Problem,
+    problem::{Problem, refusal_code},
     wire,
 };
 use axum::extract::State;
@@ -42,9 +42,11 @@ pub async fn check(
 }
 
 fn answer(outcome: &CheckOutcome) -> Check<'_> {
+    let reason = refusal_code(&outcome.reason, outcome.by_policy);
     Check {
         allowed: outcome.allowed,
-        reason: Cow::Borrowed(&outcome.reason),
+        policy_code: (reason != outcome.reason).then_some(Cow::Borrowed(&*outcome.reason)),
+        reason: Cow::Borrowed(reason),
         detail: Cow::Borrowed(&outcome.detail),
         cost: outcome.cost,
         credit: outcome.credit.clone(),

@@ -6,7 +6,7 @@ use crate::{
     app::App,
     documented::problems,
     extract::{At, FeatureKey, IfMatch, Json, MaybeKeyed, Paging, Query, cursor, cut, fitting},
-    problem::Problem,
+    problem::{Problem, refusal_code},
     render, wire,
 };
 use axum::{
@@ -233,7 +233,8 @@ fn override_tag(app: &App, state: &CustomerState, feature: &Key) -> Result<Optio
 }
 
 fn entitlement(app: &App, access: Access, state: &CustomerState) -> Entitlement {
-    let Access { feature, entitlement, source, has_access, reason, credit, fuel: _ } = access;
+    let Access { feature, entitlement, source, has_access, reason, by_policy, credit, fuel: _ } = access;
+    let reason = refusal_code(&reason, by_policy).to_owned();
     let EntitlementValue { r#type, value } = EntitlementValue::from(&entitlement);
     let at = app.now().max(state.at);
     let balance = (r#type == EntitlementType::Metered).then(|| {

@@ -10,11 +10,11 @@ use crate::{
 };
 use proviso_ledger::{
     fold::FoldError,
-    journal::{DecisionRecord, Entry, Event, Intent, Refunded},
+    journal::{DecisionRecord, Entry, Event, Intent, Refunded, RefusalsRepeated},
     model::{
         amounts::Credits,
         grant::Grant,
-        ids::{ChargeId, Digest, GrantId, Name, ReservationId},
+        ids::{ChargeId, Digest, GrantId, Name, ReservationId, Seq},
         terms::TermsKey,
         time::Timestamp,
         view::Expiry,
@@ -27,7 +27,7 @@ use proviso_ledger::{
     state::{CustomerState, Draft, LATE_WINDOW, Origin},
 };
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
 };
 
@@ -48,6 +48,17 @@ struct Kept {
     grants: Vec<Grant>,
 }
 
+/// The newest refusals whose repeats may still be counted: more than one customer has open at once.
+const MOST_REFUSALS: usize = 256;
+
+/// A recorded refusal.
+struct Refusal {
+    seq: Seq,
+    row: RowKey,
+    /// Whether the candidate answers otherwise.
+    differs: bool,
+}
+
 /// A customer twice.
 pub struct Twin<'a> {
     history: &'a History,
@@ -63,6 +74,8 @@ pub struct Twin<'a> {
     held: HashMap<ReservationId, Arc<Entry>>,
     /// What those charges cost as recorded.
     recorded_costs: BTreeMap<ChargeId, Credits>,
+    /// Refusals that entries to come may count repeats of, oldest first.
+    refusals: VecDeque<Refusal>,
     /// What a commit after the customer's closing leaves to settle.
     settles: bool,
     report: CustomerReport,
@@ -94,6 +107,7 @@ impl<'a> Twin<'a> {
             kept: BTreeMap::new(),
             held: HashMap::new(),
             recorded_costs: BTreeMap::new(),
+            refusals: VecDeque::new(),
             settles: false,
             report: CustomerReport::default(),
         })
@@ -225,6 +239,9 @@ impl<'a> Twin<'a> {
             | Event::EntityRemoved { .. }
             | Event::BudgetChanged(_)
             | Event::BudgetRemoved { .. } => Draft::new(entry.event.clone()),
+            // Decided with the refusal that came again. The twin may have fewer entries.
+            Event::RefusalsRepeated(repeated) if repeated.of > state.seq => return Ok(None),
+            Event::RefusalsRepeated(repeated) => state.count_repeats(at, *repeated),
             Event::PlanChangeCancelled { .. } => match &state.plan_change {
                 Some(pending) => state.cancel_plan_change(pending.id)?,
                 None => return Ok(None),
@@ -251,9 +268,9 @@ impl<'a> Twin<'a> {
                 None => return Ok(None),
             },
             // The twin's own are carried out when they are due.
-            Event::ReservationExpired { .. } | Event::GrantsExpired { .. } | Event::OverageSettled(_) => {
-                return Ok(None);
-            }
+            Event::ReservationExpired { .. }
+            | Event::GrantsExpired { .. }
+            | Event::OverageSettled(_) => return Ok(None),
         }))
     }
 
@@ -411,6 +428,9 @@ impl<'a> Twin<'a> {
             cell.differ = cell.differ.saturating_add(u64::from(back != refunded.amount));
             return;
         }
+        if let Event::RefusalsRepeated(repeated) = &entry.event {
+            return self.count_repeats(repeated);
+        }
         let (Some(usage), Some(recorded)) = (entry.event.usage(), Answer::of(entry)) else { return };
         let candidate = made.and_then(Answer::of);
         let credit = match (&entry.event, entry.charged_usage()) {
@@ -421,6 +441,7 @@ impl<'a> Twin<'a> {
         };
         let feature = usage.feature.clone();
         let key = RowKey { feature: feature.to_string(), credit, month: month(usage.occurred_at) };
+        let row = key.clone();
         let cell = self.report.cell(key);
         cell.decisions = cell.decisions.saturating_add(1);
         cell.recorded = cell.recorded.saturating_add(recorded.billed());
@@ -431,6 +452,12 @@ impl<'a> Twin<'a> {
             (candidate.outcome, candidate.cost, &candidate.code)
                 == (recorded.outcome, recorded.cost, &recorded.code)
         });
+        if !recorded.is_accepted() {
+            if self.refusals.len() >= MOST_REFUSALS {
+                self.refusals.pop_front();
+            }
+            self.refusals.push_back(Refusal { seq: entry.seq, row, differs: !same });
+        }
         if same {
             return;
         }
@@ -447,6 +474,19 @@ impl<'a> Twin<'a> {
         }
         let customer = self.recorded.customer.clone();
         self.report.change(Change { customer, entry: entry.seq, at: entry.at, feature, recorded, candidate });
+    }
+}
+
+impl Twin<'_> {
+    /// Each is a decision like the one that it repeats. What the candidate would have accepted is one usage, however often it was
+    /// tried.
+    fn count_repeats(&mut self, repeated: &RefusalsRepeated) {
+        let Some(refusal) = self.refusals.iter().find(|refusal| refusal.seq == repeated.of) else { return };
+        let cell = self.report.cell(refusal.row.clone());
+        cell.decisions = cell.decisions.saturating_add(repeated.times);
+        if refusal.differs {
+            cell.differ = cell.differ.saturating_add(repeated.times);
+        }
     }
 }
 
