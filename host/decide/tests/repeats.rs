@@ -212,7 +212,7 @@ fn what_differs_is_recorded() {
     };
     let mut customer = Customer::new(true);
     let first = customer.decide(charge(50), origin("a", "x", "one"));
-    let mut same = |customer: &mut Customer, command: Command, origin: Origin| {
+    let same = |customer: &mut Customer, command: Command, origin: Origin| {
         customer.decide(command, origin).seq == first.seq
     };
     assert!(same(&mut customer, charge(50), origin("b", "x", "one")));

@@ -207,7 +207,10 @@ impl IntoResponse for Problem {
 
 /// The code that a refusal is answered with, as text.
 pub fn refusal_code(code: &str, by_policy: bool) -> &str {
-    ProblemCode::of_refusal(code, by_policy).map_or_else(|own| own, ProblemCode::as_str)
+    match ProblemCode::of_refusal(code, by_policy) {
+        Ok(code) => code.as_str(),
+        Err(own) => own,
+    }
 }
 
 fn refusal(entry: &Entry) -> Option<&Refused> {
