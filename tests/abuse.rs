@@ -35,7 +35,7 @@ const OWN: u64 = 12;
 const GROWTH_KIB: u64 = 96 << 10;
 
 /// How much more it may be a moment after the end.
-const SLACK_KIB: u64 = 8 << 10;
+const SLACK_KIB: u64 = 32 << 10;
 const AFTERWARDS: Duration = Duration::from_secs(2);
 
 /// What someone may send: a method, a path, an idempotency key, a content type, a body.

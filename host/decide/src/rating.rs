@@ -155,7 +155,8 @@ impl Decider<'_> {
         {
             return Ok(*draft);
         }
-        let refusal = Refusal::by_ledger("policy_fault", format!("the policy in force failed: {}", fault.code));
+        let refusal =
+            Refusal::by_ledger("policy_fault", format!("the policy in force failed: {}", fault.code));
         let record = DecisionRecord { fault: Some(fault), ..record(terms, fuel, log, shadows.records) };
         Ok(question.refuse(terms, refusal, record))
     }

@@ -10,7 +10,7 @@ use proviso_decide::{
     command::{Command, Reply, Request, Ttl, UsageRequest},
 };
 use proviso_ledger::{
-    journal::{Entry, Event, Refused, RefusalsRepeated},
+    journal::{Entry, Event, RefusalsRepeated, Refused},
     model::{
         grant::{Category, default_credit},
         ids::{Digest, Seq},
@@ -94,7 +94,14 @@ impl Customer {
     fn new(counts: bool) -> Self {
         let world = play(START, PLAY).world;
         let state = world.state.clone();
-        Self { world, state, counts, standing: Vec::new(), repeats: BTreeMap::new(), entries: BTreeMap::new() }
+        Self {
+            world,
+            state,
+            counts,
+            standing: Vec::new(),
+            repeats: BTreeMap::new(),
+            entries: BTreeMap::new(),
+        }
     }
 
     /// Decides, folds what was written, and says what was answered.
@@ -238,5 +245,8 @@ fn what_differs_is_recorded() {
     // A minute later it is recorded once more.
     customer.world.now = customer.world.now.plus_micros(WINDOW);
     assert!(!same(&mut customer, charge(50), origin("h", "x", "one")));
-    assert_eq!(customer.repeats.values().map(|one| (one.of, one.times)).collect::<Vec<_>>(), [(first.seq, 2)]);
+    assert_eq!(
+        customer.repeats.values().map(|one| (one.of, one.times)).collect::<Vec<_>>(),
+        [(first.seq, 2)]
+    );
 }

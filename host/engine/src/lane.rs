@@ -533,8 +533,7 @@ impl Lane {
         if open.is_broken(&request.customer) {
             return fails("an earlier request of the batch broke the state");
         }
-        let mut journal =
-            Journal::up_to(self.shared.formats.writable()).after_refusals(cached.refusals());
+        let mut journal = Journal::up_to(self.shared.formats.writable()).after_refusals(cached.refusals());
         let (decided, catalog) = {
             // Held for reading while this request is decided: a change of plan terms takes effect between two
             // decisions, never within one.

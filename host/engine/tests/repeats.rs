@@ -171,8 +171,11 @@ async fn ten_thousand_refusals_take_little() {
     let host = Arc::into_inner(host).unwrap().restart().await;
     let journal = host.journal("acme").await;
     let entries = journal.len() as u64 - before;
-    let bytes: usize =
-        journal.iter().skip(usize::try_from(before).unwrap()).map(|(entry, _)| serde_json::to_string(entry).unwrap().len()).sum();
+    let bytes: usize = journal
+        .iter()
+        .skip(usize::try_from(before).unwrap())
+        .map(|(entry, _)| serde_json::to_string(entry).unwrap().len())
+        .sum();
     let one = journal.iter().find(|(entry, _)| matches!(entry.event, Event::Refused(_))).unwrap();
     println!(
         "{} refusals: {entries} more entries of {bytes} bytes; one that is recorded takes {} bytes",

@@ -133,7 +133,11 @@ fn credit_types_are_bounded() {
     let at = NOON;
     for number in 0..MOST_CREDIT_TYPES {
         let credit = key(&format!("c{number}"));
-        let draft = state.give(at, GrantRequest { credit, ..request(Credits::from_whole(1)) }, &GrantTerms::default());
+        let draft = state.give(
+            at,
+            GrantRequest { credit, ..request(Credits::from_whole(1)) },
+            &GrantTerms::default(),
+        );
         state.seal(at, draft.unwrap()).unwrap();
     }
     let more = GrantRequest { credit: key("more"), ..request(Credits::from_whole(1)) };

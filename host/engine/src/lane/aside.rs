@@ -254,8 +254,7 @@ impl Course {
                 late_window: shared.options.late_window_micros(),
                 most_due: MOST_DUE,
             };
-            let mut journal =
-                Journal::up_to(shared.formats.writable()).after_refusals(self.refusals.clone());
+            let mut journal = Journal::up_to(shared.formats.writable()).after_refusals(self.refusals.clone());
             let burnt_before = fuel_burnt_on_this_thread();
             let decided =
                 decider.decide(Arc::make_mut(&mut self.ran.state), &ticket.job.request, &mut journal);

@@ -84,7 +84,6 @@ impl Repeats {
 fn job(customer: CustomerId, of: Seq, counted: &Counted) -> Job {
     let Counted { times, first_at, last_at, .. } = *counted;
     let repeated = RefusalsRepeated { of, times, first_at, last_at };
-    let request =
-        Request { customer, command: Command::CountRepeats(repeated), origin: Origin::default() };
+    let request = Request { customer, command: Command::CountRepeats(repeated), origin: Origin::default() };
     Job { request, key_hash: None, guard: None, attempts: 0, arrival: 0, reply: oneshot::channel().0 }
 }

@@ -1,7 +1,7 @@
 //! Refusals that come again: which are the same, so that an entry that counts them takes the place of one for each.
 
 use crate::{
-    journal::{Entry, Event, Refused, RefusalsRepeated},
+    journal::{Entry, Event, RefusalsRepeated, Refused},
     model::{
         ids::{Digest, Name, Seq},
         time::Timestamp,

@@ -268,9 +268,9 @@ impl<'a> Twin<'a> {
                 None => return Ok(None),
             },
             // The twin's own are carried out when they are due.
-            Event::ReservationExpired { .. }
-            | Event::GrantsExpired { .. }
-            | Event::OverageSettled(_) => return Ok(None),
+            Event::ReservationExpired { .. } | Event::GrantsExpired { .. } | Event::OverageSettled(_) => {
+                return Ok(None);
+            }
         }))
     }
 
