@@ -5,7 +5,10 @@ use super::{
     cache::{Cache, Cached},
     repeats::Repeat,
 };
-use crate::{catalog::Catalog, error::EngineError, idempotency::end_hash, queue::Job, rollout::decided_by};
+use crate::{
+    catalog::Catalog, error::EngineError, idempotency::end_hash, queue::Job, rollout::decided_by,
+    rollup::news,
+};
 use proviso_decide::{
     Journal, Written,
     command::{Command, Reply},
@@ -80,6 +83,8 @@ pub(super) struct OpenBatch {
     pub faulted: Vec<(CustomerId, Arc<Entry>)>,
     /// Entries that canaries were to decide.
     pub by_canaries: Vec<Arc<Entry>>,
+    /// All entries.
+    pub written: Vec<news::Written>,
     /// The customers of those jobs, with the number of the last entry that they were decided after.
     unchanged: BTreeMap<CustomerId, Seq>,
     entries: Vec<NewEntry>,
@@ -136,6 +141,7 @@ impl OpenBatch {
                 });
             }
             let (seq, at) = (entry.seq, entry.at);
+            self.written.push(news::Written::new(&cached.state, entry.clone()));
             if entry.decision().is_some_and(|record| catalog.canary(decided_by(record)).is_some()) {
                 self.by_canaries.push(entry.clone());
             }
