@@ -63,11 +63,14 @@ impl Sent {
     }
 }
 
+/// Chooses what to send next.
+type Act = fn(&mut Random) -> Sent;
+
 /// One of them at work.
 struct Abuser {
     random: Random,
     kind: &'static str,
-    act: fn(&mut Random) -> Sent,
+    act: Act,
     key: String,
     address: String,
     seen: Arc<Mutex<BTreeMap<(&'static str, u16), u64>>>,
@@ -420,7 +423,7 @@ fn administer(random: &mut Random) -> Sent {
 
 /// With a key of nobody, anything.
 fn knock(random: &mut Random) -> Sent {
-    let acts: [fn(&mut Random) -> Sent; 4] = [use_it, read, manage, administer];
+    let acts: [Act; 4] = [use_it, read, manage, administer];
     acts[random.place(acts.len())](random)
 }
 
@@ -470,7 +473,7 @@ async fn abuse_of_all_kinds_at_once_breaks_nothing() {
     let seen = Arc::new(Mutex::new(BTreeMap::new()));
     let until = Instant::now() + Duration::from_secs(seconds);
     let mut abusers = JoinSet::new();
-    let acts: [(&str, fn(&mut Random) -> Sent); 9] = [
+    let acts: [(&str, Act); 9] = [
         ("usage", use_it),
         ("read", read),
         ("manage", manage),
