@@ -2,7 +2,7 @@
 //! before it has.
 
 use super::cache::{Cache, Cached};
-use crate::{catalog::Catalog, error::EngineError, idempotency::end_hash, queue::Job, rollout::decided_by};
+use crate::{catalog::Catalog, error::EngineError, idempotency::{end_hash, first_import_hash}, queue::Job, rollout::decided_by};
 use proviso_decide::{
     Journal, Written,
     command::{Command, Reply},
@@ -109,6 +109,13 @@ impl OpenBatch {
                 self.further_keys.push(NewKey {
                     customer: customer.clone(),
                     key_hash: end_hash(reservation),
+                    seq: entry.seq,
+                });
+            }
+            if entry.imported_usage().is_some_and(|imported| imported.first) {
+                self.further_keys.push(NewKey {
+                    customer: customer.clone(),
+                    key_hash: first_import_hash(),
                     seq: entry.seq,
                 });
             }

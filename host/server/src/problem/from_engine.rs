@@ -65,6 +65,7 @@ fn code_of_decision(error: &DecideError) -> C {
         DecideError::NotEntitled(..) => C::NotEntitled,
         DecideError::ChangedMeanwhile => C::ChangedMeanwhile,
         DecideError::TrialUsed(..) => C::TrialUsed,
+        DecideError::CustomerExists(_) => C::CustomerExists,
         DecideError::OverrideIncomplete | DecideError::BudgetIncomplete(_) | DecideError::PreviewTooFar => {
             C::InvalidRequest
         }
@@ -83,7 +84,10 @@ fn code_of_decision(error: &DecideError) -> C {
             Rejection::ReservationTooLong(..) => C::ReservationTooLong,
             Rejection::TermsNotFound => C::TermsNotFound,
             Rejection::TermsEnded(_) => C::TermsEnded,
-            Rejection::NotLater(..) | Rejection::AmountOutOfRange(_) => C::InvalidRequest,
+            Rejection::NotLater(..)
+            | Rejection::AmountOutOfRange(_)
+            | Rejection::MoreUsedThanGranted(_)
+            | Rejection::MorePaidThanCost(_) => C::InvalidRequest,
             Rejection::TotalOutOfRange => C::TotalOutOfRange,
             Rejection::TooMany(..) | Rejection::LastRefund(..) => C::TooMany,
             Rejection::TooLarge(..) => C::TooLarge,
@@ -164,6 +168,8 @@ fn fields(error: EngineError, detail: &str) -> Vec<FieldError> {
             Rejection::NotLater(field, _)
             | Rejection::TooEarly(field, _)
             | Rejection::AmountOutOfRange(field) => one(&format!("/{field}")),
+            Rejection::MoreUsedThanGranted(_) => one("/used"),
+            Rejection::MorePaidThanCost(_) => one("/paid"),
             Rejection::Terms(TermsError::EndsBeforeStart(_)) => one("/ends_at"),
             Rejection::Terms(TermsError::ContractEnds(_)) => one("/contract/end"),
             Rejection::Terms(TermsError::ContractFixed { .. }) => one("/contract"),
