@@ -236,7 +236,8 @@ async fn an_import_of_an_export_gives_equal_balances_grants_entitlements_and_rep
         assert_eq!(seen(&mut client, n).await, seen(&mut other, n).await, "customer {n}, seed {seed}");
     }
     // What was imported is marked, and moved nothing that counts.
-    let usage = other.get("/v1/usage?from=2020-01-01T00:00:00Z&to=2035-01-01T00:00:00Z&group_by=imported&limit=1000");
+    let usage =
+        other.get("/v1/usage?from=2020-01-01T00:00:00Z&to=2035-01-01T00:00:00Z&group_by=imported&limit=1000");
     let usage = usage.await.expect(200);
     let rows = usage["data"].as_array().unwrap();
     assert!(!rows.is_empty() && rows.iter().all(|row| row["group"]["imported"] == "true"), "{usage}");
@@ -302,11 +303,18 @@ async fn what_is_refused_is_said_and_can_be_put_right() {
 
     // The allowance that was half used goes on; the plan gives nothing, not even what welcomes.
     let balance = client.get("/v1/customers/acme/balance").await.expect(200)["balances"][0].clone();
-    assert_eq!((&balance["granted"], &balance["used"], &balance["available"]), (&json!("1000"), &json!("400"), &json!("600")));
+    assert_eq!(
+        (&balance["granted"], &balance["used"], &balance["available"]),
+        (&json!("1000"), &json!("400"), &json!("600"))
+    );
     client.charge("acme", "k", 100_000).await.expect(201);
-    let usage = client.get("/v1/customers/acme/usage?from=2024-01-01&to=2035-01-01&group_by=month").await.expect(200);
+    let usage =
+        client.get("/v1/customers/acme/usage?from=2024-01-01&to=2035-01-01&group_by=month").await.expect(200);
     let row = &usage["data"][0];
-    assert_eq!((&row["group"]["month"], &row["charges"], &row["imported"]), (&json!("2024-02"), &json!(1), &json!(1)));
+    assert_eq!(
+        (&row["group"]["month"], &row["charges"], &row["imported"]),
+        (&json!("2024-02"), &json!(1), &json!(1))
+    );
     assert_eq!(row["cost"], json!([{"credit": "credits", "cost": "1.5"}]));
     assert_eq!(usage["data"].as_array().unwrap().len(), 2, "{usage}");
     let entry = client.get("/v1/customers/acme/ledger?type=usage_imported").await.expect(200);
@@ -327,11 +335,21 @@ async fn what_is_refused_is_said_and_can_be_put_right() {
     );
     let (code, said) = proviso(&host, &["import", &table, "--json"]);
     let found = report(&said);
-    assert_eq!((code, &found["imported"], &found["repeated"]), (Some(1), &json!({"grant": 1}), &json!(2)), "{said}");
-    assert_eq!((&found["refused"][0]["line"], &found["refused"][0]["code"]), (&json!(5), &json!("idempotency_key_reused")));
+    assert_eq!(
+        (code, &found["imported"], &found["repeated"]),
+        (Some(1), &json!({"grant": 1}), &json!(2)),
+        "{said}"
+    );
+    assert_eq!(
+        (&found["refused"][0]["line"], &found["refused"][0]["code"]),
+        (&json!(5), &json!("idempotency_key_reused"))
+    );
 
     // A key that is narrowed to a customer may not.
-    let answer = client.send(Method::POST, "/v1/imports?import=x", &[("content-type", "text/plain")], "x").await.unwrap();
+    let answer = client
+        .send(Method::POST, "/v1/imports?import=x", &[("content-type", "text/plain")], "x")
+        .await
+        .unwrap();
     assert_eq!((answer.status, answer.code()), (415, "unsupported_media_type"));
     let data = host.data.clone();
     assert!(host.terminate().await.success());

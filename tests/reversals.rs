@@ -51,14 +51,22 @@ async fn a_batch_is_undone_once() {
     assert_eq!(refused["body"]["errors"][0]["pointer"], "/charges/7/idempotency_key");
     // What all cost but the refused one, less what was refunded before.
     let amount = |report: &Value| {
-        report["refunded"].as_array().unwrap().iter().map(|one| one["amount"].as_str().unwrap().parse::<f64>().unwrap()).sum::<f64>()
+        report["refunded"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["amount"].as_str().unwrap().parse::<f64>().unwrap())
+            .sum::<f64>()
     };
     assert!((amount(&one) + amount(&two) - 77.2).abs() < 1e-9, "{one}\n{two}");
 
     let host = Host::start_in(host.kill().await).await;
     let mut client = host.client().await;
     let again = client.post("/v1/charges/reversals", reversal(&all)).await.expect(200);
-    assert_eq!((&again["reversed"], &again["repeated"], &again["refunded"]), (&json!(0), &json!(39), &json!([])));
+    assert_eq!(
+        (&again["reversed"], &again["repeated"], &again["refunded"]),
+        (&json!(0), &json!(39), &json!([]))
+    );
     for (customer, available) in [("acme", "999"), ("beta", "1000")] {
         let balance = client.get(&format!("/v1/customers/{customer}/balance")).await.expect(200);
         assert_eq!(balance["balances"][0]["available"], available, "{balance}");
@@ -73,7 +81,8 @@ async fn a_batch_is_undone_once() {
         {"customer": "acme"}, {"customer": "acme", "idempotency_key": "late"}, {"customer": "nobody", "charge": "chg_1"},
     ]);
     let found = client.post("/v1/charges/reversals", reversal(&odd)).await.expect(200);
-    let codes: Vec<_> = (0..3).map(|n| found["results"][n]["body"]["code"].as_str().unwrap_or("fine")).collect();
+    let codes: Vec<_> =
+        (0..3).map(|n| found["results"][n]["body"]["code"].as_str().unwrap_or("fine")).collect();
     assert_eq!(codes, ["invalid_request", "fine", "customer_not_found"], "{found}");
     let data = host.data.clone();
     assert!(host.terminate().await.success());

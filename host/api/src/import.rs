@@ -360,10 +360,10 @@ pub struct ClosedRecord {
     pub customer: CustomerId,
 }
 
-/// The end of an export, with what it has and what it leaves out.
+/// What an export leaves out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Left {
+pub struct LeftOut {
     /// Terms of customers' own, which need policies: bind them again.
     #[serde(default)]
     pub terms: u64,
@@ -386,7 +386,7 @@ pub struct EndRecord {
     /// How many records it has, without this one.
     pub records: u64,
     /// What it leaves out.
-    pub left_out: Left,
+    pub left_out: LeftOut,
 }
 
 /// Any record.

@@ -52,7 +52,9 @@ pub enum DecideError {
     #[error("lies too many periods ahead for a preview")]
     PreviewTooFar,
     /// An import of a customer that is there already, and is another one.
-    #[error("the customer {0} exists and is not as the import has it: an import changes no customer that exists")]
+    #[error(
+        "the customer {0} exists and is not as the import has it: an import changes no customer that exists"
+    )]
     CustomerExists(CustomerId),
     /// The ledger can't carry the command out as given.
     #[error(transparent)]

@@ -10,14 +10,8 @@ use crate::{
 use proviso_ledger::{
     journal::{OpenReason, PaidElsewhere, Trial},
     model::{
-        amounts::Credits,
-        answers::Allowance,
-        customer::Profile,
-        grant::CreditType,
-        ids::Key,
-        plan_grant::Recurrence,
-        time::Timestamp,
-        usage::Usage,
+        amounts::Credits, answers::Allowance, customer::Profile, grant::CreditType, ids::Key,
+        plan_grant::Recurrence, time::Timestamp, usage::Usage,
     },
     rules::{
         importing::{ImportOrigin, ImportedGrant, ImportedUsage},
@@ -93,7 +87,6 @@ impl Decider<'_> {
             (profile.plan_version, profile.interval) = (Some(sold.version), sold.interval);
         }
         if let Some(before) = &state.profile {
-            // A name that is not given is not another one.
             if *before != profile {
                 return Err(DecideError::CustomerExists(state.customer.clone()).into());
             }

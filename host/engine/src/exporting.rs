@@ -75,7 +75,10 @@ impl Engine {
                 credit: counted.credit.clone(),
                 cost: counted.cost,
                 // What cost nothing, or is not known, is named by nobody.
-                paid: paid.into_iter().filter(|(payer, amount)| !payer.is_empty() && amount.is_positive()).collect(),
+                paid: paid
+                    .into_iter()
+                    .filter(|(payer, amount)| !payer.is_empty() && amount.is_positive())
+                    .collect(),
                 refund: counted.is_refund,
             });
         }

@@ -48,7 +48,8 @@ impl Engine {
         let state = self.state(customer).await?;
         let report = report.or_in(state.zone());
         let as_of = as_of.unwrap_or(state.seq);
-        let (collector, _) = walk(&*self.shared.store, customer, &report, state.imported, as_of, None).await?;
+        let (collector, _) =
+            walk(&*self.shared.store, customer, &report, state.imported, as_of, None).await?;
         Ok(collector.finish().0)
     }
 
@@ -171,10 +172,11 @@ impl Engine {
         after: Option<GroupKey>,
     ) -> Result<Pass, EngineError> {
         let store = &*self.shared.store;
-        let (collector, read) = match collect(store, customer, &report, imported, as_of, after.clone()).await? {
-            Some(collected) => collected,
-            None => walk(store, customer, &report, imported, as_of, after.clone()).await?,
-        };
+        let (collector, read) =
+            match collect(store, customer, &report, imported, as_of, after.clone()).await? {
+                Some(collected) => collected,
+                None => walk(store, customer, &report, imported, as_of, after.clone()).await?,
+            };
         let (groups, has_more) = collector.finish();
         Ok(Pass { customer: customer.clone(), report, as_of, after, groups, has_more, read })
     }

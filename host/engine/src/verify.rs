@@ -140,7 +140,8 @@ pub async fn verify(
             let points = points_of(&row.customer, stored.as_mut(), &mut verification).await?;
             let differences = verification.differences.len();
             let imported =
-                verify_customer(store, &row, before.as_ref(), &points, file.as_mut(), &mut verification).await?;
+                verify_customer(store, &row, before.as_ref(), &points, file.as_mut(), &mut verification)
+                    .await?;
             if verification.differences.len() == differences && !is_newer(&verification, &row.customer) {
                 let differences = &mut verification.differences;
                 let subject = row.customer.to_string();

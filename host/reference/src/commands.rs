@@ -672,7 +672,10 @@ fn command(random: &mut Random) -> Command {
             if random.percent(60) {
                 Command::ImportUsage(usage(random))
             } else {
-                Command::ImportOverage { credit: random.pick(&["credits", "tokens"]), amount: amount(random, 60) }
+                Command::ImportOverage {
+                    credit: random.pick(&["credits", "tokens"]),
+                    amount: amount(random, 60),
+                }
             }
         }
         107 => Command::RemoveBudget { id: random.pick(&BUDGETS) },

@@ -14,7 +14,6 @@ use clap::Args;
 use proviso_api::import::{EndRecord, RecordType};
 use proviso_ledger::model::ids::CustomerId;
 use std::{
-    fs::File,
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
 };

@@ -2,7 +2,13 @@
 //! before it has.
 
 use super::cache::{Cache, Cached};
-use crate::{catalog::Catalog, error::EngineError, idempotency::{end_hash, first_import_hash}, queue::Job, rollout::decided_by};
+use crate::{
+    catalog::Catalog,
+    error::EngineError,
+    idempotency::{end_hash, first_import_hash},
+    queue::Job,
+    rollout::decided_by,
+};
 use proviso_decide::{
     Journal, Written,
     command::{Command, Reply},

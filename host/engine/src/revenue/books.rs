@@ -212,8 +212,7 @@ impl Books {
         let Some(basis) = basis else { return Vec::new() };
         let zero = Credits::ZERO;
         let (category, refunded) = (grant.category, Decimal::ZERO);
-        let sold =
-            Sold { basis, category, issued: left, spent: zero, expired: zero, voided: zero, refunded };
+        let sold = Sold { basis, category, issued: left, spent: zero, expired: zero, voided: zero, refunded };
         let change = sold.amounts();
         self.sold.insert(grant.id, sold);
         vec![(grant.id, change)]

@@ -74,9 +74,8 @@ impl<'a> UsageJournal<'a> {
             }
             let mut page = self.store.entries(self.customer, run.at, PAGE).await?;
             let read = page.len();
-            let is_in = |stored: &StoredEntry| {
-                stored.seq <= run.through && !(run.is_timed && stored.at >= self.end)
-            };
+            let is_in =
+                |stored: &StoredEntry| stored.seq <= run.through && !(run.is_timed && stored.at >= self.end);
             let fits = page.iter().take_while(|stored| is_in(stored)).count();
             page.truncate(fits);
             run.at = page.last().map_or(run.at, |last| last.seq);

@@ -66,8 +66,8 @@ pub(crate) async fn collect(
     };
     // There is no usage before and after this, in whole days, so that no slot is cut.
     let usual = (first.at.plus_micros(-MOST_LATE), last.at.plus_micros(AHEAD));
-    let (earliest, latest) = imported
-        .map_or(usual, |imported| (usual.0.min(imported.earliest), usual.1.max(imported.latest)));
+    let (earliest, latest) =
+        imported.map_or(usual, |imported| (usual.0.min(imported.earliest), usual.1.max(imported.latest)));
     let earliest = Grain::Day.start(Grain::Day.slot(earliest));
     let latest = Grain::Day.start(Grain::Day.slot(latest) + 1);
     let zone = report.zone.clone().unwrap_or_default();

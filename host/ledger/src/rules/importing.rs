@@ -109,9 +109,7 @@ impl CustomerState {
         let by_itself = ends_with_running && matches!(grant.category, Category::Plan | Category::Trial);
         let allowance = running.is_some() && effective_at <= at && allowance.unwrap_or(by_itself);
         let step = |to: Book, amount: Credits| {
-            amount
-                .is_positive()
-                .then(|| Transfer::new(&grant.credit, Book::Grant(grant.id), to, amount))
+            amount.is_positive().then(|| Transfer::new(&grant.credit, Book::Grant(grant.id), to, amount))
         };
         let given = Transfer::new(&grant.credit, Book::Issued, Book::Grant(grant.id), amount);
         let gone = [step(Book::Spent, used), step(Book::Voided, voided)].into_iter().flatten();

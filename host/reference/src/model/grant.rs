@@ -130,7 +130,8 @@ impl Model {
         book.spent += used;
         book.voided += voided;
         // What the plan gave for the period that runs counts as given in its cycle.
-        let ends_with_it = self.period.as_ref().is_some_and(|period| grant.with_period == Some(period.number));
+        let ends_with_it =
+            self.period.as_ref().is_some_and(|period| grant.with_period == Some(period.number));
         let by_itself = ends_with_it && matches!(spec.category, "plan" | "trial");
         if effective <= now
             && allowance.unwrap_or(by_itself)

@@ -22,7 +22,7 @@ use proviso_api::{
     entitlement::EntitlementValue,
     import::{
         BudgetRecord, ClosedRecord, CustomerRecord, EndRecord, EntitlementRecord, EntityRecord, GrantRecord,
-        ImportRecord, Left, OverageRecord, PeriodStart, RecordType, UsageRecord,
+        ImportRecord, LeftOut, OverageRecord, PeriodStart, RecordType, UsageRecord,
     },
     maps::{Attributes, ExternalIds, Quantities},
     schema,
@@ -93,7 +93,7 @@ pub async fn export(
         is_listed: customer.is_some(),
         with_usage: usage.unwrap_or(true),
         at_usage: None,
-        end: EndRecord { r#type: RecordType::End, customers: 0, records: 0, left_out: Left::default() },
+        end: EndRecord { r#type: RecordType::End, customers: 0, records: 0, left_out: LeftOut::default() },
         is_done: false,
     };
     if let Some(customer) = customer {

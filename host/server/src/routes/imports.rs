@@ -95,18 +95,19 @@ pub async fn import(
     };
     let lines: Vec<_> = lines.into_iter().filter(|(_, text)| !is_blank(text)).collect();
     if lines.len() > MAX_RECORDS {
-        let detail = format!("an import has {MAX_RECORDS} records at most at once, this one has {}", lines.len());
+        let detail =
+            format!("an import has {MAX_RECORDS} records at most at once, this one has {}", lines.len());
         return Err(Problem::invalid_field("", detail));
     }
     let by = operator.by();
-    let taken = lines.into_iter().map(|(number, text)| {
+    let outcomes = lines.into_iter().map(|(number, text)| {
         let line = text.map(|text| Line::read(&text, r#type));
         let line = line.unwrap_or_else(|problem| Line::unread(Some(problem)));
         let (app, import, by) = (&*app, &import, &by);
         async move { (number, taken(app, import, by, line).await) }
     });
     let mut report = ImportReport { import: import.to_string(), ..ImportReport::default() };
-    for (number, (line, outcome)) in all(taken).await {
+    for (number, (line, outcome)) in all(outcomes).await {
         count(&mut report, number, line, outcome);
     }
     Answer::ok(&report)

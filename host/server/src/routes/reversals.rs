@@ -10,15 +10,10 @@ use crate::{
     extract::{Json, short},
     problem::Problem,
 };
-use axum::{
-    extract::{OriginalUri, State},
-    http::StatusCode,
-};
+use axum::{extract::State, http::StatusCode};
 use proviso_api::{
     ProblemCode,
-    reversal::{
-        RefundOrProblem, RefundedCredits, Reversal, ReversalInput, ReversalResult, ReversedCharge,
-    },
+    reversal::{RefundOrProblem, RefundedCredits, Reversal, ReversalInput, ReversalResult, ReversedCharge},
     usage::MAX_BATCH,
 };
 use proviso_engine::{Engine, command::Outcome};
@@ -32,6 +27,9 @@ use proviso_ledger::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 use tracing::error;
+
+/// What the problems of items are about.
+const PATH: &str = "/v1/charges/reversals";
 
 problems!(ReversalProblems: CALLER UNCONDITIONAL BODY);
 
@@ -54,7 +52,6 @@ problems!(ReversalProblems: CALLER UNCONDITIONAL BODY);
 pub async fn reverse(
     State(app): State<Arc<App>>,
     caller: Caller<Manage>,
-    OriginalUri(uri): OriginalUri,
     Json(body): Json<ReversalInput>,
 ) -> Result<Answer, Problem> {
     let ReversalInput { reason, reissue_expired, charges } = body;
@@ -73,7 +70,7 @@ pub async fn reverse(
         }
     });
     let outcomes = all(undone).await;
-    Answer::ok(&reversal(&outcomes, uri.path())?)
+    Answer::ok(&reversal(&outcomes, PATH)?)
 }
 
 async fn undo(

@@ -17,7 +17,7 @@ use clap::Args;
 use proviso_api::import::{ImportReport, RecordType, RefusedRecord};
 use proviso_ledger::model::ids::Key;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     fs::File,
     io::{BufWriter, Write},
@@ -120,15 +120,19 @@ fn send(
     whole.records += waiting.len() as u64;
     for attempt in 1.. {
         let body = waiting.body(records.head());
-        let report: ImportReport = client
-            .post_until_taken(path, records.content_type(), &body)
-            .map_err(|error| (first, error))?;
+        let report: ImportReport =
+            client.post_until_taken(path, records.content_type(), &body).map_err(|error| (first, error))?;
         whole.repeated += report.repeated;
         for (r#type, number) in report.imported {
             *whole.imported.entry(r#type).or_default() += number;
         }
+        // What a server was too busy for is sent again, and with it what could not be taken without it.
+        let is_busy = |one: &RefusedRecord| matches!(one.status, 429 | 503);
+        let busy: BTreeSet<Option<String>> =
+            report.refused.iter().filter(|one| is_busy(one)).map(|one| one.customer.clone()).collect();
+        let is_last = attempt == MOST_ATTEMPTS;
         let (again, for_good): (Vec<_>, Vec<_>) =
-            report.refused.into_iter().partition(|one| matches!(one.status, 429 | 503) && attempt < MOST_ATTEMPTS);
+            report.refused.into_iter().partition(|one| !is_last && busy.contains(&one.customer));
         for mut one in for_good {
             if let Some((line, text)) = waiting.record(one.line) {
                 one.line = line;
@@ -149,7 +153,8 @@ fn send(
 /// A report for people.
 fn told(report: &ImportReport, paint: Paint) -> String {
     let ImportReport { import, imported, repeated, refused, .. } = report;
-    let by_type = |(r#type, number): (&RecordType, &u64)| format!("{} {}", terminal::count(*number), r#type.as_str());
+    let by_type =
+        |(r#type, number): (&RecordType, &u64)| format!("{} {}", terminal::count(*number), r#type.as_str());
     let moved: Vec<String> = imported.iter().map(by_type).collect();
     let total: u64 = imported.values().sum();
     let list = if moved.is_empty() { String::new() } else { format!(": {}", moved.join(", ")) };
@@ -160,7 +165,8 @@ fn told(report: &ImportReport, paint: Paint) -> String {
         terminal::count(*repeated)
     );
     if !refused.is_empty() {
-        let _ = writeln!(text, "{} {}", paint.bad("refused"), terminal::plural(refused.len() as u64, "record"));
+        let _ =
+            writeln!(text, "{} {}", paint.bad("refused"), terminal::plural(refused.len() as u64, "record"));
         refused.iter().take(MOST_SHOWN).for_each(|one| line_of(&mut text, one));
         if refused.len() > MOST_SHOWN {
             let _ = writeln!(text, "  and {} more", terminal::count((refused.len() - MOST_SHOWN) as u64));

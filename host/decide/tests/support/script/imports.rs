@@ -74,7 +74,10 @@ impl Script {
                 cost: amount("cost"),
                 paid: words
                     .option("paid")
-                    .map(|paid| PaidElsewhere { category: Some(Category::Prepaid), amount: paid.parse().unwrap() })
+                    .map(|paid| PaidElsewhere {
+                        category: Some(Category::Prepaid),
+                        amount: paid.parse().unwrap(),
+                    })
                     .into_iter()
                     .collect(),
                 refund: words.flag("refund"),

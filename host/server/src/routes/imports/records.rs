@@ -105,7 +105,7 @@ fn prepare(r#type: RecordType, text: &[u8]) -> Result<Option<Prepare>, Problem> 
         F: FnOnce(R, &Key) -> Result<Ready, Problem> + Send + 'static,
     {
         let record: R = object("", text)?;
-        Ok(Some(Box::new(move |import| make(record, import))))
+        Ok(Some(Box::new(move |import: &Key| make(record, import))))
     }
     match r#type {
         RecordType::Customer => ready(text, customer),
@@ -125,7 +125,8 @@ fn idempotency(r#type: RecordType, id: &str, record: &impl Serialize) -> Result<
     let internal = |error: String| Problem::internal(error);
     let digest = Engine::request_digest(&[id.as_bytes()]);
     // An id may be any text, a key may not.
-    let text = format!("import:{}:{}", r#type.as_str(), hex(digest.0.first_chunk::<16>().unwrap_or(&[0; 16])));
+    let text =
+        format!("import:{}:{}", r#type.as_str(), hex(digest.0.first_chunk::<16>().unwrap_or(&[0; 16])));
     let key: IdempotencyKey = text.parse().map_err(|_| internal(format!("{text} is no key")))?;
     let body = serde_json::to_vec(record).map_err(|error| internal(error.to_string()))?;
     Ok((key, Engine::request_digest(&[b"import", &body])))
@@ -163,11 +164,7 @@ fn customer(record: CustomerRecord, _: &Key) -> Result<Ready, Problem> {
         opens_period: record.period == PeriodStart::Open,
         trial_ends_at: record.trial_ends_at,
     };
-    Ok(Ready {
-        customer: record.customer,
-        idempotency,
-        command: Command::ImportCustomer(Box::new(import)),
-    })
+    Ok(Ready { customer: record.customer, idempotency, command: Command::ImportCustomer(Box::new(import)) })
 }
 
 fn entity(record: EntityRecord, _: &Key) -> Result<Ready, Problem> {

@@ -21,8 +21,10 @@ pub fn records(bytes: &[u8]) -> Result<Vec<Result<Cow<'_, [u8]>, Problem>>, Prob
     let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(bytes);
     let wrong = |error: csv::Error| Problem::invalid_field("", format!("the body is not CSV: {error}"));
     let heads = reader.headers().map_err(wrong)?.clone();
-    let heads: Vec<Vec<&str>> =
-        heads.iter().map(|head| head.trim_start_matches('\u{feff}').splitn(MOST_PARTS, '.').collect()).collect();
+    let heads: Vec<Vec<&str>> = heads
+        .iter()
+        .map(|head| head.trim_start_matches('\u{feff}').splitn(MOST_PARTS, '.').collect())
+        .collect();
     let heads: Vec<Vec<String>> =
         heads.into_iter().map(|parts| parts.into_iter().map(str::to_owned).collect()).collect();
     let rows = reader.records().map(|row| {
