@@ -52,13 +52,17 @@ fn later(at: &str, seconds: i64) -> String {
     (at + jiff::SignedDuration::from_secs(seconds)).to_string()
 }
 
+fn one_of<'a>(random: &mut Random, all: &[&'a str]) -> &'a str {
+    all[random.place(all.len())]
+}
+
 /// Some months of some customers, whatever comes of each request.
 async fn live(client: &mut Client, random: &mut Random) {
     let mut charges: Vec<(String, String)> = Vec::new();
     for n in 0..CUSTOMERS {
         let body = json!({
             "name": format!("Customer {n}"), "plan": if n == 0 { Value::Null } else { json!("pro") },
-            "time_zone": ["UTC", "Europe/Berlin", "Asia/Kolkata"][random.place(3)],
+            "time_zone": one_of(random, &["UTC", "Europe/Berlin", "Asia/Kolkata"]),
             "attributes": {"tier": "gold"}, "external_ids": {"crm": format!("crm-{n}")},
         });
         client.put(&format!("/v1/customers/c%20{n}"), body).await.expect(201);
@@ -79,7 +83,7 @@ async fn live(client: &mut Client, random: &mut Random) {
             3..=6 => {
                 let mut body = json!({
                     "amount": format!("{}.5", 1 + random.below(90)), "priority": random.below(3),
-                    "category": ["prepaid", "promotional", "plan", "contract"][random.place(4)],
+                    "category": one_of(random, &["prepaid", "promotional", "plan", "contract"]),
                     "metadata": {"order": step},
                 });
                 match random.below(4) {
@@ -127,10 +131,10 @@ async fn live(client: &mut Client, random: &mut Random) {
                     "quantities": {"input_tokens": random.below(90_000), "output_tokens": random.below(9_000)},
                 });
                 if random.below(2) == 0 {
-                    body["entity"] = json!(["team", "ann", "a-sub", "nobody"][random.place(4)]);
+                    body["entity"] = json!(one_of(random, &["team", "ann", "a-sub", "nobody"]));
                 }
                 if random.below(2) == 0 {
-                    body["attributes"] = json!({"model": ["small", "large"][random.place(2)]});
+                    body["attributes"] = json!({"model": one_of(random, &["small", "large"])});
                 }
                 if random.below(4) == 0 {
                     body["occurred_at"] = json!(later(&at, -(random.below(20) as i64) * DAY));

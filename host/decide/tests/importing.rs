@@ -67,7 +67,7 @@ fn a_plan_gives_those_who_move_in_neither_its_welcome_nor_its_trial_again() {
     check(&format!(
         "{plans}
          at +9d
-         moves_in plan=starter anchor=+0d opens -> opens 1 started: issued>plan1 12, issued>promotional1 3, issued>plan1b 2"
+         moves_in plan=starter anchor=+0d opens -> opens 1 started: issued>plan1 12, issued>promotional1 3, issued>trial1 2"
     ));
 }
 
