@@ -188,6 +188,7 @@ pub struct BudgetRecord {
     pub hard: Option<bool>,
     /// The percentages that are reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<u64>>)]
     pub warn_at: Option<Vec<u16>>,
 }
 

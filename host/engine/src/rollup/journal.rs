@@ -55,7 +55,7 @@ impl<'a> UsageJournal<'a> {
         let mut runs = VecDeque::from([Run { at: start, through, is_timed: true }]);
         if let Some(span) = imported.filter(|span| span.overlaps(time.start, time.end)) {
             let (at, last) = (span.first.saturating_sub(1).max(after), span.last.min(through));
-            runs.push_front(Run { at, through: last.min(start), is_timed: false });
+            runs.push_front(Run { at: at.min(start), through: last.min(start), is_timed: false });
             // Where the run before it ends is known once that was read.
             runs.push_back(Run { at: at.max(start), through: last, is_timed: false });
         }
