@@ -15,7 +15,7 @@ use proviso_ledger::{
         usage::Usage,
     },
     rules::reservation::LONGEST_HOLD,
-    state::LATE_WINDOW,
+    state::{CustomerState, LATE_WINDOW},
 };
 use proviso_store::Store;
 use std::collections::{BTreeMap, HashMap};
@@ -62,6 +62,39 @@ impl<'a> Counted<'a> {
 /// cost nothing.
 pub(crate) type Paid = BTreeMap<&'static str, Credits>;
 
+/// Who paid for a charge or commit, as far as the state after it still knows the grants that it drew.
+pub(crate) fn paid_by_known(entry: &Entry, cost: Credits, state: &CustomerState) -> Option<Paid> {
+    if let Some(imported) = entry.imported_usage() {
+        return Some(adding_up(paid_elsewhere(imported), cost));
+    }
+    let payer = |(grant, amount)| match grant {
+        Some(grant) => Some((state.grant(grant)?.grant.category.as_str(), amount)),
+        None => Some((OVERAGE, amount)),
+    };
+    let payers: Option<Vec<_>> = drawn(entry).into_iter().map(payer).collect();
+    Some(adding_up(payers?, cost))
+}
+
+/// What paid for usage that another system billed.
+fn paid_elsewhere(imported: &UsageImported) -> Vec<(&'static str, Credits)> {
+    let payer = |category: Option<Category>| category.map_or(OVERAGE, Category::as_str);
+    imported.paid.iter().map(|paid| (payer(paid.category), paid.amount)).collect()
+}
+
+/// The parts by who paid them, with the rest of the cost.
+fn adding_up(payers: Vec<(&'static str, Credits)>, cost: Credits) -> Paid {
+    let (mut paid, mut rest) = (Paid::new(), cost);
+    for (payer, amount) in payers {
+        let total = paid.entry(payer).or_default();
+        *total = total.saturating_add(amount);
+        rest = rest.saturating_sub(amount);
+    }
+    if paid.is_empty() || !rest.is_zero() {
+        paid.insert("", rest);
+    }
+    paid
+}
+
 /// Looks up which grants paid.
 pub(crate) struct Payers<'a> {
     store: &'a dyn Store,
@@ -79,27 +112,15 @@ impl<'a> Payers<'a> {
     /// # Errors
     /// A damaged journal, or the store's.
     pub async fn of(&mut self, entry: &Entry, cost: Credits) -> Result<Paid, EngineError> {
-        let parts = match (entry.refunded(), entry.imported_usage()) {
+        let payers = match (entry.refunded(), entry.imported_usage()) {
             (Some(refunded), _) => {
                 let back = self.given_back(refunded).await?;
                 self.by_category(back).await?
             }
-            (None, Some(imported)) => {
-                let payer = |category: Option<Category>| category.map_or(OVERAGE, Category::as_str);
-                imported.paid.iter().map(|paid| (payer(paid.category), paid.amount)).collect()
-            }
+            (None, Some(imported)) => paid_elsewhere(imported),
             (None, None) => self.by_category(drawn(entry)).await?,
         };
-        let (mut paid, mut rest) = (Paid::new(), cost);
-        for (payer, amount) in parts {
-            let total = paid.entry(payer).or_default();
-            *total = total.saturating_add(amount);
-            rest = rest.saturating_sub(amount);
-        }
-        if paid.is_empty() || !rest.is_zero() {
-            paid.insert("", rest);
-        }
-        Ok(paid)
+        Ok(adding_up(payers, cost))
     }
 
     async fn by_category(

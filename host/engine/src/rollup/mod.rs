@@ -9,6 +9,7 @@
 pub(crate) mod counted;
 mod index;
 pub(crate) mod journal;
+pub(crate) mod news;
 mod pieces;
 mod report;
 pub(crate) mod roller;

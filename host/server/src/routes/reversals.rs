@@ -1,7 +1,7 @@
 //! `POST /v1/charges/reversals`: the charges of a batch, undone. What is left of each is refunded, once in all, however often the
 //! reversal is sent and whoever else undoes the same charge: each charge has one key for it.
 
-use super::{charges::refund_made, submission::all};
+use super::charges::refund_made;
 use crate::{
     access::{Caller, Manage},
     answer::Answer,
@@ -11,6 +11,7 @@ use crate::{
     problem::Problem,
 };
 use axum::{extract::State, http::StatusCode};
+use futures_util::future::join_all;
 use proviso_api::{
     ProblemCode,
     reversal::{RefundOrProblem, RefundedCredits, Reversal, ReversalInput, ReversalResult, ReversedCharge},
@@ -69,7 +70,8 @@ pub async fn reverse(
             (customer, outcome.map_err(|problem| problem.within(&format!("/charges/{number}"))))
         }
     });
-    let outcomes = all(undone).await;
+    // Each reads more than once: one that is not polled must not keep a connection from the others.
+    let outcomes = join_all(undone).await;
     Answer::ok(&reversal(&outcomes, PATH)?)
 }
 

@@ -185,8 +185,15 @@ fn line_of(text: &mut String, one: &RefusedRecord) {
         .into_iter()
         .flatten()
         .collect();
-    let _ = writeln!(text, "  line {}  {}  {}: {}", one.line, subject.join(" "), one.code, one.detail);
-    for field in one.errors.iter().filter(|field| !one.detail.starts_with(&field.pointer)) {
+    // Of one field that is wrong, the refusal as a whole says the same.
+    let (pointer, detail, fields) = match one.errors.as_slice() {
+        [only] => (only.pointer.as_str(), only.detail.as_str(), &[][..]),
+        fields => ("", one.detail.as_str(), fields),
+    };
+    let space = if pointer.is_empty() { "" } else { " " };
+    let _ =
+        writeln!(text, "  line {}  {}  {}{space}{pointer}: {detail}", one.line, subject.join(" "), one.code);
+    for field in fields {
         let _ = writeln!(text, "    {}: {}", field.pointer, field.detail);
     }
 }
