@@ -82,17 +82,15 @@ pub async fn import(
     let (parts, body) = request.into_parts();
     let bytes = read_body(body, app.options.max_body_bytes, &app.bodies).await?;
     let kind = media_type(&parts.headers).map(str::to_ascii_lowercase);
-    let texts: Vec<Result<Cow<'_, [u8]>, Problem>> = match kind.as_deref() {
+    let texts: Vec<Text<'_>> = match kind.as_deref() {
         Some(kind) if JSON_LINES.contains(&kind) => json_lines(&bytes),
         Some(CSV) => table::records(&bytes)?,
         _ => return Err(Problem::wrong_type("application/x-ndjson or text/csv")),
     };
     let heads = u64::from(kind.as_deref() == Some(CSV));
     let first = first_line.unwrap_or(1 + heads);
-    let lines: Vec<(u64, Result<Cow<'_, [u8]>, Problem>)> = (first..).zip(texts).collect();
-    let is_blank = |text: &Result<Cow<'_, [u8]>, Problem>| {
-        text.as_ref().is_ok_and(|text| text.iter().all(u8::is_ascii_whitespace))
-    };
+    let lines: Vec<(u64, Text<'_>)> = (first..).zip(texts).collect();
+    let is_blank = |text: &Text<'_>| text.as_ref().is_ok_and(|text| text.iter().all(u8::is_ascii_whitespace));
     let lines: Vec<_> = lines.into_iter().filter(|(_, text)| !is_blank(text)).collect();
     if lines.len() > MAX_RECORDS {
         let detail =
@@ -112,6 +110,9 @@ pub async fn import(
     }
     Answer::ok(&report)
 }
+
+/// A record's JSON, or why there is none.
+type Text<'a> = Result<Cow<'a, [u8]>, Problem>;
 
 /// What became of a record.
 enum Taken {
@@ -196,6 +197,6 @@ fn count(report: &mut ImportReport, line: u64, subject: Subject, outcome: Result
     }
 }
 
-fn json_lines(bytes: &[u8]) -> Vec<Result<Cow<'_, [u8]>, Problem>> {
+fn json_lines(bytes: &[u8]) -> Vec<Text<'_>> {
     bytes.split(|byte| *byte == b'\n').map(|line| Ok(Cow::Borrowed(line))).collect()
 }

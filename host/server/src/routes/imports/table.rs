@@ -1,6 +1,7 @@
 //! Records as CSV: the head line names their fields, with dots where they are nested. An empty cell is an absent field. What a field
 //! is made of decides how its cell is read, so that the same record comes of CSV as of JSON.
 
+use super::Text;
 use crate::problem::Problem;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
@@ -17,7 +18,7 @@ const NULL: &str = "null";
 const MOST_PARTS: usize = 3;
 
 /// The records of a table as JSON, in the order of its lines.
-pub fn records(bytes: &[u8]) -> Result<Vec<Result<Cow<'_, [u8]>, Problem>>, Problem> {
+pub fn records(bytes: &[u8]) -> Result<Vec<Text<'_>>, Problem> {
     let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(bytes);
     let wrong = |error: csv::Error| Problem::invalid_field("", format!("the body is not CSV: {error}"));
     let heads = reader.headers().map_err(wrong)?.clone();
