@@ -73,6 +73,7 @@ impl Totals {
     fn is_of(&self, counted: &Counted<'_>, kind: Kind) -> bool {
         self.feature == counted.usage.feature
             && self.credit == *counted.credit
+            && self.imported == counted.is_imported
             && self.model.as_deref() == counted.usage.attribute(MODEL)
             && (kind != Kind::OfEntity || self.entities.iter().eq(counted.usage.entities()))
     }
