@@ -16,7 +16,10 @@ use crate::{
     },
 };
 use proviso_ledger::{
-    model::ids::{CustomerId, Seq},
+    model::{
+        ids::{CustomerId, Seq},
+        time::{Timestamp, Zone},
+    },
     state::ImportedSpan,
 };
 use proviso_store::Store;
@@ -28,6 +31,9 @@ const CUSTOMERS: u32 = 100;
 const MOST_READ: u64 = 20_000;
 /// ...each of which counts as so many by itself.
 const READ_BY_CUSTOMER: u64 = 20;
+
+/// From when until when a report of a customer in this zone is.
+pub type Span = dyn Fn(&Zone) -> (Timestamp, Timestamp) + Send + Sync;
 
 impl Engine {
     /// Brings usage totals up to date, as the host does from time to time. What a report says does not depend on it.
@@ -96,7 +102,7 @@ impl Engine {
         Ok(self.passes(customer, report, state.imported, state.seq).await?.0)
     }
 
-    /// The usage of the customers after `after`, by key: for `limit` groups or more, or what takes long enough to read. Returns the
+    /// The usage of the customers after `after`, by key, each in the span of its own zone: for `limit` groups or more, or what takes long enough to read. Returns the
     /// last customer that was read, unless it is the last one.
     ///
     /// # Errors
@@ -106,6 +112,7 @@ impl Engine {
         after: Option<CustomerId>,
         limit: usize,
         report: &UsageReport,
+        span: &Span,
     ) -> Result<(Vec<(CustomerId, UsageGroups)>, Option<CustomerId>), EngineError> {
         let (mut found, mut groups, mut read) = (Vec::new(), 0_usize, 0_u64);
         let mut after = after;
@@ -116,7 +123,8 @@ impl Engine {
                 customers.iter().map(|one| (one.customer.clone(), first_import_hash())).collect();
             let have_imports = self.shared.store.find_keys(&keys).await?;
             for (place, CustomerSummary { customer, profile, .. }) in customers.iter().enumerate() {
-                let own = report.clone().or_in(profile.time_zone.clone());
+                let (from, to) = span(&profile.time_zone);
+                let own = UsageReport { from, to, ..report.clone() }.or_in(profile.time_zone.clone());
                 let (imported, as_of) = match have_imports.get(place).copied().flatten() {
                     Some(_) => {
                         let state = self.state(customer).await?;

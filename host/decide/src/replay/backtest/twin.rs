@@ -213,6 +213,8 @@ impl<'a> Twin<'a> {
                 let next = next.ok_or(Rejection::NoPeriod)?;
                 state.resume_period(next, opened.once.clone(), opened.trial.clone())?
             }
+            // No policy was asked, so none can answer otherwise.
+            Event::Refused(refused) if refused.decision.is_none() => state.refused((**refused).clone()),
             Event::Charged(_)
             | Event::Refused(_)
             | Event::Reserved(_)
