@@ -135,6 +135,9 @@ codes! {
     OccurredAtTooOld = "occurred_at_too_old", 400, "the usage lies too far back";
     /// The customer is closed: its ledger stays readable, nothing new is taken.
     CustomerClosed = "customer_closed", 409, "the customer is closed";
+    /// The customer exists and is not as the import has it: an import changes no customer that exists. Leave its line out, or
+    /// make it the same.
+    CustomerExists = "customer_exists", 409, "the customer exists";
     /// No terms are in force for the customer, so nothing can be rated.
     NoTermsInForce = "no_terms_in_force", 409, "nothing can be rated";
     /// The reservation was committed, released or has expired.

@@ -55,6 +55,10 @@ enum Verb {
     Backup(verbs::backup::Flags),
     /// Copy a database into an empty one of either kind, as when a file becomes too small; end the hosts before
     Copy(verbs::copy::Flags),
+    /// Move customers, what they have left and what they used in from a file, JSON Lines or CSV; the same file again moves nothing twice
+    Import(verbs::import::Flags),
+    /// Write all customers, what they have left and what they used to a file that `import` reads
+    Export(verbs::export::Flags),
     /// Start a host, charge a real LLM trace through it, swap a contract meanwhile, and report
     Demo(verbs::demo::Flags),
     /// Compile one module from stdin, under limits; the server starts this
@@ -90,6 +94,8 @@ fn main() -> ExitCode {
         Verb::Archive(flags) => verbs::archive::run(flags),
         Verb::Backup(flags) => verbs::backup::run(flags),
         Verb::Copy(flags) => verbs::copy::run(flags),
+        Verb::Import(flags) => verbs::import::run(&flags),
+        Verb::Export(flags) => verbs::export::run(&flags),
         Verb::Demo(flags) => verbs::demo::run(flags),
         Verb::CompileWorker => verbs::compile_worker::run(),
     };

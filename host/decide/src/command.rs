@@ -5,6 +5,7 @@ use crate::{
     budgets::{budget_tag, entity_tag},
     change::{customer_tag, standing_override},
     decider::{Decider, Stop},
+    importing::{CustomerImport, Import},
     precondition::{Conditional, Expected, Tag},
 };
 use proviso_ledger::{
@@ -87,6 +88,10 @@ pub enum Command {
     RemoveBudget(Key, Expected),
     /// Grant credits.
     Grant(Box<GrantRequest>),
+    /// Create the customer as another system had it.
+    ImportCustomer(Box<CustomerImport>),
+    /// Move something in from another system.
+    Import(Box<Import>),
     /// Void what a grant has left.
     Void(GrantId),
     /// Correct a balance.
@@ -162,7 +167,7 @@ impl Decider<'_> {
         journal: &mut Journal,
     ) -> Result<Reply, Stop> {
         let exists = state.profile.is_some();
-        if !exists && !matches!(request.command, Command::Configure(_)) {
+        if !exists && !matches!(request.command, Command::Configure(_) | Command::ImportCustomer(_)) {
             return Err(DecideError::CustomerNotFound(state.customer.clone()).into());
         }
         self.catch_up(state, journal)?;
@@ -174,6 +179,9 @@ impl Decider<'_> {
             Command::Read | Command::Sweep => Ok(Reply::State(Arc::new(state.clone()))),
             Command::Check(usage) => self.check(state, usage, at),
             Command::Configure(change) => self.configure(state, change, &request.origin, at, journal),
+            Command::ImportCustomer(import) => {
+                self.import_customer(state, import, &request.origin, at, journal)
+            }
             Command::ChangePlan(change) => self.change_plan(state, change, &request.origin, at, journal),
             Command::Migrate(migration) => self.migrate(state, migration, &request.origin, at, journal),
             Command::Reset { anchor_now } => self.reset(state, *anchor_now, &request.origin, at, journal),
@@ -235,6 +243,7 @@ impl Decider<'_> {
             Command::Extend(id, ttl) => state.extend_reservation(at, *id, ttl.after(at))?,
             Command::CountRepeats(repeated) => state.count_repeats(at, *repeated),
             Command::Grant(grant) => state.give(at, (**grant).clone(), &self.grant_terms(state, at))?,
+            Command::Import(import) => self.import(state, import, at)?,
             Command::Void(id) => state.void(*id)?,
             Command::CancelPlanChange(id) => state.cancel_plan_change(*id)?,
             Command::Adjust { credit, amount, reason } => {
@@ -274,6 +283,7 @@ impl Decider<'_> {
                 state.remove_budget(id.clone())?
             }
             Command::Configure(_)
+            | Command::ImportCustomer(_)
             | Command::ChangePlan(_)
             | Command::Migrate(_)
             | Command::Close(_)

@@ -48,6 +48,11 @@ pub enum DecideError {
     /// A change of plan whose preview would have to look ahead over too many periods.
     #[error("lies too many periods ahead for a preview")]
     PreviewTooFar,
+    /// An import of a customer that is there already, and is another one.
+    #[error(
+        "the customer {0} exists and is not as the import has it: an import changes no customer that exists"
+    )]
+    CustomerExists(CustomerId),
     /// The ledger can't carry the command out as given.
     #[error(transparent)]
     Rejected(#[from] Rejection),

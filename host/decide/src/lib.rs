@@ -9,6 +9,7 @@ pub mod change;
 pub mod command;
 mod decider;
 mod error;
+pub mod importing;
 mod journal;
 mod migration;
 mod periods;

@@ -191,7 +191,8 @@ impl Decider<'_> {
         let just_before = last.map_or(at, |last| last.end.unwrap_or(at).plus_micros(-1).max(last.start));
         let draft =
             self.turn(state, state.plan(), (just_before, at), &Settle { state, before: &before, at })?;
-        let failed = fault_of(&draft).is_some();
+        // Where no terms are in force, there is nothing that could have failed.
+        let failed = draft.event.decision().is_some_and(DecisionRecord::is_unmade);
         Ok(Some(draft).filter(|draft| failed || !draft.transfers.is_empty()))
     }
 

@@ -119,6 +119,11 @@ const PLAY: &str = r#"
     at +41d6h
     w: reserve 1
     refund g reissue
+    moved 100 prepaid id=g-1 used=40 voided=5 paid=9.90 scope=image key=k11 by=ops described
+    moved 60 plan id=g-2 used=10 with=0 scope=image
+    owed 3 id=o-1 credit=tokens
+    used_there 5 id=u-1 of=2024-05-06T07:08:09Z cost=1.5 paid=1 entity=ann model=large
+    used_there 2 id=u-2 of=2024-05-06T07:08:09Z cost=0.5 refund
     terms to=+42d {"overage": {"allow": "9"}, "settle": "invoice"}
     o: reserve 1
     close by=ops key=k6

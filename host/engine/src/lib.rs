@@ -16,6 +16,7 @@ mod engine;
 mod entitlements;
 mod error;
 mod explain;
+mod exporting;
 mod fault_log;
 mod forecast;
 mod formats;
@@ -61,6 +62,7 @@ pub use clock::Clock;
 pub use engine::Engine;
 pub use entitlements::{EntitlementPage, QueryFuel};
 pub use error::EngineError;
+pub use exporting::{ExportedUsage, export_id};
 pub use forecast::{Cases, Forecast};
 pub use history::EndedReservation;
 pub use keys::NewApiKey;
@@ -75,7 +77,7 @@ pub use proviso_decide::{
     access::Access,
     budgets::{BudgetChange, EntityChange, budget_tag, entity_tag},
     change::{Change, OverrideChange, customer_tag, standing_override},
-    command,
+    command, importing,
     precondition::{Expected, Subject, Tag},
 };
 pub use proviso_store::StoreError;

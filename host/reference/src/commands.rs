@@ -169,6 +169,19 @@ pub enum Command {
         ends_in: Option<i64>,
     },
     Grant(GrantSpec),
+    /// A grant that another system gave, of which so many percent were used and so many voided there.
+    ImportGrant {
+        spec: GrantSpec,
+        used: u32,
+        voided: u32,
+        allowance: Option<bool>,
+    },
+    ImportOverage {
+        credit: &'static str,
+        amount: Amount,
+    },
+    /// Usage that another system billed: the money of this one must not move.
+    ImportUsage(UsageSpec),
     Void {
         pick: u64,
     },
@@ -549,7 +562,7 @@ fn budget(random: &mut Random) -> BudgetSpec {
 }
 
 fn command(random: &mut Random) -> Command {
-    match random.below(116) {
+    match random.below(119) {
         0..=21 => Command::Pass(match random.below(14) {
             0 => Advance::By(random.between(0, 3)),
             1 => Advance::By(random.between(1, 100) * SECOND),
@@ -593,21 +606,7 @@ fn command(random: &mut Random) -> Command {
             lasts: random.maybe(30, duration),
         },
         34 => Command::EndTerms { pick: random.throw(), ends_in: random.maybe(60, duration) },
-        35..=42 => Command::Grant(GrantSpec {
-            credit: random.pick(&["credits", "credits", "tokens"]),
-            amount: amount(random, 400),
-            category: random.pick(&CATEGORIES),
-            priority: random.between(-1, 2) as i32,
-            features: some_features(random, 35),
-            effective_in: random.maybe(45, |random| match random.below(4) {
-                0 => duration(random),
-                1 => -random.between(34, 36) * DAY,
-                _ => -random.between(0, 34 * DAY),
-            }),
-            expires_in: random.maybe(50, |random| duration(random) - random.pick(&[0, 0, 0, HOUR])),
-            with_period: random.maybe(35, |random| random.below(3) as u32),
-            paid: random.maybe(35, |random| if random.percent(10) { 0 } else { amount(random, 100) }),
-        }),
+        35..=42 => Command::Grant(grant(random)),
         43 => Command::Void { pick: random.throw() },
         44..=46 => Command::Adjust {
             credit: random.pick(&["credits", "credits", "tokens"]),
@@ -663,7 +662,41 @@ fn command(random: &mut Random) -> Command {
             allowance: random.pick(&[Mode::Carry, Mode::Carry, Mode::Prorate, Mode::Full]),
             dry_run: random.percent(20),
         },
+        116 | 117 => Command::ImportGrant {
+            spec: grant(random),
+            used: random.pick(&[0, 0, 30, 60, 100]),
+            voided: random.pick(&[0, 0, 0, 10, 40, 41]),
+            allowance: random.pick(&[None, None, Some(true), Some(false)]),
+        },
+        118 => {
+            if random.percent(60) {
+                Command::ImportUsage(usage(random))
+            } else {
+                Command::ImportOverage {
+                    credit: random.pick(&["credits", "tokens"]),
+                    amount: amount(random, 60),
+                }
+            }
+        }
         107 => Command::RemoveBudget { id: random.pick(&BUDGETS) },
         _ => Command::Read,
+    }
+}
+
+fn grant(random: &mut Random) -> GrantSpec {
+    GrantSpec {
+        credit: random.pick(&["credits", "credits", "tokens"]),
+        amount: amount(random, 400),
+        category: random.pick(&CATEGORIES),
+        priority: random.between(-1, 2) as i32,
+        features: some_features(random, 35),
+        effective_in: random.maybe(45, |random| match random.below(4) {
+            0 => duration(random),
+            1 => -random.between(34, 36) * DAY,
+            _ => -random.between(0, 34 * DAY),
+        }),
+        expires_in: random.maybe(50, |random| duration(random) - random.pick(&[0, 0, 0, HOUR])),
+        with_period: random.maybe(35, |random| random.below(3) as u32),
+        paid: random.maybe(35, |random| if random.percent(10) { 0 } else { amount(random, 100) }),
     }
 }

@@ -3,6 +3,7 @@
 use crate::{
     answer::{Answer, BalanceSnap, Books, CounterAt, GrantSnap, Order, ReservationSnap, Snapshot, Status},
     commands::{BudgetSpec, Change, Command, GrantSpec, Part, UsageSpec, When, Who},
+    model::grant::imported_part,
     policy::{category, credits, euros, instant},
     settings::{
         AfterTrial, AllowanceRule, Amount, CounterSpec, FEATURES, HOUR, Mode, OwnGrant, TrialRule, Unit,
@@ -12,6 +13,7 @@ use crate::{
 use proviso_decide::{
     DecideError,
     command::{self, ActualUsage, CustomerChange, Reply, Ttl, UsageRequest},
+    importing::{Import, Imported, PastUsage},
     precondition::Expected,
 };
 use proviso_ledger::{
@@ -29,6 +31,7 @@ use proviso_ledger::{
     },
     rules::{
         grants::GrantRequest,
+        importing::{ImportOrigin, ImportedGrant},
         refund::{Portion, RefundRequest, Refundable},
         rejection::Rejection,
     },
@@ -128,6 +131,33 @@ pub fn request(
             expected: Expected::Anything,
         },
         Command::Grant(spec) => command::Command::Grant(Box::new(grant_request(spec, order.now))),
+        Command::ImportGrant { spec, used, voided, allowance } => {
+            let part = |percent: u32| credits(imported_part(spec.amount, percent));
+            let what = Imported::Grant(Box::new(ImportedGrant {
+                grant: grant_request(spec, order.now),
+                never_expires: true,
+                // More than all of it is refused.
+                used: if used + voided > 100 { credits(spec.amount + 1) } else { part(*used) },
+                voided: part(*voided),
+                allowance: *allowance,
+            }));
+            import(order, what)
+        }
+        Command::ImportOverage { credit, amount } => {
+            import(order, Imported::Overage(key(credit), credits(*amount)))
+        }
+        Command::ImportUsage(spec) => {
+            let usage = usage_request(spec, order.now);
+            let what = PastUsage {
+                usage,
+                ancestors: None,
+                credit: key("credits"),
+                cost: credits(spec.units.min(1_000_000)),
+                paid: Vec::new(),
+                refund: false,
+            };
+            import(order, Imported::Usage(Box::new(what)))
+        }
         Command::Void { .. } => command::Command::Void(grant),
         Command::Adjust { credit, amount } => command::Command::Adjust {
             credit: key(credit),
@@ -170,6 +200,11 @@ pub fn request(
         }
         Command::RemoveBudget { id } => command::Command::RemoveBudget(key(id), Expected::Anything),
     }
+}
+
+fn import(order: &Order, what: Imported) -> command::Command {
+    let origin = ImportOrigin { import: key("move"), external_id: key(&order.now.to_string()) };
+    command::Command::Import(Box::new(Import { origin, what }))
 }
 
 /// From when and until when an order's terms are in force.
@@ -493,6 +528,7 @@ fn of_entry(entry: &Entry) -> Answer {
                 Event::TermsBound(_) => "bound",
                 Event::TermsEnded { .. } => "ended",
                 Event::Granted(_) => "granted",
+                Event::GrantImported(_) | Event::OverageImported(_) | Event::UsageImported(_) => "imported",
                 Event::Voided { .. } => "voided",
                 Event::Adjusted(_) => "adjusted",
                 Event::ReservationExtended { .. } => "extended",

@@ -28,6 +28,7 @@ use utoipa::{
         (name = "Entities and budgets", description = "Who under a customer uses what, and how much they may"),
         (name = "Plans", description = "Plans and the terms that are bound to them"),
         (name = "Policies", description = "Policies and their versions"),
+        (name = "Moving", description = "Moving in from another system, and out to one"),
         (name = "Operating", description = "API keys, health, metrics"),
     ),
 )]

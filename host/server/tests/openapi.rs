@@ -195,6 +195,9 @@ const ROUTES: &str = "
     GET /v1/customers/{customer}/terms
     GET /v1/customers/{customer}/terms/{terms}
     GET /v1/customers/{customer}/usage
+    GET /v1/exports
+    POST /v1/imports
+    POST /v1/charges/reversals
     GET /v1/plans
     GET /v1/plans/{plan}
     GET /v1/plans/{plan}/terms

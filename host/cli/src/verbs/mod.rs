@@ -8,6 +8,8 @@ pub mod compile_worker;
 pub mod copy;
 pub mod demo;
 pub mod estimate;
+pub mod export;
+pub mod import;
 pub mod policy;
 pub mod prices;
 pub mod replay;

@@ -19,29 +19,25 @@ use proviso_ledger::{
         ThresholdOf,
     },
     model::{
-        amounts::{Credits, Money},
+        amounts::Credits,
         answers::Allowance,
         budget::Subject,
         canary::{CanaryDraft, Share},
         counter::{Counted, Window},
         entitlement::Entitlement,
-        grant::Category,
         ids::{Digest, GrantId, Name, ReservationId, TermsId},
         period::Interval,
         terms::{ContractDraft, Mode, OnFault, PolicyRef, TermsDraft},
         time::Timestamp,
         transfer::Book,
-        view::Expiry,
     },
-    rules::{
-        grants::GrantRequest,
-        refund::{Portion, RefundRequest},
-    },
+    rules::refund::{Portion, RefundRequest},
     state::{Origin, PendingPlanChange},
 };
 use std::{collections::BTreeMap, sync::Arc};
 
 mod canaries;
+mod imports;
 mod versions;
 
 use versions::migration;
@@ -228,22 +224,9 @@ impl Script {
             "close" => Command::Close(Expected::Anything),
             "reset" => Command::Reset { anchor_now: words.flag("anchor_now") },
             "retry" => Command::RetryPeriod(words.args[0].parse().unwrap()),
-            "grant" => Command::Grant(Box::new(GrantRequest {
-                credit: key(words.option("credit").unwrap_or("credits")),
-                amount: words.args[0].parse().unwrap(),
-                category: Category::from_name(words.args.get(1).unwrap_or(&"promotional")).unwrap(),
-                priority: words.option("priority").map_or(0, |text| text.parse().unwrap()),
-                effective_at: time("effective"),
-                expires: Expiry {
-                    at: time("expires"),
-                    with_period: words.option("with").map(|text| text.parse().unwrap()),
-                },
-                features: words.option("scope").iter().flat_map(|text| text.split(',')).map(key).collect(),
-                cost_basis: words
-                    .option("paid")
-                    .map(|text| Money::new(text.parse().unwrap(), "EUR".parse().unwrap()).unwrap()),
-                metadata: if words.flag("described") { pairs("invoice") } else { Vec::new() },
-            })),
+            "grant" => Command::Grant(Box::new(self.grant_request(&words))),
+            "moves_in" => self.moves_in(&words),
+            "moved" | "owed" | "used_there" => self.import(&words),
             "void" => Command::Void(self.grant_id(words.args[0])),
             "adjust" => Command::Adjust {
                 credit: key(words.option("credit").unwrap_or("credits")),

@@ -32,7 +32,7 @@ pub const CATALOG_KINDS: [&str; 13] = [
 ];
 
 /// Types of journal entries that manage a customer. Ends and beginnings of periods count where someone asked for them.
-pub const CUSTOMER_KINDS: [&str; 14] = [
+pub const CUSTOMER_KINDS: [&str; 16] = [
     "configured",
     "closed",
     "plan_change_scheduled",
@@ -42,6 +42,8 @@ pub const CUSTOMER_KINDS: [&str; 14] = [
     "override_set",
     "override_removed",
     "granted",
+    "grant_imported",
+    "overage_imported",
     "voided",
     "adjusted",
     "refunded",

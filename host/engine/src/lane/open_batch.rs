@@ -6,7 +6,11 @@ use super::{
     repeats::Repeat,
 };
 use crate::{
-    catalog::Catalog, error::EngineError, idempotency::end_hash, queue::Job, rollout::decided_by,
+    catalog::Catalog,
+    error::EngineError,
+    idempotency::{end_hash, first_import_hash},
+    queue::Job,
+    rollout::decided_by,
     rollup::news,
 };
 use proviso_decide::{
@@ -137,6 +141,13 @@ impl OpenBatch {
                 self.further_keys.push(NewKey {
                     customer: customer.clone(),
                     key_hash: end_hash(reservation),
+                    seq: entry.seq,
+                });
+            }
+            if entry.imported_usage().is_some_and(|imported| imported.first) {
+                self.further_keys.push(NewKey {
+                    customer: customer.clone(),
+                    key_hash: first_import_hash(),
                     seq: entry.seq,
                 });
             }

@@ -27,6 +27,9 @@ pub(super) struct Totals {
     pub model: Option<String>,
     #[serde(rename = "c")]
     pub credit: Key,
+    /// Whether another system billed all of it; else none of it.
+    #[serde(rename = "i", default, skip_serializing_if = "std::ops::Not::not")]
+    pub imported: bool,
     /// Entries, also refunds.
     #[serde(rename = "n")]
     pub entries: i64,
@@ -57,6 +60,7 @@ impl Totals {
             entities,
             model: counted.usage.attribute(MODEL).map(str::to_owned),
             credit: counted.credit.clone(),
+            imported: counted.is_imported,
             entries: 0,
             charges: 0,
             cost: Credits::ZERO,
@@ -69,6 +73,7 @@ impl Totals {
     fn is_of(&self, counted: &Counted<'_>, kind: Kind) -> bool {
         self.feature == counted.usage.feature
             && self.credit == *counted.credit
+            && self.imported == counted.is_imported
             && self.model.as_deref() == counted.usage.attribute(MODEL)
             && (kind != Kind::OfEntity || self.entities.iter().eq(counted.usage.entities()))
     }
@@ -82,6 +87,9 @@ impl Totals {
             // A length that no text has stands for none.
             text.extend_from_slice(&part.map_or(u64::MAX, |part| part.len() as u64).to_le_bytes());
             text.extend_from_slice(part.unwrap_or_default().as_bytes());
+        }
+        if self.imported {
+            text.push(1);
         }
         let Digest(hash) = Digest::of(&text);
         hash.first_chunk().copied().unwrap_or_default()

@@ -2,6 +2,7 @@
 
 use super::{
     budget::{BudgetChanged, EntityChanged, OverBudget},
+    imported::{GrantImported, OverageImported, UsageImported},
     record::{DecisionRecord, Draw, Fee, Given, Line, Offer, Settlement, Shape},
 };
 use crate::model::{
@@ -67,6 +68,12 @@ pub enum Event {
     },
     /// Credits were granted.
     Granted(Grant),
+    /// A grant was moved in from another system.
+    GrantImported(Box<GrantImported>),
+    /// Outstanding overage was moved in from another system.
+    OverageImported(OverageImported),
+    /// Usage was moved in that another system billed.
+    UsageImported(Box<UsageImported>),
     /// What a grant had left was voided.
     Voided {
         /// Which.
@@ -118,7 +125,7 @@ pub enum Event {
 
 impl Event {
     /// The names of all kinds.
-    pub const KINDS: [&str; 28] = [
+    pub const KINDS: [&str; 31] = [
         "configured",
         "closed",
         "plan_change_scheduled",
@@ -132,6 +139,9 @@ impl Event {
         "budget_changed",
         "budget_removed",
         "granted",
+        "grant_imported",
+        "overage_imported",
+        "usage_imported",
         "voided",
         "adjusted",
         "charged",
@@ -181,6 +191,9 @@ impl Event {
             Self::BudgetChanged(_) => "budget_changed",
             Self::BudgetRemoved { .. } => "budget_removed",
             Self::Granted(_) => "granted",
+            Self::GrantImported(_) => "grant_imported",
+            Self::OverageImported(_) => "overage_imported",
+            Self::UsageImported(_) => "usage_imported",
             Self::Voided { .. } => "voided",
             Self::Adjusted(_) => "adjusted",
             Self::Charged(_) => "charged",
@@ -208,6 +221,7 @@ impl Event {
             Self::Reserved(reserved) => Some(&reserved.usage),
             Self::Committed(committed) => Some(&committed.usage),
             Self::Refunded(refunded) => Some(&refunded.usage),
+            Self::UsageImported(imported) => Some(&imported.usage),
             _ => None,
         }
     }
@@ -230,6 +244,9 @@ impl Event {
             | Self::BudgetChanged(_)
             | Self::BudgetRemoved { .. }
             | Self::Granted(_)
+            | Self::GrantImported(_)
+            | Self::OverageImported(_)
+            | Self::UsageImported(_)
             | Self::Voided { .. }
             | Self::Adjusted(_)
             | Self::Charged(_)
@@ -660,6 +677,10 @@ pub struct PeriodOpened {
     /// Whether this makes good what a fault left undone when the period began.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub retried: bool,
+    /// Whether the period ran in another system when the customer was moved in: no policy was asked, and what it gave comes as
+    /// imported grants.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub moved_in: bool,
     /// What was asked for with a change of plan.
     #[serde(default)]
     pub allowance: Allowance,

@@ -12,6 +12,7 @@ pub mod draw;
 pub mod due;
 pub mod entity;
 pub mod grants;
+pub mod importing;
 mod late;
 pub mod opening;
 pub mod plan_change;

@@ -61,6 +61,12 @@ pub enum Rejection {
     /// An amount is zero, negative or too large.
     #[error("{0} must be above 0 and below 1000000000000000")]
     AmountOutOfRange(&'static str),
+    /// An imported grant of which more is gone than was granted.
+    #[error("used and voided together are more than the {0} that were granted")]
+    MoreUsedThanGranted(Credits),
+    /// Imported usage for which more was paid than it cost.
+    #[error("what was paid is more than the {0} that it cost")]
+    MorePaidThanCost(Credits),
     /// A total of the customer would not fit 128 bits.
     #[error("a total of this customer would go out of range")]
     TotalOutOfRange,

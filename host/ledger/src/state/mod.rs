@@ -7,6 +7,7 @@ pub mod entities;
 pub mod grant_list;
 pub mod grants;
 pub mod history;
+pub mod imported;
 pub(crate) mod moves;
 pub mod plan_change;
 pub mod reservations;
@@ -18,6 +19,7 @@ pub use entities::Entities;
 pub use grant_list::Grants;
 pub use grants::{EndsWith, GrantState, GrantStatus, Incoming, Onward};
 pub use history::{Meanwhile, Missed, MissedCall, PastPeriod, PastZone, PeriodAt, Since};
+pub use imported::ImportedSpan;
 pub use plan_change::{PendingPlanChange, Starting};
 pub use reservations::{Held, Reservations};
 pub use waivers::Waivers;
@@ -44,7 +46,7 @@ use std::{
 };
 
 /// The format of saved states. One of another format is ignored and folded anew, so any change here needs a new number.
-pub const FORMAT: u32 = 8;
+pub const FORMAT: u32 = 9;
 
 /// How far back usage may be reported: what ended before is closed for good and forgotten. 35 days, in microseconds.
 pub const LATE_WINDOW: i64 = 35 * 86_400 * Timestamp::SECOND;
@@ -156,6 +158,9 @@ pub struct CustomerState {
     /// When the trials of plans ended or end, of those that the customer had.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub trials: BTreeMap<Name, Timestamp>,
+    /// Where the customer's imported usage is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<ImportedSpan>,
     /// Usage totals by what they count.
     pub counters: Counters,
     /// The customer's tree of entities.
@@ -258,6 +263,7 @@ impl CustomerState {
             starting: None,
             given_once: BTreeSet::new(),
             trials: BTreeMap::new(),
+            imported: None,
             counters: Counters::default(),
             entities: Entities::default(),
             budgets: Budgets::default(),

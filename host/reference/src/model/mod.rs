@@ -3,7 +3,7 @@
 
 mod allowance;
 mod budget;
-mod grant;
+pub mod grant;
 mod period;
 mod refund;
 mod snapshot;
@@ -16,7 +16,7 @@ use crate::{
     },
     calendar::{self, Schedule},
     commands::{Advance, Change, Command},
-    settings::{AfterTrial, Amount, CounterSpec, DAY, Mode, OwnGrants, PlanSpec, Settings, Unit},
+    settings::{AfterTrial, Amount, CounterSpec, DAY, Mode, OwnGrants, PlanSpec, SECOND, Settings, Unit},
 };
 pub use budget::{Budget, BudgetCount};
 use grant::gave;
@@ -480,6 +480,29 @@ impl Model {
                 plain("ended")
             }
             Command::Grant(spec) => self.give(spec),
+            Command::ImportGrant { spec, used, voided, allowance } => {
+                self.import_grant(spec, *used, *voided, *allowance)
+            }
+            Command::ImportOverage { credit, amount } => {
+                if self.closed {
+                    return plain("error:closed");
+                }
+                let book = self.book(credit);
+                book.overage += amount;
+                book.spent += amount;
+                self.entries += 1;
+                plain("imported")
+            }
+            Command::ImportUsage(spec) => {
+                if spec.ago.is_some_and(|ago| ago < -300 * SECOND) {
+                    return plain("error:occurred_in_future");
+                }
+                if self.closed {
+                    return plain("error:closed");
+                }
+                self.entries += 1;
+                plain("imported")
+            }
             Command::Void { .. } => {
                 let Some(grant) = order.target.and_then(|id| self.grants.iter_mut().find(|one| one.id == id))
                 else {

@@ -64,6 +64,7 @@ fn code_of_decision(error: &DecideError) -> C {
         DecideError::NoTermsInForce => C::NoTermsInForce,
         DecideError::ChangedMeanwhile => C::ChangedMeanwhile,
         DecideError::TrialUsed(..) => C::TrialUsed,
+        DecideError::CustomerExists(_) => C::CustomerExists,
         DecideError::OverrideIncomplete | DecideError::BudgetIncomplete(_) | DecideError::PreviewTooFar => {
             C::InvalidRequest
         }
@@ -82,7 +83,10 @@ fn code_of_decision(error: &DecideError) -> C {
             Rejection::ReservationTooLong(..) => C::ReservationTooLong,
             Rejection::TermsNotFound => C::TermsNotFound,
             Rejection::TermsEnded(_) => C::TermsEnded,
-            Rejection::NotLater(..) | Rejection::AmountOutOfRange(_) => C::InvalidRequest,
+            Rejection::NotLater(..)
+            | Rejection::AmountOutOfRange(_)
+            | Rejection::MoreUsedThanGranted(_)
+            | Rejection::MorePaidThanCost(_) => C::InvalidRequest,
             Rejection::TotalOutOfRange => C::TotalOutOfRange,
             Rejection::TooMany(..) | Rejection::LastRefund(..) => C::TooMany,
             Rejection::TooLarge(..) => C::TooLarge,
@@ -163,6 +167,8 @@ fn fields(error: EngineError, detail: &str) -> Vec<FieldError> {
             Rejection::NotLater(field, _)
             | Rejection::TooEarly(field, _)
             | Rejection::AmountOutOfRange(field) => one(&format!("/{field}")),
+            Rejection::MoreUsedThanGranted(_) => one("/used"),
+            Rejection::MorePaidThanCost(_) => one("/paid"),
             Rejection::Terms(TermsError::EndsBeforeStart(_)) => one("/ends_at"),
             Rejection::Terms(TermsError::ContractEnds(_)) => one("/contract/end"),
             Rejection::Terms(TermsError::ContractFixed { .. }) => one("/contract"),

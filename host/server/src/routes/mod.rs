@@ -16,8 +16,10 @@ mod docs;
 mod entities;
 mod entitlements;
 mod events;
+mod exports;
 mod forecast;
 mod grants;
+mod imports;
 mod ledger;
 mod operations;
 mod plan_changes;
@@ -27,6 +29,7 @@ mod policies;
 mod reservations;
 mod resets;
 mod revenue;
+mod reversals;
 mod rollout;
 mod shadow_report;
 mod submission;
@@ -62,6 +65,7 @@ pub fn all(test_clock: bool, with_operations: bool) -> (Router<Arc<App>>, utoipa
         .routes(routes!(reservations::release))
         .routes(routes!(reservations::extend))
         .routes(routes!(batch::batch))
+        .routes(routes!(reversals::reverse))
         .routes(routes!(events::ingest))
         .routes(routes!(balance::get))
         .routes(routes!(entitlements::list))
@@ -111,6 +115,8 @@ pub fn all(test_clock: bool, with_operations: bool) -> (Router<Arc<App>>, utoipa
         .routes(routes!(versions::module))
         .routes(routes!(backtests::start))
         .routes(routes!(backtests::get))
+        .routes(routes!(imports::import))
+        .routes(routes!(exports::export))
         .routes(routes!(api_keys::list, api_keys::create))
         .routes(routes!(api_keys::get, api_keys::revoke))
         .routes(routes!(audit::list))

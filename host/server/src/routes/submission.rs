@@ -183,7 +183,7 @@ fn result<'a>(item: &'a Rendered<'a>, path: &'a str) -> BatchResult<'a> {
 
 /// Starts all, so that their requests wait in the lanes together, then awaits them in order: an answer that comes wakes the
 /// task, and then only the first that is still missing is polled.
-async fn all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+pub async fn all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
     let mut running: Vec<_> = futures.map(|future| Box::pin(maybe_done(future))).collect();
     poll_fn(|context: &mut Context<'_>| {
         for future in &mut running {

@@ -54,8 +54,8 @@ pub struct Report {
     /// Only usage of this entity, and of those that stood below it when it was taken.
     #[param(value_type = Option<schema::Key>)]
     entity: Option<Key>,
-    /// Up to four of `feature`, `entity`, `model`, `hour`, `day`, `month`, `category` and `attributes.<name>`, separated by
-    /// commas; defaults to `feature`. By `category` (of the grants that paid, or `overage`) there are no quantities, and a usage that
+    /// Up to four of `feature`, `entity`, `model`, `hour`, `day`, `month`, `imported`, `category` and `attributes.<name>`,
+    /// separated by commas; defaults to `feature`. `imported` is true of what another system billed. By `category` (of the grants that paid, or `overage`) there are no quantities, and a usage that
     /// several paid for counts in each.
     #[param(example = "feature,attributes.model")]
     group_by: Option<String>,
@@ -317,10 +317,11 @@ fn grouping(name: &str) -> Result<GroupBy, Problem> {
         ("hour", _) => Ok(GroupBy::Hour),
         ("day", _) => Ok(GroupBy::Day),
         ("month", _) => Ok(GroupBy::Month),
+        ("imported", _) => Ok(GroupBy::Imported),
         ("category", _) => Ok(GroupBy::Category),
         (_, Some(attribute)) if is_name(attribute) => Ok(GroupBy::Attribute(attribute.to_owned())),
         _ => Err(Problem::bad_query(
-            "group_by takes feature, entity, model, hour, day, month, category and attributes.<name>, separated by commas",
+            "group_by takes feature, entity, model, hour, day, month, imported, category and attributes.<name>, separated by commas",
         )),
     }
 }
@@ -329,6 +330,7 @@ fn of_group(names: &[String], key: Vec<Option<String>>, group: UsageGroup) -> Us
     UsageOfGroup {
         group: names.iter().cloned().zip(key).collect(),
         charges: group.charges,
+        imported: group.imported,
         cost: group.cost.into_iter().map(|(credit, cost)| Cost { credit, cost }).collect(),
         quantities: group.quantities,
     }

@@ -10,7 +10,9 @@ use crate::{
 };
 use proviso_ledger::{
     fold::FoldError,
-    journal::{DecisionRecord, Entry, Event, Intent, Refunded, RefusalsRepeated},
+    journal::{
+        DecisionRecord, Entry, Event, GrantImported, Intent, OverageImported, Refunded, RefusalsRepeated,
+    },
     model::{
         amounts::Credits,
         grant::Grant,
@@ -22,7 +24,9 @@ use proviso_ledger::{
     rules::{
         due::Due,
         grants::GrantRequest,
+        importing::{ImportOrigin, ImportedGrant},
         refund::{Portion, RefundRequest, Refundable},
+        rejection::Rejection,
     },
     state::{CustomerState, Draft, LATE_WINDOW, Origin},
 };
@@ -220,6 +224,11 @@ impl<'a> Twin<'a> {
     fn draft(&self, policies: Policies<'_>, entry: &Entry) -> Result<Option<Draft>, Stop> {
         let (state, at) = (&self.candidate, entry.at);
         Ok(Some(match &entry.event {
+            Event::PeriodOpened(opened) if opened.moved_in => {
+                let next = state.next_period(at, opened.reason, opened.allowance);
+                let next = next.ok_or(Rejection::NoPeriod)?;
+                state.resume_period(next, opened.once.clone(), opened.trial.clone())?
+            }
             // No policy was asked, so none can answer otherwise.
             Event::Refused(refused) if refused.decision.is_none() => state.refused((**refused).clone()),
             Event::Charged(_)
@@ -256,6 +265,24 @@ impl<'a> Twin<'a> {
                 let decider = decider(self.history, policies, at);
                 state.give(at, self.request(grant, at), &decider.grant_terms(state, at))?
             }
+            Event::GrantImported(imported) => {
+                let GrantImported { import, external_id, grant, used, voided, allowance } = &**imported;
+                let origin = ImportOrigin { import: import.clone(), external_id: external_id.clone() };
+                let imported = ImportedGrant {
+                    grant: self.request(grant, at),
+                    never_expires: true,
+                    used: *used,
+                    voided: *voided,
+                    allowance: Some(*allowance),
+                };
+                let decider = decider(self.history, policies, at);
+                state.import_grant(at, origin, imported, &decider.grant_terms(state, at))?
+            }
+            Event::OverageImported(imported) => {
+                let OverageImported { import, external_id, credit, amount } = imported.clone();
+                state.import_overage(ImportOrigin { import, external_id }, credit, amount)?
+            }
+            Event::UsageImported(_) => Draft::new(entry.event.clone()),
             Event::Voided { grant } => state.void(self.grants.get(grant).copied().unwrap_or(*grant))?,
             Event::Adjusted(adjusted) => {
                 state.adjust(at, adjusted.credit.clone(), adjusted.amount, adjusted.reason.clone())?
@@ -382,6 +409,11 @@ impl<'a> Twin<'a> {
             Event::Granted(grant) => {
                 if let Some(Event::Granted(own)) = made.map(|made| &made.event) {
                     self.grants.insert(grant.id, own.id);
+                }
+            }
+            Event::GrantImported(imported) => {
+                if let Some(Event::GrantImported(own)) = made.map(|made| &made.event) {
+                    self.grants.insert(imported.grant.id, own.grant.id);
                 }
             }
             Event::Voided { grant } => drop(self.grants.remove(grant)),

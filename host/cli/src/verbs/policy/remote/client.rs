@@ -3,11 +3,20 @@
 use crate::{config, error::Error, secrets::Secret};
 use proviso_api::{Page, problem::ProblemDetails};
 use serde::de::DeserializeOwned;
-use std::{fmt::Write as _, time::Duration};
+use std::{
+    fmt::Write as _,
+    io::{self, Write},
+    thread,
+    time::Duration,
+};
 use ureq::{Agent, Body, http::Response};
 
 /// How long a request may take; a server compiles a module in far less.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// How long is waited before a request is sent again, at first; then twice as long each time...
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+/// ...up to this.
+const LONGEST_WAIT: Duration = Duration::from_secs(16);
 /// The most bytes of an answer.
 const MOST_BYTES: u64 = 64 << 20;
 
@@ -64,6 +73,46 @@ impl Client {
             request = request.header(*name, value);
         }
         self.answer(&url, request.content_type(content_type).send(body))
+    }
+
+    /// POST until the server has taken it: what the network, or a server that is busy or starts anew, keeps from it is sent again after
+    /// a while, for half a minute at most.
+    pub fn post_until_taken<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: &[u8],
+    ) -> Result<T, Error> {
+        let url = format!("{}{path}", self.base);
+        let mut wait = FIRST_WAIT;
+        loop {
+            let request = self.agent.post(&url).header("authorization", &self.authorization);
+            let answer = request.content_type(content_type).send(body);
+            let may_succeed = match &answer {
+                Ok(answer) => matches!(answer.status().as_u16(), 408 | 429 | 502..=504),
+                Err(error) => !matches!(error, ureq::Error::BadUri(_) | ureq::Error::Tls(_)),
+            };
+            if !may_succeed || wait > LONGEST_WAIT {
+                return self.answer(&url, answer).map(|(_, value)| value);
+            }
+            thread::sleep(wait);
+            wait *= 2;
+        }
+    }
+
+    /// GET of what may be as long as it likes, into a writer. Returns how many bytes there were.
+    pub fn download(&self, path: &str, into: &mut impl Write) -> Result<u64, Error> {
+        let url = format!("{}{path}", self.base);
+        let request = self.agent.get(&url).header("authorization", &self.authorization);
+        let answer = request.config().timeout_global(None).build().call();
+        let is_fine = answer.as_ref().is_ok_and(|answer| answer.status().is_success());
+        match answer {
+            Ok(mut answer) if is_fine => {
+                let mut body = answer.body_mut().as_reader();
+                io::copy(&mut body, into).map_err(|error| Error::Server(format!("{url}: {error}")))
+            }
+            answer => self.answer::<serde_json::Value>(&url, answer).map(|_| 0),
+        }
     }
 
     /// GET.
