@@ -32,6 +32,7 @@ pub mod report;
 pub mod schema;
 pub mod shadow;
 pub mod terms;
+pub mod top_up;
 pub mod usage;
 
 pub use codes::ProblemCode;

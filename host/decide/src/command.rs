@@ -6,18 +6,22 @@ use crate::{
     change::{customer_tag, standing_override},
     decider::{Decider, Stop},
     precondition::{Conditional, Expected, Tag},
+    top_ups::auto_top_up_tag,
 };
 use proviso_ledger::{
     model::{
         amounts::Credits,
         grant::CreditType,
-        ids::{CustomerId, Digest, GrantId, IdempotencyKey, Key, PlanChangeId, ReservationId, TermsId},
+        ids::{
+            CustomerId, Digest, GrantId, IdempotencyKey, Key, PlanChangeId, ReservationId, TermsId, TopUpId,
+        },
         terms::TermsDraft,
         time::Timestamp,
     },
     rules::{
         grants::GrantRequest,
         refund::{RefundRequest, Refundable},
+        top_up::TopUpPayment,
     },
     state::{CustomerState, Draft, Origin},
 };
@@ -30,6 +34,7 @@ pub use crate::{
         ActualUsage, CheckOutcome, CustomerChange, CustomerMigration, CustomerPlanChange, Migrated, Outcome,
         PlanChangePreview, Reply, Ttl, UsageRequest,
     },
+    top_ups::AutoTopUpChange,
 };
 
 /// An idempotency key with the digest of the request it came with.
@@ -84,6 +89,14 @@ pub enum Command {
     SetBudget(Box<BudgetChange>),
     /// Take a budget back.
     RemoveBudget(Key, Expected),
+    /// Put the rule for the top-ups of a credit type in force or change it.
+    SetAutoTopUp(Box<AutoTopUpChange>),
+    /// Take a rule for top-ups back.
+    RemoveAutoTopUp(CreditType, Expected),
+    /// Give the credits of a top-up that was paid.
+    PayTopUp(TopUpId, Box<TopUpPayment>),
+    /// Record that the payment of a top-up was declined, and why.
+    DeclineTopUp(TopUpId, Option<String>),
     /// Grant credits.
     Grant(Box<GrantRequest>),
     /// Void what a grant has left.
@@ -158,6 +171,17 @@ impl Decider<'_> {
         request: &Request,
         journal: &mut Journal,
     ) -> Result<Reply, Stop> {
+        let reply = self.carry_out_command(state, request, journal)?;
+        self.raise_top_ups(state, journal)?;
+        Ok(reply)
+    }
+
+    fn carry_out_command(
+        &self,
+        state: &mut CustomerState,
+        request: &Request,
+        journal: &mut Journal,
+    ) -> Result<Reply, Stop> {
         let exists = state.profile.is_some();
         if !exists && !matches!(request.command, Command::Configure(_)) {
             return Err(DecideError::CustomerNotFound(state.customer.clone()).into());
@@ -195,6 +219,7 @@ impl Decider<'_> {
                     return Ok(Reply::State(Arc::new(state.clone())));
                 };
                 draft.origin.clone_from(&request.origin);
+                self.top_up_refused(state, &mut draft, at, journal)?;
                 let entry = journal.seal(state, at, draft)?;
                 Ok(Reply::Entry(Outcome { entry, replayed: false }))
             }
@@ -260,6 +285,18 @@ impl Decider<'_> {
                 expected.check(|| budget_tag(state, id))?;
                 state.remove_budget(id.clone())?
             }
+            Command::SetAutoTopUp(change) => match change.apply(state)? {
+                Some(rule) => state.set_auto_top_up(change.credit.clone(), rule)?,
+                None => return Ok(None),
+            },
+            Command::RemoveAutoTopUp(credit, expected) => {
+                expected.check(|| auto_top_up_tag(state, credit))?;
+                state.remove_auto_top_up(credit.clone())?
+            }
+            Command::PayTopUp(id, paid) => {
+                state.pay_top_up(at, *id, (**paid).clone(), &self.grant_terms(state, at))?
+            }
+            Command::DeclineTopUp(id, reason) => state.decline_top_up(*id, reason.clone())?,
             Command::Configure(_)
             | Command::ChangePlan(_)
             | Command::Migrate(_)

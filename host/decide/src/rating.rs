@@ -131,6 +131,7 @@ impl Decider<'_> {
                 suggestions: refused.suggestions,
                 retry_at: refused.retry_at,
                 over_budget: refused.over_budget,
+                pending_top_up: refused.pending_top_up,
                 late: refused.late,
                 ..outcome(refused.rated, refused.credit, refused.decision)
             },

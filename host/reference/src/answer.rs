@@ -108,6 +108,8 @@ pub struct Snapshot {
     pub books: BTreeMap<String, Books>,
     pub grants: BTreeMap<Id, GrantSnap>,
     pub reservations: BTreeMap<Id, ReservationSnap>,
+    /// Failures in a row, and what was asked for: its entry, amount and status.
+    pub top_ups: BTreeMap<String, (u32, Vec<(u64, Amount, String)>)>,
     /// Used and held.
     pub counters: BTreeMap<CounterAt, (Amount, Amount)>,
     /// Used and held, by budget and window.

@@ -5,7 +5,7 @@ use super::{AuditEntry, AuditFilter, AuditPage, CUSTOMER_KINDS, difference, with
 use crate::{engine::Engine, error::EngineError, reads::parse};
 use proviso_ledger::{
     fold::FoldError,
-    journal::{Entry, Event},
+    journal::{AutoTopUpChanged, Entry, Event},
     model::ids::{CustomerId, Seq},
     state::{CustomerState, FORMAT},
 };
@@ -126,6 +126,8 @@ fn has_before(event: &Event) -> bool {
             | Event::OverrideSet(_)
             | Event::OverrideRemoved { .. }
             | Event::PlanChangeCancelled { .. }
+            | Event::AutoTopUpChanged(_)
+            | Event::AutoTopUpRemoved { .. }
     )
 }
 
@@ -145,6 +147,10 @@ fn value_before(state: &CustomerState, event: &Event) -> Result<Option<Value>, E
             Some(Ok(json!({ "feature": feature, "overrides": value(&all)? })))
         }
         Event::PlanChangeCancelled { .. } => state.plan_change.as_ref().map(value),
+        Event::AutoTopUpChanged(AutoTopUpChanged { credit, .. }) | Event::AutoTopUpRemoved { credit } => {
+            let rule = state.auto_top_ups.get(credit).map(|state| state.rule.clone());
+            rule.map(|rule| value(&AutoTopUpChanged { credit: credit.clone(), new: false, rule }))
+        }
         _ => None,
     }
     .transpose()
@@ -162,8 +168,15 @@ fn told(customer: &CustomerId, entry: &Entry, before: Option<Value>) -> Result<A
         (Event::Configured(_), before) => {
             difference(before, content.and_then(|content| content.get("profile").cloned()))
         }
-        (Event::OverrideSet(_) | Event::TermsEnded { .. }, before) => difference(before, content),
-        (Event::OverrideRemoved { .. } | Event::PlanChangeCancelled { .. }, before) => (before, None),
+        (Event::OverrideSet(_) | Event::TermsEnded { .. } | Event::AutoTopUpChanged(_), before) => {
+            difference(before, content)
+        }
+        (
+            Event::OverrideRemoved { .. }
+            | Event::PlanChangeCancelled { .. }
+            | Event::AutoTopUpRemoved { .. },
+            before,
+        ) => (before, None),
         (_, before) => (before, content),
     };
     Ok(AuditEntry {

@@ -6,10 +6,12 @@
 pub mod budget;
 pub mod event;
 pub mod record;
+pub mod top_up;
 
 pub use budget::*;
 pub use event::*;
 pub use record::*;
+pub use top_up::*;
 
 use crate::model::{
     amounts::Credits,
@@ -213,6 +215,7 @@ impl Entry {
     pub fn grants(&self) -> &[Grant] {
         match &self.event {
             Event::Granted(grant) => std::slice::from_ref(grant),
+            Event::TopUpPaid(paid) => std::slice::from_ref(&paid.grant),
             Event::Adjusted(adjusted) => adjusted.grant.as_slice(),
             Event::Charged(charged) => charged.top_up.as_slice(),
             Event::Reserved(reserved) => reserved.top_up.as_slice(),

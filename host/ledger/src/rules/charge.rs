@@ -107,6 +107,7 @@ impl CustomerState {
             rated: None,
             available: self.available_to(self.using(&credit, &usage, at)),
             over_budget: None,
+            pending_top_up: None,
             credit,
             retry_at: refusal.retry_at,
             offers: Vec::new(),
@@ -152,7 +153,8 @@ impl CustomerState {
             Unfunded::Invalid(detail) => Denied::InvalidDecision(detail),
             Unfunded::Refused(refusal, offers) => {
                 let refused = self.refuse(at, intent, usage, rating.credit.clone(), *refusal, Some(decision));
-                Denied::Refused(Box::new(Refused { rated: Some(rated(rating)), offers, ..refused }))
+                let (rated, pending_top_up) = (Some(rated(rating)), self.pending_top_up(&refused.credit));
+                Denied::Refused(Box::new(Refused { rated, offers, pending_top_up, ..refused }))
             }
         }
     }

@@ -21,3 +21,4 @@ pub mod reservation;
 pub mod retry;
 mod scratch;
 mod thresholds;
+pub mod top_up;

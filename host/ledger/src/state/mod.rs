@@ -10,6 +10,7 @@ pub mod history;
 pub(crate) mod moves;
 pub mod plan_change;
 pub mod reservations;
+pub mod top_ups;
 pub mod waivers;
 
 pub use budgets::{BudgetState, BudgetTotal, Budgets};
@@ -20,6 +21,7 @@ pub use grants::{EndsWith, GrantState, GrantStatus, Incoming, Onward};
 pub use history::{Meanwhile, Missed, MissedCall, PastPeriod, PastZone, PeriodAt, Since};
 pub use plan_change::{PendingPlanChange, Starting};
 pub use reservations::{Held, Reservations};
+pub use top_ups::{AutoTopUpState, Halted, TopUpState, TopUpStatus};
 pub use waivers::Waivers;
 
 use crate::{
@@ -44,7 +46,7 @@ use std::{
 };
 
 /// The format of saved states. One of another format is ignored and folded anew, so any change here needs a new number.
-pub const FORMAT: u32 = 8;
+pub const FORMAT: u32 = 9;
 
 /// How far back usage may be reported: what ended before is closed for good and forgotten. 35 days, in microseconds.
 pub const LATE_WINDOW: i64 = 35 * 86_400 * Timestamp::SECOND;
@@ -164,6 +166,9 @@ pub struct CustomerState {
     /// The customer's budgets, with what counts toward them.
     #[serde(default, skip_serializing_if = "Budgets::is_empty")]
     pub budgets: Budgets,
+    /// The rules for top-ups with the last of these, by credit type.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub auto_top_ups: BTreeMap<CreditType, AutoTopUpState>,
     /// The highest percentage of a balance that entries said was used, by credit type.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub warned: BTreeMap<CreditType, Warned>,
@@ -261,6 +266,7 @@ impl CustomerState {
             counters: Counters::default(),
             entities: Entities::default(),
             budgets: Budgets::default(),
+            auto_top_ups: BTreeMap::new(),
             warned: BTreeMap::new(),
         }
     }

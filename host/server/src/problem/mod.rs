@@ -34,6 +34,8 @@ struct Inner {
     /// The entry that records the refusal, if it is in the journal.
     refusal: Option<Arc<Entry>>,
     replayed: bool,
+    /// What switches the feature off.
+    source: Option<&'static str>,
     /// After how many seconds another attempt may succeed.
     retry_after_seconds: Option<u64>,
     /// What goes to the log, and not to the caller.
@@ -56,6 +58,7 @@ impl Problem {
             errors: Vec::new(),
             refusal: None,
             replayed: false,
+            source: None,
             retry_after_seconds: (code.status() == 503).then_some(1),
             defect: None,
         }))
@@ -90,6 +93,7 @@ impl Problem {
             errors: Vec::new(),
             refusal: Some(entry.clone()),
             replayed,
+            source: None,
             retry_after_seconds: None,
             defect: None,
         }))
@@ -97,6 +101,12 @@ impl Problem {
 
     pub fn with(mut self, errors: Vec<FieldError>) -> Self {
         self.0.errors = errors;
+        self
+    }
+
+    /// The same, for a feature that `source` switches off.
+    pub fn said_by(mut self, source: &'static str) -> Self {
+        self.0.source = Some(source);
         self
     }
 
@@ -176,6 +186,8 @@ impl Problem {
             available: refused.map(|refused| refused.available),
             credit: entry.as_deref().and_then(|entry| Some(entry.after.as_ref()?.balance.credit.clone())),
             retry_at: refused.and_then(|refused| refused.retry_at),
+            next_reset_at: entry.as_deref().and_then(|entry| entry.after.as_ref()?.next_reset_at),
+            source: self.0.source.map(Cow::Borrowed),
             over_budget: refused
                 .and_then(|refused| refused.over_budget.as_deref())
                 .map(wire::over_budget)
@@ -183,6 +195,7 @@ impl Problem {
             offers: refused
                 .map(|refused| refused.offers.iter().map(wire::offer).collect())
                 .unwrap_or_default(),
+            pending_top_up: refused.and_then(|refused| refused.pending_top_up).map(wire::pending_top_up),
             suggestions: refused
                 .map(|refused| refused.suggestions.iter().map(wire::suggestion).collect())
                 .unwrap_or_default(),
