@@ -10,7 +10,7 @@ use crate::{
 };
 use proviso_ledger::model::{
     amounts::{Credits, Money},
-    ids::{GrantId, Key, TopUpId},
+    ids::{CustomerId, GrantId, Key, TopUpId},
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -222,6 +222,17 @@ pub struct TopUp<'a> {
     /// Why its payment was declined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Cow<'a, str>>,
+}
+
+/// A top-up that awaits its payment, of one of the customers.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct AwaitedTopUp<'a> {
+    /// The customer.
+    #[schema(value_type = schema::Key, example = "acme")]
+    pub customer: CustomerId,
+    #[serde(flatten)]
+    #[allow(missing_docs)]
+    pub top_up: TopUp<'a>,
 }
 
 /// That a top-up was paid.

@@ -65,7 +65,8 @@ async fn race(hosts: Vec<Arc<Host>>) {
                     let pending = state.pending_top_up(&key("credits"));
                     let Some(pending) = pending else { continue };
                     // Whoever comes second finds it paid.
-                    let paid = host.execute("acme", pay(pending.id), Some(&format!("{client}-{turn}-pay"))).await;
+                    let paid =
+                        host.execute("acme", pay(pending.id), Some(&format!("{client}-{turn}-pay"))).await;
                     assert!(paid.is_ok() || paid.unwrap_err().to_string().contains("already"));
                 }
             }

@@ -175,9 +175,7 @@ pub fn request(
         Command::SetTopUp { credit, spec } => {
             command::Command::SetAutoTopUp(Box::new(top_up_change(key(credit), spec)))
         }
-        Command::RemoveTopUp { credit } => {
-            command::Command::RemoveAutoTopUp(key(credit), Expected::Anything)
-        }
+        Command::RemoveTopUp { credit } => command::Command::RemoveAutoTopUp(key(credit), Expected::Anything),
         Command::AnswerTopUp { paid, .. } => {
             let id = TopUpId { entry: target.0, index: 0 };
             if *paid {
@@ -401,9 +399,10 @@ pub fn snapshot(state: &CustomerState, names: &Names, now: i64) -> Snapshot {
             .auto_top_ups
             .iter()
             .map(|(credit, of)| {
-                let asked = of.recent.iter().map(|one| {
-                    (one.id.entry, one.requested.amount.units(), one.status.as_str().to_owned())
-                });
+                let asked = of
+                    .recent
+                    .iter()
+                    .map(|one| (one.id.entry, one.requested.amount.units(), one.status.as_str().to_owned()));
                 (credit.to_string(), (of.failures, asked.collect()))
             })
             .collect(),

@@ -149,6 +149,7 @@ const ROUTES: &str = "
     GET /v1/customers/{customer}/auto-top-ups
     GET /v1/customers/{customer}/auto-top-ups/{credit}
     PUT /v1/customers/{customer}/auto-top-ups/{credit}
+    GET /v1/top-ups
     GET /v1/customers/{customer}/top-ups
     GET /v1/customers/{customer}/top-ups/{top_up}
     POST /v1/customers/{customer}/top-ups/{top_up}/pay

@@ -142,9 +142,11 @@ async fn what_no_terms_rate_says_so() {
     let server = Server::start().await;
     server.put("/v1/customers/bare", &json!({})).await.expect(201);
     let path = "/v1/customers/bare/charges";
-    let none = server.ask("POST", path).key("a").json(&usage(1)).send().await.refuses(409, "no_terms_in_force");
+    let none =
+        server.ask("POST", path).key("a").json(&usage(1)).send().await.refuses(409, "no_terms_in_force");
     assert!(none["detail"].as_str().unwrap().contains("bind a policy"), "{none}");
     assert_eq!(server.delete("/v1/customers/bare").await.status, 200);
-    let closed = server.ask("POST", path).key("b").json(&usage(1)).send().await.refuses(409, "customer_closed");
+    let closed =
+        server.ask("POST", path).key("b").json(&usage(1)).send().await.refuses(409, "customer_closed");
     assert!(closed["detail"].as_str().unwrap().contains("closed"), "{closed}");
 }

@@ -13,7 +13,8 @@ const TOP_UPS: &str = "/v1/customers/acme/top-ups";
 /// 1,000 credits a month, a thousandth for a token; asks below 100 for what is missing to 500.
 async fn with_rule() -> Server {
     let server = Server::with_acme().await;
-    let rule = json!({"threshold": "100", "target": "500", "unit_price": {"amount": "0.01", "currency": "EUR"}});
+    let rule =
+        json!({"threshold": "100", "target": "500", "unit_price": {"amount": "0.01", "currency": "EUR"}});
     server.put(RULE, &rule).await.expect(201);
     server
 }
@@ -55,6 +56,14 @@ async fn a_payment_is_asked_for_and_its_credits_are_given_once() {
     assert_eq!((&check["allowed"], &check["pending_top_up"]), (&json!(false), &told));
     assert_eq!(server.get(TOP_UPS).await.expect(200)["data"].as_array().unwrap().len(), 1);
 
+    // Whoever takes the money finds it without knowing the customer.
+    let mut awaited = pending.clone();
+    awaited["customer"] = json!("acme");
+    assert_eq!(server.get("/v1/top-ups").await.expect(200)["data"], json!([awaited]));
+    let own = server.secret(&json!({"name": "own", "scopes": ["read"], "customer": "acme"})).await;
+    let seen = server.ask("GET", "/v1/top-ups").by(&own).send().await.expect(200);
+    assert_eq!(seen["data"], json!([awaited]));
+
     let pay = format!("{TOP_UPS}/{id}/pay");
     let ask = || server.ask("POST", &pay).key("pay").json(&json!({"payment": "pi_1"}));
     let paid = ask().send().await.expect(200);
@@ -67,6 +76,7 @@ async fn a_payment_is_asked_for_and_its_credits_are_given_once() {
     let again = ask().send().await;
     assert!(again.is_replay());
     assert_eq!(again.expect(200), paid);
+    assert_eq!(server.get("/v1/top-ups").await.expect(200)["data"], json!([]));
     server.post(&pay, &json!({})).await.refuses(409, "top_up_closed");
     server.post(&format!("{TOP_UPS}/{id}/decline"), &json!({})).await.refuses(409, "top_up_closed");
     let read = server.get(&format!("{TOP_UPS}/{id}")).await.expect(200);
@@ -97,7 +107,10 @@ async fn declines_cool_down_and_the_alarm_is_an_entry() {
     // Who changes the rule is in the audit; so is who answered.
     server.put(RULE, &json!({"amount": "250", "target": null})).await.refuses(400, "invalid_request");
     let rule = server.put(RULE, &json!({"amount": "250"})).await.expect(200);
-    assert_eq!((&rule["amount"], &rule["target"], &rule["status"]), (&json!("250"), &Value::Null, &json!("pending")));
+    assert_eq!(
+        (&rule["amount"], &rule["target"], &rule["status"]),
+        (&json!("250"), &Value::Null, &json!("pending"))
+    );
     let audit = server.get("/v1/audit?customer=acme&type=auto_top_up_changed").await.expect(200);
     assert_eq!(audit["data"].as_array().unwrap().len(), 2);
     assert_eq!(audit["data"][0]["after"]["fill"], json!({"amount": "250"}), "{audit}");
@@ -143,7 +156,8 @@ async fn a_rule_is_read_changed_and_taken_back_by_its_tag() {
     let server = with_rule().await;
     let read = server.get(RULE).await;
     let tag = read.header("etag").unwrap().to_owned();
-    let change = |tag: &str, max: u32| server.ask("PUT", RULE).header("if-match", tag).json(&json!({"max": max}));
+    let change =
+        |tag: &str, max: u32| server.ask("PUT", RULE).header("if-match", tag).json(&json!({"max": max}));
     let changed = change(&tag, 7).send().await;
     let newer = changed.header("etag").unwrap().to_owned();
     assert_eq!(changed.expect(200)["max"], 7);
@@ -152,7 +166,10 @@ async fn a_rule_is_read_changed_and_taken_back_by_its_tag() {
     assert_eq!(change(&newer, 7).send().await.expect(200)["max"], 7);
     assert_eq!(server.put(RULE, &json!({"max": null, "unit_price": null})).await.expect(200)["max"], 5);
     let rules = server.get("/v1/customers/acme/auto-top-ups").await.expect(200);
-    assert_eq!((&rules["data"][0]["credit"], &rules["data"][0]["unit_price"]), (&json!("credits"), &Value::Null));
+    assert_eq!(
+        (&rules["data"][0]["credit"], &rules["data"][0]["unit_price"]),
+        (&json!("credits"), &Value::Null)
+    );
     // A customer's own key reads it, and sells itself nothing.
     let own = server.secret(&json!({"name": "own", "scopes": ["manage", "read"], "customer": "acme"})).await;
     server.ask("GET", RULE).by(&own).send().await.expect(200);

@@ -6,7 +6,10 @@ use crate::{engine::Engine, error::EngineError, reads::parse};
 use proviso_ledger::{
     fold::FoldError,
     journal::{AutoTopUpChanged, Entry, Event},
-    model::ids::{CustomerId, Seq},
+    model::{
+        grant::CreditType,
+        ids::{CustomerId, Seq},
+    },
     state::{CustomerState, FORMAT},
 };
 use serde::Serialize;
@@ -147,13 +150,17 @@ fn value_before(state: &CustomerState, event: &Event) -> Result<Option<Value>, E
             Some(Ok(json!({ "feature": feature, "overrides": value(&all)? })))
         }
         Event::PlanChangeCancelled { .. } => state.plan_change.as_ref().map(value),
-        Event::AutoTopUpChanged(AutoTopUpChanged { credit, .. }) | Event::AutoTopUpRemoved { credit } => {
-            let rule = state.auto_top_ups.get(credit).map(|state| state.rule.clone());
-            rule.map(|rule| value(&AutoTopUpChanged { credit: credit.clone(), new: false, rule }))
-        }
+        Event::AutoTopUpChanged(changed) => rule_before(state, &changed.credit),
+        Event::AutoTopUpRemoved { credit } => rule_before(state, credit),
         _ => None,
     }
     .transpose()
+}
+
+/// The rule for the top-ups of a credit type.
+fn rule_before(state: &CustomerState, credit: &CreditType) -> Option<Result<Value, EngineError>> {
+    let rule = state.auto_top_ups.get(credit).map(|state| state.rule.clone())?;
+    Some(value(&AutoTopUpChanged { credit: credit.clone(), new: false, rule }))
 }
 
 /// The change that an entry records.

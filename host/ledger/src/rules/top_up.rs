@@ -246,6 +246,7 @@ impl CustomerState {
     }
 
     /// The entry for what is due for top-ups at `at`; none when nothing is.
+    #[must_use]
     pub fn due_top_up(&self, at: Timestamp, terms: &GrantTerms) -> Option<Draft> {
         let (_, credit, step) = self.next_top_up()?;
         let state = self.auto_top_ups.get(credit)?;
@@ -338,9 +339,7 @@ impl CustomerState {
         let expires = match rule.expires {
             PlanExpiry::Never => Expiry::default(),
             PlanExpiry::WithPeriod(n) => Expiry { at: None, with_period: Some(n) },
-            PlanExpiry::After(interval) => {
-                Expiry { at: interval.after(at, &self.zone()), with_period: None }
-            }
+            PlanExpiry::After(interval) => Expiry { at: interval.after(at, &self.zone()), with_period: None },
         };
         let request = GrantRequest {
             credit: one.requested.credit.clone(),

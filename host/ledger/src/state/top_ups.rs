@@ -127,6 +127,12 @@ impl CustomerState {
         Some(PendingTopUp { id: *id, amount: requested.amount, expires_at: requested.expires_at })
     }
 
+    /// Whether any top-up awaits its payment.
+    #[must_use]
+    pub fn awaits_payment(&self) -> bool {
+        self.auto_top_ups.values().any(|of| of.pending().is_some())
+    }
+
     /// A top-up that is remembered, with its credit type's others.
     #[must_use]
     pub fn top_up(&self, id: TopUpId) -> Option<(&AutoTopUpState, &TopUpState)> {

@@ -1,6 +1,6 @@
 //! Automatic top-ups in the model: when a payment is asked for, when that is given up, and when an alarm is raised.
 
-use super::{Model, plain, period::Due};
+use super::{Model, period::Due, plain};
 use crate::{
     answer::{Answer, Id},
     calendar,
@@ -205,8 +205,7 @@ impl Model {
             && !of.has_failed_for_good()
             && of.cold_until() <= now
             && self.asked_in_window(of, now) < of.spec.most;
-        let brings =
-            of.spec.target.map_or(of.spec.amount, |target| target - self.open_to_all(credit, now));
+        let brings = of.spec.target.map_or(of.spec.amount, |target| target - self.open_to_all(credit, now));
         if may && brings > 0 && available + brings >= cost {
             self.ask(credit);
         }

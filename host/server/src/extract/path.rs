@@ -6,7 +6,9 @@ use axum::{
     http::request::Parts,
 };
 use proviso_api::ProblemCode;
-use proviso_ledger::model::ids::{ChargeId, GrantId, Key, Name, PlanChangeId, ReservationId, TermsId, TopUpId};
+use proviso_ledger::model::ids::{
+    ChargeId, GrantId, Key, Name, PlanChangeId, ReservationId, TermsId, TopUpId,
+};
 use std::sync::Arc;
 
 /// Something that a path names.

@@ -86,6 +86,7 @@ pub fn all(test_clock: bool, with_operations: bool) -> (Router<Arc<App>>, utoipa
         .routes(routes!(grants::void))
         .routes(routes!(top_ups::rules))
         .routes(routes!(top_ups::rule, top_ups::put, top_ups::delete))
+        .routes(routes!(top_ups::awaited))
         .routes(routes!(top_ups::list))
         .routes(routes!(top_ups::get))
         .routes(routes!(top_ups::pay))

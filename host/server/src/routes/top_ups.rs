@@ -1,11 +1,11 @@
 //! Automatic top-ups: the rules, the top-ups that they ask for, and the answers of whoever takes the money.
 
 use crate::{
-    access::{Customer, Grantor, Read},
+    access::{Caller, Customer, Grantor, Read},
     answer::Answer,
     app::App,
     documented::problems,
-    extract::{At, CreditKey, IfMatch, Json, Keyed, MaybeJson, Paging, Query},
+    extract::{At, CreditKey, IfMatch, Json, Keyed, MaybeJson, Paging, Query, cut},
     problem::Problem,
     render, wire,
 };
@@ -21,8 +21,8 @@ use proviso_api::{
     plan_grant::Expires,
     problem::FieldError,
     top_up::{
-        AutoTopUp, AutoTopUpInput, AutoTopUpStatus, DeclineInput, MAX_FAILURES, MAX_TEXT, MAX_TOP_UPS,
-        PaymentInput, SECONDS, TopUp, TopUpDeclined, TopUpPaid, TopUpStatus,
+        AutoTopUp, AutoTopUpInput, AutoTopUpStatus, AwaitedTopUp, DeclineInput, MAX_FAILURES, MAX_TEXT,
+        MAX_TOP_UPS, PaymentInput, SECONDS, TopUp, TopUpDeclined, TopUpPaid, TopUpStatus,
     },
 };
 use proviso_engine::{
@@ -45,13 +45,13 @@ use proviso_ledger::{
 };
 use serde::Deserialize;
 use std::{borrow::Cow, ops::RangeInclusive, sync::Arc};
-use utoipa::IntoParams;
 
 problems!(RulesProblems: CALLER CUSTOMER LIST LANE);
 problems!(RuleProblems: CALLER CUSTOMER LANE, AutoTopUpNotFound);
 problems!(PutProblems: CALLER CUSTOMER GRANTOR BODY LANE, CustomerClosed, ChangedMeanwhile, TooMany);
 problems!(DeleteProblems: CALLER CUSTOMER GRANTOR LANE, AutoTopUpNotFound, TopUpPending, ChangedMeanwhile);
 problems!(ListProblems: CALLER CUSTOMER LIST LANE);
+problems!(AwaitedProblems: CALLER LIST LANE, CustomerNotFound);
 problems!(ReadProblems: CALLER CUSTOMER LANE, TopUpNotFound);
 problems!(
     PayProblems: CALLER UNCONDITIONAL CUSTOMER GRANTOR BODY REQUIRED_KEY LANE,
@@ -171,7 +171,7 @@ pub async fn delete(
 }
 
 /// Which top-ups are listed.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Listing {
@@ -214,6 +214,43 @@ pub async fn list(
     let mut asked: Vec<TopUp<'_>> = all.filter(is_asked).collect();
     asked.sort_by_key(|one| one.id);
     Answer::ok(&paging.page(asked, |one| one.id)?)
+}
+
+/// List the top-ups of all customers that await their payment
+///
+/// What whoever takes money asks for from time to time. A page takes in `limit` customers, by key; it may have fewer items, or none,
+/// and yet not be the last.
+#[utoipa::path(
+    get,
+    path = "/v1/top-ups",
+    operation_id = "list_awaited_top_ups",
+    tag = "Top-ups",
+    params(Paging),
+    responses(
+        (status = 200, description = "By customer", body = Page<AwaitedTopUp>),
+        AwaitedProblems,
+    ),
+)]
+pub async fn awaited(
+    State(app): State<Arc<App>>,
+    caller: Caller<Read>,
+    Query(paging): Query<Paging>,
+) -> Result<Answer, Problem> {
+    let (limit, after) = (paging.limit()?, paging.after::<Key>()?);
+    let mut customers = match caller.only_customer() {
+        Some(only) => vec![only.clone()],
+        None => app.engine.customers_awaiting_payment(after.as_ref(), limit + 1).await?,
+    };
+    let next_cursor = cut(&mut customers, limit as usize, Clone::clone);
+    let mut states = Vec::with_capacity(customers.len());
+    for customer in &customers {
+        states.push(app.engine.state(customer).await?);
+    }
+    let pending = states.iter().flat_map(|state| {
+        let pending = state.auto_top_ups.values().filter_map(AutoTopUpState::pending);
+        pending.map(|one| AwaitedTopUp { customer: state.customer.clone(), top_up: top_up(one) })
+    });
+    Answer::ok(&Page { data: pending.collect::<Vec<_>>(), next_cursor })
 }
 
 /// Read a top-up

@@ -12,8 +12,8 @@ use proviso_ledger::{
     model::{
         amounts::Money,
         ids::TopUpId,
-        plan_grant::PlanExpiry,
         period::{Interval, IntervalUnit},
+        plan_grant::PlanExpiry,
         top_up::Fill,
     },
     rules::top_up::TopUpPayment,
