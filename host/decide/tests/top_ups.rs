@@ -21,23 +21,23 @@ fn one_payment_is_asked_for_however_many_usages_find_too_little() {
          charge 50
          top_ups -> credits Ready 0 of 5
          charge 1
-         top_ups -> credits Pending 1 of 5, topup_8 pending 151
+         top_ups -> credits Pending 1 of 5, topup_7 pending 151
          charge 10
          r: reserve 20
-         charge 30 -> 402 insufficient_credits required=30 available=19 topup_8 brings 151
+         charge 30 -> 402 insufficient_credits required=30 available=19 topup_7 brings 151
          check 30 -> false insufficient_credits cost=30 available=19
-         top_ups -> credits Pending 1 of 5, topup_8 pending 151
+         top_ups -> credits Pending 1 of 5, topup_7 pending 151
          pay -> issued>top_up1 151
          grants -> prepaid1=19+20, top_up1=151 for 2.27 EUR
-         top_ups -> credits Ready 1 of 5, topup_8 paid 151
+         top_ups -> credits Ready 1 of 5, topup_7 paid 151
          # It is answered once.
-         pay -> error: top-up topup_8 is paid already
-         decline topup_8 -> error: top-up topup_8 is paid already
-         pay topup_7 -> error: the customer has no top-up topup_7
+         pay -> error: top-up topup_7 is paid already
+         decline topup_7 -> error: top-up topup_7 is paid already
+         pay topup_6 -> error: the customer has no top-up topup_6
          # The next gap has a request of its own.
          release r
          charge 141
-         top_ups -> credits Pending 2 of 5, topup_8 paid 151, topup_15 pending 151");
+         top_ups -> credits Pending 2 of 5, topup_7 paid 151, topup_14 pending 151");
 }
 
 #[test]
@@ -139,28 +139,28 @@ fn what_nobody_answers_expires_and_may_still_be_paid_until_another_is_asked_for(
 #[test]
 fn a_window_has_so_many_at_most_and_the_next_one_is_an_alarm() {
     run("topup threshold=50 amount=10 most=2 per=day
-         charge 60
+         charge 75
          pay
          pay
-         top_ups -> credits Ready 2 of 2, topup_6 paid 10, topup_8 paid 10
-         charge 20
          top_ups -> credits LimitReached 2 of 2 until 2026-01-02T00:00:00Z, topup_6 paid 10, topup_8 paid 10
          charge 1
          charge 1
-         at +23h -> nothing
          # The alarm was raised once; with the next day there is another chance.
-         at +1d -> asks 10 at 38
+         at +23h -> nothing
+         at +1d -> asks 10 at 43
          pay
+         top_ups -> credits Ready 1 of 2, topup_6 paid 10, topup_8 paid 10, topup_13 paid 10
+         charge 33
          pay
-         top_ups -> credits LimitReached 2 of 2 until 2026-01-03T00:00:00Z, topup_6 paid 10, topup_8 paid 10, topup_14 paid 10, topup_16 paid 10
-         charge 30
-         at +2d -> asks 10 at 28");
+         at +1d1h -> nothing
+         top_ups -> credits LimitReached 2 of 2 until 2026-01-03T00:00:00Z, topup_6 paid 10, topup_8 paid 10, topup_13 paid 10, topup_16 paid 10
+         at +2d -> asks 10 at 30");
     run("topup threshold=50 amount=10 most=1 per=hours:2
          at +30m
-         charge 60
+         charge 65
          pay
          at +2h29m -> nothing
-         at +2h30m -> asks 10 at 50");
+         at +2h30m -> asks 10 at 45");
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn plans_flipped_back_and_forth_bring_no_further_top_ups() {
          pay
          customer plan=max
          customer plan=pro
-         top_ups -> credits LimitReached 1 of 1 until 2026-02-01T00:00:00Z, topup_7 paid 10
+         top_ups -> credits LimitReached 1 of 1 until 2026-02-01T00:00:00Z, topup_6 paid 10
          at +31d -> closes 3 scheduled: nothing | opens 4 scheduled: nothing | asks 10 at 20",
     );
 }

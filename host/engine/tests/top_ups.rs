@@ -54,12 +54,12 @@ async fn race(hosts: Vec<Arc<Host>>) {
     first.customer("acme", Some("pro")).await;
     first.execute("acme", rule(), None).await.unwrap();
     let mut clients = JoinSet::new();
-    for client in 0..40_usize {
+    for client in 0..20_usize {
         let host = hosts[client % hosts.len()].clone();
         clients.spawn(async move {
             for turn in 0..5 {
-                // 5 credits each: 1000 in all.
-                host.charge("acme", 5_000, Some(&format!("{client}-{turn}"))).await;
+                // 10 credits each: 1000 in all.
+                host.charge("acme", 10_000, Some(&format!("{client}-{turn}"))).await;
                 if client % 4 == 0 {
                     let state = host.state("acme").await;
                     let pending = state.pending_top_up(&key("credits"));

@@ -52,7 +52,7 @@ async fn each_kind_of_refusal_says_what_to_do_next() {
     server.post(&format!("{budgeted}/reservations"), &hold).await.expect(201);
     let excepted = customer(&server, "excepted", json!({})).await;
     let off = json!({"type": "boolean", "value": false});
-    server.put(&format!("{excepted}/entitlements/chat"), &off).await.expect(201);
+    server.put(&format!("{excepted}/entitlements/chat"), &off).await.expect(200);
 
     let by_ann = json!({"feature": "chat", "quantities": {"input_tokens": 900}, "entity": "ann"});
     let short = json!({"required": "150", "available": "100", "credit": "credits", "next_reset_at": RESET});

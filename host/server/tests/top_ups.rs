@@ -46,7 +46,7 @@ async fn a_payment_is_asked_for_and_its_credits_are_given_once() {
     assert_eq!(server.get(RULE).await.expect(200)["pending"], pending);
     assert_eq!(server.get(&format!("{TOP_UPS}/{id}")).await.expect(200), pending);
     let ledger = server.get("/v1/customers/acme/ledger?type=top_up_requested").await.expect(200);
-    assert_eq!(ledger["data"][0]["number"], asked, "{ledger}");
+    assert_eq!(ledger["data"][0]["entry"], asked, "{ledger}");
 
     // What lacks credits says that some are on their way; a check does, too.
     let refused = server.charge("c", 91_000).await.refuses(402, "insufficient_credits");

@@ -25,6 +25,8 @@ pub struct Asked {
     pub id: u64,
     pub amount: Amount,
     pub status: &'static str,
+    /// As it was when it was asked for.
+    price: Option<Amount>,
     at: i64,
     until: i64,
     ended: i64,
@@ -193,7 +195,9 @@ impl Model {
         let of = self.top_ups.get_mut(credit).unwrap();
         let amount = of.spec.target.map_or(of.spec.amount, |target| target - available + owed);
         let until = now + of.spec.wait * SECOND;
-        of.asked.push(Asked { id, amount, status: "pending", at: now, until, ended: now });
+        // Cents, half up.
+        let price = of.spec.priced.then(|| half_up(half_up(amount, 100), ONE / 100) * (ONE / 100));
+        of.asked.push(Asked { id, amount, status: "pending", price, at: now, until, ended: now });
     }
 
     /// A usage that was refused asks for what would make it possible.
@@ -264,8 +268,7 @@ impl Model {
                 effective_in: None,
                 expires_in: spec.hours.map(|hours| hours * HOUR),
                 with_period: spec.with_period,
-                // Cents, half up.
-                paid: spec.priced.then(|| half_up(half_up(amount, 100), ONE / 100) * (ONE / 100)),
+                paid: of.asked[place].price,
             };
             self.give(&grant);
         } else {
