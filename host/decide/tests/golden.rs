@@ -122,12 +122,12 @@ const PLAY: &str = r#"
     topup credit=tokens threshold=5 target=50 most=2 per=day cool=60 wait=60 failures=2 price=0.02 priority=1 hours=48 key=k11 by=ops
     pay credit=tokens payment=pi_1 paid=0.90 by=ops key=k12
     adjust -48 credit=tokens
-    at +41d2m
+    at +41d90s
     pay credit=tokens payment=pi_2
     adjust -48 credit=tokens
     untopup tokens by=ops
     customer plan=starter
-    at +41d6h
+    at +41d6h90s
     w: reserve 1
     refund g reissue
     terms to=+42d {"overage": {"allow": "9"}, "settle": "invoice"}
