@@ -33,7 +33,6 @@ use proviso_ledger::{
         grants::GrantRequest,
         refund::{Portion, RefundRequest, Refundable},
         rejection::Rejection,
-        top_up::TopUpPayment,
     },
     state::{BudgetState, CustomerState, GrantStatus},
 };
@@ -179,7 +178,7 @@ pub fn request(
         Command::AnswerTopUp { paid, .. } => {
             let id = TopUpId { entry: target.0, index: 0 };
             if *paid {
-                command::Command::PayTopUp(id, Box::new(TopUpPayment::default()))
+                command::Command::PayTopUp(id, Box::default())
             } else {
                 command::Command::DeclineTopUp(id, None)
             }
