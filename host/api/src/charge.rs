@@ -9,6 +9,7 @@ use crate::{
     patch::null_is_default,
     problem::ProblemDetails,
     schema,
+    top_up::PendingTopUp,
 };
 use proviso_ledger::model::{
     amounts::{Credits, Quantity},
@@ -233,6 +234,9 @@ pub struct Check<'a> {
     #[serde(flatten)]
     #[allow(missing_docs)]
     pub over_budget: OverBudget<'a>,
+    /// Where credits are missing: the top-up that awaits its payment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending_top_up: Option<PendingTopUp>,
     /// When it occurred in a period that had ended: which.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub late: Option<Late>,

@@ -94,6 +94,10 @@ codes! {
     ChargeNotFound = "charge_not_found", 404, "not found";
     /// The customer has no such change of plan pending: it took effect, was called off, or another took its place.
     PlanChangeNotFound = "plan_change_not_found", 404, "not found";
+    /// No rule says when the customer's credits of that type are topped up.
+    AutoTopUpNotFound = "auto_top_up_not_found", 404, "not found";
+    /// The customer has no such top-up.
+    TopUpNotFound = "top_up_not_found", 404, "not found";
     /// This host knows no such backtest: another host runs it, it was forgotten, or the host was started since.
     BacktestNotFound = "backtest_not_found", 404, "not found";
     /// There is no such API key.
@@ -146,6 +150,11 @@ codes! {
     ReservationTooLong = "reservation_too_long", 409, "the reservation can't be held that long";
     /// The grant was voided, has expired or was used up.
     GrantClosed = "grant_closed", 409, "the grant is closed";
+    /// The top-up was answered before, or is awaited no more and another was asked for since. Money that was taken for it has to be
+    /// given back, or its credits granted by hand.
+    TopUpClosed = "top_up_closed", 409, "the top-up is closed";
+    /// A top-up of the rule awaits its payment: answer it first, or switch the rule off with `enabled`.
+    TopUpPending = "top_up_pending", 409, "a top-up is pending";
     /// The terms ended before.
     TermsEnded = "terms_ended", 409, "the terms have ended";
     /// The terms decide: only a shadow has a report of what it would have changed.

@@ -34,6 +34,7 @@ pub mod reversal;
 pub mod schema;
 pub mod shadow;
 pub mod terms;
+pub mod top_up;
 pub mod usage;
 
 pub use codes::ProblemCode;

@@ -7,19 +7,23 @@ use crate::{
     decider::{Decider, Stop},
     importing::{CustomerImport, Import},
     precondition::{Conditional, Expected, Tag},
+    top_ups::auto_top_up_tag,
 };
 use proviso_ledger::{
     journal::{Intent, RefusalsRepeated},
     model::{
         amounts::Credits,
         grant::CreditType,
-        ids::{CustomerId, Digest, GrantId, IdempotencyKey, Key, PlanChangeId, ReservationId, TermsId},
+        ids::{
+            CustomerId, Digest, GrantId, IdempotencyKey, Key, PlanChangeId, ReservationId, TermsId, TopUpId,
+        },
         terms::TermsDraft,
         time::Timestamp,
     },
     rules::{
         grants::GrantRequest,
         refund::{RefundRequest, Refundable},
+        top_up::TopUpPayment,
     },
     state::{CustomerState, Draft, Origin},
 };
@@ -32,6 +36,7 @@ pub use crate::{
         ActualUsage, CheckOutcome, CustomerChange, CustomerMigration, CustomerPlanChange, Migrated, Outcome,
         PlanChangePreview, Reply, Ttl, UsageRequest,
     },
+    top_ups::AutoTopUpChange,
 };
 
 /// An idempotency key with the digest of the request it came with.
@@ -86,6 +91,14 @@ pub enum Command {
     SetBudget(Box<BudgetChange>),
     /// Take a budget back.
     RemoveBudget(Key, Expected),
+    /// Put the rule for the top-ups of a credit type in force or change it.
+    SetAutoTopUp(Box<AutoTopUpChange>),
+    /// Take a rule for top-ups back.
+    RemoveAutoTopUp(CreditType, Expected),
+    /// Give the credits of a top-up that was paid.
+    PayTopUp(TopUpId, Box<TopUpPayment>),
+    /// Record that the payment of a top-up was declined, and why.
+    DeclineTopUp(TopUpId, Option<String>),
     /// Grant credits.
     Grant(Box<GrantRequest>),
     /// Create the customer as another system had it.
@@ -166,6 +179,17 @@ impl Decider<'_> {
         request: &Request,
         journal: &mut Journal,
     ) -> Result<Reply, Stop> {
+        let reply = self.carry_out_command(state, request, journal)?;
+        self.raise_top_ups(state, journal)?;
+        Ok(reply)
+    }
+
+    fn carry_out_command(
+        &self,
+        state: &mut CustomerState,
+        request: &Request,
+        journal: &mut Journal,
+    ) -> Result<Reply, Stop> {
         let exists = state.profile.is_some();
         if !exists && !matches!(request.command, Command::Configure(_) | Command::ImportCustomer(_)) {
             return Err(DecideError::CustomerNotFound(state.customer.clone()).into());
@@ -206,6 +230,7 @@ impl Decider<'_> {
                     return Ok(Reply::State(Arc::new(state.clone())));
                 };
                 draft.origin.clone_from(&request.origin);
+                self.top_up_refused(state, &mut draft, at, journal)?;
                 if let Some(of) = journal.repeated(&draft, at) {
                     return Ok(Reply::Repeat { of, at });
                 }
@@ -282,6 +307,18 @@ impl Decider<'_> {
                 expected.check(|| budget_tag(state, id))?;
                 state.remove_budget(id.clone())?
             }
+            Command::SetAutoTopUp(change) => match change.apply(state)? {
+                Some(rule) => state.set_auto_top_up(change.credit.clone(), rule)?,
+                None => return Ok(None),
+            },
+            Command::RemoveAutoTopUp(credit, expected) => {
+                expected.check(|| auto_top_up_tag(state, credit))?;
+                state.remove_auto_top_up(credit.clone())?
+            }
+            Command::PayTopUp(id, paid) => {
+                state.pay_top_up(at, *id, (**paid).clone(), &self.grant_terms(state, at))?
+            }
+            Command::DeclineTopUp(id, reason) => state.decline_top_up(*id, reason.clone())?,
             Command::Configure(_)
             | Command::ImportCustomer(_)
             | Command::ChangePlan(_)

@@ -45,6 +45,9 @@ pub enum DecideError {
     /// A new budget that lacks this field.
     #[error("is missing: the customer has no such budget yet")]
     BudgetIncomplete(&'static str),
+    /// A new rule for top-ups that lacks this field.
+    #[error("is missing: no rule says yet when these credits are topped up")]
+    AutoTopUpIncomplete(&'static str),
     /// A change of plan whose preview would have to look ahead over too many periods.
     #[error("lies too many periods ahead for a preview")]
     PreviewTooFar,

@@ -136,6 +136,7 @@ impl Decider<'_> {
                 suggestions: refused.suggestions,
                 retry_at: refused.retry_at,
                 over_budget: refused.over_budget,
+                pending_top_up: refused.pending_top_up,
                 late: refused.late,
                 ..outcome(refused.rated, refused.credit, refused.decision)
             },
@@ -163,7 +164,8 @@ impl Decider<'_> {
         let terms = self.terms_for(state, usage, at).ok();
         let credit = credit_of(state, terms.as_deref(), usage);
         let refusal = Refusal::by_ledger("not_entitled", detail);
-        let refused = state.refuse(at, intent, usage.clone(), credit, refusal, None);
+        let mut refused = state.refuse(at, intent, usage.clone(), credit, refusal, None);
+        refused.source = Some(source);
         Ok(Some(state.refused(refused)))
     }
 

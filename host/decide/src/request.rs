@@ -2,7 +2,7 @@
 
 use crate::{change::Change, precondition::Expected};
 use proviso_ledger::{
-    journal::{Entry, Line, Offer, OverBudget, PlanChangeTime},
+    journal::{Entry, Line, Offer, OverBudget, PendingTopUp, PlanChangeTime},
     model::{
         amounts::{Credits, Quantity},
         answers::{Allowance, Suggestion},
@@ -207,6 +207,8 @@ pub struct CheckOutcome {
     pub retry_at: Option<Timestamp>,
     /// The budget that does not allow it.
     pub over_budget: Option<Box<OverBudget>>,
+    /// The top-up that awaits its payment, where credits are missing.
+    pub pending_top_up: Option<PendingTopUp>,
     /// The balance as the feature sees it.
     pub balance: BalanceView,
     /// When the period ends.
@@ -234,6 +236,7 @@ impl CheckOutcome {
             suggestions: Vec::new(),
             retry_at: None,
             over_budget: None,
+            pending_top_up: None,
             balance: state.balance_for(&credit, feature, at),
             credit,
             next_reset_at: state.next_reset_at(),

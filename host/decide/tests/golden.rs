@@ -98,6 +98,12 @@ const PLAY: &str = r#"
     v: reserve 3000 ttl=86400
     customer plan=tiny
     charge 4000
+    topup threshold=0 amount=4000 failures=1
+    charge 4000
+    decline reason=card_expired by=ops key=k13
+    topup threshold=99999999
+    decline
+    untopup credits by=ops key=k14
     commit v 200
     customer plan=mini allowance=prorate
     reset
@@ -115,8 +121,15 @@ const PLAY: &str = r#"
     sells max {"grants": [{"key": "more", "amount": "7"}]}
     migrate max 2 by=ops
     migrate max 1 period_end by=ops
+    topup credit=tokens threshold=5 target=50 most=2 per=day cool=60 wait=60 failures=2 price=0.02 priority=1 hours=48 key=k11 by=ops
+    pay credit=tokens payment=pi_1 paid=0.90 by=ops key=k12
+    adjust -48 credit=tokens
+    at +41d90s
+    pay credit=tokens payment=pi_2
+    adjust -48 credit=tokens
+    untopup tokens by=ops
     customer plan=starter
-    at +41d6h
+    at +41d6h90s
     w: reserve 1
     refund g reissue
     moved 100 prepaid id=g-1 used=40 voided=5 paid=9.90 scope=image key=k11 by=ops described
@@ -166,5 +179,6 @@ fn comes_to(state: &CustomerState) -> serde_json::Value {
         "seq": state.seq, "accounts": state.accounts, "grants": grants, "period": state.period,
         "reservations": state.reservations.keys().collect::<Vec<_>>(), "counters": state.counters,
         "closed": state.closed, "entities": state.entities, "budgets": state.budgets, "warned": state.warned,
+        "top_ups": state.auto_top_ups,
     })
 }

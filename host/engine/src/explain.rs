@@ -57,6 +57,16 @@ impl Engine {
                 };
                 Err(rejection.into())
             }
+            // And for top-ups of long ago.
+            (Asked::TopUp(id), EngineError::Decide(DecideError::Rejected(Rejection::TopUpNotFound(_)))) => {
+                let made = |entry: &Entry| id.index == 0 && matches!(entry.event, Event::TopUpRequested(_));
+                let rejection = if self.has_entry(customer, id.entry, made).await? {
+                    Rejection::TopUpClosed(id, "closed")
+                } else {
+                    Rejection::TopUpNotFound(id)
+                };
+                Err(rejection.into())
+            }
             (_, error) => Err(error),
         }
     }

@@ -79,6 +79,7 @@ pub use proviso_decide::{
     change::{Change, OverrideChange, customer_tag, standing_override},
     command, importing,
     precondition::{Expected, Subject, Tag},
+    top_ups::{AutoTopUpChange, auto_top_up_tag},
 };
 pub use proviso_store::StoreError;
 pub use reads::CustomerSummary;

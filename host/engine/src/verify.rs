@@ -434,7 +434,8 @@ async fn verify_customer(
         serde_json::from_str::<proviso_ledger::model::customer::Profile>(&row.profile)
             .is_ok_and(|saved| saved == *profile)
     });
-    if !same || row.closed != state.closed || row.plan != plan_of(&state) {
+    let awaits = row.awaits_payment == state.awaits_payment();
+    if !same || row.closed != state.closed || row.plan != plan_of(&state) || !awaits {
         differ("the customer's row is not what its journal gives".to_owned());
     }
     // Read again after the journal: what was written meanwhile moves it.

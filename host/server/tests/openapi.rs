@@ -152,6 +152,15 @@ const ROUTES: &str = "
     DELETE /v1/api_keys/{api_key}
     GET /v1/api_keys/{api_key}
     DELETE /v1/customers/{customer}
+    DELETE /v1/customers/{customer}/auto-top-ups/{credit}
+    GET /v1/customers/{customer}/auto-top-ups
+    GET /v1/customers/{customer}/auto-top-ups/{credit}
+    PUT /v1/customers/{customer}/auto-top-ups/{credit}
+    GET /v1/top-ups
+    GET /v1/customers/{customer}/top-ups
+    GET /v1/customers/{customer}/top-ups/{top_up}
+    POST /v1/customers/{customer}/top-ups/{top_up}/pay
+    POST /v1/customers/{customer}/top-ups/{top_up}/decline
     DELETE /v1/customers/{customer}/budgets/{budget}
     DELETE /v1/customers/{customer}/entities/{entity}
     DELETE /v1/customers/{customer}/entitlements/{feature}

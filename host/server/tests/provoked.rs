@@ -46,6 +46,8 @@ fn filled(path: &str, other: Option<&str>) -> String {
         ("{feature}", other.unwrap_or("chat")),
         ("{entity}", other.unwrap_or("user-7")),
         ("{budget}", other.unwrap_or("all")),
+        ("{credit}", other.unwrap_or("credits")),
+        ("{top_up}", "topup_99"),
         ("{version}", "1"),
         ("{number}", "1"),
         ("{grant}", "grant_2"),

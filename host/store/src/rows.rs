@@ -92,6 +92,8 @@ pub struct CustomerRow {
     pub closed: bool,
     /// Its plan, and the version of that which it was sold.
     pub plan: Option<(Name, u32)>,
+    /// Whether a top-up awaits its payment.
+    pub awaits_payment: bool,
     /// What lists show, JSON.
     pub profile: String,
 }

@@ -38,6 +38,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 mod canaries;
 mod imports;
+mod top_ups;
 mod versions;
 
 use versions::migration;
@@ -185,6 +186,10 @@ impl Script {
             "raised" => return self.raised(),
             "missed" => return self.missed(),
             "pending" => return self.pending(),
+            "top_ups" => return self.top_ups(),
+            "topup" => top_ups::rule(&words),
+            "untopup" => Command::RemoveAutoTopUp(key(words.args[0]), Expected::Anything),
+            "pay" | "decline" => self.answer_top_up(&words),
             "given" => return self.given(),
             "access" => return self.access(&words),
             "terms" => return self.terms(&words),
@@ -479,7 +484,7 @@ impl Script {
             Event::OverageSettled(settled) => {
                 format!("settles{}: {}", said_settled(&settled.settled), self.moves(entry))
             }
-            _ => self.moves(entry),
+            event => top_ups::said(event).unwrap_or_else(|| self.moves(entry)),
         };
         if let Some(fault) = degraded {
             said.push_str(&format!(" ({} by {})", fault.code, fault.terms));
@@ -735,6 +740,9 @@ fn said_refused(refused: &Refused) -> String {
         said.push_str(&format!(" required={}", rated.cost));
     }
     said.push_str(&format!(" available={}", refused.available));
+    if let Some(top_up) = &refused.pending_top_up {
+        said.push_str(&format!(" {} brings {}", top_up.id, top_up.amount));
+    }
     if let Some(at) = refused.retry_at {
         said.push_str(&format!(" retry_at={at}"));
     }

@@ -32,7 +32,7 @@ pub const CATALOG_KINDS: [&str; 13] = [
 ];
 
 /// Types of journal entries that manage a customer. Ends and beginnings of periods count where someone asked for them.
-pub const CUSTOMER_KINDS: [&str; 16] = [
+pub const CUSTOMER_KINDS: [&str; 20] = [
     "configured",
     "closed",
     "plan_change_scheduled",
@@ -41,6 +41,10 @@ pub const CUSTOMER_KINDS: [&str; 16] = [
     "terms_ended",
     "override_set",
     "override_removed",
+    "auto_top_up_changed",
+    "auto_top_up_removed",
+    "top_up_paid",
+    "top_up_declined",
     "granted",
     "grant_imported",
     "overage_imported",

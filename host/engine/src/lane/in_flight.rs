@@ -14,7 +14,7 @@ use crate::{
 use futures_util::future::join_all;
 use proviso_decide::command::{Outcome, Reply};
 use proviso_ledger::{
-    journal::{DecisionRecord, Entry},
+    journal::{DecisionRecord, Entry, Event},
     model::ids::{CustomerId, Seq},
 };
 use proviso_store::{Batch, Commit, KeyHash};
@@ -45,7 +45,7 @@ pub(super) struct InFlight {
 
 /// What is to be taken note of once the batch is durable.
 pub(super) struct Noted {
-    /// Entries in whose decision a policy failed.
+    /// Entries in whose decision a policy failed, and alarms.
     pub faulted: Vec<(CustomerId, Arc<Entry>)>,
     /// Entries that canaries were to decide.
     pub by_canaries: Vec<Arc<Entry>>,
@@ -123,8 +123,14 @@ pub(super) async fn commit(
     }
 }
 
-/// Counts that a policy failed, and logs some of it, once the entry that says so is durable.
+/// Counts an alarm, or that a policy failed, and logs some of it, once the entry that says so is durable.
 fn note_fault(shared: &Shared, customer: &CustomerId, entry: &Entry) {
+    if let Event::TopUpsHalted(halted) = &entry.event {
+        // At most one for each customer and window.
+        shared.stats.top_ups_halted();
+        warn!(%customer, entry = entry.seq, credit = %halted.credit, reason = ?halted.reason, "top-ups are halted");
+        return;
+    }
     shared.stats.policy_failed(entry);
     let Some(decision) = entry.decision() else { return };
     let (policy, version) = (&decision.policy.name, decision.policy.version);

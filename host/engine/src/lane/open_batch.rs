@@ -83,7 +83,7 @@ pub(super) struct OpenBatch {
     pub repeats: Vec<Repeat>,
     /// ...and their keys.
     pub repeat_keys: HashMap<(CustomerId, KeyHash), Seq>,
-    /// Entries in whose decision a policy failed.
+    /// Entries in whose decision a policy failed, and alarms.
     pub faulted: Vec<(CustomerId, Arc<Entry>)>,
     /// Entries that canaries were to decide.
     pub by_canaries: Vec<Arc<Entry>>,
@@ -121,7 +121,16 @@ impl OpenBatch {
         touched.swept |= swept;
         touched.written |= !journal.written.is_empty();
         for Written { entry, body, hash } in journal.written {
-            touched.profile_changed |= matches!(entry.event, Event::Configured(_) | Event::Closed {});
+            // With what else a customer's row says.
+            touched.profile_changed |= matches!(
+                entry.event,
+                Event::Configured(_)
+                    | Event::Closed {}
+                    | Event::TopUpRequested(_)
+                    | Event::TopUpPaid(_)
+                    | Event::TopUpDeclined(_)
+                    | Event::TopUpExpired { .. }
+            );
             cached.bytes_since_snapshot += body.len();
             cached.note(&entry);
             // Entries for what was due come without the request's key.
@@ -156,7 +165,8 @@ impl OpenBatch {
             if entry.decision().is_some_and(|record| catalog.canary(decided_by(record)).is_some()) {
                 self.by_canaries.push(entry.clone());
             }
-            if entry.decision().is_some_and(DecisionRecord::is_degraded) {
+            let is_alarm = matches!(entry.event, Event::TopUpsHalted(_));
+            if is_alarm || entry.decision().is_some_and(DecisionRecord::is_degraded) {
                 self.faulted.push((customer.clone(), entry));
             }
             self.entries.push(NewEntry { customer: customer.clone(), seq, at, key_hash, hash, body });
@@ -263,6 +273,7 @@ fn customer_row(cached: &Cached, due_at: Option<Timestamp>) -> Option<CustomerRo
             due_at,
             closed: state.closed,
             plan: plan_of(state),
+            awaits_payment: state.awaits_payment(),
             profile,
         }),
         Err(error) => {

@@ -99,6 +99,7 @@ impl CustomerState {
             Event::BudgetRemoved { budget } => drop(self.budgets.remove(budget)),
             Event::Granted(grant) => self.add_grant(grant),
             Event::GrantImported(imported) => self.add_imported_grant(imported),
+            Event::TopUpPaid(paid) => self.add_grant(&paid.grant),
             Event::Adjusted(adjusted) => adjusted.grant.iter().for_each(|grant| self.add_grant(grant)),
             Event::Charged(charged) => charged.top_up.iter().for_each(|grant| self.add_grant(grant)),
             Event::Committed(committed) => committed.top_up.iter().for_each(|grant| self.add_grant(grant)),
@@ -129,8 +130,15 @@ impl CustomerState {
             | Event::Released { .. }
             | Event::ReservationExpired { .. }
             | Event::OverageSettled(_)
+            | Event::AutoTopUpChanged(_)
+            | Event::AutoTopUpRemoved { .. }
+            | Event::TopUpRequested(_)
+            | Event::TopUpDeclined(_)
+            | Event::TopUpExpired { .. }
+            | Event::TopUpsHalted(_)
             | Event::GrantsExpired { .. } => {}
         }
+        self.note_top_up(entry);
     }
 
     /// What may only go once credits have moved: closed reservations, dead and exhausted grants, the old period.

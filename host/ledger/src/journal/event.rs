@@ -4,15 +4,16 @@ use super::{
     budget::{BudgetChanged, EntityChanged, OverBudget},
     imported::{GrantImported, OverageImported, UsageImported},
     record::{DecisionRecord, Draw, Fee, Given, Line, Offer, Settlement, Shape},
+    top_up::{AutoTopUpChanged, PendingTopUp, TopUpDeclined, TopUpPaid, TopUpRequested, TopUpsHalted},
 };
 use crate::model::{
     amounts::{Credits, Decimal},
     answers::{Allowance, Suggestion},
     counter::{CounterKey, WindowId},
     customer::Profile,
-    entitlement::Override,
+    entitlement::{Override, Source},
     grant::{CreditType, Grant},
-    ids::{ChargeId, GrantId, Key, Name, PlanChangeId, ReservationId, Seq, TermsId},
+    ids::{ChargeId, GrantId, Key, Name, PlanChangeId, ReservationId, Seq, TermsId, TopUpId},
     period::Interval,
     terms::Terms,
     time::Timestamp,
@@ -121,11 +122,33 @@ pub enum Event {
     PeriodOpened(Box<PeriodOpened>),
     /// Overage was taken off that came after the customer was closed.
     OverageSettled(Box<OverageSettled>),
+    /// The rule for the top-ups of a credit type was put in force or changed.
+    AutoTopUpChanged(Box<AutoTopUpChanged>),
+    /// A rule for top-ups was taken back.
+    AutoTopUpRemoved {
+        /// Of which credit type.
+        credit: CreditType,
+    },
+    /// A payment for a top-up is asked for.
+    TopUpRequested(Box<TopUpRequested>),
+    /// A top-up was paid, and its credits were given.
+    TopUpPaid(Box<TopUpPaid>),
+    /// The payment of a top-up was declined.
+    TopUpDeclined(Box<TopUpDeclined>),
+    /// The payment of a top-up is awaited no more.
+    TopUpExpired {
+        /// Which.
+        top_up: TopUpId,
+        /// Of which credit type.
+        credit: CreditType,
+    },
+    /// A top-up is due and none is asked for.
+    TopUpsHalted(Box<TopUpsHalted>),
 }
 
 impl Event {
     /// The names of all kinds.
-    pub const KINDS: [&str; 31] = [
+    pub const KINDS: [&str; 38] = [
         "configured",
         "closed",
         "plan_change_scheduled",
@@ -157,6 +180,13 @@ impl Event {
         "period_closed",
         "period_opened",
         "overage_settled",
+        "auto_top_up_changed",
+        "auto_top_up_removed",
+        "top_up_requested",
+        "top_up_paid",
+        "top_up_declined",
+        "top_up_expired",
+        "top_ups_halted",
     ];
 
     /// The decision that it records.
@@ -209,6 +239,13 @@ impl Event {
             Self::PeriodClosed(_) => "period_closed",
             Self::PeriodOpened(_) => "period_opened",
             Self::OverageSettled(_) => "overage_settled",
+            Self::AutoTopUpChanged(_) => "auto_top_up_changed",
+            Self::AutoTopUpRemoved { .. } => "auto_top_up_removed",
+            Self::TopUpRequested(_) => "top_up_requested",
+            Self::TopUpPaid(_) => "top_up_paid",
+            Self::TopUpDeclined(_) => "top_up_declined",
+            Self::TopUpExpired { .. } => "top_up_expired",
+            Self::TopUpsHalted(_) => "top_ups_halted",
         }
     }
 
@@ -261,7 +298,14 @@ impl Event {
             | Self::GrantsExpired { .. }
             | Self::PeriodClosed(_)
             | Self::PeriodOpened(_)
-            | Self::OverageSettled(_) => 1,
+            | Self::OverageSettled(_)
+            | Self::AutoTopUpChanged(_)
+            | Self::AutoTopUpRemoved { .. }
+            | Self::TopUpRequested(_)
+            | Self::TopUpPaid(_)
+            | Self::TopUpDeclined(_)
+            | Self::TopUpExpired { .. }
+            | Self::TopUpsHalted(_) => 1,
         }
     }
 
@@ -414,9 +458,15 @@ pub struct Refused {
     pub rated: Option<Rated>,
     /// What was available to it.
     pub available: Credits,
+    /// Who switches the feature off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
     /// The budget that does not allow it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub over_budget: Option<Box<OverBudget>>,
+    /// The top-up that awaits its payment, where credits are missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending_top_up: Option<PendingTopUp>,
     /// The earliest time at which asking again can help.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Timestamp>,

@@ -7,11 +7,13 @@ pub mod budget;
 pub mod event;
 pub mod imported;
 pub mod record;
+pub mod top_up;
 
 pub use budget::*;
 pub use event::*;
 pub use imported::*;
 pub use record::*;
+pub use top_up::*;
 
 use crate::model::{
     amounts::Credits,
@@ -225,6 +227,7 @@ impl Entry {
         match &self.event {
             Event::Granted(grant) => std::slice::from_ref(grant),
             Event::GrantImported(imported) => std::slice::from_ref(&imported.grant),
+            Event::TopUpPaid(paid) => std::slice::from_ref(&paid.grant),
             Event::Adjusted(adjusted) => adjusted.grant.as_slice(),
             Event::Charged(charged) => charged.top_up.as_slice(),
             Event::Reserved(reserved) => reserved.top_up.as_slice(),

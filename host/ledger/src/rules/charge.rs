@@ -111,7 +111,9 @@ impl CustomerState {
             detail: refusal.detail,
             rated: None,
             available: self.available_to(self.using(&credit, &usage, at)),
+            source: None,
             over_budget: None,
+            pending_top_up: None,
             credit,
             retry_at: refusal.retry_at,
             offers: Vec::new(),
@@ -157,7 +159,8 @@ impl CustomerState {
             Unfunded::Invalid(detail) => Denied::InvalidDecision(detail),
             Unfunded::Refused(refusal, offers) => {
                 let refused = self.refuse(at, intent, usage, rating.credit.clone(), *refusal, Some(decision));
-                Denied::Refused(Box::new(Refused { rated: Some(rated(rating)), offers, ..refused }))
+                let (rated, pending_top_up) = (Some(rated(rating)), self.pending_top_up(&refused.credit));
+                Denied::Refused(Box::new(Refused { rated, offers, pending_top_up, ..refused }))
             }
         }
     }

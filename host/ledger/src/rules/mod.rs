@@ -23,3 +23,4 @@ pub mod reservation;
 pub mod retry;
 mod scratch;
 mod thresholds;
+pub mod top_up;

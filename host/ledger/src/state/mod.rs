@@ -11,6 +11,7 @@ pub mod imported;
 pub(crate) mod moves;
 pub mod plan_change;
 pub mod reservations;
+pub mod top_ups;
 pub mod waivers;
 
 pub use budgets::{BudgetState, BudgetTotal, Budgets};
@@ -22,6 +23,7 @@ pub use history::{Meanwhile, Missed, MissedCall, PastPeriod, PastZone, PeriodAt,
 pub use imported::ImportedSpan;
 pub use plan_change::{PendingPlanChange, Starting};
 pub use reservations::{Held, Reservations};
+pub use top_ups::{AutoTopUpState, Halted, TopUpState, TopUpStatus};
 pub use waivers::Waivers;
 
 use crate::{
@@ -169,6 +171,9 @@ pub struct CustomerState {
     /// The customer's budgets, with what counts toward them.
     #[serde(default, skip_serializing_if = "Budgets::is_empty")]
     pub budgets: Budgets,
+    /// The rules for top-ups with the last of these, by credit type.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub auto_top_ups: BTreeMap<CreditType, AutoTopUpState>,
     /// The highest percentage of a balance that entries said was used, by credit type.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub warned: BTreeMap<CreditType, Warned>,
@@ -267,6 +272,7 @@ impl CustomerState {
             counters: Counters::default(),
             entities: Entities::default(),
             budgets: Budgets::default(),
+            auto_top_ups: BTreeMap::new(),
             warned: BTreeMap::new(),
         }
     }

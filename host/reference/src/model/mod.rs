@@ -7,6 +7,7 @@ pub mod grant;
 mod period;
 mod refund;
 mod snapshot;
+mod top_up;
 mod usage;
 mod version;
 
@@ -208,6 +209,10 @@ pub struct Model {
     pub given_once: BTreeSet<&'static str>,
     /// When the trials of plans end.
     pub trials: BTreeMap<&'static str, i64>,
+    /// The rules for top-ups, by credit type.
+    pub top_ups: BTreeMap<&'static str, top_up::TopUps>,
+    /// When the last entry was written.
+    pub last_at: i64,
 }
 
 /// Overage of charges after one entry, waived by another.
@@ -271,6 +276,8 @@ impl Model {
             own: plans.iter().map(|plan| (plan.key, vec![(start, plan.own.clone())])).collect(),
             given_once: BTreeSet::new(),
             trials: BTreeMap::new(),
+            top_ups: BTreeMap::new(),
+            last_at: 0,
         };
         for plan in plans {
             let terms = Terms { id: 1, settings: Rc::new(plan.settings.clone()), from: start, to: None };
@@ -305,6 +312,13 @@ impl Model {
             }
             Command::CancelPlanChange => {
                 order.target = self.pending.as_ref().map(|pending| (pending.id, 0));
+            }
+            Command::AnswerTopUp { pick: n, .. } => {
+                let mut asked: Vec<Id> =
+                    self.top_ups.values().flat_map(|of| of.asked.iter().map(|one| (one.id, 0))).collect();
+                asked.sort_unstable();
+                // Those of long ago are closed.
+                order.target = pick(asked.split_off(asked.len().saturating_sub(6)), *n);
             }
             Command::Release { pick: n } => order.target = pick(open(), *n),
             Command::Extend { pick: n, .. } => {
@@ -378,8 +392,13 @@ impl Model {
         }
         self.catch_up();
         self.prune();
+        let before = self.entries;
         let answer = self.obey(order, exists);
+        if self.entries > before {
+            self.last_at = self.now;
+        }
         self.note_settled();
+        self.raise_top_ups();
         answer
     }
 
@@ -528,8 +547,12 @@ impl Model {
                 self.entries += 1;
                 self.closed = true;
                 self.pending = None;
+                self.cancel_top_ups();
                 plain("closed")
             }
+            Command::SetTopUp { credit, spec } => self.set_top_up(credit, spec),
+            Command::RemoveTopUp { credit } => self.remove_top_up(credit),
+            Command::AnswerTopUp { paid, .. } => self.answer_top_up(order.target, *paid),
             Command::SetEntity { entity, parent } => self.set_entity(entity, *parent),
             Command::SetBudget { id, spec } => self.set_budget(id, spec),
             Command::RemoveBudget { id } => self.remove_budget(id),

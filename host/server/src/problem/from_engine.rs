@@ -65,9 +65,10 @@ fn code_of_decision(error: &DecideError) -> C {
         DecideError::ChangedMeanwhile => C::ChangedMeanwhile,
         DecideError::TrialUsed(..) => C::TrialUsed,
         DecideError::CustomerExists(_) => C::CustomerExists,
-        DecideError::OverrideIncomplete | DecideError::BudgetIncomplete(_) | DecideError::PreviewTooFar => {
-            C::InvalidRequest
-        }
+        DecideError::OverrideIncomplete
+        | DecideError::BudgetIncomplete(_)
+        | DecideError::AutoTopUpIncomplete(_)
+        | DecideError::PreviewTooFar => C::InvalidRequest,
         DecideError::OccurredInFuture(_) => C::OccurredAtInFuture,
         DecideError::OccurredTooOld(_) => C::OccurredAtTooOld,
         DecideError::Rejected(rejection) => match rejection {
@@ -106,6 +107,11 @@ fn code_of_decision(error: &DecideError) -> C {
             Rejection::NoPeriodEnd => C::NoPeriodEnd,
             Rejection::PlanChangePending => C::PlanChangePending,
             Rejection::PlanChangeNotFound(_) => C::PlanChangeNotFound,
+            Rejection::ThresholdOutOfRange | Rejection::TargetNotAbove(_) => C::InvalidRequest,
+            Rejection::AutoTopUpNotFound(_) => C::AutoTopUpNotFound,
+            Rejection::TopUpNotFound(_) => C::TopUpNotFound,
+            Rejection::TopUpClosed(..) => C::TopUpClosed,
+            Rejection::TopUpPending(_) => C::TopUpPending,
         },
         DecideError::UpgradeUnfinished { .. } => C::UpgradeUnfinished,
         DecideError::TermsGone(_) | DecideError::Internal(_) => C::InternalError,
@@ -161,7 +167,9 @@ fn fields(error: EngineError, detail: &str) -> Vec<FieldError> {
         EngineError::CanaryShareLower(_) => one("/share_percent"),
         EngineError::TrialOfItself => one("/trial/then/plan"),
         EngineError::Decide(DecideError::OverrideIncomplete) => one("/type"),
-        EngineError::Decide(DecideError::BudgetIncomplete(field)) => one(&format!("/{field}")),
+        EngineError::Decide(
+            DecideError::BudgetIncomplete(field) | DecideError::AutoTopUpIncomplete(field),
+        ) => one(&format!("/{field}")),
         EngineError::Decide(DecideError::PreviewTooFar) => one("/when"),
         EngineError::Decide(DecideError::Rejected(rejection)) => match rejection {
             Rejection::NotLater(field, _)
@@ -174,6 +182,8 @@ fn fields(error: EngineError, detail: &str) -> Vec<FieldError> {
             Rejection::Terms(TermsError::ContractFixed { .. }) => one("/contract"),
             Rejection::EntityAboveItself(_) | Rejection::TreeTooDeep(_) => one("/parent"),
             Rejection::AdjustmentExceedsAvailable(_) => one("/amount"),
+            Rejection::ThresholdOutOfRange => one("/threshold"),
+            Rejection::TargetNotAbove(_) => one("/target"),
             Rejection::ReservationTooLong(..) => one("/ttl_seconds"),
             Rejection::RefundExceedsQuantity(name, _) => {
                 one(&format!("/quantities/{}", name.replace('~', "~0").replace('/', "~1")))

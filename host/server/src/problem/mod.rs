@@ -177,6 +177,8 @@ impl Problem {
             available: refused.map(|refused| refused.available),
             credit: entry.as_deref().and_then(|entry| Some(entry.after.as_ref()?.balance.credit.clone())),
             retry_at: refused.and_then(|refused| refused.retry_at),
+            next_reset_at: entry.as_deref().and_then(|entry| entry.after.as_ref()?.next_reset_at),
+            source: refused.and_then(|refused| refused.source),
             over_budget: refused
                 .and_then(|refused| refused.over_budget.as_deref())
                 .map(wire::over_budget)
@@ -184,6 +186,7 @@ impl Problem {
             offers: refused
                 .map(|refused| refused.offers.iter().map(wire::offer).collect())
                 .unwrap_or_default(),
+            pending_top_up: refused.and_then(|refused| refused.pending_top_up).map(wire::pending_top_up),
             suggestions: refused
                 .map(|refused| refused.suggestions.iter().map(wire::suggestion).collect())
                 .unwrap_or_default(),

@@ -55,6 +55,7 @@ fn answer(outcome: &CheckOutcome) -> Check<'_> {
         suggestions: outcome.suggestions.iter().map(wire::suggestion).collect(),
         late: outcome.late.map(|period| Late { period }),
         retry_at: outcome.retry_at,
+        pending_top_up: outcome.pending_top_up.map(wire::pending_top_up),
         over_budget: outcome.over_budget.as_deref().map(wire::over_budget).unwrap_or_default(),
         balance: wire::balance_view(&outcome.balance, outcome.next_reset_at),
         policy: outcome.policy.as_ref().map(wire::deciding_policy),

@@ -35,6 +35,7 @@ mod shadow_report;
 mod submission;
 mod terms;
 mod test_clock;
+mod top_ups;
 mod usage_report;
 mod versions;
 
@@ -87,6 +88,13 @@ pub fn all(test_clock: bool, with_operations: bool) -> (Router<Arc<App>>, utoipa
         .routes(routes!(grants::list, grants::create))
         .routes(routes!(grants::get))
         .routes(routes!(grants::void))
+        .routes(routes!(top_ups::rules))
+        .routes(routes!(top_ups::rule, top_ups::put, top_ups::delete))
+        .routes(routes!(top_ups::awaited))
+        .routes(routes!(top_ups::list))
+        .routes(routes!(top_ups::get))
+        .routes(routes!(top_ups::pay))
+        .routes(routes!(top_ups::decline))
         .routes(routes!(adjustments::create))
         .routes(routes!(resets::reset))
         .routes(routes!(resets::retry))

@@ -209,9 +209,10 @@ impl<'a> Twin<'a> {
         Ok(())
     }
 
-    /// Grants and reservations expire on their own; periods end and begin as recorded, since no policy moves them.
+    /// Grants and reservations expire on their own; periods end and begin as recorded, since no policy moves them. Top-ups are asked
+    /// for and paid as recorded, since nobody would have paid others.
     fn bring_due(&mut self, policies: Policies<'_>, at: Timestamp) -> Result<(), Stop> {
-        while let Some((due_at, due)) = self.candidate.next_due() {
+        while let Some((due_at, due)) = self.candidate.next_due_but_top_ups() {
             if due_at > at || !matches!(due, Due::GrantExpiry | Due::ReservationExpiry(_)) {
                 return Ok(());
             }
@@ -249,10 +250,24 @@ impl<'a> Twin<'a> {
             | Event::EntityChanged(_)
             | Event::EntityRemoved { .. }
             | Event::BudgetChanged(_)
-            | Event::BudgetRemoved { .. } => Draft::new(entry.event.clone()),
+            | Event::BudgetRemoved { .. }
+            | Event::AutoTopUpChanged(_)
+            | Event::AutoTopUpRemoved { .. } => Draft::new(entry.event.clone()),
             // Decided with the refusal that came again. The twin may have fewer entries.
             Event::RefusalsRepeated(repeated) if repeated.of > state.seq => return Ok(None),
             Event::RefusalsRepeated(repeated) => state.count_repeats(at, *repeated),
+            Event::TopUpRequested(_)
+            | Event::TopUpDeclined(_)
+            | Event::TopUpExpired { .. }
+            | Event::TopUpsHalted(_) => {
+                let credit = entry.after.as_ref().map(|after| after.balance.credit.clone());
+                Draft { credit, ..Draft::new(entry.event.clone()) }
+            }
+            Event::TopUpPaid(paid) => {
+                let terms = decider(self.history, policies, at).grant_terms(state, at);
+                let as_recorded = (paid.top_up, paid.payment.clone(), paid.expired_before);
+                state.paid_top_up(at, as_recorded, self.request(&paid.grant, at), &terms)?
+            }
             Event::PlanChangeCancelled { .. } => match &state.plan_change {
                 Some(pending) => state.cancel_plan_change(pending.id)?,
                 None => return Ok(None),
@@ -414,6 +429,11 @@ impl<'a> Twin<'a> {
             Event::GrantImported(imported) => {
                 if let Some(Event::GrantImported(own)) = made.map(|made| &made.event) {
                     self.grants.insert(imported.grant.id, own.grant.id);
+                }
+            }
+            Event::TopUpPaid(paid) => {
+                if let Some(Event::TopUpPaid(own)) = made.map(|made| &made.event) {
+                    self.grants.insert(paid.grant.id, own.grant.id);
                 }
             }
             Event::Voided { grant } => drop(self.grants.remove(grant)),
