@@ -10,6 +10,7 @@
 )]
 
 mod archive;
+mod as_code;
 mod authoring;
 mod backup;
 mod checkpoints;
