@@ -87,11 +87,19 @@ async fn what_is_pulled_differs_in_nothing_and_goes_to_another_server() {
 
     // The modules' digests are the same everywhere; a server that lacks one is told so.
     let other = Host::start().await;
-    expect(1, &["pro.toml:", "has no sha256:", "name the module's file"], proviso(folder, &other, "diff terms"));
+    expect(
+        1,
+        &["pro.toml:", "has no sha256:", "name the module's file"],
+        proviso(folder, &other, "diff terms"),
+    );
     let mut there = other.client().await;
     there.upload("standard", &Draft::good().build()).await;
     there.upload("standard", &STANDARD).await;
-    expect(2, &["+ plan/pro\n", "a canary of 12.5 %", "a shadow", "from 2999-01-01"], proviso(folder, &other, "diff terms"));
+    expect(
+        2,
+        &["+ plan/pro\n", "a canary of 12.5 %", "a shadow", "from 2999-01-01"],
+        proviso(folder, &other, "diff terms"),
+    );
     expect(0, &["applied all of it in one step"], proviso(folder, &other, "apply terms"));
     expect(0, &["nothing to change"], proviso(folder, &other, "diff terms"));
     let again = tempfile::tempdir().unwrap();
@@ -131,7 +139,10 @@ async fn a_change_is_shown_with_its_effect_and_made_as_shown() {
     assert!(!quiet.contains("effect"), "{quiet}");
     let (code, json) = proviso(folder, &host, "diff terms --json");
     let json: Value = serde_json::from_str(&json).unwrap();
-    assert_eq!((code, json["digest"].as_str(), &json["applied"]), (Some(2), Some(digest.as_str()), &json!(false)));
+    assert_eq!(
+        (code, json["digest"].as_str(), &json["applied"]),
+        (Some(2), Some(digest.as_str()), &json!(false))
+    );
 
     // Nothing was changed by looking, and nothing is by what was not shown.
     assert_eq!(cost("2").await, "1");
@@ -145,9 +156,16 @@ async fn a_change_is_shown_with_its_effect_and_made_as_shown() {
 
     // A module in a file: seen by a diff, sent by an apply.
     fs::write(folder.join("other.wasm"), Draft::good().build()).unwrap();
-    fs::write(folder.join("terms/policies/other.toml"), "description = \"another\"\nmodule = \"../../other.wasm\"\n").unwrap();
+    fs::write(
+        folder.join("terms/policies/other.toml"),
+        "description = \"another\"\nmodule = \"../../other.wasm\"\n",
+    )
+    .unwrap();
     fs::write(folder.join("terms/plans/next.toml"), "[[terms]]\npolicy = \"other\"\n").unwrap();
-    let parts = ["+ policy/other  a new version, sha256:", "! plan/next  its terms need a module that is not uploaded"];
+    let parts = [
+        "+ policy/other  a new version, sha256:",
+        "! plan/next  its terms need a module that is not uploaded",
+    ];
     expect(2, &parts, proviso(folder, &host, "diff terms"));
     let parts = ["uploaded other version 1", "+ plan/next/terms_1  other 1 from now\n"];
     expect(2, &parts, proviso(folder, &host, "diff terms --upload"));
@@ -169,9 +187,18 @@ async fn what_a_server_refuses_is_told_with_file_and_line() {
     fs::write(folder.join("settings.toml"), "rates = [\n    { feature = \"chat\" },\n]\n").unwrap();
     for (plan, said) in [
         (plan.to_owned(), "plans/../settings.toml:2: rates.0.price: "),
-        (format!("{plan}settings.rates = [{{ price.flat = \"x\" }}]\n"), "plans/pro.toml:6: terms.0.settings.rates.0.price.flat: "),
-        (format!("{plan}settings.rates = []\nversion = 7\n"), "plans/pro.toml:7: terms.0.version: policy standard has no version 7"),
-        ("[trial]\nduration = \"P1D\"\nthen.plan = \"nope\"\n".to_owned(), "plans/pro.toml:3: trial.then.plan: there is no plan nope"),
+        (
+            format!("{plan}settings.rates = [{{ price.flat = \"x\" }}]\n"),
+            "plans/pro.toml:6: terms.0.settings.rates.0.price.flat: ",
+        ),
+        (
+            format!("{plan}settings.rates = []\nversion = 7\n"),
+            "plans/pro.toml:7: terms.0.version: policy standard has no version 7",
+        ),
+        (
+            "[trial]\nduration = \"P1D\"\nthen.plan = \"nope\"\n".to_owned(),
+            "plans/pro.toml:3: trial.then.plan: there is no plan nope",
+        ),
     ] {
         fs::write(folder.join("plans/pro.toml"), plan).unwrap();
         for words in ["diff .", "apply ."] {
@@ -179,7 +206,11 @@ async fn what_a_server_refuses_is_told_with_file_and_line() {
         }
     }
     client.get("/v1/plans/pro").await.expect(404);
-    let empty = expect(1, &["has no folder plans and none policies", "proviso pull"], proviso(folder, &host, "diff plans"));
+    let empty = expect(
+        1,
+        &["has no folder plans and none policies", "proviso pull"],
+        proviso(folder, &host, "diff plans"),
+    );
     assert!(empty.starts_with("error: plans: "), "{empty}");
     let schema = expect(0, &["\"$defs\""], proviso(folder, &host, "policy schema plan"));
     assert!(serde_json::from_str::<Value>(&schema).unwrap()["properties"]["terms"].is_object());

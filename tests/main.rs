@@ -17,6 +17,7 @@ mod checkpoints;
 mod copy;
 mod events;
 mod faults;
+mod guide;
 mod harness;
 mod hostile;
 mod instruments;

@@ -51,8 +51,9 @@ mod usage;
 mod verify;
 mod workers;
 
-pub use apply::{canary_under_way, scheduled};
-pub use apply::{Applied, Desired, DesiredPlan, DesiredPolicy, PlannedChange, Remark};
+pub use apply::{
+    Applied, Desired, DesiredPlan, DesiredPolicy, PlannedChange, Remark, canary_under_way, scheduled,
+};
 pub use archive::{Archived, archive};
 pub use audit::{AuditEntry, AuditFilter, AuditPage, CATALOG_KINDS, CUSTOMER_KINDS, acting_as};
 pub use burndown::Burndown;

@@ -226,9 +226,7 @@ pub(crate) fn plan_rows(
         version: before.map_or(1, |before| before.version),
         version_created_at: before.map_or(now, |before| before.version_created_at),
         plan: plan.clone(),
-        name: name
-            .apply(before.map(|before| before.name.clone()))
-            .unwrap_or_else(|| plan.to_string()),
+        name: name.apply(before.map(|before| before.name.clone())).unwrap_or_else(|| plan.to_string()),
         interval,
         entitlements: entitlements
             .apply(before.map(|before| before.entitlements.clone()))

@@ -5,7 +5,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Answer, Server, settings, usage};
+use support::{Answer, Server, settings};
 
 const APPLY: &str = "/v1/apply";
 const LATER: &str = "2027-01-01T00:00:00Z";
@@ -67,7 +67,8 @@ async fn cost(server: &Server, key: &str) -> Value {
 async fn all_is_made_in_one_step_and_recorded_one_by_one() {
     let server = Server::start().await;
     server.upload("standard").await.expect(201);
-    let trial = json!({"duration": "P14D", "grants": [{"key": "try", "amount": "5"}], "then": {"plan": "zebra"}});
+    let trial =
+        json!({"duration": "P14D", "grants": [{"key": "try", "amount": "5"}], "then": {"plan": "zebra"}});
     let body = json!({
         "policies": {"standard": {"description": "all by settings"}, "other": {"description": "later"}},
         "plans": {
@@ -97,10 +98,16 @@ async fn all_is_made_in_one_step_and_recorded_one_by_one() {
     assert_eq!(again.bytes, done.bytes);
     assert_eq!(told(&done.expect(200)), expected);
     let audit = server.get("/v1/audit?limit=6").await.expect(200);
-    let recorded: Vec<String> = audit["data"].as_array().unwrap().iter().rev().map(|entry| {
-        assert_eq!(entry["actor"], "key_1");
-        format!("{} {}", entry["type"].as_str().unwrap(), entry["subject"].as_str().unwrap())
-    }).collect();
+    let recorded: Vec<String> = audit["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .rev()
+        .map(|entry| {
+            assert_eq!(entry["actor"], "key_1");
+            format!("{} {}", entry["type"].as_str().unwrap(), entry["subject"].as_str().unwrap())
+        })
+        .collect();
     assert_eq!(recorded, expected);
 
     let same = dry(&server, &body).await;
@@ -119,16 +126,60 @@ async fn what_is_wrong_anywhere_keeps_everything_as_it_is() {
     let good = plan(&[terms("0.001")]);
     let canary = json!({"share_percent": "5"});
     for (bad, status, code, pointer) in [
-        (plan(&[with(terms("1"), "settings", json!({"rates": [{}]}))]), 422, "settings_invalid", "/plans/b/terms/0/settings/rates/0/price"),
-        (plan(&[with(terms("1"), "policy", json!("nope"))]), 422, "policy_not_found", "/plans/b/terms/0/policy"),
-        (plan(&[with(terms("1"), "version", json!(9))]), 422, "version_not_found", "/plans/b/terms/0/version"),
+        (
+            plan(&[with(terms("1"), "settings", json!({"rates": [{}]}))]),
+            422,
+            "settings_invalid",
+            "/plans/b/terms/0/settings/rates/0",
+        ),
+        (
+            plan(&[with(terms("1"), "policy", json!("nope"))]),
+            422,
+            "policy_not_found",
+            "/plans/b/terms/0/policy",
+        ),
+        (
+            plan(&[with(terms("1"), "version", json!(9))]),
+            422,
+            "version_not_found",
+            "/plans/b/terms/0/version",
+        ),
         (plan(&[terms("1"), terms("2")]), 400, "invalid_request", "/plans/b/terms/1"),
         (plan(&[with(terms("1"), "canary", canary.clone())]), 409, "canary_alone", "/plans/b/terms/0"),
-        (plan(&[terms("1"), with(terms("2"), "canary", canary.clone()), with(terms("3"), "canary", canary)]), 400, "invalid_request", "/plans/b/terms/2"),
-        (plan(&[with(with(terms("1"), "effective_at", json!(LATER)), "ends_at", json!(LATER))]), 400, "invalid_request", "/plans/b/terms/0/ends_at"),
-        (json!({"trial": {"duration": "P1D", "then": {"plan": "nope"}}}), 422, "plan_not_found", "/plans/b/trial/then/plan"),
-        (json!({"grants": [{"key": "a", "amount": "0"}]}), 400, "invalid_request", "/plans/b/grants/0/amount"),
-        (json!({"entitlements": {"x/y": {"type": "boolean"}}}), 400, "invalid_request", "/plans/b/entitlements/x~1y/value"),
+        (
+            plan(&[
+                terms("1"),
+                with(terms("2"), "canary", canary.clone()),
+                with(terms("3"), "canary", canary),
+            ]),
+            400,
+            "invalid_request",
+            "/plans/b/terms/2",
+        ),
+        (
+            plan(&[with(with(terms("1"), "effective_at", json!(LATER)), "ends_at", json!(LATER))]),
+            400,
+            "invalid_request",
+            "/plans/b/terms/0/ends_at",
+        ),
+        (
+            json!({"trial": {"duration": "P1D", "then": {"plan": "nope"}}}),
+            422,
+            "plan_not_found",
+            "/plans/b/trial/then/plan",
+        ),
+        (
+            json!({"grants": [{"key": "a", "amount": "0"}]}),
+            400,
+            "invalid_request",
+            "/plans/b/grants/0/amount",
+        ),
+        (
+            json!({"entitlements": {"x/y": {"type": "boolean"}}}),
+            400,
+            "invalid_request",
+            "/plans/b/entitlements/x~1y/value",
+        ),
         (json!({"nme": "B"}), 400, "invalid_request", "/plans/b/nme"),
     ] {
         let body = json!({"plans": {"a": good, "b": bad}});
@@ -179,7 +230,10 @@ async fn terms_become_those_of_the_list() {
     assert_eq!(cost(&server, "1").await, "1");
     // A step on the way is moved: the old one ends before it begins.
     let moved = pro(&[terms("0.001"), step("0.002", "2026-03-01T00:00:00Z"), step("0.003", LATER)]);
-    assert_eq!(apply(&server, &moved).await, ["terms_changed plan/pro/terms_2", "terms_bound plan/pro/terms_4"]);
+    assert_eq!(
+        apply(&server, &moved).await,
+        ["terms_changed plan/pro/terms_2", "terms_bound plan/pro/terms_4"]
+    );
     server.now("2026-02-10T00:00:00Z").await;
     assert_eq!(cost(&server, "2").await, "1");
     // Once a step is taken, the same file changes nothing.
@@ -187,7 +241,10 @@ async fn terms_become_those_of_the_list() {
     assert_eq!(cost(&server, "3").await, "2");
     assert_eq!(told(&dry(&server, &moved).await), [""; 0]);
     // Going back to what was before it is a change.
-    assert_eq!(apply(&server, &pro(&[terms("0.001")])).await, ["terms_changed plan/pro/terms_3", "terms_bound plan/pro/terms_5"]);
+    assert_eq!(
+        apply(&server, &pro(&[terms("0.001")])).await,
+        ["terms_changed plan/pro/terms_3", "terms_bound plan/pro/terms_5"]
+    );
     assert_eq!(cost(&server, "4").await, "1");
     // An end is given to what is in force, and taken back.
     let ending = pro(&[with(terms("0.001"), "ends_at", json!(LATER))]);
@@ -226,7 +283,11 @@ async fn a_canary_begins_grows_and_is_promoted() {
     let replaced = apply(&server, &pro(&[base.clone(), other.clone()])).await;
     assert_eq!(replaced, ["terms_changed plan/pro/terms_2", "terms_bound plan/pro/terms_3"]);
     // All customers have it: what it replaced stays replaced, and is asked to be taken out.
-    let all = with(other.clone(), "canary", json!({"share_percent": "100", "rollback": {"max_fault_percent": "1"}}));
+    let all = with(
+        other.clone(),
+        "canary",
+        json!({"share_percent": "100", "rollback": {"max_fault_percent": "1"}}),
+    );
     assert_eq!(apply(&server, &pro(&[base.clone(), all.clone()])).await, ["terms_changed plan/pro/terms_3"]);
     let remarks = dry(&server, &pro(&[base.clone(), all])).await["remarks"].clone();
     assert_eq!(remarks[0]["subject"], "plan/pro/terms_3", "{remarks}");
@@ -246,10 +307,13 @@ async fn a_canary_begins_grows_and_is_promoted() {
 async fn plans_that_are_not_named_lose_their_terms_only_by_prune() {
     let server = Server::with_acme().await;
     let named = json!({"plans": {"starter": plan(&[terms("0.001")])}});
-    assert_eq!(apply(&server, &named).await, ["plan_created plan/starter", "terms_bound plan/starter/terms_1"]);
+    assert_eq!(
+        apply(&server, &named).await,
+        ["plan_created plan/starter", "terms_bound plan/starter/terms_1"]
+    );
     assert_eq!(cost(&server, "1").await, "1");
     assert_eq!(apply(&server, &with(named, "prune", json!(true))).await, ["terms_changed plan/pro/terms_1"]);
-    server.post("/v1/customers/acme/check", &usage(1)).await.refuses(409, "no_terms_in_force");
+    server.charge("2", 1).await.refuses(409, "no_terms_in_force");
 }
 
 #[tokio::test]

@@ -29,11 +29,11 @@ use proviso_ledger::model::{
     time::Timestamp,
 };
 use proviso_store::{CatalogChange, PlanTermsRow};
-pub use reconcile::{canary_under_way, scheduled};
 use reconcile::Step;
+pub use reconcile::{canary_under_way, scheduled};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, slice};
 
 /// What shall be. What is not named stays as it is.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -145,7 +145,8 @@ impl Shared {
         }
         let drafts = self.drafts(desired).await?;
         if dry_run {
-            let work = Work::of(&self.catalog.load(), desired, &drafts, self.clock.now())?;
+            let catalog = self.catalog.load_full();
+            let work = Work::of(&catalog, desired, &drafts, self.clock.now())?;
             let (value, tag) = work.applied(false)?;
             expected.check(|| Ok(Some(tag)))?;
             return Ok(Changed { value, replayed: false });
@@ -180,10 +181,9 @@ impl Shared {
     }
 }
 
-/// The changes, as they come to be: each is made on top of those before it.
+/// The changes, as they come to be. Only the terms of one plan build on each other.
 struct Work<'a> {
-    catalog: Catalog,
-    desired: &'a Desired,
+    catalog: &'a Catalog,
     drafts: &'a Drafts,
     now: Timestamp,
     writes: Vec<CatalogChange>,
@@ -194,24 +194,23 @@ struct Work<'a> {
 
 impl<'a> Work<'a> {
     fn of(
-        catalog: &Catalog,
-        desired: &'a Desired,
+        catalog: &'a Catalog,
+        desired: &Desired,
         drafts: &'a Drafts,
         now: Timestamp,
     ) -> Result<Self, EngineError> {
         let (writes, changes, remarks) = (Vec::new(), Vec::new(), Vec::new());
-        let mut work =
-            Self { catalog: catalog.clone(), desired, drafts, now, writes, changes, remarks, unchanged: 0 };
+        let mut work = Self { catalog, drafts, now, writes, changes, remarks, unchanged: 0 };
         for (name, policy) in &desired.policies {
             let place = format!("/policies/{name}");
             let DesiredPolicy { description, class } = policy;
-            let (rows, _) = policy_rows(&work.catalog, name, description.clone(), *class, now)?;
+            let (rows, _) = policy_rows(catalog, name, description.clone(), *class, now)?;
             work.write_or_count(place, rows)?;
         }
         for (name, plan) in &desired.plans {
             let place = format!("/plans/{name}");
             let is_plan = |next: &Name| desired.plans.contains_key(next);
-            let rows = plan_rows(&work.catalog, name, &plan.change, now, is_plan);
+            let rows = plan_rows(catalog, name, &plan.change, now, is_plan);
             let (rows, _) = rows.map_err(|error| within(place.clone(), error))?;
             work.write_or_count(place, rows)?;
         }
@@ -222,7 +221,7 @@ impl<'a> Work<'a> {
         }
         if desired.prune {
             let others: Vec<Name> =
-                work.catalog.plans.keys().filter(|plan| !desired.plans.contains_key(*plan)).cloned().collect();
+                catalog.plans.keys().filter(|plan| !desired.plans.contains_key(*plan)).cloned().collect();
             for plan in others {
                 work.bring_terms(&plan, &[])?;
             }
@@ -231,53 +230,54 @@ impl<'a> Work<'a> {
     }
 
     fn bring_terms(&mut self, plan: &Name, list: &[TermsInput]) -> Result<(), EngineError> {
-        let before = terms::in_force(self.catalog.terms_of(plan), self.now).cloned();
+        let (catalog, now) = (self.catalog, self.now);
+        let decides = terms::in_force(catalog.terms_of(plan), now);
+        let decides = decides.map(|terms| audit::value(&**terms)).transpose()?;
+        // The plan's terms alone: a whole catalog may be large, and each step needs those before it.
+        let mut own = Catalog::default();
+        own.plan_terms.insert(plan.clone(), catalog.terms_of(plan).to_vec());
         let mut is_same = true;
-        for step in steps(&self.catalog, plan, list, self.now)? {
-            is_same &= matches!(step, Step::Keep | Step::RolledBack(..) | Step::Complete(..));
-            match step {
-                Step::Keep => {}
+        for step in steps(catalog, plan, list, now)? {
+            let known = |id: TermsId| {
+                let found = own.terms_of(plan).iter().find(|terms| terms.key.id == id);
+                found.map(|terms| (**terms).clone()).ok_or(EngineError::TermsNotFound)
+            };
+            let at = |n: usize| move |error| within(place(plan, n), error);
+            let (n, row, replaces) = match step {
+                Step::Keep => continue,
+                Step::RolledBack(n, id) => {
+                    self.remark(plan, n, id, was_rolled_back(&known(id)?));
+                    continue;
+                }
+                Step::Complete(n, id) => {
+                    let detail =
+                        "decides for all customers: take out `canary`, and the terms that it replaced";
+                    self.remark(plan, n, id, detail.to_owned());
+                    continue;
+                }
                 Step::End(id) => {
-                    let terms = self.terms(plan, id)?;
-                    let row = end(plan, &terms, Some(self.now.max(terms.effective_at)), self.now)?;
-                    self.write(None, vec![row], None)?;
+                    let terms = known(id)?;
+                    (None, end(plan, &terms, Some(now.max(terms.effective_at)), now)?, None)
                 }
                 Step::Until(n, id, ends_at) => {
-                    let terms = self.terms(plan, id)?;
-                    let row = end(plan, &terms, ends_at, self.now).map_err(|error| within(place(plan, n), error))?;
-                    self.write(Some(place(plan, n)), vec![row], None)?;
+                    (Some(n), end(plan, &known(id)?, ends_at, now).map_err(at(n))?, None)
                 }
                 Step::Raise(n, id, share) => {
-                    let terms = self.terms(plan, id)?;
-                    let raised = raised(&terms, share, self.now);
-                    let terms = raised.map_err(|error| within(place(plan, n), error))?;
+                    let terms = raised(&known(id)?, share, now).map_err(at(n))?;
                     let row = PlanTermsRow { plan: plan.clone(), number: id.entry, body: json(&terms)? };
-                    self.write(Some(place(plan, n)), vec![CatalogChange::SetPlanTerms(row)], None)?;
+                    (Some(n), CatalogChange::SetPlanTerms(row), None)
                 }
                 Step::Bind(n) => {
                     // Another host changed something since the settings were prepared.
                     let draft = self.drafts.get(&(plan.clone(), n)).ok_or(EngineError::Contention)?;
-                    let bound = add_terms(&self.catalog, plan, draft.clone(), self.now);
-                    let (row, _) = bound.map_err(|error| within(place(plan, n), error))?;
-                    let replaces = before.as_deref().map(audit::value).transpose()?;
-                    self.write(Some(place(plan, n)), vec![row], replaces)?;
+                    let (row, _) = add_terms(&own, plan, draft.clone(), now).map_err(at(n))?;
+                    (Some(n), row, decides.clone())
                 }
-                Step::RolledBack(n, id) => {
-                    let terms = self.terms(plan, id)?;
-                    let ended = terms.canary.as_ref().and_then(|canary| canary.rolled_back.as_ref());
-                    let why = ended.map(|ended| format!(" at {}: {}", ended.at, ended.reason));
-                    self.remark(plan, n, id, format!(
-                        "was rolled back{}. It is not begun again: change its settings or version, or take it out",
-                        why.unwrap_or_default()
-                    ));
-                }
-                Step::Complete(n, id) => self.remark(
-                    plan,
-                    n,
-                    id,
-                    "decides for all customers: take out the terms that it replaced, and `canary`".to_owned(),
-                ),
-            }
+            };
+            is_same = false;
+            self.tell(&own, n.map(|n| place(plan, n)), slice::from_ref(&row), replaces)?;
+            own = own.updated(changes::rows(0, slice::from_ref(&row)))?;
+            self.writes.push(row);
         }
         self.unchanged = self.unchanged.saturating_add(u64::from(is_same && !list.is_empty()));
         Ok(())
@@ -288,41 +288,35 @@ impl<'a> Work<'a> {
         self.remarks.push(Remark { subject, place: place(plan, n), detail });
     }
 
-    fn terms(&self, plan: &Name, id: TermsId) -> Result<Terms, EngineError> {
-        let found = self.catalog.terms_of(plan).iter().find(|terms| terms.key.id == id);
-        found.map(|terms| (**terms).clone()).ok_or(EngineError::TermsNotFound)
-    }
-
     fn write_or_count(&mut self, place: String, rows: Vec<CatalogChange>) -> Result<(), EngineError> {
         if rows.is_empty() {
             self.unchanged = self.unchanged.saturating_add(1);
             return Ok(());
         }
-        self.write(Some(place), rows, None)
+        self.tell(self.catalog, Some(place), &rows, None)?;
+        self.writes.extend(rows);
+        Ok(())
     }
 
-    fn write(
+    /// Notes changes of `catalog` as the audit will record them.
+    fn tell(
         &mut self,
+        catalog: &Catalog,
         place: Option<String>,
-        rows: Vec<CatalogChange>,
+        rows: &[CatalogChange],
         replaces: Option<Value>,
     ) -> Result<(), EngineError> {
-        for told in audit::told(&self.catalog, &rows)? {
+        for told in audit::told(catalog, rows)? {
             let audit::Told { kind, subject, before, after } = told;
             let (place, replaces) = (place.clone(), replaces.clone());
             self.changes.push(PlannedChange { kind, subject, place, before, after, replaces });
         }
-        self.catalog = self.catalog.updated(changes::rows(self.catalog.revision, &rows))?;
-        self.writes.extend(rows);
         Ok(())
     }
 
     fn applied(self, applied: bool) -> Result<(Applied, Tag), EngineError> {
         let Self { changes, remarks, unchanged, now, .. } = self;
-        // What takes effect at once does so at another time when it is done.
-        let mut same = serde_json::to_value(&changes).map_err(|error| EngineError::Internal(error.to_string()))?;
-        forget_now(&mut same, &now.to_string());
-        let tag = Tag::of(&same)?;
+        let tag = digest(&changes, now)?;
         let digest = tag.as_str().to_owned();
         Ok((Applied { applied, digest, changes, unchanged, remarks }, tag))
     }
@@ -337,6 +331,13 @@ fn steps(
     reconcile::steps(catalog, plan, list, now).map_err(|(n, error)| within(place(plan, n), error))
 }
 
+/// Why a canary is not begun again.
+fn was_rolled_back(terms: &Terms) -> String {
+    let ended = terms.canary.as_ref().and_then(|canary| canary.rolled_back.as_ref());
+    let why = ended.map(|ended| format!(" at {}: {}", ended.at, ended.reason)).unwrap_or_default();
+    format!("was rolled back{why}. It is not begun again: change its settings or version, or take it out")
+}
+
 /// Where the n-th terms of a plan are in the request.
 fn place(plan: &Name, n: usize) -> String {
     format!("/plans/{plan}/terms/{n}")
@@ -346,6 +347,25 @@ fn within(place: String, error: EngineError) -> EngineError {
     EngineError::Within(place, Box::new(error))
 }
 
+/// The digest of changes, which is another one only where something else would happen: not because time went by.
+fn digest(changes: &[PlannedChange], now: Timestamp) -> Result<Tag, EngineError> {
+    let mut changes = changes.to_vec();
+    let now = now.to_string();
+    for change in &mut changes {
+        for value in [&mut change.before, &mut change.after].into_iter().flatten() {
+            if let Value::Object(fields) = value {
+                fields.remove("created_at");
+                fields.remove("version_created_at");
+            }
+        }
+        if let Some(after) = &mut change.after {
+            forget_now(after, &now);
+        }
+    }
+    Ok(Tag::of(&changes)?)
+}
+
+/// What takes effect at once does so at another time when it is done.
 fn forget_now(value: &mut Value, now: &str) {
     match value {
         Value::String(text) if text == now => "now".clone_into(text),

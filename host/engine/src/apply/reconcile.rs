@@ -147,22 +147,19 @@ pub fn scheduled(all: &[Arc<Terms>], now: Timestamp) -> impl Iterator<Item = &Ar
 }
 
 /// The version that terms name: any that there is, since one that is deleted may be in force.
-pub(super) fn version<'c>(
-    catalog: &'c Catalog,
-    input: &TermsInput,
-) -> Result<&'c Arc<Version>, EngineError> {
+pub(super) fn version<'c>(catalog: &'c Catalog, input: &TermsInput) -> Result<&'c Arc<Version>, EngineError> {
     if !catalog.policies.contains_key(&input.policy) {
         return Err(EngineError::PolicyNotFound(input.policy.clone()));
     }
     let unknown = || EngineError::VersionNotFound(input.policy.clone(), input.version.unwrap_or_default());
-    match input.version {
+    let found = match input.version {
         Some(number) => catalog.version(&input.policy, number),
         None => {
             let versions = catalog.versions.get(&input.policy).map_or(&[][..], Vec::as_slice);
             versions.iter().rev().find(|version| !version.deleted)
         }
-    }
-    .ok_or_else(unknown)
+    };
+    found.ok_or_else(unknown)
 }
 
 /// The places of the list by what is to become of them.
@@ -270,7 +267,8 @@ fn rolled_back(
     in_force: Option<&Arc<Terms>>,
 ) -> Result<Option<TermsId>, Misplaced> {
     let begun = in_force.map(|terms| terms.effective_at);
-    let ended = |terms: &&Arc<Terms>| terms.canary.as_ref().is_some_and(|canary| canary.rolled_back.is_some());
+    let ended =
+        |terms: &&Arc<Terms>| terms.canary.as_ref().is_some_and(|canary| canary.rolled_back.is_some());
     for terms in all.iter().rev().filter(ended) {
         if begun.is_none_or(|begun| terms.effective_at >= begun) && says_same(catalog, terms, n, wanted)? {
             return Ok(Some(terms.key.id));

@@ -20,8 +20,8 @@ use proviso_api::{
 };
 use proviso_decide::catalog::Plans as _;
 use proviso_engine::{
-    Applied, Change, Changed, DecideError, Desired, DesiredPlan, DesiredPolicy, EngineError, TermsInput as NewTerms,
-    acting_as,
+    Applied, Change, Changed, DecideError, Desired, DesiredPlan, DesiredPolicy, EngineError,
+    TermsInput as NewTerms, acting_as,
     catalog::{Catalog, Scope},
 };
 use proviso_ledger::model::{ids::Name, terms::Mode, time::Timestamp};
@@ -126,7 +126,9 @@ fn plan(
     let terms = match terms {
         Some(list) => {
             // Those that the list leaves out end.
-            for terms in catalog.terms_of(name).iter().filter(|terms| terms.ends_at.is_none_or(|end| end > now)) {
+            for terms in
+                catalog.terms_of(name).iter().filter(|terms| terms.ends_at.is_none_or(|end| end > now))
+            {
                 caller.may_bind(&terms.policy.name)?;
             }
             Some(all_terms(caller, list, now, &format!("{place}/terms"))?)
@@ -177,7 +179,9 @@ fn all_terms(
 fn problem(error: EngineError) -> Problem {
     let EngineError::Within(place, error) = error else { return error.into() };
     let problem = match &*error {
-        EngineError::PolicyNotFound(_) | EngineError::VersionNotFound(..) | EngineError::SettingsInvalid(_) => {
+        EngineError::PolicyNotFound(_)
+        | EngineError::VersionNotFound(..)
+        | EngineError::SettingsInvalid(_) => {
             return named_by_terms(*error, &place);
         }
         EngineError::Decide(DecideError::PlanNotFound(_)) => {

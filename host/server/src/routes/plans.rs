@@ -21,9 +21,9 @@ use proviso_api::{
 };
 use proviso_decide::catalog::Plans as _;
 use proviso_engine::{
-    DecideError, EngineError, PlanChange, PlanTermsChange, acting_as,
+    DecideError, EngineError, PlanChange, PlanTermsChange, acting_as, canary_under_way,
     catalog::{Catalog, Plan},
-    canary_under_way, plan_tag, scheduled,
+    plan_tag, scheduled,
 };
 use proviso_ledger::model::{
     entitlement::Entitlement,

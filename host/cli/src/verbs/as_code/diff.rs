@@ -48,7 +48,8 @@ pub fn run(flags: &Flags) -> Result<Verdict, Error> {
     let upload = upload.then_some(Signing(sign.as_deref()));
     let request = Request::of(&folder, &client, upload)?;
     let found = request.dry_run(&folder, &client, *prune)?;
-    let verdict = if found.changes.is_empty() && request.missing.is_empty() { Verdict::Fine } else { Verdict::Differs };
+    let verdict =
+        if found.changes.is_empty() && request.missing.is_empty() { Verdict::Fine } else { Verdict::Differs };
     if server.json {
         let text = serde_json::to_string_pretty(&found).map_err(|error| Error::Server(error.to_string()))?;
         terminal::print(&format!("{text}\n"))?;

@@ -37,7 +37,9 @@ pub struct Wrong {
 /// All that is wrong, as one error.
 pub fn refused(mut all: Vec<Wrong>) -> Error {
     let first = if all.is_empty() { None } else { Some(all.remove(0)) };
-    let Some(Wrong { place, mut detail }) = first else { return Error::Server("nothing was said".to_owned()) };
+    let Some(Wrong { place, mut detail }) = first else {
+        return Error::Server("nothing was said".to_owned());
+    };
     for Wrong { place, detail: more } in all {
         detail.push_str(&format!("\n{place}: {more}"));
     }

@@ -26,7 +26,8 @@ fn question(change: &ApplyChange<'_>, days: u16) -> Option<(String, Value)> {
         return None;
     }
     let plan = change.subject.strip_prefix("plan/")?.rsplit_once('/')?.0;
-    let (policy, version) = (after.pointer("/policy/name")?.as_str()?, after.pointer("/policy/version")?.as_u64()?);
+    let (policy, version) =
+        (after.pointer("/policy/name")?.as_str()?, after.pointer("/policy/version")?.as_u64()?);
     // The server's now.
     let now: Timestamp = after.get("created_at")?.as_str()?.parse().ok()?;
     let from = now.plus_micros(-i64::from(days).saturating_mul(DAY_MICROS));
@@ -44,7 +45,11 @@ pub fn of(client: &Client, change: &ApplyChange<'_>, days: u16) -> Result<String
     let mut wait = SOON;
     while matches!(job.get("status").and_then(Value::as_str), Some("waiting" | "running")) {
         let number = |name: &str| job.get(name).and_then(Value::as_u64).unwrap_or(0);
-        bar.set_message(format!("{}: {}", change.subject, terminal::journals(number("entries"), number("customers"))));
+        bar.set_message(format!(
+            "{}: {}",
+            change.subject,
+            terminal::journals(number("entries"), number("customers"))
+        ));
         thread::sleep(wait);
         wait = wait.saturating_mul(2).min(LATER);
         job = client.get(&address)?;
@@ -61,7 +66,8 @@ pub fn of(client: &Client, change: &ApplyChange<'_>, days: u16) -> Result<String
 
 fn shown(report: &Value, days: u16) -> String {
     let number = |pointer: &str| report.pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
-    let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text =
+        |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let followed = format!(
         "{} of {} in the last {}",
         terminal::plural(number("/total/decisions"), "decision"),
@@ -92,8 +98,12 @@ fn shown(report: &Value, days: u16) -> String {
             let _ = writeln!(lines, "      {} {what}", terminal::count(count));
         }
     }
-    for (name, what) in [("issued", "issued as periods began"), ("rolled_over", "carried over"), ("fees", "fees")] {
-        let of = |whose: &str| report.pointer(&format!("/periods/{whose}/{name}")).and_then(Value::as_str).unwrap_or("0");
+    for (name, what) in
+        [("issued", "issued as periods began"), ("rolled_over", "carried over"), ("fees", "fees")]
+    {
+        let of = |whose: &str| {
+            report.pointer(&format!("/periods/{whose}/{name}")).and_then(Value::as_str).unwrap_or("0")
+        };
         let (was, would) = (of("recorded"), of("candidate"));
         if was != would {
             let _ = writeln!(lines, "      {what}: {}", both(was, would));
@@ -101,7 +111,9 @@ fn shown(report: &Value, days: u16) -> String {
     }
     for (list, name) in [("by_feature", "feature"), ("by_customer", "customer")] {
         let rows = report.get(list).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let sums = |row: &Value| if name == "customer" { row.get("total").cloned().unwrap_or_default() } else { row.clone() };
+        let sums = |row: &Value| {
+            if name == "customer" { row.get("total").cloned().unwrap_or_default() } else { row.clone() }
+        };
         let changed: Vec<(String, Value)> = rows
             .iter()
             .map(|row| (row, sums(row)))
@@ -112,7 +124,11 @@ fn shown(report: &Value, days: u16) -> String {
             })
             .collect();
         for (title, sums) in changed.iter().take(MOST_SHOWN) {
-            let _ = writeln!(lines, "      {name} {title}: {}", both(&text(sums, "recorded"), &text(sums, "candidate")));
+            let _ = writeln!(
+                lines,
+                "      {name} {title}: {}",
+                both(&text(sums, "recorded"), &text(sums, "candidate"))
+            );
         }
         if let Some(rest) = changed.len().checked_sub(MOST_SHOWN).filter(|rest| *rest > 0) {
             let _ = writeln!(lines, "      and {} more", terminal::plural(rest as u64, name));

@@ -45,8 +45,6 @@ pub struct Plan {
 pub struct Terms {
     /// The policy.
     pub policy: Name,
-    /// The version that they name.
-    pub version: Option<u32>,
     /// The module that they name, or else the policy's file does.
     pub module: Option<Module>,
     /// The file that says so.
@@ -104,10 +102,13 @@ impl Folder {
         let plan = self.plans.get(&name).filter(|_| kind == PLANS)?;
         if let Some((index, of_settings)) = rest.strip_prefix("/terms/").and_then(|rest| rest.split_once('/'))
             && let Some(in_settings) = of_settings.strip_prefix("settings")
-            && let Some(file) = index.parse::<usize>().ok().and_then(|n| plan.terms.get(n)?.settings_file.as_ref())
+            && let Some(file) =
+                index.parse::<usize>().ok().and_then(|n| plan.terms.get(n)?.settings_file.as_ref())
             && !plan.document.has(&rest)
         {
-            return Some(file.wrong(in_settings, detail));
+            // Of a case file, it is the table `settings`.
+            let table = if file.has("/settings") { "/settings" } else { "" };
+            return Some(file.wrong(&format!("{table}{in_settings}"), detail));
         }
         Some(plan.document.wrong(&rest, detail))
     }
@@ -183,7 +184,9 @@ fn one_terms(
     let place = format!("/terms/{n}");
     let TermsEntry { policy, version, module: named, settings_file, settings, .. } = entry;
     if version.is_some() && named.is_some() {
-        return Err(document.wrong(&format!("{place}/module"), "names the version a second time: leave one out"));
+        return Err(
+            document.wrong(&format!("{place}/module"), "names the version a second time: leave one out")
+        );
     }
     let mut module_in = document.path.clone();
     let mut module = module(document, &format!("{place}/module"), named.as_deref())?;
@@ -207,7 +210,7 @@ fn one_terms(
         whole = Settings(below).with(&whole);
         file = Some(Document::read(&path)?);
     }
-    Ok(Terms { policy, version, module, module_in, settings: whole.0, settings_file: file })
+    Ok(Terms { policy, module, module_in, settings: whole.0, settings_file: file })
 }
 
 #[cfg(test)]
@@ -254,15 +257,36 @@ mod tests {
     fn all_that_is_wrong_is_named_with_file_and_line() {
         let terms = |more: &str| format!("[[terms]]\npolicy = \"standard\"\n{more}\n");
         for (files, said) in [
-            (vec![("plans/a.toml", "name = \"A\"\nintervall = \"month\"\n".to_owned())], "plans/a.toml:2: intervall: unknown field `intervall`"),
-            (vec![("plans/a.toml", "interval = \"moth\"\n".to_owned())], "plans/a.toml:1: interval: unknown variant `moth`"),
-            (vec![("plans/a.toml", terms("version = 1\nmodule = \"x.wasm\""))], "plans/a.toml:4: terms.0.module: names the version a second time"),
-            (vec![("plans/a.toml", terms("settings_file = \"none.toml\""))], "plans/a.toml:3: terms.0.settings_file: there is no "),
-            (vec![("plans/a.toml", terms("module = \"sha256:1\""))], "plans/a.toml:3: terms.0.module: is no SHA-256"),
+            (
+                vec![("plans/a.toml", "name = \"A\"\nintervall = \"month\"\n".to_owned())],
+                "plans/a.toml:2: intervall: unknown field `intervall`",
+            ),
+            (
+                vec![("plans/a.toml", "interval = \"moth\"\n".to_owned())],
+                "plans/a.toml:1: interval: unknown variant `moth`",
+            ),
+            (
+                vec![("plans/a.toml", terms("version = 1\nmodule = \"x.wasm\""))],
+                "plans/a.toml:4: terms.0.module: names the version a second time",
+            ),
+            (
+                vec![("plans/a.toml", terms("settings_file = \"none.toml\""))],
+                "plans/a.toml:3: terms.0.settings_file: there is no ",
+            ),
+            (
+                vec![("plans/a.toml", terms("module = \"sha256:1\""))],
+                "plans/a.toml:3: terms.0.module: is no SHA-256",
+            ),
             (vec![("plans/a b.toml", String::new())], "plans/a b.toml: its name is no name"),
             (vec![("plans/a.toml", "x\n".to_owned())], "plans/a.toml:1: "),
-            (vec![("plans/a.toml", String::new()), ("plans/a.json", "{}".to_owned())], "is there as TOML and as JSON"),
-            (vec![("policies/p.toml", "resource_class = \"huge\"\n".to_owned())], "policies/p.toml:1: resource_class: unknown variant `huge`"),
+            (
+                vec![("plans/a.toml", String::new()), ("plans/a.json", "{}".to_owned())],
+                "is there as TOML and as JSON",
+            ),
+            (
+                vec![("policies/p.toml", "resource_class = \"huge\"\n".to_owned())],
+                "policies/p.toml:1: resource_class: unknown variant `huge`",
+            ),
             (vec![("x/a.toml", String::new())], "has no folder plans and none policies"),
         ] {
             let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
@@ -271,6 +295,11 @@ mod tests {
         }
         let both = [("plans/a.toml", "x = 1\n"), ("plans/b.toml", "y = 1\n")];
         let error = folder(&both).unwrap_err();
-        assert!(error.contains("plans/a.toml:1: x: ") && error.contains("\n") && error.contains("plans/b.toml:1: y: "), "{error}");
+        assert!(
+            error.contains("plans/a.toml:1: x: ")
+                && error.contains("\n")
+                && error.contains("plans/b.toml:1: y: "),
+            "{error}"
+        );
     }
 }

@@ -19,7 +19,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, str::FromStr};
 use utoipa::{
-    PartialSchema, ToSchema,
+    ToSchema,
     openapi::{RefOr, Schema},
 };
 
@@ -27,7 +27,10 @@ use utoipa::{
 /// that the plan has stay.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[allow(dead_code, reason = "the server reads what is sent; here it is checked, so that errors come with their lines")]
+#[allow(
+    dead_code,
+    reason = "the server reads what is sent; here it is checked, so that errors come with their lines"
+)]
 pub struct PlanFile {
     /// For people; defaults to the plan's own name.
     pub name: Option<String>,
@@ -51,7 +54,10 @@ pub struct PlanFile {
 /// Terms.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[allow(dead_code, reason = "the server reads what is sent; here it is checked, so that errors come with their lines")]
+#[allow(
+    dead_code,
+    reason = "the server reads what is sent; here it is checked, so that errors come with their lines"
+)]
 pub struct TermsEntry {
     /// The policy.
     #[schema(value_type = wire::Name)]
@@ -93,7 +99,10 @@ pub struct TermsEntry {
 /// `policies/NAME.toml`: what is said of a policy, and the module that terms mean which name none. What is left out stays as it is.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[allow(dead_code, reason = "the server reads what is sent; here it is checked, so that errors come with their lines")]
+#[allow(
+    dead_code,
+    reason = "the server reads what is sent; here it is checked, so that errors come with their lines"
+)]
 pub struct PolicyFile {
     /// For people.
     pub description: Option<String>,
@@ -119,7 +128,9 @@ impl FromStr for Module {
     fn from_str(text: &str) -> Result<Self, String> {
         if text.starts_with("sha256:") {
             let digest = text.parse::<Digest>();
-            return digest.map(Self::Digest).map_err(|_| "is no SHA-256: sha256: and 64 hex digits".to_owned());
+            return digest
+                .map(Self::Digest)
+                .map_err(|_| "is no SHA-256: sha256: and 64 hex digits".to_owned());
         }
         if text.is_empty() { Err("is empty".to_owned()) } else { Ok(Self::Path(text.to_owned())) }
     }

@@ -63,7 +63,8 @@ pub fn run(flags: &Flags) -> Result<Verdict, Error> {
     plans.retain(|plan| wanted.is_empty() || wanted.contains(&plan.plan));
     let mut policies: Vec<Policy<'static>> = client.all("/v1/policies")?;
     if !wanted.is_empty() {
-        let named: Vec<&Name> = plans.iter().flat_map(|plan| all_terms(plan)).map(|(terms, _)| &terms.policy).collect();
+        let named: Vec<&Name> =
+            plans.iter().flat_map(|plan| all_terms(plan)).map(|(terms, _)| &terms.policy).collect();
         policies.retain(|policy| named.contains(&&policy.policy));
     }
     let mut files: BTreeMap<PathBuf, String> = BTreeMap::new();
@@ -86,7 +87,8 @@ pub fn run(flags: &Flags) -> Result<Verdict, Error> {
     }
     write(dir, &files)?;
     let [plans, policies] = [plans.len(), policies.len()].map(|count| count as u64);
-    let policies = if policies == 1 { "1 policy".to_owned() } else { format!("{} policies", terminal::count(policies)) };
+    let policies =
+        if policies == 1 { "1 policy".to_owned() } else { format!("{} policies", terminal::count(policies)) };
     let text = format!(
         "{} {} and {policies} to {}\n",
         Paint::for_stdout().good("pulled"),
@@ -99,7 +101,8 @@ pub fn run(flags: &Flags) -> Result<Verdict, Error> {
 
 /// A thing's file: TOML, or JSON for what TOML can't say.
 fn file(folder: &str, name: &Name, kind: &str, fields: &[(&str, Value)]) -> Result<(PathBuf, String), Error> {
-    let whole: Map<String, Value> = fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    let whole: Map<String, Value> =
+        fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
     let whole = Value::Object(whole);
     let borrowed: Vec<(&str, &Value)> = fields.iter().map(|(name, value)| (*name, value)).collect();
     let path = Path::new(folder).join(format!("{name}.toml"));

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 /// Differences of one thing that are shown.
 const MOST_SHOWN: usize = 40;
 /// The longest value that is shown whole, in characters.
-const LONGEST: usize = 72;
+const LONGEST: usize = 96;
 /// What the host makes for itself.
 const OWN: [&str; 7] = ["created_at", "version_created_at", "key", "digest", "plan", "policy", "canary"];
 
@@ -53,24 +53,32 @@ pub fn changes(report: &ApplyReport<'_>, paint: Paint, more: impl Fn(&ApplyChang
 
 /// How many things are created, changed and ended, and how many stay as they are.
 pub fn sums(report: &ApplyReport<'_>) -> String {
-    let count = |wanted: Happens| report.changes.iter().filter(|change| happens(change) == wanted).count() as u64;
-    let counts = [(Happens::Created, "to create"), (Happens::Changed, "to change"), (Happens::Ended, "to end")];
+    let count =
+        |wanted: Happens| report.changes.iter().filter(|change| happens(change) == wanted).count() as u64;
+    let counts =
+        [(Happens::Created, "to create"), (Happens::Changed, "to change"), (Happens::Ended, "to end")];
     let counts = counts.map(|(wanted, what)| format!("{} {what}", terminal::count(count(wanted))));
     format!("{}, {} unchanged", counts.join(", "), terminal::count(report.unchanged))
 }
 
 fn title(change: &ApplyChange<'_>, paint: Paint) -> String {
     let subject = paint.strong(&change.subject);
-    let field = |name: &str| change.after.as_ref().and_then(|after| after.pointer(name)?.as_str().map(str::to_owned));
+    let field =
+        |name: &str| change.after.as_ref().and_then(|after| after.pointer(name)?.as_str().map(str::to_owned));
     match (happens(change), &*change.r#type) {
         (Happens::Created, "terms_bound") => {
             let policy = field("/policy/name").unwrap_or_default();
-            let version = change.after.as_ref().and_then(|after| after.pointer("/policy/version")).map(Value::to_string);
+            let version = change
+                .after
+                .as_ref()
+                .and_then(|after| after.pointer("/policy/version"))
+                .map(Value::to_string);
             let now = field("/created_at");
             let from = field("/effective_at").filter(|from| Some(from) != now.as_ref());
             let from = from.map_or_else(|| "from now".to_owned(), |from| format!("from {from}"));
             let until = field("/ends_at").map(|end| format!(" until {end}")).unwrap_or_default();
-            let share = change.after.as_ref().and_then(|after| after.pointer("/canary/steps/0/share_percent"));
+            let share =
+                change.after.as_ref().and_then(|after| after.pointer("/canary/steps/0/share_percent"));
             let share = share.and_then(Value::as_str).map(|share| format!(", a canary of {share} %"));
             let shadow = if field("/mode").as_deref() == Some("shadow") { ", a shadow" } else { "" };
             let (version, share) = (version.unwrap_or_default(), share.unwrap_or_default());
@@ -120,7 +128,8 @@ fn differences(text: &mut String, change: &ApplyChange<'_>, paint: Paint) {
         let _ = writeln!(text, "    {line}");
     }
     if let Some(rest) = all.len().checked_sub(MOST_SHOWN).filter(|rest| *rest > 0) {
-        let _ = writeln!(text, "    and {} (--json shows all)", terminal::plural(rest as u64, "more difference"));
+        let _ =
+            writeln!(text, "    and {} (--json shows all)", terminal::plural(rest as u64, "more difference"));
     }
 }
 
@@ -138,7 +147,9 @@ fn compare(place: &str, was: &Value, is: &Value, all: &mut Differences) {
             names.sort_unstable();
             names.dedup();
             for name in names.into_iter().filter(|name| !place.is_empty() || !OWN.contains(&name.as_str())) {
-                let of = |fields: &serde_json::Map<String, Value>| fields.get(name).cloned().unwrap_or(Value::Null);
+                let of = |fields: &serde_json::Map<String, Value>| {
+                    fields.get(name).cloned().unwrap_or(Value::Null)
+                };
                 compare(&join(name), &of(was), &of(is), all);
             }
             // A canary's share is told by its last step.
@@ -158,7 +169,9 @@ fn compare(place: &str, was: &Value, is: &Value, all: &mut Differences) {
             }
         }
         (Value::Null, Value::Object(is)) if !is.is_empty() => {
-            for (name, value) in is.iter().filter(|(name, _)| !place.is_empty() || !OWN.contains(&name.as_str())) {
+            for (name, value) in
+                is.iter().filter(|(name, _)| !place.is_empty() || !OWN.contains(&name.as_str()))
+            {
                 compare(&join(name), &Value::Null, value, all);
             }
         }
@@ -182,7 +195,13 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn change(kind: &str, pointer: Option<&str>, before: Value, after: Value, replaces: Value) -> ApplyChange<'static> {
+    fn change(
+        kind: &str,
+        pointer: Option<&str>,
+        before: Value,
+        after: Value,
+        replaces: Value,
+    ) -> ApplyChange<'static> {
         let [before, after, replaces] = [before, after, replaces]
             .map(|value| Some(value).filter(|value| !value.is_null()).map(std::borrow::Cow::Owned));
         let subject = "plan/pro/terms_2".into();
@@ -198,13 +217,40 @@ mod tests {
                    "settings": {"rates": [{"price": {"flat": price}}]}})
         };
         let null = Value::Null;
-        let bound = change("terms_bound", Some("/plans/pro/terms/0"), null.clone(),
-                           terms("2", "2026-01-01T00:00:00Z"), terms("1", "2025-01-01T00:00:00Z"));
-        let later = change("terms_bound", Some("/plans/pro/terms/1"), null.clone(), terms("2", "2027-01-01T00:00:00Z"), null.clone());
-        let ended = change("terms_changed", None, json!({"ends_at": null}), json!({"ends_at": "2026-01-01T00:00:00Z"}), null.clone());
-        let plan = change("plan_changed", Some("/plans/pro"), json!({"name": "Pro", "version": 1}), json!({"name": "Pro 2", "version": 2}), null);
+        let bound = change(
+            "terms_bound",
+            Some("/plans/pro/terms/0"),
+            null.clone(),
+            terms("2", "2026-01-01T00:00:00Z"),
+            terms("1", "2025-01-01T00:00:00Z"),
+        );
+        let later = change(
+            "terms_bound",
+            Some("/plans/pro/terms/1"),
+            null.clone(),
+            terms("2", "2027-01-01T00:00:00Z"),
+            null.clone(),
+        );
+        let ended = change(
+            "terms_changed",
+            None,
+            json!({"ends_at": null}),
+            json!({"ends_at": "2026-01-01T00:00:00Z"}),
+            null.clone(),
+        );
+        let plan = change(
+            "plan_changed",
+            Some("/plans/pro"),
+            json!({"name": "Pro", "version": 1}),
+            json!({"name": "Pro 2", "version": 2}),
+            null,
+        );
         let report = ApplyReport {
-            applied: false, digest: "d".into(), changes: vec![bound, later, ended, plan], unchanged: 3, remarks: Vec::new(),
+            applied: false,
+            digest: "d".into(),
+            changes: vec![bound, later, ended, plan],
+            unchanged: 3,
+            remarks: Vec::new(),
         };
         let text = changes(&report, Paint::plain(), |_| String::new());
         let expected = "\

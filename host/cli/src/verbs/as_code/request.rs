@@ -116,7 +116,12 @@ impl Request {
     }
 
     /// Asks the server what would change.
-    pub fn dry_run(&self, folder: &Folder, client: &Client, prune: bool) -> Result<ApplyReport<'static>, Error> {
+    pub fn dry_run(
+        &self,
+        folder: &Folder,
+        client: &Client,
+        prune: bool,
+    ) -> Result<ApplyReport<'static>, Error> {
         self.send(folder, client, prune, true, &[])
     }
 
@@ -191,7 +196,10 @@ impl Modules<'_> {
             Module::Path(named) => {
                 let path = named_in.parent().unwrap_or(Path::new("")).join(named);
                 if !path.exists() {
-                    return Ok(Err(format!("there is no {}; it is looked for beside this file", path.display())));
+                    return Ok(Err(format!(
+                        "there is no {}; it is looked for beside this file",
+                        path.display()
+                    )));
                 }
                 (self.read(&path)?, Some(path))
             }

@@ -39,14 +39,19 @@ fn table(text: &mut String, place: &str, fields: &[(&str, &Value)]) -> Option<()
         let place = if is_top { key(name) } else { format!("{place}.{}", key(name)) };
         let headers: Vec<(String, &Map<String, Value>)> = match value {
             Value::Object(inner) => vec![(format!("[{place}]"), inner)],
-            Value::Array(items) => {
-                items.iter().map(|item| Some((format!("[[{place}]]"), item.as_object()?))).collect::<Option<_>>()?
-            }
+            Value::Array(items) => items
+                .iter()
+                .map(|item| Some((format!("[[{place}]]"), item.as_object()?)))
+                .collect::<Option<_>>()?,
             _ => return None,
         };
         for (header, inner) in headers {
             let _ = writeln!(text, "\n{header}");
-            table(text, &place, &inner.iter().map(|(name, value)| (name.as_str(), value)).collect::<Vec<_>>())?;
+            table(
+                text,
+                &place,
+                &inner.iter().map(|(name, value)| (name.as_str(), value)).collect::<Vec<_>>(),
+            )?;
         }
     }
     Some(())
@@ -64,17 +69,21 @@ fn inline(value: &Value) -> Option<String> {
         Value::Number(number) if number.is_i64() || number.is_f64() => number.to_string(),
         Value::Number(_) => return None,
         Value::String(text) => quoted(text),
-        Value::Array(items) => format!("[{}]", items.iter().map(inline).collect::<Option<Vec<_>>>()?.join(", ")),
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(inline).collect::<Option<Vec<_>>>()?.join(", "))
+        }
         Value::Object(fields) if fields.is_empty() => "{}".to_owned(),
         Value::Object(fields) => {
-            let fields = fields.iter().map(|(name, value)| Some(format!("{} = {}", key(name), inline(value)?)));
+            let fields =
+                fields.iter().map(|(name, value)| Some(format!("{} = {}", key(name), inline(value)?)));
             format!("{{ {} }}", fields.collect::<Option<Vec<_>>>()?.join(", "))
         }
     })
 }
 
 fn key(name: &str) -> String {
-    let is_bare = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    let is_bare =
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
     if is_bare { name.to_owned() } else { quoted(name) }
 }
 

@@ -143,11 +143,7 @@ impl Client {
     }
 
     /// The status with the body.
-    fn bytes(
-        &self,
-        url: &str,
-        answer: Result<Response<Body>, ureq::Error>,
-    ) -> Result<(u16, Vec<u8>), Error> {
+    fn bytes(&self, url: &str, answer: Result<Response<Body>, ureq::Error>) -> Result<(u16, Vec<u8>), Error> {
         let failed = |detail: String| Error::Server(format!("{url}: {detail}"));
         let mut answer = answer.map_err(|error| {
             let mend = match error {
