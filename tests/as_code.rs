@@ -127,7 +127,7 @@ async fn a_change_is_shown_with_its_effect_and_made_as_shown() {
     let file = folder.join("terms/plans/pro.toml");
     edit(&file, "\"0.001\"", "\"0.003\"");
     let parts = [
-        "+ plan/pro/terms_2  standard 1 from now, beside or after plan/pro/terms_1\n",
+        "+ plan/pro/terms_2  standard 1 from now, in the place of plan/pro/terms_1\n",
         "~ settings.rates[0].price.per_unit: \"0.001\" -> \"0.003\"\n",
         "effect: 1 decision of 1 customer in the last 30 days: charged 1, would be 3 (+2)\n",
         "customer acme: 1, would be 3\n",
@@ -186,7 +186,7 @@ async fn what_a_server_refuses_is_told_with_file_and_line() {
     let plan = "name = \"Pro\"\n\n[[terms]]\npolicy = \"standard\"\nsettings_file = \"../settings.toml\"\n";
     fs::write(folder.join("settings.toml"), "rates = [\n    { feature = \"chat\" },\n]\n").unwrap();
     for (plan, said) in [
-        (plan.to_owned(), "plans/../settings.toml:2: rates.0.price: "),
+        (plan.to_owned(), "plans/../settings.toml:2: rates.0: field \"price\" is missing"),
         (
             format!("{plan}settings.rates = [{{ price.flat = \"x\" }}]\n"),
             "plans/pro.toml:6: terms.0.settings.rates.0.price.flat: ",

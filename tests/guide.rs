@@ -77,7 +77,8 @@ fn shell(folder: &Path, script: &str) -> Command {
 fn serve(folder: &Path, script: &str) -> Serving {
     let mut command = shell(folder, script);
     // Whatever port is free.
-    command.env("PROVISO_LISTEN", "127.0.0.1:0").stdout(Stdio::piped()).process_group(0);
+    let log = fs::File::create(folder.join("host.log")).unwrap();
+    command.env("PROVISO_LISTEN", "127.0.0.1:0").stdout(Stdio::piped()).stderr(log).process_group(0);
     let mut shell = command.spawn().expect("a shell starts");
     let mut lines = BufReader::new(shell.stdout.take().unwrap()).lines();
     let line = lines.next().expect("the host says something").unwrap();

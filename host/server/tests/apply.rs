@@ -198,7 +198,8 @@ async fn what_is_wrong_anywhere_keeps_everything_as_it_is() {
 #[tokio::test]
 async fn exactly_what_was_shown_is_done_or_nothing() {
     let server = Server::with_acme().await;
-    let body = pro(&[terms("0.002")]);
+    // A contract that begins when it is applied.
+    let body = pro(&[with(terms("0.002"), "contract", json!({"id": "C-1"}))]);
     let planned = dry(&server, &body).await;
     assert_eq!(told(&planned), ["plan_changed plan/pro", "terms_bound plan/pro/terms_2"]);
     // Nothing that concerns it: another plan.

@@ -354,8 +354,10 @@ fn digest(changes: &[PlannedChange], now: Timestamp) -> Result<Tag, EngineError>
     for change in &mut changes {
         for value in [&mut change.before, &mut change.after].into_iter().flatten() {
             if let Value::Object(fields) = value {
-                fields.remove("created_at");
-                fields.remove("version_created_at");
+                // That of terms takes in when a new contract starts; policy and settings are there themselves.
+                for name in ["created_at", "version_created_at", "digest"] {
+                    fields.remove(name);
+                }
             }
         }
         if let Some(after) = &mut change.after {

@@ -88,14 +88,14 @@ fn shown(report: &Value, days: u16) -> String {
         format!(" ({}{difference})", if difference.starts_with('-') { "" } else { "+" })
     };
     let _ = writeln!(lines, "    effect: {followed}: charged {}{more}", both(&recorded, &candidate));
-    for (count, what) in [
-        (number("/customers_changed"), "customers would see a change"),
-        (number("/total/newly_refused"), "newly refused"),
-        (number("/total/newly_accepted"), "newly accepted"),
-        (number("/failures"), "customers can't be followed"),
+    for (count, noun, what) in [
+        (number("/customers_changed"), "customer", " would see a change"),
+        (number("/total/newly_refused"), "usage", " newly refused"),
+        (number("/total/newly_accepted"), "usage", " newly accepted"),
+        (number("/failures"), "customer", " can't be followed"),
     ] {
         if count > 0 {
-            let _ = writeln!(lines, "      {} {what}", terminal::count(count));
+            let _ = writeln!(lines, "      {}{what}", terminal::plural(count, noun));
         }
     }
     for (name, what) in
@@ -184,8 +184,8 @@ mod tests {
             "by_customer": [{"customer": "acme", "total": sums("3", "6", "3")}],
         });
         let expected = "    effect: 3 decisions of 1 customer in the last 30 days: charged 3, would be 6 (+3)
-      1 customers would see a change
-      1 newly refused
+      1 customer would see a change
+      1 usage newly refused
       feature chat 2026-01: 3, would be 6
       customer acme: 3, would be 6
 ";

@@ -75,14 +75,20 @@ fn title(change: &ApplyChange<'_>, paint: Paint) -> String {
                 .map(Value::to_string);
             let now = field("/created_at");
             let from = field("/effective_at").filter(|from| Some(from) != now.as_ref());
+            let is_later = from.is_some();
             let from = from.map_or_else(|| "from now".to_owned(), |from| format!("from {from}"));
             let until = field("/ends_at").map(|end| format!(" until {end}")).unwrap_or_default();
             let share =
                 change.after.as_ref().and_then(|after| after.pointer("/canary/steps/0/share_percent"));
             let share = share.and_then(Value::as_str).map(|share| format!(", a canary of {share} %"));
             let shadow = if field("/mode").as_deref() == Some("shadow") { ", a shadow" } else { "" };
+            let is_beside = share.is_some() || !shadow.is_empty();
             let (version, share) = (version.unwrap_or_default(), share.unwrap_or_default());
-            let whose = replaced(change).map(|key| format!(", beside or after {key}")).unwrap_or_default();
+            let whose = match replaced(change) {
+                Some(key) if is_beside => format!(", beside {key}"),
+                Some(key) if !is_later => format!(", in the place of {key}"),
+                _ => String::new(),
+            };
             format!("{} {subject}  {policy} {version} {from}{until}{share}{shadow}{whose}", paint.good("+"))
         }
         (Happens::Created, _) => format!("{} {subject}", paint.good("+")),
@@ -254,7 +260,7 @@ mod tests {
         };
         let text = changes(&report, Paint::plain(), |_| String::new());
         let expected = "\
-+ plan/pro/terms_2  standard 2 from now, beside or after plan/pro/terms_1
++ plan/pro/terms_2  standard 2 from now, in the place of plan/pro/terms_1
     ~ settings.rates[0].price.flat: \"1\" -> \"2\"
 + plan/pro/terms_2  standard 2 from 2027-01-01T00:00:00Z
     + on_fault: \"deny\"
