@@ -174,6 +174,7 @@ impl Lane {
         let noted = Noted {
             faulted: std::mem::take(&mut batch.faulted),
             by_canaries: std::mem::take(&mut batch.by_canaries),
+            written: std::mem::take(&mut batch.written),
         };
         let task = tokio::spawn(in_flight::commit(self.shared.clone(), rows, jobs, noted));
         let catching_up = batch.catching_up();

@@ -2,7 +2,7 @@
 
 use crate::{
     catalog::Catalog, checkpoint::CheckpointOptions, clock::Clock, error::EngineError, fault_log::FaultLog,
-    formats::Formats, health::WriteHealth, rollout::Rollouts, rollup::roller::News, signatures::PolicyKey,
+    formats::Formats, health::WriteHealth, rollout::Rollouts, rollup::news::News, signatures::PolicyKey,
     stats::EngineStats, workers::Workers,
 };
 use arc_swap::ArcSwap;

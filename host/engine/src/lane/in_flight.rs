@@ -5,6 +5,7 @@ use crate::{
     error::EngineError,
     idempotency::replay,
     queue::{Job, refuse},
+    rollup::news,
     shared::Shared,
 };
 use futures_util::future::join_all;
@@ -38,6 +39,8 @@ pub(super) struct Noted {
     pub faulted: Vec<(CustomerId, Arc<Entry>)>,
     /// Entries that canaries were to decide.
     pub by_canaries: Vec<Arc<Entry>>,
+    /// All entries.
+    pub written: Vec<news::Written>,
 }
 
 /// How a commit ended.
@@ -77,7 +80,6 @@ pub(super) async fn commit(
 ) -> Committed {
     let entries = batch.entries.len() as u64;
     let is_empty = batch.is_empty();
-    shared.news.note(&batch.entries);
     let committed = if is_empty { Ok(Commit::Durable) } else { shared.store.commit(batch).await };
     match committed {
         Ok(Commit::Durable) => {
@@ -85,6 +87,7 @@ pub(super) async fn commit(
                 shared.write_succeeded();
             }
             shared.stats.committed(entries);
+            shared.news.note(&noted.written);
             for (customer, entry) in &noted.faulted {
                 note_fault(&shared, customer, entry);
             }
@@ -101,6 +104,7 @@ pub(super) async fn commit(
         }
         Err(error) => {
             shared.write_failed();
+            shared.news.note_uncertain(&noted.written);
             let error = EngineError::Store(error);
             error!(%error, jobs = jobs.len(), "a batch could not be committed");
             refuse(jobs.into_iter().map(|(job, _)| job), &error);

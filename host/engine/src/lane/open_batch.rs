@@ -2,7 +2,10 @@
 //! before it has.
 
 use super::cache::{Cache, Cached};
-use crate::{catalog::Catalog, error::EngineError, idempotency::end_hash, queue::Job, rollout::decided_by};
+use crate::{
+    catalog::Catalog, error::EngineError, idempotency::end_hash, queue::Job, rollout::decided_by,
+    rollup::news,
+};
 use proviso_decide::{
     Journal, Written,
     command::{Command, Reply},
@@ -60,6 +63,8 @@ pub(super) struct OpenBatch {
     pub faulted: Vec<(CustomerId, Arc<Entry>)>,
     /// Entries that canaries were to decide.
     pub by_canaries: Vec<Arc<Entry>>,
+    /// All entries.
+    pub written: Vec<news::Written>,
     entries: Vec<NewEntry>,
     further_keys: Vec<NewKey>,
     touched: BTreeMap<CustomerId, Touched>,
@@ -113,6 +118,7 @@ impl OpenBatch {
                 });
             }
             let (seq, at) = (entry.seq, entry.at);
+            self.written.push(news::Written::new(&cached.state, entry.clone()));
             if entry.decision().is_some_and(|record| catalog.canary(decided_by(record)).is_some()) {
                 self.by_canaries.push(entry.clone());
             }

@@ -14,7 +14,7 @@ use proviso_ledger::{
         usage::Usage,
     },
     rules::reservation::LONGEST_HOLD,
-    state::LATE_WINDOW,
+    state::{CustomerState, LATE_WINDOW},
 };
 use proviso_store::Store;
 use std::collections::{BTreeMap, HashMap};
@@ -54,6 +54,30 @@ impl<'a> Counted<'a> {
 /// cost nothing.
 pub(crate) type Paid = BTreeMap<&'static str, Credits>;
 
+/// Who paid for a charge or commit, as far as the state after it still knows the grants that it drew.
+pub(crate) fn paid_by_known(entry: &Entry, cost: Credits, state: &CustomerState) -> Option<Paid> {
+    let payer = |(grant, amount)| match grant {
+        Some(grant) => Some((state.grant(grant)?.grant.category.as_str(), amount)),
+        None => Some((OVERAGE, amount)),
+    };
+    let payers: Option<Vec<_>> = drawn(entry).into_iter().map(payer).collect();
+    Some(adding_up(payers?, cost))
+}
+
+/// The parts by who paid them, with the rest of the cost.
+fn adding_up(payers: Vec<(&'static str, Credits)>, cost: Credits) -> Paid {
+    let (mut paid, mut rest) = (Paid::new(), cost);
+    for (payer, amount) in payers {
+        let total = paid.entry(payer).or_default();
+        *total = total.saturating_add(amount);
+        rest = rest.saturating_sub(amount);
+    }
+    if paid.is_empty() || !rest.is_zero() {
+        paid.insert("", rest);
+    }
+    paid
+}
+
 /// Looks up which grants paid.
 pub(crate) struct Payers<'a> {
     store: &'a dyn Store,
@@ -75,20 +99,15 @@ impl<'a> Payers<'a> {
             Some(refunded) => self.given_back(refunded).await?,
             None => drawn(entry),
         };
-        let (mut paid, mut rest) = (Paid::new(), cost);
+        let mut payers = Vec::with_capacity(parts.len());
         for (grant, amount) in parts {
             let payer = match grant {
                 Some(grant) => self.category(grant).await?,
                 None => OVERAGE,
             };
-            let total = paid.entry(payer).or_default();
-            *total = total.saturating_add(amount);
-            rest = rest.saturating_sub(amount);
+            payers.push((payer, amount));
         }
-        if paid.is_empty() || !rest.is_zero() {
-            paid.insert("", rest);
-        }
-        Ok(paid)
+        Ok(adding_up(payers, cost))
     }
 
     /// What was drawn last goes back first, after what earlier refunds gave back.

@@ -1,29 +1,23 @@
-//! Brings usage totals up to date, beside the lanes. Customers that this host has written are brought up to date a moment later,
-//! and all customers are looked through when the host starts, and from time to time where there are other hosts, whose work may
-//! have been left.
+//! Brings usage totals up to date, beside the lanes. Customers that this host has written are brought up to date a while later, from
+//! what was [counted as it was written](super::news); and all customers are looked through when the host starts, and from time to
+//! time where there are other hosts, whose work may have been left. It takes a small part of the time, whatever there is to do:
+//! reports add from the journal what is not in the totals yet.
 
 use super::{
     FORMAT,
     counted::{Counted, Payers},
+    news::Pending,
     totals::Additions,
 };
 use crate::{error::EngineError, reads::parse, shared::Shared};
 use proviso_ledger::model::ids::{CustomerId, Seq};
-use proviso_store::{Commit, NewEntry, RollupCursor, RollupStore, RollupUpdate, Store};
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use proviso_store::{Commit, RollupCursor, RollupRow, RollupStore, RollupUpdate, Store};
+use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tracing::debug;
 
 /// Between two rounds.
 const EVERY: Duration = Duration::from_secs(1);
-/// A customer with so many new entries is brought up to date in the next round...
-const MANY: usize = 500;
-/// ...others once the first of theirs is as old as this, so that who is charged now and then takes few writes.
-const MAX_AGE: Duration = Duration::from_secs(20);
 /// Customers are looked through again, where there are other hosts.
 const LOOK_THROUGH_EVERY: Duration = Duration::from_secs(3_600);
 /// Entries that are read at a time.
@@ -34,16 +28,8 @@ const CUSTOMERS: u32 = 500;
 const CUSTOMERS_AT_ONCE: usize = 32;
 /// ...and no further one once it has so many rows: commits wait for it.
 const ROWS_AT_ONCE: usize = 512;
-
-/// Customers with entries that are in no totals yet.
-#[derive(Debug, Default)]
-pub(crate) struct News(Mutex<HashMap<CustomerId, Waiting>>);
-
-#[derive(Debug, Clone, Copy)]
-struct Waiting {
-    since: Instant,
-    entries: usize,
-}
+/// After a transaction it rests for so many times as long as that took, so that the charges of a busy host have the machine.
+const REST: u32 = 4;
 
 /// What there is to bring up to date of one customer.
 enum Work {
@@ -52,35 +38,6 @@ enum Work {
     /// Another host is at it.
     Later,
     Nothing,
-}
-
-impl News {
-    /// Takes note of entries that are about to be written. Should they not be, there is nothing to do for them.
-    pub fn note(&self, entries: &[NewEntry]) {
-        let mut customers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for of_one in entries.chunk_by(|a, b| a.customer == b.customer) {
-            let Some(first) = of_one.first() else { continue };
-            match customers.get_mut(&first.customer) {
-                Some(waiting) => waiting.entries += of_one.len(),
-                None => {
-                    let waiting = Waiting { since: Instant::now(), entries: of_one.len() };
-                    customers.insert(first.customer.clone(), waiting);
-                }
-            }
-        }
-    }
-
-    /// Takes those whose turn it is, or all.
-    fn take(&self, all: bool) -> Vec<CustomerId> {
-        let mut customers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_due = |waiting: &Waiting| all || waiting.entries >= MANY || waiting.since.elapsed() >= MAX_AGE;
-        customers.extract_if(|_, waiting| is_due(waiting)).map(|(customer, _)| customer).collect()
-    }
-
-    fn put_back(&self, customer: CustomerId) {
-        let waiting = Waiting { since: Instant::now(), entries: 0 };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(customer).or_insert(waiting);
-    }
 }
 
 /// Runs until it is aborted.
@@ -92,7 +49,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 async fn keep_up(shared: &Shared, rollups: &dyn RollupStore) {
     loop {
         tokio::time::sleep(EVERY).await;
-        roll(shared, rollups, shared.news.take(false)).await;
+        roll(shared, rollups, shared.news.take(false), REST).await;
     }
 }
 
@@ -110,11 +67,8 @@ async fn look_through(shared: &Shared, rollups: &dyn RollupStore) {
             let Some(last) = rows.last() else { break };
             after = Some(last.customer.clone());
             for of_some in rows.chunks(CUSTOMERS_AT_ONCE) {
-                let customers = of_some.iter().map(|row| row.customer.clone()).collect();
-                let began = Instant::now();
-                roll(shared, rollups, customers).await;
-                // As long again for everyone else.
-                tokio::time::sleep(began.elapsed()).await;
+                let customers = of_some.iter().map(|row| (row.customer.clone(), None)).collect();
+                roll(shared, rollups, customers, REST).await;
             }
         }
         if !shared.store.is_shared() {
@@ -127,25 +81,32 @@ async fn look_through(shared: &Shared, rollups: &dyn RollupStore) {
 /// Brings all totals up to date that are known to be behind.
 pub(crate) async fn roll_all(shared: &Shared) {
     if let Some(rollups) = shared.store.rollup_store() {
-        roll(shared, rollups, shared.news.take(true)).await;
+        roll(shared, rollups, shared.news.take(true), 0).await;
     }
 }
 
-/// Brings these customers up to date. Those that fail are tried again later.
-async fn roll(shared: &Shared, rollups: &dyn RollupStore, mut customers: Vec<CustomerId>) {
+/// Brings these customers up to date, from what is known to be new of them or else from their journals, and rests in between.
+/// Those that fail are tried again later.
+async fn roll(
+    shared: &Shared,
+    rollups: &dyn RollupStore,
+    mut customers: Vec<(CustomerId, Option<Pending>)>,
+    rest: u32,
+) {
     while !customers.is_empty() {
+        let began = Instant::now();
         let (mut updates, mut again, mut rows) = (Vec::new(), Vec::new(), 0);
         let mut left = customers.into_iter();
         while updates.len() < CUSTOMERS_AT_ONCE
             && rows < ROWS_AT_ONCE
-            && let Some(customer) = left.next()
+            && let Some((customer, pending)) = left.next()
         {
-            match next_update(&*shared.store, rollups, &customer).await {
+            match next_update(&*shared.store, rollups, &customer, pending).await {
                 Ok(Work::Update(update, has_more)) => {
                     rows += update.rows.len();
                     updates.push(update);
                     if has_more {
-                        again.push(customer);
+                        again.push((customer, None));
                     }
                 }
                 Ok(Work::Later) => shared.news.put_back(customer),
@@ -161,9 +122,10 @@ async fn roll(shared: &Shared, rollups: &dyn RollupStore, mut customers: Vec<Cus
         customers = again;
         for customer in write(rollups, updates).await {
             // Not at once: what failed may fail again.
-            customers.retain(|one| *one != customer);
+            customers.retain(|(one, _)| *one != customer);
             shared.news.put_back(customer);
         }
+        tokio::time::sleep(began.elapsed() * rest).await;
     }
 }
 
@@ -192,7 +154,15 @@ async fn next_update(
     store: &dyn Store,
     rollups: &dyn RollupStore,
     customer: &CustomerId,
+    pending: Option<Pending>,
 ) -> Result<Work, EngineError> {
+    if let Some(Pending { after, through, additions }) = pending {
+        let (from, stored) = rollups.rollups_at(customer, &additions.ids()).await?;
+        if from.through == after && (from.format == FORMAT || from == RollupCursor::default()) {
+            let rows = additions.onto(&stored)?;
+            return Ok(Work::Update(update(customer, from, through, rows), false));
+        }
+    }
     let (from, _) = rollups.rollups(customer, &[]).await?;
     if from.format > FORMAT {
         // A newer host keeps them.
@@ -226,6 +196,9 @@ async fn next_update(
         stored
     };
     let rows = additions.onto(&stored)?;
-    let to = RollupCursor { through, format: FORMAT };
-    Ok(Work::Update(RollupUpdate { customer: customer.clone(), from, to, rows }, is_full))
+    Ok(Work::Update(update(customer, from, through, rows), is_full))
+}
+
+fn update(customer: &CustomerId, from: RollupCursor, through: Seq, rows: Vec<RollupRow>) -> RollupUpdate {
+    RollupUpdate { customer: customer.clone(), from, to: RollupCursor { through, format: FORMAT }, rows }
 }

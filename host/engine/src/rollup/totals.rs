@@ -171,6 +171,11 @@ impl Additions {
         self.index.entry(place).or_default().push((seq, counted.at));
     }
 
+    /// How many totals these are.
+    pub fn len(&self) -> usize {
+        self.totals.len().saturating_add(self.index.len())
+    }
+
     /// The places that it touches.
     pub fn ids(&self) -> Vec<RollupId> {
         self.totals.keys().chain(self.index.keys()).copied().collect()
