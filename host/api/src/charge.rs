@@ -6,6 +6,7 @@ use crate::{
     decision::{DecidingPolicy, Draw, Late, Line, Offer, Suggestion, Warning},
     grant::Grant,
     maps::Quantities,
+    patch::null_is_default,
     problem::ProblemDetails,
     schema,
 };
@@ -140,7 +141,8 @@ pub struct RefundInput {
     pub reason: String,
     /// Whether credits of grants that have expired are given anew, as a grant of category `adjustment`. Else they stay
     /// expired.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
+    #[schema(value_type = Option<bool>)]
     pub reissue_expired: bool,
 }
 

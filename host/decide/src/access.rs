@@ -130,9 +130,20 @@ impl Decider<'_> {
         let view = state.usage_view(&terms, asked, at);
         let context = state.usage_context(&terms, asked, at, Detail::Rate);
         let named = terms.prepared.credit_of(feature);
+        // What has a price by itself costs that. What is priced by quantities costs something above nothing, unless it is free.
+        let mut cost = Credits::new(Decimal::from_units(1));
         let (credit, rate_fuel) = match policy.rate(&view, &context, &terms.prepared.form) {
             Ok(decided) => match decided.value {
-                Ok(rating) => (rating.credit, decided.fuel),
+                Ok(rating) => {
+                    let counts = |line: &Line| line.quantity > Quantity::ZERO;
+                    if rating.cost.is_positive() {
+                        cost = rating.cost;
+                    } else if rating.lines.iter().any(counts) {
+                        let credit = Some(named.cloned().unwrap_or(rating.credit));
+                        return Ok(Metered { reason: "ok".to_owned(), credit, fuel: decided.fuel });
+                    }
+                    (rating.credit, decided.fuel)
+                }
                 // A usage of nothing may have no price although the feature has one.
                 Err(refusal) => match (refusal.kind, named) {
                     (RefusalKind::Invalid, Some(credit)) => (credit.clone(), decided.fuel),
@@ -145,12 +156,12 @@ impl Decider<'_> {
             Err(failure) => return failed(failure.fuel),
         };
         let credit = named.cloned().unwrap_or(credit);
-        let cost = Credits::new(Decimal::from_units(1));
         if state.is_over_budget(&usage, &credit, cost, at) {
             let reason = "budget_exceeded".to_owned();
             return Ok(Metered { reason, credit: Some(credit), fuel: rate_fuel });
         }
-        if state.available(&credit, Some(feature), at).is_positive() {
+        let available = state.available(&credit, Some(feature), at);
+        if available >= cost {
             return Ok(Metered { reason: "ok".to_owned(), credit: Some(credit), fuel: rate_fuel });
         }
         let line =
@@ -158,11 +169,12 @@ impl Decider<'_> {
         let rating = Rating { credit: credit.clone(), cost, lines: vec![line], draw_order: Vec::new() };
         let context = state.usage_context(&terms, asked, at, Detail::Overage);
         let drawn = state.accounts.get(&credit).map_or(Credits::ZERO, |account| account.overage);
-        let (reason, fuel) = match policy.overage(&view, &rating, cost, &context, &terms.prepared.form) {
+        let short = cost.saturating_sub(available);
+        let (reason, fuel) = match policy.overage(&view, &rating, short, &context, &terms.prepared.form) {
             Ok(decided) => {
                 let code = match decided.value {
                     Overage::TopUp(_) => "ok".to_owned(),
-                    Overage::Allow(limit) if drawn < limit => "ok".to_owned(),
+                    Overage::Allow(limit) if drawn.saturating_add(short) <= limit => "ok".to_owned(),
                     Overage::Allow(_) | Overage::Reduce(_) => "insufficient_credits".to_owned(),
                     Overage::RequirePurchase(_) => "purchase_required".to_owned(),
                     Overage::Deny(refusal) => refusal.code,

@@ -8,6 +8,7 @@ use crate::{
     precondition::{Conditional, Expected, Tag},
 };
 use proviso_ledger::{
+    journal::Intent,
     model::{
         amounts::Credits,
         grant::CreditType,
@@ -211,11 +212,17 @@ impl Decider<'_> {
         Ok(Some(match command {
             Command::Charge(usage) => {
                 let usage = self.usage(state, usage, at)?;
-                self.charge(state, usage, at)?
+                match self.switched_off(state, &usage, Intent::Charge, at)? {
+                    Some(refusal) => refusal,
+                    None => self.charge(state, usage, at)?,
+                }
             }
             Command::Reserve(usage, ttl) => {
                 let usage = self.usage(state, usage, at)?;
-                self.reserve(state, usage, at, ttl.after(at))?
+                match self.switched_off(state, &usage, Intent::Reserve, at)? {
+                    Some(refusal) => refusal,
+                    None => self.reserve(state, usage, at, ttl.after(at))?,
+                }
             }
             Command::Commit(id, actual) => self.commit_draft(state, *id, actual, at)?,
             Command::Refund(of, request) => state.refund(at, of, (**request).clone())?,

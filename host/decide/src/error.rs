@@ -27,9 +27,6 @@ pub enum DecideError {
     /// No terms are in force, so nothing can be rated.
     #[error("no terms are in force for this customer: bind a policy to it or to its plan")]
     NoTermsInForce,
-    /// The customer is not entitled to the feature.
-    #[error("{0} is switched off for this customer by its {1}")]
-    NotEntitled(Key, &'static str),
     /// A usage lies too far ahead.
     #[error("occurred_at is over 5 minutes ahead of {0}")]
     OccurredInFuture(Timestamp),

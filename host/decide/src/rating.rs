@@ -13,6 +13,7 @@ use proviso_ledger::{
         amounts::{Credits, Price, Quantity},
         answers::{Line, Overage, Rating, Refusal, RefusalKind, Suggestion},
         counter::Counter,
+        entitlement::{Entitlement, Source},
         grant::{CreditType, default_credit},
         ids::ReservationId,
         terms::{self, Terms},
@@ -109,7 +110,10 @@ impl Decider<'_> {
         at: Timestamp,
     ) -> Result<Reply, Stop> {
         let usage = self.usage(state, request, at)?;
-        let draft = self.charge(state, usage, at)?;
+        let draft = match self.switched_off(state, &usage, Intent::Charge, at)? {
+            Some(refusal) => refusal,
+            None => self.charge(state, usage, at)?,
+        };
         let outcome =
             |rated: Option<Rated>, credit: CreditType, decision: Option<DecisionRecord>| CheckOutcome {
                 cost: rated.as_ref().map(|rated| rated.cost),
@@ -137,6 +141,29 @@ impl Decider<'_> {
             _ => return Err(DecideError::Internal("a check that is no charge".to_owned()).into()),
         };
         Ok(Reply::Check(Box::new(outcome)))
+    }
+
+    /// The refusal of a usage of a feature that the customer's plan, or an override, switches off. No policy is asked.
+    pub(crate) fn switched_off(
+        &self,
+        state: &CustomerState,
+        usage: &Usage,
+        intent: Intent,
+        at: Timestamp,
+    ) -> Result<Option<Draft>, Stop> {
+        let (source, Some(Entitlement::Boolean { value: false })) =
+            self.entitlement(state, &usage.feature, at)
+        else {
+            return Ok(None);
+        };
+        state.require_open()?;
+        let by = if source == Source::Override { "override" } else { "plan" };
+        let detail = format!("{} is switched off for this customer by its {by}", usage.feature);
+        let terms = self.terms_for(state, usage, at).ok();
+        let credit = credit_of(state, terms.as_deref(), usage);
+        let refusal = Refusal::denied("not_entitled", detail);
+        let refused = state.refuse(at, intent, usage.clone(), credit, refusal, None);
+        Ok(Some(state.refused(refused)))
     }
 
     fn answer(&self, question: &Question<'_>, terms: &Arc<Terms>, make: Make<'_>) -> Result<Draft, Stop> {
@@ -370,12 +397,16 @@ impl Question<'_> {
         let state = self.state;
         let credit = match self.intent {
             Intent::Commit(id) => state.reservations.get(&id).map(|reservation| reservation.credit.clone()),
-            Intent::Charge | Intent::Reserve => terms.prepared.credit_of(&self.usage.feature).cloned(),
+            Intent::Charge | Intent::Reserve => None,
         };
-        let credit = credit.unwrap_or_else(|| {
-            if state.accounts.is_empty() { default_credit() } else { state.main_credit() }
-        });
+        let credit = credit.unwrap_or_else(|| credit_of(state, Some(terms), &self.usage));
         let refused = state.refuse(self.at, self.intent, self.usage.clone(), credit, refusal, Some(record));
         state.refused(refused)
     }
+}
+
+/// The credit type that a usage without a price would draw: what the terms say of its feature, or else the customer's main one.
+fn credit_of(state: &CustomerState, terms: Option<&Terms>, usage: &Usage) -> CreditType {
+    let named = terms.and_then(|terms| terms.prepared.credit_of(&usage.feature).cloned());
+    named.unwrap_or_else(|| if state.accounts.is_empty() { default_credit() } else { state.main_credit() })
 }

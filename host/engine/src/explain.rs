@@ -30,9 +30,7 @@ impl Engine {
             (
                 Asked::Check(usage),
                 EngineError::Decide(
-                    error @ (DecideError::NotEntitled(..)
-                    | DecideError::NoTermsInForce
-                    | DecideError::Rejected(Rejection::CustomerClosed)),
+                    error @ (DecideError::NoTermsInForce | DecideError::Rejected(Rejection::CustomerClosed)),
                 ),
             ) => self.not_allowed(customer, &usage, &error).await,
             // A state keeps no closed reservations: the journal tells those from ones that never were.
@@ -71,7 +69,6 @@ impl Engine {
         error: &DecideError,
     ) -> Result<Reply, EngineError> {
         let reason = match error {
-            DecideError::NotEntitled(..) => "not_entitled",
             DecideError::NoTermsInForce => "no_terms_in_force",
             _ => "customer_closed",
         };

@@ -95,4 +95,5 @@ pub use shared::Options;
 pub use signatures::{ModuleSignature, PolicyKey, SignedBy, policy_keys};
 pub use stats::EngineStats;
 pub use terms::TermsInput;
+pub use usage::Span;
 pub use verify::{Against, Difference, Newer, Verification, verify};

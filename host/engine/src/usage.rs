@@ -14,7 +14,10 @@ use crate::{
     },
 };
 use proviso_decide::AHEAD;
-use proviso_ledger::model::ids::{CustomerId, Seq};
+use proviso_ledger::model::{
+    ids::{CustomerId, Seq},
+    time::{Timestamp, Zone},
+};
 use proviso_store::Store;
 use std::sync::Arc;
 
@@ -26,6 +29,9 @@ const CUSTOMERS: u32 = 100;
 const MOST_READ: u64 = 20_000;
 /// ...each of which counts as so many by itself.
 const READ_BY_CUSTOMER: u64 = 20;
+
+/// From when until when a report of a customer in this zone is.
+pub type Span = dyn Fn(&Zone) -> (Timestamp, Timestamp) + Send + Sync;
 
 impl Engine {
     /// Brings usage totals up to date, as the host does from time to time. What a report says does not depend on it.
@@ -93,7 +99,7 @@ impl Engine {
         Ok(self.passes(customer, report, state.seq).await?.0)
     }
 
-    /// The usage of the customers after `after`, by key: for `limit` groups or more, or what takes long enough to read. Returns the
+    /// The usage of the customers after `after`, by key, each in the span of its own zone: for `limit` groups or more, or what takes long enough to read. Returns the
     /// last customer that was read, unless it is the last one.
     ///
     /// # Errors
@@ -103,6 +109,7 @@ impl Engine {
         after: Option<CustomerId>,
         limit: usize,
         report: &UsageReport,
+        span: &Span,
     ) -> Result<(Vec<(CustomerId, UsageGroups)>, Option<CustomerId>), EngineError> {
         let (mut found, mut groups, mut read) = (Vec::new(), 0_usize, 0_u64);
         let mut after = after;
@@ -110,7 +117,8 @@ impl Engine {
             let customers = self.customers(after.as_ref(), CUSTOMERS).await?;
             let has_more = customers.len() == CUSTOMERS as usize;
             for (place, CustomerSummary { customer, profile, .. }) in customers.iter().enumerate() {
-                let own = report.clone().or_in(profile.time_zone.clone());
+                let (from, to) = span(&profile.time_zone);
+                let own = UsageReport { from, to, ..report.clone() }.or_in(profile.time_zone.clone());
                 let (usage, entries) = self.passes(customer, own, Seq::MAX).await?;
                 // A customer without entries takes a query, too.
                 read = read.saturating_add(entries).saturating_add(READ_BY_CUSTOMER);

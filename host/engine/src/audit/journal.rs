@@ -162,7 +162,6 @@ fn told(customer: &CustomerId, entry: &Entry, before: Option<Value>) -> Result<A
         (Event::Configured(_), before) => {
             difference(before, content.and_then(|content| content.get("profile").cloned()))
         }
-        (Event::OverrideSet(_) | Event::TermsEnded { .. }, before) => difference(before, content),
         (Event::OverrideRemoved { .. } | Event::PlanChangeCancelled { .. }, before) => (before, None),
         (_, before) => (before, content),
     };

@@ -65,6 +65,14 @@ impl Totals {
         }
     }
 
+    /// Whether usage adds to it.
+    fn is_of(&self, counted: &Counted<'_>, kind: Kind) -> bool {
+        self.feature == counted.usage.feature
+            && self.credit == *counted.credit
+            && self.model.as_deref() == counted.usage.attribute(MODEL)
+            && (kind != Kind::OfEntity || self.entities.iter().eq(counted.usage.entities()))
+    }
+
     /// A hash of what it is of.
     fn key(&self) -> [u8; 16] {
         let mut text = Vec::new();
@@ -144,9 +152,14 @@ fn unreadable(row: &RollupRow, error: &serde_json::Error) -> StoreError {
     StoreError::Corrupt { detail: format!("usage totals {:?}: {error}", row.id) }
 }
 
+/// How many kinds of usage are kept at hand with their hashes.
+const MOST_AT_HAND: usize = 16;
+
 /// What some entries of one customer add to its totals.
 #[derive(Debug, Default)]
 pub(super) struct Additions {
+    /// Totals of none, with their hashes: what a customer uses now is mostly what it used before.
+    at_hand: Vec<(Kind, Totals, [u8; 16])>,
     totals: BTreeMap<RollupId, Totals>,
     index: BTreeMap<RollupId, Vec<(Seq, Timestamp)>>,
 }
@@ -159,10 +172,20 @@ impl Additions {
             None => &[Kind::Plain],
         };
         for kind in kinds {
-            let none = Totals::none(counted, *kind);
-            let key = none.key();
+            let found =
+                self.at_hand.iter().position(|(of, none, _)| of == kind && none.is_of(counted, *kind));
+            let at = found.unwrap_or_else(|| {
+                if self.at_hand.len() >= MOST_AT_HAND {
+                    self.at_hand.clear();
+                }
+                let none = Totals::none(counted, *kind);
+                let key = none.key();
+                self.at_hand.push((*kind, none, key));
+                self.at_hand.len() - 1
+            });
+            let Some((_, none, key)) = self.at_hand.get(at) else { continue };
             for grain in Grain::ALL {
-                let id = id(grain, *kind, grain.slot(counted.at), key);
+                let id = id(grain, *kind, grain.slot(counted.at), *key);
                 self.totals.entry(id).or_insert_with(|| none.clone()).add(counted, paid);
             }
         }
@@ -218,6 +241,7 @@ impl Additions {
             id.slot < grain.slot(before)
         };
         Self {
+            at_hand: Vec::new(),
             totals: self.totals.extract_if(.., |id, _| ended(id)).collect(),
             index: self.index.extract_if(.., |id, _| ended(id)).collect(),
         }

@@ -63,7 +63,6 @@ fn code_of_decision(error: &DecideError) -> C {
         DecideError::PlanVersionNotFound(..) => C::PlanVersionNotFound,
         DecideError::FeatureNotFound(_) => C::FeatureNotFound,
         DecideError::NoTermsInForce => C::NoTermsInForce,
-        DecideError::NotEntitled(..) => C::NotEntitled,
         DecideError::ChangedMeanwhile => C::ChangedMeanwhile,
         DecideError::TrialUsed(..) => C::TrialUsed,
         DecideError::OverrideIncomplete | DecideError::BudgetIncomplete(_) | DecideError::PreviewTooFar => {

@@ -114,7 +114,7 @@ pub fn all(test_clock: bool, with_operations: bool) -> (Router<Arc<App>>, utoipa
         .routes(routes!(backtests::get))
         .routes(routes!(apply::apply))
         .routes(routes!(api_keys::list, api_keys::create))
-        .routes(routes!(api_keys::revoke))
+        .routes(routes!(api_keys::get, api_keys::revoke))
         .routes(routes!(audit::list))
         .routes(routes!(docs::openapi))
         .routes(routes!(docs::page))

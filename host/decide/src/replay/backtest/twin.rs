@@ -206,6 +206,8 @@ impl<'a> Twin<'a> {
     fn draft(&self, policies: Policies<'_>, entry: &Entry) -> Result<Option<Draft>, Stop> {
         let (state, at) = (&self.candidate, entry.at);
         Ok(Some(match &entry.event {
+            // No policy was asked, so none can answer otherwise.
+            Event::Refused(refused) if refused.decision.is_none() => state.refused((**refused).clone()),
             Event::Charged(_)
             | Event::Refused(_)
             | Event::Reserved(_)
