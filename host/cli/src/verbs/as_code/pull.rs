@@ -63,8 +63,7 @@ pub fn run(flags: &Flags) -> Result<Verdict, Error> {
     plans.retain(|plan| wanted.is_empty() || wanted.contains(&plan.plan));
     let mut policies: Vec<Policy<'static>> = client.all("/v1/policies")?;
     if !wanted.is_empty() {
-        let named: Vec<&Name> =
-            plans.iter().flat_map(|plan| all_terms(plan)).map(|(terms, _)| &terms.policy).collect();
+        let named: Vec<&Name> = plans.iter().flat_map(all_terms).map(|(terms, _)| &terms.policy).collect();
         policies.retain(|policy| named.contains(&&policy.policy));
     }
     let mut files: BTreeMap<PathBuf, String> = BTreeMap::new();
