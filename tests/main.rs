@@ -11,6 +11,7 @@
 
 mod abuse;
 mod archive;
+mod as_code;
 mod attack;
 mod authoring;
 mod backup;
@@ -18,6 +19,7 @@ mod checkpoints;
 mod copy;
 mod events;
 mod faults;
+mod guide;
 mod harness;
 mod hostile;
 mod instruments;

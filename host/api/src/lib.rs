@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod any_json;
+pub mod apply;
 pub mod audit;
 pub mod backtest;
 pub mod balance;

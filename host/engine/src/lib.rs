@@ -3,6 +3,7 @@
 //! It joins the pure ledger with the policies that decide and the store that keeps, and knows nothing of HTTP, SQL or Wasm
 //! itself.
 
+mod apply;
 mod archive;
 mod audit;
 mod burndown;
@@ -51,6 +52,9 @@ mod usage;
 mod verify;
 mod workers;
 
+pub use apply::{
+    Applied, Desired, DesiredPlan, DesiredPolicy, PlannedChange, Remark, canary_under_way, scheduled,
+};
 pub use archive::{Archived, archive};
 pub use audit::{AuditEntry, AuditFilter, AuditPage, CATALOG_KINDS, CUSTOMER_KINDS, acting_as};
 pub use burndown::Burndown;

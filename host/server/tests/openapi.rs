@@ -222,6 +222,7 @@ const ROUTES: &str = "
     GET /v1/test_clock
     GET /v1/usage
     POST /v1/api_keys
+    POST /v1/apply
     POST /v1/charges/batch
     POST /v1/customers/{customer}/adjustments
     POST /v1/customers/{customer}/charges

@@ -1,6 +1,7 @@
 //! One file, or folder, for each verb.
 
 pub mod archive;
+pub mod as_code;
 pub mod backtest;
 pub mod backup;
 pub mod checkpoint;

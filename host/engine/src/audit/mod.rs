@@ -7,7 +7,7 @@ mod journal;
 
 pub use actor::acting_as;
 pub(crate) use actor::{actor, inherit};
-pub(crate) use catalog::{migrated, records};
+pub(crate) use catalog::{Told, migrated, records, told, value};
 
 use crate::{engine::Engine, error::EngineError};
 use proviso_ledger::model::{ids::Name, time::Timestamp};

@@ -11,6 +11,7 @@ use tracing::error;
 pub fn code_of(error: &EngineError) -> C {
     match error {
         EngineError::Decide(error) => code_of_decision(error),
+        EngineError::Within(_, error) => code_of(error),
         EngineError::PolicyNotFound(_) => C::PolicyNotFound,
         EngineError::VersionNotFound(..) => C::VersionNotFound,
         EngineError::TermsNotFound => C::TermsNotFound,
@@ -120,6 +121,10 @@ fn code_of_decision(error: &DecideError) -> C {
 
 impl From<EngineError> for Problem {
     fn from(error: EngineError) -> Self {
+        let error = match error {
+            EngineError::Within(place, error) => return Self::from(*error).within(&place),
+            error => error,
+        };
         let code = code_of(&error);
         match code {
             C::InternalError => return Self::internal(error.to_string()),

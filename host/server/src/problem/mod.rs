@@ -107,6 +107,14 @@ impl Problem {
         self
     }
 
+    /// The same, about the field at `pointer` where it names none.
+    pub fn about(mut self, pointer: &str) -> Self {
+        if self.0.errors.is_empty() && self.0.status < 500 {
+            self.0.errors = vec![FieldError::new(pointer, self.0.detail.clone())];
+        }
+        self
+    }
+
     /// The same, about the part of the request at `place`, a JSON pointer.
     pub fn within(mut self, place: &str) -> Self {
         for error in &mut self.0.errors {

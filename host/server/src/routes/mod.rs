@@ -3,6 +3,7 @@
 
 mod adjustments;
 mod api_keys;
+mod apply;
 mod audit;
 mod backtests;
 mod balance;
@@ -125,6 +126,7 @@ pub fn all(test_clock: bool, with_operations: bool) -> (Router<Arc<App>>, utoipa
         .routes(routes!(backtests::get))
         .routes(routes!(imports::import))
         .routes(routes!(exports::export))
+        .routes(routes!(apply::apply))
         .routes(routes!(api_keys::list, api_keys::create))
         .routes(routes!(api_keys::get, api_keys::revoke))
         .routes(routes!(audit::list))

@@ -1,7 +1,10 @@
 //! HTTP to a server: one blocking request after another, with errors that say what the server said and what can be done.
 
 use crate::{config, error::Error, secrets::Secret};
-use proviso_api::{Page, problem::ProblemDetails};
+use proviso_api::{
+    Page,
+    problem::{FieldError, ProblemDetails},
+};
 use serde::de::DeserializeOwned;
 use std::{
     fmt::Write as _,
@@ -25,6 +28,21 @@ pub struct Client {
     agent: Agent,
     base: String,
     authorization: String,
+}
+
+/// What a server said to a request that it may refuse.
+pub enum Asked<T> {
+    /// It was carried out.
+    Answered(T),
+    /// It was not.
+    Refused {
+        /// The problem's code.
+        code: String,
+        /// All of it, for people.
+        said: String,
+        /// The fields that are wrong.
+        errors: Vec<FieldError>,
+    },
 }
 
 impl Client {
@@ -115,6 +133,32 @@ impl Client {
         }
     }
 
+    /// POST of JSON, whose refusal is to be looked at.
+    pub fn ask<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        headers: &[(&str, String)],
+        body: &[u8],
+    ) -> Result<Asked<T>, Error> {
+        let url = format!("{}{path}", self.base);
+        let mut request = self.agent.post(&url).header("authorization", &self.authorization);
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        let (status, bytes) = self.bytes(&url, request.content_type("application/json").send(body))?;
+        if (200..300).contains(&status) {
+            return parsed(&url, &bytes).map(Asked::Answered);
+        }
+        let said = format!("{url}: {}", refusal(status, &bytes));
+        match serde_json::from_slice::<ProblemDetails<'_>>(&bytes) {
+            Ok(problem) => {
+                let (code, errors) = (problem.code.into_owned(), problem.errors.into_owned());
+                Ok(Asked::Refused { code, said, errors })
+            }
+            Err(_) => Err(Error::Server(said)),
+        }
+    }
+
     /// GET.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
         let url = format!("{}{path}", self.base);
@@ -140,6 +184,15 @@ impl Client {
         url: &str,
         answer: Result<Response<Body>, ureq::Error>,
     ) -> Result<(u16, T), Error> {
+        let (status, bytes) = self.bytes(url, answer)?;
+        if !(200..300).contains(&status) {
+            return Err(Error::Server(format!("{url}: {}", refusal(status, &bytes))));
+        }
+        parsed(url, &bytes).map(|value| (status, value))
+    }
+
+    /// The status with the body.
+    fn bytes(&self, url: &str, answer: Result<Response<Body>, ureq::Error>) -> Result<(u16, Vec<u8>), Error> {
         let failed = |detail: String| Error::Server(format!("{url}: {detail}"));
         let mut answer = answer.map_err(|error| {
             let mend = match error {
@@ -153,13 +206,13 @@ impl Client {
         let status = answer.status().as_u16();
         let bytes = answer.body_mut().with_config().limit(MOST_BYTES).read_to_vec();
         let bytes = bytes.map_err(|error| failed(error.to_string()))?;
-        if !(200..300).contains(&status) {
-            return Err(failed(refusal(status, &bytes)));
-        }
-        let value = serde_json::from_slice(&bytes)
-            .map_err(|error| failed(format!("the answer is not one of this API: {error}")))?;
-        Ok((status, value))
+        Ok((status, bytes))
     }
+}
+
+fn parsed<T: DeserializeOwned>(url: &str, bytes: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| Error::Server(format!("{url}: the answer is not one of this API: {error}")))
 }
 
 /// What a server said in the place of an answer.
