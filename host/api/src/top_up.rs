@@ -40,11 +40,11 @@ pub struct AutoTopUpInput {
     /// It brings what is missing to so many credits, with the overage that purchases pay: more than the threshold. This or `amount`
     /// is required for a new rule; each takes the place of the other.
     #[serde(default)]
-    #[schema(value_type = Option<schema::Credits>, example = "1000")]
+    #[schema(value_type = schema::Credits, example = "1000")]
     pub target: Given<Credits>,
     /// It brings so many credits.
     #[serde(default)]
-    #[schema(value_type = Option<schema::Credits>)]
+    #[schema(value_type = schema::Credits)]
     pub amount: Given<Credits>,
     /// So many at most in each window, those that await a payment included: 1 to 100; defaults to 5.
     #[serde(default)]

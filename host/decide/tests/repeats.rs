@@ -104,8 +104,23 @@ impl Customer {
         }
     }
 
-    /// Decides, folds what was written, and says what was answered.
+    /// Decides, and says what was answered with.
     fn decide(&mut self, command: Command, origin: Origin) -> Arc<Entry> {
+        match self.carry_out(command, origin) {
+            Ok(Reply::Entry(outcome)) => outcome.entry,
+            Ok(Reply::Repeat { of, at }) => {
+                let first = RefusalsRepeated { of, times: 0, first_at: at, last_at: at };
+                let counted = self.repeats.entry(of).or_insert(first);
+                (counted.times, counted.last_at) = (counted.times + 1, at);
+                self.entries[&of].clone()
+            }
+            Err(Stop::Error(error)) => panic!("{error}"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Decides, and folds what was written.
+    fn carry_out(&mut self, command: Command, origin: Origin) -> Result<Reply, Stop> {
         let request = Request { customer: self.state.customer.clone(), command, origin };
         let standing = if self.counts { self.standing.clone() } else { Vec::new() };
         let (mut journal, mut folded) = (Journal::default().after_refusals(standing), self.state.clone());
@@ -117,17 +132,7 @@ impl Customer {
             self.entries.insert(written.entry.seq, written.entry.clone());
         }
         assert_eq!(folded, *state);
-        match reply {
-            Ok(Reply::Entry(outcome)) => outcome.entry,
-            Ok(Reply::Repeat { of, at }) => {
-                let first = RefusalsRepeated { of, times: 0, first_at: at, last_at: at };
-                let counted = self.repeats.entry(of).or_insert(first);
-                (counted.times, counted.last_at) = (counted.times + 1, at);
-                self.entries[&of].clone()
-            }
-            Err(Stop::Error(error)) => panic!("{error}"),
-            other => panic!("{other:?}"),
-        }
+        reply
     }
 
     /// Writes how often refusals came again.
@@ -203,6 +208,9 @@ proptest! {
             }
         }
         counted.count();
+        // Counting let what was due by then happen.
+        each.carry_out(Command::Sweep, Origin::default()).unwrap();
+        counted.carry_out(Command::Sweep, Origin::default()).unwrap();
         prop_assert_eq!(each.refused(), counted.refused());
         prop_assert_eq!(each.books(), counted.books());
         prop_assert!(counted.state.seq <= each.state.seq + (ops.len() as u64).div_ceil(7) * 8);

@@ -46,6 +46,9 @@ pub const BODY: &[ProblemCode] = &[
     BodyTimeout,
     Overloaded,
 ];
+/// Of a body of lines, each of which is refused by itself.
+pub const LINES: &[ProblemCode] =
+    &[InvalidRequest, UnsupportedMediaType, BodyTooLarge, BodyIncomplete, BodyTimeout, Overloaded];
 /// Of a list.
 pub const LIST: &[ProblemCode] = &[InvalidQuery, InvalidCursor];
 /// Of an optional idempotency key.

@@ -272,7 +272,7 @@ async fn a_canary_begins_grows_and_is_promoted() {
         let limits = json!({"max_fault_percent": "1"});
         with(terms("0.002"), "canary", json!({"share_percent": share, "rollback": limits}))
     };
-    apply(&server, &pro(&[base.clone()])).await;
+    apply(&server, &pro(std::slice::from_ref(&base))).await;
     assert_eq!(apply(&server, &pro(&[base.clone(), canary("5")])).await, ["terms_bound plan/pro/terms_2"]);
     assert_eq!(server.get("/v1/plans/pro").await.expect(200)["canary"]["id"], "terms_2");
     assert_eq!(apply(&server, &pro(&[base.clone(), canary("50")])).await, ["terms_changed plan/pro/terms_2"]);
@@ -346,7 +346,7 @@ async fn a_key_changes_only_what_its_scopes_and_policies_allow() {
     by(&narrowed, pro(&[terms("0.002")])).await.refuses(403, "key_is_narrowed");
     // It would end terms of another policy.
     let own = with(terms("0.002"), "policy", json!("acme.rates"));
-    by(&narrowed, pro(&[own.clone()])).await.refuses(403, "key_is_narrowed");
+    by(&narrowed, pro(std::slice::from_ref(&own))).await.refuses(403, "key_is_narrowed");
     by(&narrowed, json!({"plans": {"new": plan(&[own])}})).await.expect(200);
     by(&narrowed, json!({"prune": true})).await.refuses(403, "key_is_narrowed");
     assert_eq!(cost(&server, "1").await, "2");

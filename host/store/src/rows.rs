@@ -118,7 +118,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Whether there is nothing to write.
+    /// Whether there is nothing to write; then nothing need hold, either.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()

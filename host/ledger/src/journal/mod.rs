@@ -7,12 +7,14 @@ pub mod budget;
 pub mod event;
 pub mod imported;
 pub mod record;
+pub mod refused;
 pub mod top_up;
 
 pub use budget::*;
 pub use event::*;
 pub use imported::*;
 pub use record::*;
+pub use refused::*;
 pub use top_up::*;
 
 use crate::model::{

@@ -35,7 +35,7 @@ use utoipa::IntoParams;
 const JSON_LINES: [&str; 3] = ["application/x-ndjson", "application/jsonl", "application/ndjson"];
 const CSV: &str = "text/csv";
 
-problems!(ImportProblems: CALLER OPERATOR UNCONDITIONAL BODY LANE);
+problems!(ImportProblems: CALLER OPERATOR UNCONDITIONAL LINES LANE);
 
 /// Which import.
 #[derive(Debug, Deserialize, IntoParams)]

@@ -105,6 +105,10 @@ pub fn batch(model: &Model, step: &Step) -> Option<Batch> {
     batch.snapshots = snapshots.iter().map(state).collect();
     batch.customers = customers.iter().map(|(who, due_at)| row(&name(*who), *due_at)).collect();
     batch.due = due.iter().map(|(who, due_at)| (name(*who), due_at.map(Timestamp))).collect();
+    if batch.is_empty() {
+        // Where nothing is written, nothing need hold.
+        batch.unchanged.clear();
+    }
     Some(batch)
 }
 
