@@ -374,6 +374,9 @@ pub struct LeftOut {
     /// Pending changes of plan.
     #[serde(default)]
     pub plan_changes: u64,
+    /// Rules for automatic top-ups, with what they asked for: put them again.
+    #[serde(default)]
+    pub auto_top_ups: u64,
 }
 
 /// The last record of an export.

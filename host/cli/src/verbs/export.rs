@@ -55,6 +55,7 @@ pub fn run(flags: &Flags) -> Result<Verdict, Error> {
         (left_out.terms, "customers' own terms: bind them again"),
         (left_out.reservations, "open reservations: what they hold counts as not used"),
         (left_out.plan_changes, "pending changes of plan"),
+        (left_out.auto_top_ups, "rules for automatic top-ups: put them again"),
     ];
     for (number, what) in left.into_iter().filter(|(number, _)| *number > 0) {
         terminal::note(&format!("left out: {} {what}", terminal::count(number)));
