@@ -6,6 +6,7 @@ mod config;
 mod database;
 mod error;
 mod exit;
+mod json_schema;
 mod machine;
 mod random;
 mod secrets;

@@ -102,8 +102,8 @@ impl Engine {
         Ok(self.passes(customer, report, state.imported, state.seq).await?.0)
     }
 
-    /// The usage of the customers after `after`, by key, each in the span of its own zone: for `limit` groups or more, or what takes long enough to read. Returns the
-    /// last customer that was read, unless it is the last one.
+    /// The usage of the customers after `after`, by key, each in the span of its own zone: for `limit` groups or more, or what takes
+    /// long enough to read. Returns the last customer that was read, unless it is the last one.
     ///
     /// # Errors
     /// A damaged journal, or the store's.

@@ -77,9 +77,8 @@ fn totals_that_would_not_fit_are_rejected_and_leave_no_trace() {
     grant(&mut state, NOON, units(10)).unwrap();
 }
 
-/// Each grant is found, carried over and put in its place without walking all the others.
-#[test]
-fn thousands_of_grants_end_with_one_period() {
+/// A customer of a plan by the month.
+fn monthly() -> CustomerState {
     let mut state = customer();
     let profile = Profile {
         name: "Acme".to_owned(),
@@ -93,6 +92,13 @@ fn thousands_of_grants_end_with_one_period() {
     };
     let draft = state.configure(NOON, profile).unwrap();
     state.seal(NOON, draft).unwrap();
+    state
+}
+
+/// Each grant is found, carried over and put in its place without walking all the others.
+#[test]
+fn thousands_of_grants_end_with_one_period() {
+    let mut state = monthly();
     let next = state.next_period(NOON, OpenReason::Started, Allowance::Carry).unwrap();
     let draft = state.open_period(NOON, next, None, OpenOutcome::default()).unwrap();
     state.seal(NOON, draft).unwrap();
@@ -152,19 +158,7 @@ fn credit_types_are_bounded() {
 /// A policy that issues as much text as it may whenever a period begins.
 #[test]
 fn what_periods_issue_is_bounded_in_bytes() {
-    let mut state = customer();
-    let profile = Profile {
-        name: "Acme".to_owned(),
-        plan: Some("pro".parse().unwrap()),
-        plan_version: Some(1),
-        interval: Some(Interval::new(IntervalUnit::Month, 1).unwrap()),
-        time_zone: Zone::utc(),
-        anchor: NOON,
-        attributes: Vec::new(),
-        external_ids: Vec::new(),
-    };
-    let draft = state.configure(NOON, profile).unwrap();
-    state.seal(NOON, draft).unwrap();
+    let mut state = monthly();
     let new = NewGrant {
         credit: key("credits"),
         amount: Credits::from_whole(1),

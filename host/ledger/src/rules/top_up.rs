@@ -15,7 +15,7 @@ use crate::{
     model::{
         amounts::{Credits, Money},
         answers::SettleFrom,
-        counter::{Window, week_of},
+        counter::Window,
         grant::{Category, CreditType},
         ids::TopUpId,
         plan_grant::PlanExpiry,
@@ -182,20 +182,19 @@ impl CustomerState {
     /// Whether `then` lies in the window that holds the later instant `at`; of periods and cycles in the one that runs, since
     /// older ones are forgotten.
     fn is_in_window(&self, window: Window, then: Timestamp, at: Timestamp) -> bool {
-        let zone = self.zone();
         match window {
-            Window::Hours(1) => hour(then) == hour(at),
-            Window::Hours(hours) => then.plus_micros(i64::from(hours) * HOUR) > at,
+            Window::Hours(hours) if hours != 1 => then.plus_micros(i64::from(hours) * HOUR) > at,
             Window::Period => match (&self.period, self.past.last()) {
                 (Some(running), _) => then >= running.start,
                 (None, Some(last)) => last.period.end.is_none_or(|end| then >= end),
                 (None, None) => true,
             },
             Window::Cycle => then.0 >= self.cycle_window,
-            Window::Day => zone.day(then) == zone.day(at),
-            Window::Month => zone.month(then) == zone.month(at),
-            Window::Week => week_of(zone.day(then)) == week_of(zone.day(at)),
-            Window::Lifetime => true,
+            Window::Hours(_) | Window::Day | Window::Week | Window::Month | Window::Lifetime => {
+                let zone = self.zone();
+                let id = |at| window.id(at, self.within(at), &zone);
+                id(then) == id(at)
+            }
         }
     }
 

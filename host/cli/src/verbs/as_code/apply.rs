@@ -2,7 +2,7 @@
 
 use super::{
     diff,
-    folder::Folder,
+    folder::{Folder, Wanted},
     request::{Request, Signing},
 };
 use crate::{
@@ -18,11 +18,8 @@ use std::path::PathBuf;
 /// What `apply` takes.
 #[derive(Debug, Args)]
 pub struct Flags {
-    /// The folder, with plans/ and policies/ in it
-    dir: PathBuf,
-    /// End the terms of plans that are not in the folder, and of those that are in it without any
-    #[arg(long)]
-    prune: bool,
+    #[command(flatten)]
+    wanted: Wanted,
     /// Make exactly the changes that `proviso diff` showed with this digest, or none
     #[arg(long, value_name = "DIGEST")]
     expect: Option<String>,
@@ -35,7 +32,7 @@ pub struct Flags {
 
 /// Applies.
 pub fn run(flags: &Flags) -> Result<Verdict, Error> {
-    let Flags { dir, prune, expect, sign, server } = flags;
+    let Flags { wanted: Wanted { dir, prune }, expect, sign, server } = flags;
     let folder = Folder::read(dir)?;
     let client = Client::new(&server.server)?;
     // Modules decide nothing until terms name them.

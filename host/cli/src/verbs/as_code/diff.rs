@@ -2,7 +2,7 @@
 
 use super::{
     effect,
-    folder::Folder,
+    folder::{Folder, Wanted},
     report,
     request::{Request, Signing},
 };
@@ -19,11 +19,8 @@ use std::path::PathBuf;
 /// What `diff` takes.
 #[derive(Debug, Args)]
 pub struct Flags {
-    /// The folder, with plans/ and policies/ in it
-    dir: PathBuf,
-    /// End the terms of plans that are not in the folder, and of those that are in it without any
-    #[arg(long)]
-    prune: bool,
+    #[command(flatten)]
+    wanted: Wanted,
     /// Upload modules that the server does not have, so that it can say what terms with them change; they decide nothing until terms name them
     #[arg(long)]
     upload: bool,
@@ -42,7 +39,7 @@ pub struct Flags {
 
 /// Compares.
 pub fn run(flags: &Flags) -> Result<Verdict, Error> {
-    let Flags { dir, prune, upload, sign, no_backtest, days, server } = flags;
+    let Flags { wanted: Wanted { dir, prune }, upload, sign, no_backtest, days, server } = flags;
     let folder = Folder::read(dir)?;
     let client = Client::new(&server.server)?;
     let upload = upload.then_some(Signing(sign.as_deref()));

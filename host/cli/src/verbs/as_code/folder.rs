@@ -8,6 +8,7 @@ use crate::{
     error::Error,
     verbs::policy::{settings, test::format::Settings},
 };
+use clap::Args;
 use proviso_ledger::model::ids::Name;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -21,6 +22,16 @@ use std::{
 pub const PLANS: &str = "plans";
 /// The folder of policies' files.
 pub const POLICIES: &str = "policies";
+
+/// Which folder a server is to be brought to.
+#[derive(Debug, Args)]
+pub struct Wanted {
+    /// The folder, with plans/ and policies/ in it
+    pub dir: PathBuf,
+    /// End the terms of plans that are not in the folder, and of those that are in it without any
+    #[arg(long)]
+    pub prune: bool,
+}
 
 /// What a folder says.
 #[derive(Debug, Default)]

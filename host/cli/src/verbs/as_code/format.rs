@@ -1,5 +1,6 @@
 //! The format of the files. The same types read them and make their JSON Schemas; `docs/terms-as-code.md` describes them.
 
+use crate::json_schema;
 use proviso_api::{
     any_json,
     canary::CanaryInput,
@@ -16,12 +17,9 @@ use proviso_ledger::model::{
     time::{Timestamp, Zone},
 };
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::{collections::BTreeMap, str::FromStr};
-use utoipa::{
-    ToSchema,
-    openapi::{RefOr, Schema},
-};
+use utoipa::ToSchema;
 
 /// `plans/NAME.toml`: the whole of a plan. What is left out is what it defaults to, not what the server has; but without `terms`, those
 /// that the plan has stay.
@@ -136,10 +134,6 @@ impl FromStr for Module {
     }
 }
 
-/// Where utoipa looks for named schemas, and where JSON Schema does.
-const COMPONENTS: &str = "#/components/schemas/";
-const DEFINITIONS: &str = "#/$defs/";
-
 /// The JSON Schemas by the kind of file.
 pub fn schemas() -> Result<[(&'static str, Value); 2], serde_json::Error> {
     Ok([
@@ -149,31 +143,18 @@ pub fn schemas() -> Result<[(&'static str, Value); 2], serde_json::Error> {
 }
 
 fn schema<T: ToSchema>(title: &str) -> Result<Value, serde_json::Error> {
-    let mut named: Vec<(String, RefOr<Schema>)> = Vec::new();
-    T::schemas(&mut named);
-    let named: BTreeMap<String, RefOr<Schema>> = named.into_iter().collect();
-    let mut schema = serde_json::to_value(T::schema())?;
-    if let Some(object) = schema.as_object_mut() {
-        object.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
-        object.insert("title".to_owned(), json!(title));
-        object.insert("$defs".to_owned(), serde_json::to_value(named)?);
-    }
-    rename(&mut schema);
+    let mut schema = json_schema::of::<T>(title, Vec::new())?;
+    without_examples(&mut schema);
     Ok(schema)
 }
 
-fn rename(value: &mut Value) {
+/// Examples are data of the API, whose requests have other fields.
+fn without_examples(value: &mut Value) {
     match value {
-        Value::String(text) => {
-            if let Some(name) = text.strip_prefix(COMPONENTS) {
-                *text = format!("{DEFINITIONS}{name}");
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(rename),
+        Value::Array(items) => items.iter_mut().for_each(without_examples),
         Value::Object(fields) => {
-            // Examples are data of the API, whose requests have other fields.
             fields.remove("example");
-            fields.values_mut().for_each(rename);
+            fields.values_mut().for_each(without_examples);
         }
         _ => {}
     }
@@ -182,6 +163,8 @@ fn rename(value: &mut Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json_schema::DEFINITIONS;
+    use serde_json::json;
     use std::collections::BTreeSet;
 
     fn references(schema: &Value, found: &mut BTreeSet<String>) {

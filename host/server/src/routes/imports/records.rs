@@ -1,9 +1,11 @@
 //! A record in the engine's words. What makes it one and the same record is its customer, its type and its id there, whatever the
 //! import is called and whether it came as JSON or as CSV.
 
-use crate::{extract::object, problem::Problem};
+use crate::{
+    extract::{object, short},
+    problem::Problem,
+};
 use proviso_api::{
-    customer::MAX_NAME_BYTES,
     grant::MAX_FEATURES,
     import::{
         BudgetRecord, ClosedRecord, CustomerRecord, EntitlementRecord, EntityRecord, GrantRecord, OVERAGE,
@@ -136,7 +138,7 @@ fn set<T>(value: Option<T>) -> Change<T> {
     value.map_or(Change::Keep, Change::Set)
 }
 
-fn short(pointer: &str, items: usize, most: usize) -> Result<(), Problem> {
+fn require_few(pointer: &str, items: usize, most: usize) -> Result<(), Problem> {
     if items <= most {
         return Ok(());
     }
@@ -144,8 +146,8 @@ fn short(pointer: &str, items: usize, most: usize) -> Result<(), Problem> {
 }
 
 fn customer(record: CustomerRecord, _: &Key) -> Result<Ready, Problem> {
-    if record.name.as_ref().is_some_and(|name| name.len() > MAX_NAME_BYTES) {
-        return Err(Problem::invalid_field("/name", format!("longer than {MAX_NAME_BYTES} bytes")));
+    if let Some(name) = &record.name {
+        short("/name", name)?;
     }
     let idempotency = idempotency(RecordType::Customer, "", &record)?;
     let change = CustomerChange {
@@ -196,9 +198,9 @@ fn budget(record: BudgetRecord, _: &Key) -> Result<Ready, Problem> {
     if record.limit.is_negative() || !record.limit.is_acceptable() {
         return wrong("/limit", "must be 0 or more and below 1000000000000000");
     }
-    short("/features", record.features.len(), proviso_api::budget::MAX_FEATURES)?;
+    require_few("/features", record.features.len(), proviso_api::budget::MAX_FEATURES)?;
     let warn_at = record.warn_at.as_deref().unwrap_or_default();
-    short("/warn_at", warn_at.len(), proviso_api::budget::MAX_WARNINGS)?;
+    require_few("/warn_at", warn_at.len(), proviso_api::budget::MAX_WARNINGS)?;
     if warn_at.iter().any(|percent| !(1..=proviso_api::budget::MAX_PERCENT).contains(percent)) {
         return wrong("/warn_at", "must be percentages from 1 to 1000");
     }
@@ -243,7 +245,7 @@ fn moved_in(customer: CustomerId, idempotency: Idempotency, origin: ImportOrigin
 
 fn grant(record: GrantRecord, import: &Key) -> Result<Ready, Problem> {
     let idempotency = idempotency(RecordType::Grant, record.id.as_str(), &record)?;
-    short("/features", record.features.len(), MAX_FEATURES)?;
+    require_few("/features", record.features.len(), MAX_FEATURES)?;
     let origin = ImportOrigin { import: import.clone(), external_id: record.id };
     let grant = GrantRequest {
         credit: record.credit.unwrap_or_else(default_credit),
@@ -275,7 +277,7 @@ fn overage(record: OverageRecord, import: &Key) -> Result<Ready, Problem> {
 
 fn usage(record: UsageRecord, import: &Key) -> Result<Ready, Problem> {
     let idempotency = idempotency(RecordType::Usage, record.id.as_str(), &record)?;
-    short("/ancestors", record.ancestors.as_ref().map_or(0, Vec::len), MOST_LEVELS)?;
+    require_few("/ancestors", record.ancestors.as_ref().map_or(0, Vec::len), MOST_LEVELS)?;
     let origin = ImportOrigin { import: import.clone(), external_id: record.id };
     let past = PastUsage {
         usage: UsageRequest {
