@@ -215,3 +215,96 @@ impl<'a> Links<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasmparser::{Validator, WasmFeatures};
+    use wasmtime::{Engine, Linker, Module, Store};
+
+    /// A component that links a library: what `main` has, what `lib` does with it, and how the latter is put into the former.
+    fn linked(main: &str, library: &str) -> Vec<u8> {
+        let text = format!(
+            r#"(component (component
+              (import "log" (func $log (param "message" string)))
+              (import "clock" (func $clock (result u64)))
+              (core module $main
+                (memory (export "memory") 1)
+                (table (export "table") 4 funcref)
+                (global (export "base") i32 (i32.const 1024))
+                {main})
+              (core instance $main (instantiate $main))
+              (alias core export $main "memory" (core memory $memory))
+              (alias core export $main "table" (core table $table))
+              (alias core export $main "base" (core global $base))
+              (core instance $env (export "memory" (memory $memory)) (export "table" (table $table)) (export "base" (global $base)))
+              (core func $lowered_log (canon lower (func $log) (memory $memory)))
+              (core func $lowered_clock (canon lower (func $clock)))
+              (core instance $host (export "log" (func $lowered_log)) (export "clock" (func $lowered_clock)))
+              (core module $lib
+                (type $number (func (result i32)))
+                (import "env" "memory" (memory 1))
+                (import "env" "table" (table $table 4 funcref))
+                (import "env" "base" (global $base i32))
+                (import "host" "clock" (func $clock (result i64)))
+                (import "host" "log" (func $log (param i32 i32)))
+                (global $place i32 (i32.add (global.get $base) (i32.const 16)))
+                (global $calls (mut i32) (i32.const 7))
+                (data (offset (i32.add (global.get $base) (i32.const 16))) "*")
+                (elem (i32.const 2) func $star)
+                (func $star (type $number)
+                  (global.set $calls (i32.add (global.get $calls) (i32.const 1)))
+                  (i32.load8_u (global.get $place)))
+                (func (export "rate") (type $number)
+                  (call $log (global.get $place) (i32.const 1))
+                  (i32.add (call_indirect $table (type $number) (i32.const 2)) (global.get $calls)))
+                (func (export "now") (type $number) (i32.wrap_i64 (call $clock)))
+                {library})
+              (core instance $lib (instantiate $lib (with "env" (instance $env)) (with "host" (instance $host))))
+              (alias core export $lib "rate" (core func $rate))
+              (alias core export $lib "now" (core func $now))
+              (func (export "rate") (result u32) (canon lift (core func $rate)))
+              (func (export "init") (result u32) (canon lift (core func $now)))
+              (func (export "now") (result u32) (canon lift (core func $now)))
+            ))"#
+        );
+        wat::parse_str(text).unwrap()
+    }
+
+    fn merged(component: &[u8]) -> Result<Vec<u8>, String> {
+        merge::merge(&Links::of(component)?)
+    }
+
+    #[test]
+    fn one_module_does_what_the_linked_ones_did() {
+        let module = merged(&linked("", "")).unwrap();
+        let features = WasmFeatures::WASM2.difference(WasmFeatures::GC_TYPES);
+        Validator::new_with_features(features).validate_all(&module).unwrap();
+        let engine = Engine::default();
+        let module = Module::new(&engine, &module).unwrap();
+        let imports: Vec<_> = module.imports().map(|import| (import.module(), import.name())).collect();
+        assert_eq!(imports, [("$root", "log")]);
+        let exports: Vec<_> = module.exports().map(|export| export.name()).collect();
+        assert_eq!(exports, ["memory", "now", "rate"], "and none that made it");
+        let mut linker = Linker::new(&engine);
+        linker.func_wrap("$root", "log", |_: i32, _: i32| {}).unwrap();
+        let mut store = Store::new(&engine, ());
+        let instance = linker.instantiate(&mut store, &module).unwrap();
+        let mut call = |name| instance.get_typed_func::<(), i32>(&mut store, name).unwrap().call(&mut store, ());
+        // The star's code, and the calls so far.
+        assert_eq!(call("rate").unwrap(), 42 + 8);
+        assert_eq!(call("rate").unwrap(), 42 + 9);
+        assert!(call("now").is_err(), "the clock traps");
+    }
+
+    #[test]
+    fn what_it_does_not_know_is_an_error() {
+        let start = merged(&linked("(func $first) (start $first)", "")).unwrap_err();
+        assert_eq!(start, "a core module has a start function");
+        let none = flat(&wat::parse_str("(component)").unwrap()).unwrap_err();
+        assert!(none.starts_with("no component in it exports"), "{none}");
+        assert!(flat(b"no component").is_err());
+        // Two functions are not a policy.
+        assert!(flat(&linked("", "")).is_err());
+    }
+}

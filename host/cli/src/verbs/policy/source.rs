@@ -25,13 +25,19 @@ fn module(path: &Path) -> Result<Vec<u8>, Error> {
     Err(Error::Content { path: path.to_owned(), detail })
 }
 
+/// Refuses what is interpreted, for instruments that read compiled code.
+pub fn check_compiled(path: &Path) -> Result<(), Error> {
+    if !is_typescript(path) {
+        return Ok(());
+    }
+    let detail = "is in TypeScript: what runs is its interpreter, of whose compiled code there is nothing to say".to_owned();
+    Err(Error::Content { path: path.to_owned(), detail })
+}
+
 /// The same, to look into: of a crate's folder with names and lines, of a file with those that it has.
 pub fn instrumented(path: &Path) -> Result<Source, Error> {
     if is_typescript(path) {
-        let detail =
-            "is in TypeScript: what runs is its interpreter, so the instruments that read compiled code can say nothing of it"
-                .to_owned();
-        return Err(Error::Content { path: path.to_owned(), detail });
+        return Source::of_component(build(path)?).map_err(Error::refused);
     }
     if path.is_dir() {
         announce(path)?;
@@ -39,7 +45,7 @@ pub fn instrumented(path: &Path) -> Result<Source, Error> {
     }
     let component = module(path)?;
     // A server's own words for what is no policy at all come before those for what can't be looked into.
-    proviso_policy::inspect(&component, &proviso_policy::Limits::default()).map_err(Error::Refused)?;
+    proviso_policy::class_for(&component, &super::limits()).map_err(Error::Refused)?;
     Source::of_component(component).map_err(Error::refused)
 }
 
