@@ -15,7 +15,12 @@ export class Decimal {
   static readonly ZERO = new Decimal(0n);
 
   /** `units` is the number times 10^12. */
-  private constructor(private readonly units: bigint) {}
+  private constructor(readonly units: bigint) {}
+
+  /** Of the number times 10^12. */
+  static ofUnits(units: bigint): Decimal {
+    return new Decimal(units);
+  }
 
   /** Of text such as `"0.002"`, or of a whole number. Throws a RangeError for anything else: fractions are written as text. */
   static of(value: string | number): Decimal {

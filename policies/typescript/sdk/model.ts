@@ -151,7 +151,12 @@ export class Refused {
   }
 }
 
-/** Credits to issue when a period begins; expires with the period unless it says otherwise. */
+/** What is left of a grant does not expire. */
+export const NEVER: wire.Expiry = { at: null, withPeriod: null };
+/** It expires with the period in which the grant becomes usable; `{ at: null, withPeriod: n }` is the n-th period after that one. */
+export const WITH_ITS_PERIOD: wire.Expiry = { at: null, withPeriod: 0 };
+
+/** Credits to issue when a period begins; they expire with the period unless `more` says otherwise. */
 export function allowance(
   amount: Decimal,
   opening: Exact<wire.Opening>,
@@ -163,7 +168,7 @@ export function allowance(
     category: "plan",
     priority: 0,
     effectiveAt: null,
-    expires: { at: null, withPeriod: null },
+    expires: WITH_ITS_PERIOD,
     features: [],
     costBasis: null,
     allowance: opening.allowance,

@@ -3,6 +3,7 @@
 
 import { Decimal } from "./decimal.js";
 import { encoded, exact, type Exact } from "./exact.js";
+import { read as readForm, write as writeForm } from "./form.js";
 import { log } from "./log.js";
 import { Context, Refused, Usage, costOf, type Need, type Rating } from "./model.js";
 import { Fields } from "./settings.js";
@@ -11,7 +12,9 @@ import type * as wire from "./wire.js";
 /** A policy, over the settings of one contract. */
 export interface Policy<Settings> {
   about: { name: string; version: string; summary: string; settingsSchema?: object; needs?: Need[] };
-  /** Reads the settings; what is wrong is said with `fields.problem`. */
+  /**
+   * Reads the settings, once, into plain data: texts, numbers, Decimals, lists and objects. What is wrong is said with `fields.problem`.
+   */
   settings(fields: Fields): Settings;
   counters?(settings: Settings): wire.Counter[];
   /** The features that are priced, and the credit type of each; every feature in "credits" without it. */
@@ -51,13 +54,7 @@ export interface Exports {
 
 /** Makes the functions of the interface: `export const { describe, prepare, rate, overage, close, open } = definePolicy({ … })`. */
 export function definePolicy<Settings>(policy: Policy<Settings>): Exports {
-  const settingsOf = (form: Uint8Array): Settings => {
-    let json = "";
-    for (const byte of form) {
-      json += String.fromCharCode(byte);
-    }
-    return Fields.all(JSON.parse(json), (fields) => policy.settings(fields)).value;
-  };
+  const settingsOf = (form: Uint8Array): Settings => readForm(form) as Settings;
   return {
     describe: () =>
       answer("describe", () => {
@@ -109,13 +106,8 @@ function prepare<Settings>(policy: Policy<Settings>, text: string): Exact<wire.P
   if (problems.length > 0) {
     throw new Problems(problems);
   }
-  // The form is the settings again, in ASCII, since there is no TextEncoder here.
-  const ascii = JSON.stringify(json).replace(
-    /[^\x00-\x7f]/g,
-    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`,
-  );
   return {
-    form: Uint8Array.from(ascii, (character) => character.charCodeAt(0)),
+    form: writeForm(value),
     counters: policy.counters?.(value) ?? [],
     features: policy.features?.(value) ?? [{ feature: null, credit: "credits" }],
     settleOverageFrom: policy.settleOverageFrom?.(value) ?? "purchases",

@@ -19,6 +19,7 @@ pub(super) fn files() -> Files {
         ("tsconfig.json", own!("tsconfig.json"), "how strictly it is checked"),
         ("sdk/decimal.ts", own!("sdk/decimal.ts"), "exact numbers"),
         ("sdk/exact.ts", own!("sdk/exact.ts"), "exact numbers in and out"),
+        ("sdk/form.ts", own!("sdk/form.ts"), "settings as decisions get them"),
         ("sdk/index.ts", own!("sdk/index.ts"), "what a policy imports"),
         ("sdk/log.ts", own!("sdk/log.ts"), "a line for the log"),
         ("sdk/model.ts", own!("sdk/model.ts"), "what a policy is asked and says"),
