@@ -67,9 +67,10 @@ fn the_example_decides_what_the_one_in_rust_does() {
     let built = fs::read(&component).unwrap();
     passes(&repository(), &["test", "policies/typescript", cases]);
     assert!(fs::read(&component).unwrap() == built, "it was built again");
-    let (fine, said) = policy(&repository(), &["test", "policies/typescript", cases, "--class", "default"], None);
+    let (fine, said) =
+        policy(&repository(), &["test", "policies/typescript", cases, "--class", "default"], None);
     assert!(!fine && said.contains("the limit is 1048576"), "{said}");
-    let (fine, said) = policy(&repository(), &["coverage", "policies/typescript", cases], None);
+    let (fine, said) = policy(&repository(), &["coverage", "policies/typescript", "--cases", cases], None);
     assert!(!fine && said.contains("is in TypeScript"), "{said}");
 }
 

@@ -98,7 +98,9 @@ pub enum BuildError {
     )]
     NoNode(&'static str),
     /// The one that is there is too old.
-    #[error("Node.js is {found}: policies in TypeScript are built with Node.js 20 or later, from https://nodejs.org")]
+    #[error(
+        "Node.js is {found}: policies in TypeScript are built with Node.js 20 or later, from https://nodejs.org"
+    )]
     OldNode {
         /// What it says of itself.
         found: String,

@@ -58,7 +58,10 @@ struct Named<'a> {
 /// A core instance.
 #[derive(Debug)]
 enum CoreInstance<'a> {
-    Of { module: u32, arguments: BTreeMap<&'a str, u32> },
+    Of {
+        module: u32,
+        arguments: BTreeMap<&'a str, u32>,
+    },
     /// Made of what stands in the component, by kind and index.
     Named(BTreeMap<&'a str, (ExternalKind, u32)>),
 }
@@ -139,8 +142,11 @@ impl<'a> Links<'a> {
                     let import = import?;
                     if matches!(import.ty, ComponentTypeRef::Func(_)) {
                         let is_log = import.name.name == LOG;
-                        self.component_functions
-                            .push(if is_log { ComponentFunction::Log } else { ComponentFunction::Foreign });
+                        self.component_functions.push(if is_log {
+                            ComponentFunction::Log
+                        } else {
+                            ComponentFunction::Foreign
+                        });
                     }
                 }
             }
@@ -290,7 +296,8 @@ mod tests {
         linker.func_wrap("$root", "log", |_: i32, _: i32| {}).unwrap();
         let mut store = Store::new(&engine, ());
         let instance = linker.instantiate(&mut store, &module).unwrap();
-        let mut call = |name| instance.get_typed_func::<(), i32>(&mut store, name).unwrap().call(&mut store, ());
+        let mut call =
+            |name| instance.get_typed_func::<(), i32>(&mut store, name).unwrap().call(&mut store, ());
         // The star's code, and the calls so far.
         assert_eq!(call("rate").unwrap(), 42 + 8);
         assert_eq!(call("rate").unwrap(), 42 + 9);

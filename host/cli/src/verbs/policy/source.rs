@@ -30,7 +30,9 @@ pub fn check_compiled(path: &Path) -> Result<(), Error> {
     if !is_typescript(path) {
         return Ok(());
     }
-    let detail = "is in TypeScript: what runs is its interpreter, of whose compiled code there is nothing to say".to_owned();
+    let detail =
+        "is in TypeScript: what runs is its interpreter, of whose compiled code there is nothing to say"
+            .to_owned();
     Err(Error::Content { path: path.to_owned(), detail })
 }
 

@@ -4,13 +4,14 @@
 use super::{CoreInstance, Function, Links, Named};
 use std::collections::BTreeMap;
 use wasm_encoder::{
-    CodeSection, ConstExpr, DataCountSection, DataSection, ElementSection, EntityType, ExportKind, ExportSection,
-    FunctionSection, GlobalSection, ImportSection, Instruction, MemorySection, Module, TableSection, TypeSection,
+    CodeSection, ConstExpr, DataCountSection, DataSection, ElementSection, EntityType, ExportKind,
+    ExportSection, FunctionSection, GlobalSection, ImportSection, Instruction, MemorySection, Module,
+    TableSection, TypeSection,
     reencode::{Error, Reencode, utils},
 };
 use wasmparser::{
-    Data, Element, ExternalKind, FuncType, FunctionBody, Global, Import, MemoryType, Operator, Parser, Payload, Table,
-    TypeRef,
+    Data, Element, ExternalKind, FuncType, FunctionBody, Global, Import, MemoryType, Operator, Parser,
+    Payload, Table, TypeRef,
 };
 
 /// The module and name under which a core module imports a function of the world itself.
@@ -65,7 +66,9 @@ impl<'a> Part<'a> {
     }
 }
 
-fn all<'a, T: wasmparser::FromReader<'a>>(section: wasmparser::SectionLimited<'a, T>) -> wasmparser::Result<Vec<T>> {
+fn all<'a, T: wasmparser::FromReader<'a>>(
+    section: wasmparser::SectionLimited<'a, T>,
+) -> wasmparser::Result<Vec<T>> {
     section.into_iter().collect()
 }
 
@@ -107,8 +110,12 @@ impl Renumber<'_> {
                     let place = Self::at(&self.places.globals, global_index).ok()?;
                     self.known.get(place as usize).copied().flatten()?
                 }
-                Operator::I32Add => stack.pop().zip(stack.pop()).map(|(b, a): (i32, i32)| a.wrapping_add(b))?,
-                Operator::I32Sub => stack.pop().zip(stack.pop()).map(|(b, a): (i32, i32)| a.wrapping_sub(b))?,
+                Operator::I32Add => {
+                    stack.pop().zip(stack.pop()).map(|(b, a): (i32, i32)| a.wrapping_add(b))?
+                }
+                Operator::I32Sub => {
+                    stack.pop().zip(stack.pop()).map(|(b, a): (i32, i32)| a.wrapping_sub(b))?
+                }
                 Operator::End => break,
                 _ => return None,
             };
@@ -218,7 +225,8 @@ impl Linker<'_, '_> {
             let imports = self.parts.get(number).map(|part| part.imports.clone()).unwrap_or_default();
             for import in imports {
                 let instance = arguments.get(import.module);
-                let instance = instance.ok_or_else(|| failed(format!("nothing is linked as {}", import.module)))?;
+                let instance =
+                    instance.ok_or_else(|| failed(format!("nothing is linked as {}", import.module)))?;
                 let named = Named { instance: *instance, name: import.name };
                 match import.ty {
                     TypeRef::Func(index) => {
@@ -228,7 +236,12 @@ impl Linker<'_, '_> {
                     TypeRef::Table(_) => places.tables.push(self.thing(named, ExternalKind::Table)?),
                     TypeRef::Memory(_) => places.memories.push(self.thing(named, ExternalKind::Memory)?),
                     TypeRef::Global(_) => places.globals.push(self.thing(named, ExternalKind::Global)?),
-                    _ => return Err(failed(format!("{} is imported as what a policy can't have", import.name))),
+                    _ => {
+                        return Err(failed(format!(
+                            "{} is imported as what a policy can't have",
+                            import.name
+                        )));
+                    }
                 }
             }
             let Some(part) = self.parts.get(number) else { continue };
@@ -284,7 +297,11 @@ impl Linker<'_, '_> {
     }
 
     /// Follows an export through instances that are made of others' exports, up to a part's own.
-    fn resolve<'n>(&'n self, mut named: Named<'n>, kind: ExternalKind) -> Result<Function<'n>, Error<String>> {
+    fn resolve<'n>(
+        &'n self,
+        mut named: Named<'n>,
+        kind: ExternalKind,
+    ) -> Result<Function<'n>, Error<String>> {
         loop {
             match self.links.instances.get(named.instance as usize) {
                 Some(CoreInstance::Of { .. }) => return Ok(Function::Export(named)),
@@ -299,8 +316,12 @@ impl Linker<'_, '_> {
                             None => None,
                         },
                         (ExternalKind::Table, ExternalKind::Table) => self.links.tables.get(index).copied(),
-                        (ExternalKind::Memory, ExternalKind::Memory) => self.links.memories.get(index).copied(),
-                        (ExternalKind::Global, ExternalKind::Global) => self.links.globals.get(index).copied(),
+                        (ExternalKind::Memory, ExternalKind::Memory) => {
+                            self.links.memories.get(index).copied()
+                        }
+                        (ExternalKind::Global, ExternalKind::Global) => {
+                            self.links.globals.get(index).copied()
+                        }
                         _ => None,
                     };
                     named = next.ok_or_else(missing)?;
