@@ -34,7 +34,7 @@ fn example() -> PathBuf {
 
 /// Whether there is what it takes to build. The packages are those of the example, which are installed once.
 static CAN_BUILD: LazyLock<bool> = LazyLock::new(|| {
-    let (fine, said) = policy(&repository(), &["build", "policies/typescript", "-o", "/dev/null"], None);
+    let (fine, said) = policy(repository(), &["build", "policies/typescript", "-o", "/dev/null"], None);
     let lacks = ["Node.js is missing", "Node.js is v", "the first build needs a network"];
     if !fine && lacks.iter().any(|lack| said.contains(lack)) {
         eprintln!("SKIPPED: no policy in TypeScript was built or tested here: {said}");
@@ -60,17 +60,17 @@ fn the_example_decides_what_the_one_in_rust_does() {
         return;
     }
     let cases = "policies/night-rates/cases";
-    let said = passes(&repository(), &["test", "policies/typescript", cases]);
+    let said = passes(repository(), &["test", "policies/typescript", cases]);
     assert!(said.contains(" passed"), "{said}");
     // What is in it is the same bytes as long as its sources are, so that it stays the same version.
     let component = example().join("dist/policy.wasm");
     let built = fs::read(&component).unwrap();
-    passes(&repository(), &["test", "policies/typescript", cases]);
+    passes(repository(), &["test", "policies/typescript", cases]);
     assert!(fs::read(&component).unwrap() == built, "it was built again");
     let (fine, said) =
-        policy(&repository(), &["test", "policies/typescript", cases, "--class", "default"], None);
+        policy(repository(), &["test", "policies/typescript", cases, "--class", "default"], None);
     assert!(!fine && said.contains("the limit is 1048576"), "{said}");
-    let (fine, said) = policy(&repository(), &["coverage", "policies/typescript", "--cases", cases], None);
+    let (fine, said) = policy(repository(), &["coverage", "policies/typescript", "--cases", cases], None);
     assert!(!fine && said.contains("is in TypeScript"), "{said}");
 }
 
