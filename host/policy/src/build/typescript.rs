@@ -38,7 +38,12 @@ pub(super) fn build(dir: &Path) -> Result<Vec<u8>, BuildError> {
     let (tsc, componentize) = (installed(&dir, "tsc"), installed(&dir, "componentize-qjs"));
     if !tsc.exists() || !componentize.exists() {
         let subcommand = if dir.join("package-lock.json").is_file() { "ci" } else { "install" };
-        run("npm", Command::new("npm").args([subcommand, "--no-audit", "--no-fund"]).current_dir(&dir))?;
+        run(
+            "npm",
+            Command::new("npm")
+                .args([subcommand, "--ignore-scripts", "--no-audit", "--no-fund"])
+                .current_dir(&dir),
+        )?;
     }
     // What an earlier build left must not be taken for a part of this one.
     match fs::remove_dir_all(&out) {
