@@ -3,14 +3,16 @@
 
 mod idempotency;
 mod json;
+mod list;
 mod parameters;
 mod path;
 mod precondition;
 mod query;
 mod raw;
 
-pub use idempotency::{DryRun, Keyed, KeyedUnlessDry, MaybeKeyed};
+pub use idempotency::{DryRun, Keyed, KeyedUnlessDry, MaybeKeyed, callers};
 pub use json::{Json, MaybeJson, object, parse, short};
+pub use list::{List, answering};
 pub use parameters::Parameters;
 pub use path::{
     At, BacktestId, BudgetKey, CreditKey, EntityKey, FeatureKey, KeyId, PeriodNumber, PlanName,

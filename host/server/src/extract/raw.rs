@@ -3,7 +3,10 @@
 use crate::problem::Problem;
 use axum::{
     body::{Body, Bytes, HttpBody as _},
-    http::{HeaderMap, header::CONTENT_TYPE},
+    http::{
+        HeaderMap, HeaderValue,
+        header::{CONTENT_ENCODING, CONTENT_TYPE},
+    },
 };
 use http_body_util::BodyExt as _;
 use std::time::Duration;
@@ -62,15 +65,21 @@ pub async fn read_body(mut body: Body, limit: usize, memory: &BodyMemory) -> Res
                     break;
                 }
             } else if first.is_empty() {
-                // Nearly every body comes in one piece and is not copied.
+                // Nearly every body comes in one piece and is not copied. One of which more is to come counts at once: a client that
+                // finds no memory for the rest is not read from any further.
+                if declared > data.len() as u64 {
+                    counted = usize::try_from(declared).unwrap_or(limit);
+                    memory.take(counted, &mut taken)?;
+                }
                 first = data;
             } else {
                 if whole.is_empty() {
-                    // Once and for all, where the length is known: a body that is refused has taken nothing.
-                    let size = usize::try_from(declared).unwrap_or(limit).max(first.len());
-                    memory.take(size, &mut taken)?;
-                    counted = size;
-                    whole.reserve_exact(size);
+                    if counted == 0 {
+                        memory.take(first.len(), &mut taken)?;
+                        counted = first.len();
+                    }
+                    // Once and for all, where the length is known.
+                    whole.reserve_exact(counted);
                     whole.extend_from_slice(&first);
                 }
                 if whole.len() + data.len() > counted {
@@ -91,8 +100,13 @@ pub async fn read_body(mut body: Body, limit: usize, memory: &BodyMemory) -> Res
         .unwrap_or_else(|_| Err(if is_too_large { Problem::too_large(limit) } else { Problem::slow_body() }))
 }
 
-/// The media type of the body, such as `application/json`; `None` when its charset is another one than UTF-8.
+/// The media type of the body, such as `application/json`; `None` when its charset is another one than UTF-8, or when it is compressed
+/// or otherwise encoded.
 pub fn media_type(headers: &HeaderMap) -> Option<&str> {
+    let is_plain = |encoding: &HeaderValue| encoding.as_bytes().eq_ignore_ascii_case(b"identity");
+    if !headers.get_all(CONTENT_ENCODING).iter().all(is_plain) {
+        return None;
+    }
     let mut parts = headers.get(CONTENT_TYPE)?.to_str().ok()?.split(';').map(str::trim);
     let found = parts.next()?;
     let is_utf8 = parts.all(|parameter| match parameter.split_once('=') {
@@ -129,6 +143,13 @@ mod tests {
             assert_eq!(is_of_type(&headers, "application/json"), fine, "{text}");
         }
         assert!(!is_of_type(&HeaderMap::new(), "application/json"));
+        for (encoding, fine) in
+            [("identity", true), ("Identity", true), ("gzip", false), ("identity, br", false)]
+        {
+            let json = (CONTENT_TYPE, "application/json".parse().unwrap());
+            let headers = HeaderMap::from_iter([json, (CONTENT_ENCODING, encoding.parse().unwrap())]);
+            assert_eq!(is_of_type(&headers, "application/json"), fine, "{encoding}");
+        }
     }
 
     #[tokio::test]
