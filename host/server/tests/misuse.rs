@@ -5,7 +5,10 @@
 
 mod support;
 
+use axum::body::Body;
+use futures_util::{StreamExt as _, future::join_all, stream};
 use serde_json::{Value, json};
+use std::convert::Infallible;
 use support::{Answer, Server, usage};
 
 const ACME: &str = "/v1/customers/acme";
@@ -304,6 +307,35 @@ async fn failed_payments_do_not_raise_the_limit_of_a_rule() {
     answer("pay").await;
     let rule = server.get(RULE).await.expect(200);
     assert_eq!((&rule["status"], &rule["count"]), (&json!("limit_reached"), &json!(2)), "{rule}");
+}
+
+/// One customer's key that sends halves of bodies and waits keeps no other's bodies out.
+#[tokio::test]
+async fn half_bodies_of_one_customer_hold_up_nobody() {
+    let server = Server::with_acme().await;
+    let own = server.secret(&json!({"name": "own", "scopes": ["usage"], "customer": "acme"})).await;
+    let batch = |secret: &str, ends: bool| {
+        let pieces = stream::iter([400_000, 400_000]).map(|size| Ok::<_, Infallible>(vec![b' '; size]));
+        let body = if ends {
+            Body::from_stream(pieces.chain(stream::iter([Ok(b"[]".to_vec())])))
+        } else {
+            Body::from_stream(pieces.chain(stream::pending()))
+        };
+        let ask = server.ask("POST", "/v1/charges/batch").header("content-type", "application/json");
+        ask.by(secret).raw(body).send()
+    };
+    let halves = join_all((0..20).map(|_| batch(&own, false)));
+    let other = async {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        batch(support::ADMIN, true).await.expect(200)
+    };
+    tokio::select! {
+        biased;
+        _ = halves => panic!("a half that found a place waits for its other half"),
+        answer = other => assert_eq!(answer, json!([])),
+    }
 }
 
 /// A body that unfolds would be larger than it says. None is taken, and the refusal says so.

@@ -20,4 +20,4 @@ pub use path::{
 };
 pub use precondition::IfMatch;
 pub use query::{PAGE_BYTES, Paging, Query, cursor, cut, fitting};
-pub use raw::{BodyMemory, is_of_type, media_type, read_body};
+pub use raw::{BodyMemory, Sharer, is_of_type, media_type, read_body};

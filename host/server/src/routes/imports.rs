@@ -82,7 +82,7 @@ pub async fn import(
     request: Request,
 ) -> Result<Answer, Problem> {
     let (parts, body) = request.into_parts();
-    let bytes = read_body(body, app.options.max_body_bytes, &app.bodies).await?;
+    let bytes = read_body(body, app.options.max_body_bytes, &app.bodies, parts.extensions.get()).await?;
     let kind = media_type(&parts.headers).map(str::to_ascii_lowercase);
     let texts: Vec<(u64, Text<'_>)> = match kind.as_deref() {
         Some(kind) if JSON_LINES.contains(&kind) => json_lines(&bytes),

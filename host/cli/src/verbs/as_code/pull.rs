@@ -249,3 +249,21 @@ fn without_nulls(value: Value) -> Value {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_dots_have_files_of_their_own() {
+        for (toml, json) in [
+            ("plans/pro.toml", "plans/pro.json"),
+            ("plans/pro.v2.toml", "plans/pro.v2.json"),
+            ("plans/..toml", "plans/..json"),
+            ("plans/...toml", "plans/...json"),
+        ] {
+            assert_eq!(with_ending(Path::new(toml), "json"), Path::new(json));
+            assert_eq!(with_ending(Path::new(json), "toml"), Path::new(toml));
+        }
+    }
+}
