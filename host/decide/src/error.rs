@@ -56,6 +56,9 @@ pub enum DecideError {
         "the customer {0} exists and is not as the import has it: an import changes no customer that exists"
     )]
     CustomerExists(CustomerId),
+    /// An import of something of a customer that is there already, and is another one: what it is, and its key.
+    #[error("{0} {1} exists and is not as the import has it: an import changes nothing that exists")]
+    ImportExists(&'static str, Key),
     /// The ledger can't carry the command out as given.
     #[error(transparent)]
     Rejected(#[from] Rejection),

@@ -3,7 +3,7 @@
 
 use crate::{
     app::App,
-    extract::{At, PolicyName, path_text},
+    extract::{At, PolicyName, Sharer, path_text},
     problem::Problem,
 };
 use axum::{
@@ -94,6 +94,9 @@ impl<S: Asks> FromRequestParts<Arc<App>> for Caller<S> {
             return Err(Problem::no_scope(S::SCOPES.iter().copied().map(scope)));
         }
         app.parameters.check(parts)?;
+        if key.customer.is_some() || key.policy_prefix.is_some() {
+            parts.extensions.insert(Sharer(key.id.clone()));
+        }
         Ok(Self { key, scope: PhantomData })
     }
 }

@@ -388,7 +388,7 @@ impl CustomerState {
 
 /// Those that were paid, or may be.
 fn counted(state: &AutoTopUpState) -> impl Iterator<Item = &TopUpState> {
-    state.recent.iter().filter(|one| matches!(one.status, TopUpStatus::Pending | TopUpStatus::Paid))
+    state.recent.iter().filter(|one| one.counts())
 }
 
 const HOUR: i64 = 3_600 * Timestamp::SECOND;

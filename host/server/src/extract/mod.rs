@@ -3,14 +3,16 @@
 
 mod idempotency;
 mod json;
+mod list;
 mod parameters;
 mod path;
 mod precondition;
 mod query;
 mod raw;
 
-pub use idempotency::{DryRun, Keyed, KeyedUnlessDry, MaybeKeyed};
+pub use idempotency::{DryRun, Keyed, KeyedUnlessDry, MaybeKeyed, callers};
 pub use json::{Json, MaybeJson, object, parse, short};
+pub use list::{List, answering};
 pub use parameters::Parameters;
 pub use path::{
     At, BacktestId, BudgetKey, CreditKey, EntityKey, FeatureKey, KeyId, PeriodNumber, PlanName,
@@ -18,4 +20,4 @@ pub use path::{
 };
 pub use precondition::IfMatch;
 pub use query::{PAGE_BYTES, Paging, Query, cursor, cut, fitting};
-pub use raw::{BodyMemory, is_of_type, media_type, read_body};
+pub use raw::{BodyMemory, Sharer, is_of_type, media_type, read_body};

@@ -65,7 +65,7 @@ fn code_of_decision(error: &DecideError) -> C {
         DecideError::NoTermsInForce => C::NoTermsInForce,
         DecideError::ChangedMeanwhile => C::ChangedMeanwhile,
         DecideError::TrialUsed(..) => C::TrialUsed,
-        DecideError::CustomerExists(_) => C::CustomerExists,
+        DecideError::CustomerExists(_) | DecideError::ImportExists(..) => C::CustomerExists,
         DecideError::OverrideIncomplete
         | DecideError::BudgetIncomplete(_)
         | DecideError::AutoTopUpIncomplete(_)

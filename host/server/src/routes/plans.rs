@@ -85,7 +85,7 @@ pub async fn put(
     let parts = PlanParts {
         name: name.into_option(),
         interval: interval.into_option(),
-        entitlements: entitlements.into_option(),
+        entitlements: entitlements.map(|features| features.0).into_option(),
         grants: grants.into_option(),
         trial: trial.into_option(),
     };
