@@ -98,6 +98,10 @@ codes! {
     AutoTopUpNotFound = "auto_top_up_not_found", 404, "not found";
     /// The customer has no such top-up.
     TopUpNotFound = "top_up_not_found", 404, "not found";
+    /// There is no such bundle.
+    BundleNotFound = "bundle_not_found", 404, "not found";
+    /// There is no such promotion. Codes are told apart by upper and lower case.
+    PromotionNotFound = "promotion_not_found", 404, "not found";
     /// This host knows no such backtest: another host runs it, it was forgotten, or the host was started since.
     BacktestNotFound = "backtest_not_found", 404, "not found";
     /// There is no such API key.
@@ -155,6 +159,19 @@ codes! {
     TopUpClosed = "top_up_closed", 409, "the top-up is closed";
     /// A top-up of the rule awaits its payment: answer it first, or switch the rule off with `enabled`.
     TopUpPending = "top_up_pending", 409, "a top-up is pending";
+    /// The bundle is not for sale any more: list the bundles, and offer another one.
+    BundleWithdrawn = "bundle_withdrawn", 409, "the bundle is not for sale";
+    /// The customer has redeemed the promotion before: each customer may once. The ledger has the entry, of type
+    /// `promotion_redeemed`.
+    AlreadyRedeemed = "already_redeemed", 409, "the promotion was redeemed before";
+    /// The promotion begins later; the detail says when.
+    PromotionNotStarted = "promotion_not_started", 409, "the promotion has not begun";
+    /// The promotion is over.
+    PromotionEnded = "promotion_ended", 409, "the promotion has ended";
+    /// The promotion was redeemed as often as it may be, by all customers together. A higher `max_redemptions` lets more redeem it.
+    PromotionExhausted = "promotion_exhausted", 409, "the promotion is used up";
+    /// The promotion is for the customers of other plans, which it lists in `plans`.
+    PromotionNotForPlan = "promotion_not_for_plan", 409, "the promotion is for other plans";
     /// The terms ended before.
     TermsEnded = "terms_ended", 409, "the terms have ended";
     /// The terms decide: only a shadow has a report of what it would have changed.

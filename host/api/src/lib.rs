@@ -33,6 +33,7 @@ pub mod problem;
 pub mod report;
 pub mod reversal;
 pub mod schema;
+pub mod selling;
 pub mod shadow;
 pub mod terms;
 pub mod top_up;

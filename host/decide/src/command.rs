@@ -36,6 +36,7 @@ pub use crate::{
         ActualUsage, CheckOutcome, CustomerChange, CustomerMigration, CustomerPlanChange, Migrated, Outcome,
         PlanChangePreview, Reply, Ttl, UsageRequest,
     },
+    selling::{Purchase, Redemption},
     top_ups::AutoTopUpChange,
 };
 
@@ -101,6 +102,10 @@ pub enum Command {
     DeclineTopUp(TopUpId, Option<String>),
     /// Grant credits.
     Grant(Box<GrantRequest>),
+    /// Buy a pack of credits.
+    Purchase(Box<Purchase>),
+    /// Redeem a promotion. Whoever asks has claimed one of its redemptions for the customer.
+    Redeem(Box<Redemption>),
     /// Create the customer as another system had it.
     ImportCustomer(Box<CustomerImport>),
     /// Move something in from another system.
@@ -268,6 +273,8 @@ impl Decider<'_> {
             Command::Extend(id, ttl) => state.extend_reservation(at, *id, ttl.after(at))?,
             Command::CountRepeats(repeated) => state.count_repeats(at, *repeated),
             Command::Grant(grant) => state.give(at, (**grant).clone(), &self.grant_terms(state, at))?,
+            Command::Purchase(purchase) => self.purchase(state, purchase, at)?,
+            Command::Redeem(redemption) => self.redeem(state, redemption, at)?,
             Command::Import(import) => self.import(state, import, at)?,
             Command::Void(id) => state.void(*id)?,
             Command::CancelPlanChange(id) => state.cancel_plan_change(*id)?,

@@ -48,6 +48,27 @@ pub enum DecideError {
     /// A new rule for top-ups that lacks this field.
     #[error("is missing: no rule says yet when these credits are topped up")]
     AutoTopUpIncomplete(&'static str),
+    /// Nobody knows this bundle.
+    #[error("there is no bundle {0}")]
+    BundleNotFound(Name),
+    /// A bundle that may not be bought.
+    #[error("bundle {0} is not for sale any more: GET /v1/bundles lists those that are")]
+    BundleWithdrawn(Name),
+    /// Nobody knows this promotion.
+    #[error("there is no promotion {0}: codes are told apart by upper and lower case")]
+    PromotionNotFound(Name),
+    /// A promotion that begins later.
+    #[error("promotion {0} begins at {1}: redeem it then")]
+    PromotionNotStarted(Name, Timestamp),
+    /// A promotion that is over.
+    #[error("promotion {0} ended at {1}")]
+    PromotionEnded(Name, Timestamp),
+    /// A promotion for the customers of other plans.
+    #[error("promotion {0} is not for customers of this plan: GET /v1/promotions/{0} lists the plans that it is for")]
+    PromotionNotForPlan(Name),
+    /// A promotion that was redeemed as often as it may be.
+    #[error("promotion {0} was redeemed {1} times, as often as it may be")]
+    PromotionExhausted(Name, u64),
     /// A change of plan whose preview would have to look ahead over too many periods.
     #[error("lies too many periods ahead for a preview")]
     PreviewTooFar,

@@ -21,6 +21,7 @@ mod profile;
 mod rating;
 pub mod replay;
 mod request;
+pub mod selling;
 pub mod top_ups;
 
 pub use decider::{AHEAD, Decider, Stop, is_current};

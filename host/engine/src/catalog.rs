@@ -3,6 +3,7 @@
 
 use crate::signatures::SignedBy;
 pub use proviso_decide::catalog::Plan;
+pub use proviso_decide::selling::{Bundle, Promotion};
 use proviso_decide::catalog::{Plans, sold_at};
 use proviso_ledger::model::{
     answers::Manifest,
@@ -12,7 +13,7 @@ use proviso_ledger::model::{
     terms::{Terms, TermsKey},
     time::Timestamp,
 };
-use proviso_store::{CatalogRows, StoreError};
+use proviso_store::{CatalogRows, ProductKind, ProductRow, StoreError};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -159,6 +160,10 @@ pub struct Catalog {
     pub versions: HashMap<Name, Vec<Arc<Version>>>,
     /// API keys by the SHA-256 of their secret.
     pub api_keys: HashMap<[u8; 32], Arc<ApiKey>>,
+    /// Packs of credits by key.
+    pub bundles: BTreeMap<Name, Arc<Bundle>>,
+    /// Promotions by code, with the revision that wrote each.
+    pub promotions: BTreeMap<Name, (Arc<Promotion>, u64)>,
     /// Canaries that are not rolled back and do not decide for all.
     canaries: HashMap<TermsKey, Arc<Terms>>,
     /// By module, where it is not the default.
@@ -195,6 +200,20 @@ impl Catalog {
         }
         for row in newer.api_keys {
             catalog.api_keys.insert(row.secret_hash, Arc::new(parse("API key", &row.id, &row.body)?));
+        }
+        for (row, revision) in newer.products {
+            let ProductRow { kind, product, body } = row;
+            match kind {
+                ProductKind::AddOn => {}
+                ProductKind::Bundle => {
+                    let bundle = Arc::new(parse("bundle", &product, &body)?);
+                    catalog.bundles.insert(product, bundle);
+                }
+                ProductKind::Promotion => {
+                    let promotion = Arc::new(parse("promotion", &product, &body)?);
+                    catalog.promotions.insert(product, (promotion, revision));
+                }
+            }
         }
         if reclassify {
             catalog.classes = catalog.classes();
@@ -260,6 +279,14 @@ impl Plans for Catalog {
 
     fn plan_at(&self, plan: &Name, at: Timestamp) -> Option<&Plan> {
         sold_at(self.plan_versions.get(plan)?.iter().map(Arc::as_ref), at)
+    }
+
+    fn bundle(&self, bundle: &Name) -> Option<&Bundle> {
+        self.bundles.get(bundle).map(Arc::as_ref)
+    }
+
+    fn promotion(&self, promotion: &Name) -> Option<&Promotion> {
+        self.promotions.get(promotion).map(|(promotion, _)| &**promotion)
     }
 
     fn terms_of(&self, plan: &Name) -> &[Arc<Terms>] {

@@ -32,8 +32,10 @@ mod migrations;
 mod plan_terms;
 mod plans;
 mod policies;
+mod products;
 mod queue;
 mod reads;
+mod redemptions;
 mod refresh;
 mod refunds;
 mod replay;
@@ -75,6 +77,7 @@ pub use migrations::{MigratedCustomer, MigrationPage, MigrationPlace, PlanMigrat
 pub use plan_terms::PlanTermsChange;
 pub use plans::{PlanChange, plan_tag};
 pub use policies::{Uploaded, version_tag};
+pub use products::{BundleChange, CreditedChange, PromotionChange};
 pub use proviso_decide::replay::backtest as backtests;
 pub use proviso_decide::{
     DecideError,
@@ -83,9 +86,10 @@ pub use proviso_decide::{
     change::{Change, OverrideChange, customer_tag, standing_override},
     command, importing,
     precondition::{Expected, Subject, Tag},
+    selling,
     top_ups::{AutoTopUpChange, auto_top_up_tag},
 };
-pub use proviso_store::StoreError;
+pub use proviso_store::{RedemptionRow, StoreError};
 pub use reads::CustomerSummary;
 pub use refunds::RefundedCharge;
 pub use replay::{BacktestJob, BacktestOf, BacktestOptions, BacktestStatus, CandidateModule, backtest};

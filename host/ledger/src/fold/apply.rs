@@ -100,6 +100,11 @@ impl CustomerState {
             Event::Granted(grant) => self.add_grant(grant),
             Event::GrantImported(imported) => self.add_imported_grant(imported),
             Event::TopUpPaid(paid) => self.add_grant(&paid.grant),
+            Event::BundlePurchased(bought) => self.add_grant(&bought.grant),
+            Event::PromotionRedeemed(redeemed) => {
+                self.redeemed.insert(redeemed.promotion.clone());
+                self.add_grant(&redeemed.grant);
+            }
             Event::Adjusted(adjusted) => adjusted.grant.iter().for_each(|grant| self.add_grant(grant)),
             Event::Charged(charged) => charged.top_up.iter().for_each(|grant| self.add_grant(grant)),
             Event::Committed(committed) => committed.top_up.iter().for_each(|grant| self.add_grant(grant)),

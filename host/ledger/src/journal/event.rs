@@ -5,6 +5,7 @@ use super::{
     imported::{GrantImported, OverageImported, UsageImported},
     record::{DecisionRecord, Draw, Fee, Given, Line, Settlement, Shape},
     refused::{RefusalsRepeated, Refused},
+    selling::{BundlePurchased, PromotionRedeemed},
     top_up::{AutoTopUpChanged, TopUpDeclined, TopUpPaid, TopUpRequested, TopUpsHalted},
 };
 use crate::model::{
@@ -145,11 +146,15 @@ pub enum Event {
     },
     /// A top-up is due and none is asked for.
     TopUpsHalted(Box<TopUpsHalted>),
+    /// A pack of credits was bought.
+    BundlePurchased(Box<BundlePurchased>),
+    /// A promotion was redeemed.
+    PromotionRedeemed(Box<PromotionRedeemed>),
 }
 
 impl Event {
     /// The names of all kinds.
-    pub const KINDS: [&str; 38] = [
+    pub const KINDS: [&str; 40] = [
         "configured",
         "closed",
         "plan_change_scheduled",
@@ -188,6 +193,8 @@ impl Event {
         "top_up_declined",
         "top_up_expired",
         "top_ups_halted",
+        "bundle_purchased",
+        "promotion_redeemed",
     ];
 
     /// The decision that it records.
@@ -247,6 +254,8 @@ impl Event {
             Self::TopUpDeclined(_) => "top_up_declined",
             Self::TopUpExpired { .. } => "top_up_expired",
             Self::TopUpsHalted(_) => "top_ups_halted",
+            Self::BundlePurchased(_) => "bundle_purchased",
+            Self::PromotionRedeemed(_) => "promotion_redeemed",
         }
     }
 
@@ -306,7 +315,9 @@ impl Event {
             | Self::TopUpPaid(_)
             | Self::TopUpDeclined(_)
             | Self::TopUpExpired { .. }
-            | Self::TopUpsHalted(_) => 1,
+            | Self::TopUpsHalted(_)
+            | Self::BundlePurchased(_)
+            | Self::PromotionRedeemed(_) => 1,
         }
     }
 

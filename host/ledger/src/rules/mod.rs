@@ -22,5 +22,6 @@ pub mod repeat;
 pub mod reservation;
 pub mod retry;
 mod scratch;
+pub mod selling;
 mod thresholds;
 pub mod top_up;

@@ -48,7 +48,7 @@ use std::{
 };
 
 /// The format of saved states. One of another format is ignored and folded anew, so any change here needs a new number.
-pub const FORMAT: u32 = 9;
+pub const FORMAT: u32 = 10;
 
 /// How far back usage may be reported: what ended before is closed for good and forgotten. 35 days, in microseconds.
 pub const LATE_WINDOW: i64 = 35 * 86_400 * Timestamp::SECOND;
@@ -160,6 +160,9 @@ pub struct CustomerState {
     /// When the trials of plans ended or end, of those that the customer had.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub trials: BTreeMap<Name, Timestamp>,
+    /// The promotions that the customer redeemed: none is redeemed twice.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub redeemed: BTreeSet<Name>,
     /// Where the customer's imported usage is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub imported: Option<ImportedSpan>,
@@ -268,6 +271,7 @@ impl CustomerState {
             starting: None,
             given_once: BTreeSet::new(),
             trials: BTreeMap::new(),
+            redeemed: BTreeSet::new(),
             imported: None,
             counters: Counters::default(),
             entities: Entities::default(),

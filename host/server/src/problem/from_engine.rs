@@ -23,7 +23,9 @@ pub fn code_of(error: &EngineError) -> C {
         EngineError::BacktestNotFound => C::BacktestNotFound,
         EngineError::ApiKeyNotFound => C::ApiKeyNotFound,
         EngineError::PlanIntervalFixed => C::PlanIntervalFixed,
-        EngineError::TrialOfItself => C::InvalidRequest,
+        EngineError::TrialOfItself
+        | EngineError::ProductIncomplete(_)
+        | EngineError::ProductInvalid(..) => C::InvalidRequest,
         EngineError::IdempotencyKeyReused => C::IdempotencyKeyReused,
         EngineError::SettingsInvalid(_) => C::SettingsInvalid,
         EngineError::CandidateRefused(_) => C::SettingsInvalid,
@@ -66,6 +68,13 @@ fn code_of_decision(error: &DecideError) -> C {
         DecideError::ChangedMeanwhile => C::ChangedMeanwhile,
         DecideError::TrialUsed(..) => C::TrialUsed,
         DecideError::CustomerExists(_) => C::CustomerExists,
+        DecideError::BundleNotFound(_) => C::BundleNotFound,
+        DecideError::BundleWithdrawn(_) => C::BundleWithdrawn,
+        DecideError::PromotionNotFound(_) => C::PromotionNotFound,
+        DecideError::PromotionNotStarted(..) => C::PromotionNotStarted,
+        DecideError::PromotionEnded(..) => C::PromotionEnded,
+        DecideError::PromotionNotForPlan(_) => C::PromotionNotForPlan,
+        DecideError::PromotionExhausted(..) => C::PromotionExhausted,
         DecideError::OverrideIncomplete
         | DecideError::BudgetIncomplete(_)
         | DecideError::AutoTopUpIncomplete(_)
@@ -113,6 +122,7 @@ fn code_of_decision(error: &DecideError) -> C {
             Rejection::TopUpNotFound(_) => C::TopUpNotFound,
             Rejection::TopUpClosed(..) => C::TopUpClosed,
             Rejection::TopUpPending(_) => C::TopUpPending,
+            Rejection::AlreadyRedeemed(_) => C::AlreadyRedeemed,
         },
         DecideError::UpgradeUnfinished { .. } => C::UpgradeUnfinished,
         DecideError::TermsGone(_) | DecideError::Internal(_) => C::InternalError,
@@ -171,6 +181,9 @@ fn fields(error: EngineError, detail: &str) -> Vec<FieldError> {
         }
         EngineError::CanaryShareLower(_) => one("/share_percent"),
         EngineError::TrialOfItself => one("/trial/then/plan"),
+        EngineError::ProductIncomplete(field) | EngineError::ProductInvalid(field, _) => {
+            one(&format!("/{field}"))
+        }
         EngineError::Decide(DecideError::OverrideIncomplete) => one("/type"),
         EngineError::Decide(
             DecideError::BudgetIncomplete(field) | DecideError::AutoTopUpIncomplete(field),

@@ -9,6 +9,7 @@ mod backtests;
 mod balance;
 mod batch;
 mod budgets;
+mod bundles;
 mod burndown;
 mod charges;
 mod check;
@@ -27,6 +28,7 @@ mod plan_changes;
 mod plan_versions;
 mod plans;
 mod policies;
+mod promotions;
 mod reservations;
 mod resets;
 mod revenue;
@@ -102,6 +104,13 @@ pub fn all(test_clock: bool, with_operations: bool) -> (Router<Arc<App>>, utoipa
         .routes(routes!(resets::missed))
         .routes(routes!(plan_changes::list, plan_changes::create))
         .routes(routes!(plan_changes::get, plan_changes::cancel))
+        .routes(routes!(bundles::list))
+        .routes(routes!(bundles::get, bundles::put))
+        .routes(routes!(bundles::purchase))
+        .routes(routes!(promotions::list))
+        .routes(routes!(promotions::get, promotions::put))
+        .routes(routes!(promotions::redemptions))
+        .routes(routes!(promotions::redeem))
         .routes(routes!(plans::list))
         .routes(routes!(plans::get, plans::put))
         .routes(routes!(plan_versions::list))
