@@ -1,7 +1,10 @@
 //! Random commands. A command names grants and reservations by a number that is resolved when it is carried out, so that a
 //! history stays meaningful when commands are dropped from it.
 
-use crate::settings::*;
+use crate::{
+    packs::{PACKS, PROMOTIONS, Pack},
+    settings::*,
+};
 
 /// SplitMix64: small, seeded, the same everywhere.
 #[derive(Debug, Clone)]
@@ -192,6 +195,15 @@ pub enum Command {
         ends_in: Option<i64>,
     },
     Grant(GrantSpec),
+    /// So many of a pack of credits are bought.
+    Buy {
+        pack: &'static Pack,
+        quantity: u32,
+    },
+    /// A promotion is redeemed: once.
+    Redeem {
+        promotion: &'static Pack,
+    },
     /// A grant that another system gave, of which so many percent were used and so many voided there.
     ImportGrant {
         spec: GrantSpec,
@@ -616,7 +628,7 @@ fn top_up(random: &mut Random) -> TopUpSpec {
 }
 
 fn command(random: &mut Random) -> Command {
-    match random.below(129) {
+    match random.below(132) {
         0..=21 => Command::Pass(match random.below(14) {
             0 => Advance::By(random.between(0, 3)),
             1 => Advance::By(random.between(1, 100) * SECOND),
@@ -732,6 +744,13 @@ fn command(random: &mut Random) -> Command {
                 }
             }
         }
+        129 | 130 => Command::Buy {
+            pack: &PACKS[random.below(PACKS.len() as u64) as usize],
+            quantity: random.pick(&[1, 1, 1, 2, 3, 7]),
+        },
+        131 => Command::Redeem {
+            promotion: &PROMOTIONS[random.below(PROMOTIONS.len() as u64) as usize],
+        },
         107 => Command::RemoveBudget { id: random.pick(&BUDGETS) },
         116..=119 => Command::SetTopUp { credit: random.pick(&CREDITS), spec: Box::new(top_up(random)) },
         120 => Command::RemoveTopUp { credit: random.pick(&CREDITS) },

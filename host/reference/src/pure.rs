@@ -3,10 +3,11 @@
 use crate::{
     answer::{Answer, Host, Order, Snapshot},
     commands::Command,
-    policy::{Table, TablePolicy, instant},
+    packs::{PACKS, PROMOTIONS},
+    policy::{Table, TablePolicy, euros, instant},
     settings::{PlanSpec, Settings},
     translate::{
-        Names, answer, error_name, interval, is_plan_changed_now, key, lasting, own_grant, own_trial, plain,
+        Names, answer, credited, error_name, interval, is_plan_changed_now, key, lasting, own_grant, own_trial, plain,
         request, snapshot,
     },
 };
@@ -15,6 +16,7 @@ use proviso_decide::{
     catalog::{Plan, Plans, sold_at},
     command::{Reply, Request},
     policy::Lookup,
+    selling::{Bundle, Promotion},
 };
 use proviso_ledger::{
     journal::{Draw, Entry},
@@ -38,6 +40,8 @@ struct Catalog {
     /// The versions of each.
     plans: BTreeMap<Name, Vec<Plan>>,
     terms: BTreeMap<Name, Vec<Arc<Terms>>>,
+    bundles: BTreeMap<Name, Bundle>,
+    promotions: BTreeMap<Name, Promotion>,
 }
 
 impl Plans for Catalog {
@@ -51,6 +55,14 @@ impl Plans for Catalog {
 
     fn plan_at(&self, plan: &Name, at: Timestamp) -> Option<&Plan> {
         sold_at(self.plans.get(plan)?.iter(), at)
+    }
+
+    fn bundle(&self, bundle: &Name) -> Option<&Bundle> {
+        self.bundles.get(bundle)
+    }
+
+    fn promotion(&self, promotion: &Name) -> Option<&Promotion> {
+        self.promotions.get(promotion)
     }
 
     fn terms_of(&self, plan: &Name) -> &[Arc<Terms>] {
@@ -68,6 +80,34 @@ pub struct DecideHost {
     /// All that was written.
     journal: BTreeMap<u64, Arc<Entry>>,
     names: Names,
+}
+
+impl Catalog {
+    /// What is sold beside plans.
+    fn sell_packs(&mut self, start: i64) {
+        let created_at = instant(start);
+        for pack in &PACKS {
+            let (bundle, name, credits): (Name, _, _) =
+                (pack.key.parse().unwrap(), pack.key.to_owned(), credited(pack));
+            let price = pack.price.map(euros);
+            let sold = Bundle { bundle: bundle.clone(), name, credits, price, for_sale: true, created_at };
+            self.bundles.insert(bundle, sold);
+        }
+        for pack in &PROMOTIONS {
+            let promotion: Name = pack.key.parse().unwrap();
+            let given = Promotion {
+                promotion: promotion.clone(),
+                name: pack.key.to_owned(),
+                credits: credited(pack),
+                starts_at: None,
+                ends_at: None,
+                max_redemptions: None,
+                plans: Vec::new(),
+                created_at,
+            };
+            self.promotions.insert(promotion, given);
+        }
+    }
 }
 
 impl DecideHost {
@@ -144,6 +184,7 @@ impl Host for DecideHost {
             journal: BTreeMap::new(),
             names: Names::default(),
         };
+        host.catalog.sell_packs(start);
         for spec in plans {
             let plan = Plan {
                 plan: host.names.plan(spec.key),

@@ -4,6 +4,7 @@ use crate::{
     answer::{Answer, BalanceSnap, Books, CounterAt, GrantSnap, Order, ReservationSnap, Snapshot, Status},
     commands::{BudgetSpec, Change, Command, GrantSpec, Part, TopUpSpec, UsageSpec, When, Who},
     model::grant::imported_part,
+    packs::Pack,
     policy::{category, credits, euros, instant},
     settings::{
         AfterTrial, AllowanceRule, Amount, CounterSpec, FEATURES, HOUR, Mode, ONE, OwnGrant, TrialRule, Unit,
@@ -15,6 +16,7 @@ use proviso_decide::{
     command::{self, ActualUsage, CustomerChange, Reply, Ttl, UsageRequest},
     importing::{Import, Imported, PastUsage},
     precondition::Expected,
+    selling::{Credited, Purchase, Redemption},
     top_ups::AutoTopUpChange,
 };
 use proviso_ledger::{
@@ -56,6 +58,10 @@ impl Names {
     fn key(&self, plan: &Name) -> String {
         plan.as_str().strip_prefix(&self.prefix).unwrap().to_owned()
     }
+}
+
+fn key_name(text: &str) -> Name {
+    text.parse().unwrap()
 }
 
 pub fn key(text: &str) -> Key {
@@ -132,6 +138,17 @@ pub fn request(
             ends_at: ends_in.map(after),
             expected: Expected::Anything,
         },
+        Command::Buy { pack, quantity } => command::Command::Purchase(Box::new(Purchase {
+            bundle: key_name(pack.key),
+            quantity: *quantity,
+            payment: None,
+            cost_basis: None,
+        })),
+        // One that nobody limits is claimed by nobody here.
+        Command::Redeem { promotion } => command::Command::Redeem(Box::new(Redemption {
+            promotion: key_name(promotion.key),
+            number: 1,
+        })),
         Command::Grant(spec) => command::Command::Grant(Box::new(grant_request(spec, order.now))),
         Command::ImportGrant { spec, used, voided, allowance } => {
             let part = |percent: u32| credits(imported_part(spec.amount, percent));
@@ -583,6 +600,8 @@ fn of_entry(entry: &Entry) -> Answer {
                 Event::TermsBound(_) => "bound",
                 Event::TermsEnded { .. } => "ended",
                 Event::Granted(_) => "granted",
+                Event::BundlePurchased(_) => "bought",
+                Event::PromotionRedeemed(_) => "redeemed",
                 Event::GrantImported(_) | Event::OverageImported(_) | Event::UsageImported(_) => "imported",
                 Event::TopUpPaid(_) => "topped_up",
                 Event::TopUpDeclined(_) => "declined",
@@ -634,6 +653,22 @@ fn plan_grant(known: &str, rule: &AllowanceRule, recurrence: Recurrence) -> Plan
     }
 }
 
+/// The credits of a pack, as a host's catalog has them.
+pub fn credited(pack: &Pack) -> Credited {
+    Credited {
+        amount: credits(pack.amount),
+        credit: key(pack.credit),
+        category: category(pack.category),
+        priority: pack.priority,
+        features: pack.features.iter().map(|feature| key(feature)).collect(),
+        expires: match (pack.hours, pack.with_period) {
+            (Some(lasts), _) => PlanExpiry::After(hours(lasts)),
+            (None, Some(n)) => PlanExpiry::WithPeriod(n),
+            (None, None) => PlanExpiry::Never,
+        },
+    }
+}
+
 pub fn hours(count: i64) -> Interval {
     Interval::new(IntervalUnit::Hour, u16::try_from(count).unwrap()).unwrap()
 }
@@ -668,6 +703,7 @@ pub fn error_name(error: &DecideError) -> &'static str {
             Rejection::TopUpNotFound(_) | Rejection::AutoTopUpNotFound(_) => "error:no_top_up",
             Rejection::TopUpClosed(..) => "error:top_up_closed",
             Rejection::TopUpPending(_) => "error:top_up_pending",
+            Rejection::AlreadyRedeemed(_) => "error:already_redeemed",
             _ => "error:rejected",
         },
         _ => "error:other",

@@ -17,6 +17,8 @@ const BUDGET: &str = "/v1/customers/{customer}/budgets/{budget}";
 const OVERRIDE: &str = "/v1/customers/{customer}/entitlements/{feature}";
 
 const TOP_UP: &str = "/v1/customers/{customer}/auto-top-ups/{credit}";
+const BUNDLE: &str = "/v1/bundles/{bundle}";
+const PROMOTION: &str = "/v1/promotions/{promotion}";
 
 /// What `null` comes to.
 enum Null {
@@ -44,7 +46,13 @@ fn rows() -> Vec<(&'static str, Value, &'static str, Null)> {
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         body
     };
+    let product = |more: Value| {
+        let mut body = json!({"amount": "10"});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
     let price = json!({"amount": "0.01", "currency": "EUR"});
+    let later = json!("2026-02-01T00:00:00Z");
     let attribute = json!({"name": "model", "value": "large"});
     let switched_on = json!({"type": "boolean", "value": true});
     vec![
@@ -125,6 +133,28 @@ fn rows() -> Vec<(&'static str, Value, &'static str, Null)> {
         (TOP_UP, top_up(json!({"priority": 5})), "priority", Shows("priority", json!(0))),
         (TOP_UP, top_up(json!({"expires": {"after": "P30D"}})), "expires", Shows("expires", json!("never"))),
         (TOP_UP, top_up(json!({"enabled": false})), "enabled", Shows("enabled", json!(true))),
+        (BUNDLE, product(json!({})), "amount", Refused),
+        (BUNDLE, product(json!({"credit": "gpu"})), "credit", Shows("credit", json!("credits"))),
+        (BUNDLE, product(json!({ "price": price })), "price", Shows("price", Value::Null)),
+        (BUNDLE, product(json!({"category": "top_up"})), "category", Shows("category", json!("prepaid"))),
+        (BUNDLE, product(json!({"priority": 5})), "priority", Shows("priority", json!(0))),
+        (BUNDLE, product(json!({"features": ["chat"]})), "features", Shows("features", json!([]))),
+        (BUNDLE, product(json!({"expires": {"after": "P30D"}})), "expires", Shows("expires", json!("never"))),
+        (BUNDLE, product(json!({"for_sale": false})), "for_sale", Shows("for_sale", json!(true))),
+        (PROMOTION, product(json!({})), "amount", Refused),
+        (PROMOTION, product(json!({"credit": "gpu"})), "credit", Shows("credit", json!("credits"))),
+        (PROMOTION, product(json!({"priority": 5})), "priority", Shows("priority", json!(0))),
+        (PROMOTION, product(json!({"features": ["chat"]})), "features", Shows("features", json!([]))),
+        (PROMOTION, product(json!({"expires": {"after": "P30D"}})), "expires", Shows("expires", json!("never"))),
+        (PROMOTION, product(json!({ "starts_at": later })), "starts_at", Shows("starts_at", Value::Null)),
+        (PROMOTION, product(json!({ "ends_at": later })), "ends_at", Shows("ends_at", Value::Null)),
+        (
+            PROMOTION,
+            product(json!({"max_redemptions": 5})),
+            "max_redemptions",
+            Shows("max_redemptions", Value::Null),
+        ),
+        (PROMOTION, product(json!({"plans": ["pro"]})), "plans", Shows("plans", json!([]))),
     ]
 }
 

@@ -47,6 +47,8 @@ fn filled(path: &str, other: Option<&str>) -> String {
         ("{entity}", other.unwrap_or("user-7")),
         ("{budget}", other.unwrap_or("all")),
         ("{credit}", other.unwrap_or("credits")),
+        ("{bundle}", other.unwrap_or("pack")),
+        ("{promotion}", other.unwrap_or("SPRING")),
         ("{top_up}", "topup_99"),
         ("{version}", "1"),
         ("{number}", "1"),

@@ -5,6 +5,7 @@ use proviso_decide::{
     catalog::{Plan, Plans, sold_at},
     policy::Policy,
     replay::History,
+    selling::{Bundle, Promotion},
 };
 use proviso_ledger::model::{
     ids::{Name, TermsId},
@@ -22,6 +23,8 @@ use std::{collections::BTreeMap, sync::Arc};
 pub struct Catalog {
     /// The versions of each, in order, and its terms.
     plans: BTreeMap<Name, (Vec<Plan>, Vec<Arc<Terms>>)>,
+    pub bundles: BTreeMap<Name, Bundle>,
+    pub promotions: BTreeMap<Name, Promotion>,
 }
 
 impl Plans for Catalog {
@@ -35,6 +38,14 @@ impl Plans for Catalog {
 
     fn plan_at(&self, plan: &Name, at: Timestamp) -> Option<&Plan> {
         sold_at(self.plans.get(plan)?.0.iter(), at)
+    }
+
+    fn bundle(&self, bundle: &Name) -> Option<&Bundle> {
+        self.bundles.get(bundle)
+    }
+
+    fn promotion(&self, promotion: &Name) -> Option<&Promotion> {
+        self.promotions.get(promotion)
     }
 
     fn terms_of(&self, plan: &Name) -> &[Arc<Terms>] {

@@ -174,6 +174,8 @@ pub struct Model {
     /// The zones before this one, each until when.
     pub zone_history: Vec<(i64, &'static str)>,
     pub closed: bool,
+    /// The promotions that were redeemed.
+    pub redeemed: BTreeSet<&'static str>,
     pub terms: Vec<Terms>,
     pub grants: Vec<Grant>,
     pub reservations: BTreeMap<Id, Reservation>,
@@ -253,6 +255,7 @@ impl Model {
             plan_history: Vec::new(),
             zone_history: Vec::new(),
             closed: false,
+            redeemed: BTreeSet::new(),
             terms: Vec::new(),
             grants: Vec::new(),
             reservations: BTreeMap::new(),
@@ -499,6 +502,17 @@ impl Model {
                 plain("ended")
             }
             Command::Grant(spec) => self.give(spec),
+            Command::Buy { pack, quantity } => self.given_as("bought", &pack.grant(*quantity)),
+            Command::Redeem { promotion } => {
+                if !self.closed && self.redeemed.contains(promotion.key) {
+                    return plain("error:already_redeemed");
+                }
+                let answer = self.given_as("redeemed", &promotion.grant(1));
+                if answer.what == "redeemed" {
+                    self.redeemed.insert(promotion.key);
+                }
+                answer
+            }
             Command::ImportGrant { spec, used, voided, allowance } => {
                 self.import_grant(spec, *used, *voided, *allowance)
             }
