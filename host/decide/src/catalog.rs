@@ -1,6 +1,6 @@
 //! Plans and their terms, as far as decisions need them.
 
-use crate::selling::{Bundle, Promotion};
+use crate::selling::{AddOn, Bundle, Promotion};
 use proviso_ledger::model::{
     customer::SoldPlan,
     entitlement::Entitlement,
@@ -92,6 +92,12 @@ pub trait Plans {
     /// A pack of credits. Where nothing is sold beside plans, there is none.
     fn bundle(&self, bundle: &Name) -> Option<&Bundle> {
         let _ = bundle;
+        None
+    }
+
+    /// An add-on, likewise.
+    fn add_on(&self, add_on: &Name) -> Option<&AddOn> {
+        let _ = add_on;
         None
     }
 

@@ -21,8 +21,8 @@ pub enum DecideError {
     /// No such version of a plan.
     #[error("plan {0} has no version {1}")]
     PlanVersionNotFound(Name, u32),
-    /// Neither the plan nor an override knows this feature.
-    #[error("neither the plan nor an override knows feature {0}")]
+    /// Neither the plan, nor an add-on, nor an override knows this feature.
+    #[error("neither the plan, nor an add-on, nor an override knows feature {0}")]
     FeatureNotFound(Key),
     /// No terms are in force, so nothing can be rated.
     #[error("no terms are in force for this customer: bind a policy to it or to its plan")]
@@ -54,6 +54,18 @@ pub enum DecideError {
     /// A bundle that may not be bought.
     #[error("bundle {0} is not for sale any more: GET /v1/bundles lists those that are")]
     BundleWithdrawn(Name),
+    /// Nobody knows this add-on.
+    #[error("there is no add-on {0}")]
+    AddOnNotFound(Name),
+    /// An add-on that nobody may take any more.
+    #[error("add-on {0} is not for sale any more: GET /v1/add-ons lists those that are")]
+    AddOnWithdrawn(Name),
+    /// A version of an add-on that is not the newest.
+    #[error("version {1} of add-on {0} is not for sale: {2} is")]
+    AddOnVersionNotSold(Name, u32, u32),
+    /// More of an add-on than a customer may have.
+    #[error("must be at most {0}: a customer may have no more of this add-on")]
+    AddOnQuantity(u32),
     /// Nobody knows this promotion.
     #[error("there is no promotion {0}: codes are told apart by upper and lower case")]
     PromotionNotFound(Name),

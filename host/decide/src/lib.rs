@@ -3,6 +3,7 @@
 //! loaded yet is asked for, and the request is decided again once it is there.
 
 pub mod access;
+pub mod add_ons;
 pub mod budgets;
 pub mod catalog;
 pub mod change;

@@ -3,6 +3,7 @@
 use crate::{DecideError, Decider, Stop, catalog::Plans};
 use proviso_ledger::{
     model::{
+        add_on::SoldAddOn,
         amounts::{Credits, Money},
         grant::{Category, CreditType},
         ids::{Key, Name},
@@ -72,6 +73,24 @@ pub struct Promotion {
     /// The plans whose customers may redeem it; empty means all customers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plans: Vec<Name>,
+    /// When it was first put.
+    pub created_at: Timestamp,
+}
+
+/// Entitlements and credits on top of whatever plan a customer has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddOn {
+    /// Its key.
+    pub add_on: Name,
+    /// For people.
+    pub name: String,
+    /// What its newest version sells. Customers stay on the one that they were sold until they are put on another.
+    pub sold: SoldAddOn,
+    /// The most of it that a customer may have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_quantity: Option<u32>,
+    /// Whether customers may take it.
+    pub for_sale: bool,
     /// When it was first put.
     pub created_at: Timestamp,
 }

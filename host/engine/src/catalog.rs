@@ -3,7 +3,7 @@
 
 use crate::signatures::SignedBy;
 pub use proviso_decide::catalog::Plan;
-pub use proviso_decide::selling::{Bundle, Promotion};
+pub use proviso_decide::selling::{AddOn, Bundle, Promotion};
 use proviso_decide::catalog::{Plans, sold_at};
 use proviso_ledger::model::{
     answers::Manifest,
@@ -160,6 +160,8 @@ pub struct Catalog {
     pub versions: HashMap<Name, Vec<Arc<Version>>>,
     /// API keys by the SHA-256 of their secret.
     pub api_keys: HashMap<[u8; 32], Arc<ApiKey>>,
+    /// Add-ons by key, in their newest versions.
+    pub add_ons: BTreeMap<Name, Arc<AddOn>>,
     /// Packs of credits by key.
     pub bundles: BTreeMap<Name, Arc<Bundle>>,
     /// Promotions by code, with the revision that wrote each.
@@ -204,7 +206,10 @@ impl Catalog {
         for (row, revision) in newer.products {
             let ProductRow { kind, product, body } = row;
             match kind {
-                ProductKind::AddOn => {}
+                ProductKind::AddOn => {
+                    let add_on = Arc::new(parse("add-on", &product, &body)?);
+                    catalog.add_ons.insert(product, add_on);
+                }
                 ProductKind::Bundle => {
                     let bundle = Arc::new(parse("bundle", &product, &body)?);
                     catalog.bundles.insert(product, bundle);
@@ -279,6 +284,10 @@ impl Plans for Catalog {
 
     fn plan_at(&self, plan: &Name, at: Timestamp) -> Option<&Plan> {
         sold_at(self.plan_versions.get(plan)?.iter().map(Arc::as_ref), at)
+    }
+
+    fn add_on(&self, add_on: &Name) -> Option<&AddOn> {
+        self.add_ons.get(add_on).map(Arc::as_ref)
     }
 
     fn bundle(&self, bundle: &Name) -> Option<&Bundle> {

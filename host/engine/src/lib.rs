@@ -77,11 +77,12 @@ pub use migrations::{MigratedCustomer, MigrationPage, MigrationPlace, PlanMigrat
 pub use plan_terms::PlanTermsChange;
 pub use plans::{PlanChange, plan_tag};
 pub use policies::{Uploaded, version_tag};
-pub use products::{BundleChange, CreditedChange, PromotionChange};
+pub use products::{AddOnProductChange, BundleChange, CreditedChange, PromotionChange};
 pub use proviso_decide::replay::backtest as backtests;
 pub use proviso_decide::{
     DecideError,
     access::Access,
+    add_ons::{AddOnChange, add_on_tag},
     budgets::{BudgetChange, EntityChange, budget_tag, entity_tag},
     change::{Change, OverrideChange, customer_tag, standing_override},
     command, importing,

@@ -1,7 +1,7 @@
 //! What is sold beside plans: how it is put and changed.
 
 use crate::{
-    catalog::{Bundle, Catalog, Promotion},
+    catalog::{AddOn, Bundle, Catalog, Promotion},
     changes::json,
     engine::Engine,
     error::EngineError,
@@ -14,15 +14,18 @@ use proviso_decide::{
     selling::Credited,
 };
 use proviso_ledger::model::{
+    add_on::SoldAddOn,
     amounts::{Credits, Money},
+    entitlement::Entitlement,
     grant::{Category, default_credit},
     ids::{Key, Name},
-    plan_grant::PlanExpiry,
+    period::Interval,
+    plan_grant::{PlanExpiry, PlanGrant, Recurrence},
     time::Timestamp,
 };
 use proviso_store::{CatalogChange, ProductKind, ProductRow};
 use serde::Serialize;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// A change of the credits that a product gives.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -39,6 +42,23 @@ pub struct CreditedChange {
     pub features: Change<Vec<Key>>,
     /// Defaults to never.
     pub expires: Change<PlanExpiry>,
+}
+
+/// A change of an add-on, or a new one.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AddOnProductChange {
+    /// For people; cleared, it is the key.
+    pub name: Change<String>,
+    /// How long its cycle is.
+    pub interval: Change<Interval>,
+    /// What one gives, with each cycle or once.
+    pub grants: Change<Vec<PlanGrant>>,
+    /// What its customers are entitled to.
+    pub entitlements: Change<BTreeMap<Key, Entitlement>>,
+    /// The most of it that a customer may have.
+    pub max_quantity: Change<u32>,
+    /// Whether customers may take it; defaults to yes.
+    pub for_sale: Change<bool>,
 }
 
 /// A change of a bundle, or a new one.
@@ -95,6 +115,44 @@ impl CreditedChange {
                 .unwrap_or_default(),
             expires: self.expires.apply(before.map(|before| before.expires)).unwrap_or(PlanExpiry::Never),
         })
+    }
+}
+
+impl AddOnProductChange {
+    fn apply(&self, key: &Name, before: Option<&AddOn>, now: Timestamp) -> Result<AddOn, EngineError> {
+        let sold_before = before.map(|before| &before.sold);
+        let grants = self.grants.clone().apply(sold_before.map(|sold| sold.grants.clone()));
+        let entitlements =
+            self.entitlements.clone().apply(sold_before.map(|sold| sold.entitlements.clone()));
+        let mut sold = SoldAddOn {
+            version: sold_before.map_or(1, |sold| sold.version),
+            interval: self.interval.apply(sold_before.and_then(|sold| sold.interval)),
+            grants: grants.unwrap_or_default(),
+            entitlements: entitlements.unwrap_or_default(),
+        };
+        let needs_cycle = |grant: &PlanGrant| {
+            grant.recurrence == Recurrence::Period || matches!(grant.expires, PlanExpiry::WithPeriod(_))
+        };
+        if sold.interval.is_none() && sold.grants.iter().any(needs_cycle) {
+            let detail = "is missing: it says how often the grants of each period are given";
+            return Err(EngineError::ProductInvalid("interval", detail.to_owned()));
+        }
+        if sold_before.is_some_and(|before| *before != sold) {
+            sold.version = sold.version.saturating_add(1);
+        }
+        let name = self.name.clone().apply(before.map(|before| before.name.clone()));
+        let after = AddOn {
+            add_on: key.clone(),
+            name: name.unwrap_or_else(|| key.to_string()),
+            sold,
+            max_quantity: self.max_quantity.apply(before.and_then(|before| before.max_quantity)),
+            for_sale: self.for_sale.apply(before.map(|before| before.for_sale)).unwrap_or(true),
+            created_at: before.map_or(now, |before| before.created_at),
+        };
+        if after.max_quantity == Some(0) {
+            return Err(EngineError::ProductInvalid("max_quantity", "must be above 0".to_owned()));
+        }
+        Ok(after)
     }
 }
 
@@ -160,6 +218,14 @@ trait Product: Serialize + PartialEq + Send + Sync + 'static {
     fn find<'c>(catalog: &'c Catalog, key: &Name) -> Option<&'c Arc<Self>>;
 }
 
+impl Product for AddOn {
+    const KIND: ProductKind = ProductKind::AddOn;
+
+    fn find<'c>(catalog: &'c Catalog, key: &Name) -> Option<&'c Arc<Self>> {
+        catalog.add_ons.get(key)
+    }
+}
+
 impl Product for Bundle {
     const KIND: ProductKind = ProductKind::Bundle;
 
@@ -177,6 +243,21 @@ impl Product for Promotion {
 }
 
 impl Engine {
+    /// Creates or changes an add-on. Returns it, and whether it is new. Another cycle, other grants or entitlements make its next
+    /// version: customers stay on the one that they were sold.
+    ///
+    /// # Errors
+    /// Grants of each period without the length of a cycle; another add-on than was expected; the store's.
+    pub async fn put_add_on(
+        &self,
+        key: Name,
+        change: AddOnProductChange,
+        expected: Expected,
+    ) -> Result<(Arc<AddOn>, bool), EngineError> {
+        let of = key.clone();
+        self.put_product(key, expected, move |_, before, now| change.apply(&of, before, now)).await
+    }
+
     /// Creates or changes a bundle. Returns it, and whether it is new.
     ///
     /// # Errors

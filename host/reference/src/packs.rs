@@ -2,7 +2,7 @@
 
 use crate::{
     commands::GrantSpec,
-    settings::{Amount, HOUR, ONE},
+    settings::{Amount, HOUR, ONE, Unit},
 };
 
 /// A pack of credits, or what a promotion gives.
@@ -63,3 +63,36 @@ impl Pack {
         }
     }
 }
+
+/// An add-on: its cycle, and its grants, each once or with each cycle.
+#[derive(Debug, PartialEq)]
+pub struct AddOnSpec {
+    pub key: &'static str,
+    pub interval: Option<(Unit, i64)>,
+    pub grants: &'static [(bool, Pack)],
+}
+
+pub const ADD_ONS: [AddOnSpec; 3] = [
+    AddOnSpec {
+        key: "monthly",
+        interval: Some((Unit::Month, 1)),
+        grants: &[
+            (false, Pack { key: "most", amount: 50 * ONE, with_period: Some(0), price: Some(5 * ONE), ..PACK }),
+            (false, Pack { key: "chats", amount: 7 * ONE, with_period: Some(1), features: &["chat"], ..PACK }),
+            (true, Pack { key: "hello", amount: 11 * ONE, category: "promotional", hours: Some(300), ..PACK }),
+        ],
+    },
+    AddOnSpec {
+        key: "once",
+        interval: None,
+        grants: &[(true, Pack { key: "gift", amount: 20 * ONE, credit: "tokens", ..PACK })],
+    },
+    AddOnSpec {
+        key: "weekly",
+        interval: Some((Unit::Week, 2)),
+        grants: &[
+            (false, Pack { key: "w", amount: ONE / 7, with_period: Some(0), category: "plan", ..PACK }),
+            (false, Pack { key: "t", amount: 3 * ONE, credit: "tokens", hours: Some(100), ..PACK }),
+        ],
+    },
+];

@@ -3,11 +3,11 @@
 use crate::{
     answer::{Answer, Host, Order, Snapshot},
     commands::Command,
-    packs::{PACKS, PROMOTIONS},
+    packs::{ADD_ONS, PACKS, PROMOTIONS},
     policy::{Table, TablePolicy, euros, instant},
     settings::{PlanSpec, Settings},
     translate::{
-        Names, answer, credited, error_name, interval, is_plan_changed_now, key, lasting, own_grant, own_trial, plain,
+        Names, add_on_grants, answer, credited, error_name, interval, is_plan_changed_now, key, lasting, own_grant, own_trial, plain,
         request, snapshot,
     },
 };
@@ -16,11 +16,12 @@ use proviso_decide::{
     catalog::{Plan, Plans, sold_at},
     command::{Reply, Request},
     policy::Lookup,
-    selling::{Bundle, Promotion},
+    selling::{AddOn, Bundle, Promotion},
 };
 use proviso_ledger::{
     journal::{Draw, Entry},
     model::{
+        add_on::SoldAddOn,
         answers::Needs,
         ids::{Digest, Name, TermsId},
         json::JsonText,
@@ -40,6 +41,7 @@ struct Catalog {
     /// The versions of each.
     plans: BTreeMap<Name, Vec<Plan>>,
     terms: BTreeMap<Name, Vec<Arc<Terms>>>,
+    add_ons: BTreeMap<Name, AddOn>,
     bundles: BTreeMap<Name, Bundle>,
     promotions: BTreeMap<Name, Promotion>,
 }
@@ -55,6 +57,10 @@ impl Plans for Catalog {
 
     fn plan_at(&self, plan: &Name, at: Timestamp) -> Option<&Plan> {
         sold_at(self.plans.get(plan)?.iter(), at)
+    }
+
+    fn add_on(&self, add_on: &Name) -> Option<&AddOn> {
+        self.add_ons.get(add_on)
     }
 
     fn bundle(&self, bundle: &Name) -> Option<&Bundle> {
@@ -86,6 +92,19 @@ impl Catalog {
     /// What is sold beside plans.
     fn sell_packs(&mut self, start: i64) {
         let created_at = instant(start);
+        for spec in &ADD_ONS {
+            let add_on: Name = spec.key.parse().unwrap();
+            let sold = SoldAddOn {
+                version: 1,
+                interval: spec.interval.map(interval),
+                grants: add_on_grants(spec),
+                entitlements: BTreeMap::new(),
+            };
+            let (name, max_quantity, for_sale) = (spec.key.to_owned(), None, true);
+            let add_on_sold =
+                AddOn { add_on: add_on.clone(), name, sold, max_quantity, for_sale, created_at };
+            self.add_ons.insert(add_on, add_on_sold);
+        }
         for pack in &PACKS {
             let (bundle, name, credits): (Name, _, _) =
                 (pack.key.parse().unwrap(), pack.key.to_owned(), credited(pack));

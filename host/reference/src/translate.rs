@@ -4,7 +4,7 @@ use crate::{
     answer::{Answer, BalanceSnap, Books, CounterAt, GrantSnap, Order, ReservationSnap, Snapshot, Status},
     commands::{BudgetSpec, Change, Command, GrantSpec, Part, TopUpSpec, UsageSpec, When, Who},
     model::grant::imported_part,
-    packs::Pack,
+    packs::{AddOnSpec, Pack},
     policy::{category, credits, euros, instant},
     settings::{
         AfterTrial, AllowanceRule, Amount, CounterSpec, FEATURES, HOUR, Mode, ONE, OwnGrant, TrialRule, Unit,
@@ -13,6 +13,7 @@ use crate::{
 };
 use proviso_decide::{
     DecideError,
+    add_ons::AddOnChange,
     command::{self, ActualUsage, CustomerChange, Reply, Ttl, UsageRequest},
     importing::{Import, Imported, PastUsage},
     precondition::Expected,
@@ -144,6 +145,21 @@ pub fn request(
             payment: None,
             cost_basis: None,
         })),
+        Command::Attach { add_on, quantity, starts_in, lasts } => {
+            command::Command::SetAddOn(Box::new(AddOnChange {
+                add_on: key_name(add_on.key),
+                quantity: command::Change::Set(*quantity),
+                version: None,
+                starts_at: starts_in.map_or(command::Change::Keep, |delta| command::Change::Set(after(delta))),
+                ends_at: lasts.map_or(command::Change::Clear, |delta| command::Change::Set(after(delta))),
+                expected: Expected::Anything,
+            }))
+        }
+        Command::Detach { add_on, void } => command::Command::EndAddOn {
+            add_on: key_name(add_on.key),
+            void: *void,
+            expected: Expected::Anything,
+        },
         // One that nobody limits is claimed by nobody here.
         Command::Redeem { promotion } => command::Command::Redeem(Box::new(Redemption {
             promotion: key_name(promotion.key),
@@ -600,6 +616,8 @@ fn of_entry(entry: &Entry) -> Answer {
                 Event::TermsBound(_) => "bound",
                 Event::TermsEnded { .. } => "ended",
                 Event::Granted(_) => "granted",
+                Event::AddOnChanged(_) => "attached",
+                Event::AddOnEnded(_) => "detached",
                 Event::BundlePurchased(_) => "bought",
                 Event::PromotionRedeemed(_) => "redeemed",
                 Event::GrantImported(_) | Event::OverageImported(_) | Event::UsageImported(_) => "imported",
@@ -651,6 +669,25 @@ fn plan_grant(known: &str, rule: &AllowanceRule, recurrence: Recurrence) -> Plan
             (None, None) => PlanExpiry::Never,
         },
     }
+}
+
+/// The grants of an add-on, as a host's catalog has them.
+pub fn add_on_grants(add_on: &AddOnSpec) -> Vec<PlanGrant> {
+    let grant = |(once, pack): &(bool, Pack)| {
+        let Credited { amount, credit, category, priority, features, expires } = credited(pack);
+        PlanGrant {
+            key: key(pack.key),
+            amount,
+            credit,
+            category,
+            priority,
+            features,
+            cost_basis: pack.price.map(euros),
+            recurrence: if *once { Recurrence::Once } else { Recurrence::Period },
+            expires,
+        }
+    };
+    add_on.grants.iter().map(grant).collect()
 }
 
 /// The credits of a pack, as a host's catalog has them.

@@ -47,6 +47,7 @@ fn filled(path: &str, other: Option<&str>) -> String {
         ("{entity}", other.unwrap_or("user-7")),
         ("{budget}", other.unwrap_or("all")),
         ("{credit}", other.unwrap_or("credits")),
+        ("{add_on}", other.unwrap_or("more")),
         ("{bundle}", other.unwrap_or("pack")),
         ("{promotion}", other.unwrap_or("SPRING")),
         ("{top_up}", "topup_99"),

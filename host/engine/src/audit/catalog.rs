@@ -122,7 +122,7 @@ fn record(catalog: &Catalog, change: &CatalogChange) -> Result<Option<Record>, E
         CatalogChange::PutProduct(row) => {
             let ProductRow { kind, product, body } = row;
             let before = match kind {
-                ProductKind::AddOn => None,
+                ProductKind::AddOn => catalog.add_ons.get(product).map(|one| value(&**one)),
                 ProductKind::Bundle => catalog.bundles.get(product).map(|one| value(&**one)),
                 ProductKind::Promotion => catalog.promotions.get(product).map(|(one, _)| value(&**one)),
             };

@@ -15,10 +15,12 @@ use proviso_store::AuditQuery;
 use serde_json::{Map, Value};
 
 /// Kinds of changes that are recorded of plans, policies and API keys.
-pub const CATALOG_KINDS: [&str; 17] = [
+pub const CATALOG_KINDS: [&str; 19] = [
     "plan_created",
     "plan_changed",
     "plan_migrated",
+    "add_on_created",
+    "add_on_changed",
     "bundle_created",
     "bundle_changed",
     "promotion_created",
@@ -36,7 +38,7 @@ pub const CATALOG_KINDS: [&str; 17] = [
 ];
 
 /// Types of journal entries that manage a customer. Ends and beginnings of periods count where someone asked for them.
-pub const CUSTOMER_KINDS: [&str; 22] = [
+pub const CUSTOMER_KINDS: [&str; 24] = [
     "configured",
     "closed",
     "plan_change_scheduled",
@@ -50,6 +52,8 @@ pub const CUSTOMER_KINDS: [&str; 22] = [
     "top_up_paid",
     "top_up_declined",
     "granted",
+    "add_on_changed",
+    "add_on_ended",
     "bundle_purchased",
     "promotion_redeemed",
     "grant_imported",

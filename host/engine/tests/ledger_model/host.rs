@@ -2,7 +2,7 @@
 
 use crate::database::Database;
 use proviso_engine::{
-    BundleChange, Change, CreditedChange, EngineError, Expected, PlanChange, PromotionChange, TermsInput,
+    AddOnProductChange, BundleChange, Change, CreditedChange, EngineError, Expected, PlanChange, PromotionChange, TermsInput,
     command::{Command as HostCommand, Reply, Request},
     selling::Credited,
 };
@@ -22,11 +22,11 @@ use proviso_reference::{
     answer::{Answer, Order, Snapshot},
     commands::Command,
     json,
-    packs::{PACKS, PROMOTIONS, Pack},
+    packs::{ADD_ONS, PACKS, PROMOTIONS, Pack},
     policy::{euros, instant},
     settings::{AfterTrial, OwnGrants, PlanSpec, Settings, TrialRule},
     translate::{
-        Names, answer, credited, error_name, interval, is_plan_changed_now, lasting, own_grant, own_trial, plain,
+        Names, add_on_grants, answer, credited, error_name, interval, is_plan_changed_now, lasting, own_grant, own_trial, plain,
         refund_request, request, snapshot,
     },
 };
@@ -101,6 +101,12 @@ impl EngineHost {
     /// What is sold beside plans, to all customers.
     async fn sell_packs(&self) {
         let engine = &self.host.engine;
+        for spec in &ADD_ONS {
+            let interval = spec.interval.map_or(Change::Clear, |of| Change::Set(interval(of)));
+            let grants = Change::Set(add_on_grants(spec));
+            let change = AddOnProductChange { interval, grants, ..AddOnProductChange::default() };
+            engine.put_add_on(key(spec.key), change, Expected::Anything).await.unwrap();
+        }
         for pack in &PACKS {
             let price = pack.price.map_or(Change::Clear, |price| Change::Set(euros(price)));
             let change = BundleChange { credits: credited_change(pack), price, ..BundleChange::default() };

@@ -5,7 +5,7 @@ use super::{
     imported::{GrantImported, OverageImported, UsageImported},
     record::{DecisionRecord, Draw, Fee, Given, Line, Settlement, Shape},
     refused::{RefusalsRepeated, Refused},
-    selling::{BundlePurchased, PromotionRedeemed},
+    selling::{AddOnChanged, AddOnEnded, AddOnGiven, BundlePurchased, PromotionRedeemed},
     top_up::{AutoTopUpChanged, TopUpDeclined, TopUpPaid, TopUpRequested, TopUpsHalted},
 };
 use crate::model::{
@@ -150,11 +150,17 @@ pub enum Event {
     BundlePurchased(Box<BundlePurchased>),
     /// A promotion was redeemed.
     PromotionRedeemed(Box<PromotionRedeemed>),
+    /// An add-on was attached or changed.
+    AddOnChanged(Box<AddOnChanged>),
+    /// A cycle of an add-on began.
+    AddOnGiven(Box<AddOnGiven>),
+    /// An add-on was taken away.
+    AddOnEnded(AddOnEnded),
 }
 
 impl Event {
     /// The names of all kinds.
-    pub const KINDS: [&str; 40] = [
+    pub const KINDS: [&str; 43] = [
         "configured",
         "closed",
         "plan_change_scheduled",
@@ -195,6 +201,9 @@ impl Event {
         "top_ups_halted",
         "bundle_purchased",
         "promotion_redeemed",
+        "add_on_changed",
+        "add_on_given",
+        "add_on_ended",
     ];
 
     /// The decision that it records.
@@ -256,6 +265,9 @@ impl Event {
             Self::TopUpsHalted(_) => "top_ups_halted",
             Self::BundlePurchased(_) => "bundle_purchased",
             Self::PromotionRedeemed(_) => "promotion_redeemed",
+            Self::AddOnChanged(_) => "add_on_changed",
+            Self::AddOnGiven(_) => "add_on_given",
+            Self::AddOnEnded(_) => "add_on_ended",
         }
     }
 
@@ -317,7 +329,10 @@ impl Event {
             | Self::TopUpExpired { .. }
             | Self::TopUpsHalted(_)
             | Self::BundlePurchased(_)
-            | Self::PromotionRedeemed(_) => 1,
+            | Self::PromotionRedeemed(_)
+            | Self::AddOnChanged(_)
+            | Self::AddOnGiven(_)
+            | Self::AddOnEnded(_) => 1,
         }
     }
 

@@ -234,6 +234,8 @@ impl Entry {
             Event::TopUpPaid(paid) => std::slice::from_ref(&paid.grant),
             Event::BundlePurchased(bought) => std::slice::from_ref(&bought.grant),
             Event::PromotionRedeemed(redeemed) => std::slice::from_ref(&redeemed.grant),
+            Event::AddOnChanged(changed) => &changed.giving.grants,
+            Event::AddOnGiven(given) => &given.giving.grants,
             Event::Adjusted(adjusted) => adjusted.grant.as_slice(),
             Event::Charged(charged) => charged.top_up.as_slice(),
             Event::Reserved(reserved) => reserved.top_up.as_slice(),

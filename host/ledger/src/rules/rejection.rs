@@ -141,6 +141,12 @@ pub enum Rejection {
     /// A promotion is redeemed once.
     #[error("the customer has redeemed {0} already")]
     AlreadyRedeemed(Name),
+    /// No such add-on is attached.
+    #[error("the customer does not have the add-on {0}")]
+    AddOnNotAttached(Name),
+    /// The start of an add-on that has begun.
+    #[error("the add-on has begun: its start can't change")]
+    AddOnBegun,
     /// The customer has no plan, so there is no period to close.
     #[error("the customer has no plan with an interval, so there is no period to reset")]
     NoPeriod,

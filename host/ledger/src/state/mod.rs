@@ -1,5 +1,6 @@
 //! A customer's state: a fold over the journal. A saved one is a cache; its presence affects cost, never meaning.
 
+pub mod add_ons;
 pub mod balance;
 pub mod budgets;
 pub mod counters;
@@ -14,6 +15,7 @@ pub mod reservations;
 pub mod top_ups;
 pub mod waivers;
 
+pub use add_ons::AddOnState;
 pub use budgets::{BudgetState, BudgetTotal, Budgets};
 pub use counters::Counters;
 pub use entities::Entities;
@@ -174,6 +176,9 @@ pub struct CustomerState {
     /// The customer's budgets, with what counts toward them.
     #[serde(default, skip_serializing_if = "Budgets::is_empty")]
     pub budgets: Budgets,
+    /// The add-ons that the customer has or had.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub add_ons: BTreeMap<Name, AddOnState>,
     /// The rules for top-ups with the last of these, by credit type.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub auto_top_ups: BTreeMap<CreditType, AutoTopUpState>,
@@ -276,6 +281,7 @@ impl CustomerState {
             counters: Counters::default(),
             entities: Entities::default(),
             budgets: Budgets::default(),
+            add_ons: BTreeMap::new(),
             auto_top_ups: BTreeMap::new(),
             warned: BTreeMap::new(),
         }

@@ -13,7 +13,7 @@ pub use idempotency::{DryRun, Keyed, KeyedUnlessDry, MaybeKeyed};
 pub use json::{Json, MaybeJson, object, parse, short};
 pub use parameters::Parameters;
 pub use path::{
-    At, BacktestId, BudgetKey, BundleName, CreditKey, EntityKey, FeatureKey, KeyId, PeriodNumber, PlanName,
+    AddOnName, At, BacktestId, BudgetKey, BundleName, CreditKey, EntityKey, FeatureKey, KeyId, PeriodNumber, PlanName,
     PlanVersionNumber, PolicyName, PromotionName, VersionNumber, path_text,
 };
 pub use precondition::IfMatch;

@@ -59,6 +59,7 @@ chosen! {
     EntityKey(Key), "entity";
     BudgetKey(Key), "budget";
     CreditKey(Key), "credit";
+    AddOnName(Name), "add_on";
     BundleName(Name), "bundle";
     PromotionName(Name), "promotion";
 }

@@ -68,6 +68,9 @@ fn code_of_decision(error: &DecideError) -> C {
         DecideError::ChangedMeanwhile => C::ChangedMeanwhile,
         DecideError::TrialUsed(..) => C::TrialUsed,
         DecideError::CustomerExists(_) => C::CustomerExists,
+        DecideError::AddOnNotFound(_) => C::AddOnNotFound,
+        DecideError::AddOnWithdrawn(_) => C::AddOnWithdrawn,
+        DecideError::AddOnVersionNotSold(..) => C::AddOnVersionNotSold,
         DecideError::BundleNotFound(_) => C::BundleNotFound,
         DecideError::BundleWithdrawn(_) => C::BundleWithdrawn,
         DecideError::PromotionNotFound(_) => C::PromotionNotFound,
@@ -78,6 +81,7 @@ fn code_of_decision(error: &DecideError) -> C {
         DecideError::OverrideIncomplete
         | DecideError::BudgetIncomplete(_)
         | DecideError::AutoTopUpIncomplete(_)
+        | DecideError::AddOnQuantity(_)
         | DecideError::PreviewTooFar => C::InvalidRequest,
         DecideError::OccurredInFuture(_) => C::OccurredAtInFuture,
         DecideError::OccurredTooOld(_) => C::OccurredAtTooOld,
@@ -123,6 +127,8 @@ fn code_of_decision(error: &DecideError) -> C {
             Rejection::TopUpClosed(..) => C::TopUpClosed,
             Rejection::TopUpPending(_) => C::TopUpPending,
             Rejection::AlreadyRedeemed(_) => C::AlreadyRedeemed,
+            Rejection::AddOnNotAttached(_) => C::AddOnNotAttached,
+            Rejection::AddOnBegun => C::InvalidRequest,
         },
         DecideError::UpgradeUnfinished { .. } => C::UpgradeUnfinished,
         DecideError::TermsGone(_) | DecideError::Internal(_) => C::InternalError,
@@ -189,10 +195,12 @@ fn fields(error: EngineError, detail: &str) -> Vec<FieldError> {
             DecideError::BudgetIncomplete(field) | DecideError::AutoTopUpIncomplete(field),
         ) => one(&format!("/{field}")),
         EngineError::Decide(DecideError::PreviewTooFar) => one("/when"),
+        EngineError::Decide(DecideError::AddOnQuantity(_)) => one("/quantity"),
         EngineError::Decide(DecideError::Rejected(rejection)) => match rejection {
             Rejection::NotLater(field, _)
             | Rejection::TooEarly(field, _)
             | Rejection::AmountOutOfRange(field) => one(&format!("/{field}")),
+            Rejection::AddOnBegun => one("/starts_at"),
             Rejection::MoreUsedThanGranted(_) => one("/used"),
             Rejection::MorePaidThanCost(_) => one("/paid"),
             Rejection::Terms(TermsError::EndsBeforeStart(_)) => one("/ends_at"),

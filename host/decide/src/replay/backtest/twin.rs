@@ -273,6 +273,17 @@ impl<'a> Twin<'a> {
                 let what = (bought.bundle.clone(), bought.quantity, bought.payment.clone());
                 state.purchase(at, what, self.request(&bought.grant, at), &terms)?
             }
+            Event::AddOnChanged(changed) => {
+                let terms = decider(self.history, policies, at).grant_terms(state, at);
+                state.set_add_on(at, changed.add_on.clone(), changed.attachment.clone(), &terms)?
+            }
+            Event::AddOnGiven(given) => {
+                let terms = decider(self.history, policies, at).grant_terms(state, at);
+                state.renew_add_on(at, given.add_on.clone(), &terms)?
+            }
+            Event::AddOnEnded(ended) => {
+                state.end_add_on(at, ended.add_on.clone(), !ended.voided.is_empty())?
+            }
             Event::PromotionRedeemed(redeemed) => {
                 let terms = decider(self.history, policies, at).grant_terms(state, at);
                 let what = (redeemed.promotion.clone(), redeemed.number);
@@ -441,13 +452,14 @@ impl<'a> Twin<'a> {
                     self.grants.insert(imported.grant.id, own.grant.id);
                 }
             }
-            Event::TopUpPaid(_) | Event::BundlePurchased(_) | Event::PromotionRedeemed(_) => {
+            Event::TopUpPaid(_)
+            | Event::BundlePurchased(_)
+            | Event::PromotionRedeemed(_)
+            | Event::AddOnChanged(_)
+            | Event::AddOnGiven(_) => {
                 let own = made.filter(|made| made.event.kind() == entry.event.kind());
-                if let (Some(grant), Some(own)) =
-                    (entry.grants().first(), own.and_then(|own| own.grants().first()))
-                {
-                    self.grants.insert(grant.id, own.id);
-                }
+                let own = own.iter().flat_map(|own| own.grants());
+                self.grants.extend(entry.grants().iter().zip(own).map(|(grant, own)| (grant.id, own.id)));
             }
             Event::Voided { grant } => drop(self.grants.remove(grant)),
             Event::Refunded(refunded) => {
