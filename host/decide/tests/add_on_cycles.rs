@@ -20,25 +20,25 @@ fn an_add_on_gives_on_a_cycle_of_its_own() {
     run("at +10d
          attach more -> issued>prepaid1 100, issued>promotional1 7
          addons -> 1 more v1 next 2026-02-11T00:00:00Z
-         grants -> prepaid1=100 for 9.99 EUR until 2026-02-11T00:00:00Z, promotional1=7
+         grants -> prepaid1=100 until 2026-02-11T00:00:00Z for 9.99 EUR, promotional1=7
          attach more -> nothing
          # Another plan, and an early reset, change nothing of it.
          customer plan=free
          reset
          charge 30
-         available -> 77
+         balance -> 77 of 107
          # More gives the difference at once, until the end of the cycle.
          at +20d
          attach more 3 -> issued>prepaid3 200, issued>promotional3 14
-         available -> 291
+         balance -> 291 of 321
          # Less gives less from the next one on.
          attach more 2
-         available -> 291
+         balance -> 291 of 321
          at 2026-02-11T00:00:00Z
          addons -> 2 more v1 next 2026-03-11T00:00:00Z
-         grants -> prepaid4=200 for 19.98 EUR until 2026-03-11T00:00:00Z, promotional1=7, promotional3=14
+         grants -> prepaid4=200 until 2026-03-11T00:00:00Z for 19.98 EUR, promotional1=7, promotional3=14
          at 2026-04-11T00:00:00Z
-         grants -> prepaid6=200 for 19.98 EUR until 2026-05-11T00:00:00Z, promotional1=7, promotional3=14
+         grants -> prepaid6b=200 until 2026-05-11T00:00:00Z for 19.98 EUR, promotional1=7, promotional3=14
          attach more 6 -> error: must be at most 5: a customer may have no more of this add-on
          attach other -> error: there is no add-on other
          detach other -> error: the customer does not have the add-on other");
@@ -49,8 +49,8 @@ fn attaching_and_detaching_creates_no_credits() {
     run("attach more -> issued>prepaid1 100, issued>promotional1 7
          # What was given lives on...
          detach more
-         addons ->
-         available -> 107
+         addons -> none
+         balance -> 107 of 107
          # ...and the same cycle goes on for who takes it again.
          attach more -> nothing
          addons -> 1 more v1 next 2026-02-01T00:00:00Z
@@ -59,15 +59,15 @@ fn attaching_and_detaching_creates_no_credits() {
          attach more 2 -> issued>prepaid1b 100, issued>promotional1b 7
          detach more
          attach more 2 -> nothing
-         available -> 214
+         balance -> 214 of 214
          # Voided, it is not given again, either.
          detach more void -> prepaid1>voided 100, prepaid1b>voided 100, promotional1>voided 7, promotional1b>voided 7
          attach more 2 -> nothing
-         available -> 0
+         balance -> 0 of 0
          detach more
          # Once the cycle is over, another begins when it is taken again.
          at 2026-02-10T00:00:00Z
-         available -> 0
+         balance -> 0 of 0
          attach more -> issued>prepaid2 100
          addons -> 1 more v1 next 2026-03-10T00:00:00Z
          # One that is put off counts in the cycle that still runs then.
@@ -76,29 +76,29 @@ fn attaching_and_detaching_creates_no_credits() {
          addons -> 1 more v1 next 2026-03-01T00:00:00Z
          at 2026-03-01T00:00:00Z
          addons -> 1 more v1 next 2026-03-10T00:00:00Z
-         available -> 100
+         balance -> 100 of 100
          at 2026-03-10T00:00:00Z
-         available -> 100");
+         balance -> 100 of 100");
 }
 
 #[test]
 fn an_add_on_begins_and_ends_at_its_times() {
     run("attach more from=+5d to=+40d -> nothing
-         available -> 0
+         balance -> 0 of 0
          at +5d
-         grants -> promotional1=7, prepaid1=100 for 9.99 EUR until 2026-02-06T00:00:00Z
+         grants -> prepaid1=100 until 2026-02-06T00:00:00Z for 9.99 EUR, promotional1=7
          attach more from=+6d -> error: the add-on has begun: its start can't change
          attach more to=+4d -> error: ends_at must be later than 2026-01-06T00:00:00Z
          at 2026-02-06T00:00:00Z
          addons -> 1 more v1
-         available -> 107
+         balance -> 107 of 107
          # It ends before its next cycle; what it gave in the last has its own end.
          at +40d
-         addons ->
+         addons -> none
          detach more -> error: the customer does not have the add-on more
-         available -> 107
+         balance -> 107 of 107
          at 2026-03-06T00:00:00Z
-         available -> 7
+         balance -> 7 of 7
          attach more from=+1d -> error: starts_at must be later than 2026-03-06T00:00:00Z");
 }
 
@@ -130,7 +130,7 @@ fn purchases_of_an_add_on_pay_what_is_owed_once() {
          addon two week {"grants": [{"key": "a", "amount": "100"}, {"key": "b", "amount": "50"}]}
          charge 120
          attach two -> issued>prepaid1 100, prepaid1>overage 100, issued>prepaid1b 50, prepaid1b>overage 20
-         balance -> granted=150 used=120 reserved=0 available=30 overage=0"#,
+         balance -> 30 of 150"#,
     );
 }
 
@@ -146,9 +146,10 @@ fn entitlements_of_add_ons_enter_the_one_evaluation() {
          at +1d
          access seats -> true ok
          # What switches off takes nothing away from what the plan gives.
-         access chat -> Plan insufficient_credits
+         grant 5 prepaid
+         access chat -> true ok in credits
          override seats off
-         access seats -> Override switched_off
+         access seats -> false switched_off
          plain seats
          detach seats
          access seats -> error: neither the plan, nor an add-on, nor an override knows feature seats"#,

@@ -18,21 +18,21 @@ fn run(script: &str) {
 
 #[test]
 fn a_bundle_gives_its_credits_so_many_times_over() {
-    run("buy pack 3 -> issued>prepaid0 300
-         grants -> prepaid0=300 for 29.7 EUR until 2026-01-31T00:00:00Z
+    run("buy pack 3 -> issued>prepaid1 300
+         grants -> prepaid1=300 until 2026-01-31T00:00:00Z for 29.7 EUR
          # What is owed is paid first.
          charge 340
-         balance -> granted=300 used=300 reserved=0 available=0 overage=40
-         buy pack paid=1.5 -> issued>prepaid0b 100, prepaid0b>overage 40
-         grants -> prepaid0=0 for 29.7 EUR until 2026-01-31T00:00:00Z, prepaid0b=60 for 1.5 EUR until 2026-01-31T00:00:00Z
+         balance -> 0 of 300, overage 40
+         buy pack paid=1.5 -> issued>prepaid1b 100, prepaid1b>overage 40
+         grants -> prepaid1b=60 until 2026-01-31T00:00:00Z for 1.5 EUR
          # But not where nothing settles it.
          charge 70
          customer plan=free
-         buy pack -> issued>prepaid0c 100
+         buy pack -> issued>prepaid2 100
          # What may only be drawn by a feature pays nothing.
          customer plan=pro
          bundle images 5 scope=image
-         buy images -> issued>prepaid0d 5
+         buy images -> issued>prepaid3 5
          bundle pack 100 withdrawn
          buy pack -> error: bundle pack is not for sale any more: GET /v1/bundles lists those that are
          buy other -> error: there is no bundle other
@@ -43,8 +43,8 @@ fn a_bundle_gives_its_credits_so_many_times_over() {
 #[test]
 fn a_promotion_is_redeemed_once() {
     run("charge 5
-         redeem SPRING 3 -> issued>promotional0 20
-         balance -> granted=20 used=0 reserved=0 available=20 overage=5
+         redeem SPRING 3 -> issued>promotional1 20
+         balance -> 20 of 20, overage 5
          redeem SPRING 4 -> error: the customer has redeemed SPRING already
          redeem OTHER -> error: there is no promotion OTHER: codes are told apart by upper and lower case
          promotion LATER 7 from=+1d to=+2d plan=free days=1
@@ -52,8 +52,8 @@ fn a_promotion_is_redeemed_once() {
          at +1d
          redeem LATER -> error: promotion LATER is not for customers of this plan: GET /v1/promotions/LATER lists the plans that it is for
          customer plan=free
-         redeem LATER -> issued>promotional0b 7
-         grants -> promotional0b=7 until 2026-01-03T00:00:00Z, promotional0=20
+         redeem LATER -> issued>promotional2 7
+         grants -> promotional2=7 until 2026-01-03T00:00:00Z, promotional1=20
          at +2d
          redeem LATER -> error: the customer has redeemed LATER already
          promotion GONE 1 to=+2d

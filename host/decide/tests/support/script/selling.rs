@@ -83,7 +83,8 @@ impl Script {
             let of = &one.attachment;
             format!("{} {add_on} v{}{next}", of.quantity, of.sold.version)
         });
-        told.collect::<Vec<_>>().join(", ")
+        let told = told.collect::<Vec<_>>();
+        if told.is_empty() { "none".to_owned() } else { told.join(", ") }
     }
 
     /// `bundle pack 100 price=9.90 days=30 scope=chat withdrawn`, `promotion SPRING 20 from=+1d to=+2d plan=pro`; both take
