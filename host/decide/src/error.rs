@@ -76,7 +76,9 @@ pub enum DecideError {
     #[error("promotion {0} ended at {1}")]
     PromotionEnded(Name, Timestamp),
     /// A promotion for the customers of other plans.
-    #[error("promotion {0} is not for customers of this plan: GET /v1/promotions/{0} lists the plans that it is for")]
+    #[error(
+        "promotion {0} is not for customers of this plan: GET /v1/promotions/{0} lists the plans that it is for"
+    )]
     PromotionNotForPlan(Name),
     /// A promotion that was redeemed as often as it may be.
     #[error("promotion {0} was redeemed {1} times, as often as it may be")]

@@ -127,7 +127,8 @@ impl Credited {
         cost_basis: Option<Money>,
         metadata: (&str, &Name),
     ) -> Result<GrantRequest, Rejection> {
-        let amount = self.amount.repeated(times.into()).map_err(|_| Rejection::AmountOutOfRange("quantity"))?;
+        let amount =
+            self.amount.repeated(times.into()).map_err(|_| Rejection::AmountOutOfRange("quantity"))?;
         if !amount.is_acceptable() {
             return Err(Rejection::AmountOutOfRange("quantity"));
         }
@@ -187,8 +188,7 @@ impl Decider<'_> {
         let price = bundle.price.map(|price| price.repeated((*quantity).into())).transpose();
         let price = price.map_err(|_| Rejection::AmountOutOfRange("quantity"))?;
         let cost_basis = cost_basis.or(price);
-        let request =
-            bundle.credits.request(*quantity, at, &state.zone(), cost_basis, ("bundle", name))?;
+        let request = bundle.credits.request(*quantity, at, &state.zone(), cost_basis, ("bundle", name))?;
         let what = (name.clone(), *quantity, payment.clone());
         Ok(state.purchase(at, what, request, &self.grant_terms(state, at))?)
     }

@@ -3,8 +3,8 @@
 
 use crate::signatures::SignedBy;
 pub use proviso_decide::catalog::Plan;
-pub use proviso_decide::selling::{AddOn, Bundle, Promotion};
 use proviso_decide::catalog::{Plans, sold_at};
+pub use proviso_decide::selling::{AddOn, Bundle, Promotion};
 use proviso_ledger::model::{
     answers::Manifest,
     canary::Canary,

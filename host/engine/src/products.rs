@@ -122,8 +122,7 @@ impl AddOnProductChange {
     fn apply(&self, key: &Name, before: Option<&AddOn>, now: Timestamp) -> Result<AddOn, EngineError> {
         let sold_before = before.map(|before| &before.sold);
         let grants = self.grants.clone().apply(sold_before.map(|sold| sold.grants.clone()));
-        let entitlements =
-            self.entitlements.clone().apply(sold_before.map(|sold| sold.entitlements.clone()));
+        let entitlements = self.entitlements.clone().apply(sold_before.map(|sold| sold.entitlements.clone()));
         let mut sold = SoldAddOn {
             version: sold_before.map_or(1, |sold| sold.version),
             interval: self.interval.apply(sold_before.and_then(|sold| sold.interval)),
@@ -186,11 +185,7 @@ impl PromotionChange {
             starts_at: self.starts_at.apply(before.and_then(|before| before.starts_at)),
             ends_at: self.ends_at.apply(before.and_then(|before| before.ends_at)),
             max_redemptions: self.max_redemptions.apply(before.and_then(|before| before.max_redemptions)),
-            plans: self
-                .plans
-                .clone()
-                .apply(before.map(|before| before.plans.clone()))
-                .unwrap_or_default(),
+            plans: self.plans.clone().apply(before.map(|before| before.plans.clone())).unwrap_or_default(),
             created_at: before.map_or(now, |before| before.created_at),
         };
         if let (Some(starts_at), Some(ends_at)) = (after.starts_at, after.ends_at)
@@ -283,9 +278,8 @@ impl Engine {
         expected: Expected,
     ) -> Result<(Arc<Promotion>, bool), EngineError> {
         let of = key.clone();
-        let make = move |catalog: &Catalog, before: Option<&Promotion>, now| {
-            change.apply(catalog, &of, before, now)
-        };
+        let make =
+            move |catalog: &Catalog, before: Option<&Promotion>, now| change.apply(catalog, &of, before, now);
         self.put_product(key, expected, make).await
     }
 

@@ -12,9 +12,7 @@ use proviso_decide::{
     selling::{Redemption, may_redeem},
 };
 use proviso_ledger::{
-    model::{
-        ids::{CustomerId, Name},
-    },
+    model::ids::{CustomerId, Name},
     state::{CustomerState, Origin},
 };
 use proviso_store::{Claimed, RedemptionClaim, RedemptionRow, RedemptionStore};

@@ -34,11 +34,8 @@ fn origin(idempotency: &str) -> Origin {
 
 async fn put(host: &Host, most: u64) {
     let credits = CreditedChange { amount: Some("50".parse().unwrap()), ..CreditedChange::default() };
-    let change = PromotionChange {
-        credits,
-        max_redemptions: Change::Set(most),
-        ..PromotionChange::default()
-    };
+    let change =
+        PromotionChange { credits, max_redemptions: Change::Set(most), ..PromotionChange::default() };
     host.engine.put_promotion(key("SPRING"), change, Expected::Anything).await.unwrap();
 }
 

@@ -769,9 +769,7 @@ fn command(random: &mut Random) -> Command {
             add_on: &ADD_ONS[random.below(ADD_ONS.len() as u64) as usize],
             void: random.percent(30),
         },
-        131 => Command::Redeem {
-            promotion: &PROMOTIONS[random.below(PROMOTIONS.len() as u64) as usize],
-        },
+        131 => Command::Redeem { promotion: &PROMOTIONS[random.below(PROMOTIONS.len() as u64) as usize] },
         107 => Command::RemoveBudget { id: random.pick(&BUDGETS) },
         116..=119 => Command::SetTopUp { credit: random.pick(&CREDITS), spec: Box::new(top_up(random)) },
         120 => Command::RemoveTopUp { credit: random.pick(&CREDITS) },

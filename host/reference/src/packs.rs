@@ -77,9 +77,18 @@ pub const ADD_ONS: [AddOnSpec; 3] = [
         key: "monthly",
         interval: Some((Unit::Month, 1)),
         grants: &[
-            (false, Pack { key: "most", amount: 50 * ONE, with_period: Some(0), price: Some(5 * ONE), ..PACK }),
-            (false, Pack { key: "chats", amount: 7 * ONE, with_period: Some(1), features: &["chat"], ..PACK }),
-            (true, Pack { key: "hello", amount: 11 * ONE, category: "promotional", hours: Some(300), ..PACK }),
+            (
+                false,
+                Pack { key: "most", amount: 50 * ONE, with_period: Some(0), price: Some(5 * ONE), ..PACK },
+            ),
+            (
+                false,
+                Pack { key: "chats", amount: 7 * ONE, with_period: Some(1), features: &["chat"], ..PACK },
+            ),
+            (
+                true,
+                Pack { key: "hello", amount: 11 * ONE, category: "promotional", hours: Some(300), ..PACK },
+            ),
         ],
     },
     AddOnSpec {

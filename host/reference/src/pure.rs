@@ -7,8 +7,8 @@ use crate::{
     policy::{Table, TablePolicy, euros, instant},
     settings::{PlanSpec, Settings},
     translate::{
-        Names, add_on_grants, answer, credited, error_name, interval, is_plan_changed_now, key, lasting, own_grant, own_trial, plain,
-        request, snapshot,
+        Names, add_on_grants, answer, credited, error_name, interval, is_plan_changed_now, key, lasting,
+        own_grant, own_trial, plain, request, snapshot,
     },
 };
 use proviso_decide::{

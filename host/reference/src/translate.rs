@@ -150,7 +150,8 @@ pub fn request(
                 add_on: key_name(add_on.key),
                 quantity: command::Change::Set(*quantity),
                 version: None,
-                starts_at: starts_in.map_or(command::Change::Keep, |delta| command::Change::Set(after(delta))),
+                starts_at: starts_in
+                    .map_or(command::Change::Keep, |delta| command::Change::Set(after(delta))),
                 ends_at: lasts.map_or(command::Change::Clear, |delta| command::Change::Set(after(delta))),
                 expected: Expected::Anything,
             }))
@@ -161,10 +162,9 @@ pub fn request(
             expected: Expected::Anything,
         },
         // One that nobody limits is claimed by nobody here.
-        Command::Redeem { promotion } => command::Command::Redeem(Box::new(Redemption {
-            promotion: key_name(promotion.key),
-            number: 1,
-        })),
+        Command::Redeem { promotion } => {
+            command::Command::Redeem(Box::new(Redemption { promotion: key_name(promotion.key), number: 1 }))
+        }
         Command::Grant(spec) => command::Command::Grant(Box::new(grant_request(spec, order.now))),
         Command::ImportGrant { spec, used, voided, allowance } => {
             let part = |percent: u32| credits(imported_part(spec.amount, percent));

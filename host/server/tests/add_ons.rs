@@ -57,7 +57,10 @@ async fn add_ons_are_put_like_plans() {
     assert_eq!(audit["data"][0]["subject"], "add_on/more");
     for (body, pointer) in [
         (json!({"grants": [{"key": "a", "amount": "1"}]}), "/interval"),
-        (json!({"grants": [{"key": "a", "amount": "1", "recurrence": "once", "expires": "with_period"}]}), "/interval"),
+        (
+            json!({"grants": [{"key": "a", "amount": "1", "recurrence": "once", "expires": "with_period"}]}),
+            "/interval",
+        ),
         (json!({"interval": "month", "grants": [{"key": "a", "amount": "0"}]}), "/grants/0/amount"),
         (json!({"max_quantity": 0}), "/max_quantity"),
         (json!({"entitlements": {"chat": {"type": "boolean"}}}), "/entitlements/chat/value"),
@@ -99,7 +102,8 @@ async fn a_customer_has_an_add_on_with_a_quantity() {
     let bare = server.ask("PUT", MORE).send().await;
     assert_eq!(bare.header("etag").unwrap(), tag);
     assert_eq!(available(&server).await, "1200");
-    let stale = server.ask("PUT", MORE).header("if-match", "\"0\"").json(&json!({"quantity": 3})).send().await;
+    let stale =
+        server.ask("PUT", MORE).header("if-match", "\"0\"").json(&json!({"quantity": 3})).send().await;
     stale.refuses(412, "changed_meanwhile");
     let raised = server.ask("PUT", MORE).header("if-match", &tag).json(&json!({"quantity": 3})).send().await;
     assert_eq!(raised.expect(200)["given"], json!({"credits": "300"}));
@@ -163,7 +167,8 @@ async fn entitlements_say_which_come_of_add_ons() {
     assert_eq!(told("search").await, json!([true, "add_on", true]));
     assert_eq!(told("chat").await[1], "plan");
     let listed = server.get("/v1/customers/acme/entitlements").await.expect(200);
-    let features: Vec<_> = listed["data"].as_array().unwrap().iter().map(|one| one["feature"].clone()).collect();
+    let features: Vec<_> =
+        listed["data"].as_array().unwrap().iter().map(|one| one["feature"].clone()).collect();
     assert_eq!(json!(features), json!(["chat", "export", "search", "seats"]));
     let switched_off = json!({"type": "boolean", "value": false});
     server.put("/v1/customers/acme/entitlements/export", &switched_off).await.expect(201);

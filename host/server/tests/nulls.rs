@@ -149,7 +149,12 @@ fn rows() -> Vec<(&'static str, Value, &'static str, Null)> {
         (ADD_ON, json!({"for_sale": false}), "for_sale", Shows("for_sale", json!(true))),
         (CUSTOMER_ADD_ON, json!({"quantity": 5}), "quantity", Shows("quantity", json!(1))),
         (CUSTOMER_ADD_ON, json!({"version": 1}), "version", Refused),
-        (CUSTOMER_ADD_ON, json!({ "starts_at": later }), "starts_at", Shows("starts_at", json!(support::START))),
+        (
+            CUSTOMER_ADD_ON,
+            json!({ "starts_at": later }),
+            "starts_at",
+            Shows("starts_at", json!(support::START)),
+        ),
         (CUSTOMER_ADD_ON, json!({ "ends_at": later }), "ends_at", Shows("ends_at", Value::Null)),
         (BUNDLE, json!({"amount": "5", "name": "Pack"}), "name", Shows("name", json!("row-NAME"))),
         (PROMOTION, json!({"amount": "5", "name": "Spring"}), "name", Shows("name", json!("row-NAME"))),
@@ -165,7 +170,12 @@ fn rows() -> Vec<(&'static str, Value, &'static str, Null)> {
         (PROMOTION, product(json!({"credit": "gpu"})), "credit", Shows("credit", json!("credits"))),
         (PROMOTION, product(json!({"priority": 5})), "priority", Shows("priority", json!(0))),
         (PROMOTION, product(json!({"features": ["chat"]})), "features", Shows("features", json!([]))),
-        (PROMOTION, product(json!({"expires": {"after": "P30D"}})), "expires", Shows("expires", json!("never"))),
+        (
+            PROMOTION,
+            product(json!({"expires": {"after": "P30D"}})),
+            "expires",
+            Shows("expires", json!("never")),
+        ),
         (PROMOTION, product(json!({ "starts_at": later })), "starts_at", Shows("starts_at", Value::Null)),
         (PROMOTION, product(json!({ "ends_at": later })), "ends_at", Shows("ends_at", Value::Null)),
         (

@@ -39,7 +39,8 @@ async fn bundles_are_put_like_plans() {
     let audit = server.get("/v1/audit?type=bundle_created").await.expect(200);
     assert_eq!(audit["data"][0]["subject"], "bundle/pack");
     assert_eq!(server.get("/v1/audit?type=bundle_changed").await.expect(200)["data"], json!([]));
-    let stale = server.ask("PUT", "/v1/bundles/pack").header("if-match", "\"0\"").json(&json!({"amount": "1"}));
+    let stale =
+        server.ask("PUT", "/v1/bundles/pack").header("if-match", "\"0\"").json(&json!({"amount": "1"}));
     stale.send().await.refuses(412, "changed_meanwhile");
     server.put("/v1/bundles/other", &json!({"amount": "5"})).await.expect(201);
     let listed = server.get("/v1/bundles?limit=1").await.expect(200);
@@ -53,7 +54,10 @@ async fn bundles_are_put_like_plans() {
         (json!({"amount": "5", "category": "plan"}), "/category"),
         (json!({"amount": "5", "expires": "soon"}), "/expires"),
         (json!({"amount": "5", "surprise": 1}), "/surprise"),
-        (json!({"amount": "5", "features": (0..65).map(|n| format!("f{n}")).collect::<Vec<_>>()}), "/features"),
+        (
+            json!({"amount": "5", "features": (0..65).map(|n| format!("f{n}")).collect::<Vec<_>>()}),
+            "/features",
+        ),
     ] {
         let answer = server.put("/v1/bundles/new", &body).await;
         assert_eq!(answer.pointers(), [pointer], "{body}: {}", answer.text());
@@ -83,12 +87,21 @@ async fn a_purchase_gives_the_credits_once_and_pays_what_is_owed() {
     );
     let grant = &bought["grant"];
     assert_eq!(
-        json!([grant["amount"], grant["category"], grant["cost_basis"], grant["expires_at"], grant["metadata"]]),
+        json!([
+            grant["amount"],
+            grant["category"],
+            grant["cost_basis"],
+            grant["expires_at"],
+            grant["metadata"]
+        ]),
         json!([
             "300", "prepaid", {"amount": "10.005", "currency": "EUR"}, "2026-02-14T10:00:00Z", {"bundle": "pack"}
         ])
     );
-    assert_eq!((&bought["balance"]["available"], &bought["balance"]["overage"]), (&json!("270"), &json!("0")));
+    assert_eq!(
+        (&bought["balance"]["available"], &bought["balance"]["overage"]),
+        (&json!("270"), &json!("0"))
+    );
     // A repeat is answered with the same bytes, also once the bundle is another one, or withdrawn.
     server.put("/v1/bundles/pack", &json!({"amount": "1", "for_sale": false})).await.expect(200);
     let again = ask().send().await;
@@ -145,7 +158,8 @@ async fn a_promotion_is_redeemed_once_by_each_customer() {
     let put = server.put("/v1/promotions/SPRING", &spring).await.expect(201);
     assert_eq!((&put["redemptions"], &put["name"]), (&json!(0), &json!("SPRING")));
     let body = json!({"promotion": "SPRING"});
-    let redeem = async |customer: &str| server.post(&format!("/v1/customers/{customer}/redemptions"), &body).await;
+    let redeem =
+        async |customer: &str| server.post(&format!("/v1/customers/{customer}/redemptions"), &body).await;
     redeem("acme").await.refuses(409, "promotion_not_started");
     server.now("2026-01-16T00:00:00Z").await;
     redeem("zoe").await.refuses(409, "promotion_not_for_plan");
@@ -161,7 +175,13 @@ async fn a_promotion_is_redeemed_once_by_each_customer() {
     assert_eq!((&redeemed["promotion"], &redeemed["number"]), (&json!("SPRING"), &json!(1)));
     let grant = &redeemed["grant"];
     assert_eq!(
-        json!([grant["amount"], grant["category"], grant["cost_basis"], grant["expires_at"], grant["metadata"]]),
+        json!([
+            grant["amount"],
+            grant["category"],
+            grant["cost_basis"],
+            grant["expires_at"],
+            grant["metadata"]
+        ]),
         json!(["200", "promotional", null, "2026-02-15T00:00:00Z", {"promotion": "SPRING"}])
     );
     assert_eq!(redeemed["balance"]["available"], "1200");
@@ -218,7 +238,8 @@ async fn only_who_decides_what_customers_get_sells() {
     server.put("/v1/bundles/pack", &json!({"amount": "5"})).await.expect(201);
     server.put("/v1/promotions/CODE", &json!({"amount": "5"})).await.expect(201);
     let own = server.secret(&json!({"name": "own", "scopes": ["manage", "read"], "customer": "acme"})).await;
-    for (path, body) in [(PURCHASES, json!({"bundle": "pack"})), (REDEMPTIONS, json!({"promotion": "CODE"}))] {
+    for (path, body) in [(PURCHASES, json!({"bundle": "pack"})), (REDEMPTIONS, json!({"promotion": "CODE"}))]
+    {
         let ask = server.ask("POST", path).key("own").by(&own).json(&body);
         ask.send().await.refuses(403, "key_may_not_grant");
     }

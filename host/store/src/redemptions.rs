@@ -56,11 +56,8 @@ pub trait RedemptionStore: Send + Sync {
     async fn claim_redemption(&self, claim: RedemptionClaim) -> Result<Claimed, StoreError>;
 
     /// The number that a customer has.
-    async fn redemption_of(
-        &self,
-        promotion: &Name,
-        customer: &CustomerId,
-    ) -> Result<Option<u64>, StoreError>;
+    async fn redemption_of(&self, promotion: &Name, customer: &CustomerId)
+    -> Result<Option<u64>, StoreError>;
 
     /// How many were taken.
     async fn redemption_count(&self, promotion: &Name) -> Result<u64, StoreError>;
@@ -74,11 +71,8 @@ pub trait RedemptionStore: Send + Sync {
     ) -> Result<Vec<RedemptionRow>, StoreError>;
 
     /// Adds redemptions of another database as they are there. It is a [`Commit::Conflict`] when one exists.
-    async fn add_redemptions(
-        &self,
-        promotion: &Name,
-        rows: Vec<RedemptionRow>,
-    ) -> Result<Commit, StoreError>;
+    async fn add_redemptions(&self, promotion: &Name, rows: Vec<RedemptionRow>)
+    -> Result<Commit, StoreError>;
 }
 
 pub const OF_CUSTOMER: &str = "SELECT number FROM redemptions WHERE promotion_id = $1 AND customer_id = $2";

@@ -2,7 +2,8 @@
 
 use crate::database::Database;
 use proviso_engine::{
-    AddOnProductChange, BundleChange, Change, CreditedChange, EngineError, Expected, PlanChange, PromotionChange, TermsInput,
+    AddOnProductChange, BundleChange, Change, CreditedChange, EngineError, Expected, PlanChange,
+    PromotionChange, TermsInput,
     command::{Command as HostCommand, Reply, Request},
     selling::Credited,
 };
@@ -26,8 +27,8 @@ use proviso_reference::{
     policy::{euros, instant},
     settings::{AfterTrial, OwnGrants, PlanSpec, Settings, TrialRule},
     translate::{
-        Names, add_on_grants, answer, credited, error_name, interval, is_plan_changed_now, lasting, own_grant, own_trial, plain,
-        refund_request, request, snapshot,
+        Names, add_on_grants, answer, credited, error_name, interval, is_plan_changed_now, lasting,
+        own_grant, own_trial, plain, refund_request, request, snapshot,
     },
 };
 use std::{
@@ -215,8 +216,7 @@ impl EngineHost {
                 Ok(answer(&Reply::Entry(outcome)))
             }
             Command::Redeem { promotion } => {
-                let outcome =
-                    engine.redeem(customer(n), key(promotion.key), Origin::default()).await?;
+                let outcome = engine.redeem(customer(n), key(promotion.key), Origin::default()).await?;
                 Ok(answer(&Reply::Entry(outcome)))
             }
             Command::Bind { settings, starts_in, lasts } => {

@@ -88,12 +88,7 @@ impl CustomerState {
     ///
     /// # Errors
     /// An add-on that the customer never had.
-    pub fn renew_add_on(
-        &self,
-        at: Timestamp,
-        add_on: Name,
-        terms: &GrantTerms,
-    ) -> Result<Draft, Rejection> {
+    pub fn renew_add_on(&self, at: Timestamp, add_on: Name, terms: &GrantTerms) -> Result<Draft, Rejection> {
         let state = self.add_ons.get(&add_on).ok_or_else(|| Rejection::AddOnNotAttached(add_on.clone()))?;
         let (giving, transfers) = self.add_on_giving(at, &add_on, &state.attachment, terms)?;
         let credit = giving.grants.first().map(|grant| grant.credit.clone());
@@ -191,9 +186,8 @@ impl CustomerState {
         attachment: &Attachment,
         at: Timestamp,
     ) -> Option<AddOnCycle> {
-        let goes_on = |cycle: &AddOnCycle| {
-            cycle.end == at && cycle.interval == interval && attachment.starts_at < at
-        };
+        let goes_on =
+            |cycle: &AddOnCycle| cycle.end == at && cycle.interval == interval && attachment.starts_at < at;
         match known.and_then(|state| state.cycle).filter(goes_on) {
             Some(last) => last.next(self.zone()),
             None => AddOnCycle::first(interval, at, self.zone()),
@@ -234,10 +228,7 @@ impl CustomerState {
             expires,
             features: own.features.clone(),
             cost_basis: share.map_err(out_of_range)?,
-            metadata: vec![
-                (BY.to_owned(), add_on.to_string()),
-                (GRANT.to_owned(), own.key.to_string()),
-            ],
+            metadata: vec![(BY.to_owned(), add_on.to_string()), (GRANT.to_owned(), own.key.to_string())],
         })
     }
 
@@ -257,7 +248,6 @@ impl CustomerState {
         tally.transfers.extend(transfers);
         Ok(())
     }
-
 }
 
 /// What an add-on has given, while it gives more.
@@ -279,7 +269,8 @@ impl Tally {
         let seen = self.given.iter().find(|given| given.credit == *credit);
         let seen = seen.map_or(Credits::ZERO, |given| given.amount);
         let covered = self.covered.entry(credit.clone()).or_default();
-        let stands = seen.saturating_sub(*covered).min(whole);
+        // Grants before it may be more than the cycle has seen.
+        let stands = seen.saturating_sub(*covered).max(Credits::ZERO).min(whole);
         *covered = covered.saturating_add(whole);
         whole.saturating_sub(stands)
     }

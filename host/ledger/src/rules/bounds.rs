@@ -108,7 +108,9 @@ impl CustomerState {
         let bytes = others.clone().map(|(_, state)| add_on_bytes(&state.attachment.sold));
         let bytes = bytes.chain([add_on_bytes(&attachment.sold)]).sum::<usize>();
         match others.count() {
-            items if items >= MOST_ADD_ONS => Err(Rejection::TooMany(items, "add-ons, those that ended included,")),
+            items if items >= MOST_ADD_ONS => {
+                Err(Rejection::TooMany(items, "add-ons, those that ended included,"))
+            }
             _ if bytes > MOST_BYTES => Err(Rejection::TooLarge(MOST_BYTES, "add-ons")),
             _ => Ok(()),
         }

@@ -173,8 +173,7 @@ impl Model {
         self.end_with(&mut grant, with_period);
         let price = pack.price.map(|price| price * Amount::from(one.quantity));
         grant.paid = price.map(|price| share_of_money(price, amount, whole));
-        let bought =
-            matches!(pack.category, "prepaid" | "top_up") || grant.paid.is_some_and(|paid| paid > 0);
+        let bought = matches!(pack.category, "prepaid" | "top_up") || grant.paid.is_some_and(|paid| paid > 0);
         let pays = terms.is_none_or(|terms| terms.settle_from == SettleFrom::Purchases);
         if bought && pays && grant.features.is_empty() {
             let paid = self.outstanding(pack.credit).min(amount);

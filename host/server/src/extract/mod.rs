@@ -13,8 +13,8 @@ pub use idempotency::{DryRun, Keyed, KeyedUnlessDry, MaybeKeyed};
 pub use json::{Json, MaybeJson, object, parse, short};
 pub use parameters::Parameters;
 pub use path::{
-    AddOnName, At, BacktestId, BudgetKey, BundleName, CreditKey, EntityKey, FeatureKey, KeyId, PeriodNumber, PlanName,
-    PlanVersionNumber, PolicyName, PromotionName, VersionNumber, path_text,
+    AddOnName, At, BacktestId, BudgetKey, BundleName, CreditKey, EntityKey, FeatureKey, KeyId, PeriodNumber,
+    PlanName, PlanVersionNumber, PolicyName, PromotionName, VersionNumber, path_text,
 };
 pub use precondition::IfMatch;
 pub use query::{PAGE_BYTES, Paging, Query, cursor, cut, fitting};

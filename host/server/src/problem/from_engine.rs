@@ -23,9 +23,9 @@ pub fn code_of(error: &EngineError) -> C {
         EngineError::BacktestNotFound => C::BacktestNotFound,
         EngineError::ApiKeyNotFound => C::ApiKeyNotFound,
         EngineError::PlanIntervalFixed => C::PlanIntervalFixed,
-        EngineError::TrialOfItself
-        | EngineError::ProductIncomplete(_)
-        | EngineError::ProductInvalid(..) => C::InvalidRequest,
+        EngineError::TrialOfItself | EngineError::ProductIncomplete(_) | EngineError::ProductInvalid(..) => {
+            C::InvalidRequest
+        }
         EngineError::IdempotencyKeyReused => C::IdempotencyKeyReused,
         EngineError::SettingsInvalid(_) => C::SettingsInvalid,
         EngineError::CandidateRefused(_) => C::SettingsInvalid,

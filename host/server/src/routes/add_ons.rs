@@ -224,7 +224,8 @@ pub async fn put_to_customer(
         ends_at: body.ends_at.into_option().into(),
         expected,
     };
-    let is_new = match app.engine.execute(customer.request(Command::SetAddOn(Box::new(change)), None)).await? {
+    let is_new = match app.engine.execute(customer.request(Command::SetAddOn(Box::new(change)), None)).await?
+    {
         Reply::Entry(outcome) => {
             matches!(&outcome.entry.event, Event::AddOnChanged(changed) if changed.new)
         }

@@ -25,12 +25,7 @@ use proviso_engine::{
 };
 use proviso_ledger::{
     journal::{BundlePurchased, Entry, Event},
-    model::{
-        amounts::Credits,
-        grant::Category,
-        ids::Key,
-        transfer::Book,
-    },
+    model::{amounts::Credits, grant::Category, ids::Key, transfer::Book},
 };
 use std::{borrow::Cow, sync::Arc};
 
@@ -71,7 +66,8 @@ pub async fn put(
 ) -> Result<Answer, Problem> {
     short("/name", body.name.value().map(String::as_str).unwrap_or_default())?;
     require_few_features(&body.features)?;
-    if body.category.value().is_some_and(|category| !matches!(category, Category::Prepaid | Category::TopUp)) {
+    if body.category.value().is_some_and(|category| !matches!(category, Category::Prepaid | Category::TopUp))
+    {
         return Err(Problem::invalid_field("/category", "must be prepaid or top_up"));
     }
     let change = BundleChange {

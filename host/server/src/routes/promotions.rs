@@ -14,12 +14,11 @@ use axum::{extract::State, http::StatusCode};
 use proviso_api::{
     Page,
     plan_grant::Expires,
-    selling::{
-        MAX_PLANS, Promotion as View, PromotionInput, Redeemed, Redemption, RedemptionInput,
-    },
+    selling::{MAX_PLANS, Promotion as View, PromotionInput, Redeemed, Redemption, RedemptionInput},
 };
 use proviso_engine::{
-    CreditedChange, DecideError, EngineError, PromotionChange, RedemptionRow, Tag, acting_as, catalog::Promotion,
+    CreditedChange, DecideError, EngineError, PromotionChange, RedemptionRow, Tag, acting_as,
+    catalog::Promotion,
 };
 use proviso_ledger::journal::{Entry, Event, PromotionRedeemed};
 use std::{borrow::Cow, sync::Arc};

@@ -13,8 +13,7 @@ use crate::{
 };
 use proviso_ledger::model::ids::{CustomerId, Name};
 
-const LOCK: &str =
-    "SELECT revision FROM products WHERE kind = 'promotion' AND product_id = $1 FOR UPDATE";
+const LOCK: &str = "SELECT revision FROM products WHERE kind = 'promotion' AND product_id = $1 FOR UPDATE";
 
 #[async_trait::async_trait]
 impl RedemptionStore for PostgresStore {
@@ -47,8 +46,7 @@ impl RedemptionStore for PostgresStore {
         after: u64,
         limit: u32,
     ) -> Result<Vec<RedemptionRow>, StoreError> {
-        let query =
-            || sqlx::query(PAGE).bind(promotion.as_str()).bind(integer(after)).bind(i64::from(limit));
+        let query = || sqlx::query(PAGE).bind(promotion.as_str()).bind(integer(after)).bind(i64::from(limit));
         self.pool().fetch(query).await?.iter().map(redemption).collect()
     }
 

@@ -66,11 +66,7 @@ impl RedemptionStore for SqliteStore {
     }
 }
 
-fn of(
-    connection: &Connection,
-    promotion: &Name,
-    customer: &CustomerId,
-) -> Result<Option<u64>, StoreError> {
+fn of(connection: &Connection, promotion: &Name, customer: &CustomerId) -> Result<Option<u64>, StoreError> {
     first(connection, OF_CUSTOMER, (promotion.as_str(), customer.as_str()), |row| number(row, 0))
 }
 

@@ -45,8 +45,7 @@ pub async fn redemptions_stay_within_their_limit(factory: &dyn Factory) {
     assert_eq!((numbers, exhausted.len()), ((1..=5).collect(), 7));
     let store = opened.redemption_store().unwrap();
     let rows = store.redemptions(&name("spring"), 0, 10).await.unwrap();
-    let by_customer: BTreeMap<_, _> =
-        rows.iter().map(|row| (row.customer.clone(), row.number)).collect();
+    let by_customer: BTreeMap<_, _> = rows.iter().map(|row| (row.customer.clone(), row.number)).collect();
     assert_eq!(by_customer, taken);
     assert_eq!(store.redemptions(&name("spring"), 2, 2).await.unwrap(), rows[2..4]);
     assert_eq!(store.redemption_count(&name("spring")).await, Ok(5));

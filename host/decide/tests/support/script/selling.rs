@@ -107,10 +107,10 @@ impl Script {
             let price = words.option("price").map(super::top_ups::euros);
             let for_sale = !words.flag("withdrawn");
             let bundle = key(&name);
-            self.world.catalog.bundles.insert(
-                key(&name),
-                Bundle { bundle, name, credits, price, for_sale, created_at },
-            );
+            self.world
+                .catalog
+                .bundles
+                .insert(key(&name), Bundle { bundle, name, credits, price, for_sale, created_at });
         } else {
             let promotion = key(&name);
             let plans = words.option("plan").map(key).into_iter().collect();
