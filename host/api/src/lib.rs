@@ -18,6 +18,7 @@ pub mod entitlement;
 pub mod entity;
 pub mod grant;
 pub mod import;
+pub mod lease;
 pub mod ledger;
 pub mod maps;
 pub mod operations;

@@ -3,6 +3,7 @@
 use super::{
     budget::{BudgetChanged, EntityChanged},
     imported::{GrantImported, OverageImported, UsageImported},
+    lease::{LeaseEnded, LeaseExtended, LeaseOpened, Settled},
     record::{DecisionRecord, Draw, Fee, Given, Line, Settlement, Shape},
     refused::{RefusalsRepeated, Refused},
     top_up::{AutoTopUpChanged, TopUpDeclined, TopUpPaid, TopUpRequested, TopUpsHalted},
@@ -14,7 +15,7 @@ use crate::model::{
     customer::Profile,
     entitlement::Override,
     grant::{CreditType, Grant},
-    ids::{ChargeId, GrantId, Key, Name, PlanChangeId, ReservationId, TermsId, TopUpId},
+    ids::{ChargeId, GrantId, Key, LeaseId, Name, PlanChangeId, ReservationId, TermsId, TopUpId},
     period::Interval,
     terms::Terms,
     time::Timestamp,
@@ -112,6 +113,12 @@ pub enum Event {
         /// Which.
         reservation: ReservationId,
     },
+    /// Credits were handed to a client, which decides about its usage by itself.
+    LeaseOpened(Box<LeaseOpened>),
+    /// A lease got more credits, or more time.
+    LeaseExtended(Box<LeaseExtended>),
+    /// A lease was closed or its time ran out: what was not spent of it came back.
+    LeaseEnded(LeaseEnded),
     /// Grants' time ran out.
     GrantsExpired {
         /// Which.
@@ -149,7 +156,7 @@ pub enum Event {
 
 impl Event {
     /// The names of all kinds.
-    pub const KINDS: [&str; 38] = [
+    pub const KINDS: [&str; 41] = [
         "configured",
         "closed",
         "plan_change_scheduled",
@@ -177,6 +184,9 @@ impl Event {
         "refunded",
         "released",
         "reservation_expired",
+        "lease_opened",
+        "lease_extended",
+        "lease_ended",
         "grants_expired",
         "period_closed",
         "period_opened",
@@ -236,6 +246,9 @@ impl Event {
             Self::Refunded(_) => "refunded",
             Self::Released { .. } => "released",
             Self::ReservationExpired { .. } => "reservation_expired",
+            Self::LeaseOpened(_) => "lease_opened",
+            Self::LeaseExtended(_) => "lease_extended",
+            Self::LeaseEnded(_) => "lease_ended",
             Self::GrantsExpired { .. } => "grants_expired",
             Self::PeriodClosed(_) => "period_closed",
             Self::PeriodOpened(_) => "period_opened",
@@ -296,6 +309,9 @@ impl Event {
             | Self::Refunded(_)
             | Self::Released { .. }
             | Self::ReservationExpired { .. }
+            | Self::LeaseOpened(_)
+            | Self::LeaseExtended(_)
+            | Self::LeaseEnded(_)
             | Self::GrantsExpired { .. }
             | Self::PeriodClosed(_)
             | Self::PeriodOpened(_)
@@ -415,6 +431,9 @@ pub struct Charged {
     pub rated: Rated,
     /// Who decided.
     pub decision: DecisionRecord,
+    /// The lease that it was settled under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled: Option<Box<Settled>>,
     /// A grant issued on the spot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_up: Option<Grant>,
@@ -430,6 +449,8 @@ pub enum Intent {
     Reserve,
     /// A commit of this reservation, which stays open.
     Commit(ReservationId),
+    /// The settlement of a usage under this lease, which is as it was.
+    Settle(LeaseId),
 }
 
 /// Credits were set aside.

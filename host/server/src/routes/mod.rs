@@ -21,6 +21,7 @@ mod exports;
 mod forecast;
 mod grants;
 mod imports;
+mod leases;
 mod ledger;
 mod operations;
 mod plan_changes;
@@ -66,6 +67,11 @@ pub fn all(test_clock: bool, with_operations: bool) -> (Router<Arc<App>>, utoipa
         .routes(routes!(reservations::commit))
         .routes(routes!(reservations::release))
         .routes(routes!(reservations::extend))
+        .routes(routes!(leases::list, leases::open))
+        .routes(routes!(leases::get))
+        .routes(routes!(leases::extend))
+        .routes(routes!(leases::settle))
+        .routes(routes!(leases::close))
         .routes(routes!(batch::batch))
         .routes(routes!(reversals::reverse))
         .routes(routes!(events::ingest))
