@@ -16,6 +16,7 @@ pub mod customer;
 pub mod decision;
 pub mod entitlement;
 pub mod entity;
+pub mod focus;
 pub mod grant;
 pub mod import;
 pub mod lease;

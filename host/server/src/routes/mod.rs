@@ -18,6 +18,7 @@ mod entities;
 mod entitlements;
 mod events;
 mod exports;
+mod focus;
 mod forecast;
 mod grants;
 mod imports;
@@ -90,6 +91,8 @@ pub fn all(test_clock: bool, with_operations: bool) -> (Router<Arc<App>>, utoipa
         .routes(routes!(forecast::read))
         .routes(routes!(revenue::of_customer))
         .routes(routes!(revenue::of_all))
+        .routes(routes!(focus::of_customer))
+        .routes(routes!(focus::of_all))
         .routes(routes!(customers::list))
         .routes(routes!(customers::get, customers::put, customers::delete))
         .routes(routes!(grants::list, grants::create))
