@@ -355,12 +355,12 @@ impl<'a> Twin<'a> {
             Event::Committed(committed) => committed.reservation = self.reservation(committed.reservation)?,
             Event::Charged(charged) => {
                 if let Some(settled) = &mut charged.settled {
-                    settled.lease = self.lease(settled.lease).unwrap_or(NO_LEASE);
+                    settled.lease = self.settles_under(settled.lease);
                 }
             }
             Event::Refused(refused) => match &mut refused.intent {
                 Intent::Commit(id) => *id = self.reservation(*id)?,
-                Intent::Settle(id) => *id = self.lease(*id).unwrap_or(NO_LEASE),
+                Intent::Settle(id) => *id = self.settles_under(*id),
                 Intent::Charge | Intent::Reserve => {}
             },
             Event::PeriodClosed(closed) if closed.retried => {
@@ -383,7 +383,13 @@ impl<'a> Twin<'a> {
         self.candidate.reservations.get(&id).map(|_| id)
     }
 
-    /// The twin's lease; none when it has none. Usage that was let pass is billed all the same.
+    /// The twin's lease under which a usage is settled, open or ended. Where it has none, usage that was let pass is billed all the same.
+    fn settles_under(&self, id: LeaseId) -> LeaseId {
+        let own = self.reservations.get(&id.hold()).copied().unwrap_or(Some(id.hold()));
+        own.map_or(NO_LEASE, LeaseId::of_hold)
+    }
+
+    /// The twin's lease; none when it holds none.
     fn lease(&self, id: LeaseId) -> Option<LeaseId> {
         self.reservation(id.hold()).map(LeaseId::of_hold)
     }
@@ -442,12 +448,12 @@ impl<'a> Twin<'a> {
                 let own = made.filter(|made| matches!(made.event, Event::Reserved(_)));
                 self.reservations.insert(id, own.map(|made| ReservationId { entry: made.seq, index: 0 }));
             }
+            // Kept once it has ended: usage may be settled under it for long.
             Event::LeaseOpened(_) => {
                 let own = made.filter(|made| matches!(made.event, Event::LeaseOpened(_)));
                 let hold = |seq: Seq| ReservationId { entry: seq, index: 0 };
                 self.reservations.insert(hold(entry.seq), own.map(|made| hold(made.seq)));
             }
-            Event::LeaseEnded(ended) => drop(self.reservations.remove(&ended.lease.hold())),
             Event::Committed(committed) => drop(self.reservations.remove(&committed.reservation)),
             Event::Released { reservation } | Event::ReservationExpired { reservation } => {
                 let own = self.reservations.remove(reservation).flatten();
