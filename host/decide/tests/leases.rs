@@ -155,12 +155,12 @@ fn a_lease_holds_in_hard_budgets_and_frees_them_as_it_is_spent() {
          lease 41 entity=ann scope=chat -> error: budget b of entity team allows 100 credits: 0 used, 60 held, 41 more needed
          lease 51 entity=ann scope=chat,image -> error: budget b of entity team allows 100 credits: 0 used, 60 held, 51 more needed
          charge 40 entity=ann
-         charge 1 entity=ann -> 402 budget_exceeded: budget b of entity team allows 100 credits: 40 used, 60 held, 1 more needed
+         charge 1 entity=ann -> 402 budget_exceeded required=1 available=900 retry_at=2026-02-01T00:00:00Z b/team=40+60 of 100
          settle l 50 entity=ann
          more l 61 -> error: budget b of entity team allows 100 credits: 90 used, 10 held, 1 more needed
          unlease l
          charge 10 entity=ann
-         charge 1 entity=ann -> 402 budget_exceeded: budget b of entity team allows 100 credits: 100 used, 0 held, 1 more needed"#,
+         charge 1 entity=ann -> 402 budget_exceeded required=1 available=900 retry_at=2026-02-01T00:00:00Z b/team=100+0 of 100"#,
     );
 }
 
@@ -224,7 +224,7 @@ fn usage_without_a_price_is_refused_and_leaves_the_lease_as_it_was() {
         r#"plan pro month {"allowances": [{"amount": "100"}]}
          customer plan=pro
          l: lease 30
-         settle l -1 -> 422 negative: -1 is negative
+         settle l -1 -> 422 negative available=70
          balance -> 70 of 100, held 30"#,
     );
 }
