@@ -90,6 +90,8 @@ codes! {
     BudgetNotFound = "budget_not_found", 404, "not found";
     /// The customer has no such reservation.
     ReservationNotFound = "reservation_not_found", 404, "not found";
+    /// The customer has no such lease.
+    LeaseNotFound = "lease_not_found", 404, "not found";
     /// The customer has no such charge.
     ChargeNotFound = "charge_not_found", 404, "not found";
     /// The customer has no such change of plan pending: it took effect, was called off, or another took its place.
@@ -156,6 +158,10 @@ codes! {
     ReservationClosed = "reservation_closed", 409, "the reservation is closed";
     /// The extension would hold the credits for more than seven days in all: commit the reservation, or release it and reserve again.
     ReservationTooLong = "reservation_too_long", 409, "the reservation can't be held that long";
+    /// The lease was closed or has expired. Usage under it can still be settled; open another for what is to come.
+    LeaseClosed = "lease_closed", 409, "the lease is closed";
+    /// The extension would make the lease last more than seven days in all: settle it, and open another.
+    LeaseTooLong = "lease_too_long", 409, "the lease can't last that long";
     /// The grant was voided, has expired or was used up.
     GrantClosed = "grant_closed", 409, "the grant is closed";
     /// The top-up was answered before, or is awaited no more and another was asked for since. Money that was taken for it has to be

@@ -369,7 +369,7 @@ pub struct LeftOut {
     /// Terms of customers' own, which need policies: bind them again.
     #[serde(default)]
     pub terms: u64,
-    /// Open reservations: what they hold counts as not used.
+    /// Open reservations and leases: what they hold counts as not used.
     #[serde(default)]
     pub reservations: u64,
     /// Pending changes of plan.

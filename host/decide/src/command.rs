@@ -16,7 +16,7 @@ use proviso_ledger::{
         amounts::Credits,
         grant::CreditType,
         ids::{
-            CustomerId, Digest, GrantId, IdempotencyKey, Key, Name, PlanChangeId, ReservationId, TermsId,
+            CustomerId, Digest, GrantId, IdempotencyKey, Key, LeaseId, Name, PlanChangeId, ReservationId, TermsId,
             TopUpId,
         },
         terms::TermsDraft,
@@ -24,6 +24,7 @@ use proviso_ledger::{
     },
     rules::{
         grants::GrantRequest,
+        lease::LeaseRequest,
         refund::{RefundRequest, Refundable},
         top_up::TopUpPayment,
     },
@@ -155,6 +156,14 @@ pub enum Command {
     Release(ReservationId),
     /// Move a reservation's end to so much from now.
     Extend(ReservationId, Ttl),
+    /// Hand credits to a client that decides by itself.
+    OpenLease(Box<LeaseRequest>, Ttl),
+    /// Bring a lease to so many credits in all, and move its end to so much from now.
+    ExtendLease(LeaseId, Option<Credits>, Option<Ttl>),
+    /// Charge a usage that a client let pass under a lease. Whoever asks has seen that there was such a lease.
+    Settle(LeaseId, Box<UsageRequest>),
+    /// Take back what was not spent of a lease.
+    CloseLease(LeaseId),
     /// Count repeats of a refusal, which were answered with it.
     CountRepeats(RefusalsRepeated),
     /// The state as it is now.
@@ -243,6 +252,12 @@ impl Decider<'_> {
                 let draft = state.release(*id)?;
                 self.end_hold_after_closing(state, draft, &request.origin, at, journal)
             }
+            command @ (Command::Settle(..) | Command::CloseLease(_)) if state.closed => {
+                let draft = self.draft(state, command, at)?;
+                let draft =
+                    draft.ok_or_else(|| DecideError::Internal("a lease without a draft".to_owned()))?;
+                self.end_hold_after_closing(state, draft, &request.origin, at, journal)
+            }
             command => {
                 let Some(mut draft) = self.draft(state, command, at)? else {
                     return Ok(Reply::State(Arc::new(state.clone())));
@@ -284,6 +299,12 @@ impl Decider<'_> {
             Command::Refund(of, request) => state.refund(at, of, (**request).clone())?,
             Command::Release(id) => state.release(*id)?,
             Command::Extend(id, ttl) => state.extend_reservation(at, *id, ttl.after(at))?,
+            Command::OpenLease(lease, ttl) => state.open_lease(at, (**lease).clone(), ttl.after(at))?,
+            Command::ExtendLease(id, amount, ttl) => {
+                state.extend_lease(at, *id, *amount, ttl.map(|ttl| ttl.after(at)))?
+            }
+            Command::Settle(id, usage) => self.settle(state, *id, self.usage(state, usage, at)?, at)?,
+            Command::CloseLease(id) => state.end_lease(*id, false)?,
             Command::CountRepeats(repeated) => state.count_repeats(at, *repeated),
             Command::Grant(grant) => state.give(at, (**grant).clone(), &self.grant_terms(state, at))?,
             Command::SetAddOn(change) => match self.set_add_on(state, change, at)? {
@@ -370,7 +391,8 @@ impl Decider<'_> {
         actual: &ActualUsage,
         at: Timestamp,
     ) -> Result<Draft, Stop> {
-        let mut usage = state.open_reservation(id)?.usage.clone();
+        let (_, reserved, _) = state.reserved_usage(id)?;
+        let mut usage = reserved.clone();
         usage.quantities.clone_from(&actual.quantities);
         if let Some(attributes) = &actual.attributes {
             usage.attributes.clone_from(attributes);

@@ -15,7 +15,7 @@ use proviso_ledger::{
         counter::Counter,
         entitlement::{Entitlement, Source},
         grant::{CreditType, default_credit},
-        ids::ReservationId,
+        ids::{LeaseId, ReservationId},
         terms::{self, Terms},
         time::{Timestamp, Zone},
         usage::{Purpose, Usage},
@@ -95,12 +95,27 @@ impl Decider<'_> {
         usage: Usage,
         at: Timestamp,
     ) -> Result<Draft, Stop> {
-        let mut terms = self.terms_by_key(state, &state.open_reservation(id)?.terms)?;
+        let (_, _, reserved_by) = state.reserved_usage(id)?;
+        let mut terms = self.terms_by_key(state, reserved_by)?;
         if terms.is_rolled_back(at) {
             terms = self.terms_for(state, &usage, at)?;
         }
         let question = Question { state, usage, intent: Intent::Commit(id), at };
         self.answer(&question, &terms, &|usage, _, decision| state.commit(at, id, usage, decision))
+    }
+
+    /// A settlement is rated by the terms in force when the usage occurred, as a charge is. A policy is asked as for a commit, since it
+    /// reports work that was done.
+    pub(crate) fn settle(
+        &self,
+        state: &CustomerState,
+        lease: LeaseId,
+        usage: Usage,
+        at: Timestamp,
+    ) -> Result<Draft, Stop> {
+        let terms = self.terms_for(state, &usage, at)?;
+        let question = Question { state, usage, intent: Intent::Settle(lease), at };
+        self.answer(&question, &terms, &|usage, _, decision| state.settle(at, lease, usage, decision))
     }
 
     pub(crate) fn check(
@@ -296,6 +311,10 @@ impl Question<'_> {
             Intent::Charge => (Purpose::Charge, None),
             Intent::Reserve => (Purpose::Reserve, None),
             Intent::Commit(id) => (Purpose::Commit, Some(id)),
+            Intent::Settle(lease) => {
+                let own = self.state.lease_for(lease, &usage.feature);
+                (Purpose::Commit, own.map(|_| lease.hold()))
+            }
         };
         Asked { usage, commits, purpose }
     }
@@ -394,6 +413,7 @@ impl Question<'_> {
     fn shortfall(&self, usage: &Usage, rating: &Rating) -> Result<Credits, Stop> {
         Ok(match self.intent {
             Intent::Commit(id) => self.state.commit_shortfall(id, usage, rating.cost, self.at)?,
+            Intent::Settle(lease) => self.state.settlement_shortfall(lease, usage, rating, self.at),
             Intent::Charge | Intent::Reserve => {
                 self.state.charge_shortfall(usage, &rating.credit, rating.cost, self.at)
             }
@@ -405,7 +425,7 @@ impl Question<'_> {
         let state = self.state;
         let credit = match self.intent {
             Intent::Commit(id) => state.reservations.get(&id).map(|reservation| reservation.credit.clone()),
-            Intent::Charge | Intent::Reserve => None,
+            Intent::Charge | Intent::Reserve | Intent::Settle(_) => None,
         };
         let credit = credit.unwrap_or_else(|| credit_of(state, Some(terms), &self.usage));
         let refused = state.refuse(self.at, self.intent, self.usage.clone(), credit, refusal, Some(record));

@@ -51,7 +51,13 @@ const PLAY: &str = r#"
     extend s 3600
     release s
     t: reserve 20 ttl=60
+    l: lease 20 scope=chat,image entity=ann key=k15 by=ops ttl=60
+    settle l 3 entity=ann model=large key=k16 described
+    more l 25 ttl=60 key=k17 by=ops
+    ll: lease 1
+    unlease ll
     at +2m
+    settle l 2
     check 5
     void promotional1
     terms shadow zone=Asia/Kolkata contract=C-7 note=agreed {"price": "2", "counters": [{"window": "day"}]}

@@ -94,6 +94,17 @@ pub struct GrantSpec {
     pub paid: Option<Amount>,
 }
 
+/// Credits that a client asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LeaseSpec {
+    pub credit: &'static str,
+    pub amount: Amount,
+    pub features: Vec<&'static str>,
+    pub entity: Option<&'static str>,
+    /// In seconds.
+    pub ttl: u32,
+}
+
 /// Whose usage a budget counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Who {
@@ -253,6 +264,20 @@ pub enum Command {
     Extend {
         pick: u64,
         ttl: u32,
+    },
+    Lease(LeaseSpec),
+    ExtendLease {
+        pick: u64,
+        /// The total.
+        amount: Option<Amount>,
+        ttl: Option<u32>,
+    },
+    CloseLease {
+        pick: u64,
+    },
+    Settle {
+        pick: u64,
+        usage: UsageSpec,
     },
     Refund {
         pick: u64,
@@ -639,7 +664,7 @@ fn top_up(random: &mut Random) -> TopUpSpec {
 }
 
 fn command(random: &mut Random) -> Command {
-    match random.below(138) {
+    match random.below(156) {
         0..=21 => Command::Pass(match random.below(14) {
             0 => Advance::By(random.between(0, 3)),
             1 => Advance::By(random.between(1, 100) * SECOND),
@@ -770,6 +795,20 @@ fn command(random: &mut Random) -> Command {
             void: random.percent(30),
         },
         131 => Command::Redeem { promotion: &PROMOTIONS[random.below(PROMOTIONS.len() as u64) as usize] },
+        138..=141 => Command::Lease(LeaseSpec {
+            credit: random.pick(&["credits", "credits", "credits", "tokens"]),
+            amount: amount(random, 200),
+            features: some_features(random, 50),
+            entity: random.maybe(60, |random| random.pick(&["ann", "bob"])),
+            ttl: random.pick(&[60, 900, 7200, 86_400]),
+        }),
+        142 | 143 => {
+            let total = random.maybe(80, |random| amount(random, 400));
+            let ttl = random.between(1, 86_400) as u32;
+            Command::ExtendLease { pick: random.throw(), amount: total, ttl: random.maybe(60, |_| ttl) }
+        }
+        144 => Command::CloseLease { pick: random.throw() },
+        145..=155 => Command::Settle { pick: random.throw(), usage: usage(random) },
         107 => Command::RemoveBudget { id: random.pick(&BUDGETS) },
         116..=119 => Command::SetTopUp { credit: random.pick(&CREDITS), spec: Box::new(top_up(random)) },
         120 => Command::RemoveTopUp { credit: random.pick(&CREDITS) },

@@ -26,7 +26,8 @@ use proviso_ledger::{
         amounts::Quantity,
         answers::Allowance,
         counter,
-        ids::{GrantId, Key, Name, PlanChangeId, ReservationId, TermsId, TopUpId},
+        ids::{GrantId, Key, LeaseId, Name, PlanChangeId, ReservationId, TermsId, TopUpId},
+        lease,
         period::{Interval, IntervalUnit},
         plan_grant::{PlanExpiry, PlanGrant, PlanTrial, Recurrence, TrialEnd},
         terms::TermsDraft,
@@ -37,6 +38,7 @@ use proviso_ledger::{
     rules::{
         grants::GrantRequest,
         importing::{ImportOrigin, ImportedGrant},
+        lease::LeaseRequest,
         refund::{Portion, RefundRequest, Refundable},
         rejection::Rejection,
     },
@@ -221,6 +223,25 @@ pub fn request(
             ),
             None => command::Command::Sweep,
         },
+        Command::Lease(spec) => {
+            let lease = lease::Lease {
+                amount: credits(spec.amount),
+                features: spec.features.iter().map(|feature| key(feature)).collect(),
+                entity: spec.entity.map(key),
+            };
+            let request = LeaseRequest { credit: key(spec.credit), lease };
+            command::Command::OpenLease(Box::new(request), Ttl::new(spec.ttl).unwrap())
+        }
+        Command::ExtendLease { amount, ttl, .. } => command::Command::ExtendLease(
+            LeaseId::of_hold(reservation),
+            amount.map(credits),
+            ttl.map(|ttl| Ttl::new(ttl).unwrap()),
+        ),
+        Command::CloseLease { .. } => command::Command::CloseLease(LeaseId::of_hold(reservation)),
+        Command::Settle { usage, .. } => {
+            let usage = Box::new(usage_request(usage, order.now));
+            command::Command::Settle(LeaseId::of_hold(reservation), usage)
+        }
         Command::Extend { ttl, .. } => command::Command::Extend(reservation, Ttl::new(*ttl).unwrap()),
         Command::SetEntity { entity, parent } => {
             command::Command::SetEntity(Box::new(command::EntityChange {
@@ -561,13 +582,22 @@ fn of_entry(entry: &Entry) -> Answer {
         }
     }
     match &entry.event {
-        Event::Charged(charged) => Answer {
-            what: "charged".to_owned(),
-            cost: Some(charged.rated.cost.units()),
-            late: charged.late,
-            top_up: charged.top_up.as_ref().map(|grant| grant.amount.units()),
-            ..answer
-        },
+        Event::Charged(charged) => {
+            let settled = charged.settled.iter();
+            for draw in settled.flat_map(|settled| &settled.taken) {
+                *answer.draws.entry((draw.grant.entry, draw.grant.index)).or_default() += draw.amount.units();
+            }
+            Answer {
+                what: "charged".to_owned(),
+                cost: Some(charged.rated.cost.units()),
+                late: charged.late,
+                exceeded: charged.settled.as_ref().map_or(0, |settled| settled.exceeded.units()),
+                top_up: charged.top_up.as_ref().map(|grant| grant.amount.units()),
+                ..answer
+            }
+        }
+        Event::LeaseOpened(_) => Answer { what: "leased".to_owned(), ..answer },
+        Event::LeaseExtended(_) => Answer { what: "lease_extended".to_owned(), ..answer },
         Event::Reserved(reserved) => Answer {
             what: if reserved.reduced_from.is_some() { "reduced" } else { "reserved" }.to_owned(),
             cost: Some(reserved.rated.cost.units()),
@@ -627,6 +657,7 @@ fn of_entry(entry: &Entry) -> Answer {
                 Event::Adjusted(_) => "adjusted",
                 Event::ReservationExtended { .. } => "extended",
                 Event::Released { .. } => "released",
+                Event::LeaseEnded(_) => "lease_ended",
                 Event::PeriodOpened(_) => "reset",
                 _ => "other",
             };
@@ -723,7 +754,10 @@ pub fn error_name(error: &DecideError) -> &'static str {
             Rejection::CustomerClosed => "error:closed",
             Rejection::GrantNotFound(_) | Rejection::GrantClosed(_) => "error:grant_gone",
             Rejection::ReservationNotFound(_) | Rejection::ReservationClosed(_) => "error:reservation_gone",
-            Rejection::ReservationTooLong(..) => "error:too_long",
+            Rejection::ReservationTooLong(..) | Rejection::LeaseTooLong(..) => "error:too_long",
+            Rejection::LeaseNotFound(_) | Rejection::LeaseClosed(_) => "error:lease_gone",
+            Rejection::LeaseExceedsAvailable { .. } => "error:lease_exceeds",
+            Rejection::LeaseOverBudget { .. } => "error:lease_over_budget",
             Rejection::TermsNotFound | Rejection::TermsEnded(_) | Rejection::Terms(_) => "error:terms",
             Rejection::NotLater(..) => "error:not_later",
             Rejection::AdjustmentExceedsAvailable(_) => "error:adjustment_exceeds_available",

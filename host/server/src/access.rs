@@ -120,6 +120,11 @@ impl<S> Customer<S> {
         &self.key.id
     }
 
+    /// Who asks.
+    pub fn caller(&self) -> Caller<S> {
+        Caller { key: self.key.clone(), scope: PhantomData }
+    }
+
     /// Whether the key may decide what the customer gets.
     pub fn may_grant(&self) -> bool {
         self.key.may_grant()

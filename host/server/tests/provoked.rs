@@ -55,6 +55,7 @@ fn filled(path: &str, other: Option<&str>) -> String {
         ("{number}", "1"),
         ("{grant}", "grant_2"),
         ("{reservation}", "res_1"),
+        ("{lease}", "lease_1"),
         ("{charge}", "chg_1"),
         ("{terms}", "terms_1"),
         ("{change}", "change_9"),

@@ -38,6 +38,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 mod canaries;
 mod imports;
+mod leases;
 mod selling;
 mod top_ups;
 mod versions;
@@ -277,6 +278,7 @@ impl Script {
                 let ttl = Ttl::new(words.args[1].parse().unwrap()).unwrap();
                 Command::Extend(self.reservation(words.args[0]), ttl)
             }
+            "lease" | "more" | "settle" | "unlease" => self.lease(&words),
             "end" => {
                 let at = words.args.get(1).map(|text| self.instant(text));
                 // Without a number, the terms that were bound last.
@@ -519,6 +521,14 @@ impl Script {
                 also("exceeded", committed.exceeded);
                 if let Some(unrated) = &committed.as_reserved {
                     said.push(format!("as_reserved:{}", unrated.code));
+                }
+            }
+            Event::Charged(charged) => {
+                if let Some(settled) = &charged.settled {
+                    also("exceeded", settled.exceeded);
+                    if settled.ended {
+                        said.push("ended".to_owned());
+                    }
                 }
             }
             Event::Reserved(reserved) => {

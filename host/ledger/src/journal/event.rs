@@ -3,6 +3,7 @@
 use super::{
     budget::{BudgetChanged, EntityChanged},
     imported::{GrantImported, OverageImported, UsageImported},
+    lease::{LeaseEnded, LeaseExtended, LeaseOpened, Settled},
     record::{DecisionRecord, Draw, Fee, Given, Line, Settlement, Shape},
     refused::{RefusalsRepeated, Refused},
     selling::{AddOnChanged, AddOnEnded, AddOnGiven, BundlePurchased, PromotionRedeemed},
@@ -15,7 +16,7 @@ use crate::model::{
     customer::Profile,
     entitlement::Override,
     grant::{CreditType, Grant},
-    ids::{ChargeId, GrantId, Key, Name, PlanChangeId, ReservationId, TermsId, TopUpId},
+    ids::{ChargeId, GrantId, Key, LeaseId, Name, PlanChangeId, ReservationId, TermsId, TopUpId},
     period::Interval,
     terms::Terms,
     time::Timestamp,
@@ -113,6 +114,12 @@ pub enum Event {
         /// Which.
         reservation: ReservationId,
     },
+    /// Credits were handed to a client, which decides about its usage by itself.
+    LeaseOpened(Box<LeaseOpened>),
+    /// A lease got more credits, or more time.
+    LeaseExtended(Box<LeaseExtended>),
+    /// A lease was closed or its time ran out: what was not spent of it came back.
+    LeaseEnded(LeaseEnded),
     /// Grants' time ran out.
     GrantsExpired {
         /// Which.
@@ -160,7 +167,7 @@ pub enum Event {
 
 impl Event {
     /// The names of all kinds.
-    pub const KINDS: [&str; 43] = [
+    pub const KINDS: [&str; 46] = [
         "configured",
         "closed",
         "plan_change_scheduled",
@@ -188,6 +195,9 @@ impl Event {
         "refunded",
         "released",
         "reservation_expired",
+        "lease_opened",
+        "lease_extended",
+        "lease_ended",
         "grants_expired",
         "period_closed",
         "period_opened",
@@ -252,6 +262,9 @@ impl Event {
             Self::Refunded(_) => "refunded",
             Self::Released { .. } => "released",
             Self::ReservationExpired { .. } => "reservation_expired",
+            Self::LeaseOpened(_) => "lease_opened",
+            Self::LeaseExtended(_) => "lease_extended",
+            Self::LeaseEnded(_) => "lease_ended",
             Self::GrantsExpired { .. } => "grants_expired",
             Self::PeriodClosed(_) => "period_closed",
             Self::PeriodOpened(_) => "period_opened",
@@ -317,6 +330,9 @@ impl Event {
             | Self::Refunded(_)
             | Self::Released { .. }
             | Self::ReservationExpired { .. }
+            | Self::LeaseOpened(_)
+            | Self::LeaseExtended(_)
+            | Self::LeaseEnded(_)
             | Self::GrantsExpired { .. }
             | Self::PeriodClosed(_)
             | Self::PeriodOpened(_)
@@ -441,6 +457,9 @@ pub struct Charged {
     pub rated: Rated,
     /// Who decided.
     pub decision: DecisionRecord,
+    /// The lease that it was settled under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled: Option<Box<Settled>>,
     /// A grant issued on the spot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_up: Option<Grant>,
@@ -456,6 +475,8 @@ pub enum Intent {
     Reserve,
     /// A commit of this reservation, which stays open.
     Commit(ReservationId),
+    /// The settlement of a usage under this lease, which is as it was.
+    Settle(LeaseId),
 }
 
 /// Credits were set aside.

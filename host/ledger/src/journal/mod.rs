@@ -6,6 +6,7 @@
 pub mod budget;
 pub mod event;
 pub mod imported;
+pub mod lease;
 pub mod record;
 pub mod refused;
 pub mod selling;
@@ -14,6 +15,7 @@ pub mod top_up;
 pub use budget::*;
 pub use event::*;
 pub use imported::*;
+pub use lease::*;
 pub use record::*;
 pub use refused::*;
 pub use selling::*;
@@ -148,6 +150,9 @@ impl Entry {
     pub fn draws(&self) -> Vec<Draw> {
         let mut draws: Vec<Draw> = match &self.event {
             Event::Committed(committed) => committed.taken.clone(),
+            Event::Charged(charged) => {
+                charged.settled.as_ref().map(|settled| settled.taken.clone()).unwrap_or_default()
+            }
             _ => Vec::new(),
         };
         for transfer in &self.transfers {
@@ -170,10 +175,11 @@ impl Entry {
         }
     }
 
-    /// The reservation that this entry ends, by whichever outcome.
+    /// The reservation that this entry ends, by whichever outcome, or the hold of a lease.
     #[must_use]
     pub fn ends(&self) -> Option<ReservationId> {
         match &self.event {
+            Event::LeaseEnded(ended) => Some(ended.lease.hold()),
             Event::Committed(committed) => Some(committed.reservation),
             Event::Released { reservation } | Event::ReservationExpired { reservation } => Some(*reservation),
             _ => None,

@@ -213,6 +213,24 @@ journal_id! {
     ReservationId, "res"
 }
 journal_id! {
+    /// A lease of one customer, such as `lease_12`. What it holds is in the book of the reservation with the same number.
+    LeaseId, "lease"
+}
+
+impl LeaseId {
+    /// The hold that carries its credits.
+    #[must_use]
+    pub const fn hold(self) -> ReservationId {
+        ReservationId { entry: self.entry, index: self.index }
+    }
+
+    /// The lease whose credits this hold carries, if it is one's.
+    #[must_use]
+    pub const fn of_hold(hold: ReservationId) -> Self {
+        Self { entry: hold.entry, index: hold.index }
+    }
+}
+journal_id! {
     /// Terms of one customer (`terms_12`); a plan's terms count from the plan's own sequence.
     TermsId, "terms"
 }

@@ -12,6 +12,7 @@ pub mod entity;
 pub mod grant;
 pub mod ids;
 pub mod json;
+pub mod lease;
 pub mod pairs;
 pub mod period;
 pub mod plan_grant;

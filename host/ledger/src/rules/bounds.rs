@@ -15,7 +15,7 @@ use crate::{
         terms::TermsDraft,
         usage::Usage,
     },
-    state::{CustomerState, ReservationState},
+    state::{CustomerState, HeldFor, ReservationState},
 };
 use serde_json::Value;
 
@@ -72,7 +72,12 @@ impl CustomerState {
     }
 
     pub(super) fn require_place_for_reservation(&self, usage: &Usage) -> Result<(), Rejection> {
-        let bytes = self.reservations.bytes().saturating_add(usage_bytes(usage));
+        self.require_place_for_hold(usage_bytes(usage))
+    }
+
+    /// For a reservation or a lease whose own data takes so many bytes.
+    pub(super) fn require_place_for_hold(&self, bytes: usize) -> Result<(), Rejection> {
+        let bytes = self.reservations.bytes().saturating_add(bytes);
         require(self.reservations.len(), bytes, MOST_BYTES, "reservations")
     }
 
@@ -132,9 +137,12 @@ impl CustomerState {
 }
 
 impl ReservationState {
-    /// What its usage takes, in bytes.
+    /// What its usage, or the lease, takes in bytes.
     pub(crate) fn bytes(&self) -> usize {
-        usage_bytes(&self.usage)
+        match &self.held_for {
+            HeldFor::Usage { usage, .. } => usage_bytes(usage),
+            HeldFor::Lease(lease) => lease.bytes(),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
     journal::{Event, OpenReason},
     model::{
         answers::Allowance,
-        ids::ReservationId,
+        ids::{LeaseId, ReservationId},
         time::Timestamp,
         transfer::{Book, Transfer},
     },
@@ -16,7 +16,7 @@ use crate::{
 /// Something that is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
-    /// A reservation's hold ends.
+    /// A reservation's hold ends, or a lease's.
     ReservationExpiry(ReservationId),
     /// The period ends; the terms in force until then decide what that does.
     PeriodEnd,
@@ -78,11 +78,15 @@ impl CustomerState {
         live.filter_map(|grant| grant.grant.expires_at).min()
     }
 
-    /// The entry for the expiry of a reservation at its time.
+    /// The entry for the expiry of a reservation or a lease at its time.
     ///
     /// # Errors
-    /// A reservation that is closed.
+    /// One that is closed.
     pub fn expire_reservation(&self, id: ReservationId) -> Result<Draft, Rejection> {
+        let lease = LeaseId::of_hold(id);
+        if self.lease(lease).is_some() {
+            return self.end_lease(lease, true);
+        }
         self.close_reservation(id, Event::ReservationExpired { reservation: id })
     }
 

@@ -15,6 +15,7 @@ pub mod entity;
 pub mod grants;
 pub mod importing;
 mod late;
+pub mod lease;
 pub mod opening;
 pub mod plan_change;
 pub mod refund;

@@ -37,6 +37,7 @@ use crate::{
         entitlement::Override,
         grant::CreditType,
         ids::{CustomerId, Digest, GrantId, IdempotencyKey, Key, Name, Seq},
+        lease::Lease,
         terms::{Terms, TermsKey},
         time::{Timestamp, Zone},
         transfer::Transfer,
@@ -55,13 +56,26 @@ pub const FORMAT: u32 = 10;
 /// How far back usage may be reported: what ended before is closed for good and forgotten. 35 days, in microseconds.
 pub const LATE_WINDOW: i64 = 35 * 86_400 * Timestamp::SECOND;
 
-/// An open reservation.
+/// What credits are held for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeldFor {
+    /// One usage: a reservation.
+    Usage {
+        /// What is expected to be used.
+        usage: Usage,
+        /// The terms that rated it, which also rate the commit.
+        terms: TermsKey,
+    },
+    /// All that a client lets pass: a lease.
+    Lease(Lease),
+}
+
+/// An open reservation or lease.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ReservationState {
-    /// What is expected to be used.
-    pub usage: Usage,
-    /// The terms that rated it, which also rate the commit.
-    pub terms: TermsKey,
+    /// What for.
+    pub held_for: HeldFor,
     /// The credit type held.
     pub credit: CreditType,
     /// What is held of which grant.
@@ -121,7 +135,7 @@ pub struct CustomerState {
     /// Voided grants that were drawn and are forgotten: no refund brings them back.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub voided: BTreeSet<GrantId>,
-    /// Open reservations.
+    /// Open reservations and leases.
     pub reservations: Reservations,
     /// The other books, by credit type.
     pub accounts: BTreeMap<CreditType, Account>,

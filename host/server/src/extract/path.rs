@@ -7,7 +7,7 @@ use axum::{
 };
 use proviso_api::ProblemCode;
 use proviso_ledger::model::ids::{
-    ChargeId, GrantId, Key, Name, PlanChangeId, ReservationId, TermsId, TopUpId,
+    ChargeId, GrantId, Key, LeaseId, Name, PlanChangeId, ReservationId, TermsId, TopUpId,
 };
 use std::sync::Arc;
 
@@ -101,6 +101,7 @@ pub struct BacktestId(pub Name);
 
 given! {
     ReservationId, "reservation", ReservationNotFound, "reservation", |id| id;
+    LeaseId, "lease", LeaseNotFound, "lease", |id| id;
     TopUpId, "top_up", TopUpNotFound, "top-up", |id| id;
     GrantId, "grant", GrantNotFound, "grant", |id| id;
     ChargeId, "charge", ChargeNotFound, "charge", |id| id;

@@ -1,6 +1,6 @@
 //! The one place where the engine's errors become problems. Details that callers must not see go to the log.
 
-use super::Problem;
+use super::{Problem, Short};
 use proviso_api::{ProblemCode as C, problem::FieldError};
 use proviso_engine::{DecideError, EngineError, StoreError};
 use proviso_ledger::{model::terms::TermsError, rules::rejection::Rejection};
@@ -96,6 +96,11 @@ fn code_of_decision(error: &DecideError) -> C {
             Rejection::ReservationNotFound(_) => C::ReservationNotFound,
             Rejection::ReservationClosed(_) => C::ReservationClosed,
             Rejection::ReservationTooLong(..) => C::ReservationTooLong,
+            Rejection::LeaseNotFound(_) => C::LeaseNotFound,
+            Rejection::LeaseClosed(_) => C::LeaseClosed,
+            Rejection::LeaseTooLong(..) => C::LeaseTooLong,
+            Rejection::LeaseExceedsAvailable { .. } => C::InsufficientCredits,
+            Rejection::LeaseOverBudget { .. } => C::BudgetExceeded,
             Rejection::TermsNotFound => C::TermsNotFound,
             Rejection::TermsEnded(_) => C::TermsEnded,
             Rejection::NotLater(..)
@@ -151,8 +156,14 @@ impl From<EngineError> for Problem {
             _ => {}
         }
         let detail = error.to_string();
+        let short = match &error {
+            EngineError::Decide(DecideError::Rejected(rejection)) => Short::of(rejection),
+            _ => None,
+        };
         let errors = fields(error, &detail);
-        Self::new(code, detail).with(errors)
+        let mut problem = Self::new(code, detail).with(errors);
+        problem.0.short = short;
+        problem
     }
 }
 
@@ -210,7 +221,7 @@ fn fields(error: EngineError, detail: &str) -> Vec<FieldError> {
             Rejection::AdjustmentExceedsAvailable(_) => one("/amount"),
             Rejection::ThresholdOutOfRange => one("/threshold"),
             Rejection::TargetNotAbove(_) => one("/target"),
-            Rejection::ReservationTooLong(..) => one("/ttl_seconds"),
+            Rejection::ReservationTooLong(..) | Rejection::LeaseTooLong(..) => one("/ttl_seconds"),
             Rejection::RefundExceedsQuantity(name, _) => {
                 one(&format!("/quantities/{}", name.replace('~', "~0").replace('/', "~1")))
             }

@@ -20,9 +20,11 @@ mod entities;
 mod entitlements;
 mod events;
 mod exports;
+mod focus;
 mod forecast;
 mod grants;
 mod imports;
+mod leases;
 mod ledger;
 mod operations;
 mod plan_changes;
@@ -69,6 +71,11 @@ pub fn all(test_clock: bool, with_operations: bool) -> (Router<Arc<App>>, utoipa
         .routes(routes!(reservations::commit))
         .routes(routes!(reservations::release))
         .routes(routes!(reservations::extend))
+        .routes(routes!(leases::list, leases::open))
+        .routes(routes!(leases::get))
+        .routes(routes!(leases::extend))
+        .routes(routes!(leases::settle))
+        .routes(routes!(leases::close))
         .routes(routes!(batch::batch))
         .routes(routes!(reversals::reverse))
         .routes(routes!(events::ingest))
@@ -87,6 +94,8 @@ pub fn all(test_clock: bool, with_operations: bool) -> (Router<Arc<App>>, utoipa
         .routes(routes!(forecast::read))
         .routes(routes!(revenue::of_customer))
         .routes(routes!(revenue::of_all))
+        .routes(routes!(focus::of_customer))
+        .routes(routes!(focus::of_all))
         .routes(routes!(customers::list))
         .routes(routes!(customers::get, customers::put, customers::delete))
         .routes(routes!(grants::list, grants::create))
