@@ -2,18 +2,23 @@
 
 use crate::{DecideError, Decider, Stop};
 use proviso_ledger::{
+    journal::{Event, Rated},
     model::{
         amounts::{Credits, Decimal, Price, Quantity},
         answers::{Line, Overage, Rating, RefusalKind},
+        budget::Measured,
+        counter::Measure,
         entitlement::{self, Entitlement, Source},
         grant::CreditType,
         ids::Key,
+        terms::Terms,
         time::Timestamp,
         usage::{Purpose, Usage},
     },
     rules::context::{Asked, Detail},
     state::CustomerState,
 };
+use std::sync::Arc;
 
 /// What a customer may do with a feature, and who says so.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +37,18 @@ pub struct Access {
     pub credit: Option<CreditType>,
     /// Units of fuel that policies burnt for it.
     pub fuel: u64,
+}
+
+/// The reason where the policy failed, and what decides in its place did, too.
+const FAULT: &str = "policy_fault";
+
+/// How many quantities of a feature are asked about.
+const MOST_NAMES: usize = 8;
+
+/// What a check of the smallest usage of a quantity says, with the credit type; none where it is no quantity of the feature.
+struct Verdict {
+    said: Option<(String, CreditType)>,
+    fuel: u64,
 }
 
 /// Why a feature may be used or not, what it draws, and what it took to find out.
@@ -111,28 +128,107 @@ impl Decider<'_> {
         features
     }
 
-    /// What a check of the smallest usage would say: its code, and the credit type that it draws.
+    /// What a check of the smallest usage would say: its code, and the credit type that it draws. The feature may be used if any of
+    /// its quantities may be.
     fn metered(&self, state: &CustomerState, feature: &Key, at: Timestamp) -> Result<Metered, Stop> {
         let Some(terms) = self.terms_at(state, state.plan(), at) else {
             return Ok(Metered { reason: "no_terms_in_force".to_owned(), credit: None, fuel: 0 });
         };
-        let failed = |fuel| Ok(Metered { reason: "policy_fault".to_owned(), credit: None, fuel });
-        let Ok(policy) = self.policy(&terms)? else { return failed(0) };
-        let usage = Usage {
-            feature: feature.clone(),
-            quantities: Vec::new(),
-            attributes: Vec::new(),
-            entity: None,
-            ancestors: Vec::new(),
-            occurred_at: at,
+        let said = self.metered_by(state, &terms, feature, at)?;
+        match self.fallback(state, state.plan(), &terms, at).filter(|_| said.reason == FAULT) {
+            Some(other) => {
+                let instead = self.metered_by(state, &other, feature, at)?;
+                Ok(Metered { fuel: said.fuel.saturating_add(instead.fuel), ..instead })
+            }
+            None => Ok(said),
+        }
+    }
+
+    fn metered_by(
+        &self,
+        state: &CustomerState,
+        terms: &Arc<Terms>,
+        feature: &Key,
+        at: Timestamp,
+    ) -> Result<Metered, Stop> {
+        let mut fuel = 0_u64;
+        let mut first: Option<Metered> = None;
+        for name in names_of(state, terms, feature) {
+            let verdict = self.smallest_of(state, terms, feature, &name, at)?;
+            fuel = fuel.saturating_add(verdict.fuel);
+            // Else it is none of its quantities.
+            let Some((reason, credit)) = verdict.said else { continue };
+            let is_ok = reason == "ok";
+            let said = Metered { reason, credit: Some(credit), fuel: 0 };
+            if is_ok {
+                return Ok(Metered { fuel, ..said });
+            }
+            first.get_or_insert(said);
+        }
+        let said = match first {
+            Some(said) => said,
+            None => self.unnamed(state, terms, feature, at)?,
         };
+        Ok(Metered { fuel: fuel.saturating_add(said.fuel), ..said })
+    }
+
+    /// What a check of the smallest usage of one quantity would say: a part of a unit that is as small as can be, or, where that
+    /// costs less than can be billed, one unit.
+    fn smallest_of(
+        &self,
+        state: &CustomerState,
+        terms: &Arc<Terms>,
+        feature: &Key,
+        name: &str,
+        at: Timestamp,
+    ) -> Result<Verdict, Stop> {
+        let mut fuel = 0_u64;
+        let smallest = Quantity::new(Decimal::from_units(1));
+        for amount in [smallest, Quantity::ONE] {
+            let usage = usage_of(feature, vec![(name.to_owned(), amount)], at);
+            let draft = self.would_charge(state, usage, terms, at)?;
+            fuel = fuel.saturating_add(draft.event.decision().map_or(0, |decision| decision.fuel));
+            let said = match draft.event {
+                Event::Charged(charged) => {
+                    let Rated { cost, lines, credit, .. } = charged.rated;
+                    let has_price = lines.iter().any(|line| !line.unit_cost.is_zero());
+                    if cost.is_zero() && has_price && amount == smallest {
+                        continue;
+                    }
+                    Some(("ok".to_owned(), credit))
+                }
+                Event::Refused(refused) if refused.invalid => None,
+                Event::Refused(refused) => Some((refused.code, refused.credit)),
+                _ => None,
+            };
+            return Ok(Verdict { said, fuel });
+        }
+        Ok(Verdict { said: None, fuel })
+    }
+
+    /// What a check of a usage without known quantities would say, if it cost as little as can be.
+    fn unnamed(
+        &self,
+        state: &CustomerState,
+        terms: &Arc<Terms>,
+        feature: &Key,
+        at: Timestamp,
+    ) -> Result<Metered, Stop> {
+        let failed = |fuel| Ok(Metered { reason: FAULT.to_owned(), credit: None, fuel });
+        let Ok(policy) = self.policy(terms)? else { return failed(0) };
+        let usage = usage_of(feature, Vec::new(), at);
         let asked = Asked { usage: &usage, commits: None, purpose: Purpose::Charge };
-        let view = state.usage_view(&terms, asked, at);
-        let context = state.usage_context(&terms, asked, at, Detail::Rate);
+        let view = state.usage_view(terms, asked, at);
+        let context = state.usage_context(terms, asked, at, Detail::Rate);
         let named = terms.prepared.credit_of(feature);
+        let mut cost = Credits::new(Decimal::from_units(1));
         let (credit, rate_fuel) = match policy.rate(&view, &context, &terms.prepared.form) {
             Ok(decided) => match decided.value {
-                Ok(rating) => (rating.credit, decided.fuel),
+                Ok(rating) => {
+                    // A price of each usage, whatever its quantities.
+                    cost = cost.max(rating.cost);
+                    (rating.credit, decided.fuel)
+                }
                 // A usage of nothing may have no price although the feature has one.
                 Err(refusal) => match (refusal.kind, named) {
                     (RefusalKind::Invalid, Some(credit)) => (credit.clone(), decided.fuel),
@@ -145,24 +241,24 @@ impl Decider<'_> {
             Err(failure) => return failed(failure.fuel),
         };
         let credit = named.cloned().unwrap_or(credit);
-        let cost = Credits::new(Decimal::from_units(1));
         if state.is_over_budget(&usage, &credit, cost, at) {
             let reason = "budget_exceeded".to_owned();
             return Ok(Metered { reason, credit: Some(credit), fuel: rate_fuel });
         }
-        if state.available(&credit, Some(feature), at).is_positive() {
+        let missing = cost.above(state.available(&credit, Some(feature), at));
+        if missing.is_zero() {
             return Ok(Metered { reason: "ok".to_owned(), credit: Some(credit), fuel: rate_fuel });
         }
         let line =
             Line { label: feature.to_string(), quantity: Quantity::ZERO, unit_cost: Price::ZERO, cost };
         let rating = Rating { credit: credit.clone(), cost, lines: vec![line], draw_order: Vec::new() };
-        let context = state.usage_context(&terms, asked, at, Detail::Overage);
+        let context = state.usage_context(terms, asked, at, Detail::Overage);
         let drawn = state.accounts.get(&credit).map_or(Credits::ZERO, |account| account.overage);
-        let (reason, fuel) = match policy.overage(&view, &rating, cost, &context, &terms.prepared.form) {
+        let (reason, fuel) = match policy.overage(&view, &rating, missing, &context, &terms.prepared.form) {
             Ok(decided) => {
                 let code = match decided.value {
                     Overage::TopUp(_) => "ok".to_owned(),
-                    Overage::Allow(limit) if drawn < limit => "ok".to_owned(),
+                    Overage::Allow(limit) if drawn.saturating_add(missing) <= limit => "ok".to_owned(),
                     Overage::Allow(_) | Overage::Reduce(_) => "insufficient_credits".to_owned(),
                     Overage::RequirePurchase(_) => "purchase_required".to_owned(),
                     Overage::Deny(refusal) => refusal.code,
@@ -172,5 +268,39 @@ impl Decider<'_> {
             Err(failure) => return failed(rate_fuel.saturating_add(failure.fuel)),
         };
         Ok(Metered { reason, credit: Some(credit), fuel })
+    }
+}
+
+/// The quantities of a feature that are known: those that its policy counts, as it must to give units away, to tier or to cap; and
+/// those that a budget of the whole customer limits.
+fn names_of(state: &CustomerState, terms: &Terms, feature: &Key) -> Vec<String> {
+    let counted = terms.prepared.counters.iter().filter(|counter| counter.counts(feature));
+    let counted = counted.filter_map(|counter| match &counter.measure {
+        Measure::Quantity(name) => Some(name),
+        Measure::Cost => None,
+    });
+    let usage = usage_of(feature, Vec::new(), state.at);
+    let budgets = state.budgets_of(&usage).filter(|budget| budget.hard);
+    let limited = budgets.filter_map(|budget| match &budget.measured {
+        Measured::Quantity(name) => Some(name),
+        Measured::Credits(_) => None,
+    });
+    let mut names: Vec<String> = Vec::new();
+    for name in counted.chain(limited) {
+        if names.len() < MOST_NAMES && !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+    names
+}
+
+fn usage_of(feature: &Key, quantities: Vec<(String, Quantity)>, at: Timestamp) -> Usage {
+    Usage {
+        feature: feature.clone(),
+        quantities,
+        attributes: Vec::new(),
+        entity: None,
+        ancestors: Vec::new(),
+        occurred_at: at,
     }
 }

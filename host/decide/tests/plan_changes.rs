@@ -278,8 +278,10 @@ fn anchor_and_plan_moved_together_give_nothing_twice() {
          period -> 2 from 2026-01-20T00:00:00Z to 2026-02-20T00:00:00Z
          customer plan=a anchor=2026-01-21T00:00:00Z -> closes 2 plan_changed: nothing | opens 3 plan_changed: nothing
          period -> 3 from 2026-01-20T00:00:00Z to 2026-01-21T00:00:00Z
-         at +20d -> closes 3 scheduled: nothing | opens 4 scheduled: nothing
-         at +51d -> closes 4 scheduled: nothing | opens 5 scheduled: issued>plan5 1000"#,
+         # From 20 February on, a day's share of 31.
+         at +20d -> closes 3 scheduled: nothing | opens 4 scheduled: issued>plan4b 32.258064516129
+         balance -> 0 of 0
+         at +51d -> closes 4 scheduled: plan4b>expired 32.258064516129 | opens 5 scheduled: issued>plan5 1000"#,
     );
 }
 

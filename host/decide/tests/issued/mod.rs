@@ -126,12 +126,21 @@ impl Issued {
             }
         };
         self.openings.push((opened.period.start, self.whole));
-        let cycle = &mut self.cycles[place].1;
-        cycle.largest = cycle.largest.max(self.whole);
+        let (known, cycle) = &mut self.cycles[place];
+        // A boundary may have extended it since.
+        known.clone_from(&opened.cycle);
+        let all = |whole: i128| match opened.cycle.parts.as_slice() {
+            [] => whole,
+            parts => parts
+                .iter()
+                .map(|one| whole * i128::from(one.until.0 - one.from.0) / i128::from(one.length))
+                .sum(),
+        };
+        cycle.largest = cycle.largest.max(all(self.whole));
         // In proportion, each period counts by its time, whatever its plan's interval.
         if opened.allowance == Allowance::Prorate {
             let others = self.openings.iter().filter(|(start, _)| *start >= opened.cycle.start);
-            cycle.largest = others.map(|(_, whole)| *whole).fold(cycle.largest, i128::max);
+            cycle.largest = others.map(|(_, whole)| all(*whole)).fold(cycle.largest, i128::max);
         }
         for grant in opened.grants.iter().filter(|grant| !opened.extras.contains(&grant.id)) {
             self.of.insert(grant.id, place);

@@ -16,7 +16,7 @@ pub use budgets::{BudgetState, BudgetTotal, Budgets};
 pub use counters::Counters;
 pub use entities::Entities;
 pub use grant_list::Grants;
-pub use grants::{EndsWith, GrantState, GrantStatus, Incoming, Onward};
+pub use grants::{CarriedTo, EndsWith, GrantState, GrantStatus, Incoming, Onward};
 pub use history::{Meanwhile, Missed, MissedCall, PastPeriod, PastZone, PeriodAt, Since};
 pub use plan_change::{PendingPlanChange, Starting};
 pub use reservations::{Held, Reservations};
@@ -44,7 +44,7 @@ use std::{
 };
 
 /// The format of saved states. One of another format is ignored and folded anew, so any change here needs a new number.
-pub const FORMAT: u32 = 8;
+pub const FORMAT: u32 = 9;
 
 /// How far back usage may be reported: what ended before is closed for good and forgotten. 35 days, in microseconds.
 pub const LATE_WINDOW: i64 = 35 * 86_400 * Timestamp::SECOND;
@@ -60,6 +60,9 @@ pub struct ReservationState {
     pub credit: CreditType,
     /// What is held of which grant.
     pub holds: Vec<(GrantId, Credits)>,
+    /// The grants of which it holds what had expired before: late usage brought it back, and what is given back expires again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revived: Vec<GrantId>,
     /// What is held beyond all grants.
     pub overage: Credits,
     /// What is held in counters.
