@@ -9,18 +9,23 @@
     reason = "a test that can't go on should stop where it stands, and may be told by the environment how long to run"
 )]
 
+mod abuse;
 mod archive;
+mod as_code;
+mod attack;
 mod authoring;
 mod backup;
 mod checkpoints;
 mod copy;
 mod events;
 mod faults;
+mod guide;
 mod harness;
 mod hostile;
 mod instruments;
 mod main_job;
 mod modules;
+mod moving;
 mod neighbours;
 mod network;
 mod nginx;
@@ -28,6 +33,7 @@ mod policies;
 mod prices;
 mod replay;
 mod replicas;
+mod reversals;
 mod rollout;
 mod simulate;
 mod support;

@@ -65,6 +65,7 @@ CREATE TABLE customers (
     closed        boolean NOT NULL,
     plan_id       text    COLLATE "C",
     plan_version  bigint,
+    awaits_payment boolean NOT NULL,
     profile       text    NOT NULL,
     claimed_by    text,
     claimed_until bigint
@@ -73,6 +74,8 @@ CREATE TABLE customers (
 CREATE INDEX customers_due ON customers (due_at, customer_id) WHERE due_at IS NOT NULL;
 -- Who is on which version of a plan.
 CREATE INDEX customers_plan ON customers (plan_id, plan_version, customer_id) WHERE plan_id IS NOT NULL;
+-- Who has a top-up that awaits its payment.
+CREATE INDEX customers_awaiting ON customers (customer_id) WHERE awaits_payment;
 
 -- The catalog's revision. Who changes the catalog locks this row.
 CREATE TABLE progress (

@@ -62,6 +62,7 @@ CREATE TABLE customers (
     closed        INTEGER NOT NULL CHECK (closed IN (0, 1)),
     plan_id       TEXT,
     plan_version  INTEGER,
+    awaits_payment INTEGER NOT NULL CHECK (awaits_payment IN (0, 1)),
     profile       TEXT    NOT NULL,
     claimed_by    TEXT,
     claimed_until INTEGER
@@ -70,6 +71,8 @@ CREATE TABLE customers (
 CREATE INDEX customers_due ON customers (due_at, customer_id) WHERE due_at IS NOT NULL;
 -- Who is on which version of a plan.
 CREATE INDEX customers_plan ON customers (plan_id, plan_version, customer_id) WHERE plan_id IS NOT NULL;
+-- Who has a top-up that awaits its payment.
+CREATE INDEX customers_awaiting ON customers (customer_id) WHERE awaits_payment;
 
 -- Up to which pos entry_index and idempotency are complete, and the catalog's revision.
 CREATE TABLE progress (

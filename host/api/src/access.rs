@@ -1,6 +1,6 @@
 //! API keys.
 
-use crate::schema;
+use crate::{patch::null_is_default, schema};
 use proviso_ledger::model::{
     ids::{CustomerId, Name},
     time::Timestamp,
@@ -60,8 +60,8 @@ pub struct ApiKeyInput {
     pub policy_prefix: Option<Name>,
     /// Whether a key of one customer may decide what that customer gets: grants, adjustments, resets, terms, entitlements and
     /// another plan. Keys of no customer always may.
-    #[serde(default)]
-    #[schema(default = false)]
+    #[serde(default, deserialize_with = "null_is_default")]
+    #[schema(value_type = Option<bool>, default = false)]
     pub may_grant: bool,
     /// When it stops working; defaults to never.
     #[serde(default, skip_serializing_if = "Option::is_none")]

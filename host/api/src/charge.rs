@@ -6,8 +6,10 @@ use crate::{
     decision::{DecidingPolicy, Draw, Late, Line, Offer, Suggestion, Warning},
     grant::Grant,
     maps::Quantities,
+    patch::null_is_default,
     problem::ProblemDetails,
     schema,
+    top_up::PendingTopUp,
 };
 use proviso_ledger::model::{
     amounts::{Credits, Quantity},
@@ -145,7 +147,8 @@ pub struct RefundInput {
     pub reason: String,
     /// Whether credits of grants that have expired are given anew, as a grant of category `adjustment`. Else they stay
     /// expired.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
+    #[schema(value_type = Option<bool>)]
     pub reissue_expired: bool,
 }
 
@@ -209,6 +212,10 @@ pub struct Check<'a> {
     pub allowed: bool,
     /// `ok`, or the code with which the charge would be refused.
     pub reason: Cow<'a, str>,
+    /// The code that the policy gave, where that is the name of another problem of the published list; `reason` is `policy_denied`
+    /// then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_code: Option<Cow<'a, str>>,
     /// For people; empty when it is allowed.
     pub detail: Cow<'a, str>,
     /// The cost; null when it could not be rated.
@@ -232,6 +239,9 @@ pub struct Check<'a> {
     #[serde(flatten)]
     #[allow(missing_docs)]
     pub over_budget: OverBudget<'a>,
+    /// Where credits are missing: the top-up that awaits its payment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending_top_up: Option<PendingTopUp>,
     /// When it occurred in a period that had ended: which.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub late: Option<Late>,

@@ -94,6 +94,10 @@ codes! {
     ChargeNotFound = "charge_not_found", 404, "not found";
     /// The customer has no such change of plan pending: it took effect, was called off, or another took its place.
     PlanChangeNotFound = "plan_change_not_found", 404, "not found";
+    /// No rule says when the customer's credits of that type are topped up.
+    AutoTopUpNotFound = "auto_top_up_not_found", 404, "not found";
+    /// The customer has no such top-up.
+    TopUpNotFound = "top_up_not_found", 404, "not found";
     /// This host knows no such backtest: another host runs it, it was forgotten, or the host was started since.
     BacktestNotFound = "backtest_not_found", 404, "not found";
     /// There is no such API key.
@@ -135,6 +139,9 @@ codes! {
     OccurredAtTooOld = "occurred_at_too_old", 400, "the usage lies too far back";
     /// The customer is closed: its ledger stays readable, nothing new is taken.
     CustomerClosed = "customer_closed", 409, "the customer is closed";
+    /// The customer exists and is not as the import has it: an import changes no customer that exists. Leave its line out, or
+    /// make it the same.
+    CustomerExists = "customer_exists", 409, "the customer exists";
     /// No terms are in force for the customer, so nothing can be rated.
     NoTermsInForce = "no_terms_in_force", 409, "nothing can be rated";
     /// The reservation was committed, released or has expired.
@@ -143,6 +150,11 @@ codes! {
     ReservationTooLong = "reservation_too_long", 409, "the reservation can't be held that long";
     /// The grant was voided, has expired or was used up.
     GrantClosed = "grant_closed", 409, "the grant is closed";
+    /// The top-up was answered before, or is awaited no more and another was asked for since. Money that was taken for it has to be
+    /// given back, or its credits granted by hand.
+    TopUpClosed = "top_up_closed", 409, "the top-up is closed";
+    /// A top-up of the rule awaits its payment: answer it first, or switch the rule off with `enabled`.
+    TopUpPending = "top_up_pending", 409, "a top-up is pending";
     /// The terms ended before.
     TermsEnded = "terms_ended", 409, "the terms have ended";
     /// The terms decide: only a shadow has a report of what it would have changed.
@@ -231,10 +243,31 @@ codes! {
     Draining = "draining", 503, "the host is about to end";
 }
 
+/// What answers say in the place of a code, which a policy's refusal must not say.
+const NO_REFUSALS: [&str; 3] = ["ok", "switched_off", "closed"];
+
 impl ProblemCode {
     /// The status of a problem with something that the body names, not the path: a plan that the path names and that
     /// does not exist is 404, one that the body names is 422.
     pub const NAMED_BY_BODY: u16 = 422;
+
+    /// Whether a policy may refuse a usage with it. The others promise what only the host can say: a status, a budget, offers, a
+    /// fault.
+    #[must_use]
+    pub const fn may_be_a_policys(self) -> bool {
+        matches!(self, Self::InsufficientCredits | Self::PolicyDenied)
+    }
+
+    /// The code that a refusal is answered with: `Err` with a policy's own one, which is answered as it is. A policy's that is the
+    /// name of another problem here is answered as [`PolicyDenied`](Self::PolicyDenied).
+    pub fn of_refusal(code: &str, by_policy: bool) -> Result<Self, &str> {
+        match Self::parse(code) {
+            None if by_policy && NO_REFUSALS.contains(&code) => Ok(Self::PolicyDenied),
+            None => Err(code),
+            Some(listed) if by_policy && !listed.may_be_a_policys() => Ok(Self::PolicyDenied),
+            Some(listed) => Ok(listed),
+        }
+    }
 
     /// The code with this text; `None` for a policy's own code.
     #[must_use]
@@ -274,6 +307,25 @@ mod tests {
             assert!(code.meaning().ends_with('.') && !code.title().is_empty(), "{code}: {}", code.meaning());
         }
         assert_eq!(ProblemCode::parse("a_policys_own"), None);
+    }
+
+    #[test]
+    fn a_policys_code_is_no_other_problem() {
+        for (code, by_policy, answered) in [
+            ("cap_reached", true, "cap_reached"),
+            ("insufficient_credits", true, "insufficient_credits"),
+            ("policy_denied", true, "policy_denied"),
+            ("api_key_invalid", true, "policy_denied"),
+            ("budget_exceeded", true, "policy_denied"),
+            ("policy_fault", true, "policy_denied"),
+            ("ok", true, "policy_denied"),
+            ("ok", false, "ok"),
+            ("budget_exceeded", false, "budget_exceeded"),
+            ("policy_fault", false, "policy_fault"),
+        ] {
+            let shown = ProblemCode::of_refusal(code, by_policy).map_or_else(|own| own, ProblemCode::as_str);
+            assert_eq!(shown, answered, "{code}");
+        }
     }
 
     #[test]

@@ -81,7 +81,8 @@ impl From<&LedgerEntitlement> for EntitlementValue {
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "type": "boolean", "value": true, "ends_at": "2027-01-01T00:00:00Z" }))]
 pub struct OverrideInput {
-    /// Its kind; required for a new override. `value` belongs to it: with `type`, an absent value is none.
+    /// Its kind; required for a new override. `value` belongs to it: with `type`, an absent value is none. Without it, a `value` is of
+    /// the kind that is in force.
     #[serde(default)]
     #[schema(value_type = EntitlementType)]
     pub r#type: Given<EntitlementType>,

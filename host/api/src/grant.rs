@@ -1,6 +1,6 @@
 //! Grants and corrections: credits that a customer is given or that are taken back.
 
-use crate::{balance::Balance, decision::Draw, maps::Attributes, schema};
+use crate::{balance::Balance, decision::Draw, maps::Attributes, patch::null_is_default, schema};
 use proviso_ledger::model::{
     amounts::{Credits, Money},
     grant::Category,
@@ -35,7 +35,8 @@ pub struct GrantInput {
     #[schema(value_type = String, example = "prepaid")]
     pub category: Category,
     /// A lower number is drawn first; defaults to 0.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
+    #[schema(value_type = Option<i32>)]
     pub priority: i32,
     /// When it becomes usable; defaults to now. It may lie in the past as far as late usage may: usage of that time may draw it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -50,16 +51,16 @@ pub struct GrantInput {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_with_period: Option<u32>,
     /// The features that may draw on it, at most 64; empty means all.
-    #[serde(default)]
-    #[schema(value_type = Vec<schema::Key>)]
+    #[serde(default, deserialize_with = "null_is_default")]
+    #[schema(value_type = Option<Vec<schema::Key>>)]
     pub features: Vec<Key>,
     /// What the customer paid for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<schema::Money>)]
     pub cost_basis: Option<Money>,
     /// The caller's own data; at most 64.
-    #[serde(default)]
-    #[schema(value_type = BTreeMap<String, schema::Attribute>)]
+    #[serde(default, deserialize_with = "null_is_default")]
+    #[schema(value_type = Option<BTreeMap<String, schema::Attribute>>)]
     pub metadata: Attributes,
 }
 

@@ -4,7 +4,7 @@ use crate::{balance::Balance, schema};
 use proviso_ledger::{
     journal::{BudgetCount, Count, DecisionRecord, Threshold as LedgerThreshold},
     model::{
-        ids::{IdempotencyKey, Key},
+        ids::{IdempotencyKey, Key, Name},
         time::Timestamp,
         transfer::Transfer as LedgerTransfer,
     },
@@ -24,6 +24,10 @@ pub struct LedgerEntry<'a> {
     /// What happened.
     #[schema(example = "charged")]
     pub r#type: String,
+    /// The API key that asked; absent for what time itself brought.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::Id>, example = "key_2")]
+    pub by: Option<&'a Name>,
     /// The idempotency key of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
@@ -35,6 +39,8 @@ pub struct LedgerEntry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<schema::AnyObject>)]
     pub decision: Option<&'a DecisionRecord>,
+    /// Why it came to this, for people: the lines of a cost, the reason of a refusal, the notes of a period's end or beginning.
+    pub explanation: Vec<String>,
     /// The movements of credits, in order.
     #[schema(value_type = Vec<Transfer>)]
     pub transfers: &'a [LedgerTransfer],

@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod any_json;
+pub mod apply;
 pub mod audit;
 pub mod backtest;
 pub mod balance;
@@ -16,6 +17,7 @@ pub mod decision;
 pub mod entitlement;
 pub mod entity;
 pub mod grant;
+pub mod import;
 pub mod ledger;
 pub mod maps;
 pub mod operations;
@@ -29,9 +31,11 @@ pub mod plan_version;
 pub mod policy;
 pub mod problem;
 pub mod report;
+pub mod reversal;
 pub mod schema;
 pub mod shadow;
 pub mod terms;
+pub mod top_up;
 pub mod usage;
 
 pub use codes::ProblemCode;

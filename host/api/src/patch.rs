@@ -1,5 +1,6 @@
 //! A field of a PUT: absent leaves what is in force, `null` clears it, a value replaces it. A field that can't be cleared is a
-//! [`Given`]: an `Option` would take `null` for absent, and change nothing that the caller wanted changed.
+//! [`Given`]: an `Option` would take `null` for absent, and change nothing that the caller wanted changed. In the body of a POST, where
+//! nothing is in force yet, an optional field that is `null` is as absent ([`null_is_default`]).
 
 use serde::{Deserialize, Deserializer, de::Error};
 
@@ -86,6 +87,19 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Given<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::read(Option::deserialize(deserializer)?)
     }
+}
+
+/// Reads a field of a POST that defaults to something, for `deserialize_with` beside `default`: many encoders write what is not set as
+/// `null`.
+///
+/// # Errors
+/// Those of the field's type.
+pub fn null_is_default<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: Deserialize<'de> + Default,
+    D: Deserializer<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -175,6 +175,12 @@ pub struct Plan<'a> {
     pub terms: Option<Terms<'a>>,
     /// The shadows in force now.
     pub shadows: Vec<Terms<'a>>,
+    /// The canary under way: it decides for its share of the customers, or will.
+    #[serde(default)]
+    pub canary: Option<Terms<'a>>,
+    /// Other terms that take effect later, in the order in which they were bound.
+    #[serde(default)]
+    pub scheduled: Vec<Terms<'a>>,
     /// When it was created.
     #[schema(value_type = schema::Time)]
     pub created_at: Timestamp,

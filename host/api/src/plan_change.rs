@@ -3,7 +3,7 @@
 use crate::{
     balance::Balance,
     grant::Grant,
-    patch::Patch,
+    patch::{Patch, null_is_default},
     period::{Period, PeriodStart, Settled},
     schema,
 };
@@ -34,16 +34,17 @@ pub struct PlanChangeInput {
     #[schema(minimum = 1)]
     pub plan_version: Option<u32>,
     /// When it takes effect: `now` (the default), `period_end`, or an instant that lies ahead.
-    #[serde(default)]
-    #[schema(value_type = String, example = "period_end")]
+    #[serde(default, deserialize_with = "null_is_default")]
+    #[schema(value_type = Option<String>, example = "period_end")]
     pub when: When,
     /// What of the new plan's allowance is given, where the terms say nothing else: `carry` (the default) gives what exceeds what
     /// was given in the cycle, `prorate` the rest of the cycle in proportion, `full` all of it.
-    #[serde(default)]
-    #[schema(value_type = String, example = "carry")]
+    #[serde(default, deserialize_with = "null_is_default")]
+    #[schema(value_type = Option<String>, example = "carry")]
     pub allowance: Allowance,
     /// Whether to only say what the change would do. Nothing is written then, and no `Idempotency-Key` is needed.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
+    #[schema(value_type = Option<bool>)]
     pub dry_run: bool,
 }
 

@@ -3,6 +3,7 @@
 use crate::{
     entitlement::EntitlementValue,
     maps::Attributes,
+    patch::null_is_default,
     plan_grant::{PlanGrant, Trial},
     schema,
 };
@@ -66,16 +67,17 @@ pub struct MigrationInput {
     #[schema(value_type = Option<BTreeMap<String, schema::Attribute>>, example = json!({ "region": "eu" }))]
     pub attributes: Option<Attributes>,
     /// `now` (the default), or `period_end`: each when its running period ends.
-    #[serde(default)]
-    #[schema(value_type = String, example = "period_end")]
+    #[serde(default, deserialize_with = "null_is_default")]
+    #[schema(value_type = Option<String>, example = "period_end")]
     pub when: MigrationTime,
     /// What of the version's allowance is given to those who are moved within a cycle: `carry` (the default) gives what exceeds
     /// what was given in the cycle, `prorate` the rest of the cycle in proportion, `full` all of it.
-    #[serde(default)]
-    #[schema(value_type = String, example = "carry")]
+    #[serde(default, deserialize_with = "null_is_default")]
+    #[schema(value_type = Option<String>, example = "carry")]
     pub allowance: Allowance,
     /// Whether to only say what it would do. Nothing is written then, and no `Idempotency-Key` is needed.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
+    #[schema(value_type = Option<bool>)]
     pub dry_run: bool,
     /// How many customers are moved with this request at most, 1 to 1000; defaults to 100.
     #[serde(default)]

@@ -4,8 +4,9 @@ use crate::{
     budget::OverBudget,
     decision::{DecidingPolicy, Late, Offer, Suggestion},
     schema,
+    top_up::PendingTopUp,
 };
-use proviso_ledger::model::{amounts::Credits, ids::Key, time::Timestamp};
+use proviso_ledger::model::{amounts::Credits, entitlement::Source, ids::Key, time::Timestamp};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use utoipa::ToSchema;
@@ -47,6 +48,10 @@ pub struct ProblemDetails<'a> {
     /// The kind of problem, for machines: one of the published list or, with status 402, a policy's own.
     #[schema(example = "insufficient_credits")]
     pub code: Cow<'a, str>,
+    /// Of a refused charge: the code that the policy gave, where that is the name of another problem of the published list; `code` is
+    /// `policy_denied` then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_code: Option<Cow<'a, str>>,
     /// Fields that are wrong.
     #[serde(default, skip_serializing_if = "errors_are_empty")]
     pub errors: Cow<'a, [FieldError]>,
@@ -66,12 +71,23 @@ pub struct ProblemDetails<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<schema::Time>)]
     pub retry_at: Option<Timestamp>,
+    /// Of a refused charge: when the customer's period ends, and the next one's allowance is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::Time>)]
+    pub next_reset_at: Option<Timestamp>,
+    /// Of a feature that is switched off: what says so, `plan` or `override`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "plan")]
+    pub source: Option<Source>,
     #[serde(flatten)]
     #[allow(missing_docs)]
     pub over_budget: OverBudget<'a>,
     /// Of a refused charge: what may be bought to go on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub offers: Vec<Offer<'a>>,
+    /// Of a refused charge that lacks credits: the top-up that awaits its payment, or is asked for because of the refusal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending_top_up: Option<PendingTopUp>,
     /// Of a refused charge: what to change so that it would be allowed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub suggestions: Vec<Suggestion<'a>>,

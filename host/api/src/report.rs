@@ -22,6 +22,9 @@ pub struct UsageOfGroup {
     pub group: BTreeMap<String, Option<String>>,
     /// How many charges and commits.
     pub charges: u64,
+    /// How many of them were imported: billed by another system, and only shown here.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub imported: u64,
     /// What they cost, less what was refunded.
     pub cost: Vec<Cost>,
     /// What was used, less what was refunded.
@@ -163,4 +166,8 @@ pub struct RunsOut {
     /// At low usage.
     #[schema(value_type = Option<schema::Time>)]
     pub latest: Option<Timestamp>,
+}
+
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }

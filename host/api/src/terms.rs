@@ -12,7 +12,7 @@ use proviso_ledger::model::{
     terms::{Mode, OnFault, TermsKey},
     time::{Timestamp, Zone},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use std::borrow::Cow;
 use utoipa::ToSchema;
@@ -33,9 +33,9 @@ pub struct TermsInput {
     /// Its version; defaults to the newest.
     #[serde(default)]
     pub version: Option<u32>,
-    /// The settings, as the policy's manifest describes them.
-    #[serde(default = "no_settings", deserialize_with = "any_json::value")]
-    #[schema(value_type = schema::AnyObject)]
+    /// The settings, as the policy's manifest describes them; defaults to none.
+    #[serde(default = "no_settings", deserialize_with = "settings")]
+    #[schema(value_type = Option<schema::AnyObject>)]
     pub settings: Value,
     /// From when; defaults to now.
     #[serde(default)]
@@ -102,6 +102,10 @@ pub struct Contract<'a> {
 
 fn no_settings() -> Value {
     Value::Object(serde_json::Map::new())
+}
+
+fn settings<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
+    Ok(any_json::option(deserializer)?.unwrap_or_else(no_settings))
 }
 
 /// When terms end.

@@ -2,6 +2,7 @@
 
 use crate::{
     maps::{Attributes, Quantities},
+    patch::null_is_default,
     schema,
 };
 use proviso_ledger::model::{
@@ -30,8 +31,8 @@ macro_rules! usage_bodies {
             #[schema(value_type = BTreeMap<String, schema::Quantity>)]
             pub quantities: Quantities,
             /// What else is known of it; at most 64.
-            #[serde(default, skip_serializing_if = "Attributes::is_empty")]
-            #[schema(value_type = BTreeMap<String, schema::Attribute>)]
+            #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Attributes::is_empty")]
+            #[schema(value_type = Option<BTreeMap<String, schema::Attribute>>)]
             pub attributes: Attributes,
             /// The user, team or agent under the customer who used it.
             #[serde(default, skip_serializing_if = "Option::is_none")]

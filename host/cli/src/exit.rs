@@ -9,6 +9,9 @@ pub const FAILED: u8 = 1;
 /// The command line makes no sense: clap's own code.
 pub const USAGE: u8 = 2;
 
+/// Of `diff`: something would change.
+pub const DIFFERS: u8 = 2;
+
 /// How a verb that could do its work answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -16,6 +19,8 @@ pub enum Verdict {
     Fine,
     /// No; it has said why.
     Failed,
+    /// It would change something, which it has shown.
+    Differs,
 }
 
 impl Verdict {
@@ -30,6 +35,7 @@ impl From<Verdict> for ExitCode {
         match verdict {
             Verdict::Fine => FINE.into(),
             Verdict::Failed => FAILED.into(),
+            Verdict::Differs => DIFFERS.into(),
         }
     }
 }

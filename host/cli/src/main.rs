@@ -6,6 +6,7 @@ mod config;
 mod database;
 mod error;
 mod exit;
+mod json_schema;
 mod machine;
 mod random;
 mod secrets;
@@ -55,6 +56,18 @@ enum Verb {
     Backup(verbs::backup::Flags),
     /// Copy a database into an empty one of either kind, as when a file becomes too small; end the hosts before
     Copy(verbs::copy::Flags),
+    /// Move customers, what they have left and what they used in from a file, JSON Lines or CSV; the same file again moves nothing twice
+    Import(verbs::import::Flags),
+    /// Write all customers, what they have left and what they used to a file that `import` reads
+    Export(verbs::export::Flags),
+    /// Write the plans, terms and policies of a server as files of a folder
+    Pull(verbs::as_code::pull::Flags),
+    /// Say what a folder of plans, terms and policies would change on a server, and what that would have come to in credits
+    ///
+    /// Exit codes: 0 nothing would change, 2 something would (as of a command line that makes no sense), 1 it can't be told.
+    Diff(verbs::as_code::diff::Flags),
+    /// Bring a server to what a folder of plans, terms and policies says, in one step or not at all
+    Apply(verbs::as_code::apply::Flags),
     /// Start a host, charge a real LLM trace through it, swap a contract meanwhile, and report
     Demo(verbs::demo::Flags),
     /// Compile one module from stdin, under limits; the server starts this
@@ -90,6 +103,11 @@ fn main() -> ExitCode {
         Verb::Archive(flags) => verbs::archive::run(flags),
         Verb::Backup(flags) => verbs::backup::run(flags),
         Verb::Copy(flags) => verbs::copy::run(flags),
+        Verb::Import(flags) => verbs::import::run(&flags),
+        Verb::Export(flags) => verbs::export::run(&flags),
+        Verb::Pull(flags) => verbs::as_code::pull::run(&flags),
+        Verb::Diff(flags) => verbs::as_code::diff::run(&flags),
+        Verb::Apply(flags) => verbs::as_code::apply::run(&flags),
         Verb::Demo(flags) => verbs::demo::run(flags),
         Verb::CompileWorker => verbs::compile_worker::run(),
     };

@@ -18,7 +18,7 @@ use proviso_ledger::{
     rules::context::{Asked, Detail},
     state::CustomerState,
 };
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 /// What a customer may do with a feature, and who says so.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +33,8 @@ pub struct Access {
     pub has_access: bool,
     /// `ok`, `switched_off`, `closed`, `no_terms_in_force`, or the code with which the policy refuses.
     pub reason: String,
+    /// Whether the policy gave that code.
+    pub by_policy: bool,
     /// The credit type that it draws, when it is metered.
     pub credit: Option<CreditType>,
     /// Units of fuel that policies burnt for it.
@@ -47,13 +49,33 @@ const MOST_NAMES: usize = 8;
 
 /// What a check of the smallest usage of a quantity says, with the credit type; none where it is no quantity of the feature.
 struct Verdict {
-    said: Option<(String, CreditType)>,
+    said: Option<(Reason, CreditType)>,
     fuel: u64,
+}
+
+/// Why a feature may be used or not.
+enum Reason {
+    Ours(Cow<'static, str>),
+    /// The code of a policy's refusal, whatever it says.
+    OfPolicy(String),
+}
+
+/// It may.
+const YES: Reason = Reason::ours("ok");
+
+impl Reason {
+    const fn ours(code: &'static str) -> Self {
+        Self::Ours(Cow::Borrowed(code))
+    }
+
+    fn is(&self, code: &str) -> bool {
+        matches!(self, Self::Ours(ours) if ours == code)
+    }
 }
 
 /// Why a feature may be used or not, what it draws, and what it took to find out.
 struct Metered {
-    reason: String,
+    reason: Reason,
     credit: Option<CreditType>,
     fuel: u64,
 }
@@ -67,15 +89,20 @@ impl Decider<'_> {
         let at = self.now.max(state.at);
         let (source, entitlement) = self.entitlement(state, feature, at);
         let entitlement = entitlement.ok_or_else(|| DecideError::FeatureNotFound(feature.clone()))?.clone();
-        let plain = |reason: &str| Metered { reason: reason.to_owned(), credit: None, fuel: 0 };
+        let plain = |reason| Metered { reason: Reason::ours(reason), credit: None, fuel: 0 };
         let Metered { reason, credit, fuel } = match (&entitlement, state.closed) {
             (_, true) => plain("closed"),
             (Entitlement::Boolean { value: false }, _) => plain("switched_off"),
             (Entitlement::Boolean { value: true } | Entitlement::Static { .. }, _) => plain("ok"),
             (Entitlement::Metered {}, _) => self.metered(state, feature, at)?,
         };
-        let has_access = reason == "ok";
-        Ok(Access { feature: feature.clone(), entitlement, source, has_access, reason, credit, fuel })
+        let has_access = reason.is("ok");
+        let (reason, by_policy) = match reason {
+            Reason::Ours(reason) => (reason.into_owned(), false),
+            Reason::OfPolicy(code) => (code, true),
+        };
+        let feature = feature.clone();
+        Ok(Access { feature, entitlement, source, has_access, reason, by_policy, credit, fuel })
     }
 
     /// What a customer may do with the features that the plan or an override names: up to `limit` of those after `after`, and
@@ -132,10 +159,10 @@ impl Decider<'_> {
     /// its quantities may be.
     fn metered(&self, state: &CustomerState, feature: &Key, at: Timestamp) -> Result<Metered, Stop> {
         let Some(terms) = self.terms_at(state, state.plan(), at) else {
-            return Ok(Metered { reason: "no_terms_in_force".to_owned(), credit: None, fuel: 0 });
+            return Ok(Metered { reason: Reason::ours("no_terms_in_force"), credit: None, fuel: 0 });
         };
         let said = self.metered_by(state, &terms, feature, at)?;
-        match self.fallback(state, state.plan(), &terms, at).filter(|_| said.reason == FAULT) {
+        match self.fallback(state, state.plan(), &terms, at).filter(|_| said.reason.is(FAULT)) {
             Some(other) => {
                 let instead = self.metered_by(state, &other, feature, at)?;
                 Ok(Metered { fuel: said.fuel.saturating_add(instead.fuel), ..instead })
@@ -158,7 +185,7 @@ impl Decider<'_> {
             fuel = fuel.saturating_add(verdict.fuel);
             // Else it is none of its quantities.
             let Some((reason, credit)) = verdict.said else { continue };
-            let is_ok = reason == "ok";
+            let is_ok = reason.is("ok");
             let said = Metered { reason, credit: Some(credit), fuel: 0 };
             if is_ok {
                 return Ok(Metered { fuel, ..said });
@@ -195,10 +222,15 @@ impl Decider<'_> {
                     if cost.is_zero() && has_price && amount == smallest {
                         continue;
                     }
-                    Some(("ok".to_owned(), credit))
+                    Some((YES, credit))
                 }
                 Event::Refused(refused) if refused.invalid => None,
-                Event::Refused(refused) => Some((refused.code, refused.credit)),
+                Event::Refused(refused) => {
+                    let code = refused.code;
+                    let reason =
+                        if refused.by_policy { Reason::OfPolicy(code) } else { Reason::Ours(code.into()) };
+                    Some((reason, refused.credit))
+                }
                 _ => None,
             };
             return Ok(Verdict { said, fuel });
@@ -214,26 +246,32 @@ impl Decider<'_> {
         feature: &Key,
         at: Timestamp,
     ) -> Result<Metered, Stop> {
-        let failed = |fuel| Ok(Metered { reason: FAULT.to_owned(), credit: None, fuel });
+        let failed = |fuel| Ok(Metered { reason: Reason::ours(FAULT), credit: None, fuel });
         let Ok(policy) = self.policy(terms)? else { return failed(0) };
         let usage = usage_of(feature, Vec::new(), at);
         let asked = Asked { usage: &usage, commits: None, purpose: Purpose::Charge };
         let view = state.usage_view(terms, asked, at);
         let context = state.usage_context(terms, asked, at, Detail::Rate);
         let named = terms.prepared.credit_of(feature);
+        // What has a price by itself costs that. What is priced by quantities costs something above nothing, unless it is free.
         let mut cost = Credits::new(Decimal::from_units(1));
         let (credit, rate_fuel) = match policy.rate(&view, &context, &terms.prepared.form) {
             Ok(decided) => match decided.value {
                 Ok(rating) => {
-                    // A price of each usage, whatever its quantities.
-                    cost = cost.max(rating.cost);
+                    let counts = |line: &Line| line.quantity > Quantity::ZERO;
+                    if rating.cost.is_positive() {
+                        cost = rating.cost;
+                    } else if rating.lines.iter().any(counts) {
+                        let credit = Some(named.cloned().unwrap_or(rating.credit));
+                        return Ok(Metered { reason: YES, credit, fuel: decided.fuel });
+                    }
                     (rating.credit, decided.fuel)
                 }
                 // A usage of nothing may have no price although the feature has one.
                 Err(refusal) => match (refusal.kind, named) {
                     (RefusalKind::Invalid, Some(credit)) => (credit.clone(), decided.fuel),
                     _ => {
-                        let (reason, fuel) = (refusal.code, decided.fuel);
+                        let (reason, fuel) = (Reason::OfPolicy(refusal.code), decided.fuel);
                         return Ok(Metered { reason, credit: named.cloned(), fuel });
                     }
                 },
@@ -242,28 +280,29 @@ impl Decider<'_> {
         };
         let credit = named.cloned().unwrap_or(credit);
         if state.is_over_budget(&usage, &credit, cost, at) {
-            let reason = "budget_exceeded".to_owned();
+            let reason = Reason::ours("budget_exceeded");
             return Ok(Metered { reason, credit: Some(credit), fuel: rate_fuel });
         }
-        let missing = cost.above(state.available(&credit, Some(feature), at));
-        if missing.is_zero() {
-            return Ok(Metered { reason: "ok".to_owned(), credit: Some(credit), fuel: rate_fuel });
+        let available = state.available(&credit, Some(feature), at);
+        if available >= cost {
+            return Ok(Metered { reason: YES, credit: Some(credit), fuel: rate_fuel });
         }
         let line =
             Line { label: feature.to_string(), quantity: Quantity::ZERO, unit_cost: Price::ZERO, cost };
         let rating = Rating { credit: credit.clone(), cost, lines: vec![line], draw_order: Vec::new() };
         let context = state.usage_context(terms, asked, at, Detail::Overage);
         let drawn = state.accounts.get(&credit).map_or(Credits::ZERO, |account| account.overage);
-        let (reason, fuel) = match policy.overage(&view, &rating, missing, &context, &terms.prepared.form) {
+        let short = cost.saturating_sub(available);
+        let (reason, fuel) = match policy.overage(&view, &rating, short, &context, &terms.prepared.form) {
             Ok(decided) => {
-                let code = match decided.value {
-                    Overage::TopUp(_) => "ok".to_owned(),
-                    Overage::Allow(limit) if drawn.saturating_add(missing) <= limit => "ok".to_owned(),
-                    Overage::Allow(_) | Overage::Reduce(_) => "insufficient_credits".to_owned(),
-                    Overage::RequirePurchase(_) => "purchase_required".to_owned(),
-                    Overage::Deny(refusal) => refusal.code,
+                let reason = match decided.value {
+                    Overage::TopUp(_) => YES,
+                    Overage::Allow(limit) if drawn.saturating_add(short) <= limit => YES,
+                    Overage::Allow(_) | Overage::Reduce(_) => Reason::ours("insufficient_credits"),
+                    Overage::RequirePurchase(_) => Reason::ours("purchase_required"),
+                    Overage::Deny(refusal) => Reason::OfPolicy(refusal.code),
                 };
-                (code, rate_fuel.saturating_add(decided.fuel))
+                (reason, rate_fuel.saturating_add(decided.fuel))
             }
             Err(failure) => return failed(rate_fuel.saturating_add(failure.fuel)),
         };

@@ -5,19 +5,25 @@ use crate::{
     budgets::{budget_tag, entity_tag},
     change::{customer_tag, standing_override},
     decider::{Decider, Stop},
+    importing::{CustomerImport, Import},
     precondition::{Conditional, Expected, Tag},
+    top_ups::auto_top_up_tag,
 };
 use proviso_ledger::{
+    journal::{Intent, RefusalsRepeated},
     model::{
         amounts::Credits,
         grant::CreditType,
-        ids::{CustomerId, Digest, GrantId, IdempotencyKey, Key, PlanChangeId, ReservationId, TermsId},
+        ids::{
+            CustomerId, Digest, GrantId, IdempotencyKey, Key, PlanChangeId, ReservationId, TermsId, TopUpId,
+        },
         terms::TermsDraft,
         time::Timestamp,
     },
     rules::{
         grants::GrantRequest,
         refund::{RefundRequest, Refundable},
+        top_up::TopUpPayment,
     },
     state::{CustomerState, Draft, Origin},
 };
@@ -30,6 +36,7 @@ pub use crate::{
         ActualUsage, CheckOutcome, CustomerChange, CustomerMigration, CustomerPlanChange, Migrated, Outcome,
         PlanChangePreview, Reply, Ttl, UsageRequest,
     },
+    top_ups::AutoTopUpChange,
 };
 
 /// An idempotency key with the digest of the request it came with.
@@ -84,8 +91,20 @@ pub enum Command {
     SetBudget(Box<BudgetChange>),
     /// Take a budget back.
     RemoveBudget(Key, Expected),
+    /// Put the rule for the top-ups of a credit type in force or change it.
+    SetAutoTopUp(Box<AutoTopUpChange>),
+    /// Take a rule for top-ups back.
+    RemoveAutoTopUp(CreditType, Expected),
+    /// Give the credits of a top-up that was paid.
+    PayTopUp(TopUpId, Box<TopUpPayment>),
+    /// Record that the payment of a top-up was declined, and why.
+    DeclineTopUp(TopUpId, Option<String>),
     /// Grant credits.
     Grant(Box<GrantRequest>),
+    /// Create the customer as another system had it.
+    ImportCustomer(Box<CustomerImport>),
+    /// Move something in from another system.
+    Import(Box<Import>),
     /// Void what a grant has left.
     Void(GrantId),
     /// Correct a balance.
@@ -118,6 +137,8 @@ pub enum Command {
     Release(ReservationId),
     /// Move a reservation's end to so much from now.
     Extend(ReservationId, Ttl),
+    /// Count repeats of a refusal, which were answered with it.
+    CountRepeats(RefusalsRepeated),
     /// The state as it is now.
     Read,
     /// What is due, as the sweeper found it.
@@ -158,8 +179,19 @@ impl Decider<'_> {
         request: &Request,
         journal: &mut Journal,
     ) -> Result<Reply, Stop> {
+        let reply = self.carry_out_command(state, request, journal)?;
+        self.raise_top_ups(state, journal)?;
+        Ok(reply)
+    }
+
+    fn carry_out_command(
+        &self,
+        state: &mut CustomerState,
+        request: &Request,
+        journal: &mut Journal,
+    ) -> Result<Reply, Stop> {
         let exists = state.profile.is_some();
-        if !exists && !matches!(request.command, Command::Configure(_)) {
+        if !exists && !matches!(request.command, Command::Configure(_) | Command::ImportCustomer(_)) {
             return Err(DecideError::CustomerNotFound(state.customer.clone()).into());
         }
         self.catch_up(state, journal)?;
@@ -171,6 +203,9 @@ impl Decider<'_> {
             Command::Read | Command::Sweep => Ok(Reply::State(Arc::new(state.clone()))),
             Command::Check(usage) => self.check(state, usage, at),
             Command::Configure(change) => self.configure(state, change, &request.origin, at, journal),
+            Command::ImportCustomer(import) => {
+                self.import_customer(state, import, &request.origin, at, journal)
+            }
             Command::ChangePlan(change) => self.change_plan(state, change, &request.origin, at, journal),
             Command::Migrate(migration) => self.migrate(state, migration, &request.origin, at, journal),
             Command::Reset { anchor_now } => self.reset(state, *anchor_now, &request.origin, at, journal),
@@ -195,6 +230,10 @@ impl Decider<'_> {
                     return Ok(Reply::State(Arc::new(state.clone())));
                 };
                 draft.origin.clone_from(&request.origin);
+                self.top_up_refused(state, &mut draft, at, journal)?;
+                if let Some(of) = journal.repeated(&draft, at) {
+                    return Ok(Reply::Repeat { of, at });
+                }
                 let entry = journal.seal(state, at, draft)?;
                 Ok(Reply::Entry(Outcome { entry, replayed: false }))
             }
@@ -211,17 +250,25 @@ impl Decider<'_> {
         Ok(Some(match command {
             Command::Charge(usage) => {
                 let usage = self.usage(state, usage, at)?;
-                self.charge(state, usage, at)?
+                match self.switched_off(state, &usage, Intent::Charge, at)? {
+                    Some(refusal) => refusal,
+                    None => self.charge(state, usage, at)?,
+                }
             }
             Command::Reserve(usage, ttl) => {
                 let usage = self.usage(state, usage, at)?;
-                self.reserve(state, usage, at, ttl.after(at))?
+                match self.switched_off(state, &usage, Intent::Reserve, at)? {
+                    Some(refusal) => refusal,
+                    None => self.reserve(state, usage, at, ttl.after(at))?,
+                }
             }
             Command::Commit(id, actual) => self.commit_draft(state, *id, actual, at)?,
             Command::Refund(of, request) => state.refund(at, of, (**request).clone())?,
             Command::Release(id) => state.release(*id)?,
             Command::Extend(id, ttl) => state.extend_reservation(at, *id, ttl.after(at))?,
+            Command::CountRepeats(repeated) => state.count_repeats(at, *repeated),
             Command::Grant(grant) => state.give(at, (**grant).clone(), &self.grant_terms(state, at))?,
+            Command::Import(import) => self.import(state, import, at)?,
             Command::Void(id) => state.void(*id)?,
             Command::CancelPlanChange(id) => state.cancel_plan_change(*id)?,
             Command::Adjust { credit, amount, reason } => {
@@ -260,7 +307,20 @@ impl Decider<'_> {
                 expected.check(|| budget_tag(state, id))?;
                 state.remove_budget(id.clone())?
             }
+            Command::SetAutoTopUp(change) => match change.apply(state)? {
+                Some(rule) => state.set_auto_top_up(change.credit.clone(), rule)?,
+                None => return Ok(None),
+            },
+            Command::RemoveAutoTopUp(credit, expected) => {
+                expected.check(|| auto_top_up_tag(state, credit))?;
+                state.remove_auto_top_up(credit.clone())?
+            }
+            Command::PayTopUp(id, paid) => {
+                state.pay_top_up(at, *id, (**paid).clone(), &self.grant_terms(state, at))?
+            }
+            Command::DeclineTopUp(id, reason) => state.decline_top_up(*id, reason.clone())?,
             Command::Configure(_)
+            | Command::ImportCustomer(_)
             | Command::ChangePlan(_)
             | Command::Migrate(_)
             | Command::Close(_)

@@ -9,7 +9,6 @@ use crate::{
 use proviso_ledger::{
     journal::{CloseReason, Entry},
     model::{
-        entitlement::{Entitlement, Source},
         ids::{Digest, Name},
         terms::{self, OnFault, Owner, Terms, TermsKey},
         time::Timestamp,
@@ -99,6 +98,7 @@ impl Decider<'_> {
             Due::PeriodEnd => self.close_period(state, at, CloseReason::Scheduled)?,
             Due::PlanChange => self.due_plan_change(state, at)?,
             Due::PeriodStart(reason, allowance) => self.open_period(state, at, reason, allowance)?,
+            Due::TopUp(_) => self.due_top_up(state, at)?,
         };
         let entry = journal.seal(state, at, draft)?;
         if matches!(due, Due::ReservationExpiry(_))
@@ -109,7 +109,7 @@ impl Decider<'_> {
         Ok(entry)
     }
 
-    /// The usage with its time checked or set, if the customer may use the feature at all.
+    /// The usage with its time checked or set.
     pub(crate) fn usage(
         &self,
         state: &CustomerState,
@@ -126,12 +126,6 @@ impl Decider<'_> {
             }
             Some(time) => time,
         };
-        if let (source, Some(Entitlement::Boolean { value: false })) =
-            self.entitlement(state, &request.feature, at)
-        {
-            let by = if source == Source::Override { "override" } else { "plan" };
-            return Err(DecideError::NotEntitled(request.feature.clone(), by).into());
-        }
         Ok(Usage {
             feature: request.feature.clone(),
             quantities: request.quantities.clone(),

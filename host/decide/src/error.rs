@@ -27,9 +27,6 @@ pub enum DecideError {
     /// No terms are in force, so nothing can be rated.
     #[error("no terms are in force for this customer: bind a policy to it or to its plan")]
     NoTermsInForce,
-    /// The customer is not entitled to the feature.
-    #[error("{0} is switched off for this customer by its {1}")]
-    NotEntitled(Key, &'static str),
     /// A usage lies too far ahead.
     #[error("occurred_at is over 5 minutes ahead of {0}")]
     OccurredInFuture(Timestamp),
@@ -48,9 +45,17 @@ pub enum DecideError {
     /// A new budget that lacks this field.
     #[error("is missing: the customer has no such budget yet")]
     BudgetIncomplete(&'static str),
+    /// A new rule for top-ups that lacks this field.
+    #[error("is missing: no rule says yet when these credits are topped up")]
+    AutoTopUpIncomplete(&'static str),
     /// A change of plan whose preview would have to look ahead over too many periods.
     #[error("lies too many periods ahead for a preview")]
     PreviewTooFar,
+    /// An import of a customer that is there already, and is another one.
+    #[error(
+        "the customer {0} exists and is not as the import has it: an import changes no customer that exists"
+    )]
+    CustomerExists(CustomerId),
     /// The ledger can't carry the command out as given.
     #[error(transparent)]
     Rejected(#[from] Rejection),

@@ -4,7 +4,8 @@ use crate::{DecideError, Stop};
 use proviso_ledger::{
     fold::{SealError, Sealed},
     journal::{ChainHash, Entry, FORMAT},
-    model::time::Timestamp,
+    model::{ids::Seq, time::Timestamp},
+    rules::repeat::{Standing, repeated},
     state::{CustomerState, Draft},
 };
 use std::sync::Arc;
@@ -27,6 +28,8 @@ pub struct Journal {
     pub written: Vec<Written>,
     /// The newest format that may be written.
     newest: u32,
+    /// Refusals of before, whose repeats are not written.
+    standing: Vec<Standing>,
 }
 
 /// Takes entries of every format that this code knows.
@@ -40,7 +43,18 @@ impl Journal {
     /// Takes no entry that needs a newer format than this one.
     #[must_use]
     pub const fn up_to(newest: u32) -> Self {
-        Self { written: Vec::new(), newest }
+        Self { written: Vec::new(), newest, standing: Vec::new() }
+    }
+
+    /// The same, where repeats of these refusals are not written.
+    #[must_use]
+    pub fn after_refusals(self, standing: Vec<Standing>) -> Self {
+        Self { standing, ..self }
+    }
+
+    /// The entry that a draft's request is answered with, as it repeats the refusal there.
+    pub(crate) fn repeated(&self, draft: &Draft, at: Timestamp) -> Option<Seq> {
+        repeated(&self.standing, draft, at)
     }
 
     /// Without entries, and with the same bound.

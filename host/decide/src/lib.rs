@@ -9,6 +9,7 @@ pub mod change;
 pub mod command;
 mod decider;
 mod error;
+pub mod importing;
 mod journal;
 mod migration;
 mod periods;
@@ -20,6 +21,7 @@ mod profile;
 mod rating;
 pub mod replay;
 mod request;
+pub mod top_ups;
 
 pub use decider::{AHEAD, Decider, Stop, is_current};
 pub use error::DecideError;

@@ -191,7 +191,8 @@ impl Decider<'_> {
         let just_before = last.map_or(at, |last| last.end.unwrap_or(at).plus_micros(-1).max(last.start));
         let draft =
             self.turn(state, state.plan(), (just_before, at), &Settle { state, before: &before, at })?;
-        let failed = fault_of(&draft).is_some();
+        // Where no terms are in force, there is nothing that could have failed.
+        let failed = draft.event.decision().is_some_and(DecisionRecord::is_unmade);
         Ok(Some(draft).filter(|draft| failed || !draft.transfers.is_empty()))
     }
 
@@ -352,8 +353,8 @@ impl Decider<'_> {
                 Err(failure) => Err(failure),
             };
             records.push(match decided {
-                Ok(decided) => shadow(terms, Some(T::weight(&decided.value)), None, decided.fuel),
-                Err(failure) => shadow(terms, None, Some(failure.code.to_owned()), failure.fuel),
+                Ok(decided) => shadow(terms, Ok(T::weight(&decided.value)), decided.fuel),
+                Err(failure) => failed_shadow(terms, &failure),
             });
         }
         Ok(records)
@@ -410,6 +411,17 @@ pub(crate) fn fault_record(terms: &Terms, code: &str, detail: String) -> FaultRe
     FaultRecord { terms: terms.key.clone(), code: code.to_owned(), detail }
 }
 
-pub(crate) fn shadow(terms: &Terms, cost: Option<Credits>, code: Option<String>, fuel: u64) -> ShadowRecord {
-    ShadowRecord { terms: terms.key.clone(), cost, code, fuel }
+/// What a shadow made of something, or the code of its refusal.
+pub(crate) fn shadow(terms: &Terms, made: Result<Credits, String>, fuel: u64) -> ShadowRecord {
+    let (cost, code) = match made {
+        Ok(cost) => (Some(cost), None),
+        Err(code) => (None, Some(code)),
+    };
+    ShadowRecord { terms: terms.key.clone(), cost, code, failed: false, fuel }
+}
+
+/// That a shadow's policy failed.
+pub(crate) fn failed_shadow(terms: &Terms, failure: &Failure) -> ShadowRecord {
+    let refused = shadow(terms, Err(failure.code.to_owned()), failure.fuel);
+    ShadowRecord { failed: true, ..refused }
 }

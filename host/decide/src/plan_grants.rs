@@ -82,12 +82,18 @@ impl Decider<'_> {
         plan: &'p Plan,
         at: Timestamp,
     ) -> Option<(Trial, &'p [PlanGrant])> {
-        let PlanTrial { duration, grants, then } = plan.trial.as_ref()?;
+        let PlanTrial { duration, grants, .. } = plan.trial.as_ref()?;
         let (ends_at, grants) = match state.trials.get(&plan.plan) {
             Some(ends_at) => (*ends_at, &[][..]),
             None => (duration.after(at, &state.zone())?, grants.as_slice()),
         };
-        let then = match then {
+        let then = self.after_trial(plan, at);
+        (ends_at > at).then_some((Trial { ends_at, then }, grants))
+    }
+
+    /// What the end of a plan's trial brings that begins, or goes on, at `at`.
+    pub(crate) fn after_trial(&self, plan: &Plan, at: Timestamp) -> Option<AfterTrial> {
+        match &plan.trial.as_ref()?.then {
             TrialEnd::Stay => None,
             TrialEnd::End => Some(AfterTrial { plan: None, plan_version: None, interval: None }),
             TrialEnd::Plan(next) => {
@@ -96,8 +102,7 @@ impl Decider<'_> {
                     sold.map_or((None, None), |sold| (Some(sold.version), sold.interval));
                 Some(AfterTrial { plan: Some(next.clone()), plan_version, interval })
             }
-        };
-        (ends_at > at).then_some((Trial { ends_at, then }, grants))
+        }
     }
 
     /// Refuses a plan whose trial the customer has had by `at`, where the trial's end moves it on: it would stay for ever on what is

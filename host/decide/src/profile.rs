@@ -33,13 +33,13 @@ impl<'a> Steps<'a> {
     }
 
     /// An entry that leads to the one that answers.
-    fn step(&mut self, mut draft: Draft) -> Result<(), Stop> {
+    pub fn step(&mut self, mut draft: Draft) -> Result<(), Stop> {
         draft.origin.by.clone_from(&self.origin.by);
         self.made.seal(&mut self.next, self.at, draft).map(drop)
     }
 
     /// The entry that answers the request.
-    fn last(&mut self, mut draft: Draft) -> Result<(), Stop> {
+    pub fn last(&mut self, mut draft: Draft) -> Result<(), Stop> {
         draft.origin.clone_from(self.origin);
         self.made.seal(&mut self.next, self.at, draft).map(drop)
     }
@@ -120,7 +120,7 @@ impl Decider<'_> {
         grants(&before) != grants(&after)
     }
 
-    fn changed(
+    pub(crate) fn changed(
         &self,
         state: &CustomerState,
         change: &CustomerChange,

@@ -3,7 +3,7 @@
 
 use crate::{
     DecideError, Decider, Stop,
-    periods::{MOST_SHADOWS, fault_record, record, shadow},
+    periods::{MOST_SHADOWS, failed_shadow, fault_record, record, shadow},
     policy::{Answer, Failure, Policy},
     request::{CheckOutcome, Reply, UsageRequest},
 };
@@ -13,6 +13,7 @@ use proviso_ledger::{
         amounts::{Credits, Price, Quantity},
         answers::{Line, Overage, Rating, Refusal, RefusalKind, Suggestion},
         counter::Counter,
+        entitlement::{Entitlement, Source},
         grant::{CreditType, default_credit},
         ids::ReservationId,
         terms::{self, Terms},
@@ -109,7 +110,10 @@ impl Decider<'_> {
         at: Timestamp,
     ) -> Result<Reply, Stop> {
         let usage = self.usage(state, request, at)?;
-        let draft = self.charge(state, usage, at)?;
+        let draft = match self.switched_off(state, &usage, Intent::Charge, at)? {
+            Some(refusal) => refusal,
+            None => self.charge(state, usage, at)?,
+        };
         let outcome =
             |rated: Option<Rated>, credit: CreditType, decision: Option<DecisionRecord>| CheckOutcome {
                 cost: rated.as_ref().map(|rated| rated.cost),
@@ -126,11 +130,13 @@ impl Decider<'_> {
             Event::Refused(refused) => CheckOutcome {
                 allowed: false,
                 reason: refused.code,
+                by_policy: refused.by_policy,
                 detail: refused.detail,
                 offers: refused.offers,
                 suggestions: refused.suggestions,
                 retry_at: refused.retry_at,
                 over_budget: refused.over_budget,
+                pending_top_up: refused.pending_top_up,
                 late: refused.late,
                 ..outcome(refused.rated, refused.credit, refused.decision)
             },
@@ -150,6 +156,30 @@ impl Decider<'_> {
         let question = Question { state, usage, intent: Intent::Charge, at };
         let make: Make<'_> = &|usage, _, decision| state.charge(at, usage, decision);
         self.answer_beside(&question, terms, &Shadows::default(), make)
+    }
+
+    /// The refusal of a usage of a feature that the customer's plan, or an override, switches off. No policy is asked.
+    pub(crate) fn switched_off(
+        &self,
+        state: &CustomerState,
+        usage: &Usage,
+        intent: Intent,
+        at: Timestamp,
+    ) -> Result<Option<Draft>, Stop> {
+        let (source, Some(Entitlement::Boolean { value: false })) =
+            self.entitlement(state, &usage.feature, at)
+        else {
+            return Ok(None);
+        };
+        state.require_open()?;
+        let by = if source == Source::Override { "override" } else { "plan" };
+        let detail = format!("{} is switched off for this customer by its {by}", usage.feature);
+        let terms = self.terms_for(state, usage, at).ok();
+        let credit = credit_of(state, terms.as_deref(), usage);
+        let refusal = Refusal::by_ledger("not_entitled", detail);
+        let mut refused = state.refuse(at, intent, usage.clone(), credit, refusal, None);
+        refused.source = Some(source);
+        Ok(Some(state.refused(refused)))
     }
 
     fn answer(&self, question: &Question<'_>, terms: &Arc<Terms>, make: Make<'_>) -> Result<Draft, Stop> {
@@ -177,7 +207,8 @@ impl Decider<'_> {
         {
             return Ok(*draft);
         }
-        let refusal = Refusal::denied("policy_fault", format!("the policy in force failed: {}", fault.code));
+        let refusal =
+            Refusal::by_ledger("policy_fault", format!("the policy in force failed: {}", fault.code));
         let record =
             DecisionRecord { fault: Some(fault), ..record(terms, fuel, log, shadows.records.clone()) };
         Ok(question.refuse(terms, refusal, record))
@@ -265,10 +296,10 @@ impl Decider<'_> {
             };
             shadows.records.push(match rated {
                 Ok(decided) => match decided.value {
-                    Ok(rating) => shadow(terms, Some(rating.cost), None, decided.fuel),
-                    Err(refusal) => shadow(terms, None, Some(refusal.code), decided.fuel),
+                    Ok(rating) => shadow(terms, Ok(rating.cost), decided.fuel),
+                    Err(refusal) => shadow(terms, Err(refusal.code), decided.fuel),
                 },
-                Err(failure) => shadow(terms, None, Some(failure.code.to_owned()), failure.fuel),
+                Err(failure) => failed_shadow(terms, &failure),
             });
             let counters = terms.prepared.counters.iter();
             shadows.counters.extend(counters.map(|counter| (counter.clone(), terms.time_zone.clone())));
@@ -407,12 +438,16 @@ impl Question<'_> {
         let state = self.state;
         let credit = match self.intent {
             Intent::Commit(id) => state.reservations.get(&id).map(|reservation| reservation.credit.clone()),
-            Intent::Charge | Intent::Reserve => terms.prepared.credit_of(&self.usage.feature).cloned(),
+            Intent::Charge | Intent::Reserve => None,
         };
-        let credit = credit.unwrap_or_else(|| {
-            if state.accounts.is_empty() { default_credit() } else { state.main_credit() }
-        });
+        let credit = credit.unwrap_or_else(|| credit_of(state, Some(terms), &self.usage));
         let refused = state.refuse(self.at, self.intent, self.usage.clone(), credit, refusal, Some(record));
         state.refused(refused)
     }
+}
+
+/// The credit type that a usage without a price would draw: what the terms say of its feature, or else the customer's main one.
+fn credit_of(state: &CustomerState, terms: Option<&Terms>, usage: &Usage) -> CreditType {
+    let named = terms.and_then(|terms| terms.prepared.credit_of(&usage.feature).cloned());
+    named.unwrap_or_else(|| if state.accounts.is_empty() { default_credit() } else { state.main_credit() })
 }

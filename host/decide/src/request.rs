@@ -2,12 +2,12 @@
 
 use crate::{change::Change, precondition::Expected};
 use proviso_ledger::{
-    journal::{Entry, Line, Offer, OverBudget, PlanChangeTime},
+    journal::{Entry, Line, Offer, OverBudget, PendingTopUp, PlanChangeTime},
     model::{
         amounts::{Credits, Quantity},
         answers::{Allowance, Suggestion},
         grant::CreditType,
-        ids::{Key, Name},
+        ids::{Key, Name, Seq},
         terms::PolicyRef,
         time::{Timestamp, Zone},
         view::BalanceView,
@@ -149,6 +149,13 @@ pub struct PlanChangePreview {
 pub enum Reply {
     /// The entry that carries the request out, or records its refusal.
     Entry(Outcome),
+    /// The request repeats a refusal: the entry with that number is its answer, too, and nothing was written.
+    Repeat {
+        /// The entry.
+        of: Seq,
+        /// When it was asked.
+        at: Timestamp,
+    },
     /// What a charge would do.
     Check(Box<CheckOutcome>),
     /// What a change of plan would do.
@@ -182,6 +189,8 @@ pub struct CheckOutcome {
     pub allowed: bool,
     /// `ok`, or the code of the refusal.
     pub reason: String,
+    /// Whether the policy gave that code.
+    pub by_policy: bool,
     /// For people.
     pub detail: String,
     /// The cost, when it could be rated.
@@ -198,6 +207,8 @@ pub struct CheckOutcome {
     pub retry_at: Option<Timestamp>,
     /// The budget that does not allow it.
     pub over_budget: Option<Box<OverBudget>>,
+    /// The top-up that awaits its payment, where credits are missing.
+    pub pending_top_up: Option<PendingTopUp>,
     /// The balance as the feature sees it.
     pub balance: BalanceView,
     /// When the period ends.
@@ -217,6 +228,7 @@ impl CheckOutcome {
         Self {
             allowed: true,
             reason: "ok".to_owned(),
+            by_policy: false,
             detail: String::new(),
             cost: None,
             lines: Vec::new(),
@@ -224,6 +236,7 @@ impl CheckOutcome {
             suggestions: Vec::new(),
             retry_at: None,
             over_budget: None,
+            pending_top_up: None,
             balance: state.balance_for(&credit, feature, at),
             credit,
             next_reset_at: state.next_reset_at(),

@@ -157,7 +157,7 @@ fn entitlements_look_at_the_credits_that_the_feature_draws() {
          access video -> error: neither the plan nor an override knows feature video
          override audio off
          access audio -> false switched_off
-         charge 1 feature=audio -> error: audio is switched off for this customer by its override
+         charge 1 feature=audio -> 402 not_entitled available=10
          plain audio
          access audio -> true ok in credits
          close

@@ -3,7 +3,7 @@
 
 mod support;
 
-use support::script::check;
+use support::script::{START, check, play};
 
 #[test]
 fn a_usage_is_refused_or_decided_by_what_on_fault_names() {
@@ -258,4 +258,21 @@ fn shadows_are_recorded_and_touch_nothing() {
          at +31d -> closes 1 scheduled: plan1>expired 97 | opens 2 scheduled: issued>plan2 100
          missed -> nothing"#,
     );
+}
+
+/// A policy may refuse with the name of any fault; the record says which it was.
+#[test]
+fn a_shadow_that_fails_is_told_from_one_that_refuses() {
+    let script = r#"
+        plan pro month {"allowances": [{"amount": "20"}]}
+        customer plan=pro
+        terms shadow {"faults": ["rate"]}
+        terms shadow {"counters": [{"measure": "n", "window": "day", "cap": "1"}]}
+        terms shadow {"price": "2"}
+        charge 5
+    "#;
+    let world = play(START, script).world;
+    let record = world.entries.last().unwrap().entry.decision().unwrap().clone();
+    let said: Vec<_> = record.shadows.iter().map(|one| (one.code.is_some(), one.failed)).collect();
+    assert_eq!(said, [(true, true), (true, false), (false, false)]);
 }

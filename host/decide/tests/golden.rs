@@ -55,6 +55,7 @@ const PLAY: &str = r#"
     check 5
     void promotional1
     terms shadow zone=Asia/Kolkata contract=C-7 note=agreed {"price": "2", "counters": [{"window": "day"}]}
+    terms shadow to=+5d2h {"faults": ["rate"]}
     terms from=+5d to=+6d on_fault=plan {"faults": ["rate"], "price": "3"}
     terms from=+5d2h to=+5d3h {"faults": ["rate"]}
     at +5d1h
@@ -79,6 +80,7 @@ const PLAY: &str = r#"
     charge 1600
     customer plan=buy
     charge 5000
+    repeated 3
     z: reserve 4 ttl=86400
     at +30d20h
     extend z 86400
@@ -96,6 +98,12 @@ const PLAY: &str = r#"
     v: reserve 3000 ttl=86400
     customer plan=tiny
     charge 4000
+    topup threshold=0 amount=4000 failures=1
+    charge 4000
+    decline reason=card_expired by=ops key=k13
+    topup threshold=99999999
+    decline
+    untopup credits by=ops key=k14
     commit v 200
     customer plan=mini allowance=prorate
     reset
@@ -113,10 +121,22 @@ const PLAY: &str = r#"
     sells max {"grants": [{"key": "more", "amount": "7"}]}
     migrate max 2 by=ops
     migrate max 1 period_end by=ops
+    topup credit=tokens threshold=5 target=50 most=2 per=day cool=60 wait=60 failures=2 price=0.02 priority=1 hours=48 key=k11 by=ops
+    pay credit=tokens payment=pi_1 paid=0.90 by=ops key=k12
+    adjust -48 credit=tokens
+    at +41d90s
+    pay credit=tokens payment=pi_2
+    adjust -48 credit=tokens
+    untopup tokens by=ops
     customer plan=starter
-    at +41d6h
+    at +41d6h90s
     w: reserve 1
     refund g reissue
+    moved 100 prepaid id=g-1 used=40 voided=5 paid=9.90 scope=image key=k11 by=ops described
+    moved 60 plan id=g-2 used=10 with=0 scope=image
+    owed 3 id=o-1 credit=tokens
+    used_there 5 id=u-1 of=2024-05-06T07:08:09Z cost=1.5 paid=1 entity=ann model=large
+    used_there 2 id=u-2 of=2024-05-06T07:08:09Z cost=0.5 refund
     terms to=+42d {"overage": {"allow": "9"}, "settle": "invoice"}
     o: reserve 1
     close by=ops key=k6
@@ -159,5 +179,6 @@ fn comes_to(state: &CustomerState) -> serde_json::Value {
         "seq": state.seq, "accounts": state.accounts, "grants": grants, "period": state.period,
         "reservations": state.reservations.keys().collect::<Vec<_>>(), "counters": state.counters,
         "closed": state.closed, "entities": state.entities, "budgets": state.budgets, "warned": state.warned,
+        "top_ups": state.auto_top_ups,
     })
 }

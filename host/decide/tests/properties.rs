@@ -8,8 +8,13 @@ mod support;
 
 use issued::Issued;
 use proptest::{collection::vec, prelude::*, test_runner::FileFailurePersistence};
+use proviso_decide::catalog::Plans;
+use proviso_ledger::{
+    journal::{Entry, Event},
+    model::{answers::Allowance, terms::Owner},
+};
 use random::{Op, Player, ops, plan};
-use support::catalog::draft;
+use support::{World, catalog::draft};
 
 /// So many cases, or as many as `PROPERTY_CASES` says.
 fn config(cases: u32) -> ProptestConfig {
@@ -50,10 +55,25 @@ proptest! {
             let before = player.world.entries.len();
             player.run(op);
             for written in &player.world.entries[before..] {
-                issued.take(&written.entry);
+                issued.take(&written.entry, gives_in_proportion(&player.world, &written.entry));
             }
         }
     }
+}
+
+/// Whether an entry begins a period with allowances in proportion, as the change of plan or the terms ask.
+fn gives_in_proportion(world: &World, entry: &Entry) -> bool {
+    let Event::PeriodOpened(opened) = &entry.event else { return false };
+    let of_policy = opened.decision.as_ref().is_some_and(|decision| {
+        let terms = match &decision.terms.owner {
+            Owner::Plan(plan) => world.catalog.terms_of(plan),
+            Owner::Customer => &world.state.terms,
+        };
+        let found = terms.iter().find(|terms| terms.key == decision.terms);
+        // Terms that are over may be forgotten.
+        found.is_none_or(|terms| terms.settings.as_str().contains("prorate"))
+    });
+    opened.allowance == Allowance::Prorate || of_policy
 }
 
 /// One case, written out, that the properties can be tried on by hand.

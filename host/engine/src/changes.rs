@@ -117,7 +117,7 @@ impl Shared {
 }
 
 /// What the store will say of these changes: they are all of the next revision.
-fn rows(revision: u64, changes: &[CatalogChange]) -> CatalogRows {
+pub(crate) fn rows(revision: u64, changes: &[CatalogChange]) -> CatalogRows {
     let mut rows = CatalogRows { revision, ..CatalogRows::default() };
     for change in changes {
         match change {

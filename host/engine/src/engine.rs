@@ -20,7 +20,7 @@ use crate::{
 };
 use proviso_decide::command::{Command, Reply, Request, UsageRequest};
 use proviso_ledger::{
-    model::ids::{CustomerId, GrantId, ReservationId},
+    model::ids::{CustomerId, GrantId, ReservationId, TopUpId},
     state::{CustomerState, Origin},
 };
 use proviso_policy::Runtime;
@@ -194,6 +194,7 @@ pub(crate) enum Asked {
     Check(Box<UsageRequest>),
     Close(ReservationId),
     Void(GrantId),
+    TopUp(TopUpId),
     Other,
 }
 
@@ -203,6 +204,7 @@ impl From<&Command> for Asked {
             Command::Check(usage) => Self::Check(usage.clone()),
             Command::Commit(id, _) | Command::Release(id) | Command::Extend(id, _) => Self::Close(*id),
             Command::Void(id) => Self::Void(*id),
+            Command::PayTopUp(id, _) | Command::DeclineTopUp(id, _) => Self::TopUp(*id),
             _ => Self::Other,
         }
     }

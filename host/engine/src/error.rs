@@ -56,6 +56,9 @@ pub enum EngineError {
     /// A trial whose end would change to the plan that it is a trial of.
     #[error("must be another plan; `stay` keeps the customer on this one")]
     TrialOfItself,
+    /// An error of one part of a request, which has this JSON pointer.
+    #[error("{1}")]
+    Within(String, Box<EngineError>),
     /// The same idempotency key came with another request.
     #[error("this idempotency key was used for another request")]
     IdempotencyKeyReused,

@@ -30,9 +30,7 @@ impl Engine {
             (
                 Asked::Check(usage),
                 EngineError::Decide(
-                    error @ (DecideError::NotEntitled(..)
-                    | DecideError::NoTermsInForce
-                    | DecideError::Rejected(Rejection::CustomerClosed)),
+                    error @ (DecideError::NoTermsInForce | DecideError::Rejected(Rejection::CustomerClosed)),
                 ),
             ) => self.not_allowed(customer, &usage, &error).await,
             // A state keeps no closed reservations: the journal tells those from ones that never were.
@@ -59,6 +57,16 @@ impl Engine {
                 };
                 Err(rejection.into())
             }
+            // And for top-ups of long ago.
+            (Asked::TopUp(id), EngineError::Decide(DecideError::Rejected(Rejection::TopUpNotFound(_)))) => {
+                let made = |entry: &Entry| id.index == 0 && matches!(entry.event, Event::TopUpRequested(_));
+                let rejection = if self.has_entry(customer, id.entry, made).await? {
+                    Rejection::TopUpClosed(id, "closed")
+                } else {
+                    Rejection::TopUpNotFound(id)
+                };
+                Err(rejection.into())
+            }
             (_, error) => Err(error),
         }
     }
@@ -71,7 +79,6 @@ impl Engine {
         error: &DecideError,
     ) -> Result<Reply, EngineError> {
         let reason = match error {
-            DecideError::NotEntitled(..) => "not_entitled",
             DecideError::NoTermsInForce => "no_terms_in_force",
             _ => "customer_closed",
         };

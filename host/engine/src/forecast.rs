@@ -63,8 +63,9 @@ impl Engine {
         let now = self.shared.clock.now().max(state.at);
         let zone = state.zone();
         let today = zone.day(now);
-        // The day of its creation is no whole one.
-        let first = (today - OBSERVED).max(zone.day(state.created_at) + 1);
+        // The day of its creation is no whole one; nor is that of the first usage that was moved in.
+        let began = state.imported.map_or(state.created_at, |span| span.earliest.min(state.created_at));
+        let first = (today - OBSERVED).max(zone.day(began) + 1);
         let report = UsageReport {
             from: zone.start_of_day(first.min(today)),
             to: zone.start_of_day(today),

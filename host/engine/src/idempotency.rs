@@ -24,6 +24,11 @@ pub(crate) fn end_hash(reservation: ReservationId) -> KeyHash {
     hash(&format!("\nend of {reservation}"))
 }
 
+/// The key of a customer's first imported usage: whoever has it has some.
+pub(crate) fn first_import_hash() -> KeyHash {
+    hash("\nfirst imported usage")
+}
+
 fn hash(text: &str) -> KeyHash {
     let digest = Digest::of(text.as_bytes()).0;
     let mut hash = KeyHash::default();

@@ -9,6 +9,7 @@ mod contention;
 mod in_flight;
 mod known;
 pub(crate) mod open_batch;
+mod repeats;
 mod slow;
 mod step;
 
@@ -22,7 +23,7 @@ use aside::{Aside, Decision, End, Returned, Run, Ticket};
 use contention::Contention;
 use in_flight::{Committed, InFlight, Noted};
 use known::{Known, Lookup};
-use open_batch::{Answer, OpenBatch};
+use open_batch::{Answer, OpenBatch, Repeated};
 use proviso_decide::{
     Decider, Journal, Stop,
     command::{Command, Reply},
@@ -35,6 +36,7 @@ use proviso_ledger::{
 };
 use proviso_policy::fuel_burnt_on_this_thread;
 use proviso_store::StoreError;
+use repeats::Repeats;
 use slow::{Slowness, Work, policy_in_force};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -85,11 +87,19 @@ async fn run(shared: Arc<Shared>, queue: Arc<Queue>) {
                     queue.release(&customer);
                 }
             }
+            () = reached(lane.repeats.next()), if lane.repeats.next().is_some() => {
+                let due = lane.repeats.take_due();
+                lane.deferred.extend(due);
+            }
             any = queue.take(free, lane.most_customers, &mut taken), if may_take => {
                 has_more = any;
                 lane.decide(std::mem::take(&mut taken), &mut open).await;
                 has_more |= lane.hand_over(&queue);
             }
+        }
+        if !has_more {
+            let rest = lane.repeats.take_all();
+            lane.deferred.extend(rest);
         }
         while lane.in_flight.is_none() && !(open.is_empty() && lane.deferred.is_empty()) {
             let mut jobs = lane.take_deferred();
@@ -102,6 +112,14 @@ async fn run(shared: Arc<Shared>, queue: Arc<Queue>) {
                 lane.start_commit(std::mem::take(&mut open));
             }
         }
+    }
+}
+
+/// Waits for an instant; for ever, when there is none.
+async fn reached(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -119,6 +137,7 @@ struct Lane {
     /// Those that are.
     aside: Aside,
     slow: Slowness,
+    repeats: Repeats,
     contention: Contention,
     /// When the open batch was begun.
     batch_began: Instant,
@@ -140,6 +159,7 @@ impl Lane {
             leaving: BTreeMap::new(),
             aside: Aside::new(shared.clone()),
             slow: Slowness::new(shared.options.slow_fuel),
+            repeats: Repeats::default(),
             contention: Contention::default(),
             batch_began: Instant::now(),
             largest,
@@ -155,7 +175,7 @@ impl Lane {
             match self.known.cache.get_mut(&customer) {
                 Some(cached) => {
                     queue.hold(&customer);
-                    self.aside.start(cached.state.clone(), run);
+                    self.aside.start(cached.state.clone(), cached.refusals(), run);
                 }
                 // Its state is not known any more, as after a lost commit: from the beginning.
                 None => self.held_back.extend(run.into_jobs()),
@@ -171,6 +191,8 @@ impl Lane {
         self.known.batch_decided();
         let rows = batch.rows(&mut self.known.cache);
         let (jobs, keys) = (std::mem::take(&mut batch.jobs), std::mem::take(&mut batch.keys));
+        let (repeats, repeat_keys) =
+            (std::mem::take(&mut batch.repeats), std::mem::take(&mut batch.repeat_keys));
         let noted = Noted {
             faulted: std::mem::take(&mut batch.faulted),
             by_canaries: std::mem::take(&mut batch.by_canaries),
@@ -180,7 +202,7 @@ impl Lane {
         let catching_up = batch.catching_up();
         let customers: HashSet<_> = batch.into_customers().collect();
         let is_hot = keys.len() >= customers.len().saturating_mul(HOT);
-        self.in_flight = Some(InFlight { task, customers, catching_up, is_hot, keys });
+        self.in_flight = Some(InFlight { task, customers, catching_up, is_hot, keys, repeats, repeat_keys });
     }
 
     /// Takes note of how the commit ended. Returns how long to back off now: another host needs about as long for its batch
@@ -193,6 +215,10 @@ impl Lane {
                 for (key, entry) in ended.keys {
                     self.known.remember(key, entry.seq);
                 }
+                for (key, of) in ended.repeat_keys {
+                    self.known.remember(key, of);
+                }
+                ended.repeats.into_iter().for_each(|repeat| self.repeats.count(repeat));
                 let backs_off = self.contention.committed(ended.is_hot && self.shared.store.is_shared());
                 return backs_off.then(|| self.batch_began.elapsed().min(MAX_BACK_OFF));
             }
@@ -344,6 +370,10 @@ impl Lane {
         }
         match self.decide_one(&job, open).await {
             OnLane::Decided(reply, wrote) => self.conclude(Ticket { wrote, ..ticket(job) }, reply, open),
+            OnLane::Repeats(repeated) => {
+                open.repeat(job, repeated);
+                None
+            }
             OnLane::Unfinished => {
                 self.deferred.push(job);
                 None
@@ -412,6 +442,11 @@ impl Lane {
                 }
             }
             let reply = match end {
+                End::Reply(Ok(Reply::Repeat { of, at })) => {
+                    let seq = self.known.cache.get_mut(&customer).map_or(0, |cached| cached.state.seq);
+                    open.repeat(ticket.job, Repeated { of, at, seq, revision: catalog.revision });
+                    continue;
+                }
                 End::Reply(reply) => reply,
                 End::Unfinished => {
                     open.mark_catching_up(&customer);
@@ -473,7 +508,11 @@ impl Lane {
                 let outcome = replay(entry, job.request.origin.idempotency.as_ref());
                 Some(Answer::Reply(outcome.map(Reply::Entry)))
             }
-            None => self.known.answered(&key, lookup).map(Answer::Stored),
+            None => {
+                let of = open.repeat_keys.get(&key);
+                let of = of.or_else(|| self.in_flight.as_ref()?.repeat_keys.get(&key)).copied();
+                of.or_else(|| self.known.answered(&key, lookup)).map(Answer::Stored)
+            }
         }
     }
 
@@ -495,7 +534,7 @@ impl Lane {
         if open.is_broken(&request.customer) {
             return fails("an earlier request of the batch broke the state");
         }
-        let mut journal = Journal::up_to(self.shared.formats.writable());
+        let mut journal = Journal::up_to(self.shared.formats.writable()).after_refusals(cached.refusals());
         let (decided, catalog) = {
             // Held for reading while this request is decided: a change of plan terms takes effect between two
             // decisions, never within one.
@@ -522,6 +561,10 @@ impl Lane {
         };
         let wrote = open.record(cached, job, journal, &catalog);
         match decided {
+            Ok(Reply::Repeat { of, at }) => {
+                let (seq, revision) = (cached.state.seq, catalog.revision);
+                OnLane::Repeats(Repeated { of, at, seq, revision })
+            }
             Ok(reply) => OnLane::Decided(Ok(reply), wrote),
             Err(Stop::Unfinished) => {
                 open.mark_catching_up(&request.customer);
@@ -541,6 +584,8 @@ impl Lane {
 /// What came of deciding a job on the lane; with `bool`, whether that wrote anything.
 enum OnLane {
     Decided(Result<Reply, EngineError>, bool),
+    /// It is answered with an earlier refusal.
+    Repeats(Repeated),
     /// More is due than is written in one turn.
     Unfinished,
     /// A module must be loaded first.

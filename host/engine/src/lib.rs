@@ -3,6 +3,7 @@
 //! It joins the pure ledger with the policies that decide and the store that keeps, and knows nothing of HTTP, SQL or Wasm
 //! itself.
 
+mod apply;
 mod archive;
 mod audit;
 mod burndown;
@@ -16,6 +17,7 @@ mod engine;
 mod entitlements;
 mod error;
 mod explain;
+mod exporting;
 mod fault_log;
 mod forecast;
 mod formats;
@@ -50,6 +52,9 @@ mod usage;
 mod verify;
 mod workers;
 
+pub use apply::{
+    Applied, Desired, DesiredPlan, DesiredPolicy, PlannedChange, Remark, canary_under_way, scheduled,
+};
 pub use archive::{Archived, archive};
 pub use audit::{AuditEntry, AuditFilter, AuditPage, CATALOG_KINDS, CUSTOMER_KINDS, acting_as};
 pub use burndown::Burndown;
@@ -61,6 +66,7 @@ pub use clock::Clock;
 pub use engine::Engine;
 pub use entitlements::{EntitlementPage, QueryFuel};
 pub use error::EngineError;
+pub use exporting::{ExportedUsage, export_id};
 pub use forecast::{Cases, Forecast};
 pub use history::EndedReservation;
 pub use keys::NewApiKey;
@@ -75,8 +81,9 @@ pub use proviso_decide::{
     access::Access,
     budgets::{BudgetChange, EntityChange, budget_tag, entity_tag},
     change::{Change, OverrideChange, customer_tag, standing_override},
-    command,
+    command, importing,
     precondition::{Expected, Subject, Tag},
+    top_ups::{AutoTopUpChange, auto_top_up_tag},
 };
 pub use proviso_store::StoreError;
 pub use reads::CustomerSummary;
@@ -91,4 +98,5 @@ pub use shared::Options;
 pub use signatures::{ModuleSignature, PolicyKey, SignedBy, policy_keys};
 pub use stats::EngineStats;
 pub use terms::TermsInput;
+pub use usage::Span;
 pub use verify::{Against, Difference, Newer, Verification, verify};

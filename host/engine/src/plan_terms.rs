@@ -75,7 +75,8 @@ pub(crate) fn end_in_force(
     in_force.map(|terms| end(plan, terms, Some(now), now)).into_iter().collect()
 }
 
-fn end(
+/// The change that gives terms another end.
+pub(crate) fn end(
     plan: &Name,
     terms: &Terms,
     ends_at: Option<Timestamp>,

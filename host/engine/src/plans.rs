@@ -136,58 +136,13 @@ impl Shared {
             let before = catalog.plans.get(&plan);
             let tag = || before.map(|before| plan_tag(catalog, before, now)).transpose();
             change.expected.check_with(tag)?;
-            let interval = change.interval.apply(before.and_then(|before| before.interval));
-            if before.is_some_and(|before| before.interval != interval) {
-                return Err(EngineError::PlanIntervalFixed);
-            }
-            let (name, entitlements) = (change.name.clone(), change.entitlements.clone());
-            let grants = change.grants.clone().apply(before.map(|before| before.grants.clone()));
-            let trial = change.trial.clone().apply(before.and_then(|before| before.trial.clone()));
-            if let Some(PlanTrial { then: TrialEnd::Plan(next), .. }) = &trial {
-                if *next == plan {
-                    return Err(EngineError::TrialOfItself);
-                }
-                if !catalog.plans.contains_key(next) {
-                    return Err(DecideError::PlanNotFound(next.clone()).into());
-                }
-            }
-            let mut after = Plan {
-                version: before.map_or(1, |before| before.version),
-                version_created_at: before.map_or(now, |before| before.version_created_at),
-                plan: plan.clone(),
-                name: name
-                    .apply(before.map(|before| before.name.clone()))
-                    .unwrap_or_else(|| plan.to_string()),
-                interval,
-                entitlements: entitlements
-                    .apply(before.map(|before| before.entitlements.clone()))
-                    .unwrap_or_default(),
-                grants: grants.unwrap_or_default(),
-                trial,
-                created_at: before.map_or(now, |before| before.created_at),
-            };
-            let mut changes = Vec::new();
-            // Customers keep what they were sold: what is sold from now on is another version.
-            let is_new_version = before.is_none_or(|before| !before.sells_same(&after));
-            if is_new_version && before.is_some() {
-                after.version = after.version.saturating_add(1);
-                // Versions follow each other in time, also on hosts whose clocks differ.
-                after.version_created_at = now.max(after.version_created_at);
-            }
-            if before.is_none_or(|before| **before != after) {
-                changes.push(CatalogChange::PutPlan(PlanRow { plan: plan.clone(), body: json(&after)? }));
-            }
-            if is_new_version {
-                let (version, body) = (after.version, json(&after)?);
-                let row = PlanVersionRow { plan: plan.clone(), version, body };
-                changes.push(CatalogChange::AddPlanVersion(row));
-            }
+            let (mut changes, after) = plan_rows(catalog, &plan, &change, now, |_| false)?;
             changes.extend(match (&change.terms, &prepared) {
                 (_, Some((terms, prepared))) => put_in_force(catalog, &plan, terms, prepared, now)?,
                 (Change::Clear, None) => end_in_force(catalog, &plan, now)?,
                 _ => Vec::new(),
             });
-            Ok((changes, (Arc::new(after), before.is_none())))
+            Ok((changes, (after, before.is_none())))
         })
         .await
     }
@@ -238,4 +193,63 @@ impl Shared {
         })
         .await
     }
+}
+
+/// The rows that a change of a plan writes, terms apart, and the plan after it. `may_come` knows plans that are made together with it.
+///
+/// # Errors
+/// An interval that would change; a trial that ends in no other plan.
+pub(crate) fn plan_rows(
+    catalog: &Catalog,
+    plan: &Name,
+    change: &PlanChange,
+    now: Timestamp,
+    may_come: impl Fn(&Name) -> bool,
+) -> Result<(Vec<CatalogChange>, Arc<Plan>), EngineError> {
+    let before = catalog.plans.get(plan);
+    let interval = change.interval.apply(before.and_then(|before| before.interval));
+    if before.is_some_and(|before| before.interval != interval) {
+        return Err(EngineError::PlanIntervalFixed);
+    }
+    let (name, entitlements) = (change.name.clone(), change.entitlements.clone());
+    let grants = change.grants.clone().apply(before.map(|before| before.grants.clone()));
+    let trial = change.trial.clone().apply(before.and_then(|before| before.trial.clone()));
+    if let Some(PlanTrial { then: TrialEnd::Plan(next), .. }) = &trial {
+        if next == plan {
+            return Err(EngineError::TrialOfItself);
+        }
+        if !catalog.plans.contains_key(next) && !may_come(next) {
+            return Err(DecideError::PlanNotFound(next.clone()).into());
+        }
+    }
+    let mut after = Plan {
+        version: before.map_or(1, |before| before.version),
+        version_created_at: before.map_or(now, |before| before.version_created_at),
+        plan: plan.clone(),
+        name: name.apply(before.map(|before| before.name.clone())).unwrap_or_else(|| plan.to_string()),
+        interval,
+        entitlements: entitlements
+            .apply(before.map(|before| before.entitlements.clone()))
+            .unwrap_or_default(),
+        grants: grants.unwrap_or_default(),
+        trial,
+        created_at: before.map_or(now, |before| before.created_at),
+    };
+    let mut changes = Vec::new();
+    // Customers keep what they were sold: what is sold from now on is another version.
+    let is_new_version = before.is_none_or(|before| !before.sells_same(&after));
+    if is_new_version && before.is_some() {
+        after.version = after.version.saturating_add(1);
+        // Versions follow each other in time, also on hosts whose clocks differ.
+        after.version_created_at = now.max(after.version_created_at);
+    }
+    if before.is_none_or(|before| **before != after) {
+        changes.push(CatalogChange::PutPlan(PlanRow { plan: plan.clone(), body: json(&after)? }));
+    }
+    if is_new_version {
+        let (version, body) = (after.version, json(&after)?);
+        let row = PlanVersionRow { plan: plan.clone(), version, body };
+        changes.push(CatalogChange::AddPlanVersion(row));
+    }
+    Ok((changes, Arc::new(after)))
 }

@@ -17,6 +17,7 @@ use proviso_ledger::model::{
     answers::Manifest,
     ids::{Digest, Name},
     resources::ResourceClass,
+    time::Timestamp,
 };
 use proviso_policy::PolicyError;
 use proviso_store::{CatalogChange, PolicyRow, PolicyVersionRow};
@@ -121,16 +122,8 @@ impl Shared {
         self.change(|catalog, now| {
             let before = catalog.policies.get(&policy);
             expected.check(|| before.map(|before| Tag::of(&**before)).transpose())?;
-            let description = description.clone().apply(before.map(|before| before.description.clone()));
-            let created_at = before.map_or(now, |before| before.created_at);
-            let class = class.apply(before.map(|before| before.class)).unwrap_or_default();
-            let description = description.unwrap_or_default();
-            let after = Policy { policy: policy.clone(), description, class, created_at };
-            let changes = match before {
-                Some(before) if **before == after => Vec::new(),
-                _ => vec![put_policy(&after)?],
-            };
-            Ok((changes, (Arc::new(after), before.is_none())))
+            let (changes, after) = policy_rows(catalog, &policy, description.clone(), class, now)?;
+            Ok((changes, (after, before.is_none())))
         })
         .await
     }
@@ -235,6 +228,26 @@ fn add_version(
     changes.push(CatalogChange::PutModule { digest: version.digest, bytes: bytes.to_vec() });
     changes.push(CatalogChange::AddPolicyVersion(row(version)?));
     Ok(changes)
+}
+
+/// The rows that a change of a policy writes, and the policy after it.
+pub(crate) fn policy_rows(
+    catalog: &Catalog,
+    policy: &Name,
+    description: Change<String>,
+    class: Change<ResourceClass>,
+    now: Timestamp,
+) -> Result<(Vec<CatalogChange>, Arc<Policy>), EngineError> {
+    let before = catalog.policies.get(policy);
+    let description = description.apply(before.map(|before| before.description.clone())).unwrap_or_default();
+    let created_at = before.map_or(now, |before| before.created_at);
+    let class = class.apply(before.map(|before| before.class)).unwrap_or_default();
+    let after = Policy { policy: policy.clone(), description, class, created_at };
+    let changes = match before {
+        Some(before) if **before == after => Vec::new(),
+        _ => vec![put_policy(&after)?],
+    };
+    Ok((changes, Arc::new(after)))
 }
 
 fn put_policy(policy: &Policy) -> Result<CatalogChange, EngineError> {

@@ -73,6 +73,19 @@ impl Engine {
         Ok(customers)
     }
 
+    /// Up to `limit` customers with keys above `after` of which a top-up awaits its payment, or did a moment ago, by key.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn customers_awaiting_payment(
+        &self,
+        after: Option<&CustomerId>,
+        limit: u32,
+    ) -> Result<Vec<CustomerId>, EngineError> {
+        let rows = self.shared.store.customers_awaiting_payment(after, limit).await?;
+        Ok(rows.into_iter().map(|row| row.customer).collect())
+    }
+
     /// The state as it was at `at`, with all that was due by then.
     ///
     /// # Errors

@@ -1,7 +1,11 @@
 //! Charges of the past and their refunds. A state remembers neither: a charge is read by its number, its refunds by their keys,
 //! each of which the store takes once. So a refund that was decided on an old reading is never written, on whichever host.
 
-use crate::{engine::Engine, error::EngineError, idempotency::refund_hash};
+use crate::{
+    engine::Engine,
+    error::EngineError,
+    idempotency::{key_hash, refund_hash},
+};
 use proviso_decide::{
     DecideError,
     command::{Command, Outcome, Reply, Request},
@@ -10,7 +14,7 @@ use proviso_ledger::{
     journal::Entry,
     model::{
         grant::Grant,
-        ids::{ChargeId, CustomerId, GrantId, Seq},
+        ids::{ChargeId, CustomerId, GrantId, IdempotencyKey, Seq},
     },
     rules::{
         refund::{MOST_REFUNDS, RefundRequest, Refundable},
@@ -113,5 +117,22 @@ impl Engine {
             grants.extend(entry.grants().iter().filter(|grant| ids.contains(&grant.id)).cloned());
         }
         Ok(grants)
+    }
+}
+
+impl Engine {
+    /// The charge that was made under a key; none where the key is unknown, or what came under it was no charge that was taken.
+    ///
+    /// # Errors
+    /// A damaged journal, or the store's.
+    pub async fn charge_under(
+        &self,
+        customer: &CustomerId,
+        key: &IdempotencyKey,
+    ) -> Result<Option<ChargeId>, EngineError> {
+        let found = self.shared.store.find_keys(&[(customer.clone(), key_hash(key))]).await?;
+        let Some(seq) = found.into_iter().next().flatten() else { return Ok(None) };
+        let entry = self.shared.entry(customer, seq).await?;
+        Ok(entry.charged_usage().map(|_| entry.charge_id()))
     }
 }

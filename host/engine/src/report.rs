@@ -33,6 +33,8 @@ pub enum GroupBy {
     Month,
     /// By an attribute's value.
     Attribute(String),
+    /// By whether another system billed it: `true` or `false`.
+    Imported,
     /// By the category of the grants that paid, or `overage`; none for what cost nothing. A usage that several paid for counts
     /// in each, with what that one paid. Quantities are of no category, and left out.
     Category,
@@ -46,6 +48,8 @@ pub type GroupKey = Vec<Option<String>>;
 pub struct UsageGroup {
     /// Accepted charges and commits, also those that were refunded.
     pub charges: u64,
+    /// How many of them were imported: another system billed them.
+    pub imported: u64,
     /// What they cost, less what was refunded, by credit type.
     pub cost: BTreeMap<Key, Credits>,
     /// What was used, less the quantities that were refunded, by name.
@@ -122,6 +126,7 @@ impl UsageReport {
 pub(crate) struct Tally {
     entries: i64,
     charges: i64,
+    imported: i64,
     cost: BTreeMap<Key, (i64, Credits)>,
     quantities: BTreeMap<String, (i64, Quantity)>,
 }
@@ -171,19 +176,20 @@ impl Collector {
         let is_plus = adds != counted.is_refund;
         let signed = |amount: Credits| if is_plus { amount } else { Credits::ZERO.saturating_sub(amount) };
         let key = |payer: Option<&str>| -> GroupKey {
-            report.group_by.iter().map(|by| by.value(counted.usage, moment, payer)).collect()
+            report.group_by.iter().map(|by| by.value(counted, moment, payer)).collect()
         };
+        let imported = if counted.is_imported { charges } else { 0 };
         if let Some(paid) = paid {
             for (payer, amount) in paid {
                 let payer = Some(*payer).filter(|payer| !payer.is_empty());
                 self.add(key(payer), |tally| {
-                    tally.merge(sign, charges, counted.credit, signed(*amount), None);
+                    tally.merge(sign, charges, imported, (counted.credit, signed(*amount)), None);
                 });
             }
             return;
         }
         self.add(key(None), |tally| {
-            tally.merge(sign, charges, counted.credit, signed(counted.cost), None);
+            tally.merge(sign, charges, imported, (counted.credit, signed(counted.cost)), None);
             for (name, amount) in &counted.usage.quantities {
                 let amount = if is_plus { *amount } else { Quantity::ZERO.saturating_sub(*amount) };
                 tally.merge_quantity(name, sign, amount);
@@ -209,12 +215,13 @@ impl Tally {
         &mut self,
         entries: i64,
         charges: i64,
-        credit: &Key,
-        cost: Credits,
+        imported: i64,
+        (credit, cost): (&Key, Credits),
         quantities: Option<&BTreeMap<String, (i64, Quantity)>>,
     ) {
         self.entries += entries;
         self.charges += charges;
+        self.imported += imported;
         let total = self.cost.entry(credit.clone()).or_default();
         total.0 += entries;
         total.1 = total.1.saturating_add(cost);
@@ -234,11 +241,12 @@ impl Tally {
 
     /// None when it is of no entry.
     fn group(self) -> Option<UsageGroup> {
-        let Self { entries, charges, cost, quantities } = self;
+        let Self { entries, charges, imported, cost, quantities } = self;
         let cost = cost.into_iter().filter(|(_, (entries, _))| *entries != 0);
         let quantities = quantities.into_iter().filter(|(_, (entries, _))| *entries != 0);
         (entries != 0).then(|| UsageGroup {
             charges: u64::try_from(charges).unwrap_or(0),
+            imported: u64::try_from(imported).unwrap_or(0),
             cost: cost.map(|(credit, (_, cost))| (credit, cost)).collect(),
             quantities: quantities.map(|(name, (_, amount))| (name, amount)).collect(),
         })
@@ -289,8 +297,15 @@ impl Reports {
 }
 
 impl GroupBy {
-    pub(crate) fn value(&self, usage: &Usage, moment: &Moment, payer: Option<&str>) -> Option<String> {
+    pub(crate) fn value(
+        &self,
+        counted: &Counted<'_>,
+        moment: &Moment,
+        payer: Option<&str>,
+    ) -> Option<String> {
+        let usage = counted.usage;
         match self {
+            Self::Imported => Some(counted.is_imported.to_string()),
             Self::Feature => Some(usage.feature.to_string()),
             Self::Entity => usage.entity.as_ref().map(Key::to_string),
             Self::Attribute(name) => usage.attribute(name).map(str::to_owned),
@@ -306,7 +321,7 @@ impl GroupBy {
             Self::Hour => Some(format!("{year:04}-{month:02}-{day:02}T{hour:02}")),
             Self::Day => Some(format!("{year:04}-{month:02}-{day:02}")),
             Self::Month => Some(format!("{year:04}-{month:02}")),
-            Self::Feature | Self::Entity | Self::Attribute(_) | Self::Category => None,
+            Self::Feature | Self::Entity | Self::Attribute(_) | Self::Imported | Self::Category => None,
         }
     }
 }
@@ -354,7 +369,7 @@ mod tests {
         loop {
             let mut collector = Collector::new(after.clone());
             let credit: Key = "credits".parse().unwrap();
-            let add = |tally: &mut Tally| tally.merge(1, 1, &credit, Credits::ZERO, None);
+            let add = |tally: &mut Tally| tally.merge(1, 1, 0, (&credit, Credits::ZERO), None);
             usages.iter().for_each(|key| collector.add(key.clone(), add));
             let (groups, has_more) = collector.finish();
             let one = Pass { after: after.clone(), groups, has_more, ..pass(None) };

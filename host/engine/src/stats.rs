@@ -14,6 +14,7 @@ pub struct EngineStats {
     policy_faults: AtomicU64,
     missed_periods: AtomicU64,
     rollbacks: AtomicU64,
+    halted_top_ups: AtomicU64,
 }
 
 impl EngineStats {
@@ -55,6 +56,16 @@ impl EngineStats {
     /// Canaries that this host ended since they passed a limit.
     pub fn rollbacks(&self) -> u64 {
         self.rollbacks.load(Ordering::Relaxed)
+    }
+
+    /// Counts an alarm that top-ups are due and none is asked for.
+    pub(crate) fn top_ups_halted(&self) {
+        self.halted_top_ups.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Alarms that top-ups are due and none is asked for, since they run away or payments fail.
+    pub fn halted_top_ups(&self) -> u64 {
+        self.halted_top_ups.load(Ordering::Relaxed)
     }
 
     /// Decisions in which a policy failed.

@@ -5,27 +5,35 @@
 use crate::{
     engine::Engine,
     error::EngineError,
+    idempotency::first_import_hash,
     reads::{CustomerSummary, parse},
     report::{Collector, GroupKey, Pass, UsageGroups, UsagePage, UsageReport},
     rollup::{
         collect,
-        counted::{Counted, MOST_LATE, Payers},
+        counted::{Counted, Payers},
+        journal::UsageJournal,
         roller,
     },
 };
-use proviso_decide::AHEAD;
-use proviso_ledger::model::ids::{CustomerId, Seq};
+use proviso_ledger::{
+    model::{
+        ids::{CustomerId, Seq},
+        time::{Timestamp, Zone},
+    },
+    state::ImportedSpan,
+};
 use proviso_store::Store;
 use std::sync::Arc;
 
-/// Entries that are read at a time.
-const PAGE: u32 = 1_000;
 /// Customers that are read at a time.
 const CUSTOMERS: u32 = 100;
 /// After so many entries a page over customers ends with the customer at hand...
 const MOST_READ: u64 = 20_000;
 /// ...each of which counts as so many by itself.
 const READ_BY_CUSTOMER: u64 = 20;
+
+/// From when until when a report of a customer in this zone is.
+pub type Span = dyn Fn(&Zone) -> (Timestamp, Timestamp) + Send + Sync;
 
 impl Engine {
     /// Brings usage totals up to date, as the host does from time to time. What a report says does not depend on it.
@@ -46,7 +54,8 @@ impl Engine {
         let state = self.state(customer).await?;
         let report = report.or_in(state.zone());
         let as_of = as_of.unwrap_or(state.seq);
-        let (collector, _) = walk(&*self.shared.store, customer, &report, as_of, None).await?;
+        let (collector, _) =
+            walk(&*self.shared.store, customer, &report, state.imported, as_of, None).await?;
         Ok(collector.finish().0)
     }
 
@@ -68,7 +77,7 @@ impl Engine {
         let pass = match self.reports.find(customer, &report, as_of, after.as_ref()) {
             Some(pass) => pass,
             None => {
-                let pass = Arc::new(self.pass(customer, report, as_of, after.clone()).await?);
+                let pass = Arc::new(self.pass(customer, report, state.imported, as_of, after.clone()).await?);
                 // One page is all of most reports.
                 if pass.has_more || pass.groups.len() > limit {
                     self.reports.keep(pass.clone());
@@ -90,11 +99,11 @@ impl Engine {
     ) -> Result<UsageGroups, EngineError> {
         let state = self.state(customer).await?;
         let report = report.or_in(state.zone());
-        Ok(self.passes(customer, report, state.seq).await?.0)
+        Ok(self.passes(customer, report, state.imported, state.seq).await?.0)
     }
 
-    /// The usage of the customers after `after`, by key: for `limit` groups or more, or what takes long enough to read. Returns the
-    /// last customer that was read, unless it is the last one.
+    /// The usage of the customers after `after`, by key, each in the span of its own zone: for `limit` groups or more, or what takes
+    /// long enough to read. Returns the last customer that was read, unless it is the last one.
     ///
     /// # Errors
     /// A damaged journal, or the store's.
@@ -103,15 +112,27 @@ impl Engine {
         after: Option<CustomerId>,
         limit: usize,
         report: &UsageReport,
+        span: &Span,
     ) -> Result<(Vec<(CustomerId, UsageGroups)>, Option<CustomerId>), EngineError> {
         let (mut found, mut groups, mut read) = (Vec::new(), 0_usize, 0_u64);
         let mut after = after;
         loop {
             let customers = self.customers(after.as_ref(), CUSTOMERS).await?;
             let has_more = customers.len() == CUSTOMERS as usize;
+            let keys: Vec<_> =
+                customers.iter().map(|one| (one.customer.clone(), first_import_hash())).collect();
+            let have_imports = self.shared.store.find_keys(&keys).await?;
             for (place, CustomerSummary { customer, profile, .. }) in customers.iter().enumerate() {
-                let own = report.clone().or_in(profile.time_zone.clone());
-                let (usage, entries) = self.passes(customer, own, Seq::MAX).await?;
+                let (from, to) = span(&profile.time_zone);
+                let own = UsageReport { from, to, ..report.clone() }.or_in(profile.time_zone.clone());
+                let (imported, as_of) = match have_imports.get(place).copied().flatten() {
+                    Some(_) => {
+                        let state = self.state(customer).await?;
+                        (state.imported, state.seq)
+                    }
+                    None => (None, Seq::MAX),
+                };
+                let (usage, entries) = self.passes(customer, own, imported, as_of).await?;
                 // A customer without entries takes a query, too.
                 read = read.saturating_add(entries).saturating_add(READ_BY_CUSTOMER);
                 groups = groups.saturating_add(usage.len());
@@ -135,11 +156,12 @@ impl Engine {
         &self,
         customer: &CustomerId,
         report: UsageReport,
+        imported: Option<ImportedSpan>,
         as_of: Seq,
     ) -> Result<(UsageGroups, u64), EngineError> {
         let (mut groups, mut read, mut after) = (UsageGroups::new(), 0_u64, None);
         loop {
-            let pass = self.pass(customer, report.clone(), as_of, after).await?;
+            let pass = self.pass(customer, report.clone(), imported, as_of, after).await?;
             read = read.saturating_add(pass.read);
             after = pass.groups.keys().next_back().cloned();
             groups.extend(pass.groups);
@@ -153,14 +175,16 @@ impl Engine {
         &self,
         customer: &CustomerId,
         report: UsageReport,
+        imported: Option<ImportedSpan>,
         as_of: Seq,
         after: Option<GroupKey>,
     ) -> Result<Pass, EngineError> {
         let store = &*self.shared.store;
-        let (collector, read) = match collect(store, customer, &report, as_of, after.clone()).await? {
-            Some(collected) => collected,
-            None => walk(store, customer, &report, as_of, after.clone()).await?,
-        };
+        let (collector, read) =
+            match collect(store, customer, &report, imported, as_of, after.clone()).await? {
+                Some(collected) => collected,
+                None => walk(store, customer, &report, imported, as_of, after.clone()).await?,
+            };
         let (groups, has_more) = collector.finish();
         Ok(Pass { customer: customer.clone(), report, as_of, after, groups, has_more, read })
     }
@@ -174,24 +198,20 @@ pub(crate) async fn walk(
     store: &dyn Store,
     customer: &CustomerId,
     report: &UsageReport,
+    imported: Option<ImportedSpan>,
     as_of: Seq,
     after: Option<GroupKey>,
 ) -> Result<(Collector, u64), EngineError> {
-    // A usage is written up to 5 minutes before it is said to occur, and up to `MOST_LATE` after.
-    let (first, last_at) = (report.from.plus_micros(-AHEAD - 1), report.to.plus_micros(MOST_LATE));
     let span = report.from..report.to;
-    let mut place = store.seq_at(customer, first).await?;
     let zone = report.zone.clone().unwrap_or_default();
     let (mut collector, mut payers, mut read) = (Collector::new(after), Payers::new(store, customer), 0_u64);
-    while place < as_of {
-        let page = store.entries(customer, place, PAGE).await?;
-        let Some(last) = page.last() else { break };
-        place = last.seq;
-        let is_last = page.len() < PAGE as usize;
+    let mut journal = UsageJournal::new(store, customer, span.clone(), imported, (0, as_of)).await?;
+    loop {
+        let page = journal.page().await?;
+        if page.is_empty() {
+            return Ok((collector, read));
+        }
         for stored in page {
-            if stored.at >= last_at || stored.seq > as_of {
-                return Ok((collector, read));
-            }
             read = read.saturating_add(1);
             let entry = parse(customer, &stored)?;
             let is_asked = |counted: &Counted<'_>| report.is_of(counted.usage) && span.contains(&counted.at);
@@ -203,9 +223,5 @@ pub(crate) async fn walk(
             };
             collector.count(report, &counted, &moment, paid.as_ref(), true);
         }
-        if is_last {
-            break;
-        }
     }
-    Ok((collector, read))
 }

@@ -7,7 +7,7 @@ use crate::{
         Anchored, CheckpointFile, FileCheck, Older, Point, PublicKey, Stamp, by_row, cut_off, gone_since,
     },
     error::EngineError,
-    idempotency::{end_hash, key_hash, refund_hash},
+    idempotency::{end_hash, first_import_hash, key_hash, refund_hash},
     lane::open_batch::plan_of,
     rollup,
 };
@@ -19,7 +19,7 @@ use proviso_ledger::{
         ids::{ChargeId, CustomerId, Digest, Name, Seq, hex},
         terms::{Owner, Terms, TermsKey},
     },
-    state::{CustomerState, FORMAT},
+    state::{CustomerState, FORMAT, ImportedSpan},
 };
 use proviso_store::{AuditQuery, CustomerRow, KeyHash, Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -139,11 +139,13 @@ pub async fn verify(
         for row in rows {
             let points = points_of(&row.customer, stored.as_mut(), &mut verification).await?;
             let differences = verification.differences.len();
-            verify_customer(store, &row, before.as_ref(), &points, file.as_mut(), &mut verification).await?;
+            let imported =
+                verify_customer(store, &row, before.as_ref(), &points, file.as_mut(), &mut verification)
+                    .await?;
             if verification.differences.len() == differences && !is_newer(&verification, &row.customer) {
                 let differences = &mut verification.differences;
                 let subject = row.customer.to_string();
-                rollup::verify(store, &row.customer, |detail| {
+                rollup::verify(store, &row.customer, imported, |detail| {
                     differences.push(Difference { subject: subject.clone(), detail });
                 })
                 .await?;
@@ -323,6 +325,7 @@ impl Refunds {
     }
 }
 
+/// Verifies a customer's journal; returns where it has imported usage.
 async fn verify_customer(
     store: &dyn Store,
     row: &CustomerRow,
@@ -330,7 +333,7 @@ async fn verify_customer(
     points: &[Point],
     mut file: Option<&mut FileCheck>,
     verification: &mut Verification,
-) -> Result<(), StoreError> {
+) -> Result<Option<ImportedSpan>, StoreError> {
     let customer = &row.customer;
     let differences = &mut verification.differences;
     let mut differ = |detail: String| differences.push(Difference { subject: customer.to_string(), detail });
@@ -353,13 +356,13 @@ async fn verify_customer(
                 Err(error) if let Some(format) = error.newer() => {
                     verification.newer.push(Newer { customer: customer.clone(), seq: stored.seq, format });
                     file.into_iter().for_each(|file| file.skip(customer));
-                    return Ok(());
+                    return Ok(None);
                 }
                 Err(error) => {
                     // What follows builds on it, so nothing more can be said of this customer.
                     differ(error.to_string());
                     file.into_iter().for_each(|file| file.skip(customer));
-                    return Ok(());
+                    return Ok(None);
                 }
             };
             if wanted == Some(stored.seq) {
@@ -379,6 +382,9 @@ async fn verify_customer(
             }
             if let Some(reservation) = entry.ends() {
                 keys.push(((customer.clone(), end_hash(reservation)), entry.seq));
+            }
+            if entry.imported_usage().is_some_and(|imported| imported.first) {
+                keys.push(((customer.clone(), first_import_hash()), entry.seq));
             }
             if let Some(refunded) = entry.refunded() {
                 keys.push(((customer.clone(), refund_hash(refunded.charge, refunded.number)), entry.seq));
@@ -428,7 +434,8 @@ async fn verify_customer(
         serde_json::from_str::<proviso_ledger::model::customer::Profile>(&row.profile)
             .is_ok_and(|saved| saved == *profile)
     });
-    if !same || row.closed != state.closed || row.plan != plan_of(&state) {
+    let awaits = row.awaits_payment == state.awaits_payment();
+    if !same || row.closed != state.closed || row.plan != plan_of(&state) || !awaits {
         differ("the customer's row is not what its journal gives".to_owned());
     }
     // Read again after the journal: what was written meanwhile moves it.
@@ -442,7 +449,7 @@ async fn verify_customer(
         let stored = row.due_at.map_or_else(|| "never".to_owned(), |at| at.to_string());
         differ(format!("what is due at {due} is to be looked for {stored}"));
     }
-    Ok(())
+    Ok(state.imported)
 }
 
 /// Whether what is due next would not be looked for in time. A row may name a time that is too early, never one that is too late.

@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use proviso_engine::{AuditFilter, EngineError, Expected, ReplayOptions, Rollout, RolloutState, TermsInput};
+use proviso_engine::{
+    AuditFilter, Desired, DesiredPlan, EngineError, Expected, ReplayOptions, Rollout, RolloutState,
+    TermsInput,
+};
 use proviso_fixtures::{
     cluster::shared,
     host::{Host, input, key, reserve, settings},
@@ -132,6 +135,15 @@ async fn a_drift_ends_a_canary_and_every_entry_replays() {
     assert_eq!(after["canary"]["rolled_back"]["reason"], ended.reason, "{after}");
     assert!(audit.entries[0].actor.is_none());
     assert!(matches!(raise(&host, "80").await, Err(EngineError::Decide(_))));
+    // A list of terms that still has it does not begin it again; with other settings it is another one.
+    for (price, changes, remarks) in [("0.01", 0, 1), ("0.02", 1, 0)] {
+        let list = vec![input(settings("0.001", "1000")), canary("40", price, drift("50", affected as u64))];
+        let plan = DesiredPlan { terms: Some(list), ..DesiredPlan::default() };
+        let desired = Desired { plans: [(key("pro"), plan)].into(), ..Desired::default() };
+        let told = host.engine.apply(desired, true, Expected::Anything, None).await.unwrap().value;
+        assert_eq!((told.changes.len(), told.remarks.len()), (changes, remarks), "{told:?}");
+        assert!(told.remarks.iter().all(|remark| remark.detail.contains(&ended.reason)), "{told:?}");
+    }
     // The next canary is on its own.
     bind(&host, canary("10", "0.001", drift("50", 1))).await.unwrap();
     let dir = host.dir.clone();

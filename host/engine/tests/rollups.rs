@@ -13,6 +13,7 @@
 use proviso_engine::{
     Against, Change, Expected, GroupBy, GroupKey, UsageGroup, UsageReport,
     command::{ActualUsage, Command, EntityChange, Reply, Ttl, UsageRequest},
+    importing::{Import, Imported, PastUsage},
     verify,
 };
 use proviso_fixtures::{
@@ -21,13 +22,16 @@ use proviso_fixtures::{
     host::{Host, START, grant, key, open, settings, time},
 };
 use proviso_ledger::{
-    journal::Event,
+    journal::{Event, PaidElsewhere},
     model::{
         amounts::Quantity,
         ids::{ChargeId, ReservationId},
         time::Timestamp,
     },
-    rules::refund::{Portion, RefundRequest},
+    rules::{
+        importing::ImportOrigin,
+        refund::{Portion, RefundRequest},
+    },
     state::Origin,
 };
 use proviso_store::{PostgresOptions, PostgresStore, Store};
@@ -135,6 +139,23 @@ impl History {
                 let actual = ActualUsage { quantities, attributes: None };
                 drop(host.execute("acme", Command::Commit(id, Box::new(actual)), None).await);
             }
+            9 => {
+                // Of any time: years before, and while other usage is written.
+                let ago = i64::try_from(dice.below(420)).unwrap() * DAY + 17 * MINUTE;
+                let mut usage = *usage(dice, now);
+                usage.occurred_at = Some(now.plus_micros(-ago));
+                let past = PastUsage {
+                    usage,
+                    ancestors: None,
+                    credit: key("credits"),
+                    cost: "0.25".parse().unwrap(),
+                    paid: vec![PaidElsewhere { category: None, amount: "0.1".parse().unwrap() }],
+                    refund: dice.one_in(5),
+                };
+                let origin = ImportOrigin { import: key("move"), external_id: key(&format!("u-{}", now.0)) };
+                let what = Imported::Usage(Box::new(past));
+                drop(host.entry("acme", Command::Import(Box::new(Import { origin, what })), None).await);
+            }
             _ => {
                 let charged = host.execute("acme", Command::Charge(usage(dice, now)), None).await;
                 if let Ok(Reply::Entry(outcome)) = charged
@@ -148,7 +169,9 @@ impl History {
 
     fn report(&self, host: &Host) -> UsageReport {
         let dice = &self.dice;
-        let (begin, now) = (time(START).plus_micros(-40 * DAY), host.clock.now());
+        // What was imported is older than all else.
+        let before = if dice.one_in(3) { 430 } else { 40 };
+        let (begin, now) = (time(START).plus_micros(-before * DAY), host.clock.now());
         let span = u64::try_from((now.0 - begin.0) / MINUTE).unwrap();
         let whole = [MINUTE, 15 * MINUTE, 30 * MINUTE, DAY][dice.index(4)];
         let any = || {
@@ -164,6 +187,7 @@ impl History {
             GroupBy::Hour,
             GroupBy::Day,
             GroupBy::Month,
+            GroupBy::Imported,
             GroupBy::Category,
         ];
         let group_by = (0..1 + dice.below(3)).map(|_| all[dice.index(all.len())].clone()).collect();

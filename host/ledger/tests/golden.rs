@@ -85,6 +85,7 @@ fn comes_to(state: &CustomerState) -> Value {
         "seq": state.seq, "accounts": state.accounts, "grants": grants, "period": state.period,
         "reservations": state.reservations.keys().collect::<Vec<_>>(), "counters": state.counters,
         "closed": state.closed, "entities": state.entities, "budgets": state.budgets, "warned": state.warned,
+        "top_ups": state.auto_top_ups,
     })
 }
 
@@ -105,7 +106,9 @@ fn the_newest_format_has_a_journal_with_every_kind_of_event_and_field() {
                     exceeded as_reserved retried rolled held_share held_limit expired fees settled given notes whole extras carried \
                     skip limit cycle interval fault shadows log contract time_zone note cost_basis metadata \
                     expires_with_period expires_at features attributes external_ids entity ends_at zone held_overage \
-                    next_reset_at allowance plan_change when effective_at subject period_categories settle_overage_from total_quantities";
+                    next_reset_at allowance plan_change when effective_at subject period_categories settle_overage_from total_quantities \
+                    import external_id used voided paid refund first \
+                    pending_top_up payment expired_before required reason until unit_price";
     let missing: Vec<&str> = expected.split_whitespace().filter(|field| !fields.contains(*field)).collect();
     assert!(missing.is_empty(), "no entry has {missing:?}");
 }

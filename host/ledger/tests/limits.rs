@@ -9,7 +9,7 @@ use proviso_ledger::{
     journal::{self, CloseReason, Entry, OpenReason, ReadError},
     model::{
         amounts::{Credits, Decimal, Quantity},
-        answers::{Allowance, CloseOutcome, OpenOutcome, Rollover},
+        answers::{Allowance, CloseOutcome, NewGrant, OpenOutcome, Rollover},
         counter::{Counter, Measure, Scope, Window},
         customer::Profile,
         grant::Category,
@@ -18,8 +18,9 @@ use proviso_ledger::{
         view::Expiry,
     },
     rules::{
+        bounds::{MOST_BYTES, MOST_CREDIT_TYPES},
         grants::{GrantRequest, GrantTerms},
-        rejection::Rejection,
+        rejection::{Denied, Rejection},
     },
     state::{Account, CustomerState, GrantStatus},
 };
@@ -76,9 +77,8 @@ fn totals_that_would_not_fit_are_rejected_and_leave_no_trace() {
     grant(&mut state, NOON, units(10)).unwrap();
 }
 
-/// Each grant is found, carried over and put in its place without walking all the others.
-#[test]
-fn thousands_of_grants_end_with_one_period() {
+/// A customer of a plan by the month.
+fn monthly() -> CustomerState {
     let mut state = customer();
     let profile = Profile {
         name: "Acme".to_owned(),
@@ -92,6 +92,13 @@ fn thousands_of_grants_end_with_one_period() {
     };
     let draft = state.configure(NOON, profile).unwrap();
     state.seal(NOON, draft).unwrap();
+    state
+}
+
+/// Each grant is found, carried over and put in its place without walking all the others.
+#[test]
+fn thousands_of_grants_end_with_one_period() {
+    let mut state = monthly();
     let next = state.next_period(NOON, OpenReason::Started, Allowance::Carry).unwrap();
     let draft = state.open_period(NOON, next, None, OpenOutcome::default()).unwrap();
     state.seal(NOON, draft).unwrap();
@@ -123,6 +130,70 @@ fn thousands_of_grants_end_with_one_period() {
     assert_eq!(state.balance(&key("credits"), end).available, Credits::from_whole(4_000));
     let saved = serde_json::to_string(&state).unwrap();
     assert_eq!(serde_json::from_str::<CustomerState>(&saved).unwrap(), state);
+}
+
+/// A policy that makes a new name of a credit type for each usage, and for each fee.
+#[test]
+fn credit_types_are_bounded() {
+    let mut state = customer();
+    let at = NOON;
+    for number in 0..MOST_CREDIT_TYPES {
+        let credit = key(&format!("c{number}"));
+        let draft = state.give(
+            at,
+            GrantRequest { credit, ..request(Credits::from_whole(1)) },
+            &GrantTerms::default(),
+        );
+        state.seal(at, draft.unwrap()).unwrap();
+    }
+    let more = GrantRequest { credit: key("more"), ..request(Credits::from_whole(1)) };
+    let refused = state.give(at, more, &GrantTerms::default()).unwrap_err();
+    assert_eq!(refused, Rejection::TooMany(MOST_CREDIT_TYPES, "credit types"));
+    let rated = |credit: &str| decision(credit, Credits::from_units(1), Vec::new(), None, Vec::new());
+    let charged = |credit| state.charge(at, usage("chat", at), rated(credit));
+    assert!(matches!(charged("more"), Err(Denied::InvalidDecision(_))));
+    charged("c7").unwrap();
+}
+
+/// A policy that issues as much text as it may whenever a period begins.
+#[test]
+fn what_periods_issue_is_bounded_in_bytes() {
+    let mut state = monthly();
+    let new = NewGrant {
+        credit: key("credits"),
+        amount: Credits::from_whole(1),
+        category: Category::Promotional,
+        priority: 0,
+        effective_at: None,
+        expires: Expiry::default(),
+        features: (0..64).map(|at| key(&format!("{at}{}", "x".repeat(250)))).collect(),
+        cost_basis: None,
+        allowance: Allowance::Full,
+    };
+    let mut rounds = 0;
+    loop {
+        let at = state.at;
+        if state.period.is_some() {
+            let draft = state.close_period(at, CloseReason::Early, None, CloseOutcome::default()).unwrap();
+            state.seal(at, draft).unwrap();
+        }
+        let next = state.next_period(at, OpenReason::Started, Allowance::Carry).unwrap();
+        let outcome = OpenOutcome { issue: vec![new.clone(); 100], ..OpenOutcome::default() };
+        match state.open_period(at, next.clone(), None, outcome) {
+            Ok(draft) => drop(state.seal(at, draft).unwrap()),
+            Err(Denied::InvalidDecision(detail)) => {
+                assert!(detail.contains("bytes"), "{detail}");
+                // Without them it begins all the same.
+                let draft = state.open_period(at, next, None, OpenOutcome::default()).unwrap();
+                state.seal(at, draft).unwrap();
+                break;
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+        rounds += 1;
+    }
+    assert_eq!(rounds, 2 * MOST_BYTES / (100 * 64 * 252 - 1_000));
+    assert!(serde_json::to_string(&state).unwrap().len() < 3 * MOST_BYTES);
 }
 
 /// A petabyte at a time, more than the 64 bits of earlier totals could hold; and grants of almost 10^15 each.

@@ -145,6 +145,7 @@ fn refusals_are_results() {
     let refusal = Refusal {
         kind: RefusalKind::Invalid,
         code: "no_price".into(),
+        by_policy: true,
         detail: "Because.".into(),
         retry_at: Some(Timestamp(1_795_000_000_000_000)),
         suggestions: vec![Suggestion {

@@ -90,6 +90,9 @@ pub struct Books {
 /// What is counted, in which window, for whom.
 pub type CounterAt = (CounterSpec, i64, String);
 
+/// The entry, the amount and the status.
+pub type TopUpSnap = (u64, Amount, String);
+
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Snapshot {
     /// How many entries the journal has.
@@ -108,6 +111,8 @@ pub struct Snapshot {
     pub books: BTreeMap<String, Books>,
     pub grants: BTreeMap<Id, GrantSnap>,
     pub reservations: BTreeMap<Id, ReservationSnap>,
+    /// Failures in a row, and what was asked for: its entry, amount and status.
+    pub top_ups: BTreeMap<String, (u32, Vec<TopUpSnap>)>,
     /// Used and held.
     pub counters: BTreeMap<CounterAt, (Amount, Amount)>,
     /// Used and held, by budget and window.

@@ -124,6 +124,13 @@ pub fn window(window: Window, at: i64, (period, cycle): (u32, i64), zone: &TimeZ
     }
 }
 
+/// The first instant of the `n`-th local day after the one that holds `at`.
+pub fn nth_day_after(at: i64, zone: &TimeZone, n: i64) -> i64 {
+    let clock = TimeZone::UTC;
+    let today = local(zone, at).date().to_datetime(civil::time(0, 0, 0, 0));
+    instant(zone, local(&clock, instant(&clock, today) + n * DAY))
+}
+
 /// The next local midnight.
 pub fn midnight(at: i64, zone: &TimeZone) -> i64 {
     let today = local(zone, at).date().to_datetime(civil::time(0, 0, 0, 0));

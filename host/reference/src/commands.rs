@@ -111,6 +111,29 @@ pub struct BudgetSpec {
     pub hard: bool,
 }
 
+/// A rule for top-ups.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TopUpSpec {
+    pub threshold: Amount,
+    /// Above the threshold; without it, an amount.
+    pub target: Option<Amount>,
+    pub amount: Amount,
+    pub most: u32,
+    pub window: Window,
+    /// In seconds.
+    pub cool: i64,
+    /// In seconds.
+    pub wait: i64,
+    pub failures: u32,
+    /// Whether a credit costs a cent.
+    pub priced: bool,
+    pub priority: i32,
+    /// How long a grant lasts.
+    pub hours: Option<i64>,
+    pub with_period: Option<u32>,
+    pub enabled: bool,
+}
+
 /// What of a charge is refunded.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Part {
@@ -169,6 +192,19 @@ pub enum Command {
         ends_in: Option<i64>,
     },
     Grant(GrantSpec),
+    /// A grant that another system gave, of which so many percent were used and so many voided there.
+    ImportGrant {
+        spec: GrantSpec,
+        used: u32,
+        voided: u32,
+        allowance: Option<bool>,
+    },
+    ImportOverage {
+        credit: &'static str,
+        amount: Amount,
+    },
+    /// Usage that another system billed: the money of this one must not move.
+    ImportUsage(UsageSpec),
     Void {
         pick: u64,
     },
@@ -210,6 +246,17 @@ pub enum Command {
     },
     RemoveBudget {
         id: &'static str,
+    },
+    SetTopUp {
+        credit: &'static str,
+        spec: Box<TopUpSpec>,
+    },
+    RemoveTopUp {
+        credit: &'static str,
+    },
+    AnswerTopUp {
+        pick: u64,
+        paid: bool,
     },
     Read,
 }
@@ -548,8 +595,28 @@ fn budget(random: &mut Random) -> BudgetSpec {
     }
 }
 
+fn top_up(random: &mut Random) -> TopUpSpec {
+    let threshold = if random.percent(10) { 0 } else { amount(random, 300) };
+    let hours = random.maybe(25, |random| random.between(1, 1_000));
+    TopUpSpec {
+        threshold,
+        target: random.maybe(60, |random| threshold + amount(random, 500)),
+        amount: amount(random, 400),
+        most: random.between(1, 4) as u32,
+        window: if random.percent(15) { Window::Week } else { window(random) },
+        cool: random.between(60, 100_000),
+        wait: random.between(60, 200_000),
+        failures: random.between(1, 3) as u32,
+        priced: random.percent(60),
+        priority: random.between(-1, 2) as i32,
+        hours,
+        with_period: if hours.is_some() { None } else { random.maybe(25, |random| random.below(3) as u32) },
+        enabled: random.percent(90),
+    }
+}
+
 fn command(random: &mut Random) -> Command {
-    match random.below(116) {
+    match random.below(129) {
         0..=21 => Command::Pass(match random.below(14) {
             0 => Advance::By(random.between(0, 3)),
             1 => Advance::By(random.between(1, 100) * SECOND),
@@ -593,21 +660,7 @@ fn command(random: &mut Random) -> Command {
             lasts: random.maybe(30, duration),
         },
         34 => Command::EndTerms { pick: random.throw(), ends_in: random.maybe(60, duration) },
-        35..=42 => Command::Grant(GrantSpec {
-            credit: random.pick(&["credits", "credits", "tokens"]),
-            amount: amount(random, 400),
-            category: random.pick(&CATEGORIES),
-            priority: random.between(-1, 2) as i32,
-            features: some_features(random, 35),
-            effective_in: random.maybe(45, |random| match random.below(4) {
-                0 => duration(random),
-                1 => -random.between(34, 36) * DAY,
-                _ => -random.between(0, 34 * DAY),
-            }),
-            expires_in: random.maybe(50, |random| duration(random) - random.pick(&[0, 0, 0, HOUR])),
-            with_period: random.maybe(35, |random| random.below(3) as u32),
-            paid: random.maybe(35, |random| if random.percent(10) { 0 } else { amount(random, 100) }),
-        }),
+        35..=42 => Command::Grant(grant(random)),
         43 => Command::Void { pick: random.throw() },
         44..=46 => Command::Adjust {
             credit: random.pick(&["credits", "credits", "tokens"]),
@@ -663,7 +716,44 @@ fn command(random: &mut Random) -> Command {
             allowance: random.pick(&[Mode::Carry, Mode::Carry, Mode::Prorate, Mode::Full]),
             dry_run: random.percent(20),
         },
+        126 | 127 => Command::ImportGrant {
+            spec: grant(random),
+            used: random.pick(&[0, 0, 30, 60, 100]),
+            voided: random.pick(&[0, 0, 0, 10, 40, 41]),
+            allowance: random.pick(&[None, None, Some(true), Some(false)]),
+        },
+        128 => {
+            if random.percent(60) {
+                Command::ImportUsage(usage(random))
+            } else {
+                Command::ImportOverage {
+                    credit: random.pick(&["credits", "tokens"]),
+                    amount: amount(random, 60),
+                }
+            }
+        }
         107 => Command::RemoveBudget { id: random.pick(&BUDGETS) },
+        116..=119 => Command::SetTopUp { credit: random.pick(&CREDITS), spec: Box::new(top_up(random)) },
+        120 => Command::RemoveTopUp { credit: random.pick(&CREDITS) },
+        121..=125 => Command::AnswerTopUp { pick: random.throw(), paid: random.percent(70) },
         _ => Command::Read,
+    }
+}
+
+fn grant(random: &mut Random) -> GrantSpec {
+    GrantSpec {
+        credit: random.pick(&["credits", "credits", "tokens"]),
+        amount: amount(random, 400),
+        category: random.pick(&CATEGORIES),
+        priority: random.between(-1, 2) as i32,
+        features: some_features(random, 35),
+        effective_in: random.maybe(45, |random| match random.below(4) {
+            0 => duration(random),
+            1 => -random.between(34, 36) * DAY,
+            _ => -random.between(0, 34 * DAY),
+        }),
+        expires_in: random.maybe(50, |random| duration(random) - random.pick(&[0, 0, 0, HOUR])),
+        with_period: random.maybe(35, |random| random.below(3) as u32),
+        paid: random.maybe(35, |random| if random.percent(10) { 0 } else { amount(random, 100) }),
     }
 }

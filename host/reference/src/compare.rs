@@ -36,6 +36,7 @@ pub fn differences(now: i64, host: &Snapshot, model: &Snapshot) -> Vec<String> {
     }
     grants(&mut found, now, host, model);
     different(&mut found, "reservations", &host.reservations, &model.reservations);
+    different(&mut found, "top-ups", &host.top_ups, &model.top_ups);
     counters(&mut found, now, host, model);
     budgets(&mut found, now, host, model);
     found

@@ -2,17 +2,20 @@
 
 use crate::{
     answer::{Answer, BalanceSnap, Books, CounterAt, GrantSnap, Order, ReservationSnap, Snapshot, Status},
-    commands::{BudgetSpec, Change, Command, GrantSpec, Part, UsageSpec, When, Who},
+    commands::{BudgetSpec, Change, Command, GrantSpec, Part, TopUpSpec, UsageSpec, When, Who},
+    model::grant::imported_part,
     policy::{category, credits, euros, instant},
     settings::{
-        AfterTrial, AllowanceRule, Amount, CounterSpec, FEATURES, HOUR, Mode, OwnGrant, TrialRule, Unit,
+        AfterTrial, AllowanceRule, Amount, CounterSpec, FEATURES, HOUR, Mode, ONE, OwnGrant, TrialRule, Unit,
         Whose, Window,
     },
 };
 use proviso_decide::{
     DecideError,
     command::{self, ActualUsage, CustomerChange, Reply, Ttl, UsageRequest},
+    importing::{Import, Imported, PastUsage},
     precondition::Expected,
+    top_ups::AutoTopUpChange,
 };
 use proviso_ledger::{
     journal::{Entry, Event, PlanChangeTime},
@@ -20,15 +23,17 @@ use proviso_ledger::{
         amounts::Quantity,
         answers::Allowance,
         counter,
-        ids::{GrantId, Key, Name, PlanChangeId, ReservationId, TermsId},
+        ids::{GrantId, Key, Name, PlanChangeId, ReservationId, TermsId, TopUpId},
         period::{Interval, IntervalUnit},
         plan_grant::{PlanExpiry, PlanGrant, PlanTrial, Recurrence, TrialEnd},
         terms::TermsDraft,
+        top_up::Fill,
         transfer::Book,
         view::Expiry,
     },
     rules::{
         grants::GrantRequest,
+        importing::{ImportOrigin, ImportedGrant},
         refund::{Portion, RefundRequest, Refundable},
         rejection::Rejection,
     },
@@ -128,6 +133,33 @@ pub fn request(
             expected: Expected::Anything,
         },
         Command::Grant(spec) => command::Command::Grant(Box::new(grant_request(spec, order.now))),
+        Command::ImportGrant { spec, used, voided, allowance } => {
+            let part = |percent: u32| credits(imported_part(spec.amount, percent));
+            let what = Imported::Grant(Box::new(ImportedGrant {
+                grant: grant_request(spec, order.now),
+                never_expires: true,
+                // More than all of it is refused.
+                used: if used + voided > 100 { credits(spec.amount + 1) } else { part(*used) },
+                voided: part(*voided),
+                allowance: *allowance,
+            }));
+            import(order, what)
+        }
+        Command::ImportOverage { credit, amount } => {
+            import(order, Imported::Overage(key(credit), credits(*amount)))
+        }
+        Command::ImportUsage(spec) => {
+            let usage = usage_request(spec, order.now);
+            let what = PastUsage {
+                usage,
+                ancestors: None,
+                credit: key("credits"),
+                cost: credits(spec.units.min(1_000_000)),
+                paid: Vec::new(),
+                refund: false,
+            };
+            import(order, Imported::Usage(Box::new(what)))
+        }
         Command::Void { .. } => command::Command::Void(grant),
         Command::Adjust { credit, amount } => command::Command::Adjust {
             credit: key(credit),
@@ -169,7 +201,24 @@ pub fn request(
             command::Command::SetBudget(Box::new(budget_change(key(id), spec)))
         }
         Command::RemoveBudget { id } => command::Command::RemoveBudget(key(id), Expected::Anything),
+        Command::SetTopUp { credit, spec } => {
+            command::Command::SetAutoTopUp(Box::new(top_up_change(key(credit), spec)))
+        }
+        Command::RemoveTopUp { credit } => command::Command::RemoveAutoTopUp(key(credit), Expected::Anything),
+        Command::AnswerTopUp { paid, .. } => {
+            let id = TopUpId { entry: target.0, index: 0 };
+            if *paid {
+                command::Command::PayTopUp(id, Box::default())
+            } else {
+                command::Command::DeclineTopUp(id, None)
+            }
+        }
     }
+}
+
+fn import(order: &Order, what: Imported) -> command::Command {
+    let origin = ImportOrigin { import: key("move"), external_id: key(&order.now.to_string()) };
+    command::Command::Import(Box::new(Import { origin, what }))
 }
 
 /// From when and until when an order's terms are in force.
@@ -207,6 +256,44 @@ fn change<T, U>(change: &Change<T>, make: impl Fn(&T) -> U) -> command::Change<U
     }
 }
 
+fn ledger_window(window: Window) -> counter::Window {
+    match window {
+        Window::Period => counter::Window::Period,
+        Window::Cycle => counter::Window::Cycle,
+        Window::Day => counter::Window::Day,
+        Window::Week => counter::Window::Week,
+        Window::Month => counter::Window::Month,
+        Window::Hours(hours) => counter::Window::Hours(hours),
+        Window::Lifetime => counter::Window::Lifetime,
+    }
+}
+
+fn top_up_change(credit: Key, spec: &TopUpSpec) -> AutoTopUpChange {
+    use command::Change::{Clear, Set};
+    AutoTopUpChange {
+        credit,
+        threshold: Some(credits(spec.threshold)),
+        fill: Some(match spec.target {
+            Some(target) => Fill::Target(credits(target)),
+            None => Fill::Amount(credits(spec.amount)),
+        }),
+        most: Set(spec.most),
+        window: Set(ledger_window(spec.window)),
+        cool_down_seconds: Set(u32::try_from(spec.cool).unwrap()),
+        answer_seconds: Set(u32::try_from(spec.wait).unwrap()),
+        most_failures: Set(spec.failures),
+        unit_price: if spec.priced { Set(euros(ONE / 100)) } else { Clear },
+        priority: Set(spec.priority),
+        expires: Set(match (spec.hours, spec.with_period) {
+            (Some(count), _) => PlanExpiry::After(hours(count)),
+            (None, Some(n)) => PlanExpiry::WithPeriod(n),
+            (None, None) => PlanExpiry::Never,
+        }),
+        enabled: Set(spec.enabled),
+        expected: Expected::Anything,
+    }
+}
+
 fn budget_change(id: Key, spec: &BudgetSpec) -> command::BudgetChange {
     use command::Change::{Clear, Keep, Set};
     let (entity, attribute) = match spec.who {
@@ -220,15 +307,7 @@ fn budget_change(id: Key, spec: &BudgetSpec) -> command::BudgetChange {
         entity,
         attribute,
         features: Set(spec.features.iter().map(|feature| key(feature)).collect()),
-        window: Some(match spec.window {
-            Window::Period => counter::Window::Period,
-            Window::Cycle => counter::Window::Cycle,
-            Window::Day => counter::Window::Day,
-            Window::Week => counter::Window::Week,
-            Window::Month => counter::Window::Month,
-            Window::Hours(hours) => counter::Window::Hours(hours),
-            Window::Lifetime => counter::Window::Lifetime,
-        }),
+        window: Some(ledger_window(spec.window)),
         limit: Some(Quantity::from_units(spec.limit).decimal()),
         quantity: if spec.units { Set("units".to_owned()) } else { Keep },
         credit: if spec.units { Keep } else { Set(key(spec.credit)) },
@@ -350,6 +429,17 @@ pub fn snapshot(state: &CustomerState, names: &Names, now: i64) -> Snapshot {
         grants: grants.collect(),
         reservations: reservations.collect(),
         counters: counters.collect(),
+        top_ups: state
+            .auto_top_ups
+            .iter()
+            .map(|(credit, of)| {
+                let asked = of
+                    .recent
+                    .iter()
+                    .map(|one| (one.id.entry, one.requested.amount.units(), one.status.as_str().to_owned()));
+                (credit.to_string(), (of.failures, asked.collect()))
+            })
+            .collect(),
         budgets: state.budgets.iter().flat_map(|(id, one)| totals_of(id, one)).collect(),
     }
 }
@@ -414,6 +504,8 @@ pub fn answer(reply: &Reply) -> Answer {
             command::Migrated::Pending(_) => "move_pending",
         }),
         Reply::State(_) => plain("read"),
+        // Orders have no keys, so that none repeats another.
+        Reply::Repeat { .. } => plain("repeat"),
         Reply::Configured { .. } => plain("configured"),
         Reply::Check(check) => Answer {
             what: format!("check:{}", check.reason),
@@ -491,6 +583,9 @@ fn of_entry(entry: &Entry) -> Answer {
                 Event::TermsBound(_) => "bound",
                 Event::TermsEnded { .. } => "ended",
                 Event::Granted(_) => "granted",
+                Event::GrantImported(_) | Event::OverageImported(_) | Event::UsageImported(_) => "imported",
+                Event::TopUpPaid(_) => "topped_up",
+                Event::TopUpDeclined(_) => "declined",
                 Event::Voided { .. } => "voided",
                 Event::Adjusted(_) => "adjusted",
                 Event::ReservationExtended { .. } => "extended",
@@ -570,6 +665,9 @@ pub fn error_name(error: &DecideError) -> &'static str {
             Rejection::NoPeriodEnd => "error:no_period_end",
             Rejection::PlanChangePending => "error:plan_change_pending",
             Rejection::PlanChangeNotFound(_) => "error:no_plan_change",
+            Rejection::TopUpNotFound(_) | Rejection::AutoTopUpNotFound(_) => "error:no_top_up",
+            Rejection::TopUpClosed(..) => "error:top_up_closed",
+            Rejection::TopUpPending(_) => "error:top_up_pending",
             _ => "error:rejected",
         },
         _ => "error:other",

@@ -175,6 +175,26 @@ impl<S> Operator<S> {
     }
 }
 
+impl<S: Asks> Operator<S> {
+    /// Refuses a key without a further scope, which a part of the request needs.
+    pub fn may(&self, needed: catalog::Scope) -> Result<(), Problem> {
+        if self.key.allows(needed) { Ok(()) } else { Err(Problem::no_scope([scope(needed)].into_iter())) }
+    }
+
+    /// Refuses a key that is narrowed to some policies.
+    pub fn may_bind_all(&self) -> Result<(), Problem> {
+        match &self.key.policy_prefix {
+            Some(prefix) => Err(Problem::other_policies(prefix)),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses a key that does not operate the host: what a policy may use costs everybody.
+    pub fn may_set_class(&self) -> Result<(), Problem> {
+        may_set_class(&self.key)
+    }
+}
+
 impl<S: Asks> FromRequestParts<Arc<App>> for Operator<S> {
     type Rejection = Problem;
 
@@ -226,7 +246,7 @@ pub struct Policy<S> {
 impl<S> Policy<S> {
     /// Refuses a key that does not operate the host: what a policy may use costs everybody.
     pub fn may_set_class(&self) -> Result<(), Problem> {
-        if self.key.is_admin() { Ok(()) } else { Err(Problem::no_scope([Scope::Admin].into_iter())) }
+        may_set_class(&self.key)
     }
 }
 
@@ -239,6 +259,10 @@ impl<S: Asks> FromRequestParts<Arc<App>> for Policy<S> {
         within_prefix(&publisher.key, &name)?;
         Ok(Self { name, by: publisher.key.id.clone(), key: publisher.key, scope: PhantomData })
     }
+}
+
+fn may_set_class(key: &ApiKey) -> Result<(), Problem> {
+    if key.is_admin() { Ok(()) } else { Err(Problem::no_scope([Scope::Admin].into_iter())) }
 }
 
 /// Says the same whether or not there is such a policy.

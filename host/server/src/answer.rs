@@ -21,7 +21,7 @@ pub struct Answer {
     status: StatusCode,
     body: Vec<u8>,
     replayed: bool,
-    tag: Option<Tag>,
+    tag: Option<String>,
 }
 
 impl Answer {
@@ -50,7 +50,12 @@ impl Answer {
 
     /// The same answer with the tag of what it shows, for `If-Match`.
     pub fn tagged(self, tag: Option<Tag>) -> Self {
-        Self { tag, ..self }
+        Self { tag: tag.map(|tag| tag.to_string()), ..self }
+    }
+
+    /// The same with a tag that its body has, too: hexadecimal digits.
+    pub fn tagged_by(self, digest: &str) -> Self {
+        Self { tag: Some(digest.to_owned()), ..self }
     }
 }
 

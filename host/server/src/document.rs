@@ -25,9 +25,11 @@ use utoipa::{
         (name = "Usage", description = "The hot path: check, charge, reserve and commit"),
         (name = "Reading", description = "Balances, entitlements, the journal, usage reports"),
         (name = "Customers", description = "Customers and their credits"),
+        (name = "Top-ups", description = "Credits that are sold again by themselves, and the payments for them"),
         (name = "Entities and budgets", description = "Who under a customer uses what, and how much they may"),
         (name = "Plans", description = "Plans and the terms that are bound to them"),
         (name = "Policies", description = "Policies and their versions"),
+        (name = "Moving", description = "Moving in from another system, and out to one"),
         (name = "Operating", description = "API keys, health, metrics"),
     ),
 )]

@@ -46,6 +46,9 @@ pub const BODY: &[ProblemCode] = &[
     BodyTimeout,
     Overloaded,
 ];
+/// Of a body of lines, each of which is refused by itself.
+pub const LINES: &[ProblemCode] =
+    &[InvalidRequest, UnsupportedMediaType, BodyTooLarge, BodyIncomplete, BodyTimeout, Overloaded];
 /// Of a list.
 pub const LIST: &[ProblemCode] = &[InvalidQuery, InvalidCursor];
 /// Of an optional idempotency key.
@@ -144,12 +147,16 @@ fn example(code: ProblemCode, status: u16) -> Example {
         detail: Cow::Borrowed(code.meaning()),
         instance: Cow::Borrowed("/v1/…"),
         code: Cow::Borrowed(code.as_str()),
+        policy_code: None,
         errors: Cow::Borrowed(&[]),
         required: None,
         available: None,
         credit: None,
         retry_at: None,
+        next_reset_at: None,
+        source: None,
         over_budget: OverBudget::default(),
+        pending_top_up: None,
         offers: Vec::new(),
         suggestions: Vec::new(),
         late: None,

@@ -184,6 +184,11 @@ impl Collector for OfEngine {
                 "Canaries that this host ended since they passed a limit",
                 stats.rollbacks(),
             ),
+            (
+                "halted_top_ups",
+                "Alarms that top-ups are due and none is asked for, since they run away or payments fail",
+                stats.halted_top_ups(),
+            ),
             ("policy_faults", "Decisions in which a policy failed", stats.policy_faults()),
             (
                 "missed_periods",

@@ -10,6 +10,7 @@ use proviso_api::{
     period::Period,
     policy::{Manifest, Policy, PolicyVersion, SignedBy},
     terms::{Contract, Terms, TermsEnded},
+    top_up::PendingTopUp,
 };
 use proviso_engine::catalog::{self, Catalog};
 use proviso_ledger::{
@@ -287,6 +288,12 @@ pub fn budget<'a>(state: &CustomerState, id: &Key, budget: &'a BudgetState, at: 
         remaining: limit.saturating_sub(used).saturating_sub(held).max(Decimal::ZERO),
         resets_at: state.budget_resets_at(&budget.budget, at),
     }
+}
+
+/// A top-up that awaits its payment.
+pub fn pending_top_up(pending: journal::PendingTopUp) -> PendingTopUp {
+    let journal::PendingTopUp { id, amount, expires_at } = pending;
+    PendingTopUp { id, amount, expires_at }
 }
 
 /// The budget that does not allow a usage.

@@ -71,6 +71,7 @@ fn routes() -> Vec<(&'static str, &'static str, Value, &'static str)> {
         ("DELETE", "/v1/policies/standard/versions/9", none.clone(), "policies"),
         ("GET", "/v1/api_keys", none.clone(), "admin"),
         ("POST", "/v1/api_keys", json!({"name": "n", "scopes": ["read"]}), "admin"),
+        ("GET", "/v1/api_keys/key_99", none.clone(), "admin"),
         ("DELETE", "/v1/api_keys/key_99", none.clone(), "admin"),
         ("GET", "/v1/test_clock", none.clone(), "admin"),
         ("POST", "/v1/test_clock", json!({"now": support::START}), "admin"),

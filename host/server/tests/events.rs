@@ -272,6 +272,25 @@ async fn headers_are_read_as_the_binding_says() {
 }
 
 #[tokio::test]
+async fn plain_json_is_an_event_or_a_batch_where_no_headers_say_otherwise() {
+    let server = Server::with_acme().await;
+    let first = event("1", &tokens(1_000));
+    let plain = async |body: &Value| send(&server, "application/json; charset=utf-8", body.to_string()).await;
+    let charge = plain(&first).await.expect(201);
+    assert_eq!((&charge["customer"], &charge["cost"]), (&json!("acme"), &json!("1")));
+    // The same event, however it is delivered again.
+    for again in [structured(&server, &first).await, binary(&server, &first).await, plain(&first).await] {
+        assert_eq!(again.header("idempotency-replayed"), Some("true"));
+        assert_eq!(again.expect(201), charge);
+    }
+    let results = plain(&json!([first, event("2", &tokens(2_000)), {}])).await.expect(200);
+    let said: Vec<_> =
+        results.as_array().unwrap().iter().map(|one| (&one["status"], &one["body"]["cost"])).collect();
+    assert_eq!(said, [(&json!(201), &json!("1")), (&json!(201), &json!("2")), (&json!(400), &Value::Null)]);
+    assert_eq!(results[2]["body"]["errors"][0]["pointer"], "/2/specversion");
+}
+
+#[tokio::test]
 async fn what_is_in_none_of_the_modes_is_refused() {
     let server = Server::with_acme().await;
     let whole = event("1", &tokens(1)).to_string();
@@ -286,8 +305,9 @@ async fn what_is_in_none_of_the_modes_is_refused() {
         send(&server, content_type, whole.clone()).await.refuses(415, "unsupported_media_type");
     }
     server.ask("POST", "/v1/events").raw(whole.clone()).send().await.refuses(415, "unsupported_media_type");
-    // A structured event that does not say so is no event in binary mode either.
-    assert_eq!(send(&server, "application/json", whole.clone()).await.pointers(), ["/specversion"]);
+    // Data alone is no event.
+    assert_eq!(send(&server, "application/json", tokens(1).to_string()).await.pointers(), ["/specversion"]);
+    send(&server, "application/json", "").await.refuses(400, "malformed_json");
     send(&server, "Application/CloudEvents+JSON; charset=UTF-8", whole.clone()).await.expect(201);
     for (content_type, body, code) in [
         (STRUCTURED, "{", "malformed_json"),

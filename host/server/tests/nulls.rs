@@ -16,6 +16,8 @@ const ENTITY: &str = "/v1/customers/{customer}/entities/{entity}";
 const BUDGET: &str = "/v1/customers/{customer}/budgets/{budget}";
 const OVERRIDE: &str = "/v1/customers/{customer}/entitlements/{feature}";
 
+const TOP_UP: &str = "/v1/customers/{customer}/auto-top-ups/{credit}";
+
 /// What `null` comes to.
 enum Null {
     /// The field is cleared: what shows it, and what that says then.
@@ -37,6 +39,12 @@ fn rows() -> Vec<(&'static str, Value, &'static str, Null)> {
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         body
     };
+    let top_up = |more: Value| {
+        let mut body = json!({"threshold": "10", "target": "100"});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    let price = json!({"amount": "0.01", "currency": "EUR"});
     let attribute = json!({"name": "model", "value": "large"});
     let switched_on = json!({"type": "boolean", "value": true});
     vec![
@@ -95,6 +103,28 @@ fn rows() -> Vec<(&'static str, Value, &'static str, Null)> {
             "ends_at",
             Shows("ends_at", Value::Null),
         ),
+        (TOP_UP, top_up(json!({})), "threshold", Refused),
+        (TOP_UP, top_up(json!({})), "target", Refused),
+        (TOP_UP, top_up(json!({})), "amount", Refused),
+        (TOP_UP, top_up(json!({"max": 7})), "max", Shows("max", json!(5))),
+        (TOP_UP, top_up(json!({"per": "week"})), "per", Shows("per", json!("day"))),
+        (
+            TOP_UP,
+            top_up(json!({"cool_down_seconds": 60})),
+            "cool_down_seconds",
+            Shows("cool_down_seconds", json!(3_600)),
+        ),
+        (
+            TOP_UP,
+            top_up(json!({"answer_seconds": 60})),
+            "answer_seconds",
+            Shows("answer_seconds", json!(86_400)),
+        ),
+        (TOP_UP, top_up(json!({"max_failures": 9})), "max_failures", Shows("max_failures", json!(3))),
+        (TOP_UP, top_up(json!({ "unit_price": price })), "unit_price", Shows("unit_price", Value::Null)),
+        (TOP_UP, top_up(json!({"priority": 5})), "priority", Shows("priority", json!(0))),
+        (TOP_UP, top_up(json!({"expires": {"after": "P30D"}})), "expires", Shows("expires", json!("never"))),
+        (TOP_UP, top_up(json!({"enabled": false})), "enabled", Shows("enabled", json!(true))),
     ]
 }
 

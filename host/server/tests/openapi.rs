@@ -89,11 +89,17 @@ async fn the_document_knows_the_modes_of_events() {
     for (media_type, place, schema) in [
         ("application/cloudevents+json", "/schema/$ref", event),
         ("application/cloudevents-batch+json", "/schema/items/$ref", event),
-        ("application/json", "/schema/$ref", "#/components/schemas/EventData"),
+        ("application/json", "/schema/$ref", "#/components/schemas/EventOrData"),
     ] {
         assert_eq!(body[media_type].pointer(place).unwrap(), schema, "{media_type}: {body}");
     }
     let schemas = &document["components"]["schemas"];
+    // Plain JSON is an event, a batch, or the data of one.
+    let plain: Vec<_> = ["/0/$ref", "/1/items/$ref", "/2/$ref"]
+        .iter()
+        .map(|place| schemas["EventOrData"]["anyOf"].pointer(place).unwrap())
+        .collect();
+    assert_eq!(plain, [event, event, "#/components/schemas/EventData"]);
     let mut required: Vec<_> =
         schemas["CloudEvent"]["required"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     required.sort_unstable();
@@ -144,7 +150,17 @@ async fn every_route_is_in_the_document() {
 
 const ROUTES: &str = "
     DELETE /v1/api_keys/{api_key}
+    GET /v1/api_keys/{api_key}
     DELETE /v1/customers/{customer}
+    DELETE /v1/customers/{customer}/auto-top-ups/{credit}
+    GET /v1/customers/{customer}/auto-top-ups
+    GET /v1/customers/{customer}/auto-top-ups/{credit}
+    PUT /v1/customers/{customer}/auto-top-ups/{credit}
+    GET /v1/top-ups
+    GET /v1/customers/{customer}/top-ups
+    GET /v1/customers/{customer}/top-ups/{top_up}
+    POST /v1/customers/{customer}/top-ups/{top_up}/pay
+    POST /v1/customers/{customer}/top-ups/{top_up}/decline
     DELETE /v1/customers/{customer}/budgets/{budget}
     DELETE /v1/customers/{customer}/entities/{entity}
     DELETE /v1/customers/{customer}/entitlements/{feature}
@@ -188,6 +204,9 @@ const ROUTES: &str = "
     GET /v1/customers/{customer}/terms
     GET /v1/customers/{customer}/terms/{terms}
     GET /v1/customers/{customer}/usage
+    GET /v1/exports
+    POST /v1/imports
+    POST /v1/charges/reversals
     GET /v1/plans
     GET /v1/plans/{plan}
     GET /v1/plans/{plan}/terms
@@ -203,6 +222,7 @@ const ROUTES: &str = "
     GET /v1/test_clock
     GET /v1/usage
     POST /v1/api_keys
+    POST /v1/apply
     POST /v1/charges/batch
     POST /v1/customers/{customer}/adjustments
     POST /v1/customers/{customer}/charges
@@ -249,7 +269,7 @@ async fn types_are_told_to_generators() {
         ("/components/schemas/PolicyVersion/properties/size_bytes/format".to_owned(), "int64"),
         ("/components/schemas/AnyObject/type".to_owned(), "object"),
         (
-            "/components/schemas/TermsInput/properties/settings/$ref".to_owned(),
+            "/components/schemas/TermsInput/properties/settings/oneOf/0/$ref".to_owned(),
             "#/components/schemas/AnyObject",
         ),
     ] {

@@ -46,6 +46,8 @@ fn filled(path: &str, other: Option<&str>) -> String {
         ("{feature}", other.unwrap_or("chat")),
         ("{entity}", other.unwrap_or("user-7")),
         ("{budget}", other.unwrap_or("all")),
+        ("{credit}", other.unwrap_or("credits")),
+        ("{top_up}", "topup_99"),
         ("{version}", "1"),
         ("{number}", "1"),
         ("{grant}", "grant_2"),
@@ -126,25 +128,27 @@ async fn documented_problems_are_answered() {
         if lists("invalid_cursor") {
             answers.push(("invalid_cursor", server.get(&format!("{here}?cursor=!")).await));
         }
+        // One parameter is required.
+        let asked = if path == "/v1/imports" { format!("{here}?import=move") } else { here.clone() };
         if lists("idempotency_key_required") {
-            answers.push(("idempotency_key_required", server.ask(&method, &here).send().await));
+            answers.push(("idempotency_key_required", server.ask(&method, &asked).send().await));
         }
         if lists("invalid_idempotency_key") {
-            answers.push(("invalid_idempotency_key", server.ask(&method, &here).key("").send().await));
+            answers.push(("invalid_idempotency_key", server.ask(&method, &asked).key("").send().await));
         }
         if lists("malformed_json") {
-            answers.push(("malformed_json", typed(keyed(&here), media_type, b"nonsense".to_vec()).await));
+            answers.push(("malformed_json", typed(keyed(&asked), media_type, b"nonsense".to_vec()).await));
         }
         if lists("unsupported_media_type") {
-            let ask = keyed(&here).header("content-type", "text/plain").raw("x");
+            let ask = keyed(&asked).header("content-type", "text/plain").raw("x");
             answers.push(("unsupported_media_type", ask.send().await));
         }
         if lists("body_too_large") {
             answers
-                .push(("body_too_large", typed(keyed(&here), media_type, vec![b' '; (4 << 20) + 1]).await));
+                .push(("body_too_large", typed(keyed(&asked), media_type, vec![b' '; (4 << 20) + 1]).await));
         }
         if lists("changed_meanwhile") {
-            let ask = keyed(&here).header("if-match", "\"other\"");
+            let ask = keyed(&asked).header("if-match", "\"other\"");
             let body = match here.rsplit('/').next().unwrap() {
                 "terms" => json!({ "policy": "standard", "settings": support::settings("1", "1") }),
                 "canary" => json!({ "share_percent": 5 }),
@@ -155,7 +159,7 @@ async fn documented_problems_are_answered() {
             answers.push(("changed_meanwhile", answer));
         }
         if lists("precondition_unsupported") {
-            let ask = keyed(&here).header("if-match", "\"other\"");
+            let ask = keyed(&asked).header("if-match", "\"other\"");
             answers.push(("precondition_unsupported", ask.send().await));
         } else if method != "GET" {
             assert!(lists("changed_meanwhile"), "{method} {path} says nothing of If-Match");

@@ -50,6 +50,9 @@ impl<'a> Preconditions<'a> {
             preconditions.require_entry(customer, *seq)?;
             preconditions.add_key(customer, *key_hash, *seq)?;
         }
+        for (customer, seq) in &batch.unchanged {
+            preconditions.require_head(customer, *seq)?;
+        }
         for snapshot in &batch.snapshots {
             preconditions.require_entry(&snapshot.customer, snapshot.seq)?;
         }
@@ -74,9 +77,19 @@ impl<'a> Preconditions<'a> {
         let any = JournalPrecondition { heads: 0..=Seq::MAX, last: None };
         let journal = self.journals.entry(customer).or_insert(any);
         if journal.last.is_none() {
-            journal.heads = seq.max(*journal.heads.start())..=Seq::MAX;
+            journal.heads = seq.max(*journal.heads.start())..=*journal.heads.end();
         }
         (seq >= 1 && journal.last.is_none_or(|last| seq <= last)).then_some(())
+    }
+
+    fn require_head(&mut self, customer: &'a CustomerId, seq: Seq) -> Option<()> {
+        let any = JournalPrecondition { heads: 0..=Seq::MAX, last: None };
+        let journal = self.journals.entry(customer).or_insert(any);
+        if journal.last.is_some() || !journal.heads.contains(&seq) {
+            return None;
+        }
+        journal.heads = seq..=seq;
+        Some(())
     }
 
     fn add_key(&mut self, customer: &'a CustomerId, key_hash: KeyHash, seq: Seq) -> Option<()> {

@@ -114,16 +114,21 @@ pub fn snapshot(row: &impl Columns, format: u32) -> Result<StoredSnapshot, Store
     Ok(StoredSnapshot { format, seq: seq(row, 0)?, at, state: row.text(2)?.to_owned() })
 }
 
-pub const CUSTOMERS: &str = "SELECT customer_id, created_at, due_at, closed, profile, plan_id, plan_version \
-     FROM customers WHERE customer_id > $1 ORDER BY customer_id LIMIT $2";
+pub const CUSTOMERS: &str = "\
+    SELECT customer_id, created_at, due_at, closed, profile, plan_id, plan_version, awaits_payment FROM customers \
+    WHERE customer_id > $1 ORDER BY customer_id LIMIT $2";
+/// The same columns.
+pub const CUSTOMERS_AWAITING_PAYMENT: &str = "\
+    SELECT customer_id, created_at, due_at, closed, profile, plan_id, plan_version, awaits_payment FROM customers \
+    WHERE awaits_payment AND customer_id > $1 ORDER BY customer_id LIMIT $2";
 /// The same columns. `closed` is no number on one of the databases.
 pub const CUSTOMERS_OF_PLAN: &str = "\
-    SELECT customer_id, created_at, due_at, closed, profile, plan_id, plan_version FROM customers \
+    SELECT customer_id, created_at, due_at, closed, profile, plan_id, plan_version, awaits_payment FROM customers \
     WHERE plan_id = $1 AND plan_version = $2 AND customer_id > $3 AND NOT closed ORDER BY customer_id LIMIT $4";
 pub const PLAN_CUSTOMERS: &str = "SELECT plan_version, count(*) FROM customers \
      WHERE plan_id = $1 AND NOT closed GROUP BY plan_version ORDER BY plan_version";
 
-/// `customer_id, created_at, due_at, closed, profile, plan_id, plan_version`.
+/// `customer_id, created_at, due_at, closed, profile, plan_id, plan_version, awaits_payment`.
 pub fn customer_row(row: &impl Columns) -> Result<CustomerRow, StoreError> {
     Ok(CustomerRow {
         customer: key(row, 0)?,
@@ -131,6 +136,7 @@ pub fn customer_row(row: &impl Columns) -> Result<CustomerRow, StoreError> {
         due_at: row.optional(2)?.map(Timestamp),
         closed: row.flag(3)?,
         profile: row.text(4)?.to_owned(),
+        awaits_payment: row.flag(7)?,
         plan: match row.optional(6)? {
             Some(version) => {
                 let version =

@@ -92,6 +92,8 @@ pub struct CustomerRow {
     pub closed: bool,
     /// Its plan, and the version of that which it was sold.
     pub plan: Option<(Name, u32)>,
+    /// Whether a top-up awaits its payment.
+    pub awaits_payment: bool,
     /// What lists show, JSON.
     pub profile: String,
 }
@@ -105,6 +107,8 @@ pub struct Batch {
     pub entries: Vec<NewEntry>,
     /// Further keys of entries.
     pub keys: Vec<NewKey>,
+    /// Customers without entries here, and the number that the last entry of each must still have.
+    pub unchanged: Vec<(CustomerId, Seq)>,
     /// Replace snapshots of the same format and entry.
     pub snapshots: Vec<NewSnapshot>,
     /// Customers to create or replace.
@@ -114,7 +118,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Whether there is nothing to write.
+    /// Whether there is nothing to write; then nothing need hold, either.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()

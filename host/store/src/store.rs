@@ -84,6 +84,13 @@ pub trait Store: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<CustomerRow>, StoreError>;
 
+    /// Up to `limit` customers with keys above `after` of which a top-up awaits its payment, by key.
+    async fn customers_awaiting_payment(
+        &self,
+        after: Option<&CustomerId>,
+        limit: u32,
+    ) -> Result<Vec<CustomerRow>, StoreError>;
+
     /// How many open customers each version of a plan has, by version. Versions that have none are left out.
     async fn plan_customers(&self, plan: &Name) -> Result<Vec<(u32, u64)>, StoreError>;
 

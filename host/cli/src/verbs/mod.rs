@@ -1,6 +1,7 @@
 //! One file, or folder, for each verb.
 
 pub mod archive;
+pub mod as_code;
 pub mod backtest;
 pub mod backup;
 pub mod checkpoint;
@@ -8,6 +9,8 @@ pub mod compile_worker;
 pub mod copy;
 pub mod demo;
 pub mod estimate;
+pub mod export;
+pub mod import;
 pub mod policy;
 pub mod prices;
 pub mod replay;

@@ -8,7 +8,7 @@ use crate::{
     policy::{Lookup, Policies},
 };
 use proviso_ledger::{
-    journal::{DecisionRecord, Entry, Event, Intent},
+    journal::{DecisionRecord, Entry, Event, Intent, ShadowRecord},
     model::{answers::Suggestion, ids::Digest, usage::Usage},
     state::{CustomerState, Draft, LATE_WINDOW},
 };
@@ -178,7 +178,8 @@ fn fault_is(record: &DecisionRecord, code: &str) -> bool {
 /// The code of what may not come again in a decision, its shadows included.
 fn by_chance(record: &DecisionRecord) -> Option<&str> {
     let fault = record.fault.iter().map(|fault| fault.code.as_str());
-    let shadows = record.shadows.iter().filter_map(|shadow| shadow.code.as_deref());
+    let failed = record.shadows.iter().filter(|shadow| shadow.failed);
+    let shadows = failed.filter_map(|shadow| shadow.code.as_deref());
     fault.chain(shadows).find(|code| BY_CHANCE.contains(code))
 }
 
@@ -186,7 +187,8 @@ fn by_chance(record: &DecisionRecord) -> Option<&str> {
 fn gone_shadow(plans: &dyn Plans, state: &CustomerState, entry: &Entry, draft: &Draft) -> Option<Digest> {
     let recorded = &entry.decision()?.shadows;
     let shadows = &draft.event.decision()?.shadows;
-    let mut gone = shadows.iter().filter(|one| one.code.as_deref() == Some(MODULE_UNAVAILABLE));
+    let is_gone = |one: &&ShadowRecord| one.failed && one.code.as_deref() == Some(MODULE_UNAVAILABLE);
+    let mut gone = shadows.iter().filter(is_gone);
     let gone = gone.find(|one| !recorded.contains(one))?;
     let of_plan = state.plan().map_or(&[][..], |plan| plans.terms_of(plan));
     let terms = state.terms.iter().chain(of_plan).find(|terms| terms.key == gone.terms)?;

@@ -14,31 +14,31 @@ use proviso_decide::{
     precondition::Expected,
 };
 use proviso_ledger::{
-    journal::{Entry, Event, PeriodClosed, PeriodOpened, PlanChangeTime, Refused, Settlement, ThresholdOf},
+    journal::{
+        Entry, Event, PeriodClosed, PeriodOpened, PlanChangeTime, RefusalsRepeated, Refused, Settlement,
+        ThresholdOf,
+    },
     model::{
-        amounts::{Credits, Money},
+        amounts::Credits,
         answers::Allowance,
         budget::Subject,
         canary::{CanaryDraft, Share},
         counter::{Counted, Window},
         entitlement::Entitlement,
-        grant::Category,
         ids::{Digest, GrantId, Name, ReservationId, TermsId},
         period::Interval,
         terms::{ContractDraft, Mode, OnFault, PolicyRef, TermsDraft},
         time::Timestamp,
         transfer::Book,
-        view::Expiry,
     },
-    rules::{
-        grants::GrantRequest,
-        refund::{Portion, RefundRequest},
-    },
+    rules::refund::{Portion, RefundRequest},
     state::{Origin, PendingPlanChange},
 };
 use std::{collections::BTreeMap, sync::Arc};
 
 mod canaries;
+mod imports;
+mod top_ups;
 mod versions;
 
 use versions::migration;
@@ -186,6 +186,10 @@ impl Script {
             "raised" => return self.raised(),
             "missed" => return self.missed(),
             "pending" => return self.pending(),
+            "top_ups" => return self.top_ups(),
+            "topup" => top_ups::rule(&words),
+            "untopup" => Command::RemoveAutoTopUp(key(words.args[0]), Expected::Anything),
+            "pay" | "decline" => self.answer_top_up(&words),
             "given" => return self.given(),
             "access" => return self.access(&words),
             "terms" => return self.terms(&words),
@@ -199,6 +203,12 @@ impl Script {
                 allowance: words.allowance(),
                 expected: Expected::Anything,
             })),
+            "repeated" => {
+                let mut refusals = self.world.entries.iter().rev().map(|written| &written.entry);
+                let of = refusals.find(|entry| matches!(entry.event, Event::Refused(_))).unwrap();
+                let (times, last_at) = (words.args[0].parse().unwrap(), self.world.now);
+                Command::CountRepeats(RefusalsRepeated { of: of.seq, times, first_at: of.at, last_at })
+            }
             "change" | "preview" => Command::ChangePlan(Box::new(CustomerPlanChange {
                 plan: Some(words.args[0]).filter(|plan| *plan != "none").map(key),
                 version: words.option("version").map(|version| version.parse().unwrap()),
@@ -219,22 +229,9 @@ impl Script {
             "close" => Command::Close(Expected::Anything),
             "reset" => Command::Reset { anchor_now: words.flag("anchor_now") },
             "retry" => Command::RetryPeriod(words.args[0].parse().unwrap()),
-            "grant" => Command::Grant(Box::new(GrantRequest {
-                credit: key(words.option("credit").unwrap_or("credits")),
-                amount: words.args[0].parse().unwrap(),
-                category: Category::from_name(words.args.get(1).unwrap_or(&"promotional")).unwrap(),
-                priority: words.option("priority").map_or(0, |text| text.parse().unwrap()),
-                effective_at: time("effective"),
-                expires: Expiry {
-                    at: time("expires"),
-                    with_period: words.option("with").map(|text| text.parse().unwrap()),
-                },
-                features: words.option("scope").iter().flat_map(|text| text.split(',')).map(key).collect(),
-                cost_basis: words
-                    .option("paid")
-                    .map(|text| Money::new(text.parse().unwrap(), "EUR".parse().unwrap()).unwrap()),
-                metadata: if words.flag("described") { pairs("invoice") } else { Vec::new() },
-            })),
+            "grant" => Command::Grant(Box::new(self.grant_request(&words))),
+            "moves_in" => self.moves_in(&words),
+            "moved" | "owed" | "used_there" => self.import(&words),
             "void" => Command::Void(self.grant_id(words.args[0])),
             "adjust" => Command::Adjust {
                 credit: key(words.option("credit").unwrap_or("credits")),
@@ -344,6 +341,7 @@ impl Script {
             }
             Ok(Reply::Migrated(migrated)) => self.migrated(*migrated, &made),
             Ok(Reply::Configured { .. } | Reply::State(_)) => self.events(&made),
+            Ok(Reply::Repeat { of, .. }) => format!("as {of}"),
             Err(Stop::Error(error)) => said_error(&error),
             Err(other) => panic!("{other:?}"),
         }
@@ -486,7 +484,7 @@ impl Script {
             Event::OverageSettled(settled) => {
                 format!("settles{}: {}", said_settled(&settled.settled), self.moves(entry))
             }
-            _ => self.moves(entry),
+            event => top_ups::said(event).unwrap_or_else(|| self.moves(entry)),
         };
         if let Some(fault) = degraded {
             said.push_str(&format!(" ({} by {})", fault.code, fault.terms));
@@ -742,6 +740,9 @@ fn said_refused(refused: &Refused) -> String {
         said.push_str(&format!(" required={}", rated.cost));
     }
     said.push_str(&format!(" available={}", refused.available));
+    if let Some(top_up) = &refused.pending_top_up {
+        said.push_str(&format!(" {} brings {}", top_up.id, top_up.amount));
+    }
     if let Some(at) = refused.retry_at {
         said.push_str(&format!(" retry_at={at}"));
     }

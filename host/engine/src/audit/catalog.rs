@@ -29,14 +29,31 @@ pub(crate) fn records(
 ) -> Result<Vec<CatalogChange>, EngineError> {
     let actor = actor().map(|name| name.to_string()).unwrap_or_default();
     let mut records = Vec::new();
-    for change in changes {
-        let Some(Record { kind, subject, before, after }) = record(catalog, change)? else { continue };
-        let (before, after) = difference(before, after);
+    for Told { kind, subject, before, after } in told(catalog, changes)? {
         let body = json(&Body { before, after })?;
-        let (actor, kind) = (actor.clone(), kind.to_owned());
+        let actor = actor.clone();
         records.push(CatalogChange::AddAudit(AuditRow { at, actor, kind, subject, body }));
     }
     Ok(records)
+}
+
+/// What a record tells of a change.
+pub(crate) struct Told {
+    pub kind: String,
+    pub subject: String,
+    pub before: Option<Value>,
+    pub after: Option<Value>,
+}
+
+/// What records tell of changes that are made of `catalog`.
+pub(crate) fn told(catalog: &Catalog, changes: &[CatalogChange]) -> Result<Vec<Told>, EngineError> {
+    let mut all = Vec::new();
+    for change in changes {
+        let Some(Record { kind, subject, before, after }) = record(catalog, change)? else { continue };
+        let (before, after) = difference(before, after);
+        all.push(Told { kind: kind.to_owned(), subject, before, after });
+    }
+    Ok(all)
 }
 
 /// The record that customers of a plan were moved to another version.
@@ -130,7 +147,8 @@ fn key(id: &Name) -> String {
     format!("api_key/{id}")
 }
 
-fn value(thing: &impl Serialize) -> Result<Value, EngineError> {
+/// A thing as records show it.
+pub(crate) fn value(thing: &impl Serialize) -> Result<Value, EngineError> {
     let value = serde_json::to_value(thing);
     value.map(without_internals).map_err(|error| EngineError::Internal(error.to_string()))
 }

@@ -5,8 +5,11 @@ use super::{AuditEntry, AuditFilter, AuditPage, CUSTOMER_KINDS, difference, with
 use crate::{engine::Engine, error::EngineError, reads::parse};
 use proviso_ledger::{
     fold::FoldError,
-    journal::{Entry, Event},
-    model::ids::{CustomerId, Seq},
+    journal::{AutoTopUpChanged, Entry, Event},
+    model::{
+        grant::CreditType,
+        ids::{CustomerId, Seq},
+    },
     state::{CustomerState, FORMAT},
 };
 use serde::Serialize;
@@ -126,6 +129,8 @@ fn has_before(event: &Event) -> bool {
             | Event::OverrideSet(_)
             | Event::OverrideRemoved { .. }
             | Event::PlanChangeCancelled { .. }
+            | Event::AutoTopUpChanged(_)
+            | Event::AutoTopUpRemoved { .. }
     )
 }
 
@@ -145,9 +150,17 @@ fn value_before(state: &CustomerState, event: &Event) -> Result<Option<Value>, E
             Some(Ok(json!({ "feature": feature, "overrides": value(&all)? })))
         }
         Event::PlanChangeCancelled { .. } => state.plan_change.as_ref().map(value),
+        Event::AutoTopUpChanged(changed) => rule_before(state, &changed.credit),
+        Event::AutoTopUpRemoved { credit } => rule_before(state, credit),
         _ => None,
     }
     .transpose()
+}
+
+/// The rule for the top-ups of a credit type.
+fn rule_before(state: &CustomerState, credit: &CreditType) -> Option<Result<Value, EngineError>> {
+    let rule = state.auto_top_ups.get(credit).map(|state| state.rule.clone())?;
+    Some(value(&AutoTopUpChanged { credit: credit.clone(), new: false, rule }))
 }
 
 /// The change that an entry records.
@@ -162,8 +175,13 @@ fn told(customer: &CustomerId, entry: &Entry, before: Option<Value>) -> Result<A
         (Event::Configured(_), before) => {
             difference(before, content.and_then(|content| content.get("profile").cloned()))
         }
-        (Event::OverrideSet(_) | Event::TermsEnded { .. }, before) => difference(before, content),
-        (Event::OverrideRemoved { .. } | Event::PlanChangeCancelled { .. }, before) => (before, None),
+        (Event::AutoTopUpChanged(_), before) => difference(before, content),
+        (
+            Event::OverrideRemoved { .. }
+            | Event::PlanChangeCancelled { .. }
+            | Event::AutoTopUpRemoved { .. },
+            before,
+        ) => (before, None),
         (_, before) => (before, content),
     };
     Ok(AuditEntry {

@@ -7,7 +7,7 @@ mod journal;
 
 pub use actor::acting_as;
 pub(crate) use actor::{actor, inherit};
-pub(crate) use catalog::{migrated, records};
+pub(crate) use catalog::{Told, migrated, records, told, value};
 
 use crate::{engine::Engine, error::EngineError};
 use proviso_ledger::model::{ids::Name, time::Timestamp};
@@ -32,7 +32,7 @@ pub const CATALOG_KINDS: [&str; 13] = [
 ];
 
 /// Types of journal entries that manage a customer. Ends and beginnings of periods count where someone asked for them.
-pub const CUSTOMER_KINDS: [&str; 14] = [
+pub const CUSTOMER_KINDS: [&str; 20] = [
     "configured",
     "closed",
     "plan_change_scheduled",
@@ -41,7 +41,13 @@ pub const CUSTOMER_KINDS: [&str; 14] = [
     "terms_ended",
     "override_set",
     "override_removed",
+    "auto_top_up_changed",
+    "auto_top_up_removed",
+    "top_up_paid",
+    "top_up_declined",
     "granted",
+    "grant_imported",
+    "overage_imported",
     "voided",
     "adjusted",
     "refunded",

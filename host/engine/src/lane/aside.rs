@@ -16,6 +16,7 @@ use proviso_ledger::{
         ids::{CustomerId, Digest},
         time::Timestamp,
     },
+    rules::repeat::Standing,
     state::CustomerState,
 };
 use proviso_policy::fuel_burnt_on_this_thread;
@@ -139,12 +140,13 @@ impl Aside {
         self.away.contains_key(customer)
     }
 
-    pub fn start(&mut self, state: Arc<CustomerState>, run: Run) {
+    /// Starts a run on a state, after these refusals of its customer.
+    pub fn start(&mut self, state: Arc<CustomerState>, refusals: Vec<Standing>, run: Run) {
         let customer = state.customer.clone();
         self.away.insert(customer.clone(), state.clone());
         let (shared, returns) = (self.shared.clone(), self.returns.clone());
         tokio::spawn(async move {
-            let ran = carry_out(&shared, state, run).await;
+            let ran = carry_out(&shared, state, refusals, run).await;
             // The lane may have ended.
             drop(returns.send(Returned { customer, ran }));
         });
@@ -162,11 +164,17 @@ impl Aside {
     }
 }
 
-async fn carry_out(shared: &Arc<Shared>, state: Arc<CustomerState>, run: Run) -> Option<Ran> {
+async fn carry_out(
+    shared: &Arc<Shared>,
+    state: Arc<CustomerState>,
+    refusals: Vec<Standing>,
+    run: Run,
+) -> Option<Ran> {
     let Run { tickets, need, .. } = run;
     let mut course = Course {
         ran: Ran { state, decisions: Vec::new(), revision: None, policy: None, left: Vec::new() },
         tickets,
+        refusals,
         journals: Vec::new(),
         unavailable: HashMap::new(),
         burnt: 0,
@@ -217,6 +225,8 @@ impl Moment {
 struct Course {
     ran: Ran,
     tickets: VecDeque<Ticket>,
+    /// Refusals whose repeats are counted, with those of this run.
+    refusals: Vec<Standing>,
     /// What the request that is being decided has written so far.
     journals: Vec<Journal>,
     unavailable: HashMap<Digest, String>,
@@ -244,13 +254,14 @@ impl Course {
                 late_window: shared.options.late_window_micros(),
                 most_due: MOST_DUE,
             };
-            let mut journal = Journal::up_to(shared.formats.writable());
+            let mut journal = Journal::up_to(shared.formats.writable()).after_refusals(self.refusals.clone());
             let burnt_before = fuel_burnt_on_this_thread();
             let decided =
                 decider.decide(Arc::make_mut(&mut self.ran.state), &ticket.job.request, &mut journal);
             let burnt = fuel_burnt_on_this_thread().saturating_sub(burnt_before);
             self.burnt = self.burnt.saturating_add(burnt);
             burnt_by_all = burnt_by_all.saturating_add(burnt);
+            self.refusals.extend(journal.written.iter().filter_map(|written| Standing::of(&written.entry)));
             self.journals.push(journal);
             let end = match decided {
                 Err(Stop::Need(digest)) => {

@@ -4,14 +4,16 @@
 use lru::LruCache;
 use proviso_ledger::{
     fold::FoldError,
+    journal::Entry,
     model::{
         ids::{CustomerId, Seq},
         time::Timestamp,
     },
+    rules::repeat::Standing,
     state::CustomerState,
 };
 use proviso_store::{LoadedCustomer, StoredSnapshot};
-use std::{num::NonZeroUsize, sync::Arc};
+use std::{collections::VecDeque, num::NonZeroUsize, sync::Arc};
 
 /// A state and what the store already has of it.
 pub(super) struct Cached {
@@ -26,10 +28,15 @@ pub(super) struct Cached {
     pub snapshot_bytes: usize,
     /// A lower bound of the next due time that the store has; the outer `None` when it is not known.
     pub stored_due: Option<Option<Timestamp>>,
+    /// Refusals of the last minute, oldest first, whose repeats are counted.
+    refusals: VecDeque<Standing>,
 }
 
 /// The fewest states that are kept: those of a commit in flight and of the open batch.
 pub(super) const SMALLEST: usize = 4096;
+
+/// The refusals of a customer whose repeats are counted.
+const MOST_REFUSALS: usize = 32;
 
 /// Why a state was not rebuilt.
 pub(super) enum NotTaken {
@@ -118,6 +125,22 @@ impl Cached {
             bytes_since_snapshot: 0,
             snapshot_bytes,
             stored_due: None,
+            refusals: VecDeque::new(),
         })
+    }
+
+    /// The refusals whose repeats are counted.
+    pub fn refusals(&self) -> Vec<Standing> {
+        self.refusals.iter().copied().collect()
+    }
+
+    /// Takes note of an entry that may be a refusal.
+    pub fn note(&mut self, entry: &Entry) {
+        let Some(standing) = Standing::of(entry) else { return };
+        self.refusals.retain(|other| other.is_open(entry.at));
+        if self.refusals.len() >= MOST_REFUSALS {
+            self.refusals.pop_front();
+        }
+        self.refusals.push_back(standing);
     }
 }

@@ -1,6 +1,9 @@
 //! A commit in flight, beside which the lane decides the next batch. Once the batch is durable its jobs are answered here.
 
-use super::open_batch::{Answer, Keys};
+use super::{
+    open_batch::{Answer, Keys},
+    repeats::Repeat,
+};
 use crate::{
     error::EngineError,
     idempotency::replay,
@@ -9,13 +12,16 @@ use crate::{
     shared::Shared,
 };
 use futures_util::future::join_all;
-use proviso_decide::command::Reply;
+use proviso_decide::command::{Outcome, Reply};
 use proviso_ledger::{
-    journal::Entry,
+    journal::{DecisionRecord, Entry, Event},
     model::ids::{CustomerId, Seq},
 };
-use proviso_store::{Batch, Commit};
-use std::{collections::HashSet, sync::Arc};
+use proviso_store::{Batch, Commit, KeyHash};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 use tokio::{task::JoinHandle, time::Instant};
 use tracing::{debug, error, warn};
 
@@ -31,11 +37,15 @@ pub(super) struct InFlight {
     pub is_hot: bool,
     /// The entries that answer its jobs' keys.
     pub keys: Keys,
+    /// Those of its jobs that repeat a refusal...
+    pub repeats: Vec<Repeat>,
+    /// ...and their keys.
+    pub repeat_keys: HashMap<(CustomerId, KeyHash), Seq>,
 }
 
 /// What is to be taken note of once the batch is durable.
 pub(super) struct Noted {
-    /// Entries in whose decision a policy failed.
+    /// Entries in whose decision a policy failed, and alarms.
     pub faulted: Vec<(CustomerId, Arc<Entry>)>,
     /// Entries that canaries were to decide.
     pub by_canaries: Vec<Arc<Entry>>,
@@ -113,8 +123,14 @@ pub(super) async fn commit(
     }
 }
 
-/// Counts that a policy failed, and logs some of it, once the entry that says so is durable.
+/// Counts an alarm, or that a policy failed, and logs some of it, once the entry that says so is durable.
 fn note_fault(shared: &Shared, customer: &CustomerId, entry: &Entry) {
+    if let Event::TopUpsHalted(halted) = &entry.event {
+        // At most one for each customer and window.
+        shared.stats.top_ups_halted();
+        warn!(%customer, entry = entry.seq, credit = %halted.credit, reason = ?halted.reason, "top-ups are halted");
+        return;
+    }
     shared.stats.policy_failed(entry);
     let Some(decision) = entry.decision() else { return };
     let (policy, version) = (&decision.policy.name, decision.policy.version);
@@ -128,14 +144,35 @@ fn note_fault(shared: &Shared, customer: &CustomerId, entry: &Entry) {
 
 /// Sends every job its reply. A caller may have gone; what was asked is done all the same.
 async fn answer(shared: &Shared, jobs: Vec<(Job, Answer)>) {
-    let mut stored = Vec::new();
+    let (mut stored, mut repeated) = (Vec::new(), Vec::new());
     for (job, answer) in jobs {
         match answer {
             Answer::Reply(reply) => job.answer(reply),
             Answer::Stored(seq) => stored.push((job, seq)),
+            Answer::Repeat(of) => repeated.push((job, of)),
         }
     }
     join_all(stored.into_iter().map(|(job, seq)| answer_stored(shared, job, seq))).await;
+    answer_repeated(shared, repeated).await;
+}
+
+/// Answers jobs with the refusals that they repeat, each of which is read once.
+async fn answer_repeated(shared: &Shared, jobs: Vec<(Job, Seq)>) {
+    let mut known: HashMap<(CustomerId, Seq), Arc<Entry>> = HashMap::new();
+    for (job, of) in jobs {
+        let place = (job.request.customer.clone(), of);
+        let entry = match known.get(&place) {
+            Some(entry) => Ok(entry.clone()),
+            None => shared.entry(&place.0, of).await,
+        };
+        if let Ok(entry) = &entry {
+            if entry.decision().is_some_and(DecisionRecord::is_degraded) {
+                shared.stats.policy_failed(entry);
+            }
+            known.insert(place, entry.clone());
+        }
+        job.answer(entry.map(|entry| Reply::Entry(Outcome { entry, replayed: false })));
+    }
 }
 
 async fn answer_stored(shared: &Shared, job: Job, seq: Seq) {

@@ -1,9 +1,16 @@
 //! The batch that is being decided: jobs with their answers, and the rows that the store is to commit. Nobody is answered
 //! before it has.
 
-use super::cache::{Cache, Cached};
+use super::{
+    cache::{Cache, Cached},
+    repeats::Repeat,
+};
 use crate::{
-    catalog::Catalog, error::EngineError, idempotency::end_hash, queue::Job, rollout::decided_by,
+    catalog::Catalog,
+    error::EngineError,
+    idempotency::{end_hash, first_import_hash},
+    queue::Job,
+    rollout::decided_by,
     rollup::news,
 };
 use proviso_decide::{
@@ -40,6 +47,19 @@ pub(super) enum Answer {
     Reply(Result<Reply, EngineError>),
     /// The entry with this number, which was stored for the same key before.
     Stored(Seq),
+    /// The entry with this number: the refusal that the job repeats.
+    Repeat(Seq),
+}
+
+/// That a job repeats a refusal.
+pub(super) struct Repeated {
+    /// The entry that records the refusal.
+    pub of: Seq,
+    pub at: Timestamp,
+    /// The number of the last entry before the decision.
+    pub seq: Seq,
+    /// The catalog that it was decided with.
+    pub revision: u64,
 }
 
 /// What happened to one customer in the batch.
@@ -59,12 +79,18 @@ pub(super) struct OpenBatch {
     pub jobs: Vec<(Job, Answer)>,
     /// The entries that answer the jobs' keys.
     pub keys: Keys,
-    /// Entries in whose decision a policy failed.
+    /// Jobs that repeat a refusal...
+    pub repeats: Vec<Repeat>,
+    /// ...and their keys.
+    pub repeat_keys: HashMap<(CustomerId, KeyHash), Seq>,
+    /// Entries in whose decision a policy failed, and alarms.
     pub faulted: Vec<(CustomerId, Arc<Entry>)>,
     /// Entries that canaries were to decide.
     pub by_canaries: Vec<Arc<Entry>>,
     /// All entries.
     pub written: Vec<news::Written>,
+    /// The customers of those jobs, with the number of the last entry that they were decided after.
+    unchanged: BTreeMap<CustomerId, Seq>,
     entries: Vec<NewEntry>,
     further_keys: Vec<NewKey>,
     touched: BTreeMap<CustomerId, Touched>,
@@ -95,8 +121,18 @@ impl OpenBatch {
         touched.swept |= swept;
         touched.written |= !journal.written.is_empty();
         for Written { entry, body, hash } in journal.written {
-            touched.profile_changed |= matches!(entry.event, Event::Configured(_) | Event::Closed {});
+            // With what else a customer's row says.
+            touched.profile_changed |= matches!(
+                entry.event,
+                Event::Configured(_)
+                    | Event::Closed {}
+                    | Event::TopUpRequested(_)
+                    | Event::TopUpPaid(_)
+                    | Event::TopUpDeclined(_)
+                    | Event::TopUpExpired { .. }
+            );
             cached.bytes_since_snapshot += body.len();
+            cached.note(&entry);
             // Entries for what was due come without the request's key.
             let key_hash = entry.key.as_ref().and(job.key_hash);
             if let Some(key_hash) = key_hash {
@@ -117,17 +153,39 @@ impl OpenBatch {
                     seq: entry.seq,
                 });
             }
+            if entry.imported_usage().is_some_and(|imported| imported.first) {
+                self.further_keys.push(NewKey {
+                    customer: customer.clone(),
+                    key_hash: first_import_hash(),
+                    seq: entry.seq,
+                });
+            }
             let (seq, at) = (entry.seq, entry.at);
             self.written.push(news::Written::new(&cached.state, entry.clone()));
             if entry.decision().is_some_and(|record| catalog.canary(decided_by(record)).is_some()) {
                 self.by_canaries.push(entry.clone());
             }
-            if entry.decision().is_some_and(DecisionRecord::is_degraded) {
+            let is_alarm = matches!(entry.event, Event::TopUpsHalted(_));
+            if is_alarm || entry.decision().is_some_and(DecisionRecord::is_degraded) {
                 self.faulted.push((customer.clone(), entry));
             }
             self.entries.push(NewEntry { customer: customer.clone(), seq, at, key_hash, hash, body });
         }
         true
+    }
+
+    /// Takes in a job that repeats a refusal: its key, which must be new, and that it is to be counted. The commit proves the state
+    /// and the catalog that it was decided on.
+    pub fn repeat(&mut self, job: Job, Repeated { of, at, seq, revision }: Repeated) {
+        let customer = &job.request.customer;
+        self.revision = Some(self.revision.map_or(revision, |oldest| oldest.min(revision)));
+        self.unchanged.insert(customer.clone(), seq);
+        if let Some(key_hash) = job.key_hash {
+            self.repeat_keys.insert((customer.clone(), key_hash), of);
+            self.further_keys.push(NewKey { customer: customer.clone(), key_hash, seq: of });
+        }
+        self.repeats.push(Repeat { customer: customer.clone(), of, at });
+        self.jobs.push((job, Answer::Repeat(of)));
     }
 
     /// Notes that more is due for the customer than was written.
@@ -162,6 +220,9 @@ impl OpenBatch {
             revision: self.revision,
             ..Batch::default()
         };
+        let unchanged = std::mem::take(&mut self.unchanged).into_iter();
+        // Entries of the batch say the same.
+        batch.unchanged = unchanged.filter(|(customer, _)| !self.touches(customer)).collect();
         for (customer, touched) in &self.touched {
             if touched.broken {
                 cache.remove(customer);
@@ -212,6 +273,7 @@ fn customer_row(cached: &Cached, due_at: Option<Timestamp>) -> Option<CustomerRo
             due_at,
             closed: state.closed,
             plan: plan_of(state),
+            awaits_payment: state.awaits_payment(),
             profile,
         }),
         Err(error) => {

@@ -7,7 +7,7 @@
 //! credit to go takes the rest.
 
 use proviso_ledger::{
-    journal::{Entry, Event},
+    journal::{Entry, Event, GrantImported},
     model::{
         amounts::{Credits, Decimal, Money, Rounding},
         grant::Category,
@@ -172,6 +172,9 @@ impl Books {
         if entry.transfers.is_empty() {
             return Vec::new();
         }
+        if let Event::GrantImported(imported) = &entry.event {
+            return self.move_in(imported);
+        }
         let mut changed: BTreeMap<GrantId, Amounts> = BTreeMap::new();
         let mut drawn = charge.zip(entry.refunded()).map(|(charge, refunded)| {
             given_back(charge, refunded.total.saturating_sub(refunded.amount), refunded.amount)
@@ -197,6 +200,22 @@ impl Books {
             }
         }
         changes
+    }
+
+    /// What another system had sold counts as sold here as far as it was still deferred there: what was burnt there was earned there.
+    fn move_in(&mut self, imported: &GrantImported) -> Vec<Change> {
+        let (grant, left) = (&imported.grant, imported.left());
+        self.pool(grant.id).left.add(grant.id, left);
+        let basis = grant.cost_basis.and_then(|basis| {
+            basis.share(left, grant.amount, Rounding::HalfEven).ok().filter(|share| !share.is_zero())
+        });
+        let Some(basis) = basis else { return Vec::new() };
+        let zero = Credits::ZERO;
+        let (category, refunded) = (grant.category, Decimal::ZERO);
+        let sold = Sold { basis, category, issued: left, spent: zero, expired: zero, voided: zero, refunded };
+        let change = sold.amounts();
+        self.sold.insert(grant.id, sold);
+        vec![(grant.id, change)]
     }
 
     fn follow(&mut self, entry: &Entry, transfer: &Transfer, changed: &mut BTreeMap<GrantId, Amounts>) {

@@ -64,7 +64,7 @@ impl Decision {
             return Self { failed: true, compared: None };
         }
         let replaced = record.shadows.iter().find(|shadow| is_active(&shadow.terms));
-        let replaced = replaced.filter(|one| one.code.as_deref().is_none_or(|code| !is_fault(code)));
+        let replaced = replaced.filter(|one| !one.failed);
         let compared = replaced.zip(Real::of(entry)).map(|(replaced, real)| {
             let credit = match real.subject {
                 ShadowOf::Usage(_, credit) => Some(credit),
@@ -75,22 +75,6 @@ impl Decision {
         });
         Self { failed: false, compared }
     }
-}
-
-/// Whether a shadow's code is one of a policy that failed, not of a refusal.
-fn is_fault(code: &str) -> bool {
-    matches!(
-        code,
-        "out_of_fuel"
-            | "deadline_exceeded"
-            | "memory_limit"
-            | "table_limit"
-            | "stack_overflow"
-            | "trap"
-            | "output_too_large"
-            | "invalid_output"
-            | "module_unavailable"
-    )
 }
 
 impl Drift {

@@ -11,4 +11,5 @@ mod watch;
 pub(crate) use counts::decided_by;
 pub use counts::{Counts, Drift};
 pub use report::{Affected, Rollout, RolloutState};
+pub(crate) use share::raised;
 pub(crate) use watch::{Rollouts, run};

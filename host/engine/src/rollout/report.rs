@@ -52,7 +52,7 @@ impl RolloutState {
             |other: &Arc<Terms>| (other.effective_at, other.key.id) > (terms.effective_at, terms.key.id);
         if terms.is_rolled_back(now) {
             Self::RolledBack
-        } else if now < terms.effective_at {
+        } else if now < terms.effective_at && terms.ends_at.is_none_or(|end| end > terms.effective_at) {
             Self::Scheduled
         } else if !terms.covers(now) {
             Self::Ended

@@ -16,6 +16,7 @@ use proviso_ledger::{
         canary::{Share, ShareStep},
         ids::{Name, TermsId},
         terms::Terms,
+        time::Timestamp,
     },
     rules::rejection::Rejection,
 };
@@ -54,26 +55,35 @@ impl Shared {
             let found = catalog.terms_of(&plan).iter().find(|terms| terms.key.id == id);
             let found = found.ok_or(EngineError::TermsNotFound)?;
             expected.check(|| Tag::of(&**found).map(Some))?;
-            let mut terms = (**found).clone();
-            let canary = terms.canary.as_mut().ok_or(EngineError::NotACanary)?;
-            if let Some(ended) = terms.ends_at.filter(|end| *end <= now) {
-                return Err(Rejection::TermsEnded(ended).into());
-            }
-            let last = canary.share();
-            if share < last {
-                return Err(EngineError::CanaryShareLower(last.percent()));
-            }
-            if share == last {
+            let terms = raised(found, share, now)?;
+            if terms == **found {
                 return Ok((Vec::new(), found.clone()));
             }
-            if now <= terms.effective_at {
-                canary.steps.clear();
-            }
-            let from = canary.steps.last().map_or(terms.effective_at, |step| now.max(step.from));
-            canary.steps.push(ShareStep { share_percent: share, from });
             let row = PlanTermsRow { plan: plan.clone(), number: id.entry, body: json(&terms)? };
             Ok((vec![CatalogChange::SetPlanTerms(row)], Arc::new(terms)))
         })
         .await
     }
+}
+
+/// A canary with a larger share from `now` on, or with the one that it has.
+pub(crate) fn raised(canary: &Terms, share: Share, now: Timestamp) -> Result<Terms, EngineError> {
+    let mut terms = canary.clone();
+    let canary = terms.canary.as_mut().ok_or(EngineError::NotACanary)?;
+    if let Some(ended) = terms.ends_at.filter(|end| *end <= now) {
+        return Err(Rejection::TermsEnded(ended).into());
+    }
+    let last = canary.share();
+    if share < last {
+        return Err(EngineError::CanaryShareLower(last.percent()));
+    }
+    if share == last {
+        return Ok(terms);
+    }
+    if now <= terms.effective_at {
+        canary.steps.clear();
+    }
+    let from = canary.steps.last().map_or(terms.effective_at, |step| now.max(step.from));
+    canary.steps.push(ShareStep { share_percent: share, from });
+    Ok(terms)
 }

@@ -6,9 +6,10 @@ use crate::{
     revenue::{drawn, given_back},
 };
 use proviso_ledger::{
-    journal::{Entry, Refunded},
+    journal::{Entry, Refunded, UsageImported},
     model::{
         amounts::Credits,
+        grant::Category,
         ids::{CustomerId, GrantId, Key, Seq},
         time::Timestamp,
         usage::Usage,
@@ -34,10 +35,17 @@ pub(crate) struct Counted<'a> {
     /// The time that it counts at.
     pub at: Timestamp,
     pub is_refund: bool,
+    /// Whether another system billed it.
+    pub is_imported: bool,
 }
 
 impl<'a> Counted<'a> {
     pub fn of(entry: &'a Entry) -> Option<Self> {
+        if let Some(imported) = entry.imported_usage() {
+            let UsageImported { usage, credit, cost, refund, .. } = imported;
+            let (at, is_refund) = (usage.occurred_at, *refund);
+            return Some(Self { usage, credit, cost: *cost, at, is_refund, is_imported: true });
+        }
         let charged = entry.charged_usage().map(|(usage, rated)| (usage, &rated.credit, rated.cost));
         let refunded = entry.refunded();
         let part = charged.or_else(|| refunded.map(|one| (&one.usage, &one.credit, one.amount)));
@@ -46,7 +54,7 @@ impl<'a> Counted<'a> {
         // What is refunded later than usage may be reported counts when it is refunded: what is past is closed.
         let is_closed = usage.occurred_at < entry.at.plus_micros(-LATE_WINDOW);
         let at = if is_closed && is_refund { entry.at } else { usage.occurred_at };
-        Some(Self { usage, credit, cost, at, is_refund })
+        Some(Self { usage, credit, cost, at, is_refund, is_imported: false })
     }
 }
 
@@ -56,12 +64,21 @@ pub(crate) type Paid = BTreeMap<&'static str, Credits>;
 
 /// Who paid for a charge or commit, as far as the state after it still knows the grants that it drew.
 pub(crate) fn paid_by_known(entry: &Entry, cost: Credits, state: &CustomerState) -> Option<Paid> {
+    if let Some(imported) = entry.imported_usage() {
+        return Some(adding_up(paid_elsewhere(imported), cost));
+    }
     let payer = |(grant, amount)| match grant {
         Some(grant) => Some((state.grant(grant)?.grant.category.as_str(), amount)),
         None => Some((OVERAGE, amount)),
     };
     let payers: Option<Vec<_>> = drawn(entry).into_iter().map(payer).collect();
     Some(adding_up(payers?, cost))
+}
+
+/// What paid for usage that another system billed.
+fn paid_elsewhere(imported: &UsageImported) -> Vec<(&'static str, Credits)> {
+    let payer = |category: Option<Category>| category.map_or(OVERAGE, Category::as_str);
+    imported.paid.iter().map(|paid| (payer(paid.category), paid.amount)).collect()
 }
 
 /// The parts by who paid them, with the rest of the cost.
@@ -95,19 +112,30 @@ impl<'a> Payers<'a> {
     /// # Errors
     /// A damaged journal, or the store's.
     pub async fn of(&mut self, entry: &Entry, cost: Credits) -> Result<Paid, EngineError> {
-        let parts = match entry.refunded() {
-            Some(refunded) => self.given_back(refunded).await?,
-            None => drawn(entry),
+        let payers = match (entry.refunded(), entry.imported_usage()) {
+            (Some(refunded), _) => {
+                let back = self.given_back(refunded).await?;
+                self.by_category(back).await?
+            }
+            (None, Some(imported)) => paid_elsewhere(imported),
+            (None, None) => self.by_category(drawn(entry)).await?,
         };
-        let mut payers = Vec::with_capacity(parts.len());
+        Ok(adding_up(payers, cost))
+    }
+
+    async fn by_category(
+        &mut self,
+        parts: Vec<(Option<GrantId>, Credits)>,
+    ) -> Result<Vec<(&'static str, Credits)>, EngineError> {
+        let mut paid = Vec::with_capacity(parts.len());
         for (grant, amount) in parts {
             let payer = match grant {
                 Some(grant) => self.category(grant).await?,
                 None => OVERAGE,
             };
-            payers.push((payer, amount));
+            paid.push((payer, amount));
         }
-        Ok(adding_up(payers, cost))
+        Ok(paid)
     }
 
     /// What was drawn last goes back first, after what earlier refunds gave back.

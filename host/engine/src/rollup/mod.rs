@@ -8,6 +8,7 @@
 
 pub(crate) mod counted;
 mod index;
+pub(crate) mod journal;
 pub(crate) mod news;
 mod pieces;
 mod report;

@@ -3,6 +3,7 @@
 use super::{
     FORMAT, Grain, Kind,
     counted::{Counted, MOST_LATE, Payers},
+    journal::UsageJournal,
     pieces::{How, Piece, compose},
     totals::{MODEL, Totals, read_index},
 };
@@ -12,9 +13,12 @@ use crate::{
     report::{Collector, GroupBy, GroupKey, UsageReport},
 };
 use proviso_decide::AHEAD;
-use proviso_ledger::model::{
-    ids::{CustomerId, Seq},
-    time::{Moment, Timestamp, Zone},
+use proviso_ledger::{
+    model::{
+        ids::{CustomerId, Seq},
+        time::{Moment, Timestamp, Zone},
+    },
+    state::ImportedSpan,
 };
 use proviso_store::{RollupCursor, RollupRow, RollupSpan, RollupStore, Store, StoredEntry};
 
@@ -28,6 +32,7 @@ pub(crate) struct ByTotals<'a> {
     customer: &'a CustomerId,
     report: &'a UsageReport,
     zone: Zone,
+    imported: Option<ImportedSpan>,
     as_of: Seq,
     collector: Collector,
     /// Up to which entry each part of the time is collected.
@@ -45,6 +50,7 @@ pub(crate) async fn collect(
     store: &dyn Store,
     customer: &CustomerId,
     report: &UsageReport,
+    imported: Option<ImportedSpan>,
     as_of: Seq,
     after: Option<GroupKey>,
 ) -> Result<Option<(Collector, u64)>, EngineError> {
@@ -59,8 +65,11 @@ pub(crate) async fn collect(
         return Ok(Some((Collector::new(after), 2)));
     };
     // There is no usage before and after this, in whole days, so that no slot is cut.
-    let earliest = Grain::Day.start(Grain::Day.slot(first.at.plus_micros(-MOST_LATE)));
-    let latest = Grain::Day.start(Grain::Day.slot(last.at.plus_micros(AHEAD)) + 1);
+    let usual = (first.at.plus_micros(-MOST_LATE), last.at.plus_micros(AHEAD));
+    let (earliest, latest) =
+        imported.map_or(usual, |imported| (usual.0.min(imported.earliest), usual.1.max(imported.latest)));
+    let earliest = Grain::Day.start(Grain::Day.slot(earliest));
+    let latest = Grain::Day.start(Grain::Day.slot(latest) + 1);
     let zone = report.zone.clone().unwrap_or_default();
     let pieces = compose(report, &zone, report.from.max(earliest), report.to.min(latest));
     let mut by_totals = ByTotals {
@@ -69,6 +78,7 @@ pub(crate) async fn collect(
         customer,
         report,
         zone,
+        imported,
         as_of: as_of.min(last.seq),
         collector: Collector::new(after),
         collected: Vec::new(),
@@ -162,6 +172,7 @@ impl ByTotals<'_> {
                     GroupBy::Feature => Some(totals.feature.to_string()),
                     GroupBy::Entity => totals.entities.first().map(ToString::to_string),
                     GroupBy::Attribute(_) => totals.model.clone(),
+                    GroupBy::Imported => Some(totals.imported.to_string()),
                     GroupBy::Category => payer.filter(|payer| !payer.is_empty()).map(str::to_owned),
                     GroupBy::Hour | GroupBy::Day | GroupBy::Month => by.label(&moment),
                 };
@@ -169,14 +180,16 @@ impl ByTotals<'_> {
             };
             if self.report.by_category() {
                 for (payer, (entries, charges, cost)) in &totals.paid {
-                    let credit = &totals.credit;
-                    self.collector
-                        .add(key(Some(payer)), |tally| tally.merge(*entries, *charges, credit, *cost, None));
+                    let (credit, imported) = (&totals.credit, if totals.imported { *charges } else { 0 });
+                    self.collector.add(key(Some(payer)), |tally| {
+                        tally.merge(*entries, *charges, imported, (credit, *cost), None);
+                    });
                 }
             } else {
                 let Totals { entries, charges, credit, cost, quantities, .. } = &totals;
+                let imported = if totals.imported { *charges } else { 0 };
                 self.collector.add(key(None), |tally| {
-                    tally.merge(*entries, *charges, credit, *cost, Some(quantities));
+                    tally.merge(*entries, *charges, imported, (credit, *cost), Some(quantities));
                 });
             }
         }
@@ -209,17 +222,14 @@ impl ByTotals<'_> {
         if collected.is_empty() || from == to {
             return Ok(());
         }
-        let first = self.report.from.plus_micros(-AHEAD - 1);
-        let end = self.report.to.plus_micros(MOST_LATE);
-        let mut at = from.max(self.store.seq_at(self.customer, first).await?);
-        while at < to {
-            let page = self.store.entries(self.customer, at, PAGE).await?;
-            let Some(newest) = page.last() else { break };
-            at = newest.seq;
+        let (span, imported) = (self.report.from..self.report.to, self.imported);
+        let mut journal = UsageJournal::new(self.store, self.customer, span, imported, (from, to)).await?;
+        loop {
+            let page = journal.page().await?;
+            if page.is_empty() {
+                return Ok(());
+            }
             for stored in &page {
-                if stored.seq > to || stored.at >= end {
-                    return Ok(());
-                }
                 let sign = |time: Timestamp, seq: Seq| {
                     let place = collected.partition_point(|(piece, _)| piece.to <= time);
                     let (_, through) = collected.get(place).filter(|(piece, _)| piece.from <= time)?;
@@ -232,7 +242,6 @@ impl ByTotals<'_> {
                 self.add_entry(stored, sign).await?;
             }
         }
-        Ok(())
     }
 
     /// Adds an entry or takes it off, as `sign` says of its time of use and number.

@@ -27,6 +27,9 @@ pub(super) struct Totals {
     pub model: Option<String>,
     #[serde(rename = "c")]
     pub credit: Key,
+    /// Whether another system billed all of it; else none of it.
+    #[serde(rename = "i", default, skip_serializing_if = "std::ops::Not::not")]
+    pub imported: bool,
     /// Entries, also refunds.
     #[serde(rename = "n")]
     pub entries: i64,
@@ -57,12 +60,22 @@ impl Totals {
             entities,
             model: counted.usage.attribute(MODEL).map(str::to_owned),
             credit: counted.credit.clone(),
+            imported: counted.is_imported,
             entries: 0,
             charges: 0,
             cost: Credits::ZERO,
             quantities: BTreeMap::new(),
             paid: BTreeMap::new(),
         }
+    }
+
+    /// Whether usage adds to it.
+    fn is_of(&self, counted: &Counted<'_>, kind: Kind) -> bool {
+        self.feature == counted.usage.feature
+            && self.credit == *counted.credit
+            && self.imported == counted.is_imported
+            && self.model.as_deref() == counted.usage.attribute(MODEL)
+            && (kind != Kind::OfEntity || self.entities.iter().eq(counted.usage.entities()))
     }
 
     /// A hash of what it is of.
@@ -74,6 +87,9 @@ impl Totals {
             // A length that no text has stands for none.
             text.extend_from_slice(&part.map_or(u64::MAX, |part| part.len() as u64).to_le_bytes());
             text.extend_from_slice(part.unwrap_or_default().as_bytes());
+        }
+        if self.imported {
+            text.push(1);
         }
         let Digest(hash) = Digest::of(&text);
         hash.first_chunk().copied().unwrap_or_default()
@@ -144,9 +160,14 @@ fn unreadable(row: &RollupRow, error: &serde_json::Error) -> StoreError {
     StoreError::Corrupt { detail: format!("usage totals {:?}: {error}", row.id) }
 }
 
+/// How many kinds of usage are kept at hand with their hashes.
+const MOST_AT_HAND: usize = 16;
+
 /// What some entries of one customer add to its totals.
 #[derive(Debug, Default)]
 pub(super) struct Additions {
+    /// Totals of none, with their hashes: what a customer uses now is mostly what it used before.
+    at_hand: Vec<(Kind, Totals, [u8; 16])>,
     totals: BTreeMap<RollupId, Totals>,
     index: BTreeMap<RollupId, Vec<(Seq, Timestamp)>>,
 }
@@ -159,10 +180,20 @@ impl Additions {
             None => &[Kind::Plain],
         };
         for kind in kinds {
-            let none = Totals::none(counted, *kind);
-            let key = none.key();
+            let found =
+                self.at_hand.iter().position(|(of, none, _)| of == kind && none.is_of(counted, *kind));
+            let at = found.unwrap_or_else(|| {
+                if self.at_hand.len() >= MOST_AT_HAND {
+                    self.at_hand.clear();
+                }
+                let none = Totals::none(counted, *kind);
+                let key = none.key();
+                self.at_hand.push((*kind, none, key));
+                self.at_hand.len() - 1
+            });
+            let Some((_, none, key)) = self.at_hand.get(at) else { continue };
             for grain in Grain::ALL {
-                let id = id(grain, *kind, grain.slot(counted.at), key);
+                let id = id(grain, *kind, grain.slot(counted.at), *key);
                 self.totals.entry(id).or_insert_with(|| none.clone()).add(counted, paid);
             }
         }
@@ -218,6 +249,7 @@ impl Additions {
             id.slot < grain.slot(before)
         };
         Self {
+            at_hand: Vec::new(),
             totals: self.totals.extract_if(.., |id, _| ended(id)).collect(),
             index: self.index.extract_if(.., |id, _| ended(id)).collect(),
         }

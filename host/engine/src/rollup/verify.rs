@@ -6,9 +6,12 @@ use super::{
     totals::Additions,
 };
 use crate::{error::EngineError, reads::parse};
-use proviso_ledger::model::{
-    ids::{CustomerId, Seq},
-    time::Timestamp,
+use proviso_ledger::{
+    model::{
+        ids::{CustomerId, Seq},
+        time::Timestamp,
+    },
+    state::ImportedSpan,
 };
 use proviso_store::{RollupCursor, RollupRow, RollupSpan, Store};
 
@@ -18,13 +21,14 @@ const PAGE: u32 = 2_000;
 const COMPARE_EVERY: Seq = 50_000;
 
 /// Compares a customer's totals with its journal, which is known to be intact; says what differs. Totals that a newer host keeps
-/// are left alone.
+/// are left alone. `imported` is where the journal has imported usage.
 ///
 /// # Errors
 /// A damaged journal, or the store's.
 pub(crate) async fn verify(
     store: &dyn Store,
     customer: &CustomerId,
+    imported: Option<ImportedSpan>,
     mut differ: impl FnMut(String),
 ) -> Result<(), EngineError> {
     let Some(rollups) = store.rollup_store() else { return Ok(()) };
@@ -52,6 +56,10 @@ pub(crate) async fn verify(
             return Ok(());
         }
         next = next.saturating_add(COMPARE_EVERY);
+        // An import may be of any time.
+        if imported.is_some_and(|imported| anew.seq < imported.last) {
+            continue;
+        }
         // No entry from here on is of usage before this.
         let settled = Grain::Day.start(Grain::Day.slot(anew.at.plus_micros(-MOST_LATE)) - 1);
         if settled > compared {

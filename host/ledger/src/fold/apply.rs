@@ -14,6 +14,7 @@ use crate::{
         transfer::{Book, Transfer},
         usage::Usage,
     },
+    rules::repeat,
     state::{
         CarriedTo, CustomerState, GrantState, GrantStatus, Incoming, LATE_WINDOW, Meanwhile, Missed, Onward,
         PastPeriod, PastZone, PendingPlanChange, ReservationState, Since, Starting,
@@ -100,6 +101,8 @@ impl CustomerState {
             Event::BudgetChanged(changed) => self.budgets.set(&changed.id, &changed.budget, entry.seq),
             Event::BudgetRemoved { budget } => drop(self.budgets.remove(budget)),
             Event::Granted(grant) => self.add_grant(grant),
+            Event::GrantImported(imported) => self.add_imported_grant(imported),
+            Event::TopUpPaid(paid) => self.add_grant(&paid.grant),
             Event::Adjusted(adjusted) => adjusted.grant.iter().for_each(|grant| self.add_grant(grant)),
             Event::Charged(charged) => charged.top_up.iter().for_each(|grant| self.add_grant(grant)),
             Event::Committed(committed) => committed.top_up.iter().for_each(|grant| self.add_grant(grant)),
@@ -123,12 +126,22 @@ impl CustomerState {
                 }
             }
             Event::Voided { .. }
+            | Event::OverageImported(_)
+            | Event::UsageImported(_)
             | Event::Refused(_)
+            | Event::RefusalsRepeated(_)
             | Event::Released { .. }
             | Event::ReservationExpired { .. }
             | Event::OverageSettled(_)
+            | Event::AutoTopUpChanged(_)
+            | Event::AutoTopUpRemoved { .. }
+            | Event::TopUpRequested(_)
+            | Event::TopUpDeclined(_)
+            | Event::TopUpExpired { .. }
+            | Event::TopUpsHalted(_)
             | Event::GrantsExpired { .. } => {}
         }
+        self.note_top_up(entry);
     }
 
     /// What may only go once credits have moved: closed reservations, dead and exhausted grants, the old period.
@@ -150,6 +163,8 @@ impl CustomerState {
             }
             Event::Voided { grant } => self.end_grants(&[*grant], GrantStatus::Voided, entry.at)?,
             Event::GrantsExpired { grants } => self.end_grants(grants, GrantStatus::Expired, entry.at)?,
+            Event::RefusalsRepeated(repeated) => repeat::check(entry, repeated)?,
+            Event::UsageImported(imported) => self.note_imported(entry.seq, imported),
             Event::PeriodClosed(closed) => self.end_period(entry.at, closed)?,
             Event::PeriodOpened(opened) => {
                 let faulted = opened.decision.as_ref().is_some_and(|decision| decision.is_unmade());

@@ -3,6 +3,7 @@
 
 mod apply;
 pub mod error;
+mod import;
 
 pub use error::FoldError;
 

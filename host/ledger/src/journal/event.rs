@@ -1,17 +1,20 @@
 //! What an entry says has happened. These types are what is stored: a change of them is a change of the journal's format.
 
 use super::{
-    budget::{BudgetChanged, EntityChanged, OverBudget},
-    record::{DecisionRecord, Draw, Fee, Given, Line, Offer, Settlement, Shape},
+    budget::{BudgetChanged, EntityChanged},
+    imported::{GrantImported, OverageImported, UsageImported},
+    record::{DecisionRecord, Draw, Fee, Given, Line, Settlement, Shape},
+    refused::{RefusalsRepeated, Refused},
+    top_up::{AutoTopUpChanged, TopUpDeclined, TopUpPaid, TopUpRequested, TopUpsHalted},
 };
 use crate::model::{
     amounts::{Credits, Decimal},
-    answers::{Allowance, Suggestion},
+    answers::Allowance,
     counter::{CounterKey, WindowId},
     customer::Profile,
     entitlement::Override,
     grant::{CreditType, Grant},
-    ids::{ChargeId, GrantId, Key, Name, PlanChangeId, ReservationId, TermsId},
+    ids::{ChargeId, GrantId, Key, Name, PlanChangeId, ReservationId, TermsId, TopUpId},
     period::Interval,
     terms::Terms,
     time::Timestamp,
@@ -67,6 +70,12 @@ pub enum Event {
     },
     /// Credits were granted.
     Granted(Grant),
+    /// A grant was moved in from another system.
+    GrantImported(Box<GrantImported>),
+    /// Outstanding overage was moved in from another system.
+    OverageImported(OverageImported),
+    /// Usage was moved in that another system billed.
+    UsageImported(Box<UsageImported>),
     /// What a grant had left was voided.
     Voided {
         /// Which.
@@ -78,6 +87,8 @@ pub enum Event {
     Charged(Box<Charged>),
     /// A charge, reservation or commit was refused.
     Refused(Box<Refused>),
+    /// The same was refused again, under other idempotency keys.
+    RefusalsRepeated(RefusalsRepeated),
     /// Credits were set aside for a usage to come.
     Reserved(Box<Reserved>),
     /// A reservation's time was moved.
@@ -112,11 +123,33 @@ pub enum Event {
     PeriodOpened(Box<PeriodOpened>),
     /// Overage was taken off that came after the customer was closed.
     OverageSettled(Box<OverageSettled>),
+    /// The rule for the top-ups of a credit type was put in force or changed.
+    AutoTopUpChanged(Box<AutoTopUpChanged>),
+    /// A rule for top-ups was taken back.
+    AutoTopUpRemoved {
+        /// Of which credit type.
+        credit: CreditType,
+    },
+    /// A payment for a top-up is asked for.
+    TopUpRequested(Box<TopUpRequested>),
+    /// A top-up was paid, and its credits were given.
+    TopUpPaid(Box<TopUpPaid>),
+    /// The payment of a top-up was declined.
+    TopUpDeclined(Box<TopUpDeclined>),
+    /// The payment of a top-up is awaited no more.
+    TopUpExpired {
+        /// Which.
+        top_up: TopUpId,
+        /// Of which credit type.
+        credit: CreditType,
+    },
+    /// A top-up is due and none is asked for.
+    TopUpsHalted(Box<TopUpsHalted>),
 }
 
 impl Event {
     /// The names of all kinds.
-    pub const KINDS: [&str; 27] = [
+    pub const KINDS: [&str; 38] = [
         "configured",
         "closed",
         "plan_change_scheduled",
@@ -130,10 +163,14 @@ impl Event {
         "budget_changed",
         "budget_removed",
         "granted",
+        "grant_imported",
+        "overage_imported",
+        "usage_imported",
         "voided",
         "adjusted",
         "charged",
         "refused",
+        "refusals_repeated",
         "reserved",
         "reservation_extended",
         "committed",
@@ -144,6 +181,13 @@ impl Event {
         "period_closed",
         "period_opened",
         "overage_settled",
+        "auto_top_up_changed",
+        "auto_top_up_removed",
+        "top_up_requested",
+        "top_up_paid",
+        "top_up_declined",
+        "top_up_expired",
+        "top_ups_halted",
     ];
 
     /// The decision that it records.
@@ -178,10 +222,14 @@ impl Event {
             Self::BudgetChanged(_) => "budget_changed",
             Self::BudgetRemoved { .. } => "budget_removed",
             Self::Granted(_) => "granted",
+            Self::GrantImported(_) => "grant_imported",
+            Self::OverageImported(_) => "overage_imported",
+            Self::UsageImported(_) => "usage_imported",
             Self::Voided { .. } => "voided",
             Self::Adjusted(_) => "adjusted",
             Self::Charged(_) => "charged",
             Self::Refused(_) => "refused",
+            Self::RefusalsRepeated(_) => "refusals_repeated",
             Self::Reserved(_) => "reserved",
             Self::ReservationExtended { .. } => "reservation_extended",
             Self::Committed(_) => "committed",
@@ -192,6 +240,13 @@ impl Event {
             Self::PeriodClosed(_) => "period_closed",
             Self::PeriodOpened(_) => "period_opened",
             Self::OverageSettled(_) => "overage_settled",
+            Self::AutoTopUpChanged(_) => "auto_top_up_changed",
+            Self::AutoTopUpRemoved { .. } => "auto_top_up_removed",
+            Self::TopUpRequested(_) => "top_up_requested",
+            Self::TopUpPaid(_) => "top_up_paid",
+            Self::TopUpDeclined(_) => "top_up_declined",
+            Self::TopUpExpired { .. } => "top_up_expired",
+            Self::TopUpsHalted(_) => "top_ups_halted",
         }
     }
 
@@ -204,6 +259,7 @@ impl Event {
             Self::Reserved(reserved) => Some(&reserved.usage),
             Self::Committed(committed) => Some(&committed.usage),
             Self::Refunded(refunded) => Some(&refunded.usage),
+            Self::UsageImported(imported) => Some(&imported.usage),
             _ => None,
         }
     }
@@ -226,10 +282,14 @@ impl Event {
             | Self::BudgetChanged(_)
             | Self::BudgetRemoved { .. }
             | Self::Granted(_)
+            | Self::GrantImported(_)
+            | Self::OverageImported(_)
+            | Self::UsageImported(_)
             | Self::Voided { .. }
             | Self::Adjusted(_)
             | Self::Charged(_)
             | Self::Refused(_)
+            | Self::RefusalsRepeated(_)
             | Self::Reserved(_)
             | Self::ReservationExtended { .. }
             | Self::Committed(_)
@@ -239,7 +299,14 @@ impl Event {
             | Self::GrantsExpired { .. }
             | Self::PeriodClosed(_)
             | Self::PeriodOpened(_)
-            | Self::OverageSettled(_) => 1,
+            | Self::OverageSettled(_)
+            | Self::AutoTopUpChanged(_)
+            | Self::AutoTopUpRemoved { .. }
+            | Self::TopUpRequested(_)
+            | Self::TopUpPaid(_)
+            | Self::TopUpDeclined(_)
+            | Self::TopUpExpired { .. }
+            | Self::TopUpsHalted(_) => 1,
         }
     }
 
@@ -363,47 +430,6 @@ pub enum Intent {
     Reserve,
     /// A commit of this reservation, which stays open.
     Commit(ReservationId),
-}
-
-/// A charge, reservation or commit was refused.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Refused {
-    /// What was asked.
-    pub intent: Intent,
-    /// For which usage.
-    pub usage: Usage,
-    /// The number of the period that it occurred in, when that had ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub late: Option<u32>,
-    /// Whether such a usage has no price at all, so that more credits don't help.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub invalid: bool,
-    /// `insufficient_credits`, `purchase_required`, `budget_exceeded`, `policy_denied`, `policy_fault` or a code of the policy.
-    pub code: String,
-    /// For people.
-    pub detail: String,
-    /// The credit type concerned.
-    pub credit: CreditType,
-    /// What it would have cost, when that was known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rated: Option<Rated>,
-    /// What was available to it.
-    pub available: Credits,
-    /// The budget that does not allow it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub over_budget: Option<Box<OverBudget>>,
-    /// The earliest time at which asking again can help.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry_at: Option<Timestamp>,
-    /// What may be bought to go on.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub offers: Vec<Offer>,
-    /// What to change.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub suggestions: Vec<Suggestion>,
-    /// Who decided; none when no policy was asked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub decision: Option<DecisionRecord>,
 }
 
 /// Credits were set aside.
@@ -676,6 +702,10 @@ pub struct PeriodOpened {
     /// Whether this makes good what a fault left undone when the period began.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub retried: bool,
+    /// Whether the period ran in another system when the customer was moved in: no policy was asked, and what it gave comes as
+    /// imported grants.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub moved_in: bool,
     /// What was asked for with a change of plan.
     #[serde(default)]
     pub allowance: Allowance,

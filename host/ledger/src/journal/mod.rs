@@ -5,11 +5,17 @@
 
 pub mod budget;
 pub mod event;
+pub mod imported;
 pub mod record;
+pub mod refused;
+pub mod top_up;
 
 pub use budget::*;
 pub use event::*;
+pub use imported::*;
 pub use record::*;
+pub use refused::*;
+pub use top_up::*;
 
 use crate::model::{
     amounts::Credits,
@@ -199,6 +205,15 @@ impl Entry {
         }
     }
 
+    /// Usage that another system billed.
+    #[must_use]
+    pub fn imported_usage(&self) -> Option<&UsageImported> {
+        match &self.event {
+            Event::UsageImported(imported) => Some(imported),
+            _ => None,
+        }
+    }
+
     /// What of a charge it refunds.
     #[must_use]
     pub fn refunded(&self) -> Option<&Refunded> {
@@ -213,6 +228,8 @@ impl Entry {
     pub fn grants(&self) -> &[Grant] {
         match &self.event {
             Event::Granted(grant) => std::slice::from_ref(grant),
+            Event::GrantImported(imported) => std::slice::from_ref(&imported.grant),
+            Event::TopUpPaid(paid) => std::slice::from_ref(&paid.grant),
             Event::Adjusted(adjusted) => adjusted.grant.as_slice(),
             Event::Charged(charged) => charged.top_up.as_slice(),
             Event::Reserved(reserved) => reserved.top_up.as_slice(),

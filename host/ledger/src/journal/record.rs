@@ -55,6 +55,9 @@ pub struct ShadowRecord {
     /// The code of its refusal or fault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
+    /// Whether it failed, so that the code is a fault's: a policy may refuse with a code of the same name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub failed: bool,
     /// Units of fuel that were burnt.
     pub fuel: u64,
 }

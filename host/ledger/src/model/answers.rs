@@ -67,6 +67,8 @@ pub struct Refusal {
     pub kind: RefusalKind,
     /// For machines: `[a-z][a-z0-9_]{0,63}`.
     pub code: String,
+    /// Whether a policy gave the code.
+    pub by_policy: bool,
     /// For people.
     pub detail: String,
     /// The earliest time at which asking again can help.
@@ -323,12 +325,19 @@ pub struct SettingsProblem {
 }
 
 impl Refusal {
-    /// A denial with nothing to suggest.
+    /// A policy's denial with nothing to suggest.
     #[must_use]
     pub fn denied(code: &str, detail: String) -> Self {
+        Self { by_policy: true, ..Self::by_ledger(code, detail) }
+    }
+
+    /// A denial by the ledger's own rules.
+    #[must_use]
+    pub fn by_ledger(code: &str, detail: String) -> Self {
         Self {
             kind: RefusalKind::Denied,
             code: code.to_owned(),
+            by_policy: false,
             detail,
             retry_at: None,
             suggestions: Vec::new(),

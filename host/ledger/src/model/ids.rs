@@ -207,6 +207,10 @@ journal_id! {
     ChargeId, "chg"
 }
 journal_id! {
+    /// A top-up of one customer, such as `topup_12`.
+    TopUpId, "topup"
+}
+journal_id! {
     /// A refund of one customer, such as `refund_12`.
     RefundId, "refund"
 }

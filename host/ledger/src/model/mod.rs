@@ -17,6 +17,7 @@ pub mod plan_grant;
 pub mod resources;
 pub mod terms;
 pub mod time;
+pub mod top_up;
 pub mod transfer;
 pub mod usage;
 pub mod view;

@@ -6,7 +6,12 @@ use super::rejection::Rejection;
 use crate::{
     journal::{BudgetCount, Count},
     model::{
-        budget::Budget, entitlement::Entitlement, entity::Entity, grant::Grant, ids::Key, terms::TermsDraft,
+        budget::Budget,
+        entitlement::Entitlement,
+        entity::Entity,
+        grant::{CreditType, Grant},
+        ids::Key,
+        terms::TermsDraft,
         usage::Usage,
     },
     state::{CustomerState, ReservationState},
@@ -15,6 +20,8 @@ use serde_json::Value;
 
 /// The most live grants, reservations, terms, overrides or budgets that one customer has.
 pub const MOST_LIVE: usize = 10_000;
+/// The most credit types that one customer ever has: each keeps its books for ever, and policies may make names up.
+pub const MOST_CREDIT_TYPES: usize = 1_000;
 /// The most entities that one customer has.
 pub const MOST_ENTITIES: usize = 100_000;
 /// The most that their keys, parents and attributes take, in bytes.
@@ -48,8 +55,17 @@ impl CustomerState {
     }
 
     pub(super) fn require_place_for_grant(&self, grant: &Grant) -> Result<(), Rejection> {
+        if let Some(known) = self.too_many_credit_types(&grant.credit) {
+            return Err(Rejection::TooMany(known, "credit types"));
+        }
         let all = self.grants.iter().map(|state| &*state.grant).chain([grant]);
         require(self.live_grants(), all.map(grant_bytes).sum(), MOST_BYTES, "grants")
+    }
+
+    /// How many credit types there are, where this would be one too many.
+    pub(super) fn too_many_credit_types(&self, credit: &CreditType) -> Option<usize> {
+        let known = self.accounts.len();
+        (known >= MOST_CREDIT_TYPES && !self.accounts.contains_key(credit)).then_some(known)
     }
 
     pub(super) fn require_place_for_reservation(&self, usage: &Usage) -> Result<(), Rejection> {
@@ -119,7 +135,7 @@ fn usage_bytes(usage: &Usage) -> usize {
     quantities.chain(attributes).chain(ancestors).sum()
 }
 
-fn grant_bytes(grant: &Grant) -> usize {
+pub(super) fn grant_bytes(grant: &Grant) -> usize {
     let features = grant.features.iter().map(|feature| feature.as_str().len());
     let metadata = grant.metadata.iter().map(|(name, value)| name.len() + value.len());
     features.chain(metadata).sum()

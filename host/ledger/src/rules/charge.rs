@@ -70,6 +70,10 @@ impl CustomerState {
         decision: Decision,
     ) -> Result<Paid, Denied> {
         let Decision { record, rating, overage, counters, settle_from, .. } = decision;
+        if self.too_many_credit_types(&rating.credit).is_some() {
+            let detail = format!("{} would be one credit type too many", rating.credit);
+            return Err(Denied::InvalidDecision(detail));
+        }
         // Before anything is bought for it.
         let budgets = self.budget_counts(&usage, &rating.credit, rating.cost, None);
         if let Some(exceeded) = self.exceeded(&budgets, at) {
@@ -103,10 +107,13 @@ impl CustomerState {
             late: self.late(&usage),
             invalid: refusal.kind == RefusalKind::Invalid,
             code: refusal.code,
+            by_policy: refusal.by_policy,
             detail: refusal.detail,
             rated: None,
             available: self.available_to(self.using(&credit, &usage, at)),
+            source: None,
             over_budget: None,
+            pending_top_up: None,
             credit,
             retry_at: refusal.retry_at,
             offers: Vec::new(),
@@ -133,7 +140,7 @@ impl CustomerState {
         exceeded: Exceeded,
     ) -> Denied {
         let Exceeded { over, retry_at } = exceeded;
-        let refusal = Refusal { retry_at, ..Refusal::denied("budget_exceeded", over.detail()) };
+        let refusal = Refusal { retry_at, ..Refusal::by_ledger("budget_exceeded", over.detail()) };
         let refused = self.refuse(at, intent, usage, rating.credit.clone(), refusal, Some(decision));
         let over_budget = Some(Box::new(over));
         Denied::Refused(Box::new(Refused { rated: Some(rated(rating)), over_budget, ..refused }))
@@ -152,7 +159,8 @@ impl CustomerState {
             Unfunded::Invalid(detail) => Denied::InvalidDecision(detail),
             Unfunded::Refused(refusal, offers) => {
                 let refused = self.refuse(at, intent, usage, rating.credit.clone(), *refusal, Some(decision));
-                Denied::Refused(Box::new(Refused { rated: Some(rated(rating)), offers, ..refused }))
+                let (rated, pending_top_up) = (Some(rated(rating)), self.pending_top_up(&refused.credit));
+                Denied::Refused(Box::new(Refused { rated, offers, pending_top_up, ..refused }))
             }
         }
     }

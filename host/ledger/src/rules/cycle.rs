@@ -175,13 +175,18 @@ impl CustomerState {
         state.status == GrantStatus::Expired && state.allowance_of.is_some_and(of_cycle)
     }
 
-    /// What the cycle's past periods were entitled to, in proportion to their part of it.
+    /// What the past periods that count in a cycle were entitled to, in proportion to their time: each by its own cycle or by this one,
+    /// whichever is longer. Else a day on a plan that gives much in a year would be worth all of that to one that gives little in a
+    /// day, and flipping plans would bring that little anew each time.
     pub(crate) fn entitled(&self, cycle: &CycleAt, credit: &CreditType) -> Credits {
         let mut sum = Credits::ZERO;
         for past in self.past.iter().filter(|past| cycle.since.counts(&past.period)) {
             let Period { start, end, .. } = past.period;
+            let end = end.unwrap_or(start);
             for Given { amount, .. } in past.whole.iter().filter(|given| &given.credit == credit) {
-                sum = sum.saturating_add(in_proportion(&cycle.cycle, *amount, start, end.unwrap_or(start)));
+                let here = in_proportion(&cycle.cycle, *amount, start, end);
+                let own = past.cycle.as_ref().map_or(here, |own| in_proportion(own, *amount, start, end));
+                sum = sum.saturating_add(here.min(own));
             }
         }
         sum
@@ -202,7 +207,7 @@ pub(super) fn share_of(one: &CyclePart, amount: Credits) -> Credits {
     part(amount, one.until.0.saturating_sub(one.from.0), one.length)
 }
 
-/// The part of an allowance that belongs to the time from `start` to `end`; all of it where the cycle never ends.
+/// The part of an allowance that belongs to the time from `start` to `end`; nothing where the cycle never ends.
 pub(super) fn in_proportion(cycle: &Cycle, amount: Credits, start: Timestamp, end: Timestamp) -> Credits {
     cycle.parts().fold(Credits::ZERO, |sum, one| {
         let time = end.min(one.until).0.saturating_sub(start.max(one.from).0);

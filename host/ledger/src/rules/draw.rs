@@ -161,7 +161,7 @@ impl CustomerState {
     ) -> Result<Beyond, Unfunded> {
         let refused = |refusal, offers| Err(Unfunded::Refused(Box::new(refusal), offers));
         let insufficient =
-            || Refusal::denied("insufficient_credits", format!("{shortfall} credits are missing"));
+            || Refusal::by_ledger("insufficient_credits", format!("{shortfall} credits are missing"));
         match overage {
             None | Some(Overage::Reduce(_)) => refused(insufficient(), Vec::new()),
             Some(Overage::Deny(refusal)) => refused(refusal.clone(), Vec::new()),

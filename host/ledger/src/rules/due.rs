@@ -1,7 +1,7 @@
 //! What time itself brings: expiries, and the ends and beginnings of periods. Each is due at an instant of its own and yields
 //! the same entry whether it is found late or on time, by a request or by the sweeper.
 
-use super::rejection::Rejection;
+use super::{rejection::Rejection, top_up::TopUpStep};
 use crate::{
     journal::{Event, OpenReason},
     model::{
@@ -27,14 +27,23 @@ pub enum Due {
     /// A period begins, for this reason and with this allowance asked for; the terms in force from then on decide what that
     /// does.
     PeriodStart(OpenReason, Allowance),
+    /// A step of an automatic top-up.
+    TopUp(TopUpStep),
 }
 
 impl CustomerState {
     /// What is due next, and when. At one instant reservations expire first, so that the end of the period sees what they give
     /// back; that comes before a change of plan, which then cuts nothing off, and before the expiry of grants, so that it may carry
-    /// them over; the next period begins last.
+    /// them over; the next period begins after these, and what is left by then is topped up last.
     #[must_use]
     pub fn next_due(&self) -> Option<(Timestamp, Due)> {
+        let top_up = self.next_top_up().map(|(at, _, step)| (at, Due::TopUp(step)));
+        [self.next_due_but_top_ups(), top_up].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    /// What is due next, as far as it is no top-up.
+    #[must_use]
+    pub fn next_due_but_top_ups(&self) -> Option<(Timestamp, Due)> {
         let reservation = self.reservations.next_to_end();
         let reservation = reservation.map(|(end, id)| (end, Due::ReservationExpiry(id)));
         let period = self.next_reset_at().filter(|_| !self.closed).map(|end| (end, Due::PeriodEnd));

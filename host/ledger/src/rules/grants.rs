@@ -58,6 +58,17 @@ impl CustomerState {
     /// # Errors
     /// A closed customer, an amount out of range, a start too long ago, an expiry that is not after the start, too many grants.
     pub fn give(&self, at: Timestamp, request: GrantRequest, terms: &GrantTerms) -> Result<Draft, Rejection> {
+        let (grant, transfers) = self.granting(at, request, terms)?;
+        Ok(Draft::moving(Event::Granted(grant.clone()), grant.credit, transfers))
+    }
+
+    /// A grant that is given by an entry's own event, and how its credits move.
+    pub(super) fn granting(
+        &self,
+        at: Timestamp,
+        request: GrantRequest,
+        terms: &GrantTerms,
+    ) -> Result<(Grant, Vec<Transfer>), Rejection> {
         self.require_open()?;
         let earliest = Timestamp(at.0.saturating_sub(LATE_WINDOW));
         let effective_at = request.effective_at.unwrap_or(at);
@@ -91,7 +102,7 @@ impl CustomerState {
                 transfers.push(Transfer::new(&grant.credit, Book::Grant(grant.id), Book::Overage, owed));
             }
         }
-        Ok(Draft::moving(Event::Granted(grant.clone()), grant.credit, transfers))
+        Ok((grant, transfers))
     }
 
     pub(crate) fn next_grant(&self) -> GrantId {

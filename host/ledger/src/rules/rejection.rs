@@ -4,7 +4,7 @@ use crate::{
     journal::Refused,
     model::{
         amounts::{Credits, Quantity},
-        ids::{ChargeId, GrantId, Key, PlanChangeId, ReservationId},
+        ids::{ChargeId, GrantId, Key, PlanChangeId, ReservationId, TopUpId},
         terms::TermsError,
         time::Timestamp,
     },
@@ -61,6 +61,12 @@ pub enum Rejection {
     /// An amount is zero, negative or too large.
     #[error("{0} must be above 0 and below 1000000000000000")]
     AmountOutOfRange(&'static str),
+    /// An imported grant of which more is gone than was granted.
+    #[error("used and voided together are more than the {0} that were granted")]
+    MoreUsedThanGranted(Credits),
+    /// Imported usage for which more was paid than it cost.
+    #[error("what was paid is more than the {0} that it cost")]
+    MorePaidThanCost(Credits),
     /// A total of the customer would not fit 128 bits.
     #[error("a total of this customer would go out of range")]
     TotalOutOfRange,
@@ -114,6 +120,24 @@ pub enum Rejection {
     /// The change of plan is not pending.
     #[error("the customer has no pending change of plan {0}")]
     PlanChangeNotFound(PlanChangeId),
+    /// No rule for the top-ups of that credit type.
+    #[error("no rule says when {0} are topped up")]
+    AutoTopUpNotFound(Key),
+    /// A threshold below zero, or too large.
+    #[error("threshold must be 0 or more and below 1000000000000000")]
+    ThresholdOutOfRange,
+    /// A top-up up to no more than the threshold.
+    #[error("target must be above the threshold of {0}")]
+    TargetNotAbove(Credits),
+    /// No such top-up was ever asked for.
+    #[error("the customer has no top-up {0}")]
+    TopUpNotFound(TopUpId),
+    /// The top-up was answered before, or may not be answered any more.
+    #[error("top-up {0} is {1} already")]
+    TopUpClosed(TopUpId, &'static str),
+    /// The rule's top-up awaits its payment.
+    #[error("top-up {0} awaits its payment: answer it first, or switch the rule off")]
+    TopUpPending(TopUpId),
     /// The customer has no plan, so there is no period to close.
     #[error("the customer has no plan with an interval, so there is no period to reset")]
     NoPeriod,

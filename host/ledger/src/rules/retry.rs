@@ -205,6 +205,7 @@ impl PeriodOpened {
             period,
             cycle: cycle.cycle.clone(),
             retried: false,
+            moved_in: false,
             allowance,
             decision,
             grants: Vec::new(),

@@ -2,7 +2,7 @@
 //! is left.
 
 use super::{
-    bounds::MOST_LIVE,
+    bounds::{MOST_BYTES, MOST_LIVE, grant_bytes},
     draw::{Use, draw_transfers},
     grants::check_end,
 };
@@ -30,12 +30,15 @@ pub(super) struct Scratch {
     pub barred: BTreeSet<GrantId>,
     /// How many live grants there were before.
     live: usize,
+    /// What the callers' own data takes in all grants, in bytes.
+    bytes: usize,
 }
 
 impl Scratch {
     pub fn new(state: &CustomerState, at: Timestamp) -> Self {
         Self {
             live: state.live_grants(),
+            bytes: state.grants.iter().map(|state| grant_bytes(&state.grant)).sum(),
             state: state.clone(),
             transfers: Vec::new(),
             at,
@@ -52,6 +55,9 @@ impl Scratch {
     }
 
     pub fn carry_out(&mut self, transfer: Transfer) -> Result<(), String> {
+        if self.state.too_many_credit_types(&transfer.credit).is_some() {
+            return Err(format!("{} would be one credit type too many", transfer.credit));
+        }
         self.state.move_credits(&transfer)?;
         self.transfers.push(transfer);
         Ok(())
@@ -80,6 +86,10 @@ impl Scratch {
         check_end(&grant, at).map_err(|rejection| rejection.to_string())?;
         if self.free_places() == 0 {
             return Err("there are too many live grants".to_owned());
+        }
+        self.bytes = self.bytes.saturating_add(grant_bytes(&grant));
+        if self.bytes > MOST_BYTES * 2 {
+            return Err(format!("the features of grants would take more than {} bytes", MOST_BYTES * 2));
         }
         self.state.add_grant(&grant);
         self.grants.push(grant);

@@ -7,9 +7,11 @@ pub mod entities;
 pub mod grant_list;
 pub mod grants;
 pub mod history;
+pub mod imported;
 pub(crate) mod moves;
 pub mod plan_change;
 pub mod reservations;
+pub mod top_ups;
 pub mod waivers;
 
 pub use budgets::{BudgetState, BudgetTotal, Budgets};
@@ -18,8 +20,10 @@ pub use entities::Entities;
 pub use grant_list::Grants;
 pub use grants::{CarriedTo, EndsWith, GrantState, GrantStatus, Incoming, Onward};
 pub use history::{Meanwhile, Missed, MissedCall, PastPeriod, PastZone, PeriodAt, Since};
+pub use imported::ImportedSpan;
 pub use plan_change::{PendingPlanChange, Starting};
 pub use reservations::{Held, Reservations};
+pub use top_ups::{AutoTopUpState, Halted, TopUpState, TopUpStatus};
 pub use waivers::Waivers;
 
 use crate::{
@@ -44,7 +48,7 @@ use std::{
 };
 
 /// The format of saved states. One of another format is ignored and folded anew, so any change here needs a new number.
-pub const FORMAT: u32 = 9;
+pub const FORMAT: u32 = 10;
 
 /// How far back usage may be reported: what ended before is closed for good and forgotten. 35 days, in microseconds.
 pub const LATE_WINDOW: i64 = 35 * 86_400 * Timestamp::SECOND;
@@ -159,6 +163,9 @@ pub struct CustomerState {
     /// When the trials of plans ended or end, of those that the customer had.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub trials: BTreeMap<Name, Timestamp>,
+    /// Where the customer's imported usage is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<ImportedSpan>,
     /// Usage totals by what they count.
     pub counters: Counters,
     /// The customer's tree of entities.
@@ -167,6 +174,9 @@ pub struct CustomerState {
     /// The customer's budgets, with what counts toward them.
     #[serde(default, skip_serializing_if = "Budgets::is_empty")]
     pub budgets: Budgets,
+    /// The rules for top-ups with the last of these, by credit type.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub auto_top_ups: BTreeMap<CreditType, AutoTopUpState>,
     /// The highest percentage of a balance that entries said was used, by credit type.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub warned: BTreeMap<CreditType, Warned>,
@@ -261,9 +271,11 @@ impl CustomerState {
             starting: None,
             given_once: BTreeSet::new(),
             trials: BTreeMap::new(),
+            imported: None,
             counters: Counters::default(),
             entities: Entities::default(),
             budgets: Budgets::default(),
+            auto_top_ups: BTreeMap::new(),
             warned: BTreeMap::new(),
         }
     }

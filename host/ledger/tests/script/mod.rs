@@ -221,6 +221,7 @@ impl World {
                 Due::PeriodEnd => self.close_period(at, CloseReason::Scheduled).unwrap(),
                 Due::PeriodStart(reason, allowance) => self.open_period(at, reason, allowance).unwrap(),
                 Due::PlanChange => panic!("no line of these tables changes a plan later"),
+                Due::TopUp(_) => panic!("no line of these tables has anything topped up"),
                 Due::ReservationExpiry(id) => {
                     let entry = self.take(at, self.state.expire_reservation(id).unwrap());
                     format!("{} expires: {}", self.name_of(&id.to_string()), self.moves(&entry))

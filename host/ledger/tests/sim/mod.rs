@@ -77,6 +77,7 @@ impl Sim {
                 Due::PeriodEnd => self.close_period(at, CloseReason::Scheduled),
                 Due::PlanChange => self.change_plan(at),
                 Due::PeriodStart(reason, allowance) => self.open_period(at, reason, allowance),
+                Due::TopUp(_) => panic!("no rule says that anything is topped up"),
             }
         }
     }

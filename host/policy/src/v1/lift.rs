@@ -380,6 +380,7 @@ impl Refusal {
                 _ => None,
             })?,
             code: check::code("code", self.code)?,
+            by_policy: true,
             detail,
             retry_at: check::instant("retry-at", self.retry_at)?,
             suggestions,

@@ -68,7 +68,9 @@ impl Model {
                 for past in self.past.iter().filter(|past| counted.contains(&past.number)) {
                     let whole = past.whole.get(rule.credit).copied().unwrap_or(0);
                     let of = |part: &(i64, i64, i64)| share(*part, whole, past.start, past.end.unwrap());
-                    entitled += cycle.parts().iter().map(of).sum::<Amount>();
+                    let by = |cycle: &Cycle| cycle.parts().iter().map(of).sum::<Amount>();
+                    // By the longer of the two cycles.
+                    entitled += by(cycle).min(by(self.cycle_of(past).unwrap()));
                 }
             }
             let (taken, larger) = pool.take(amount, entitled);

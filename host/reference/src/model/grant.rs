@@ -96,6 +96,56 @@ impl Model {
         plain("granted")
     }
 
+    /// A grant that another system gave: what was used there was spent, whenever that was.
+    pub(super) fn import_grant(
+        &mut self,
+        spec: &GrantSpec,
+        used: u32,
+        voided: u32,
+        allowance: Option<bool>,
+    ) -> Answer {
+        if self.closed {
+            return plain("error:closed");
+        }
+        if used + voided > 100 {
+            return plain("error:rejected");
+        }
+        let now = self.now;
+        let effective = spec.effective_in.map_or(now, |delta| now + delta);
+        let expires_at = spec.expires_in.map(|delta| now + delta);
+        if expires_at.is_some_and(|expires| expires <= effective.max(now)) {
+            return plain("error:not_later");
+        }
+        let (used, voided) = (imported_part(spec.amount, used), imported_part(spec.amount, voided));
+        let mut grant = self.new_grant(0, spec.credit, spec.amount, spec.category, spec.priority);
+        grant.effective = effective;
+        grant.usable_since = effective;
+        grant.expires_at = expires_at;
+        self.end_with(&mut grant, spec.with_period);
+        grant.features = spec.features.iter().map(|feature| (*feature).to_owned()).collect();
+        grant.paid = spec.paid;
+        grant.remaining = spec.amount - used - voided;
+        grant.spent = used;
+        let book = self.book(spec.credit);
+        book.issued += spec.amount;
+        book.spent += used;
+        book.voided += voided;
+        // What the plan gave for the period that runs counts as given in its cycle.
+        let ends_with_it =
+            self.period.as_ref().is_some_and(|period| grant.with_period == Some(period.number));
+        let by_itself = ends_with_it && matches!(spec.category, "plan" | "trial");
+        if effective <= now
+            && allowance.unwrap_or(by_itself)
+            && let Some(period) = &mut self.period
+        {
+            grant.allowance_of = Some(period.number);
+            *period.whole.entry(spec.credit.to_owned()).or_default() += spec.amount;
+        }
+        self.grants.push(grant);
+        self.entries += 1;
+        plain("imported")
+    }
+
     pub(super) fn adjust(&mut self, credit: &str, amount: Amount) -> Answer {
         if self.closed {
             return plain("error:closed");
@@ -190,4 +240,9 @@ impl Model {
 /// What a grant gave of its allowance: all but what expired of it or went on to another grant, where it counts.
 pub fn gave(grant: &Grant) -> Amount {
     grant.amount + grant.received - grant.lost - grant.passed
+}
+
+/// So many percent of an imported grant, rounded down.
+pub fn imported_part(amount: Amount, percent: u32) -> Amount {
+    amount * Amount::from(percent) / 100
 }

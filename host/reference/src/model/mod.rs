@@ -3,10 +3,11 @@
 
 mod allowance;
 mod budget;
-mod grant;
+pub mod grant;
 mod period;
 mod refund;
 mod snapshot;
+mod top_up;
 mod usage;
 mod version;
 
@@ -16,7 +17,7 @@ use crate::{
     },
     calendar::{self, Schedule},
     commands::{Advance, Change, Command},
-    settings::{AfterTrial, Amount, CounterSpec, DAY, Mode, OwnGrants, PlanSpec, Settings, Unit},
+    settings::{AfterTrial, Amount, CounterSpec, DAY, Mode, OwnGrants, PlanSpec, SECOND, Settings, Unit},
 };
 pub use budget::{Budget, BudgetCount};
 use grant::gave;
@@ -234,6 +235,10 @@ pub struct Model {
     pub given_once: BTreeSet<&'static str>,
     /// When the trials of plans end.
     pub trials: BTreeMap<&'static str, i64>,
+    /// The rules for top-ups, by credit type.
+    pub top_ups: BTreeMap<&'static str, top_up::TopUps>,
+    /// When the last entry was written.
+    pub last_at: i64,
 }
 
 /// Overage of charges after one entry, waived by another.
@@ -296,6 +301,8 @@ impl Model {
             own: plans.iter().map(|plan| (plan.key, vec![(start, plan.own.clone())])).collect(),
             given_once: BTreeSet::new(),
             trials: BTreeMap::new(),
+            top_ups: BTreeMap::new(),
+            last_at: 0,
         };
         for plan in plans {
             let terms = Terms { id: 1, settings: Rc::new(plan.settings.clone()), from: start, to: None };
@@ -330,6 +337,13 @@ impl Model {
             }
             Command::CancelPlanChange => {
                 order.target = self.pending.as_ref().map(|pending| (pending.id, 0));
+            }
+            Command::AnswerTopUp { pick: n, .. } => {
+                let mut asked: Vec<Id> =
+                    self.top_ups.values().flat_map(|of| of.asked.iter().map(|one| (one.id, 0))).collect();
+                asked.sort_unstable();
+                // Those of long ago are closed.
+                order.target = pick(asked.split_off(asked.len().saturating_sub(6)), *n);
             }
             Command::Release { pick: n } => order.target = pick(open(), *n),
             Command::Extend { pick: n, .. } => {
@@ -403,8 +417,13 @@ impl Model {
         }
         self.catch_up();
         self.prune();
+        let before = self.entries;
         let answer = self.obey(order, exists);
+        if self.entries > before {
+            self.last_at = self.now;
+        }
         self.note_settled();
+        self.raise_top_ups();
         answer
     }
 
@@ -505,6 +524,29 @@ impl Model {
                 plain("ended")
             }
             Command::Grant(spec) => self.give(spec),
+            Command::ImportGrant { spec, used, voided, allowance } => {
+                self.import_grant(spec, *used, *voided, *allowance)
+            }
+            Command::ImportOverage { credit, amount } => {
+                if self.closed {
+                    return plain("error:closed");
+                }
+                let book = self.book(credit);
+                book.overage += amount;
+                book.spent += amount;
+                self.entries += 1;
+                plain("imported")
+            }
+            Command::ImportUsage(spec) => {
+                if spec.ago.is_some_and(|ago| ago < -300 * SECOND) {
+                    return plain("error:occurred_in_future");
+                }
+                if self.closed {
+                    return plain("error:closed");
+                }
+                self.entries += 1;
+                plain("imported")
+            }
             Command::Void { .. } => {
                 let Some(grant) = order.target.and_then(|id| self.grants.iter_mut().find(|one| one.id == id))
                 else {
@@ -530,8 +572,12 @@ impl Model {
                 self.entries += 1;
                 self.closed = true;
                 self.pending = None;
+                self.cancel_top_ups();
                 plain("closed")
             }
+            Command::SetTopUp { credit, spec } => self.set_top_up(credit, spec),
+            Command::RemoveTopUp { credit } => self.remove_top_up(credit),
+            Command::AnswerTopUp { paid, .. } => self.answer_top_up(order.target, *paid),
             Command::SetEntity { entity, parent } => self.set_entity(entity, *parent),
             Command::SetBudget { id, spec } => self.set_budget(id, spec),
             Command::RemoveBudget { id } => self.remove_budget(id),

@@ -4,6 +4,7 @@ use super::{
     Cycle, Grant, LATE, Model, Pending, Period, Profile, Roll, Waived,
     allowance::{Issue, share_of_money},
     plain,
+    top_up::Step,
 };
 use crate::{
     answer::{Answer, Id, Status},
@@ -19,11 +20,12 @@ pub enum Due {
     PlanChange,
     Grants,
     PeriodStart,
+    TopUp(&'static str, Step),
 }
 
 impl Model {
     /// The earliest thing that is due. At one instant reservations come first, then the period's end, then another plan, then
-    /// grants, then the next period's beginning.
+    /// grants, then the next period's beginning, then top-ups.
     pub fn next_due(&self) -> Option<(i64, Due)> {
         let mut all: Vec<(i64, u8, Due)> = Vec::new();
         for (id, reservation) in &self.reservations {
@@ -44,6 +46,9 @@ impl Model {
         if let Some(at) = self.pending_at() {
             all.push((at, 2, Due::PlanChange));
         }
+        if let Some((at, credit, step)) = self.next_top_up() {
+            all.push((at, 5, Due::TopUp(credit, step)));
+        }
         // The first of equals.
         let mut first: Option<(i64, u8, Due)> = None;
         for one in all {
@@ -57,7 +62,9 @@ impl Model {
     pub fn catch_up(&mut self) {
         let now = self.now;
         while let Some((at, due)) = self.next_due().filter(|(at, _)| *at <= now) {
-            self.now = at;
+            // What is due at the time of the last entry may be found only by now.
+            self.now = at.max(self.last_at);
+            self.last_at = self.now;
             match due {
                 Due::Reservation(id) => {
                     self.end_reservation(id);
@@ -69,6 +76,7 @@ impl Model {
                 Due::PeriodEnd => self.close_period("scheduled"),
                 Due::PlanChange => self.put_on_pending_plan(),
                 Due::PeriodStart => self.open_period("scheduled", Mode::Carry),
+                Due::TopUp(credit, step) => self.carry_out_top_up(credit, step),
             }
             self.note_settled();
         }

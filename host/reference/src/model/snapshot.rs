@@ -69,6 +69,14 @@ impl Model {
             books: self.books.clone(),
             grants: grants.collect(),
             reservations: reservations.collect(),
+            top_ups: self
+                .top_ups
+                .iter()
+                .map(|(credit, of)| {
+                    let asked = of.asked.iter().map(|one| (one.id, one.amount, one.status.to_owned()));
+                    ((*credit).to_owned(), (of.failures, asked.collect()))
+                })
+                .collect(),
             counters: self.counters.clone(),
             budgets: self
                 .budgets

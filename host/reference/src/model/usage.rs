@@ -380,6 +380,9 @@ impl Model {
             }
             if let Some(code) = code {
                 let available = cost - shortfall;
+                if late.is_none() {
+                    self.ask_for(credit, cost, available);
+                }
                 return Err(self.refuse(code, late, Some(cost), Some(available)));
             }
         }

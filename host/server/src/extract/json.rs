@@ -17,6 +17,9 @@ use std::{fmt::Write as _, sync::Arc};
 /// The first byte of a body. Serde would also read a structure from an array of its fields.
 const OBJECT: u8 = b'{';
 
+/// What many clients send for no body at all.
+const NULL: &[u8] = b"null";
+
 /// A body that is read together with its bytes.
 pub trait Body: Sized + Send {
     fn read(request: Request, app: &Arc<App>) -> impl Future<Output = Result<(Self, Bytes), Problem>> + Send;
@@ -25,7 +28,7 @@ pub trait Body: Sized + Send {
 /// A body that is a JSON object.
 pub struct Json<T>(pub T);
 
-/// A JSON object that may be missing.
+/// A JSON object that may be missing, or null.
 pub struct MaybeJson<T>(pub T);
 
 impl<T: DeserializeOwned + Send> Body for Json<T> {
@@ -47,6 +50,7 @@ impl<T: DeserializeOwned + Default + Send> Body for MaybeJson<T> {
         let bytes = read_body(body, app.options.max_body_bytes, &app.bodies).await?;
         match (bytes.is_empty(), fits) {
             (true, _) => Ok((Self(T::default()), bytes)),
+            (false, true) if bytes.trim_ascii() == NULL => Ok((Self(T::default()), bytes)),
             (false, true) => Ok((Self(object("", &bytes)?), bytes)),
             (false, false) => Err(Problem::wrong_type("application/json")),
         }
@@ -108,10 +112,39 @@ fn explain<'a, T: Deserialize<'a>>(place: &str, bytes: &'a [u8], first: &serde_j
     };
     // The pointer says where; line and column would only repeat it.
     let detail = detail.rsplit_once(" at line ").map_or(detail.as_str(), |(detail, _)| detail);
+    let detail = &in_words_of_json(detail);
     // Serde names a missing field only in its message.
     let missing = detail.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
     let missing = missing.map(|name| format!("/{name}")).unwrap_or_default();
     Problem::invalid_field(format!("{place}{path}{missing}"), detail)
+}
+
+/// What serde expected or met, in JSON's words instead of Rust's.
+pub fn in_words_of_json(detail: &str) -> String {
+    const WORDS: [(&str, &str); 4] = [
+        ("invalid type: map,", "invalid type: object,"),
+        ("invalid type: sequence,", "invalid type: array,"),
+        (", expected a sequence", ", expected an array"),
+        (", expected a map", ", expected an object"),
+    ];
+    const NUMBERS: [(&str, &str); 7] = [
+        ("u8", "a whole number from 0 to 255"),
+        ("u16", "a whole number from 0 to 65535"),
+        ("u32", "a whole number from 0 to 4294967295"),
+        ("i32", "a whole number from -2147483648 to 2147483647"),
+        ("u64", "a whole number of 0 or more"),
+        ("usize", "a whole number of 0 or more"),
+        ("i64", "a whole number"),
+    ];
+    let detail = WORDS.iter().fold(detail.to_owned(), |detail, (rust, json)| detail.replace(rust, json));
+    let number = |expected: &str| NUMBERS.iter().find(|(rust, _)| *rust == expected).map(|(_, json)| *json);
+    match detail.rsplit_once(", expected ") {
+        Some((met, expected)) => match number(expected) {
+            Some(number) => format!("{met}, expected {number}"),
+            None => detail,
+        },
+        None => detail,
+    }
 }
 
 fn pointer(path: &Path) -> String {

@@ -13,8 +13,8 @@ pub use idempotency::{DryRun, Keyed, KeyedUnlessDry, MaybeKeyed};
 pub use json::{Json, MaybeJson, object, parse, short};
 pub use parameters::Parameters;
 pub use path::{
-    At, BacktestId, BudgetKey, EntityKey, FeatureKey, KeyId, PeriodNumber, PlanName, PlanVersionNumber,
-    PolicyName, VersionNumber, path_text,
+    At, BacktestId, BudgetKey, CreditKey, EntityKey, FeatureKey, KeyId, PeriodNumber, PlanName,
+    PlanVersionNumber, PolicyName, VersionNumber, path_text,
 };
 pub use precondition::IfMatch;
 pub use query::{PAGE_BYTES, Paging, Query, cursor, cut, fitting};

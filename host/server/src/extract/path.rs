@@ -6,7 +6,9 @@ use axum::{
     http::request::Parts,
 };
 use proviso_api::ProblemCode;
-use proviso_ledger::model::ids::{ChargeId, GrantId, Key, Name, PlanChangeId, ReservationId, TermsId};
+use proviso_ledger::model::ids::{
+    ChargeId, GrantId, Key, Name, PlanChangeId, ReservationId, TermsId, TopUpId,
+};
 use std::sync::Arc;
 
 /// Something that a path names.
@@ -56,6 +58,7 @@ chosen! {
     FeatureKey(Key), "feature";
     EntityKey(Key), "entity";
     BudgetKey(Key), "budget";
+    CreditKey(Key), "credit";
 }
 
 /// Defines an id that the host gave as a part of a path. A text that can't be one names nothing.
@@ -95,6 +98,7 @@ pub struct BacktestId(pub Name);
 
 given! {
     ReservationId, "reservation", ReservationNotFound, "reservation", |id| id;
+    TopUpId, "top_up", TopUpNotFound, "top-up", |id| id;
     GrantId, "grant", GrantNotFound, "grant", |id| id;
     ChargeId, "charge", ChargeNotFound, "charge", |id| id;
     PlanChangeId, "change", PlanChangeNotFound, "pending change of plan", |id| id;

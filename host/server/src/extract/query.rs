@@ -1,7 +1,11 @@
 //! Query strings, and the pages of lists.
 
+use super::json::in_words_of_json;
 use crate::{app::App, problem::Problem};
-use axum::{extract::FromRequestParts, http::request::Parts};
+use axum::{
+    extract::FromRequestParts,
+    http::{Uri, request::Parts},
+};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use proviso_api::Page;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -16,8 +20,37 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Arc<App>> for Query<T> {
 
     async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, Problem> {
         let query = axum::extract::Query::<T>::try_from_uri(&parts.uri);
-        query.map(|query| Self(query.0)).map_err(|rejection| Problem::bad_query(rejection.body_text()))
+        if query.is_err()
+            && let Some(uri) = with_offsets(&parts.uri)
+            && let Ok(query) = axum::extract::Query::<T>::try_from_uri(&uri)
+        {
+            return Ok(Self(query.0));
+        }
+        query.map(|query| Self(query.0)).map_err(|rejection| {
+            // What was wrong, without the framework's own words before it.
+            let text = rejection.body_text();
+            let detail = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+            Problem::bad_query(in_words_of_json(detail))
+        })
     }
+}
+
+/// The same with the plus signs of offsets (`…T10:00:00+01:00`) kept. A plus is a space in a query string, which is easily forgotten, and
+/// no time has a space there; none when there is no such sign.
+fn with_offsets(uri: &Uri) -> Option<Uri> {
+    let query = uri.query()?;
+    let offset = |value: &str| {
+        let (time, offset) = value.rsplit_once('+')?;
+        let plain = offset.replace("%3A", ":").replace("%3a", ":");
+        let is_offset = plain.len() == 5 && plain.bytes().all(|byte| byte.is_ascii_digit() || byte == b':');
+        (is_offset && time.contains(['T', 't'])).then(|| format!("{time}%2B{offset}"))
+    };
+    let pairs = query.split('&').map(|pair| offset(pair).unwrap_or_else(|| pair.to_owned()));
+    let kept = pairs.collect::<Vec<_>>().join("&");
+    if kept == query {
+        return None;
+    }
+    format!("{}?{kept}", uri.path()).parse().ok()
 }
 
 /// Which page of a list.

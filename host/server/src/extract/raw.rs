@@ -18,7 +18,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_DRAINED: usize = 16 << 20;
 /// The memory for all bodies that come in more than one piece, while they come in: clients that send half a body and wait
 /// take no more.
-const MEMORY_KIB: usize = 16 << 10;
+const MEMORY_KIB: usize = 12 << 10;
 
 /// The memory for bodies that are coming in.
 pub struct BodyMemory(Semaphore);

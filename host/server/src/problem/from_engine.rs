@@ -11,6 +11,7 @@ use tracing::error;
 pub fn code_of(error: &EngineError) -> C {
     match error {
         EngineError::Decide(error) => code_of_decision(error),
+        EngineError::Within(_, error) => code_of(error),
         EngineError::PolicyNotFound(_) => C::PolicyNotFound,
         EngineError::VersionNotFound(..) => C::VersionNotFound,
         EngineError::TermsNotFound => C::TermsNotFound,
@@ -62,12 +63,13 @@ fn code_of_decision(error: &DecideError) -> C {
         DecideError::PlanVersionNotFound(..) => C::PlanVersionNotFound,
         DecideError::FeatureNotFound(_) => C::FeatureNotFound,
         DecideError::NoTermsInForce => C::NoTermsInForce,
-        DecideError::NotEntitled(..) => C::NotEntitled,
         DecideError::ChangedMeanwhile => C::ChangedMeanwhile,
         DecideError::TrialUsed(..) => C::TrialUsed,
-        DecideError::OverrideIncomplete | DecideError::BudgetIncomplete(_) | DecideError::PreviewTooFar => {
-            C::InvalidRequest
-        }
+        DecideError::CustomerExists(_) => C::CustomerExists,
+        DecideError::OverrideIncomplete
+        | DecideError::BudgetIncomplete(_)
+        | DecideError::AutoTopUpIncomplete(_)
+        | DecideError::PreviewTooFar => C::InvalidRequest,
         DecideError::OccurredInFuture(_) => C::OccurredAtInFuture,
         DecideError::OccurredTooOld(_) => C::OccurredAtTooOld,
         DecideError::Rejected(rejection) => match rejection {
@@ -83,7 +85,10 @@ fn code_of_decision(error: &DecideError) -> C {
             Rejection::ReservationTooLong(..) => C::ReservationTooLong,
             Rejection::TermsNotFound => C::TermsNotFound,
             Rejection::TermsEnded(_) => C::TermsEnded,
-            Rejection::NotLater(..) | Rejection::AmountOutOfRange(_) => C::InvalidRequest,
+            Rejection::NotLater(..)
+            | Rejection::AmountOutOfRange(_)
+            | Rejection::MoreUsedThanGranted(_)
+            | Rejection::MorePaidThanCost(_) => C::InvalidRequest,
             Rejection::TotalOutOfRange => C::TotalOutOfRange,
             Rejection::TooMany(..) | Rejection::LastRefund(..) => C::TooMany,
             Rejection::TooLarge(..) => C::TooLarge,
@@ -103,6 +108,11 @@ fn code_of_decision(error: &DecideError) -> C {
             Rejection::NoPeriodEnd => C::NoPeriodEnd,
             Rejection::PlanChangePending => C::PlanChangePending,
             Rejection::PlanChangeNotFound(_) => C::PlanChangeNotFound,
+            Rejection::ThresholdOutOfRange | Rejection::TargetNotAbove(_) => C::InvalidRequest,
+            Rejection::AutoTopUpNotFound(_) => C::AutoTopUpNotFound,
+            Rejection::TopUpNotFound(_) => C::TopUpNotFound,
+            Rejection::TopUpClosed(..) => C::TopUpClosed,
+            Rejection::TopUpPending(_) => C::TopUpPending,
         },
         DecideError::UpgradeUnfinished { .. } => C::UpgradeUnfinished,
         DecideError::TermsGone(_) | DecideError::Internal(_) => C::InternalError,
@@ -111,6 +121,10 @@ fn code_of_decision(error: &DecideError) -> C {
 
 impl From<EngineError> for Problem {
     fn from(error: EngineError) -> Self {
+        let error = match error {
+            EngineError::Within(place, error) => return Self::from(*error).within(&place),
+            error => error,
+        };
         let code = code_of(&error);
         match code {
             C::InternalError => return Self::internal(error.to_string()),
@@ -158,17 +172,23 @@ fn fields(error: EngineError, detail: &str) -> Vec<FieldError> {
         EngineError::CanaryShareLower(_) => one("/share_percent"),
         EngineError::TrialOfItself => one("/trial/then/plan"),
         EngineError::Decide(DecideError::OverrideIncomplete) => one("/type"),
-        EngineError::Decide(DecideError::BudgetIncomplete(field)) => one(&format!("/{field}")),
+        EngineError::Decide(
+            DecideError::BudgetIncomplete(field) | DecideError::AutoTopUpIncomplete(field),
+        ) => one(&format!("/{field}")),
         EngineError::Decide(DecideError::PreviewTooFar) => one("/when"),
         EngineError::Decide(DecideError::Rejected(rejection)) => match rejection {
             Rejection::NotLater(field, _)
             | Rejection::TooEarly(field, _)
             | Rejection::AmountOutOfRange(field) => one(&format!("/{field}")),
+            Rejection::MoreUsedThanGranted(_) => one("/used"),
+            Rejection::MorePaidThanCost(_) => one("/paid"),
             Rejection::Terms(TermsError::EndsBeforeStart(_)) => one("/ends_at"),
             Rejection::Terms(TermsError::ContractEnds(_)) => one("/contract/end"),
             Rejection::Terms(TermsError::ContractFixed { .. }) => one("/contract"),
             Rejection::EntityAboveItself(_) | Rejection::TreeTooDeep(_) => one("/parent"),
             Rejection::AdjustmentExceedsAvailable(_) => one("/amount"),
+            Rejection::ThresholdOutOfRange => one("/threshold"),
+            Rejection::TargetNotAbove(_) => one("/target"),
             Rejection::ReservationTooLong(..) => one("/ttl_seconds"),
             Rejection::RefundExceedsQuantity(name, _) => {
                 one(&format!("/quantities/{}", name.replace('~', "~0").replace('/', "~1")))

@@ -74,9 +74,9 @@ impl Problem {
         let Some(refused) = refusal(entry) else {
             return Self::internal(format!("entry {} is no refusal", entry.seq));
         };
-        let code = match ProblemCode::parse(&refused.code) {
-            Some(code) => Code::Listed(code),
-            None => Code::OfPolicy(refused.code.clone()),
+        let code = match ProblemCode::of_refusal(&refused.code, refused.by_policy) {
+            Ok(code) => Code::Listed(code),
+            Err(own) => Code::OfPolicy(own.to_owned()),
         };
         Self(Box::new(Inner {
             code,
@@ -104,6 +104,14 @@ impl Problem {
     pub fn named_by(mut self, pointer: &str) -> Self {
         self.0.errors = vec![FieldError::new(pointer, self.0.detail.clone())];
         self.0.status = ProblemCode::NAMED_BY_BODY;
+        self
+    }
+
+    /// The same, about the field at `pointer` where it names none.
+    pub fn about(mut self, pointer: &str) -> Self {
+        if self.0.errors.is_empty() && self.0.status < 500 {
+            self.0.errors = vec![FieldError::new(pointer, self.0.detail.clone())];
+        }
         self
     }
 
@@ -171,11 +179,14 @@ impl Problem {
             detail: Cow::Borrowed(detail),
             instance: Cow::Borrowed(instance),
             code: Cow::Borrowed(self.code()),
+            policy_code: refused.filter(|one| one.code != self.code()).map(|one| Cow::Borrowed(&*one.code)),
             errors: Cow::Borrowed(errors),
             required: refused.map(|refused| refused.rated.as_ref().map_or(Credits::ZERO, |rated| rated.cost)),
             available: refused.map(|refused| refused.available),
             credit: entry.as_deref().and_then(|entry| Some(entry.after.as_ref()?.balance.credit.clone())),
             retry_at: refused.and_then(|refused| refused.retry_at),
+            next_reset_at: entry.as_deref().and_then(|entry| entry.after.as_ref()?.next_reset_at),
+            source: refused.and_then(|refused| refused.source),
             over_budget: refused
                 .and_then(|refused| refused.over_budget.as_deref())
                 .map(wire::over_budget)
@@ -183,6 +194,7 @@ impl Problem {
             offers: refused
                 .map(|refused| refused.offers.iter().map(wire::offer).collect())
                 .unwrap_or_default(),
+            pending_top_up: refused.and_then(|refused| refused.pending_top_up).map(wire::pending_top_up),
             suggestions: refused
                 .map(|refused| refused.suggestions.iter().map(wire::suggestion).collect())
                 .unwrap_or_default(),
@@ -201,6 +213,14 @@ impl IntoResponse for Problem {
         let mut response = self.status().into_response();
         response.extensions_mut().insert(self);
         response
+    }
+}
+
+/// The code that a refusal is answered with, as text.
+pub fn refusal_code(code: &str, by_policy: bool) -> &str {
+    match ProblemCode::of_refusal(code, by_policy) {
+        Ok(code) => code.as_str(),
+        Err(own) => own,
     }
 }
 

@@ -22,6 +22,7 @@ use std::{borrow::Cow, sync::Arc};
 
 problems!(CreateProblems: CALLER UNCONDITIONAL OPERATOR BODY KEY CATALOG LANE; named CustomerNotFound);
 problems!(ListProblems: CALLER OPERATOR LIST);
+problems!(ReadProblems: CALLER OPERATOR, InvalidPath, ApiKeyNotFound);
 problems!(RevokeProblems: CALLER UNCONDITIONAL OPERATOR CATALOG, InvalidPath, ApiKeyNotFound);
 
 /// Create an API key
@@ -93,6 +94,25 @@ pub async fn list(
     keys.sort_by_key(|key| number(&key.id));
     let keys = keys.into_iter().map(|key| view(key, None));
     Answer::ok(&paging.page(keys, |key| number(&key.id))?)
+}
+
+/// Read an API key
+#[utoipa::path(
+    get,
+    path = "/v1/api_keys/{api_key}",
+    operation_id = "read_api_key",
+    tag = "Operating",
+    params(("api_key" = String, Path, description = "The key's id")),
+    responses((status = 200, description = "The key, without its secret", body = ApiKeyView), ReadProblems),
+)]
+pub async fn get(
+    State(app): State<Arc<App>>,
+    _: Operator<Admin>,
+    At(id): At<KeyId>,
+) -> Result<Answer, Problem> {
+    let catalog = app.engine.catalog();
+    let key = catalog.api_keys.values().find(|key| key.id == id.0).ok_or(EngineError::ApiKeyNotFound)?;
+    Answer::ok(&view(key, None))
 }
 
 /// Revoke an API key

@@ -54,6 +54,9 @@ pub async fn start(
         (None, Some(plan)) => BacktestOf::Plan(plan),
         (None, None) => BacktestOf::Policy(policy.0.clone()),
     };
+    if from.zip(to).is_some_and(|(from, to)| from > to) {
+        return Err(Problem::invalid_field("/to", "must not lie before from"));
+    }
     let started = app.engine.start_backtest((policy.0, version.0), settings, of, (from, to)).await;
     let job = started.map_err(|error| match error {
         EngineError::Decide(DecideError::CustomerNotFound(_)) => Problem::from(error).named_by("/customer"),

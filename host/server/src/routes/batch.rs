@@ -12,9 +12,8 @@ use crate::{
 use axum::extract::{Request, State};
 use proviso_api::{
     charge::BatchResult,
-    usage::{BatchCharge, MAX_BATCH},
+    usage::{BatchCharge, MAX_BATCH, Usage},
 };
-use proviso_engine::Engine;
 use serde_json::value::RawValue;
 use std::sync::Arc;
 
@@ -50,6 +49,8 @@ pub async fn batch(
 fn read(place: &str, raw: &RawValue) -> Result<Submission, Problem> {
     let bytes = raw.get().as_bytes();
     let item: BatchCharge = object(place, bytes)?;
-    let idempotency = (item.idempotency_key.clone(), Engine::request_digest(&[b"batch", bytes]));
-    Ok(Submission::new(item.customer.clone(), idempotency, item.into()))
+    let (key, customer) = (item.idempotency_key.clone(), item.customer.clone());
+    let usage: Usage = item.into();
+    let digest = submission::digest(b"batch", &customer, &usage, &[])?;
+    Ok(Submission::new(customer, (key, digest), usage))
 }

@@ -125,6 +125,11 @@ pub async fn refund(
 }
 
 fn refund_of(customer: &CustomerId, entry: &Entry) -> Result<Answer, Problem> {
+    Answer::new(StatusCode::CREATED, &refund_made(customer, entry)?)
+}
+
+/// The refund that an entry made.
+pub(super) fn refund_made<'a>(customer: &CustomerId, entry: &'a Entry) -> Result<Refund<'a>, Problem> {
     let Event::Refunded(refunded) = &entry.event else { return Err(render::mismatch(entry)) };
     let grant_of = |book: Book| match book {
         Book::Grant(grant) => Some(grant),
@@ -141,7 +146,7 @@ fn refund_of(customer: &CustomerId, entry: &Entry) -> Result<Answer, Problem> {
         }
     }
     let made = refunded.grants.iter().filter(|grant| grant.id.entry == entry.seq);
-    let refund = Refund {
+    Ok(Refund {
         id: RefundId { entry: entry.seq, index: 0 },
         charge: refunded.charge,
         customer: customer.clone(),
@@ -159,8 +164,7 @@ fn refund_of(customer: &CustomerId, entry: &Entry) -> Result<Answer, Problem> {
         refunded: refunded_of(Some(refunded)),
         balance: render::balance(entry)?,
         entry: entry.seq,
-    };
-    Answer::new(StatusCode::CREATED, &refund)
+    })
 }
 
 /// What was refunded of a charge, as its last refund says.

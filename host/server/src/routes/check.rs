@@ -7,7 +7,7 @@ use crate::{
     app::App,
     documented::problems,
     extract::Json,
-    problem::Problem,
+    problem::{Problem, refusal_code},
     wire,
 };
 use axum::extract::State;
@@ -42,9 +42,11 @@ pub async fn check(
 }
 
 fn answer(outcome: &CheckOutcome) -> Check<'_> {
+    let reason = refusal_code(&outcome.reason, outcome.by_policy);
     Check {
         allowed: outcome.allowed,
-        reason: Cow::Borrowed(&outcome.reason),
+        policy_code: (reason != outcome.reason).then_some(Cow::Borrowed(&*outcome.reason)),
+        reason: Cow::Borrowed(reason),
         detail: Cow::Borrowed(&outcome.detail),
         cost: outcome.cost,
         credit: outcome.credit.clone(),
@@ -53,6 +55,7 @@ fn answer(outcome: &CheckOutcome) -> Check<'_> {
         suggestions: outcome.suggestions.iter().map(wire::suggestion).collect(),
         late: outcome.late.map(|period| Late { period }),
         retry_at: outcome.retry_at,
+        pending_top_up: outcome.pending_top_up.map(wire::pending_top_up),
         over_budget: outcome.over_budget.as_deref().map(wire::over_budget).unwrap_or_default(),
         balance: wire::balance_view(&outcome.balance, outcome.next_reset_at),
         policy: outcome.policy.as_ref().map(wire::deciding_policy),

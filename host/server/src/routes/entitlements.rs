@@ -6,7 +6,7 @@ use crate::{
     app::App,
     documented::problems,
     extract::{At, FeatureKey, IfMatch, Json, MaybeKeyed, Paging, Query, cursor, cut, fitting},
-    problem::Problem,
+    problem::{Problem, refusal_code},
     render, wire,
 };
 use axum::{
@@ -28,7 +28,10 @@ use proviso_engine::{
 };
 use proviso_ledger::{
     journal::{Entry, Event},
-    model::{entitlement::Override as LedgerOverride, ids::Key},
+    model::{
+        entitlement::{Entitlement as LedgerEntitlement, Override as LedgerOverride},
+        ids::Key,
+    },
     state::CustomerState,
 };
 use std::sync::Arc;
@@ -175,11 +178,21 @@ pub async fn put(
 ) -> Result<Answer, Problem> {
     let OverrideInput { r#type, value, starts_at, ends_at } = body;
     let entitlement = match (r#type.into_option(), value.into_option()) {
-        (Some(r#type), value) => {
-            let value = EntitlementValue { r#type, value };
-            Some(value.read("").map_err(|error| Problem::invalid(vec![error]))?)
+        (Some(r#type), value) => Some(read(EntitlementValue { r#type, value })?),
+        // The kind stays: of an override that has one, else it is missing. A kind that another request sets meanwhile is
+        // compared by whoever sends the ETag.
+        (None, Some(value)) => {
+            let state = app.engine.state(&customer.id).await?;
+            let standing = standing_override(&state, &feature.0, app.now().max(state.at));
+            let standing = standing.map(|standing| EntitlementValue::from(&standing.entitlement));
+            let EntitlementValue { r#type, .. } = standing.ok_or_else(|| {
+                Problem::invalid_field(
+                    "/type",
+                    "is missing: the customer has no override of this feature yet",
+                )
+            })?;
+            Some(read(EntitlementValue { r#type, value: Some(value) })?)
         }
-        (None, Some(_)) => return Err(Problem::invalid_field("/type", "is missing beside a value")),
         (None, None) => None,
     };
     let change = OverrideChange {
@@ -233,7 +246,8 @@ fn override_tag(app: &App, state: &CustomerState, feature: &Key) -> Result<Optio
 }
 
 fn entitlement(app: &App, access: Access, state: &CustomerState) -> Entitlement {
-    let Access { feature, entitlement, source, has_access, reason, credit, fuel: _ } = access;
+    let Access { feature, entitlement, source, has_access, reason, by_policy, credit, fuel: _ } = access;
+    let reason = refusal_code(&reason, by_policy).to_owned();
     let EntitlementValue { r#type, value } = EntitlementValue::from(&entitlement);
     let at = app.now().max(state.at);
     let balance = (r#type == EntitlementType::Metered).then(|| {
@@ -243,9 +257,13 @@ fn entitlement(app: &App, access: Access, state: &CustomerState) -> Entitlement 
     Entitlement { feature, r#type, has_access, reason, source, value, balance }
 }
 
+fn read(value: EntitlementValue) -> Result<LedgerEntitlement, Problem> {
+    value.read("").map_err(|error| Problem::invalid(vec![error]))
+}
+
 fn set(entry: &Entry) -> Result<Answer, Problem> {
     let Event::OverrideSet(exception) = &entry.event else { return Err(render::mismatch(entry)) };
-    Answer::ok(&override_of(exception))
+    Ok(Answer::ok(&override_of(exception))?.tagged(Some(Tag::of(exception)?)))
 }
 
 fn override_of(exception: &LedgerOverride) -> Override {

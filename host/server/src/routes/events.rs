@@ -5,16 +5,20 @@ mod attribution;
 mod data;
 mod envelope;
 mod headers;
+mod mode;
 mod otel;
 
-use self::{data::Data, envelope::Envelope};
+use self::{
+    envelope::Envelope,
+    mode::{JsonBody, Mode},
+};
 use super::submission;
 use crate::{
     access::{Caller, Usage},
     answer::Answer,
     app::App,
     documented::problems,
-    extract::{media_type, object, read_body},
+    extract::{object, read_body},
     problem::Problem,
 };
 use axum::extract::{Request, State};
@@ -24,19 +28,14 @@ use proviso_api::{
 };
 use std::sync::Arc;
 
-const STRUCTURED: &str = "application/cloudevents+json";
-const BATCHED: &str = "application/cloudevents-batch+json";
-/// The prefix of every event format, of those that are not taken as well.
-const ANY_FORMAT: &str = "application/cloudevents";
-const ALL_MODES: &str =
-    "application/cloudevents+json, application/cloudevents-batch+json, or JSON beside ce- headers";
+const ALL_MODES: &str = "application/cloudevents+json, application/cloudevents-batch+json, or JSON";
 
 problems!(EventProblems: CALLER UNCONDITIONAL BODY LANE RATED REFUSED, CustomerNotFound, IdempotencyKeyReused);
 
 /// Send usage as CloudEvents
 ///
-/// Structured (one event), batched (up to 1000), or binary (`ce-` headers and `data` as the body). `subject` is the
-/// customer, `type` the feature, `time` when it was used. `source` and `id` make the event unique: delivered again, in
+/// Structured (one event), batched (up to 1000), or binary (`ce-` headers and `data` as the body). `application/json` without `ce-`
+/// headers is an event or a batch of them. `subject` is the customer, `type` the feature, `time` when it was used. `source` and `id` make the event unique: delivered again, in
 /// whichever mode, it is answered as before; with other content it is refused with `idempotency_key_reused`. Names of
 /// OpenTelemetry's GenAI conventions in `data` are understood. An entity that is not valid does not stop the charge: it is
 /// repaired or left out, and `warnings` say so. Pointers lead into the event in its structured form.
@@ -58,7 +57,7 @@ problems!(EventProblems: CALLER UNCONDITIONAL BODY LANE RATED REFUSED, CustomerN
         content(
             (Envelope = "application/cloudevents+json"),
             (Vec<Envelope> = "application/cloudevents-batch+json"),
-            (Data = "application/json"),
+            (JsonBody = "application/json"),
         ),
     ),
     responses(
@@ -74,19 +73,16 @@ pub async fn ingest(
 ) -> Result<Answer, Problem> {
     let (parts, body) = request.into_parts();
     let bytes = read_body(body, app.options.max_body_bytes, &app.bodies).await?;
-    let media_type = media_type(&parts.headers).map(str::to_ascii_lowercase);
-    let event: Envelope = match media_type.as_deref() {
-        Some(STRUCTURED) => object("", &bytes)?,
-        Some(BATCHED) => {
+    let event: Envelope = match Mode::of(&parts.headers, &bytes) {
+        Some(Mode::Structured) => object("", &bytes)?,
+        Some(Mode::Batched) => {
             let read = |place: &str, event: &serde_json::value::RawValue| {
                 object::<Envelope>(place, event.get().as_bytes())?.submission(place)
             };
             return submission::many(&app, &caller, parts.uri.path(), &bytes, MAX_BATCH, read).await;
         }
-        Some(other) if envelope::is_json(other) && !other.starts_with(ANY_FORMAT) => {
-            Envelope::of_headers(&parts.headers, &bytes)?
-        }
-        _ => return Err(Problem::wrong_type(ALL_MODES)),
+        Some(Mode::Binary) => Envelope::of_headers(&parts.headers, &bytes)?,
+        None => return Err(Problem::wrong_type(ALL_MODES)),
     };
     submission::one(&app, event.submission("")?.by(&app, &caller)?).await
 }

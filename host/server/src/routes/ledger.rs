@@ -19,7 +19,7 @@ use proviso_api::{
 };
 use proviso_engine::LedgerFilter;
 use proviso_ledger::{
-    journal::{After, Entry, Event},
+    journal::{After, Entry, Event, Line, Rated},
     model::{
         ids::{Key, Seq},
         time::Timestamp,
@@ -121,9 +121,11 @@ fn ledger_entry<'a>(entry: &'a Entry, hash: &'a str) -> Result<LedgerEntry<'a>, 
         entry: entry.seq,
         at: entry.at,
         r#type,
+        by: entry.by.as_ref(),
         key: entry.key.as_ref(),
         event,
         decision: entry.decision(),
+        explanation: explanation(&entry.event),
         transfers: &entry.transfers,
         counts: &entry.counts,
         budgets: &entry.budgets,
@@ -134,6 +136,34 @@ fn ledger_entry<'a>(entry: &'a Entry, hash: &'a str) -> Result<LedgerEntry<'a>, 
         }),
         hash,
     })
+}
+
+/// What an entry says of itself, in a list of sentences. Its parts are in the event, for machines.
+fn explanation(event: &Event) -> Vec<String> {
+    let cost = |rated: &Rated| rated.lines.iter().map(line).collect::<Vec<_>>();
+    match event {
+        Event::Charged(charged) => cost(&charged.rated),
+        Event::Reserved(reserved) => cost(&reserved.rated),
+        Event::Committed(committed) => {
+            let unrated =
+                committed.as_reserved.iter().map(|one| format!("as reserved, since {}", one.detail));
+            cost(&committed.rated).into_iter().chain(unrated).collect()
+        }
+        Event::Refused(refused) => {
+            let why = format!("{}: {}", refused.code, refused.detail);
+            refused.rated.iter().flat_map(cost).chain([why]).collect()
+        }
+        Event::PeriodClosed(closed) => closed.notes.clone(),
+        Event::PeriodOpened(opened) => opened.notes.clone(),
+        Event::Adjusted(adjusted) => vec![adjusted.reason.clone()],
+        Event::Refunded(refunded) => vec![refunded.reason.clone()],
+        _ => Vec::new(),
+    }
+}
+
+fn line(line: &Line) -> String {
+    let Line { label, quantity, unit_cost, cost } = line;
+    format!("{label}: {quantity} x {unit_cost} = {cost}")
 }
 
 /// An event's name and content, without the decision, which has a field of its own, and without the settings as the policy

@@ -3,6 +3,7 @@
 
 mod adjustments;
 mod api_keys;
+mod apply;
 mod audit;
 mod backtests;
 mod balance;
@@ -16,8 +17,10 @@ mod docs;
 mod entities;
 mod entitlements;
 mod events;
+mod exports;
 mod forecast;
 mod grants;
+mod imports;
 mod ledger;
 mod operations;
 mod plan_changes;
@@ -27,11 +30,13 @@ mod policies;
 mod reservations;
 mod resets;
 mod revenue;
+mod reversals;
 mod rollout;
 mod shadow_report;
 mod submission;
 mod terms;
 mod test_clock;
+mod top_ups;
 mod usage_report;
 mod versions;
 
@@ -62,6 +67,7 @@ pub fn all(test_clock: bool, with_operations: bool) -> (Router<Arc<App>>, utoipa
         .routes(routes!(reservations::release))
         .routes(routes!(reservations::extend))
         .routes(routes!(batch::batch))
+        .routes(routes!(reversals::reverse))
         .routes(routes!(events::ingest))
         .routes(routes!(balance::get))
         .routes(routes!(entitlements::list))
@@ -83,6 +89,13 @@ pub fn all(test_clock: bool, with_operations: bool) -> (Router<Arc<App>>, utoipa
         .routes(routes!(grants::list, grants::create))
         .routes(routes!(grants::get))
         .routes(routes!(grants::void))
+        .routes(routes!(top_ups::rules))
+        .routes(routes!(top_ups::rule, top_ups::put, top_ups::delete))
+        .routes(routes!(top_ups::awaited))
+        .routes(routes!(top_ups::list))
+        .routes(routes!(top_ups::get))
+        .routes(routes!(top_ups::pay))
+        .routes(routes!(top_ups::decline))
         .routes(routes!(adjustments::create))
         .routes(routes!(resets::reset))
         .routes(routes!(resets::retry))
@@ -111,8 +124,11 @@ pub fn all(test_clock: bool, with_operations: bool) -> (Router<Arc<App>>, utoipa
         .routes(routes!(versions::module))
         .routes(routes!(backtests::start))
         .routes(routes!(backtests::get))
+        .routes(routes!(imports::import))
+        .routes(routes!(exports::export))
+        .routes(routes!(apply::apply))
         .routes(routes!(api_keys::list, api_keys::create))
-        .routes(routes!(api_keys::revoke))
+        .routes(routes!(api_keys::get, api_keys::revoke))
         .routes(routes!(audit::list))
         .routes(routes!(docs::openapi))
         .routes(routes!(docs::page))

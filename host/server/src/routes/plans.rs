@@ -14,16 +14,16 @@ use axum::extract::State;
 use proviso_api::{
     Page, Patch,
     entitlement::EntitlementValue,
-    plan::{IntervalUnits, MAX_FEATURES, Plan as PlanView, PlanInput},
+    plan::{Interval, IntervalUnits, MAX_FEATURES, Plan as PlanView, PlanInput},
     plan_grant::{self, PlanGrant, Trial},
     problem::FieldError,
     terms::TermsInput,
 };
 use proviso_decide::catalog::Plans as _;
 use proviso_engine::{
-    DecideError, EngineError, PlanChange, PlanTermsChange, acting_as,
+    DecideError, EngineError, PlanChange, PlanTermsChange, acting_as, canary_under_way,
     catalog::{Catalog, Plan},
-    plan_tag,
+    plan_tag, scheduled,
 };
 use proviso_ledger::model::{
     entitlement::Entitlement,
@@ -82,29 +82,15 @@ pub async fn put(
         }
         Patch::Absent => {}
     }
-    short("/name", name.value().map_or("", String::as_str))?;
-    let entitlements: Option<Option<BTreeMap<Key, Entitlement>>> = match entitlements {
-        Patch::Absent => None,
-        Patch::Null => Some(None),
-        Patch::Value(entitlements) => Some(Some(read_entitlements(entitlements)?)),
+    let parts = PlanParts {
+        name: name.into_option(),
+        interval: interval.into_option(),
+        entitlements: entitlements.into_option(),
+        grants: grants.into_option(),
+        trial: trial.into_option(),
     };
-    let grants = match grants.into_option() {
-        Some(Some(grants)) => Some(Some(plan_grant::read_grants(grants, "/grants").map_err(invalid)?)),
-        absent_or_null => absent_or_null.map(|_| None),
-    };
-    let trial = match trial.into_option() {
-        Some(Some(trial)) => Some(Some(plan_grant::read_trial(trial, "/trial").map_err(invalid)?)),
-        absent_or_null => absent_or_null.map(|_| None),
-    };
-    let change = PlanChange {
-        grants: grants.into(),
-        trial: trial.into(),
-        name: name.into_option().into(),
-        interval: interval.map(|interval| interval.0).into_option().into(),
-        entitlements: entitlements.into(),
-        terms: terms.map(terms_change).into_option().into(),
-        expected,
-    };
+    let terms = terms.map(terms_change).into_option().into();
+    let change = PlanChange { terms, expected, ..plan_change(parts)? };
     let put = acting_as(caller.by(), app.engine.put_plan(plan.0, change)).await;
     let (plan, created) = put.map_err(|error| match error {
         error @ EngineError::Decide(DecideError::PlanNotFound(_)) => {
@@ -154,6 +140,41 @@ pub async fn list(
     Answer::ok(&paging.page(plans, |plan| plan.plan.clone())?)
 }
 
+/// What a request says of a plan, terms apart: none leaves a field, and nothing in it clears it.
+pub(super) struct PlanParts {
+    pub name: Option<Option<String>>,
+    pub interval: Option<Option<Interval>>,
+    pub entitlements: Option<Option<BTreeMap<Key, EntitlementValue>>>,
+    pub grants: Option<Option<Vec<PlanGrant>>>,
+    pub trial: Option<Option<Trial>>,
+}
+
+/// The same in the engine's words.
+pub(super) fn plan_change(parts: PlanParts) -> Result<PlanChange, Problem> {
+    let PlanParts { name, interval, entitlements, grants, trial } = parts;
+    short("/name", name.as_ref().and_then(Option::as_deref).unwrap_or_default())?;
+    let entitlements = match entitlements {
+        Some(Some(entitlements)) => Some(Some(read_entitlements(entitlements)?)),
+        absent_or_null => absent_or_null.map(|_| None),
+    };
+    let grants = match grants {
+        Some(Some(grants)) => Some(Some(plan_grant::read_grants(grants, "/grants").map_err(invalid)?)),
+        absent_or_null => absent_or_null.map(|_| None),
+    };
+    let trial = match trial {
+        Some(Some(trial)) => Some(Some(plan_grant::read_trial(trial, "/trial").map_err(invalid)?)),
+        absent_or_null => absent_or_null.map(|_| None),
+    };
+    Ok(PlanChange {
+        grants: grants.into(),
+        trial: trial.into(),
+        name: name.into(),
+        interval: interval.map(|interval| interval.map(|interval| interval.0)).into(),
+        entitlements: entitlements.into(),
+        ..PlanChange::default()
+    })
+}
+
 fn read_entitlements(
     entitlements: BTreeMap<Key, EntitlementValue>,
 ) -> Result<BTreeMap<Key, Entitlement>, Problem> {
@@ -199,6 +220,8 @@ fn view<'a>(catalog: &'a Catalog, plan: &'a Plan, now: Timestamp) -> PlanView<'a
         trial: plan.trial.as_ref().map(Trial::from),
         terms: in_force(terms, now).map(|terms| wire::terms(terms)),
         shadows: shadows(terms, now).map(|terms| wire::terms(terms)).collect(),
+        canary: canary_under_way(terms, now).map(|terms| wire::terms(terms)),
+        scheduled: scheduled(terms, now).map(|terms| wire::terms(terms)).collect(),
         created_at: plan.created_at,
     }
 }

@@ -11,10 +11,14 @@ use crate::{
     render, wire,
 };
 use axum::extract::State;
-use proviso_api::period::{Cycle, MissedPeriod, PeriodEnd, PeriodStart, ResetInput, Settled};
+use proviso_api::{
+    grant,
+    period::{Cycle, MissedPeriod, PeriodEnd, PeriodStart, ResetInput, Settled},
+};
 use proviso_engine::{Subject, command::Command};
 use proviso_ledger::{
     journal::{self, DecisionRecord, Entry, Event},
+    model::grant::Grant as LedgerGrant,
     state::MissedCall,
 };
 use std::{borrow::Cow, sync::Arc};
@@ -120,7 +124,7 @@ pub fn period_start<'a>(
         reason: opened.reason,
         period: wire::period(&opened.period),
         cycle: Cycle { start: opened.cycle.start, end: opened.cycle.end },
-        grants: opened.grants.iter().map(|grant| wire::new_grant(grant, entry.at)).collect(),
+        grants: opened.grants.iter().map(|grant| opened_grant(grant, opened, entry)).collect(),
         trial_ends_at: opened.trial.as_ref().map(|trial| trial.ends_at),
         settled: opened.settled.iter().map(settled).collect(),
         notes: Cow::Borrowed(&opened.notes),
@@ -129,6 +133,19 @@ pub fn period_start<'a>(
         entry: entry.seq,
         degraded: opened.decision.as_ref().is_some_and(DecisionRecord::is_degraded),
     })
+}
+
+/// A grant of the period that begins. One that expires with it expires at its end, as that is now.
+fn opened_grant<'a>(
+    grant: &'a LedgerGrant,
+    opened: &journal::PeriodOpened,
+    entry: &Entry,
+) -> grant::Grant<'a> {
+    let shown = wire::new_grant(grant, entry.at);
+    let with_it = grant.expires_with_period == Some(opened.period.number);
+    let end = opened.period.end.filter(|_| with_it);
+    let expires_at = shown.expires_at.into_iter().chain(end).min();
+    grant::Grant { expires_at, ..shown }
 }
 
 fn period_end<'a>(entry: &'a Entry, closed: &'a journal::PeriodClosed) -> Result<PeriodEnd<'a>, Problem> {

@@ -16,9 +16,12 @@ use proviso_api::{
     decision::Warning,
     usage::Usage,
 };
-use proviso_engine::command::{Command, Idempotency, Outcome, Request, UsageRequest};
+use proviso_engine::{
+    Engine,
+    command::{Command, Idempotency, Outcome, Request, UsageRequest},
+};
 use proviso_ledger::{
-    model::ids::{CustomerId, Name},
+    model::ids::{CustomerId, Digest, Name},
     state::Origin,
 };
 use serde_json::value::RawValue;
@@ -85,6 +88,21 @@ impl Submission {
             Err(problem) => Err(problem.renamed(OCCURRED_AT, time_at)),
         }
     }
+}
+
+/// What a usage means, as which kind of request: whoever sends it on may write it anew. The key that it comes under is no part of it, so
+/// that the same usage under another one is known to be the same.
+pub fn digest(
+    kind: &[u8],
+    customer: &CustomerId,
+    usage: &Usage,
+    warnings: &[&str],
+) -> Result<Digest, Problem> {
+    let Usage { feature, quantities, attributes, entity, occurred_at } = usage;
+    let meaning = (customer, feature, &quantities.0, &attributes.0, entity, occurred_at, warnings);
+    let meaning = serde_json::to_vec(&meaning);
+    let meaning = meaning.map_err(|error| Problem::internal(format!("a usage can't be written: {error}")))?;
+    Ok(Engine::request_digest(&[kind, &meaning]))
 }
 
 /// A usage in the engine's words.
@@ -165,7 +183,7 @@ fn result<'a>(item: &'a Rendered<'a>, path: &'a str) -> BatchResult<'a> {
 
 /// Starts all, so that their requests wait in the lanes together, then awaits them in order: an answer that comes wakes the
 /// task, and then only the first that is still missing is polled.
-async fn all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+pub async fn all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
     let mut running: Vec<_> = futures.map(|future| Box::pin(maybe_done(future))).collect();
     poll_fn(|context: &mut Context<'_>| {
         for future in &mut running {

@@ -266,7 +266,7 @@ pub async fn get_of_customer(
 }
 
 /// Takes the canary out of new terms.
-fn split_canary(mut body: TermsInput) -> Result<(TermsInput, Option<CanaryDraft>), Problem> {
+pub(super) fn split_canary(mut body: TermsInput) -> Result<(TermsInput, Option<CanaryDraft>), Problem> {
     let Some(CanaryInput { share_percent: share, rollback }) = body.canary.take() else {
         return Ok((body, None));
     };

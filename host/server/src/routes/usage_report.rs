@@ -54,8 +54,8 @@ pub struct Report {
     /// Only usage of this entity, and of those that stood below it when it was taken.
     #[param(value_type = Option<schema::Key>)]
     entity: Option<Key>,
-    /// Up to four of `feature`, `entity`, `model`, `hour`, `day`, `month`, `category` and `attributes.<name>`, separated by
-    /// commas; defaults to `feature`. By `category` (of the grants that paid, or `overage`) there are no quantities, and a usage that
+    /// Up to four of `feature`, `entity`, `model`, `hour`, `day`, `month`, `imported`, `category` and `attributes.<name>`,
+    /// separated by commas; defaults to `feature`. `imported` is true of what another system billed. By `category` (of the grants that paid, or `overage`) there are no quantities, and a usage that
     /// several paid for counts in each.
     #[param(example = "feature,attributes.model")]
     group_by: Option<String>,
@@ -106,6 +106,23 @@ impl<'de> Deserialize<'de> for TimeOrDate {
     }
 }
 
+/// From when until when, as it was asked.
+struct Times {
+    from: Option<TimeOrDate>,
+    to: Option<TimeOrDate>,
+    zone: Option<Zone>,
+}
+
+impl Times {
+    /// The instants, with dates of `dates_in` where no zone was named.
+    fn span(&self, now: Timestamp, dates_in: &Zone) -> (Timestamp, Timestamp) {
+        let dates_in = self.zone.as_ref().unwrap_or(dates_in);
+        let to = self.to.map_or_else(|| now.plus_micros(1), |to| to.instant(dates_in));
+        let from = self.from.map_or_else(|| to.plus_micros(-DEFAULT_SPAN), |from| from.instant(dates_in));
+        (from, to)
+    }
+}
+
 impl Report {
     /// Whether it names dates, but not in which zone they are read.
     fn lacks_zone(&self) -> bool {
@@ -113,12 +130,14 @@ impl Report {
         self.time_zone.is_none() && (is_date(&self.from) || is_date(&self.to))
     }
 
+    fn times(&self) -> Times {
+        Times { from: self.from, to: self.to, zone: self.time_zone.clone() }
+    }
+
     /// The report, with dates of `dates_in`.
     fn read(self, now: Timestamp, dates_in: &Zone) -> Result<Asked, Problem> {
-        let Self { from, to, feature, entity, group_by, time_zone: zone, limit, cursor } = self;
-        let dates_in = zone.as_ref().unwrap_or(dates_in);
-        let to = to.map_or_else(|| now.plus_micros(1), |to| to.instant(dates_in));
-        let from = from.map_or_else(|| to.plus_micros(-DEFAULT_SPAN), |from| from.instant(dates_in));
+        let (from, to) = self.times().span(now, dates_in);
+        let Self { from: _, to: _, feature, entity, group_by, time_zone: zone, limit, cursor } = self;
         if from > to {
             return Err(Problem::bad_query("from must not lie after to"));
         }
@@ -163,9 +182,7 @@ pub async fn report(
     let Asked { mut report, names, paging } = query.read(app.now(), &dates_in)?;
     if accepts_csv(&headers) {
         let groups = app.engine.whole_usage(&customer.id, report).await?;
-        let text = table(&names, &groups).map_err(|error| Problem::internal(error.to_string()))?;
-        let kind = HeaderValue::from_static("text/csv; charset=utf-8");
-        return Ok(([(CONTENT_TYPE, kind)], text).into_response());
+        return csv(&names, &groups);
     }
     let (limit, after) = (paging.limit()? as usize, paging.after::<ReportCursor>()?);
     let (mut as_of, mut key) = (None, None);
@@ -192,7 +209,8 @@ pub async fn report(
 /// Report usage of all customers
 ///
 /// Customer by customer, by key; each customer's groups are on one page. A page may be short, or empty, and still have a next
-/// one, since it ends when enough was read.
+/// one, since it ends when enough was read. Dates, hours, days and months are each customer's own, unless `time_zone` names one for all.
+/// `Accept: text/csv` answers the whole report as a table, with the column `customer` before those of one customer's.
 #[utoipa::path(
     get,
     path = "/v1/usage",
@@ -200,7 +218,10 @@ pub async fn report(
     tag = "Reading",
     params(Report),
     responses(
-        (status = 200, description = "By customer and group", body = Page<UsageOfCustomer>),
+        (status = 200, description = "By customer and group", content(
+            (Page<UsageOfCustomer> = "application/json"),
+            (String = "text/csv"),
+        )),
         AllProblems,
     ),
 )]
@@ -208,13 +229,30 @@ pub async fn report_all(
     State(app): State<Arc<App>>,
     _: Operator<Read>,
     Query(query): Query<Report>,
-) -> Result<Answer, Problem> {
-    if query.lacks_zone() {
-        return Err(Problem::bad_query("dates of all customers need a time_zone to be read in"));
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let (times, now) = (query.times(), app.now());
+    let span = move |zone: &Zone| times.span(now, zone);
+    let Asked { report, mut names, paging } = query.read(now, &Zone::default())?;
+    let (limit, mut after) = (paging.limit()? as usize, paging.after::<CustomerId>()?);
+    if accepts_csv(&headers) {
+        after = None;
+        let mut all = UsageGroups::new();
+        loop {
+            let (found, last) = app.engine.usage_of_all(after, limit, &report, &span).await?;
+            for (customer, groups) in found {
+                let customer = Some(customer.to_string());
+                let key = |of: GroupKey| [customer.clone()].into_iter().chain(of).collect::<GroupKey>();
+                all.extend(groups.into_iter().map(|(of, group)| (key(of), group)));
+            }
+            after = last;
+            if after.is_none() {
+                names.insert(0, "customer".to_owned());
+                return csv(&names, &all);
+            }
+        }
     }
-    let Asked { report, names, paging } = query.read(app.now(), &Zone::default())?;
-    let (limit, after) = (paging.limit()? as usize, paging.after::<CustomerId>()?);
-    let (found, last) = app.engine.usage_of_all(after, limit, &report).await?;
+    let (found, last) = app.engine.usage_of_all(after, limit, &report, &span).await?;
     let rows = found.into_iter().flat_map(|(customer, groups)| {
         let names = &names;
         groups.into_iter().map(move |(key, group)| UsageOfCustomer {
@@ -222,7 +260,14 @@ pub async fn report_all(
             usage: of_group(names, key, group),
         })
     });
-    Answer::ok(&Page { data: rows.collect(), next_cursor: last.map(|last| cursor(&last)) })
+    let page = Page { data: rows.collect(), next_cursor: last.map(|last| cursor(&last)) };
+    Ok(Answer::ok(&page)?.into_response())
+}
+
+fn csv(names: &[String], groups: &UsageGroups) -> Result<Response, Problem> {
+    let text = table(names, groups).map_err(|error| Problem::internal(error.to_string()))?;
+    let kind = HeaderValue::from_static("text/csv; charset=utf-8");
+    Ok(([(CONTENT_TYPE, kind)], text).into_response())
 }
 
 /// Whether the answer is wanted as CSV rather than as JSON.
@@ -272,10 +317,11 @@ fn grouping(name: &str) -> Result<GroupBy, Problem> {
         ("hour", _) => Ok(GroupBy::Hour),
         ("day", _) => Ok(GroupBy::Day),
         ("month", _) => Ok(GroupBy::Month),
+        ("imported", _) => Ok(GroupBy::Imported),
         ("category", _) => Ok(GroupBy::Category),
         (_, Some(attribute)) if is_name(attribute) => Ok(GroupBy::Attribute(attribute.to_owned())),
         _ => Err(Problem::bad_query(
-            "group_by takes feature, entity, model, hour, day, month, category and attributes.<name>, separated by commas",
+            "group_by takes feature, entity, model, hour, day, month, imported, category and attributes.<name>, separated by commas",
         )),
     }
 }
@@ -284,6 +330,7 @@ fn of_group(names: &[String], key: Vec<Option<String>>, group: UsageGroup) -> Us
     UsageOfGroup {
         group: names.iter().cloned().zip(key).collect(),
         charges: group.charges,
+        imported: group.imported,
         cost: group.cost.into_iter().map(|(credit, cost)| Cost { credit, cost }).collect(),
         quantities: group.quantities,
     }

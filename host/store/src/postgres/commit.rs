@@ -48,13 +48,13 @@ const EVERYTHING: &str = statement!(
        WHERE (SELECT passes FROM checked) \
        ON CONFLICT (customer_id, format, seq) DO UPDATE SET at = excluded.at, state = excluded.state), \
      new_customers AS (INSERT INTO customers \
-         (customer_id, created_at, due_at, closed, profile, plan_id, plan_version) \
+         (customer_id, created_at, due_at, closed, profile, plan_id, plan_version, awaits_payment) \
        SELECT * FROM unnest($18::text[], $19::bigint[], $20::bigint[], $21::boolean[], $22::text[], $25::text[], \
-         $26::bigint[]) \
+         $26::bigint[], $27::boolean[]) \
        WHERE (SELECT passes FROM checked) \
        ON CONFLICT (customer_id) DO UPDATE SET created_at = excluded.created_at, due_at = excluded.due_at, \
          closed = excluded.closed, profile = excluded.profile, plan_id = excluded.plan_id, \
-         plan_version = excluded.plan_version, claimed_by = NULL, claimed_until = NULL), \
+         plan_version = excluded.plan_version, awaits_payment = excluded.awaits_payment, claimed_by = NULL, claimed_until = NULL), \
      new_due AS (UPDATE customers AS c SET due_at = d.due_at, claimed_by = NULL, claimed_until = NULL \
        FROM unnest($23::text[], $24::bigint[]) AS d (customer_id, due_at) \
        WHERE c.customer_id = d.customer_id AND (SELECT passes FROM checked))"
@@ -187,6 +187,7 @@ impl<'a> Rows<'a> {
             .bind(column(&due, |(_, due_at)| due_at.map(|at| at.0)))
             .bind(column(&rows, |row| row.plan.as_ref().map(|(plan, _)| plan.as_str())))
             .bind(column(&rows, |row| row.plan.as_ref().map(|(_, version)| i64::from(*version))))
+            .bind(column(&rows, |row| row.awaits_payment))
     }
 
     /// Whether a batch conflicts because it was written already.

@@ -246,6 +246,16 @@ pub async fn customers_of_plan(
     pool.fetch(query).await?.iter().map(customer_row).collect()
 }
 
+pub async fn customers_awaiting_payment(
+    pool: &Pool,
+    after: Option<&CustomerId>,
+    limit: u32,
+) -> Result<Vec<CustomerRow>, StoreError> {
+    let after = after.map_or("", CustomerId::as_str);
+    let query = || sqlx::query(columns::CUSTOMERS_AWAITING_PAYMENT).bind(after).bind(i64::from(limit));
+    pool.fetch(query).await?.iter().map(customer_row).collect()
+}
+
 pub async fn plan_customers(pool: &Pool, plan: &Name) -> Result<Vec<(u32, u64)>, StoreError> {
     let rows = pool.fetch(|| sqlx::query(columns::PLAN_CUSTOMERS).bind(plan.as_str())).await?;
     rows.iter().map(|row| Ok((columns::number(row, 0)?, columns::number(row, 1)?))).collect()

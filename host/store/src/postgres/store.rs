@@ -170,6 +170,14 @@ impl Store for PostgresStore {
         reads::customers_of_plan(&self.pool, plan, version, after, limit).await
     }
 
+    async fn customers_awaiting_payment(
+        &self,
+        after: Option<&CustomerId>,
+        limit: u32,
+    ) -> Result<Vec<CustomerRow>, StoreError> {
+        reads::customers_awaiting_payment(&self.pool, after, limit).await
+    }
+
     async fn plan_customers(&self, plan: &Name) -> Result<Vec<(u32, u64)>, StoreError> {
         reads::plan_customers(&self.pool, plan).await
     }

@@ -109,7 +109,17 @@ impl Group {
             let due_at = row.due_at.map(|at| at.0);
             let (plan, version) = row.plan.as_ref().map(|(plan, version)| (plan.as_str(), *version)).unzip();
             let (customer, created_at) = (row.customer.as_str(), row.created_at.0);
-            insert.execute((customer, created_at, due_at, row.closed, &row.profile, plan, version))?;
+            let (closed, awaits_payment) = (row.closed, row.awaits_payment);
+            insert.execute((
+                customer,
+                created_at,
+                due_at,
+                closed,
+                &row.profile,
+                plan,
+                version,
+                awaits_payment,
+            ))?;
         }
         let mut update = transaction.prepare_cached(DUE)?;
         for (customer, due_at) in &self.customers.due {
@@ -134,8 +144,9 @@ const FURTHER_KEYS: &str =
     "INSERT INTO further_keys (pos, customer_id, key_hash, seq) VALUES (?1, ?2, ?3, ?4)";
 const SNAPSHOTS: &str = "INSERT INTO snapshots (customer_id, format, seq, at, state) \
      VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET at = excluded.at, state = excluded.state";
-const CUSTOMERS: &str = "INSERT INTO customers (customer_id, created_at, due_at, closed, profile, plan_id, plan_version) \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET created_at = excluded.created_at, \
+const CUSTOMERS: &str = "INSERT INTO customers \
+     (customer_id, created_at, due_at, closed, profile, plan_id, plan_version, awaits_payment) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO UPDATE SET created_at = excluded.created_at, \
      due_at = excluded.due_at, closed = excluded.closed, profile = excluded.profile, plan_id = excluded.plan_id, \
-     plan_version = excluded.plan_version";
+     plan_version = excluded.plan_version, awaits_payment = excluded.awaits_payment";
 const DUE: &str = "UPDATE customers SET due_at = ?2 WHERE customer_id = ?1";

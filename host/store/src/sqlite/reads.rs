@@ -188,6 +188,19 @@ impl Reads {
         self.readers.read(list).await
     }
 
+    pub async fn customers_awaiting_payment(
+        &self,
+        after: Option<&CustomerId>,
+        limit: u32,
+    ) -> Result<Vec<CustomerRow>, StoreError> {
+        let after = after.cloned();
+        let list = move |connection: &mut Connection| {
+            let after = after.as_ref().map_or("", CustomerId::as_str);
+            all(connection, columns::CUSTOMERS_AWAITING_PAYMENT, (after, limit), |row| customer_row(row))
+        };
+        self.readers.read(list).await
+    }
+
     pub async fn plan_customers(&self, plan: &Name) -> Result<Vec<(u32, u64)>, StoreError> {
         let plan = plan.clone();
         let count = move |connection: &mut Connection| {

@@ -222,6 +222,14 @@ impl Store for SqliteStore {
         self.reads.customers_of_plan(plan, version, after, limit).await
     }
 
+    async fn customers_awaiting_payment(
+        &self,
+        after: Option<&CustomerId>,
+        limit: u32,
+    ) -> Result<Vec<CustomerRow>, StoreError> {
+        self.reads.customers_awaiting_payment(after, limit).await
+    }
+
     async fn plan_customers(&self, plan: &Name) -> Result<Vec<(u32, u64)>, StoreError> {
         self.reads.plan_customers(plan).await
     }

@@ -75,6 +75,7 @@ macro_rules! contract {
                 times_find_their_entry,
                 customers_are_listed_and_come_due,
                 customers_are_found_by_their_plan,
+                customers_that_await_a_payment_are_found,
                 an_empty_store_knows_nothing,
                 catalog_changes_are_made_together,
                 a_batch_is_of_the_newest_revision,

@@ -32,6 +32,8 @@ pub enum Step {
         keys: Vec<(usize, u8, u64)>,
         /// Customer, format, how far below the head.
         snapshots: Vec<(usize, u32, u64)>,
+        /// Customer, how far below the head.
+        unchanged: Vec<(usize, u64)>,
         customers: Vec<(usize, Option<i64>)>,
         due: Vec<(usize, Option<i64>)>,
     },
@@ -52,14 +54,16 @@ pub fn step() -> impl Strategy<Value = Step> {
         proptest::collection::vec(entry, 0..6),
         proptest::collection::vec((who.clone(), any::<u8>(), below.clone()), 0..2),
         proptest::collection::vec((who.clone(), FORMAT..=OTHER_FORMAT, below), 0..2),
+        proptest::collection::vec((who.clone(), prop_oneof![9 => Just(0_u64), 1 => Just(1_u64)]), 0..2),
         proptest::collection::vec((who.clone(), due.clone()), 0..2),
         proptest::collection::vec((who, due), 0..2),
     )
-        .prop_map(|(asks, entries, keys, snapshots, customers, due)| Step::Commit {
+        .prop_map(|(asks, entries, keys, snapshots, unchanged, customers, due)| Step::Commit {
             asks,
             entries,
             keys,
             snapshots,
+            unchanged,
             customers,
             due,
         });
@@ -76,7 +80,7 @@ pub fn everyone() -> Vec<CustomerId> {
 
 /// The batch of a step, numbered from the ends of the model's journals; None when it commits nothing.
 pub fn batch(model: &Model, step: &Step) -> Option<Batch> {
-    let Step::Commit { entries, keys, snapshots, customers, due, .. } = step else { return None };
+    let Step::Commit { entries, keys, snapshots, unchanged, customers, due, .. } = step else { return None };
     let mut heads: Vec<u64> = (0..CUSTOMERS).map(|index| model.head(&name(index))).collect();
     let mut batch = Batch::default();
     for Entry { customer, off, key: number } in entries {
@@ -88,6 +92,12 @@ pub fn batch(model: &Model, step: &Step) -> Option<Batch> {
         let seq = heads[*who].saturating_sub(*below);
         batch.keys.push(NewKey { customer: name(*who), key_hash: key(&number.to_string()), seq });
     }
+    for (who, below) in unchanged {
+        // One with entries contradicts itself, and nothing else of the batch would ever be tried.
+        if entries.iter().all(|entry| entry.customer != *who) {
+            batch.unchanged.push((name(*who), heads[*who].saturating_sub(*below)));
+        }
+    }
     let state = |(who, format, below): &(usize, u32, u64)| {
         let snapshot = snapshot(&name(*who), heads[*who].saturating_sub(*below));
         NewSnapshot { format: *format, ..snapshot }
@@ -95,6 +105,10 @@ pub fn batch(model: &Model, step: &Step) -> Option<Batch> {
     batch.snapshots = snapshots.iter().map(state).collect();
     batch.customers = customers.iter().map(|(who, due_at)| row(&name(*who), *due_at)).collect();
     batch.due = due.iter().map(|(who, due_at)| (name(*who), due_at.map(Timestamp))).collect();
+    if batch.is_empty() {
+        // Where nothing is written, nothing need hold.
+        batch.unchanged.clear();
+    }
     Some(batch)
 }
 

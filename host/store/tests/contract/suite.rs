@@ -316,6 +316,25 @@ pub async fn customers_are_found_by_their_plan(factory: &dyn Factory) {
     assert_eq!(store.plan_customers(&"nobody".parse().unwrap()).await, Ok(vec![]));
 }
 
+pub async fn customers_that_await_a_payment_are_found(factory: &dyn Factory) {
+    let store = factory.open().await;
+    let with =
+        |name: &str, awaits_payment: bool| CustomerRow { awaits_payment, ..row(&customer(name), None) };
+    let found = async |after: Option<&str>, limit: u32| {
+        let after = after.map(customer);
+        let rows = store.customers_awaiting_payment(after.as_ref(), limit).await.unwrap();
+        rows.into_iter().map(|row| row.customer.to_string()).collect::<Vec<_>>()
+    };
+    let customers = vec![with("b", true), with("a", true), with("c", false), with("d", true)];
+    assert_eq!(store.commit(Batch { customers, ..Batch::default() }).await, Ok(Commit::Durable));
+    assert_eq!(found(None, 9).await, ["a", "b", "d"]);
+    assert_eq!(found(Some("a"), 1).await, ["b"]);
+    // Who was answered is not listed any more.
+    let answered = vec![with("b", false), with("c", true)];
+    assert_eq!(store.commit(Batch { customers: answered, ..Batch::default() }).await, Ok(Commit::Durable));
+    assert_eq!(found(None, 9).await, ["a", "c", "d"]);
+}
+
 pub async fn an_empty_store_knows_nothing(factory: &dyn Factory) {
     let store = factory.open().await;
     Model::default().check(&*store, &[customer("acme")]).await;

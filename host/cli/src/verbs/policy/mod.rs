@@ -14,7 +14,7 @@ pub(super) mod remote;
 mod run;
 mod schema;
 pub(super) mod settings;
-mod sign;
+pub(super) mod sign;
 pub mod source;
 pub(super) mod test;
 pub mod text;
@@ -48,8 +48,8 @@ pub enum Verb {
     Bench(bench::Flags),
     /// Search for the smallest case that two policies, or two settings of one, decide differently
     Diff(diff::Flags),
-    /// Print the JSON Schema of case files, for editors
-    Schema,
+    /// Print the JSON Schema of case files, or of a folder's files of plans or policies, for editors
+    Schema(schema::Flags),
     /// Make a key that signs policies, and print the line by which hosts know it
     Key(sign::KeyFlags),
     /// Print the signature of a policy's module
@@ -80,7 +80,7 @@ pub fn run(verb: Verb) -> Result<Verdict, Error> {
         Verb::Profile(flags) => profile::run(flags),
         Verb::Bench(flags) => bench::run(&flags),
         Verb::Diff(flags) => diff::run(&flags),
-        Verb::Schema => schema::run(),
+        Verb::Schema(flags) => schema::run(&flags),
         Verb::Key(flags) => sign::key(&flags),
         Verb::Sign(flags) => sign::run(&flags),
         Verb::Push(flags) => remote::push::run(&flags),

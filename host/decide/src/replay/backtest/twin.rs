@@ -10,11 +10,13 @@ use crate::{
 };
 use proviso_ledger::{
     fold::FoldError,
-    journal::{DecisionRecord, Entry, Event, Intent, Refunded},
+    journal::{
+        DecisionRecord, Entry, Event, GrantImported, Intent, OverageImported, Refunded, RefusalsRepeated,
+    },
     model::{
         amounts::Credits,
         grant::Grant,
-        ids::{ChargeId, Digest, GrantId, Name, ReservationId},
+        ids::{ChargeId, Digest, GrantId, Name, ReservationId, Seq},
         terms::TermsKey,
         time::Timestamp,
         view::Expiry,
@@ -22,12 +24,14 @@ use proviso_ledger::{
     rules::{
         due::Due,
         grants::GrantRequest,
+        importing::{ImportOrigin, ImportedGrant},
         refund::{Portion, RefundRequest, Refundable},
+        rejection::Rejection,
     },
     state::{CustomerState, Draft, LATE_WINDOW, Origin},
 };
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
 };
 
@@ -48,6 +52,17 @@ struct Kept {
     grants: Vec<Grant>,
 }
 
+/// The newest refusals whose repeats may still be counted: more than one customer has open at once.
+const MOST_REFUSALS: usize = 256;
+
+/// A recorded refusal.
+struct Refusal {
+    seq: Seq,
+    row: RowKey,
+    /// Whether the candidate answers otherwise.
+    differs: bool,
+}
+
 /// A customer twice.
 pub struct Twin<'a> {
     history: &'a History,
@@ -63,6 +78,8 @@ pub struct Twin<'a> {
     held: HashMap<ReservationId, Arc<Entry>>,
     /// What those charges cost as recorded.
     recorded_costs: BTreeMap<ChargeId, Credits>,
+    /// Refusals that entries to come may count repeats of, oldest first.
+    refusals: VecDeque<Refusal>,
     /// What a commit after the customer's closing leaves to settle.
     settles: bool,
     report: CustomerReport,
@@ -94,6 +111,7 @@ impl<'a> Twin<'a> {
             kept: BTreeMap::new(),
             held: HashMap::new(),
             recorded_costs: BTreeMap::new(),
+            refusals: VecDeque::new(),
             settles: false,
             report: CustomerReport::default(),
         })
@@ -191,9 +209,10 @@ impl<'a> Twin<'a> {
         Ok(())
     }
 
-    /// Grants and reservations expire on their own; periods end and begin as recorded, since no policy moves them.
+    /// Grants and reservations expire on their own; periods end and begin as recorded, since no policy moves them. Top-ups are asked
+    /// for and paid as recorded, since nobody would have paid others.
     fn bring_due(&mut self, policies: Policies<'_>, at: Timestamp) -> Result<(), Stop> {
-        while let Some((due_at, due)) = self.candidate.next_due() {
+        while let Some((due_at, due)) = self.candidate.next_due_but_top_ups() {
             if due_at > at || !matches!(due, Due::GrantExpiry | Due::ReservationExpiry(_)) {
                 return Ok(());
             }
@@ -206,6 +225,13 @@ impl<'a> Twin<'a> {
     fn draft(&self, policies: Policies<'_>, entry: &Entry) -> Result<Option<Draft>, Stop> {
         let (state, at) = (&self.candidate, entry.at);
         Ok(Some(match &entry.event {
+            Event::PeriodOpened(opened) if opened.moved_in => {
+                let next = state.next_period(at, opened.reason, opened.allowance);
+                let next = next.ok_or(Rejection::NoPeriod)?;
+                state.resume_period(next, opened.once.clone(), opened.trial.clone())?
+            }
+            // No policy was asked, so none can answer otherwise.
+            Event::Refused(refused) if refused.decision.is_none() => state.refused((**refused).clone()),
             Event::Charged(_)
             | Event::Refused(_)
             | Event::Reserved(_)
@@ -224,7 +250,24 @@ impl<'a> Twin<'a> {
             | Event::EntityChanged(_)
             | Event::EntityRemoved { .. }
             | Event::BudgetChanged(_)
-            | Event::BudgetRemoved { .. } => Draft::new(entry.event.clone()),
+            | Event::BudgetRemoved { .. }
+            | Event::AutoTopUpChanged(_)
+            | Event::AutoTopUpRemoved { .. } => Draft::new(entry.event.clone()),
+            // Decided with the refusal that came again. The twin may have fewer entries.
+            Event::RefusalsRepeated(repeated) if repeated.of > state.seq => return Ok(None),
+            Event::RefusalsRepeated(repeated) => state.count_repeats(at, *repeated),
+            Event::TopUpRequested(_)
+            | Event::TopUpDeclined(_)
+            | Event::TopUpExpired { .. }
+            | Event::TopUpsHalted(_) => {
+                let credit = entry.after.as_ref().map(|after| after.balance.credit.clone());
+                Draft { credit, ..Draft::new(entry.event.clone()) }
+            }
+            Event::TopUpPaid(paid) => {
+                let terms = decider(self.history, policies, at).grant_terms(state, at);
+                let as_recorded = (paid.top_up, paid.payment.clone(), paid.expired_before);
+                state.paid_top_up(at, as_recorded, self.request(&paid.grant, at), &terms)?
+            }
             Event::PlanChangeCancelled { .. } => match &state.plan_change {
                 Some(pending) => state.cancel_plan_change(pending.id)?,
                 None => return Ok(None),
@@ -237,6 +280,24 @@ impl<'a> Twin<'a> {
                 let decider = decider(self.history, policies, at);
                 state.give(at, self.request(grant, at), &decider.grant_terms(state, at))?
             }
+            Event::GrantImported(imported) => {
+                let GrantImported { import, external_id, grant, used, voided, allowance } = &**imported;
+                let origin = ImportOrigin { import: import.clone(), external_id: external_id.clone() };
+                let imported = ImportedGrant {
+                    grant: self.request(grant, at),
+                    never_expires: true,
+                    used: *used,
+                    voided: *voided,
+                    allowance: Some(*allowance),
+                };
+                let decider = decider(self.history, policies, at);
+                state.import_grant(at, origin, imported, &decider.grant_terms(state, at))?
+            }
+            Event::OverageImported(imported) => {
+                let OverageImported { import, external_id, credit, amount } = imported.clone();
+                state.import_overage(ImportOrigin { import, external_id }, credit, amount)?
+            }
+            Event::UsageImported(_) => Draft::new(entry.event.clone()),
             Event::Voided { grant } => state.void(self.grants.get(grant).copied().unwrap_or(*grant))?,
             Event::Adjusted(adjusted) => {
                 state.adjust(at, adjusted.credit.clone(), adjusted.amount, adjusted.reason.clone())?
@@ -365,6 +426,16 @@ impl<'a> Twin<'a> {
                     self.grants.insert(grant.id, own.id);
                 }
             }
+            Event::GrantImported(imported) => {
+                if let Some(Event::GrantImported(own)) = made.map(|made| &made.event) {
+                    self.grants.insert(imported.grant.id, own.grant.id);
+                }
+            }
+            Event::TopUpPaid(paid) => {
+                if let Some(Event::TopUpPaid(own)) = made.map(|made| &made.event) {
+                    self.grants.insert(paid.grant.id, own.grant.id);
+                }
+            }
             Event::Voided { grant } => drop(self.grants.remove(grant)),
             Event::Refunded(refunded) => {
                 if let (Some(kept), Some(made)) = (self.kept.get_mut(&refunded.charge), made) {
@@ -411,6 +482,9 @@ impl<'a> Twin<'a> {
             cell.differ = cell.differ.saturating_add(u64::from(back != refunded.amount));
             return;
         }
+        if let Event::RefusalsRepeated(repeated) = &entry.event {
+            return self.count_repeats(repeated);
+        }
         let (Some(usage), Some(recorded)) = (entry.event.usage(), Answer::of(entry)) else { return };
         let candidate = made.and_then(Answer::of);
         let credit = match (&entry.event, entry.charged_usage()) {
@@ -421,6 +495,7 @@ impl<'a> Twin<'a> {
         };
         let feature = usage.feature.clone();
         let key = RowKey { feature: feature.to_string(), credit, month: month(usage.occurred_at) };
+        let row = key.clone();
         let cell = self.report.cell(key);
         cell.decisions = cell.decisions.saturating_add(1);
         cell.recorded = cell.recorded.saturating_add(recorded.billed());
@@ -431,6 +506,12 @@ impl<'a> Twin<'a> {
             (candidate.outcome, candidate.cost, &candidate.code)
                 == (recorded.outcome, recorded.cost, &recorded.code)
         });
+        if !recorded.is_accepted() {
+            if self.refusals.len() >= MOST_REFUSALS {
+                self.refusals.pop_front();
+            }
+            self.refusals.push_back(Refusal { seq: entry.seq, row, differs: !same });
+        }
         if same {
             return;
         }
@@ -447,6 +528,19 @@ impl<'a> Twin<'a> {
         }
         let customer = self.recorded.customer.clone();
         self.report.change(Change { customer, entry: entry.seq, at: entry.at, feature, recorded, candidate });
+    }
+}
+
+impl Twin<'_> {
+    /// Each is a decision like the one that it repeats. What the candidate would have accepted is one usage, however often it was
+    /// tried.
+    fn count_repeats(&mut self, repeated: &RefusalsRepeated) {
+        let Some(refusal) = self.refusals.iter().find(|refusal| refusal.seq == repeated.of) else { return };
+        let cell = self.report.cell(refusal.row.clone());
+        cell.decisions = cell.decisions.saturating_add(repeated.times);
+        if refusal.differs {
+            cell.differ = cell.differ.saturating_add(repeated.times);
+        }
     }
 }
 

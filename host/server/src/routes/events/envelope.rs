@@ -8,13 +8,13 @@ use super::{
 use crate::{
     extract::{object, parse},
     problem::Problem,
-    routes::submission::Submission,
+    routes::submission::{self, Submission},
 };
 use axum::http::HeaderMap;
-use proviso_api::{decision::Warning, schema, usage::Usage};
+use proviso_api::{decision::Warning, schema};
 use proviso_engine::{Engine, command::Idempotency};
 use proviso_ledger::model::{
-    ids::{CustomerId, Digest, Key},
+    ids::{CustomerId, Key},
     time::Timestamp,
 };
 use serde::{Deserialize, de::IgnoredAny};
@@ -120,17 +120,9 @@ impl<'a> Envelope<'a> {
 fn idempotency(source: &str, id: &str, customer: &CustomerId, read: &Read) -> Result<Idempotency, Problem> {
     let key = Engine::request_digest(&[source.as_bytes(), id.as_bytes()]).to_string();
     let key = key.parse().map_err(|error| Problem::internal(format!("the key of an event: {error}")))?;
-    Ok((key, digest(customer, read)?))
-}
-
-fn digest(customer: &CustomerId, read: &Read) -> Result<Digest, Problem> {
-    let Usage { feature, quantities, attributes, entity, occurred_at } = &read.usage;
     // An answer repeats its warnings, so they belong to the request.
     let warnings: Vec<&str> = read.warnings.iter().map(|warning| warning.detail.as_str()).collect();
-    let meaning = (customer, feature, &quantities.0, &attributes.0, entity, occurred_at, warnings);
-    let meaning = serde_json::to_vec(&meaning);
-    let meaning = meaning.map_err(|error| Problem::internal(format!("a usage can't be written: {error}")))?;
-    Ok(Engine::request_digest(&[b"event", &meaning]))
+    Ok((key, submission::digest(b"event", customer, &read.usage, &warnings)?))
 }
 
 /// Whether a media type, with parameters or without, is one of JSON.

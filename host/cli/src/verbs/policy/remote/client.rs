@@ -1,13 +1,25 @@
 //! HTTP to a server: one blocking request after another, with errors that say what the server said and what can be done.
 
 use crate::{config, error::Error, secrets::Secret};
-use proviso_api::{Page, problem::ProblemDetails};
+use proviso_api::{
+    Page,
+    problem::{FieldError, ProblemDetails},
+};
 use serde::de::DeserializeOwned;
-use std::{fmt::Write as _, time::Duration};
+use std::{
+    fmt::Write as _,
+    io::{self, Write},
+    thread,
+    time::Duration,
+};
 use ureq::{Agent, Body, http::Response};
 
 /// How long a request may take; a server compiles a module in far less.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// How long is waited before a request is sent again, at first; then twice as long each time...
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+/// ...up to this.
+const LONGEST_WAIT: Duration = Duration::from_secs(16);
 /// The most bytes of an answer.
 const MOST_BYTES: u64 = 64 << 20;
 
@@ -16,6 +28,21 @@ pub struct Client {
     agent: Agent,
     base: String,
     authorization: String,
+}
+
+/// What a server said to a request that it may refuse.
+pub enum Asked<T> {
+    /// It was carried out.
+    Answered(T),
+    /// It was not.
+    Refused {
+        /// The problem's code.
+        code: String,
+        /// All of it, for people.
+        said: String,
+        /// The fields that are wrong.
+        errors: Vec<FieldError>,
+    },
 }
 
 impl Client {
@@ -66,6 +93,72 @@ impl Client {
         self.answer(&url, request.content_type(content_type).send(body))
     }
 
+    /// POST until the server has taken it: what the network, or a server that is busy or starts anew, keeps from it is sent again after
+    /// a while, for half a minute at most.
+    pub fn post_until_taken<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: &[u8],
+    ) -> Result<T, Error> {
+        let url = format!("{}{path}", self.base);
+        let mut wait = FIRST_WAIT;
+        loop {
+            let request = self.agent.post(&url).header("authorization", &self.authorization);
+            let answer = request.content_type(content_type).send(body);
+            let may_succeed = match &answer {
+                Ok(answer) => matches!(answer.status().as_u16(), 408 | 429 | 502..=504),
+                Err(error) => !matches!(error, ureq::Error::BadUri(_) | ureq::Error::Tls(_)),
+            };
+            if !may_succeed || wait > LONGEST_WAIT {
+                return self.answer(&url, answer).map(|(_, value)| value);
+            }
+            thread::sleep(wait);
+            wait *= 2;
+        }
+    }
+
+    /// GET of what may be as long as it likes, into a writer. Returns how many bytes there were.
+    pub fn download(&self, path: &str, into: &mut impl Write) -> Result<u64, Error> {
+        let url = format!("{}{path}", self.base);
+        let request = self.agent.get(&url).header("authorization", &self.authorization);
+        let answer = request.config().timeout_global(None).build().call();
+        let is_fine = answer.as_ref().is_ok_and(|answer| answer.status().is_success());
+        match answer {
+            Ok(mut answer) if is_fine => {
+                let mut body = answer.body_mut().as_reader();
+                io::copy(&mut body, into).map_err(|error| Error::Server(format!("{url}: {error}")))
+            }
+            answer => self.answer::<serde_json::Value>(&url, answer).map(|_| 0),
+        }
+    }
+
+    /// POST of JSON, whose refusal is to be looked at.
+    pub fn ask<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        headers: &[(&str, String)],
+        body: &[u8],
+    ) -> Result<Asked<T>, Error> {
+        let url = format!("{}{path}", self.base);
+        let mut request = self.agent.post(&url).header("authorization", &self.authorization);
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        let (status, bytes) = self.bytes(&url, request.content_type("application/json").send(body))?;
+        if (200..300).contains(&status) {
+            return parsed(&url, &bytes).map(Asked::Answered);
+        }
+        let said = format!("{url}: {}", refusal(status, &bytes));
+        match serde_json::from_slice::<ProblemDetails<'_>>(&bytes) {
+            Ok(problem) => {
+                let (code, errors) = (problem.code.into_owned(), problem.errors.into_owned());
+                Ok(Asked::Refused { code, said, errors })
+            }
+            Err(_) => Err(Error::Server(said)),
+        }
+    }
+
     /// GET.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
         let url = format!("{}{path}", self.base);
@@ -91,6 +184,15 @@ impl Client {
         url: &str,
         answer: Result<Response<Body>, ureq::Error>,
     ) -> Result<(u16, T), Error> {
+        let (status, bytes) = self.bytes(url, answer)?;
+        if !(200..300).contains(&status) {
+            return Err(Error::Server(format!("{url}: {}", refusal(status, &bytes))));
+        }
+        parsed(url, &bytes).map(|value| (status, value))
+    }
+
+    /// The status with the body.
+    fn bytes(&self, url: &str, answer: Result<Response<Body>, ureq::Error>) -> Result<(u16, Vec<u8>), Error> {
         let failed = |detail: String| Error::Server(format!("{url}: {detail}"));
         let mut answer = answer.map_err(|error| {
             let mend = match error {
@@ -104,13 +206,13 @@ impl Client {
         let status = answer.status().as_u16();
         let bytes = answer.body_mut().with_config().limit(MOST_BYTES).read_to_vec();
         let bytes = bytes.map_err(|error| failed(error.to_string()))?;
-        if !(200..300).contains(&status) {
-            return Err(failed(refusal(status, &bytes)));
-        }
-        let value = serde_json::from_slice(&bytes)
-            .map_err(|error| failed(format!("the answer is not one of this API: {error}")))?;
-        Ok((status, value))
+        Ok((status, bytes))
     }
+}
+
+fn parsed<T: DeserializeOwned>(url: &str, bytes: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| Error::Server(format!("{url}: the answer is not one of this API: {error}")))
 }
 
 /// What a server said in the place of an answer.

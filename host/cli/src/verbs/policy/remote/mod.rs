@@ -1,7 +1,7 @@
 //! What is done with policies on a running server, over its API: upload, activate, roll back, list. The server's own words are shown.
 
 pub mod activate;
-mod client;
+pub mod client;
 pub mod history;
 pub mod push;
 pub mod rollback;
@@ -15,13 +15,13 @@ use proviso_ledger::model::ids::{Key, Name};
 
 /// Which server, and as whom. The key is never an argument: those can be seen by everybody on the machine.
 #[derive(Debug, Args)]
-struct Server {
+pub struct Server {
     /// Where the server is; its API key is taken from PROVISO_KEY
     #[arg(long, value_name = "URL", env = "PROVISO_SERVER", default_value = "http://127.0.0.1:7070")]
-    server: String,
+    pub server: String,
     /// Write the server's answer, JSON
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 /// Whose terms.

@@ -1,47 +1,19 @@
 //! The JSON Schema of case files, from the very types that read them, for editors that complete and check.
 
 use super::CaseFile;
+use crate::json_schema;
 use proviso_api::{schema as wire, usage::Usage};
 use serde::Deserialize;
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use serde_json::Value;
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{RefOr, Schema},
 };
 
-/// Where utoipa looks for named schemas, and where JSON Schema does.
-const COMPONENTS: &str = "#/components/schemas/";
-const DEFINITIONS: &str = "#/$defs/";
-
 /// The schema of a case file.
 pub fn of_case_files() -> Result<Value, serde_json::Error> {
-    let mut named: Vec<(String, RefOr<Schema>)> = Vec::new();
-    CaseFile::schemas(&mut named);
-    // Named only within a form that utoipa does not look into.
-    named.push((AllowanceName::name().into_owned(), AllowanceName::schema()));
-    let named: BTreeMap<String, RefOr<Schema>> = named.into_iter().collect();
-    let mut schema = serde_json::to_value(CaseFile::schema())?;
-    if let Some(object) = schema.as_object_mut() {
-        object.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
-        object.insert("title".to_owned(), json!("Case file of proviso policy test"));
-        object.insert("$defs".to_owned(), serde_json::to_value(named)?);
-    }
-    rename(&mut schema);
-    Ok(schema)
-}
-
-fn rename(value: &mut Value) {
-    match value {
-        Value::String(text) => {
-            if let Some(name) = text.strip_prefix(COMPONENTS) {
-                *text = format!("{DEFINITIONS}{name}");
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(rename),
-        Value::Object(fields) => fields.values_mut().for_each(rename),
-        _ => {}
-    }
+    let allowance = (AllowanceName::name().into_owned(), AllowanceName::schema());
+    json_schema::of::<CaseFile>("Case file of proviso policy test", vec![allowance])
 }
 
 /// A value that is written in one of several ways.
@@ -184,6 +156,7 @@ bodies! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json_schema::DEFINITIONS;
     use std::collections::BTreeSet;
 
     /// A table of the format by its definition (none is the file itself), and a file with `@` in the place of its fields.
