@@ -168,7 +168,8 @@ impl Model {
         for earlier in before {
             let most = returns[&earlier];
             let earlier = self.grant_mut(earlier);
-            let renewed = left.min(earlier.expired);
+            // What late usage can't draw any more is not renewed, though it may come back out of a hold.
+            let renewed = if earlier.ended_at >= Some(now - LATE) { left.min(earlier.expired) } else { 0 };
             if renewed > 0 {
                 left -= renewed;
                 earlier.expired -= renewed;
