@@ -364,11 +364,12 @@ impl Lane {
             self.deferred.push(job);
             return None;
         }
-        if !open.is_broken(&customer) && self.is_slow(&job) {
+        let (policy, is_slow) = self.outlook(&job);
+        if is_slow && !open.is_broken(&customer) {
             self.leave(ticket(job), None);
             return None;
         }
-        match self.decide_one(&job, open).await {
+        match self.decide_one(&job, policy, open).await {
             OnLane::Decided(reply, wrote) => self.conclude(Ticket { wrote, ..ticket(job) }, reply, open),
             OnLane::Repeats(repeated) => {
                 open.repeat(job, repeated);
@@ -385,15 +386,14 @@ impl Lane {
         }
     }
 
-    /// Whether a job is to be decided off the lane.
-    fn is_slow(&mut self, job: &Job) -> bool {
-        let Some(cached) = self.known.cache.get_mut(&job.request.customer) else { return false };
+    /// The policy that is in force for a job's customer, and whether the job is to be decided off the lane.
+    fn outlook(&mut self, job: &Job) -> (Option<Digest>, bool) {
+        let Some(cached) = self.known.cache.get_mut(&job.request.customer) else { return (None, false) };
         let (catalog, now) = (self.shared.catalog.load(), self.shared.clock.now());
-        if !self.slow.is_likely(&catalog, &cached.state, now) {
-            return false;
-        }
+        let policy = policy_in_force(&catalog, &cached.state, now);
         // A look at the state asks no policy.
-        !(matches!(job.request.command, Command::Read) && is_current(&cached.state, now))
+        let asks = || !matches!(job.request.command, Command::Read) || !is_current(&cached.state, now);
+        (policy, self.slow.is_likely(&catalog, policy, &cached.state, now) && asks())
     }
 
     /// Lets a job be decided off the lane, the first one of its customer.
@@ -524,8 +524,8 @@ impl Lane {
         is_in_flight || open.keys.contains_key(&key) || self.known.answered(&key, lookup).is_some()
     }
 
-    /// Decides one job.
-    async fn decide_one(&mut self, job: &Job, open: &mut OpenBatch) -> OnLane {
+    /// Decides one job, by this policy as far as is known.
+    async fn decide_one(&mut self, job: &Job, policy: Option<Digest>, open: &mut OpenBatch) -> OnLane {
         let request = &job.request;
         let fails = |error: &str| OnLane::Decided(Err(EngineError::Internal(error.to_owned())), false);
         let Some(cached) = self.known.cache.get_mut(&request.customer) else {
@@ -547,7 +547,6 @@ impl Lane {
                 late_window: self.shared.options.late_window_micros(),
                 most_due: MOST_DUE,
             };
-            let policy = policy_in_force(&catalog, &cached.state, decider.now);
             let burnt_before = fuel_burnt_on_this_thread();
             let decided = if matches!(request.command, Command::Read) && decider.is_current(&cached.state) {
                 Ok(Reply::State(cached.state.clone()))

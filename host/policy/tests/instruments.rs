@@ -34,7 +34,7 @@ fn branching() -> Draft {
 fn coverage(draft: &Draft) -> Coverage {
     let component = draft.build();
     let plain = runtime().admit(&component).unwrap().module;
-    Coverage::new(&Source::of_component(component).unwrap(), plain, &Limits::default()).unwrap()
+    Coverage::new(&Source::of_component(component).unwrap(), plain, &Limits::default(), None).unwrap()
 }
 
 fn calls(report: &Report, function: &str) -> u64 {
@@ -94,8 +94,8 @@ fn being_looked_at_changes_no_answer_and_no_fuel() {
     let component = branching().build();
     let plain: Arc<dyn Policy> = runtime().admit(&component).unwrap().module;
     let source = Source::of_component(component).unwrap();
-    let coverage = Coverage::new(&source, Arc::clone(&plain), &Limits::default()).unwrap();
-    let profile = Profile::new(&source, Arc::clone(&plain), &Limits::default()).unwrap();
+    let coverage = Coverage::new(&source, Arc::clone(&plain), &Limits::default(), None).unwrap();
+    let profile = Profile::new(&source, Arc::clone(&plain), &Limits::default(), None).unwrap();
     let usage = usage();
     for policy in [coverage.policy(), profile.policy()] {
         for settings in ["{}", "null", "12345"] {
@@ -133,7 +133,7 @@ fn fuel_is_attributed_to_the_unit() {
     let component = draft.build();
     let plain: Arc<dyn Policy> = runtime().admit(&component).unwrap().module;
     let source = Source::of_component(component).unwrap();
-    let profile = Profile::new(&source, Arc::clone(&plain), &Limits::default()).unwrap();
+    let profile = Profile::new(&source, Arc::clone(&plain), &Limits::default(), None).unwrap();
     let policy = profile.policy();
     let mut fuel = 0;
     for settings in ["{}", "12345"] {
@@ -169,7 +169,8 @@ fn a_function_that_calls_itself_counts_once_in_its_total() {
     );
     let component = draft.build();
     let plain: Arc<dyn Policy> = runtime().admit(&component).unwrap().module;
-    let profile = Profile::new(&Source::of_component(component).unwrap(), plain, &Limits::default()).unwrap();
+    let profile =
+        Profile::new(&Source::of_component(component).unwrap(), plain, &Limits::default(), None).unwrap();
     profile.policy().prepare("{}").unwrap();
     let frames = profile.frames();
     let down = frame(&frames, "down");

@@ -74,12 +74,18 @@ impl Slowness {
         }
     }
 
-    /// Whether a customer's next decision is likely to be slow.
-    pub fn is_likely(&self, catalog: &Catalog, state: &CustomerState, now: Timestamp) -> bool {
+    /// Whether a customer's next decision, by this policy, is likely to be slow.
+    pub fn is_likely(
+        &self,
+        catalog: &Catalog,
+        policy: Option<Digest>,
+        state: &CustomerState,
+        now: Timestamp,
+    ) -> bool {
         if self.customers.contains(&state.customer) {
             return true;
         }
-        let Some(policy) = policy_in_force(catalog, state, now) else { return false };
+        let Some(policy) = policy else { return false };
         let is_slow = |work| match self.policies.peek(&(policy, work)) {
             Some(average) => *average >= self.slow_for(work),
             // What an operator lets burn more is not tried out on the lane.

@@ -6,6 +6,7 @@
 //! journal. So what they say is exact, or not there: *their presence affects cost, never meaning*. What is grouped by other
 //! attributes is read from the journal.
 
+mod additions;
 pub(crate) mod counted;
 mod index;
 pub(crate) mod journal;

@@ -2,8 +2,8 @@
 //! need not read those entries again; where that can't be said for sure, it reads them from the journal.
 
 use super::{
+    additions::Additions,
     counted::{Counted, Paid, paid_by_known},
-    totals::Additions,
 };
 use proviso_ledger::{
     journal::Entry,

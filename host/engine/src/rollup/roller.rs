@@ -5,9 +5,9 @@
 
 use super::{
     FORMAT,
+    additions::Additions,
     counted::{Counted, Payers},
     news::Pending,
-    totals::Additions,
 };
 use crate::{error::EngineError, reads::parse, shared::Shared};
 use proviso_ledger::model::ids::{CustomerId, Seq};
@@ -157,9 +157,10 @@ async fn next_update(
     pending: Option<Pending>,
 ) -> Result<Work, EngineError> {
     if let Some(Pending { after, through, additions }) = pending {
-        let (from, stored) = rollups.rollups_at(customer, &additions.ids()).await?;
+        let sums = additions.sums();
+        let (from, stored) = rollups.rollups_at(customer, &sums.ids()).await?;
         if from.through == after && (from.format == FORMAT || from == RollupCursor::default()) {
-            let rows = additions.onto(&stored)?;
+            let rows = sums.onto(&stored)?;
             return Ok(Work::Update(update(customer, from, through, rows), false));
         }
     }
@@ -185,7 +186,8 @@ async fn next_update(
     if through == after {
         return Ok(Work::Nothing);
     }
-    let ids = if after == 0 { Vec::new() } else { additions.ids() };
+    let sums = additions.sums();
+    let ids = if after == 0 { Vec::new() } else { sums.ids() };
     let stored = if ids.is_empty() {
         Vec::new()
     } else {
@@ -195,7 +197,7 @@ async fn next_update(
         }
         stored
     };
-    let rows = additions.onto(&stored)?;
+    let rows = sums.onto(&stored)?;
     Ok(Work::Update(update(customer, from, through, rows), is_full))
 }
 

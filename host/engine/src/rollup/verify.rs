@@ -2,8 +2,8 @@
 
 use super::{
     FORMAT, Grain, Kind,
+    additions::Additions,
     counted::{Counted, MOST_LATE, Payers},
-    totals::Additions,
 };
 use crate::{error::EngineError, reads::parse};
 use proviso_ledger::{
@@ -63,7 +63,7 @@ pub(crate) async fn verify(
         // No entry from here on is of usage before this.
         let settled = Grain::Day.start(Grain::Day.slot(anew.at.plus_micros(-MOST_LATE)) - 1);
         if settled > compared {
-            let expected = anew.additions.split_before(settled).onto(&[])?;
+            let expected = anew.additions.split_before(settled).sums().onto(&[])?;
             let (_, found) = rollups.rollups(customer, &spans(compared, settled)).await?;
             compare(expected, &found, &mut differ);
             compared = settled;
@@ -73,7 +73,7 @@ pub(crate) async fn verify(
     let (RollupCursor { through, .. }, found) =
         rollups.rollups(customer, &spans(compared, Timestamp(i64::MAX / 2))).await?;
     anew.read(through).await?;
-    compare(anew.additions.onto(&[])?, &found, &mut differ);
+    compare(anew.additions.sums().onto(&[])?, &found, &mut differ);
     Ok(())
 }
 

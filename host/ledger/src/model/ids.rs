@@ -230,8 +230,11 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // On the stack: one is written for each charge that is answered.
+        let mut digits = [0; 64];
+        ::hex::encode_to_slice(self.0, &mut digits).map_err(|_| fmt::Error)?;
         f.write_str("sha256:")?;
-        f.write_str(&hex(self.0))
+        f.write_str(str::from_utf8(&digits).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -256,10 +259,12 @@ text_serde!(Digest);
 pub(crate) mod short_digest {
     use super::Digest;
     use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use serde::{Deserialize, Deserializer, Serializer, de::Error as _, ser::Error as _};
 
     pub(crate) fn serialize<S: Serializer>(digest: &Digest, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&STANDARD_NO_PAD.encode(digest.0))
+        let mut text = [0; 43];
+        STANDARD_NO_PAD.encode_slice(digest.0, &mut text).map_err(S::Error::custom)?;
+        serializer.serialize_str(str::from_utf8(&text).map_err(S::Error::custom)?)
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {

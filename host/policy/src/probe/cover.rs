@@ -9,7 +9,7 @@ use super::{
     report::Report,
     rewrite::{CALLS, Layout, Rewriter},
 };
-use crate::{fault::PolicyError, limits::Limits};
+use crate::{cache::CacheDir, fault::PolicyError, limits::Limits};
 use proviso_decide::policy::Policy;
 use std::{
     ops::Range,
@@ -64,26 +64,33 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    /// Rewrites a policy's module and loads it beside `plain`, the module as it is.
+    /// Rewrites a policy's module and loads it beside `plain`, the module as it is. Its native code is kept in `keep_in` for the
+    /// next run.
     ///
     /// # Errors
     /// When the module can't be rewritten, or the sandbox can't be set up.
-    pub fn new(source: &Source, plain: Arc<dyn Policy>, limits: &Limits) -> Result<Self, PolicyError> {
+    pub fn new(
+        source: &Source,
+        plain: Arc<dyn Policy>,
+        limits: &Limits,
+        keep_in: Option<CacheDir>,
+    ) -> Result<Self, PolicyError> {
         let core = source.core();
         let (rewritten, map) = rewrite(&Layout::of(core)?)?;
         let words = map.bits.div_ceil(WORD_BITS);
         let reached: Arc<[AtomicU64]> = (0..words * WORD_BITS).map(|_| AtomicU64::new(0)).collect();
         let told = Arc::clone(&reached);
-        let module = probed_module(&core_module::wrap(&rewritten)?, limits, move |_, word, bits| {
-            let mut left = bits;
-            while left != 0 {
-                let bit = u64::from(word) * u64::from(WORD_BITS) + u64::from(left.trailing_zeros());
-                if let Some(calls) = usize::try_from(bit).ok().and_then(|bit| told.get(bit)) {
-                    calls.fetch_add(1, Relaxed);
+        let module =
+            probed_module(&core_module::wrap(&rewritten)?, limits, keep_in, move |_, word, bits| {
+                let mut left = bits;
+                while left != 0 {
+                    let bit = u64::from(word) * u64::from(WORD_BITS) + u64::from(left.trailing_zeros());
+                    if let Some(calls) = usize::try_from(bit).ok().and_then(|bit| told.get(bit)) {
+                        calls.fetch_add(1, Relaxed);
+                    }
+                    left &= left - 1;
                 }
-                left &= left - 1;
-            }
-        })?;
+            })?;
         Ok(Self { pair: Pair::new(plain, module), map, lines: Lines::of(core), reached })
     }
 

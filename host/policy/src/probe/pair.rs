@@ -2,6 +2,7 @@
 
 use super::refused;
 use crate::{
+    cache::{Cache, CacheDir},
     fault::PolicyError,
     limits::{Budget, Limits},
     module::Module,
@@ -18,10 +19,12 @@ use std::sync::{
 /// How much more of fuel, time and stack the rewritten code may take than the plain one.
 const ALLOWANCE: u32 = 8;
 
-/// Compiles and loads a component with probes. `probe` is told the fuel that is left to the call, and what the probe tells.
+/// Compiles and loads a component with probes, or takes what an earlier run kept of it. `probe` is told the fuel that is left to the
+/// call, and what the probe tells.
 pub(super) fn probed_module(
     component: &[u8],
     limits: &Limits,
+    keep_in: Option<CacheDir>,
     probe: impl Fn(u64, u32, u64) + Send + Sync + 'static,
 ) -> Result<Module, PolicyError> {
     let more = |budget: Budget| Budget {
@@ -36,12 +39,23 @@ pub(super) fn probed_module(
         stack_bytes: limits.stack_bytes.saturating_mul(2),
         ..limits.clone()
     };
-    let sandbox = Sandbox::with_probe(limits, Some(Arc::new(probe)))?;
+    let sandbox = Arc::new(Sandbox::with_probe(limits, Some(Arc::new(probe)))?);
+    let digest = Digest::of(component);
+    // The limits are those of the default class, and more.
+    let load =
+        |artifact: &Artifact| Module::new(Arc::clone(&sandbox), ResourceClass::Default, digest, artifact);
+    // Code that can't be kept is compiled again.
+    let cache = keep_in.and_then(|dir| Cache::new(dir, &sandbox.engine).ok());
+    let kept = cache.as_ref().and_then(|cache| cache.get(&digest));
+    if let Some(Ok(module)) = kept.map(|kept| load(&kept)) {
+        return Ok(module);
+    }
     let code =
         sandbox.engine.precompile_component(component).map_err(|error| refused(format!("{error:#}")))?;
-    // The limits are those of the default class, and more.
-    let class = ResourceClass::Default;
-    Ok(Module::new(Arc::new(sandbox), class, Digest::of(component), &Artifact::Made(code))?)
+    if let Some(cache) = cache {
+        cache.put(&digest, &code);
+    }
+    Ok(load(&Artifact::Made(code))?)
 }
 
 /// Is told of the calls of a rewritten module.

@@ -12,7 +12,7 @@ use super::{
     refused,
     rewrite::{CALLS, Layout, Rewriter, count},
 };
-use crate::{fault::PolicyError, limits::Limits};
+use crate::{cache::CacheDir, fault::PolicyError, limits::Limits};
 use proviso_decide::policy::Policy;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -59,11 +59,17 @@ pub struct Frame {
 }
 
 impl Profile {
-    /// Rewrites a policy's module and loads it beside `plain`, the module as it is.
+    /// Rewrites a policy's module and loads it beside `plain`, the module as it is. Its native code is kept in `keep_in` for the
+    /// next run.
     ///
     /// # Errors
     /// When the module can't be rewritten, or the sandbox can't be set up.
-    pub fn new(source: &Source, plain: Arc<dyn Policy>, limits: &Limits) -> Result<Self, PolicyError> {
+    pub fn new(
+        source: &Source,
+        plain: Arc<dyn Policy>,
+        limits: &Limits,
+        keep_in: Option<CacheDir>,
+    ) -> Result<Self, PolicyError> {
         let layout = Layout::of(source.core())?;
         let lines = Lines::of(source.core());
         let mut functions: Vec<Told> = (layout.imported..)
@@ -87,9 +93,10 @@ impl Profile {
         functions.extend(CALLS.map(|call| Told { name: format!("call {call}"), source: None }));
         let told = Arc::clone(&recorder);
         let rewritten = rewrite(&layout)?;
-        let module = probed_module(&core_module::wrap(&rewritten)?, limits, move |left, function, _| {
-            lock(&told).event(left, function);
-        })?;
+        let module =
+            probed_module(&core_module::wrap(&rewritten)?, limits, keep_in, move |left, function, _| {
+                lock(&told).event(left, function);
+            })?;
         let watch = Recording { first_call, recorder: Arc::clone(&recorder) };
         let pair = Pair::new(plain, module).watched(Arc::new(watch));
         Ok(Self { pair, functions, recorder })

@@ -48,30 +48,56 @@ impl Cases {
         files::read(policy, cases).map(Self)
     }
 
-    /// Runs them all on a form of a loaded policy; other policies that files name are as they are. `before` is told the file and the
-    /// name of each.
-    pub fn run(
+    /// Runs them all on a form of a loaded policy; other policies that files name are as they are.
+    pub fn run(&self, loaded: &Loaded, policy: Arc<dyn Policy>) -> Result<Outcome, Error> {
+        let subjects = self.subjects(loaded, policy)?;
+        let jobs: Vec<_> = self
+            .0
+            .iter()
+            .zip(&subjects)
+            .flat_map(|(read, subject)| read.file.cases.iter().map(move |case| (read, subject, case)))
+            .collect();
+        let mut outcome = Outcome::default();
+        for ran in
+            test::in_parallel(&jobs, |(read, subject, case)| test::run_case(subject, read, case, false))
+        {
+            outcome.count(&ran);
+        }
+        Ok(outcome)
+    }
+
+    /// The same, one after another: `before` is told the file and the name of each.
+    pub fn run_one_by_one(
         &self,
         loaded: &Loaded,
         policy: Arc<dyn Policy>,
         mut before: impl FnMut(&Path, &str),
     ) -> Result<Outcome, Error> {
-        let subject = Subject::new(loaded.digest, policy);
-        let subjects = test::subjects(&loaded.modules, &subject, &self.0)?;
+        let subjects = self.subjects(loaded, policy)?;
         let mut outcome = Outcome::default();
         for (read, subject) in self.0.iter().zip(&subjects) {
             for case in &read.file.cases {
                 before(&read.path, &case.get_ref().name);
-                let ran = test::run_case(subject, read, case, false);
-                if ran.failure.is_some() {
-                    outcome.failed += 1;
-                    terminal::note(report::case(&ran, Paint::none()).trim_end());
-                } else {
-                    outcome.passed += 1;
-                }
+                outcome.count(&test::run_case(subject, read, case, false));
             }
         }
         Ok(outcome)
+    }
+
+    fn subjects(&self, loaded: &Loaded, policy: Arc<dyn Policy>) -> Result<Vec<Subject>, Error> {
+        test::subjects(&loaded.modules, &Subject::new(loaded.digest, policy), &self.0)
+    }
+}
+
+impl Outcome {
+    /// Counts a case, and names it if it failed.
+    fn count(&mut self, ran: &report::Ran) {
+        if ran.failure.is_some() {
+            self.failed += 1;
+            terminal::note(report::case(ran, Paint::none()).trim_end());
+        } else {
+            self.passed += 1;
+        }
     }
 }
 

@@ -69,7 +69,7 @@ impl Modules {
 }
 
 /// A folder of the user's for native code, with the key that authenticates it. Without one, all is compiled each time.
-fn cache() -> Option<CacheDir> {
+pub fn cache() -> Option<CacheDir> {
     let folder = config::variable("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let folder = folder.or_else(|| Some(PathBuf::from(config::variable("HOME")?).join(".cache")))?;
     let path = folder.join("proviso").join(concat!("policies-", env!("CARGO_PKG_VERSION")));

@@ -58,7 +58,7 @@ pub fn run(flags: &Flags) -> Result<Verdict, Error> {
     let loaded = cases::load(policy)?;
     let metered = Arc::new(Metered { policy: Arc::clone(&loaded.plain), made: Mutex::default() });
     let mut begun: Vec<(String, usize)> = Vec::new();
-    let outcome = cases.run(&loaded, Arc::clone(&metered) as Arc<dyn Policy>, |path, case| {
+    let outcome = cases.run_one_by_one(&loaded, Arc::clone(&metered) as Arc<dyn Policy>, |path, case| {
         let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
         begun.push((format!("{file}: {case}"), metered.count()));
     })?;

@@ -6,7 +6,7 @@ mod show;
 
 use super::{
     cases::{self, Cases, CasesFlags},
-    source,
+    modules, source,
 };
 use crate::{
     error::Error,
@@ -74,8 +74,9 @@ pub fn run(flags: &Flags) -> Result<Verdict, Error> {
     let cases = Cases::read(policy, cases)?;
     let loaded = cases::load(policy)?;
     let plain = Arc::clone(&loaded.plain);
-    let coverage = Coverage::new(&loaded.source, plain, &Limits::default()).map_err(Error::refused)?;
-    let outcome = cases.run(&loaded, coverage.policy(), |_, _| {})?;
+    let coverage =
+        Coverage::new(&loaded.source, plain, &Limits::default(), modules::cache()).map_err(Error::refused)?;
+    let outcome = cases.run(&loaded, coverage.policy())?;
     cases::agreed(coverage.disagreements())?;
     let report = coverage.report(|file| source::is_own(policy, file));
     if !report.has_lines && (flags.lcov.is_some() || flags.of == Some(Measure::Lines)) {

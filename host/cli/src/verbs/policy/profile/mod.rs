@@ -5,6 +5,7 @@ mod write;
 
 use super::{
     cases::{self, Cases, CasesFlags},
+    modules,
     run::{Call, Decision},
 };
 use crate::{
@@ -66,10 +67,11 @@ pub fn run(flags: Flags) -> Result<Verdict, Error> {
     };
     let loaded = cases::load(&policy)?;
     let plain = Arc::clone(&loaded.plain);
-    let profile = Profile::new(&loaded.source, plain, &Limits::default()).map_err(Error::refused)?;
+    let profile =
+        Profile::new(&loaded.source, plain, &Limits::default(), modules::cache()).map_err(Error::refused)?;
     let failed = match question {
         Question::One(decision) => decision.ask(&*profile.policy()).map(|_| 0)?,
-        Question::Cases(cases) => cases.run(&loaded, profile.policy(), |_, _| {})?.failed,
+        Question::Cases(cases) => cases.run(&loaded, profile.policy())?.failed,
     };
     cases::agreed(profile.disagreements())?;
     let stacks = profile.stacks();

@@ -198,7 +198,7 @@ pub fn matches(pattern: &str, name: &str) -> bool {
 }
 
 /// Plays cases on all processors; the results come in the order of the cases.
-fn in_parallel<'a>(jobs: &[Job<'a>], play: impl Fn(&Job<'a>) -> Ran + Sync) -> Vec<Ran> {
+pub(super) fn in_parallel<J: Sync>(jobs: &[J], play: impl Fn(&J) -> Ran + Sync) -> Vec<Ran> {
     let next = AtomicUsize::new(0);
     let work = || {
         let mut done = Vec::new();
