@@ -13,13 +13,13 @@ use proviso_ledger::{
     journal::{Entry, Event},
     model::{answers::Allowance, terms::Owner},
 };
+use proviso_reference::run::number;
 use random::{Op, Player, ops, plan};
 use support::{World, catalog::draft};
 
 /// So many cases, or as many as `PROPERTY_CASES` says.
 fn config(cases: u32) -> ProptestConfig {
-    let more = std::env::var("PROPERTY_CASES").ok().map(|cases| cases.parse().unwrap());
-    let cases = more.unwrap_or(cases);
+    let cases = number("PROPERTY_CASES").map_or(cases, |more| more.try_into().unwrap());
     let seeds = FileFailurePersistence::WithSource("seeds");
     ProptestConfig { cases, failure_persistence: Some(Box::new(seeds)), ..ProptestConfig::default() }
 }
