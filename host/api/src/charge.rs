@@ -101,8 +101,13 @@ pub struct AsReserved<'a> {
     pub code: Cow<'a, str>,
     /// For people.
     pub detail: Cow<'a, str>,
-    /// Whether the policy called the usage invalid: it has no price whatever is available.
+    /// Whether the policy called the usage invalid: it has no price whatever is available. Then what was reserved counts as used,
+    /// too, in counters, budgets and reports.
     pub invalid: bool,
+    /// The quantities that were reported, where they are invalid.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, schema::Amount>)]
+    pub reported: BTreeMap<String, Quantity>,
 }
 
 /// A charge as it was answered, with what was refunded of it since.

@@ -2,19 +2,24 @@
 
 use crate::{DecideError, Decider, Stop};
 use proviso_ledger::{
+    journal::{Event, Rated},
     model::{
         add_on::Attachment,
         amounts::{Credits, Decimal, Price, Quantity},
         answers::{Line, Overage, Rating, RefusalKind},
+        budget::Measured,
+        counter::Measure,
         entitlement::{self, Entitlement, Source},
         grant::CreditType,
         ids::Key,
+        terms::Terms,
         time::Timestamp,
         usage::{Purpose, Usage},
     },
     rules::context::{Asked, Detail},
     state::CustomerState,
 };
+use std::{borrow::Cow, sync::Arc};
 
 /// What a customer may do with a feature, and who says so.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,15 +42,37 @@ pub struct Access {
     pub fuel: u64,
 }
 
+/// The reason where the policy failed, and what decides in its place did, too.
+const FAULT: &str = "policy_fault";
+
+/// How many quantities of a feature are asked about.
+const MOST_NAMES: usize = 8;
+
+/// What a check of the smallest usage of a quantity says, with the credit type; none where it is no quantity of the feature.
+struct Verdict {
+    said: Option<(Reason, CreditType)>,
+    fuel: u64,
+}
+
 /// Why a feature may be used or not.
 enum Reason {
-    Ours(&'static str),
+    Ours(Cow<'static, str>),
     /// The code of a policy's refusal, whatever it says.
     OfPolicy(String),
 }
 
 /// It may.
-const YES: Reason = Reason::Ours("ok");
+const YES: Reason = Reason::ours("ok");
+
+impl Reason {
+    const fn ours(code: &'static str) -> Self {
+        Self::Ours(Cow::Borrowed(code))
+    }
+
+    fn is(&self, code: &str) -> bool {
+        matches!(self, Self::Ours(ours) if ours == code)
+    }
+}
 
 /// Why a feature may be used or not, what it draws, and what it took to find out.
 struct Metered {
@@ -68,16 +95,16 @@ impl Decider<'_> {
         let at = self.now.max(state.at);
         let (source, entitlement) = self.entitlement(state, feature, at);
         let entitlement = entitlement.ok_or_else(|| DecideError::FeatureNotFound(feature.clone()))?.clone();
-        let plain = |reason| Metered { reason: Reason::Ours(reason), credit: None, fuel: 0 };
+        let plain = |reason| Metered { reason: Reason::ours(reason), credit: None, fuel: 0 };
         let Metered { reason, credit, fuel } = match (&entitlement, state.closed) {
             (_, true) => plain("closed"),
             (Entitlement::Boolean { value: false }, _) => plain("switched_off"),
             (Entitlement::Boolean { value: true } | Entitlement::Static { .. }, _) => plain("ok"),
             (Entitlement::Metered {}, _) => self.metered(state, feature, at)?,
         };
-        let has_access = matches!(reason, Reason::Ours("ok"));
+        let has_access = reason.is("ok");
         let (reason, by_policy) = match reason {
-            Reason::Ours(reason) => (reason.to_owned(), false),
+            Reason::Ours(reason) => (reason.into_owned(), false),
             Reason::OfPolicy(code) => (code, true),
         };
         let feature = feature.clone();
@@ -135,24 +162,103 @@ impl Decider<'_> {
         features
     }
 
-    /// What a check of the smallest usage would say: its code, and the credit type that it draws.
+    /// What a check of the smallest usage would say: its code, and the credit type that it draws. The feature may be used if any of
+    /// its quantities may be.
     fn metered(&self, state: &CustomerState, feature: &Key, at: Timestamp) -> Result<Metered, Stop> {
         let Some(terms) = self.terms_at(state, state.plan(), at) else {
-            return Ok(Metered { reason: Reason::Ours("no_terms_in_force"), credit: None, fuel: 0 });
+            return Ok(Metered { reason: Reason::ours("no_terms_in_force"), credit: None, fuel: 0 });
         };
-        let failed = |fuel| Ok(Metered { reason: Reason::Ours("policy_fault"), credit: None, fuel });
-        let Ok(policy) = self.policy(&terms)? else { return failed(0) };
-        let usage = Usage {
-            feature: feature.clone(),
-            quantities: Vec::new(),
-            attributes: Vec::new(),
-            entity: None,
-            ancestors: Vec::new(),
-            occurred_at: at,
+        let said = self.metered_by(state, &terms, feature, at)?;
+        match self.fallback(state, state.plan(), &terms, at).filter(|_| said.reason.is(FAULT)) {
+            Some(other) => {
+                let instead = self.metered_by(state, &other, feature, at)?;
+                Ok(Metered { fuel: said.fuel.saturating_add(instead.fuel), ..instead })
+            }
+            None => Ok(said),
+        }
+    }
+
+    fn metered_by(
+        &self,
+        state: &CustomerState,
+        terms: &Arc<Terms>,
+        feature: &Key,
+        at: Timestamp,
+    ) -> Result<Metered, Stop> {
+        let mut fuel = 0_u64;
+        let mut first: Option<Metered> = None;
+        for name in names_of(state, terms, feature) {
+            let verdict = self.smallest_of(state, terms, feature, &name, at)?;
+            fuel = fuel.saturating_add(verdict.fuel);
+            // Else it is none of its quantities.
+            let Some((reason, credit)) = verdict.said else { continue };
+            let is_ok = reason.is("ok");
+            let said = Metered { reason, credit: Some(credit), fuel: 0 };
+            if is_ok {
+                return Ok(Metered { fuel, ..said });
+            }
+            first.get_or_insert(said);
+        }
+        let said = match first {
+            Some(said) => said,
+            None => self.unnamed(state, terms, feature, at)?,
         };
+        Ok(Metered { fuel: fuel.saturating_add(said.fuel), ..said })
+    }
+
+    /// What a check of the smallest usage of one quantity would say: a part of a unit that is as small as can be, or, where that
+    /// costs less than can be billed, one unit.
+    fn smallest_of(
+        &self,
+        state: &CustomerState,
+        terms: &Arc<Terms>,
+        feature: &Key,
+        name: &str,
+        at: Timestamp,
+    ) -> Result<Verdict, Stop> {
+        let mut fuel = 0_u64;
+        let smallest = Quantity::new(Decimal::from_units(1));
+        for amount in [smallest, Quantity::ONE] {
+            let usage = usage_of(feature, vec![(name.to_owned(), amount)], at);
+            let draft = self.would_charge(state, usage, terms, at)?;
+            fuel = fuel.saturating_add(draft.event.decision().map_or(0, |decision| decision.fuel));
+            let said = match draft.event {
+                Event::Charged(charged) => {
+                    let Rated { cost, lines, credit, .. } = charged.rated;
+                    let has_price = lines.iter().any(|line| !line.unit_cost.is_zero());
+                    if cost.is_zero() && has_price && amount == smallest {
+                        continue;
+                    }
+                    Some((YES, credit))
+                }
+                Event::Refused(refused) if refused.invalid => None,
+                Event::Refused(refused) => {
+                    let code = refused.code;
+                    let reason =
+                        if refused.by_policy { Reason::OfPolicy(code) } else { Reason::Ours(code.into()) };
+                    Some((reason, refused.credit))
+                }
+                _ => None,
+            };
+            return Ok(Verdict { said, fuel });
+        }
+        Ok(Verdict { said: None, fuel })
+    }
+
+    /// What a check of a usage without known quantities would say, if it cost as little as can be.
+    fn unnamed(
+        &self,
+        state: &CustomerState,
+        terms: &Arc<Terms>,
+        feature: &Key,
+        at: Timestamp,
+    ) -> Result<Metered, Stop> {
+        let failed = |fuel| Ok(Metered { reason: Reason::ours(FAULT), credit: None, fuel });
+        let Ok(policy) = self.policy(terms)? else { return failed(0) };
+        let usage = usage_of(feature, Vec::new(), at);
         let asked = Asked { usage: &usage, commits: None, purpose: Purpose::Charge };
-        let view = state.usage_view(&terms, asked, at);
-        let context = state.usage_context(&terms, asked, at, Detail::Rate);
+        let view = state.usage_view(terms, asked, at);
+        let context = state.usage_context(terms, asked, at, Detail::Rate);
         let named = terms.prepared.credit_of(feature);
         // What has a price by itself costs that. What is priced by quantities costs something above nothing, unless it is free.
         let mut cost = Credits::new(Decimal::from_units(1));
@@ -181,7 +287,7 @@ impl Decider<'_> {
         };
         let credit = named.cloned().unwrap_or(credit);
         if state.is_over_budget(&usage, &credit, cost, at) {
-            let reason = Reason::Ours("budget_exceeded");
+            let reason = Reason::ours("budget_exceeded");
             return Ok(Metered { reason, credit: Some(credit), fuel: rate_fuel });
         }
         let available = state.available(&credit, Some(feature), at);
@@ -191,7 +297,7 @@ impl Decider<'_> {
         let line =
             Line { label: feature.to_string(), quantity: Quantity::ZERO, unit_cost: Price::ZERO, cost };
         let rating = Rating { credit: credit.clone(), cost, lines: vec![line], draw_order: Vec::new() };
-        let context = state.usage_context(&terms, asked, at, Detail::Overage);
+        let context = state.usage_context(terms, asked, at, Detail::Overage);
         let drawn = state.accounts.get(&credit).map_or(Credits::ZERO, |account| account.overage);
         let short = cost.saturating_sub(available);
         let (reason, fuel) = match policy.overage(&view, &rating, short, &context, &terms.prepared.form) {
@@ -199,8 +305,8 @@ impl Decider<'_> {
                 let reason = match decided.value {
                     Overage::TopUp(_) => YES,
                     Overage::Allow(limit) if drawn.saturating_add(short) <= limit => YES,
-                    Overage::Allow(_) | Overage::Reduce(_) => Reason::Ours("insufficient_credits"),
-                    Overage::RequirePurchase(_) => Reason::Ours("purchase_required"),
+                    Overage::Allow(_) | Overage::Reduce(_) => Reason::ours("insufficient_credits"),
+                    Overage::RequirePurchase(_) => Reason::ours("purchase_required"),
                     Overage::Deny(refusal) => Reason::OfPolicy(refusal.code),
                 };
                 (reason, rate_fuel.saturating_add(decided.fuel))
@@ -208,5 +314,39 @@ impl Decider<'_> {
             Err(failure) => return failed(rate_fuel.saturating_add(failure.fuel)),
         };
         Ok(Metered { reason, credit: Some(credit), fuel })
+    }
+}
+
+/// The quantities of a feature that are known: those that its policy counts, as it must to give units away, to tier or to cap; and
+/// those that a budget of the whole customer limits.
+fn names_of(state: &CustomerState, terms: &Terms, feature: &Key) -> Vec<String> {
+    let counted = terms.prepared.counters.iter().filter(|counter| counter.counts(feature));
+    let counted = counted.filter_map(|counter| match &counter.measure {
+        Measure::Quantity(name) => Some(name),
+        Measure::Cost => None,
+    });
+    let usage = usage_of(feature, Vec::new(), state.at);
+    let budgets = state.budgets_of(&usage).filter(|budget| budget.hard);
+    let limited = budgets.filter_map(|budget| match &budget.measured {
+        Measured::Quantity(name) => Some(name),
+        Measured::Credits(_) => None,
+    });
+    let mut names: Vec<String> = Vec::new();
+    for name in counted.chain(limited) {
+        if names.len() < MOST_NAMES && !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+    names
+}
+
+fn usage_of(feature: &Key, quantities: Vec<(String, Quantity)>, at: Timestamp) -> Usage {
+    Usage {
+        feature: feature.clone(),
+        quantities,
+        attributes: Vec::new(),
+        entity: None,
+        ancestors: Vec::new(),
+        occurred_at: at,
     }
 }

@@ -160,6 +160,19 @@ impl Decider<'_> {
         Ok(Reply::Check(Box::new(outcome)))
     }
 
+    /// What a charge would come to, by the same decision, but without asking shadows. It changes nothing.
+    pub(crate) fn would_charge(
+        &self,
+        state: &CustomerState,
+        usage: Usage,
+        terms: &Arc<Terms>,
+        at: Timestamp,
+    ) -> Result<Draft, Stop> {
+        let question = Question { state, usage, intent: Intent::Charge, at };
+        let make: Make<'_> = &|usage, _, decision| state.charge(at, usage, decision);
+        self.answer_beside(&question, terms, &Shadows::default(), make)
+    }
+
     /// The refusal of a usage of a feature that the customer's plan, or an override, switches off. No policy is asked.
     pub(crate) fn switched_off(
         &self,
@@ -190,7 +203,17 @@ impl Decider<'_> {
 
     fn answer(&self, question: &Question<'_>, terms: &Arc<Terms>, make: Make<'_>) -> Result<Draft, Stop> {
         let shadows = self.shadows(question, terms)?;
-        let failure = match self.attempt(question, terms, None, &shadows, make)? {
+        self.answer_beside(question, terms, &shadows, make)
+    }
+
+    fn answer_beside(
+        &self,
+        question: &Question<'_>,
+        terms: &Arc<Terms>,
+        shadows: &Shadows,
+        make: Make<'_>,
+    ) -> Result<Draft, Stop> {
+        let failure = match self.attempt(question, terms, None, shadows, make)? {
             Attempt::Draft(draft) => return Ok(*draft),
             Attempt::Failed(failure) => failure,
         };
@@ -199,13 +222,14 @@ impl Decider<'_> {
         let time = question.state.time_of(&question.usage).min(question.at);
         let plan = question.state.plan_at(time);
         if let Some(other) = self.fallback(question.state, plan, terms, time)
-            && let Attempt::Draft(draft) = self.attempt(question, &other, Some(&fault), &shadows, make)?
+            && let Attempt::Draft(draft) = self.attempt(question, &other, Some(&fault), shadows, make)?
         {
             return Ok(*draft);
         }
         let refusal =
             Refusal::by_ledger("policy_fault", format!("the policy in force failed: {}", fault.code));
-        let record = DecisionRecord { fault: Some(fault), ..record(terms, fuel, log, shadows.records) };
+        let record =
+            DecisionRecord { fault: Some(fault), ..record(terms, fuel, log, shadows.records.clone()) };
         Ok(question.refuse(terms, refusal, record))
     }
 
@@ -237,6 +261,7 @@ impl Decider<'_> {
             Err(failure) => return Ok(Attempt::Failed(failure)),
         };
         let Rates { rating, unrated, overage, fuel, log } = rates;
+        let usage = question.counted(usage, unrated.as_ref())?;
         let mut counters: Vec<(Counter, Option<Zone>)> = terms
             .prepared
             .counters
@@ -336,7 +361,9 @@ impl Question<'_> {
                 (Ok(rating), _) => (rating, None, decided.fuel, decided.log),
                 (Err(refusal), Intent::Commit(id)) => {
                     let Refusal { code, detail, kind, .. } = refusal;
-                    let unrated = Unrated { code, detail, invalid: kind == RefusalKind::Invalid };
+                    let invalid = kind == RefusalKind::Invalid;
+                    let reported = invalid.then(|| Box::new(usage.clone()));
+                    let unrated = Unrated { code, detail, invalid, reported };
                     (self.as_reserved(id)?, Some(unrated), decided.fuel, decided.log)
                 }
                 (Err(refusal), _) => return Ok(Ok(Err((refusal, decided.fuel, decided.log)))),
@@ -361,6 +388,17 @@ impl Question<'_> {
             }
         }
         Ok(Ok(Ok(Rates { rating, unrated, overage, fuel, log })))
+    }
+
+    /// What is billed and counted: of a commit whose report is invalid, what was reserved, since that is what it costs, too.
+    fn counted(&self, usage: Usage, unrated: Option<&Unrated>) -> Result<Usage, Stop> {
+        match (self.intent, unrated) {
+            (Intent::Commit(id), Some(Unrated { invalid: true, .. })) => {
+                let (_, reserved, _) = self.state.reserved_usage(id)?;
+                Ok(reserved.clone())
+            }
+            _ => Ok(usage),
+        }
     }
 
     /// A commit reports work that was done, so it always bills: what the reservation holds where the policy denies the usage, or

@@ -6,7 +6,7 @@ mod support;
 
 use proviso_decide::command::{Change, Command, CustomerChange};
 use proviso_ledger::{
-    journal::Event,
+    journal::{Cycle, CyclePart, Event},
     model::{
         amounts::Credits,
         period::{Interval, IntervalUnit},
@@ -14,6 +14,7 @@ use proviso_ledger::{
     },
     state::{GrantStatus, Origin},
 };
+use std::collections::BTreeMap;
 use support::{World, catalog::draft, key};
 
 /// A customer whose unused credits roll over for ever.
@@ -205,15 +206,43 @@ fn check(world: &World, what: &str) -> Credits {
     balance.available.saturating_add(state.accounts[&key("credits")].spent)
 }
 
-/// Moves the anchor on each odd day, by each distance, once or again a few days later: nothing that was left is lost, and an
-/// allowance comes only once an interval has passed since the last.
+/// What was given by now: the time that each part of a cycle is for, and what it gave.
+struct Part {
+    from: Timestamp,
+    until: Timestamp,
+    gave: Credits,
+}
+
+/// The parts of all cycles that have begun by now, as the last period of each tells of them.
+fn parts(world: &World) -> Vec<Part> {
+    let mut cycles: BTreeMap<Timestamp, &Cycle> = BTreeMap::new();
+    for written in &world.entries {
+        if let Event::PeriodOpened(opened) = &written.entry.event {
+            cycles.insert(opened.cycle.start, &opened.cycle);
+        }
+    }
+    let begun = cycles.into_values().flat_map(Cycle::parts).filter(|one| one.from <= world.now);
+    let part = |one: CyclePart| {
+        let time = i128::from(one.until.0 - one.from.0);
+        let gave = 1000 * Credits::ONE.units() * time / i128::from(one.length);
+        Part { from: one.from, until: one.until, gave: Credits::from_units(gave) }
+    };
+    begun.map(part).collect()
+}
+
+/// Moves the anchor on each odd day, by each distance, once or several times within a period. "Moving anchors leaves no gap without an
+/// allowance, loses nothing that would have rolled over, and grants nothing twice": a period runs at any time, what was left stays, each
+/// time is paid for once, and all that the customer has was given for a time, in proportion to it.
 #[test]
 fn anchors_moved_on_odd_days_leave_no_gap_lose_nothing_and_give_nothing_twice() {
     use IntervalUnit::{Day, Month, Week};
+    /// When the anchor moves again, and by how much more.
+    const AGAIN: [&[(i64, i64)]; 3] =
+        [&[], &[(DAY / 4, DAY / 2)], &[(DAY / 8, -9 * DAY), (DAY / 4, 3 * DAY), (DAY / 2, -2 * DAY)]];
     for (zone, day) in ODD_DAYS {
-        for (unit, days, days_at_least) in [(Month, 70, 28), (Week, 24, 7), (Day, 6, 1)] {
+        for (unit, days, least, most) in [(Month, 70, 28, 31), (Week, 24, 7, 7), (Day, 6, 1, 1)] {
             for moved in [-40 * DAY, -DAY / 2, 0, DAY, 17 * DAY] {
-                for again in [None, Some(DAY / 4)] {
+                for again in AGAIN {
                     let odd = time(day);
                     let what = format!("{zone} {day} {unit:?} by {moved}, again {again:?}");
                     let begin = odd.plus_micros(-DAY * 3 / 2);
@@ -222,7 +251,9 @@ fn anchors_moved_on_odd_days_leave_no_gap_lose_nothing_and_give_nothing_twice() 
                     let mut given_at = vec![begin];
                     let mut moves = vec![(odd, odd.plus_micros(moved))];
                     moves.extend(
-                        again.map(|after| (odd.plus_micros(after), odd.plus_micros(moved + after * 2))),
+                        again
+                            .iter()
+                            .map(|(after, by)| (odd.plus_micros(*after), odd.plus_micros(moved + by))),
                     );
                     let step = if unit == Day { DAY / 4 } else { DAY };
                     let mut now = begin;
@@ -244,20 +275,30 @@ fn anchors_moved_on_odd_days_leave_no_gap_lose_nothing_and_give_nothing_twice() 
                             given_at.push(now);
                         }
                         had = has;
+                        let given = Credits::checked_sum(parts(&world).iter().map(|part| part.gave)).unwrap();
+                        assert_eq!(has, given, "{what}: at {now}");
                     }
-                    let given = i64::try_from(had.units() / Credits::ONE.units()).unwrap();
-                    assert!(
-                        given <= 1000 * i64::try_from(given_at.len()).unwrap(),
-                        "{what}: {given} at {given_at:?}"
-                    );
-                    // Never sooner than an interval after the last (the first began in the middle of one), with a step and a
-                    // clock change of slack; and not later than two, as long as a moved boundary can make a period.
-                    let most = 2 * (if unit == Month { 31 } else { days_at_least }) * DAY + 2 * step;
-                    for (n, pair) in given_at.windows(2).enumerate() {
-                        let apart = pair[1].0 - pair[0].0;
-                        let begun = if n == 0 { DAY / 2 } else { 0 };
-                        assert!(apart + step + DAY / 8 + begun >= days_at_least * DAY, "{what}: {pair:?}");
-                        assert!(apart <= most, "{what}: {pair:?}");
+                    // A clock change may bring a boundary some hours earlier, at most an eighth of an interval.
+                    let slack = (DAY / 8).min(least * DAY / 8);
+                    for pair in parts(&world).windows(2) {
+                        assert!(
+                            pair[1].from.0 + slack >= pair[0].until.0,
+                            "{what}: twice at {}",
+                            pair[1].from
+                        );
+                    }
+                    // Samoa had a week of six days.
+                    let short = if zone == "Pacific/Apia" && unit == Week { DAY } else { 0 };
+                    for part in parts(&world) {
+                        // Never more than an allowance, nor more than its share for less than an interval.
+                        let time = i128::from(part.until.0 - part.from.0 + slack + short);
+                        let share = 1000 * Credits::ONE.units() * time / i128::from(least * DAY);
+                        let fits = part.gave <= Credits::from_whole(1000) && part.gave.units() <= share;
+                        assert!(fits, "{what}: {} from {} to {}", part.gave, part.from, part.until);
+                    }
+                    // Not later than two intervals after the last, as long as a moved boundary can make a period.
+                    for pair in given_at.windows(2) {
+                        assert!(pair[1].0 - pair[0].0 <= 2 * most * DAY + 2 * step, "{what}: {pair:?}");
                     }
                 }
             }

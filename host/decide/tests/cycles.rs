@@ -83,7 +83,7 @@ fn a_reset_on_request_begins_a_cycle_for_every_plan() {
          charge 1 -> promotional1:10
          customer plan=weekly
          charge 1 -> promotional1:10
-         counters -> period:1=12 period:4=5 cycle:1767225600000000=12 cycle:1767830400000000=2 cycle:1768003200000000=12");
+         counters -> period:1=12 period:4=5 cycle:1767225600000000=12 cycle:1767916800000000=2 cycle:1768003200000000=12");
 }
 
 #[test]

@@ -179,6 +179,21 @@ fn a_commit_without_a_price_costs_what_was_held() {
     );
 }
 
+/// What a commit bills and what it counts agree: both are what was reserved.
+#[test]
+fn an_invalid_commit_counts_what_it_bills() {
+    check(
+        r#"plan pro month {"allowances": [{"amount": "100"}], "counters": [{"measure": "n", "window": "day"}, {"window": "day"}]}
+         customer plan=pro
+         budget all window=day limit=100 quantity=n
+         r: reserve 60
+         counters -> day:20454=0+60 day:20454=0+60
+         commit r -5 -> plan1:60 as_reserved:negative
+         counters -> day:20454=60 day:20454=60
+         budgets -> all=60"#,
+    );
+}
+
 #[test]
 fn a_hold_lasts_seven_days_at_most() {
     check(

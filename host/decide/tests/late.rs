@@ -284,3 +284,36 @@ fn what_expired_of_several_allowances_of_a_cycle_is_drawn_up_to_the_largest() {
          customer plan=month -> closes 4 plan_changed: nothing | opens 5 plan_changed: issued>plan5 100"#,
     );
 }
+
+#[test]
+fn what_expired_and_is_held_late_expires_again_when_it_comes_back() {
+    check(
+        r#"plan pro month {"allowances": [{"amount": "1000"}], "rollover": {"percent": "50", "priority": 5}}
+         customer plan=pro
+         charge 600
+         at +33d
+         r: reserve 250 of=+30d
+         release r -> r>plan1 200, plan1>expired 200, r>rollover2 50
+         s: reserve 250 of=+30d
+         commit s 100 -> plan1:100 returned:150 late:1
+         grants -> plan2=1000 until 2026-03-01T00:00:00Z, rollover2=200 until 2026-03-01T00:00:00Z"#,
+    );
+}
+
+#[test]
+fn what_other_plans_gave_in_a_cycle_is_not_drawn_in_its_place() {
+    check(
+        r#"plan m month {"allowances": [{"amount": "1000"}]}
+         plan w week {"allowances": [{"amount": "300"}]}
+         customer plan=m
+         at +8d
+         customer plan=w -> closes 1 plan_changed: plan1>expired 1000 | opens 2 plan_changed: issued>plan2 300
+         r: reserve 300 ttl=86400
+         customer plan=m -> closes 2 plan_changed: nothing | opens 3 plan_changed: issued>plan3 700
+         # Of the 1000 that expired of the first, 700 are in the third, and 300 wait for the hold.
+         charge 700 of=+2d -> plan3:700 late:1
+         charge 1 of=+2d -> 402 insufficient_credits required=1 available=0 retry_at=2026-02-01T00:00:00Z late:1
+         release r -> r>plan2 300, plan2>plan3 300
+         balance -> 300 of 1000"#,
+    );
+}

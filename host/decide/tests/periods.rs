@@ -148,15 +148,16 @@ fn several_moves_in_one_period_lose_nothing_and_give_nothing_twice() {
          period -> 1 from 2026-01-01T00:00:00Z to 2026-01-20T00:00:00Z
          at +5d
          customer anchor=2026-01-10T00:00:00Z
-         # A shorter period, but one cycle: what is left stays, and no second allowance is given before the cycle is over.
-         at +9d -> closes 1 scheduled: plan1>rollover2 700 | opens 2 scheduled: nothing
+         # A shorter period, but one cycle: what is left stays, and nothing more is given before the first of February; from then on the
+         # nine days' share of an interval of 31.
+         at +9d -> closes 1 scheduled: plan1>rollover2 700 | opens 2 scheduled: issued>plan2b 290.322580645161
          period -> 2 from 2026-01-10T00:00:00Z to 2026-02-10T00:00:00Z
          charge 100 -> rollover2:100
          at +12d
          customer anchor=2026-01-14T00:00:00Z
-         at +13d -> closes 2 scheduled: rollover2>expired 600 | opens 3 scheduled: issued>plan3 600
+         at +13d -> closes 2 scheduled: rollover2>expired 600, plan2b>expired 290.322580645161 | opens 3 scheduled: issued>plan3 600, issued>plan3b 419.354838709677
          charge 600
-         at +44d -> closes 3 scheduled: nothing | opens 4 scheduled: issued>plan4 1000"#
+         at +44d -> closes 3 scheduled: plan3b>rollover4b 419.354838709677 | opens 4 scheduled: issued>plan4 1000"#
     ));
 }
 
@@ -168,17 +169,17 @@ fn moves_without_rollover_keep_the_rest_of_the_cycles_allowance() {
          charge 300
          at +5d
          customer anchor=2026-01-10T00:00:00Z
-         at +9d -> closes 1 scheduled: plan1>expired 700 | opens 2 scheduled: issued>plan2 700
+         at +9d -> closes 1 scheduled: plan1>expired 700 | opens 2 scheduled: issued>plan2 700, issued>plan2b 290.322580645161
          charge 100
          at +12d
          customer anchor=2026-01-14T00:00:00Z
-         at +13d -> closes 2 scheduled: plan2>expired 600 | opens 3 scheduled: issued>plan3 600
+         at +13d -> closes 2 scheduled: plan2>expired 600, plan2b>expired 290.322580645161 | opens 3 scheduled: issued>plan3 600, issued>plan3b 419.354838709677
          period -> 3 from 2026-01-14T00:00:00Z to 2026-02-14T00:00:00Z
          charge 600
          charge 1 -> 402 insufficient_credits required=1 available=0 retry_at=2026-02-14T00:00:00Z
          # A whole interval after the cycle began, the next may begin.
-         at +44d -> closes 3 scheduled: nothing | opens 4 scheduled: issued>plan4 1000
-         books -> issued=3300 spent=1000 expired=1300 voided=0 overage=0"#,
+         at +44d -> closes 3 scheduled: plan3b>expired 419.354838709677 | opens 4 scheduled: issued>plan4 1000
+         books -> issued=4009.677419354838 spent=1000 expired=2009.677419354838 voided=0 overage=0"#,
     );
 }
 

@@ -63,6 +63,45 @@ fn prorate_gives_the_rest_of_the_cycle_and_takes_back_what_was_used_ahead_of_tim
     );
 }
 
+/// Half a day on the yearly plan is worth 5 of its 3650, not half of them.
+#[test]
+fn prorate_counts_the_time_on_a_plan_of_a_longer_interval_by_that_interval() {
+    check(
+        r#"plan daily day {"allowances": [{"amount": "24", "allowance": "prorate"}]}
+         plan yearly year {"allowances": [{"amount": "3650"}]}
+         plan nothing day {}
+         customer plan=daily
+         charge 9
+         customer plan=yearly -> closes 1 plan_changed: plan1>expired 15 | opens 2 plan_changed: issued>plan2 3641
+         at +12h
+         # 12 of 24 belong to what is left of the day; 4 of the 9 were used ahead of time.
+         customer plan=daily -> closes 2 plan_changed: plan2>expired 3641 | opens 3 plan_changed: issued>plan3 8
+         charge 8
+         # Flipping brings nothing more.
+         customer plan=nothing -> closes 3 plan_changed: nothing | opens 4 plan_changed: nothing
+         customer plan=daily -> closes 4 plan_changed: nothing | opens 5 plan_changed: nothing
+         customer plan=yearly -> closes 5 plan_changed: nothing | opens 6 plan_changed: issued>plan6 3633
+         customer plan=daily -> closes 6 plan_changed: plan6>expired 3633 | opens 7 plan_changed: nothing
+         at +24h -> closes 7 scheduled: nothing | opens 8 scheduled: issued>plan8 24"#,
+    );
+}
+
+/// As a random history found it: of a cycle that gives 1, all of it is held, and a moment on a plan of another interval brought more.
+#[test]
+fn a_moment_on_a_longer_plan_gives_nothing_more_in_a_short_cycle() {
+    check(
+        r#"plan hourly hour {"allowances": [{"amount": "1", "allowance": "prorate"}]}
+         plan weekly week {"allowances": [{"amount": "2"}]}
+         customer plan=hourly
+         grant 95
+         r: reserve 1
+         customer plan=weekly -> closes 1 plan_changed: nothing | opens 2 plan_changed: issued>plan2 1
+         at +1s
+         customer plan=hourly -> closes 2 plan_changed: plan2>expired 1 | opens 3 plan_changed: nothing
+         release r -> r>plan1 1, plan1>expired 0.000277777778, plan1>plan3 0.999722222222"#,
+    );
+}
+
 #[test]
 fn prorate_is_not_fooled_by_several_allowances_of_one_credit() {
     check(
@@ -274,12 +313,17 @@ fn anchor_and_plan_moved_together_give_nothing_twice() {
          customer plan=a
          charge 1000
          at +19d
-         customer plan=b anchor=2026-01-20T00:00:00Z -> closes 1 plan_changed: nothing | opens 2 plan_changed: nothing
+         # From 1 February on, 19 days of an interval of 31.
+         customer plan=b anchor=2026-01-20T00:00:00Z -> closes 1 plan_changed: nothing | opens 2 plan_changed: issued>plan2b 612.903225806451
          period -> 2 from 2026-01-20T00:00:00Z to 2026-02-20T00:00:00Z
-         customer plan=a anchor=2026-01-21T00:00:00Z -> closes 2 plan_changed: nothing | opens 3 plan_changed: nothing
+         customer plan=a anchor=2026-01-21T00:00:00Z -> closes 2 plan_changed: plan2b>expired 612.903225806451 | opens 3 plan_changed: issued>plan3b 612.903225806451
          period -> 3 from 2026-01-20T00:00:00Z to 2026-01-21T00:00:00Z
-         at +20d -> closes 3 scheduled: nothing | opens 4 scheduled: nothing
-         at +51d -> closes 4 scheduled: nothing | opens 5 scheduled: issued>plan5 1000"#,
+         # A day more in the place of that.
+         at +20d -> closes 3 scheduled: plan3b>expired 612.903225806451 | opens 4 scheduled: issued>plan4b 645.16129032258
+         balance -> 0 of 0
+         at +31d
+         balance -> 645.16129032258 of 645.16129032258
+         at +51d -> closes 4 scheduled: plan4b>expired 645.16129032258 | opens 5 scheduled: issued>plan5 1000"#,
     );
 }
 

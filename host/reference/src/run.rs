@@ -33,9 +33,6 @@ fn run<H: Host>(history: &History) -> Result<usize, Difference> {
         let order = model.resolve(command);
         let expected = model.execute(&order);
         let answer = host.execute(&order);
-        if model.reuses_cycle {
-            return Ok(at + 1);
-        }
         let mut found = compare::answers(&answer, &expected);
         found.extend(compare::differences(order.now, &host.state(), &model.snapshot()));
         if !found.is_empty() {

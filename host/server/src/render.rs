@@ -62,6 +62,11 @@ pub fn charge<'a>(
                 code: Cow::Borrowed(&unrated.code),
                 detail: Cow::Borrowed(&unrated.detail),
                 invalid: unrated.invalid,
+                reported: unrated
+                    .reported
+                    .iter()
+                    .flat_map(|usage| usage.quantities.iter().cloned())
+                    .collect(),
             });
             (StatusCode::OK, Charge { reservation, returned, exceeded, as_reserved, ..charge })
         }

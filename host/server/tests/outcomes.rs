@@ -82,6 +82,7 @@ async fn a_commit_that_has_no_price_is_billed_as_it_was_reserved() {
     assert_eq!(fields(&billed, &["cost", "returned"]), [json!("100"), json!("0")], "{billed}");
     assert!(billed["as_reserved"]["code"].is_string(), "{billed}");
     assert_eq!(billed["as_reserved"]["invalid"], true, "{billed}");
+    assert_eq!(billed["as_reserved"]["reported"], json!({"imput_tokens": "40000"}), "{billed}");
     let refund = format!("/v1/customers/acme/charges/{}/refunds", billed["id"].as_str().unwrap());
     let back = server.post(&refund, &json!({"amount": "60", "reason": "misspelt"})).await.expect(201);
     assert_eq!(back["balance"]["available"], "960");

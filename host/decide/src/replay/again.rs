@@ -140,7 +140,9 @@ impl Decider<'_> {
                 self.reserve(state, usage, at, reserved.expires_at)?
             }
             Event::Committed(committed) => {
-                self.commit(state, committed.reservation, committed.usage.clone(), at)?
+                let reported = committed.as_reserved.as_ref().and_then(|unrated| unrated.reported.as_deref());
+                let usage = reported.unwrap_or(&committed.usage).clone();
+                self.commit(state, committed.reservation, usage, at)?
             }
             Event::Refused(refused) => self.ask_again(state, refused.intent, refused.usage.clone(), at)?,
             Event::PeriodClosed(closed) if closed.retried => {

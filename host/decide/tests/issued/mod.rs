@@ -1,14 +1,8 @@
 //! Follows credits from where they were issued to where they expire, by transfers alone.
 
 use proviso_ledger::{
-    journal::{Cycle, Entry, Event, OpenReason, PeriodOpened},
-    model::{
-        amounts::Credits,
-        answers::{Allowance, SettleMethod},
-        ids::GrantId,
-        time::Timestamp,
-        transfer::Book,
-    },
+    journal::{Cycle, CyclePart, Entry, Event, OpenReason, PeriodOpened},
+    model::{amounts::Credits, answers::SettleMethod, ids::GrantId, time::Timestamp, transfer::Book},
 };
 use std::collections::BTreeMap;
 
@@ -21,6 +15,25 @@ struct OfCycle {
     largest: i128,
 }
 
+struct Opening {
+    start: Timestamp,
+    /// Its allowances.
+    whole: i128,
+    /// How long they are for, at the least; none where its cycle never ends.
+    length: Option<i64>,
+}
+
+impl Opening {
+    /// What comes of its allowances in the time of a cycle, if that is all spent on its plan: by the longer of the two cycles.
+    fn in_time_of(&self, cycle: &Cycle) -> i128 {
+        let Some(length) = self.length else { return 0 };
+        let part = |one: CyclePart| {
+            self.whole * i128::from(one.until.0 - one.from.0) / i128::from(one.length.max(length))
+        };
+        cycle.parts().map(part).sum()
+    }
+}
+
 #[derive(Default)]
 pub struct Issued {
     cycles: Vec<(Cycle, OfCycle)>,
@@ -30,15 +43,16 @@ pub struct Issued {
     of: BTreeMap<GrantId, usize>,
     /// The allowances of the last period that began.
     whole: i128,
-    /// When periods began, with their allowances, since the last reset on request.
-    openings: Vec<(Timestamp, i128)>,
+    /// The periods that began since the last reset on request.
+    openings: Vec<Opening>,
 }
 
 impl Issued {
-    /// Takes an entry in, and checks that what it issues may be issued.
-    pub fn take(&mut self, entry: &Entry) {
+    /// Takes an entry in, and checks that what it issues may be issued. It matters whether a period begins with allowances in
+    /// proportion.
+    pub fn take(&mut self, entry: &Entry, in_proportion: bool) {
         if let Event::PeriodOpened(opened) = &entry.event {
-            self.open(opened);
+            self.open(opened, in_proportion);
         }
         let mut settled = Credits::ZERO;
         for transfer in &entry.transfers {
@@ -107,7 +121,7 @@ impl Issued {
         }
     }
 
-    fn open(&mut self, opened: &PeriodOpened) {
+    fn open(&mut self, opened: &PeriodOpened, in_proportion: bool) {
         let whole: i128 = opened.whole.iter().map(|given| given.amount.units()).sum();
         // One that is made good adds to what the plan itself gave.
         self.whole = if opened.retried { self.whole + whole } else { whole };
@@ -125,13 +139,24 @@ impl Issued {
                 self.cycles.len() - 1
             }
         };
-        self.openings.push((opened.period.start, self.whole));
-        let cycle = &mut self.cycles[place].1;
-        cycle.largest = cycle.largest.max(self.whole);
-        // In proportion, each period counts by its time, whatever its plan's interval.
-        if opened.allowance == Allowance::Prorate {
-            let others = self.openings.iter().filter(|(start, _)| *start >= opened.cycle.start);
-            cycle.largest = others.map(|(_, whole)| *whole).fold(cycle.largest, i128::max);
+        let length = opened.cycle.parts().map(|one| one.length).min();
+        self.openings.push(Opening { start: opened.period.start, whole: self.whole, length });
+        let (known, cycle) = &mut self.cycles[place];
+        // A boundary may have extended it since.
+        known.clone_from(&opened.cycle);
+        let all = match opened.cycle.parts.as_slice() {
+            [] => self.whole,
+            parts => parts
+                .iter()
+                .map(|one| self.whole * i128::from(one.until.0 - one.from.0) / i128::from(one.length))
+                .sum(),
+        };
+        cycle.largest = cycle.largest.max(all);
+        // In proportion, each period counts by its time, whatever its plan's interval: at best, all the time goes by on the best plan.
+        if in_proportion {
+            let others = self.openings.iter().filter(|other| other.start >= opened.cycle.start);
+            cycle.largest =
+                others.map(|other| other.in_time_of(&opened.cycle)).fold(cycle.largest, i128::max);
         }
         for grant in opened.grants.iter().filter(|grant| !opened.extras.contains(&grant.id)) {
             self.of.insert(grant.id, place);

@@ -27,6 +27,8 @@ pub const FUEL: u64 = 100;
 pub struct Settings {
     /// The price of one `n`; 1 by default.
     pub price: Option<Price>,
+    /// Units of `n` in counter 0 that cost nothing.
+    pub included: Option<Quantity>,
     /// Units of `n` in counter 0 before the price is ten times as high.
     pub tier: Option<Decimal>,
     /// The hour of the local day from which on a unit costs twice as much.
@@ -229,12 +231,21 @@ impl Policy for Scripted {
         if settings.evening.is_some_and(|hour| view.occurred_at.hour >= hour) {
             price = price.repeated(2).unwrap();
         }
+        let free = settings.included.map_or(Quantity::ZERO, |included| {
+            let counted = context.counters[0];
+            let before = Quantity::new(counted.used.saturating_add(counted.held));
+            included.saturating_sub(before).max(Quantity::ZERO).min(n)
+        });
+        let paid = n.saturating_sub(free);
         let cost = if settings.breaks("cost") {
             Credits::from_whole(-1)
         } else {
-            price.times(n, Rounding::Up).unwrap()
+            price.times(paid, Rounding::Up).unwrap()
         };
-        let line = Line { label: "n".to_owned(), quantity: n, unit_cost: price, cost };
+        let line = |quantity, unit_cost, cost| Line { label: "n".to_owned(), quantity, unit_cost, cost };
+        let included = free.is_positive().then(|| line(free, Price::ZERO, Credits::ZERO));
+        let priced = (included.is_none() || paid.is_positive()).then(|| line(paid, price, cost));
+        let lines = included.into_iter().chain(priced).collect();
         let named = settings.credits.iter().find(|(feature, _)| feature == &view.usage.feature);
         let mut draw_order = Vec::new();
         for category in &settings.draw_first {
@@ -245,7 +256,7 @@ impl Policy for Scripted {
             draw_order.push("grant_4000".parse().unwrap());
         }
         let credit = named.map_or_else(default_credit, |(_, credit)| credit.clone());
-        decided(Ok(Rating { credit, cost, lines: vec![line], draw_order }))
+        decided(Ok(Rating { credit, cost, lines, draw_order }))
     }
 
     fn overage(

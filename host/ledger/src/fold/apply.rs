@@ -16,15 +16,18 @@ use crate::{
     },
     rules::repeat,
     state::{
-        CustomerState, GrantState, GrantStatus, HeldFor, Incoming, LATE_WINDOW, Meanwhile, Missed, Onward,
-        PastPeriod, PastZone, PendingPlanChange, ReservationState, Since, Starting,
+        CarriedTo, CustomerState, GrantState, GrantStatus, HeldFor, Incoming, LATE_WINDOW, Meanwhile, Missed,
+        Onward, PastPeriod, PastZone, PendingPlanChange, ReservationState, Since, Starting,
         counters::{Needed, Part},
         grants::CarriedOn,
         history::{MissedCall, add_given},
         moves::{less, more, take_hold},
     },
 };
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// Grants of which nothing is left are forgotten when a period ends; and, where there are more than this, at once: of live ones
 /// only when that many of them are used up, since balances show them until the period ends.
@@ -249,9 +252,9 @@ impl CustomerState {
         } else {
             self.period = Some(opened.period.clone());
             self.starting = None;
+            self.cycle_window = self.window_of(&opened.cycle, opened.period.start);
             self.periods = number;
             self.put_cycle(opened.cycle.clone());
-            self.cycle_window = self.window_of(&opened.cycle);
             self.refresh_ends(opened.period.start);
         }
         if opened.retried {
@@ -271,6 +274,7 @@ impl CustomerState {
                 && let Ok(state) = self.grant_mut(grant.id)
             {
                 state.allowance_of = Some(number);
+                state.bridges = opened.bridging.contains(&grant.id);
             }
         }
         for carried in &opened.carried {
@@ -284,7 +288,8 @@ impl CustomerState {
         for grant in &opened.grants {
             let is_reduced = opened.carried.iter().any(|carried| carried.to == grant.id);
             let has_others = before.iter().any(|(credit, _)| credit == &grant.credit);
-            if has_others && !is_reduced && !opened.extras.contains(&grant.id) {
+            let is_other = opened.extras.contains(&grant.id) || opened.bridging.contains(&grant.id);
+            if has_others && !is_reduced && !is_other {
                 add_given(&mut self.full, &grant.credit, grant.amount);
             }
         }
@@ -319,6 +324,7 @@ impl CustomerState {
             .filter(|state| state.grant.credit == credit && self.is_allowance_since(state, since))
             .map(|state| state.grant.id)
             .collect();
+        let returns = self.returns_of(&sources);
         for id in sources {
             let Ok(source) = self.grant_mut(id) else { continue };
             let is_recent = source.ended_at.is_none_or(|end| end >= oldest);
@@ -328,8 +334,9 @@ impl CustomerState {
                 source.expired = source.expired.saturating_sub(renewed);
                 usable_since = usable_since.into_iter().chain([source.usable_since]).min();
             }
-            if carried.limit.is_positive() && (source.held.is_positive() || source.spent.is_positive()) {
-                source.carried_to = Some(carried.to);
+            let limit = returns.get(&id).copied().unwrap_or_default();
+            if carried.limit.is_positive() && limit.is_positive() {
+                source.carried_to = Some(CarriedTo { to: carried.to, limit });
             }
         }
         if let Ok(target) = self.grant_mut(carried.to) {
@@ -337,6 +344,23 @@ impl CustomerState {
             let takes = carried.limit.is_positive();
             target.incoming = takes.then_some(Incoming { skip: carried.skip, limit: carried.limit });
         }
+    }
+
+    /// What may come back to ended allowances and would not roll over: of what was used or is held of them, or comes from one of
+    /// them to what carries it on.
+    fn returns_of(&self, sources: &[GrantId]) -> BTreeMap<GrantId, Credits> {
+        let mut returns: BTreeMap<GrantId, Credits> = sources.iter().map(|id| (*id, Credits::ZERO)).collect();
+        let by_age: BTreeSet<GrantId> = sources.iter().copied().collect();
+        for state in by_age.iter().filter_map(|id| self.grant(*id)) {
+            let own = state.held.saturating_add(state.spent);
+            let all = returns.get(&state.grant.id).copied().unwrap_or_default().saturating_add(own);
+            let rolls = state.rolls_on(all);
+            returns.insert(state.grant.id, all.saturating_sub(rolls));
+            if let Some(on) = state.onward.and_then(|onward| returns.get_mut(&onward.to)) {
+                *on = on.saturating_add(rolls);
+            }
+        }
+        returns
     }
 
     fn end_period(&mut self, at: Timestamp, closed: &PeriodClosed) -> Result<(), String> {
@@ -377,6 +401,7 @@ impl CustomerState {
             plan,
             cycle: self.cycle.clone(),
             cycle_window: self.cycle_window,
+            fresh_from: self.fresh_from,
             given: closed.given.clone(),
             whole,
             full,
@@ -409,8 +434,8 @@ impl CustomerState {
     /// Puts a cycle in force. What its past periods gave counts as long as it goes on, however long that has become.
     fn put_cycle(&mut self, cycle: Cycle) {
         let same = |other: &&mut Cycle| other.start == cycle.start && other.interval == cycle.interval;
-        let past = self.past.iter_mut().filter_map(|past| past.cycle.as_mut());
-        past.filter(same).for_each(|other| other.clone_from(&cycle));
+        let past = self.past.iter_mut().filter(|past| past.fresh_from == self.fresh_from);
+        past.filter_map(|past| past.cycle.as_mut()).filter(same).for_each(|other| other.clone_from(&cycle));
         self.cycle = Some(cycle);
     }
 
@@ -485,9 +510,7 @@ impl CustomerState {
         });
         self.past = kept;
         // Late usage belongs to the cycle of its period, and a plan that is taken again to one that goes on.
-        let again = |past: &PastPeriod| past.cycle.as_ref().map(|cycle| self.window_of(cycle));
-        let names = self.past.iter().flat_map(|past| again(past).into_iter().chain([past.cycle_window]));
-        let cycles = names.chain([self.cycle_window]).collect();
+        let cycles = self.past.iter().map(|past| past.cycle_window).chain([self.cycle_window]).collect();
         let needed = Needed { oldest, first_period: self.first_ended_since(oldest), cycles: Some(cycles) };
         self.counters.forget(&needed);
         self.budgets.forget(&needed);
@@ -538,6 +561,7 @@ impl CustomerState {
             },
             credit: reserved.rated.credit.clone(),
             holds: Vec::new(),
+            revived: Vec::new(),
             overage: Credits::ZERO,
             counts: entry.counts.clone(),
             budgets: entry.budgets.clone(),
@@ -697,7 +721,9 @@ impl CustomerState {
         let of_missed = self.missed.iter().flat_map(|missed| &missed.meanwhile).filter_map(|one| one.grant);
         let mut needed: BTreeSet<GrantId> = of_missed.collect();
         let onward = |state: &GrantState| {
-            [state.onward.map(|onward| onward.to), state.carried_to].into_iter().flatten()
+            [state.onward.map(|onward| onward.to), state.carried_to.map(|carried| carried.to)]
+                .into_iter()
+                .flatten()
         };
         let is_refundable = |state: &GrantState| {
             let ended =

@@ -16,6 +16,7 @@ impl CustomerState {
             held_for: HeldFor::Lease(opened.lease.clone()),
             credit: opened.credit.clone(),
             holds: Vec::new(),
+            revived: Vec::new(),
             overage: Credits::ZERO,
             counts: Vec::new(),
             budgets: entry.budgets.clone(),

@@ -544,6 +544,9 @@ pub struct Unrated {
     /// Whether such a usage has no price at all.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub invalid: bool,
+    /// What was reported, where that is invalid: what was reserved is billed and counted in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reported: Option<Box<Usage>>,
 }
 
 /// A charge, or the commit of a reservation, was refunded, as a whole or in part.
@@ -697,6 +700,41 @@ pub struct Cycle {
     /// The interval of plans whose cycle it is; none when it never ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<Interval>,
+    /// The parts that it has, where an anchor or a zone brought a boundary before its end; else it is one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<CyclePart>,
+}
+
+/// A part of a cycle that goes on beyond its first end, to the boundary after one that came too early. It gives its share of an
+/// allowance, and not before it begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CyclePart {
+    /// Its start.
+    pub from: Timestamp,
+    /// Its end, exclusive.
+    pub until: Timestamp,
+    /// How long an allowance is for, in microseconds.
+    pub length: i64,
+}
+
+impl Cycle {
+    /// Its parts in order; none when it never ends.
+    pub fn parts(&self) -> impl Iterator<Item = CyclePart> + '_ {
+        let whole = self.end.filter(|_| self.parts.is_empty()).map(|until| {
+            let length = until.0.saturating_sub(self.start.0).max(1);
+            CyclePart { from: self.start, until, length }
+        });
+        whole.into_iter().chain(self.parts.iter().copied())
+    }
+
+    /// Where the time begins that the last allowance of it is for.
+    #[must_use]
+    pub fn nominal_start(&self) -> Timestamp {
+        match (self.end, self.parts.last()) {
+            (Some(end), Some(last)) => Timestamp(end.0.saturating_sub(last.length)).max(self.start),
+            _ => self.start,
+        }
+    }
 }
 
 /// A period began.
@@ -730,6 +768,9 @@ pub struct PeriodOpened {
     /// Those of the grants that are no allowances: they were given in full and are neither of category plan nor trial.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extras: Vec<GrantId>,
+    /// Those that only begin with a later part of the cycle, in proportion to that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bridging: Vec<GrantId>,
     /// Those that were reduced by what the cycle's earlier allowances gave, and so stand in the place of what expired of those.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub carried: Vec<Carried>,

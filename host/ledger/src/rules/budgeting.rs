@@ -125,6 +125,12 @@ impl CustomerState {
         Some(Exceeded { over: first, retry_at })
     }
 
+    /// The budgets that count a usage.
+    pub fn budgets_of<'a>(&'a self, usage: &'a Usage) -> impl Iterator<Item = &'a Budget> {
+        let budgets = self.budgets.of_usage(usage).map(|(_, state)| &state.budget);
+        budgets.filter(|budget| budget.features.is_empty() || budget.features.contains(&usage.feature))
+    }
+
     /// Whether a hard budget does not allow a usage of this cost.
     #[must_use]
     pub fn is_over_budget(&self, usage: &Usage, credit: &CreditType, cost: Credits, at: Timestamp) -> bool {

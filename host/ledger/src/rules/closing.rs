@@ -207,7 +207,12 @@ fn expire_with_period(scratch: &mut Scratch, closed: &mut PeriodClosed) -> Resul
         .state
         .grants
         .iter()
-        .filter(|state| state.status == GrantStatus::Live && state.ends_with_by(number))
+        .filter(|state| {
+            let is_early = state.bridges
+                && state.allowance_of == Some(number)
+                && closed.period.end.is_some_and(|end| state.grant.effective_at >= end);
+            state.status == GrantStatus::Live && (is_early || state.ends_with_by(number))
+        })
         .map(|state| state.grant.id)
         .collect();
     for id in ending {

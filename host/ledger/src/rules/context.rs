@@ -275,5 +275,5 @@ fn view_of_period(period: &Period, zone: &Zone) -> PeriodView {
 }
 
 fn view_of_cycle(cycle: &Cycle, zone: &Zone) -> CycleView {
-    CycleView { start: zone.moment(cycle.start), end: cycle.end.map(|end| zone.moment(end)) }
+    CycleView { start: zone.moment(cycle.nominal_start()), end: cycle.end.map(|end| zone.moment(end)) }
 }

@@ -1,7 +1,7 @@
 //! Cycles: the nominal time in which plan allowances are given once, wherever plan, anchor and zone move the periods.
 
 use crate::{
-    journal::{Cycle, Given, OpenReason},
+    journal::{Cycle, CyclePart, Given, OpenReason, Period},
     model::{
         amounts::{Credits, Decimal, Rounding},
         counter::WindowId,
@@ -29,9 +29,9 @@ pub struct CycleAt {
 impl CustomerState {
     /// The cycle of a period that begins at `at`, by the profile as it is.
     ///
-    /// A cycle runs for one interval, from boundary to boundary. One that has begun goes on until its end, wherever an anchor moves
-    /// boundaries and whatever other plans come in between. One that was begun on request ends at the next boundary. Without an
-    /// interval it never ends.
+    /// A cycle runs for one interval, from boundary to boundary. One that has begun goes on until its end, whatever other plans come
+    /// in between. Where an anchor or a zone brought a boundary before that end, it goes on to the next one, and gives more in
+    /// proportion from that end on. One that was begun on request ends at the next boundary. Without an interval it never ends.
     #[must_use]
     pub fn cycle_at(&self, at: Timestamp, reason: OpenReason) -> CycleAt {
         let cycle = self.begun_or_running(at, reason);
@@ -49,28 +49,50 @@ impl CustomerState {
         match (reason, running, schedule) {
             (OpenReason::Early, _, schedule) => {
                 let end = schedule.and_then(|schedule| schedule.next_after(at));
-                Cycle { start: at, end, interval }
+                Cycle { start: at, end, interval, parts: Vec::new() }
             }
-            (_, Some(running), _) => running.clone(),
+            (_, Some(running), Some(schedule)) => Self::going_on(running, &schedule, at),
+            (_, Some(running), None) => running.clone(),
             (_, None, Some(schedule)) => {
                 let start = schedule.last_at(at).unwrap_or(at);
-                Cycle { start, end: schedule.next_after(at), interval }
+                Cycle { start, end: schedule.next_after(at), interval, parts: Vec::new() }
             }
             // What was given in the cycle of another plan counts in one that never ends.
             (_, None, None) => {
                 let start = self.running_cycles(at, None).next().map_or(at, |cycle| cycle.start);
-                Cycle { start, end: None, interval }
+                Cycle { start, end: None, interval, parts: Vec::new() }
             }
         }
     }
 
-    /// When the next cycle begins by itself: with the first of the periods to come that the running cycle does not reach.
+    /// A cycle that goes on at `at`. A boundary before its end lets it go on to the boundary after that. So nobody waits without an
+    /// allowance for a boundary that has moved away, and nobody has one sooner than the last one was for.
+    fn going_on(running: &Cycle, schedule: &Schedule, at: Timestamp) -> Cycle {
+        let is_boundary = schedule.last_at(at) == Some(at);
+        let next = schedule.next_after(at).filter(|_| is_boundary);
+        let (Some(end), Some(next)) = (running.end, next) else { return running.clone() };
+        if end >= next {
+            return running.clone();
+        }
+        let mut parts: Vec<CyclePart> = running.parts().collect();
+        // A part that has not begun gives nothing yet.
+        let from = match parts.last() {
+            Some(last) if parts.len() > 1 && last.from > at => last.from,
+            _ => end,
+        };
+        parts.retain(|part| part.from < from);
+        parts.push(CyclePart { from, until: next, length: next.0.saturating_sub(at.0).max(1) });
+        Cycle { end: Some(next), parts, ..running.clone() }
+    }
+
+    /// When the next cycle begins by itself for what is counted: with the first of the periods to come whose windows are others.
     #[must_use]
     pub fn next_cycle_at(&self) -> Option<Timestamp> {
         let schedule = self.profile.as_ref().and_then(Profile::schedule)?;
         let mut next = self.next_reset_at()?;
-        let running = self.cycle.as_ref().map(|cycle| cycle.start);
-        let goes_on = |at: Timestamp| Some(self.begun_or_running(at, OpenReason::Scheduled).start) == running;
+        let goes_on = |at: Timestamp| {
+            self.window_of(&self.begun_or_running(at, OpenReason::Scheduled), at) == self.cycle_window
+        };
         // It lasts for less than two intervals, so this is found in a few steps.
         for _ in 0..3 {
             if !goes_on(next) {
@@ -96,9 +118,43 @@ impl CustomerState {
         Since { start: cycle.start, number: self.fresh_from }
     }
 
-    /// The name of a cycle's windows, for a period that begins: from when usage counts in it.
-    pub(crate) fn window_of(&self, cycle: &Cycle) -> WindowId {
-        cycle.start.max(self.fresh_at).0
+    /// The name of the windows of a cycle in which a period begins at `at`: the instant from which on usage counts in them.
+    ///
+    /// A cycle that is known keeps its windows, unless a boundary extends it about when it would have ended. Two that go on at once
+    /// and count since the same instant count the same. No other two share a name, whether the older is remembered or not: a new
+    /// name is that of the instant, and of more than one cycle that begins at it each has its own.
+    pub(crate) fn window_of(&self, cycle: &Cycle, at: Timestamp) -> WindowId {
+        let is_it = |known: &Cycle| known.start == cycle.start && known.interval == cycle.interval;
+        let last = self.cycle.iter().filter(|_| self.periods >= self.fresh_from);
+        let last = last.map(|cycle| (cycle, self.cycle_window));
+        let past = self.past.iter().rev().filter(|past| past.fresh_from == self.fresh_from);
+        let past = past.filter_map(|past| Some((past.cycle.as_ref()?, past.cycle_window)));
+        let known: Vec<(&Cycle, WindowId)> = last.chain(past).collect();
+        if let Some((before, window)) = known.iter().find(|(known, _)| is_it(known)) {
+            let added = cycle.parts.last().filter(|_| before.end != cycle.end);
+            let is_over = |added: &CyclePart| {
+                let short_of = added.length.saturating_sub(at.0.saturating_sub(*window));
+                short_of <= added.length / 8
+            };
+            if !added.is_some_and(is_over) {
+                return *window;
+            }
+        } else {
+            let since = cycle.start.max(self.fresh_at);
+            let same = known.iter().find(|(known, _)| {
+                known.start.max(self.fresh_at) == since && known.end.is_none_or(|end| end > at)
+            });
+            if let Some((_, window)) = same {
+                return *window;
+            }
+        }
+        let is_used =
+            |name| name == self.cycle_window || self.past.iter().any(|past| past.cycle_window == name);
+        let mut name = at.0;
+        while is_used(name) {
+            name = name.saturating_add(1);
+        }
+        name
     }
 
     /// What reservations hold of ended plan allowances of periods that began at `since` or later, and that was not carried over.
@@ -119,21 +175,44 @@ impl CustomerState {
         state.status == GrantStatus::Expired && state.allowance_of.is_some_and(of_cycle)
     }
 
-    /// What the cycle's past periods were entitled to, in proportion to their part of it.
+    /// What the past periods that count in a cycle were entitled to, in proportion to their time: each by its own cycle or by this one,
+    /// whichever is longer. Else a day on a plan that gives much in a year would be worth all of that to one that gives little in a
+    /// day, and flipping plans would bring that little anew each time.
     pub(crate) fn entitled(&self, cycle: &CycleAt, credit: &CreditType) -> Credits {
-        let Some(end) = cycle.cycle.end else { return Credits::ZERO };
-        let length = end.0.saturating_sub(cycle.cycle.start.0).max(1);
         let mut sum = Credits::ZERO;
         for past in self.past.iter().filter(|past| cycle.since.counts(&past.period)) {
-            let ran = past.period.end.map_or(0, |end| end.0.saturating_sub(past.period.start.0));
-            for Given { credit: of, amount } in &past.whole {
-                if of == credit {
-                    sum = sum.saturating_add(part(*amount, ran, length));
-                }
+            let Period { start, end, .. } = past.period;
+            let end = end.unwrap_or(start);
+            for Given { amount, .. } in past.whole.iter().filter(|given| &given.credit == credit) {
+                let here = in_proportion(&cycle.cycle, *amount, start, end);
+                let own = past.cycle.as_ref().map_or(here, |own| in_proportion(own, *amount, start, end));
+                sum = sum.saturating_add(here.min(own));
             }
         }
         sum
     }
+}
+
+/// What a cycle gives of an allowance in the parts of it that are asked for.
+pub(super) fn of_parts(cycle: &Cycle, amount: Credits, which: impl Fn(&CyclePart) -> bool) -> Credits {
+    if cycle.parts.is_empty() {
+        return amount;
+    }
+    let parts = cycle.parts().filter(which);
+    parts.fold(Credits::ZERO, |sum, one| sum.saturating_add(share_of(&one, amount)))
+}
+
+/// What a part of a cycle gives of an allowance.
+pub(super) fn share_of(one: &CyclePart, amount: Credits) -> Credits {
+    part(amount, one.until.0.saturating_sub(one.from.0), one.length)
+}
+
+/// The part of an allowance that belongs to the time from `start` to `end`; nothing where the cycle never ends.
+pub(super) fn in_proportion(cycle: &Cycle, amount: Credits, start: Timestamp, end: Timestamp) -> Credits {
+    cycle.parts().fold(Credits::ZERO, |sum, one| {
+        let time = end.min(one.until).0.saturating_sub(start.max(one.from).0);
+        sum.saturating_add(part(amount, time, one.length))
+    })
 }
 
 /// `amount × time / whole`, rounded down.

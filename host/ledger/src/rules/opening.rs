@@ -2,12 +2,12 @@
 
 use super::{
     closing::share,
-    cycle::{CycleAt, part},
+    cycle::{CycleAt, in_proportion, of_parts, share_of},
     rejection::Denied,
     scratch::{Scratch, check_amount},
 };
 use crate::{
-    journal::{Carried, DecisionRecord, Event, Given, OpenReason, Period, PeriodOpened, Trial},
+    journal::{Carried, CyclePart, DecisionRecord, Event, Given, OpenReason, Period, PeriodOpened, Trial},
     model::{
         amounts::Credits,
         answers::{Allowance, NewGrant, OpenOutcome},
@@ -134,8 +134,16 @@ pub(super) fn begin_grants(
         }
     }
     cycle.assign_returns(&scratch.state, opened, &mut reduced);
+    let bridges: Vec<Issue> = reduced.iter().flat_map(|(issue, _)| bridges(opened, issue)).collect();
     for (issue, part) in reduced {
         issue_grant(scratch, opened, issue, &part)?;
+    }
+    for bridge in bridges.into_iter().take(scratch.free_places()) {
+        let amount = cycle.above(&bridge.new.credit, bridge.new.amount);
+        let part = Reduced { amount, ..Reduced::default() };
+        let before = scratch.grants.len();
+        issue_grant(scratch, opened, bridge, &part)?;
+        opened.bridging.extend(scratch.grants.iter().skip(before).map(|grant| grant.id));
     }
     for settlement in outcome.settle {
         opened.settled.extend(scratch.settle(settlement)?);
@@ -290,7 +298,7 @@ impl Remaining {
                 let zero = Credits::ZERO;
                 return Reduced { amount: whole, stands_in: false, skip: zero, limit: zero, held: zero };
             }
-            Allowance::Carry => (whole, Credits::ZERO),
+            Allowance::Carry => (begun(opened, whole), Credits::ZERO),
             Allowance::Prorate => (rest_of_cycle(opened, whole), state.entitled(&self.cycle, credit)),
         };
         let remaining = self.credits.iter_mut().find(|remaining| &remaining.credit == credit);
@@ -310,6 +318,15 @@ impl Remaining {
         // Had it not been used or held, it would not be taken: it follows once it comes back.
         let (skip, limit) = (Credits::ZERO, taken);
         Reduced { amount: amount.saturating_sub(taken), stands_in: true, skip, limit, held }
+    }
+
+    /// What is left of an amount once what was given beyond all that has begun is taken off.
+    fn above(&mut self, credit: &CreditType, amount: Credits) -> Credits {
+        let remaining = self.credits.iter_mut().find(|remaining| &remaining.credit == credit);
+        let Some(remaining) = remaining else { return amount };
+        let taken = amount.min(remaining.skip);
+        remaining.skip = remaining.skip.saturating_sub(taken);
+        amount.saturating_sub(taken)
     }
 
     /// What comes back has one way only: to the last allowance of its credit type that is reduced because of it.
@@ -337,10 +354,39 @@ impl Remaining {
     }
 }
 
-/// The part of an allowance that belongs to what is left of the cycle.
+/// What an allowance gives in the parts of the cycle that have begun.
+fn begun(opened: &PeriodOpened, amount: Credits) -> Credits {
+    of_parts(&opened.cycle, amount, |one| one.from <= opened.period.start)
+}
+
+/// The part of an allowance that belongs to what is left of the cycle, as far as that has begun.
 fn rest_of_cycle(opened: &PeriodOpened, amount: Credits) -> Credits {
-    let cycle = &opened.cycle;
-    let Some(end) = cycle.end else { return amount };
-    let left = end.0.saturating_sub(opened.period.start.0);
-    part(amount, left, end.0.saturating_sub(cycle.start.0)).min(amount)
+    let PeriodOpened { cycle, period, .. } = opened;
+    let last = cycle.parts().filter(|one| one.from <= period.start).last();
+    match last {
+        Some(last) => in_proportion(cycle, amount, period.start, last.until).min(begun(opened, amount)),
+        None => amount,
+    }
+}
+
+/// What an allowance gives in the parts of the cycle that begin later. A part that has not begun when its period ends is taken back.
+fn bridges(opened: &PeriodOpened, issue: &Issue) -> Vec<Issue> {
+    let Issue { new, is_allowance, key } = issue;
+    let later =
+        |one: &CyclePart| one.from > opened.period.start && new.expires.at.is_none_or(|end| end > one.from);
+    if !is_allowance || new.allowance == Allowance::Full || opened.cycle.parts.is_empty() {
+        return Vec::new();
+    }
+    let bridge = |one: CyclePart| {
+        let amount = share_of(&one, new.amount);
+        let cost_basis = new.cost_basis.map(|basis| share(basis, amount, new.amount));
+        let effective_at = Some(new.effective_at.map_or(one.from, |from| from.max(one.from)));
+        Issue {
+            new: NewGrant { amount, cost_basis, effective_at, ..new.clone() },
+            is_allowance: true,
+            key: key.clone(),
+        }
+    };
+    let all = opened.cycle.parts().filter(later).map(bridge);
+    all.filter(|bridge| bridge.new.amount.is_positive()).collect()
 }

@@ -218,7 +218,8 @@ impl CustomerState {
     }
 
     /// The movements that empty a hold. What goes back to a grant that has ended goes where it would have gone had it not been
-    /// held: on into what was carried over of the grant or into the allowance after it, else it expires or is voided with it.
+    /// held: on into what was carried over of the grant or into the allowance after it, else it expires or is voided with it. What
+    /// had expired before late usage held it would have stayed expired.
     fn give_back(&self, id: ReservationId, reservation: &ReservationState) -> Vec<Transfer> {
         let is_live =
             |grant: GrantId| self.grant(grant).is_none_or(|state| state.status == GrantStatus::Live);
@@ -244,6 +245,17 @@ impl CustomerState {
         let credit = &reservation.credit;
         let mut transfers = Vec::with_capacity(reservation.holds.len() * 2);
         for (grant, amount) in reservation.holds.iter().filter(|(_, amount)| !amount.is_zero()) {
+            if reservation.revived.contains(grant) {
+                for (from, to) in
+                    [(Book::Reserved(id), Book::Grant(*grant)), (Book::Grant(*grant), Book::Expired)]
+                {
+                    let transfer = Transfer::new(credit, from, to, *amount);
+                    // A step that can't be made is found when the draft is sealed.
+                    let _ = self.move_credits(&transfer);
+                    transfers.push(transfer);
+                }
+                continue;
+            }
             let returned = self.return_through(credit, Book::Reserved(id), *grant, *amount, None);
             transfers.extend(returned);
         }

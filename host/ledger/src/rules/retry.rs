@@ -2,6 +2,7 @@
 
 use super::{
     cycle::CycleAt,
+    late::Leftovers,
     opening::{NextPeriod, Planned, begin_grants},
     rejection::{Denied, Rejection},
     scratch::Scratch,
@@ -69,6 +70,8 @@ impl CustomerState {
         before.cycle.clone_from(cycle);
         before.cycle_window = past.cycle_window;
         let mut transfers = Vec::new();
+        // What the cycle gave since elsewhere is not there a second time.
+        let mut leftovers = Leftovers::of(self);
         for state in self.grants.iter() {
             let ended_with = state.status == GrantStatus::Expired
                 && state.ended_at == past.period.end
@@ -77,9 +80,9 @@ impl CustomerState {
                 continue;
             }
             let id = state.grant.id;
-            if state.expired.is_positive() {
-                let transfer =
-                    Transfer::new(&state.grant.credit, Book::Expired, Book::Grant(id), state.expired);
+            let expired = leftovers.take(state);
+            if expired.is_positive() {
+                let transfer = Transfer::new(&state.grant.credit, Book::Expired, Book::Grant(id), expired);
                 // The grant has what it gives, so this can't fail.
                 let _ = before.move_credits(&transfer);
                 transfers.push(transfer);
@@ -208,6 +211,7 @@ impl PeriodOpened {
             grants: Vec::new(),
             whole: Vec::new(),
             extras: Vec::new(),
+            bridging: Vec::new(),
             carried: Vec::new(),
             once: Vec::new(),
             trial: None,

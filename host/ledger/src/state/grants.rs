@@ -53,12 +53,16 @@ pub struct GrantState {
     pub ended_at: Option<Timestamp>,
     /// The number of the period whose plan allowance it is, or was carried over from.
     pub allowance_of: Option<u32>,
+    /// Whether it only begins with a later part of that period's cycle. If the period ends before, it ends, too: the next one
+    /// brings it again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bridges: bool,
     /// The grant that carries on what was left of it when a period ended.
     pub rolled_to: Option<GrantId>,
     /// What was carried over of it takes a part of the credits that come back after its end.
     pub onward: Option<Onward>,
     /// The later allowance of its cycle that takes the rest of them.
-    pub carried_to: Option<GrantId>,
+    pub carried_to: Option<CarriedTo>,
     /// What it takes of credits that come back to the allowances before it.
     pub incoming: Option<Incoming>,
 }
@@ -80,6 +84,16 @@ pub struct Onward {
     /// This part (0 to 1) of each amount, rounded down.
     pub share: Decimal,
     /// Still at most this much.
+    pub limit: Credits,
+}
+
+/// The allowance that was reduced because of what a grant gave, and so takes what comes back to that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CarriedTo {
+    /// This one.
+    pub to: GrantId,
+    /// Still at most this much: what of the grant was used or held when the allowance began. What comes to the grant from others
+    /// that the allowance's cycle does not count has not reduced it.
     pub limit: Credits,
 }
 

@@ -36,6 +36,8 @@ pub struct PastPeriod {
     /// The part of `whole` that was given in full, whatever the cycle had given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub full: Vec<Given>,
+    /// The first period of the cycle that was last begun on request by then: what was given before that does not count with it.
+    pub fresh_from: u32,
     /// The largest allowances of the periods whose `given` it has taken in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub peak: Vec<Given>,

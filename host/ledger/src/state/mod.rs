@@ -20,7 +20,7 @@ pub use budgets::{BudgetState, BudgetTotal, Budgets};
 pub use counters::Counters;
 pub use entities::Entities;
 pub use grant_list::Grants;
-pub use grants::{EndsWith, GrantState, GrantStatus, Incoming, Onward};
+pub use grants::{CarriedTo, EndsWith, GrantState, GrantStatus, Incoming, Onward};
 pub use history::{Meanwhile, Missed, MissedCall, PastPeriod, PastZone, PeriodAt, Since};
 pub use imported::ImportedSpan;
 pub use plan_change::{PendingPlanChange, Starting};
@@ -80,6 +80,9 @@ pub struct ReservationState {
     pub credit: CreditType,
     /// What is held of which grant.
     pub holds: Vec<(GrantId, Credits)>,
+    /// The grants of which it holds what had expired before: late usage brought it back, and what is given back expires again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revived: Vec<GrantId>,
     /// What is held beyond all grants.
     pub overage: Credits,
     /// What is held in counters.

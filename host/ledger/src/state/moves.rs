@@ -1,6 +1,6 @@
 //! Movements of credits between books, and what follows from them for grants, reservations and periods.
 
-use super::{Account, CustomerState, EndsWith, GrantState, GrantStatus, Onward, ReservationState};
+use super::{Account, CarriedTo, CustomerState, EndsWith, GrantState, GrantStatus, Onward, ReservationState};
 use crate::{
     journal::Draw,
     model::{
@@ -53,8 +53,11 @@ impl CustomerState {
             rest = rest.saturating_sub(part);
             flow.rolled = Some((target.grant.id, part));
         }
-        let carried = grant.carried_to.and_then(|to| self.grant(to));
-        if let Some((target, incoming)) = carried.and_then(|target| Some((target, target.incoming?))) {
+        let carried = grant.carried_to.and_then(|carried| Some((self.grant(carried.to)?, carried.limit)));
+        if let Some((target, incoming, most)) =
+            carried.and_then(|(target, most)| Some((target, target.incoming?, most)))
+        {
+            let rest = rest.min(most);
             flow.skipped = rest.min(incoming.skip);
             let part = rest.saturating_sub(flow.skipped).min(incoming.limit);
             flow.carried = Some((target.grant.id, part));
@@ -82,6 +85,7 @@ impl CustomerState {
             ends_at,
             ended_at: None,
             allowance_of: None,
+            bridges: false,
             rolled_to: None,
             onward: None,
             carried_to: None,
@@ -248,9 +252,16 @@ impl CustomerState {
     /// Puts the amount into a book that is no grant.
     fn arrive(&mut self, transfer: &Transfer, from: Option<GrantId>) -> Result<(), String> {
         if let Book::Reserved(id) = transfer.to {
+            let revives = from.and_then(|grant| self.grant(grant));
+            let revives = revives.is_some_and(|grant| grant.status == GrantStatus::Expired);
             return self.change_reservation(id, |reservation| {
                 match from {
-                    Some(grant) => reservation.holds.push((grant, transfer.amount)),
+                    Some(grant) => {
+                        reservation.holds.push((grant, transfer.amount));
+                        if revives {
+                            reservation.revived.push(grant);
+                        }
+                    }
                     None => reservation.overage = more(reservation.overage, transfer.amount)?,
                 }
                 Ok(())
@@ -267,11 +278,11 @@ impl CustomerState {
         Ok(())
     }
 
-    pub(crate) fn change_reservation(
+    pub(crate) fn change_reservation<T>(
         &mut self,
         id: ReservationId,
-        change: impl FnOnce(&mut ReservationState) -> Result<(), String>,
-    ) -> Result<(), String> {
+        change: impl FnOnce(&mut ReservationState) -> Result<T, String>,
+    ) -> Result<T, String> {
         self.reservations.change(&id, change).ok_or_else(|| format!("no reservation {id}"))?
     }
 
@@ -292,11 +303,17 @@ impl CustomerState {
                 account.overage = less(account.overage, amount)?;
             }
             Book::Grant(grant) => {
-                self.change_reservation(id, |reservation| take_hold(reservation, grant, amount))?;
+                let revived = self.change_reservation(id, |reservation| {
+                    take_hold(reservation, grant, amount)?;
+                    Ok(reservation.revived.contains(&grant))
+                })?;
                 let state = self.grant_mut(grant)?;
                 state.held = less(state.held, amount)?;
                 state.remaining = more(state.remaining, amount)?;
-                self.note_return(grant, transfer)?;
+                // What had expired before does not go on.
+                if !revived {
+                    self.note_return(grant, transfer)?;
+                }
             }
             _ => return Err(format!("no movement goes from a reservation to {to}")),
         }
@@ -319,11 +336,14 @@ impl CustomerState {
         if let (Some((_, part)), Some(onward)) = (rolled, self.grant_mut(id)?.onward.as_mut()) {
             onward.limit = less(onward.limit, part)?;
         }
-        if let Some((to, part)) = carried
-            && let Some(incoming) = self.grant_mut(to)?.incoming.as_mut()
-        {
-            incoming.skip = less(incoming.skip, skipped)?;
-            incoming.limit = less(incoming.limit, part)?;
+        if let Some((to, part)) = carried {
+            if let Some(CarriedTo { limit, .. }) = self.grant_mut(id)?.carried_to.as_mut() {
+                *limit = less(*limit, part.saturating_add(skipped))?;
+            }
+            if let Some(incoming) = self.grant_mut(to)?.incoming.as_mut() {
+                incoming.skip = less(incoming.skip, skipped)?;
+                incoming.limit = less(incoming.limit, part)?;
+            }
         }
         Ok(())
     }

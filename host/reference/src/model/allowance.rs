@@ -1,6 +1,6 @@
 //! Allowances in the model: what a period issues, and what of it those before it in the cycle gave already.
 
-use super::{Cycle, LATE, Model, gave};
+use super::{Cycle, LATE, Model, gave, share};
 use crate::{
     answer::{Id, Status},
     settings::{AllowanceRule, Amount, Mode, OwnGrant, TrialRule},
@@ -37,14 +37,7 @@ impl Model {
 
     pub fn issue(&mut self, issues: &[Issue], cycle: &Cycle) {
         let number = self.periods;
-        let counted: Vec<u32> = self
-            .past
-            .iter()
-            .filter(|past| {
-                past.start >= cycle.start && past.number >= self.fresh_from && !past.closed_for_good
-            })
-            .map(|past| past.number)
-            .collect();
+        let counted = self.counted_in(cycle.start);
         let mut pools: BTreeMap<&str, Pool> = BTreeMap::new();
         let mut parts: Vec<Part> = Vec::new();
         parts.resize_with(issues.len(), || Part { amount: 0, stands_in: false, incoming: (0, 0), held: 0 });
@@ -66,15 +59,18 @@ impl Model {
                 continue;
             }
             let pool = pools.entry(rule.credit).or_insert_with(|| self.pool(rule.credit, &counted));
-            let (mut amount, mut entitled) = (rule.amount, 0);
-            if *mode == Mode::Prorate
-                && let Some(end) = cycle.end
-            {
-                let length = i128::from(end - cycle.start);
-                amount = (rule.amount * i128::from(end - self.now) / length).min(rule.amount);
+            let (mut amount, mut entitled) = (cycle.begun(rule.amount, self.now), 0);
+            if *mode == Mode::Prorate && cycle.end.is_some() {
+                let begun: Vec<_> = cycle.parts().into_iter().filter(|part| part.0 <= self.now).collect();
+                let last = begun.last().unwrap().1;
+                let rest: Amount = begun.iter().map(|part| share(*part, rule.amount, self.now, last)).sum();
+                amount = amount.min(rest);
                 for past in self.past.iter().filter(|past| counted.contains(&past.number)) {
-                    let ran = i128::from(past.end.unwrap() - past.start);
-                    entitled += past.whole.get(rule.credit).copied().unwrap_or(0) * ran / length;
+                    let whole = past.whole.get(rule.credit).copied().unwrap_or(0);
+                    let of = |part: &(i64, i64, i64)| share(*part, whole, past.start, past.end.unwrap());
+                    let by = |cycle: &Cycle| cycle.parts().iter().map(of).sum::<Amount>();
+                    // By the longer of the two cycles.
+                    entitled += by(cycle).min(by(self.cycle_of(past).unwrap()));
                 }
             }
             let (taken, larger) = pool.take(amount, entitled);
@@ -105,6 +101,32 @@ impl Model {
             index += 1;
             if part.stands_in {
                 standing_in.push((id, part));
+            }
+        }
+        // Parts of the cycle that begin later bring their share.
+        for issue in issues.iter().filter(|issue| issue.counts && issue.mode != Mode::Full) {
+            let now = self.now;
+            for later in cycle.parts.iter().filter(|later| later.0 > now) {
+                let whole = share(*later, issue.rule.amount, later.0, later.1);
+                let beyond = pools.get_mut(issue.rule.credit).map(|pool| &mut pool.beyond);
+                let taken = beyond.map_or(0, |beyond| {
+                    let taken = whole.min(*beyond);
+                    *beyond -= taken;
+                    taken
+                });
+                let amount = whole - taken;
+                let lasts = issue.rule.lasts.map(|lasts| now + lasts);
+                if amount == 0 || lasts.is_some_and(|end| end <= later.0) {
+                    continue;
+                }
+                let starts = issue.rule.starts_in.unwrap_or(0).max(later.0 - now);
+                let paid = issue.rule.paid.map(|paid| share_of_money(paid, whole, issue.rule.amount));
+                let rule =
+                    AllowanceRule { amount: whole, starts_in: Some(starts), paid, ..issue.rule.clone() };
+                let part = Part { amount, stands_in: false, incoming: (0, 0), held: 0 };
+                let id = self.begin_allowance(&Issue { rule, ..*issue }, &part, index, number);
+                self.grant_mut(id).bridges = true;
+                index += 1;
             }
         }
         for (id, part) in standing_in {
@@ -142,16 +164,19 @@ impl Model {
                 && grant.allowance_of.is_some_and(|of| counted.contains(&of))
                 && (grant.held > 0 || grant.ended_at >= Some(now - LATE))
         });
+        let returns = self.returns(&before);
         for earlier in before {
+            let most = returns[&earlier];
             let earlier = self.grant_mut(earlier);
-            let renewed = left.min(earlier.expired);
+            // What late usage can't draw any more is not renewed, though it may come back out of a hold.
+            let renewed = if earlier.ended_at >= Some(now - LATE) { left.min(earlier.expired) } else { 0 };
             if renewed > 0 {
                 left -= renewed;
                 earlier.expired -= renewed;
                 since = since.min(earlier.usable_since);
             }
-            if limit > 0 && (earlier.held > 0 || earlier.spent > 0) {
-                earlier.next = Some(id);
+            if limit > 0 && most > 0 {
+                earlier.next = Some((id, most));
             }
         }
         let grant = self.grant_mut(id);
@@ -159,25 +184,55 @@ impl Model {
         grant.incoming = (limit > 0).then_some((skip, limit));
     }
 
-    /// Which cycle and credit type the allowance is of, and what that cycle has not given of its largest allowance; none of what
-    /// counts no more.
+    /// What may come back to each of these grants and would not roll over from it, oldest first.
+    fn returns(&self, grants: &[Id]) -> BTreeMap<Id, Amount> {
+        let mut returns: BTreeMap<Id, Amount> = grants.iter().map(|id| (*id, 0)).collect();
+        let ids: Vec<Id> = returns.keys().copied().collect();
+        for id in ids {
+            let grant = self.grant(id);
+            let all = returns[&id] + grant.held + grant.spent;
+            let rolls = grant.roll.map_or(0, |roll| (all * roll.share / 100).min(roll.left));
+            returns.insert(id, all - rolls);
+            if let Some(on) = grant.roll.and_then(|roll| returns.get_mut(&roll.to)) {
+                *on += rolls;
+            }
+        }
+        returns
+    }
+
+    /// The ended periods whose allowances count in a cycle.
+    fn counted_in(&self, start: i64) -> Vec<u32> {
+        let counts = |past: &&super::Period| {
+            past.start >= start && past.number >= self.fresh_from && !past.closed_for_good
+        };
+        self.past.iter().filter(counts).map(|past| past.number).collect()
+    }
+
+    /// Which cycle and credit type the allowance is of, and what has not been given of its largest allowance: in the cycle, and
+    /// beside it since it began, until its last period began; none of what counts no more.
     pub fn not_given(&self, grant: &super::Grant) -> Option<(String, Amount)> {
         let of = grant.allowance_of?;
         let all = || self.past.iter().filter(|past| !past.closed_for_good).chain(&self.period);
         let own = all().find(|period| period.number == of)?;
-        let is_fresh = |number: u32| number >= self.fresh_from;
-        let (mut largest, mut full, mut gave_already) = (0, 0, 0);
-        for period in all().filter(|one| one.of == own.of && is_fresh(one.number) == is_fresh(of)) {
+        let (mut largest, mut full, mut gave_already, mut last) = (0, 0, 0, 0);
+        for period in all().filter(|one| one.of == own.of && one.fresh_from == own.fresh_from) {
             let in_full = period.full.get(&grant.credit).copied().unwrap_or(0);
             largest = largest.max(period.whole.get(&grant.credit).copied().unwrap_or(0) - in_full);
             full += in_full;
+            last = period.number;
+        }
+        let since = |one: &&super::Period| {
+            one.fresh_from == own.fresh_from && one.start >= own.of.0 && one.number <= last
+        };
+        for period in all().filter(since) {
             gave_already += period.gave.get(&grant.credit).copied().unwrap_or(0);
             let of_period =
                 |one: &&super::Grant| one.credit == grant.credit && one.allowance_of == Some(period.number);
             gave_already += self.grants.iter().filter(of_period).map(gave).sum::<Amount>();
         }
-        let cycle = format!("{:?} {} {}", own.of, is_fresh(of), grant.credit);
-        Some((cycle, (largest + full - gave_already).max(0)))
+        let cycle = format!("{:?} {} {}", own.of, own.fresh_from, grant.credit);
+        let all = self.cycle_of(own).map_or(largest, |cycle| cycle.begun(largest, i64::MAX));
+        Some((cycle, (all + full - gave_already).max(0)))
     }
 
     /// What the allowances of these periods gave, and what of that may still come back and follows no rollover.

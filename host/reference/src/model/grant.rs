@@ -37,6 +37,7 @@ impl Model {
             expired: 0,
             lost: 0,
             allowance_of: None,
+            bridges: false,
             roll: None,
             rolled_to: None,
             next: None,
@@ -199,6 +200,18 @@ impl Model {
         }
     }
 
+    /// Takes back what a reservation held of a grant. What had expired before late usage held it expires again.
+    pub fn give_back_held(&mut self, id: Id, amount: Amount, had_expired: bool) {
+        if !had_expired {
+            return self.give_back(id, amount);
+        }
+        let grant = self.grant_mut(id);
+        grant.expired += amount;
+        grant.lost += amount;
+        let credit = grant.credit.clone();
+        self.book(&credit).expired += amount;
+    }
+
     /// Lets what came back to a grant that has ended go on; returns what does not.
     pub fn let_follow(&mut self, id: Id, amount: Amount) -> Amount {
         let grant = self.grant(id).clone();
@@ -209,12 +222,13 @@ impl Model {
             self.hand_on(id, roll.to, follows);
             rest -= follows;
         }
-        if let Some(next) = grant.next {
+        if let Some((next, most)) = grant.next {
             let target = self.grant_mut(next);
             let (skip, limit) = target.incoming.unwrap_or((0, 0));
-            let skipped = rest.min(skip);
-            let follows = (rest - skipped).min(limit);
+            let skipped = rest.min(most).min(skip);
+            let follows = (rest.min(most) - skipped).min(limit);
             target.incoming = Some((skip - skipped, limit - follows));
+            self.grant_mut(id).next = Some((next, most - skipped - follows));
             self.hand_on(id, next, follows);
             rest -= follows;
         }

@@ -76,8 +76,11 @@ pub struct Grant {
     pub roll: Option<Roll>,
     /// The grant that carries on what was left of it.
     pub rolled_to: Option<Id>,
-    /// The next allowance of its cycle, which is larger by what comes back to this one.
-    pub next: Option<Id>,
+    /// Whether it only begins with a later part of the cycle: ends with a period that ends before.
+    pub bridges: bool,
+    /// The next allowance of its cycle, which is larger by what comes back to this one; and by how much at most: by what of this one
+    /// was used or held when that began.
+    pub next: Option<(Id, Amount)>,
     /// What it takes of what comes back to earlier allowances: so much of that expires first, so much it takes.
     pub incoming: Option<(Amount, Amount)>,
     /// What it got from other grants after it began, and what went on to others.
@@ -146,7 +149,7 @@ pub struct Period {
     pub whole: BTreeMap<String, Amount>,
     /// What allowances gave that are no longer kept.
     pub gave: BTreeMap<String, Amount>,
-    /// Its cycle, where that goes on after its end.
+    /// Its cycle, once it has ended.
     pub cycle: Option<Cycle>,
     /// The start and the interval of its cycle.
     pub of: (i64, Option<(Unit, i64)>),
@@ -156,6 +159,8 @@ pub struct Period {
     pub full: BTreeMap<String, Amount>,
     /// Whether it no longer counts in any cycle.
     pub closed_for_good: bool,
+    /// The first period of the cycle that was last begun on request by then.
+    pub fresh_from: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -164,6 +169,30 @@ pub struct Cycle {
     pub end: Option<i64>,
     /// The interval of the plan that it began with.
     pub interval: Option<(Unit, i64)>,
+    /// Where a boundary came before its end: its parts, each with how long an allowance is for.
+    pub parts: Vec<(i64, i64, i64)>,
+}
+
+impl Cycle {
+    fn parts(&self) -> Vec<(i64, i64, i64)> {
+        match self.end {
+            Some(end) if self.parts.is_empty() => vec![(self.start, end, end - self.start)],
+            _ => self.parts.clone(),
+        }
+    }
+
+    /// What it gives of an allowance in parts that begin up to `at`.
+    fn begun(&self, amount: Amount, at: i64) -> Amount {
+        if self.parts.is_empty() {
+            return amount;
+        }
+        self.parts.iter().filter(|part| part.0 <= at).map(|part| share(*part, amount, part.0, part.1)).sum()
+    }
+}
+
+/// What a part of a cycle gives of an allowance for the time between two instants.
+fn share((from, until, length): (i64, i64, i64), amount: Amount, start: i64, end: i64) -> Amount {
+    amount * i128::from((end.min(until) - start.max(from)).max(0)) / i128::from(length)
 }
 
 #[derive(Debug, Clone)]
@@ -196,9 +225,6 @@ pub struct Model {
     pub fresh_from: u32,
     /// When it was begun.
     pub fresh_at: i64,
-    /// Whether a cycle has the name of one of another interval, with others between: the host may have forgotten what counted in
-    /// that, as far as no usage can be reported of it, and the model does not know when.
-    pub reuses_cycle: bool,
     pub counters: BTreeMap<CounterAt, (Amount, Amount)>,
     pub charges: BTreeMap<Id, Charge>,
     /// What of overage was waived, by credit type, and the last entry at which none was owed.
@@ -276,7 +302,6 @@ impl Model {
             cycle: None,
             fresh_from: 0,
             fresh_at: 0,
-            reuses_cycle: false,
             counters: BTreeMap::new(),
             charges: BTreeMap::new(),
             waived: BTreeMap::new(),

@@ -9,9 +9,7 @@ use super::{
 use crate::{
     answer::{Answer, Id, Status},
     commands::When,
-    settings::{
-        AfterTrial, Amount, DAY, HOUR, Mode, Settings, SettleFrom, Settling, TrialRule, Unit, Window,
-    },
+    settings::{AfterTrial, Amount, HOUR, Mode, Settings, SettleFrom, Settling, TrialRule, Unit, Window},
 };
 use std::collections::BTreeMap;
 
@@ -258,9 +256,10 @@ impl Model {
             .grants
             .iter()
             .filter(|grant| {
+                let is_early = grant.bridges && grant.allowance_of == Some(number) && grant.effective >= at;
                 grant.status == Status::Live
                     && !grant.forgotten
-                    && grant.ends_with.is_some_and(|(with, _)| with <= number)
+                    && (is_early || grant.ends_with.is_some_and(|(with, _)| with <= number))
             })
             .map(|grant| grant.id)
             .collect();
@@ -286,7 +285,7 @@ impl Model {
             }
         }
         period.end = Some(at);
-        period.cycle = self.cycle.clone().filter(|cycle| cycle.end.is_none_or(|end| end > at));
+        period.cycle = self.cycle.clone();
         self.past.push(period);
         self.period = None;
         self.entries += 1;
@@ -476,7 +475,7 @@ impl Model {
 
     /// What is used up when a period ends no longer counts.
     fn forget(&mut self) {
-        let onward = |grant: &Grant| [grant.roll.map(|roll| roll.to), grant.next];
+        let onward = |grant: &Grant| [grant.roll.map(|roll| roll.to), grant.next.map(|next| next.0)];
         let recent = self.now - LATE;
         let refundable = |grant: &Grant| {
             grant.status == Status::Expired && grant.spent > 0 && grant.ended_at >= Some(recent)
@@ -529,7 +528,8 @@ impl Model {
         let schedule = self.schedule();
         let interval = schedule.as_ref().map(|schedule| schedule.interval);
         if reason == "early" {
-            return Cycle { start: at, end: schedule.map(|schedule| schedule.next_after(at)), interval };
+            let end = schedule.map(|schedule| schedule.next_after(at));
+            return Cycle { start: at, end, interval, parts: Vec::new() };
         }
         let slack = interval.map_or(0, |(unit, count)| {
             let least = match unit {
@@ -546,15 +546,66 @@ impl Model {
         let mut going_on =
             self.cycle.iter().chain(past).filter(|cycle| cycle.end.is_none_or(|end| end > at + slack));
         if let Some(cycle) = going_on.clone().find(|cycle| cycle.interval == interval) {
-            return cycle.clone();
+            return self.extended(cycle.clone(), at);
         }
-        match schedule {
-            Some(schedule) => {
-                Cycle { start: schedule.last_at(at), end: Some(schedule.next_after(at)), interval }
-            }
+        let (start, end) = match schedule {
+            Some(schedule) => (schedule.last_at(at), Some(schedule.next_after(at))),
             // One that never ends takes in what was given in the cycle that it comes into.
-            None => Cycle { start: going_on.next().map_or(at, |cycle| cycle.start), end: None, interval },
+            None => (going_on.next().map_or(at, |cycle| cycle.start), None),
+        };
+        Cycle { start, end, interval, parts: Vec::new() }
+    }
+
+    /// A boundary before a cycle's end lets it go on to the next boundary. The part after that end gives its share.
+    fn extended(&self, cycle: Cycle, at: i64) -> Cycle {
+        let Some(schedule) = self.schedule().filter(|schedule| schedule.last_at(at) == at) else {
+            return cycle;
+        };
+        let next = schedule.next_after(at);
+        let Some(end) = cycle.end.filter(|end| *end < next) else { return cycle };
+        let mut parts = cycle.parts();
+        let waits = parts.len() > 1 && parts.last().unwrap().0 > at;
+        let from = if waits { parts.pop().unwrap().0 } else { end };
+        parts.push((from, next, next - at));
+        Cycle { end: Some(next), parts, ..cycle }
+    }
+
+    /// From when usage counts in the cycle of a period that begins now.
+    fn counts_from(&self, cycle: &Cycle) -> i64 {
+        let at = self.now;
+        let of_now = |past: &&Period| past.fresh_from == self.fresh_from;
+        let mut known = self.past.iter().rev().filter(of_now);
+        if let Some(before) = known.clone().find(|past| past.of == (cycle.start, cycle.interval)) {
+            // Extended about when it would have ended, it counts anew.
+            let end = self.cycle_of(before).and_then(|before| before.end);
+            let is_over = cycle.parts.last().is_some_and(|(_, _, length)| {
+                end != cycle.end && length - (at - before.counts_from) <= length / 8
+            });
+            if !is_over {
+                return before.counts_from;
+            }
+        } else {
+            let since = cycle.start.max(self.fresh_at);
+            let same = known.find(|past| {
+                let goes_on = |cycle: &Cycle| cycle.end.is_none_or(|end| end > at);
+                past.of.0.max(self.fresh_at) == since && self.cycle_of(past).is_some_and(goes_on)
+            });
+            if let Some(past) = same {
+                return past.counts_from;
+            }
         }
+        let mut name = at;
+        while self.past.iter().any(|past| past.counts_from == name) {
+            name += 1;
+        }
+        name
+    }
+
+    /// The cycle of a period as it is now, where it goes on or was the last.
+    pub fn cycle_of<'a>(&'a self, period: &'a Period) -> Option<&'a Cycle> {
+        let is_it = |cycle: &&Cycle| (cycle.start, cycle.interval) == period.of;
+        let last = self.cycle.as_ref().filter(is_it).filter(|_| period.fresh_from == self.fresh_from);
+        last.or(period.cycle.as_ref())
     }
 
     /// Begins the next period now, by the terms in force from now on.
@@ -568,10 +619,7 @@ impl Model {
             self.fresh_from = number;
             self.fresh_at = at;
         }
-        let counts_from = cycle.start.max(self.fresh_at);
-        let is_same = |past: &&Period| past.counts_from == counts_from;
-        let before = self.past.iter().rev().skip_while(is_same).find(is_same);
-        self.reuses_cycle |= before.is_some_and(|past| past.end.is_none_or(|end| end < at - LATE + DAY));
+        let counts_from = self.counts_from(&cycle);
         self.period = Some(Period {
             number,
             start: at,
@@ -583,6 +631,7 @@ impl Model {
             counts_from,
             full: BTreeMap::new(),
             closed_for_good: false,
+            fresh_from: self.fresh_from,
         });
         self.move_ends();
         let settings = self.terms_at(self.plan(), at).as_deref().cloned().unwrap_or_default();
@@ -635,7 +684,8 @@ impl Model {
 
     /// A cycle is one, whichever of its periods tells of it.
     fn put_cycle(&mut self, cycle: Cycle) {
-        for other in self.past.iter_mut().filter_map(|past| past.cycle.as_mut()) {
+        let of_now = self.past.iter_mut().filter(|past| past.fresh_from == self.fresh_from);
+        for other in of_now.filter_map(|past| past.cycle.as_mut()) {
             if (other.start, other.interval) == (cycle.start, cycle.interval) {
                 *other = cycle.clone();
             }

@@ -549,7 +549,7 @@ impl Model {
         let mut returned = overage_back;
         for (grant, part) in back {
             self.grant_mut(grant).held -= part;
-            self.give_back(grant, part);
+            self.give_back_held(grant, part, reservation.had_expired(grant));
             returned += part;
         }
         self.book(credit).overage -= overage_back;
@@ -640,10 +640,16 @@ impl Model {
         self.free_budgets(id, &reservation.budgets);
         for (grant, part) in &reservation.holds {
             self.grant_mut(*grant).held -= part;
-            self.give_back(*grant, *part);
+            self.give_back_held(*grant, *part, reservation.had_expired(*grant));
         }
         self.book(&reservation.credit).overage -= reservation.overage;
         self.entries += 1;
+    }
+}
+
+impl Reservation {
+    fn had_expired(&self, grant: Id) -> bool {
+        self.expired.iter().any(|(expired, _)| *expired == grant)
     }
 }
 

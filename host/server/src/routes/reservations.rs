@@ -71,8 +71,9 @@ pub async fn reserve(
 /// Commit a reservation
 ///
 /// Charges the actual usage: out of the hold as far as it goes, then what is available, the rest as overage; what is left goes
-/// back. A usage to which the policy gives no price costs what was held, and `as_reserved` says why. Only where no policy could be
-/// asked (`policy_fault`) does the reservation stay open.
+/// back. A usage to which the policy gives no price costs what was held, and `as_reserved` says why; where the policy calls it invalid,
+/// what was reserved counts as used, too, in counters, budgets and reports. Only where no policy could be asked (`policy_fault`) does
+/// the reservation stay open.
 #[utoipa::path(
     post,
     path = "/v1/customers/{customer}/reservations/{reservation}/commit",

@@ -11,13 +11,14 @@ use axum::{
 use http_body_util::BodyExt as _;
 use proviso_engine::{Clock, Engine, NewApiKey, Options, PolicyKey, catalog::Scope};
 pub use proviso_fixtures::policies::STANDARD;
-use proviso_fixtures::policies::runtime;
+use proviso_fixtures::{cluster, policies::runtime};
 use proviso_ledger::model::time::Timestamp;
 use proviso_server::{ConnectionLimits, Rates, Routes, ServerOptions, router};
-use proviso_store::{SqliteOptions, SqliteStore};
+use proviso_store::{PostgresOptions, PostgresStore, SqliteOptions, SqliteStore, Store};
 use serde_json::{Value, json};
 use std::{
     num::NonZeroUsize,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -168,15 +169,14 @@ impl Server {
         let dir = tempfile::tempdir().unwrap();
         let start: Timestamp = START.parse().unwrap();
         let clock = Clock::new(move || start);
-        let store = SqliteStore::open(SqliteOptions::new(dir.path().join("proviso.db"))).await.unwrap();
+        let store = store(dir.path()).await;
         let options = Options {
             lanes: NonZeroUsize::new(2).unwrap(),
             sweep_every: Duration::from_secs(3_600),
             policy_keys,
             ..Options::default()
         };
-        let engine =
-            Engine::start(Arc::new(store), runtime(), clock.clone(), options).await.expect("it starts");
+        let engine = Engine::start(store, runtime(), clock.clone(), options).await.expect("it starts");
         let scopes = [Scope::Admin].into();
         engine
             .add_api_key(ADMIN, NewApiKey { name: "first".to_owned(), scopes, ..NewApiKey::default() }, None)
@@ -254,6 +254,16 @@ impl Server {
         let made = self.post("/v1/api_keys", body).await.expect(201);
         made["secret"].as_str().unwrap().to_owned()
     }
+}
+
+/// A file; or, in the test crate that runs the tests of others once more, a PostgreSQL database.
+async fn store(dir: &Path) -> Arc<dyn Store> {
+    if env!("CARGO_CRATE_NAME") == "postgres" {
+        let cluster = cluster::shared();
+        let options = PostgresOptions::new(&cluster.url(&cluster.create_database())).unwrap();
+        return Arc::new(PostgresStore::open(options).await.unwrap());
+    }
+    Arc::new(SqliteStore::open(SqliteOptions::new(dir.join("proviso.db"))).await.unwrap())
 }
 
 fn options_of(connections: ConnectionLimits, rates: Rates) -> ServerOptions {
