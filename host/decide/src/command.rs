@@ -16,8 +16,8 @@ use proviso_ledger::{
         amounts::Credits,
         grant::CreditType,
         ids::{
-            CustomerId, Digest, GrantId, IdempotencyKey, Key, LeaseId, Name, PlanChangeId, ReservationId, TermsId,
-            TopUpId,
+            CustomerId, Digest, GrantId, IdempotencyKey, Key, LeaseId, Name, PlanChangeId, ReservationId,
+            TermsId, TopUpId,
         },
         terms::TermsDraft,
         time::Timestamp,
