@@ -30,7 +30,7 @@ use proviso_ledger::{
         grants::{GrantRequest, GrantTerms},
         rejection::{Denied, Rejection},
     },
-    state::{CustomerState, Draft},
+    state::{CustomerState, Draft, HeldFor, ReservationState},
 };
 use std::{str::FromStr, sync::Arc};
 use words::{Words, category, counter, instant, offset, unit};
@@ -222,6 +222,7 @@ impl World {
                 Due::PeriodStart(reason, allowance) => self.open_period(at, reason, allowance).unwrap(),
                 Due::PlanChange => panic!("no line of these tables changes a plan later"),
                 Due::TopUp(_) => panic!("no line of these tables has anything topped up"),
+                Due::AddOn => panic!("no line of these tables attaches an add-on"),
                 Due::ReservationExpiry(id) => {
                     let entry = self.take(at, self.state.expire_reservation(id).unwrap());
                     format!("{} expires: {}", self.name_of(&id.to_string()), self.moves(&entry))
@@ -406,8 +407,10 @@ impl World {
         let decision = self.decision(words, words.amount(1));
         let id = self.id(words.arg(0));
         let mut usage = self.usage(words);
-        if let Ok(reservation) = self.state.open_reservation(id) {
-            usage.occurred_at = reservation.usage.occurred_at;
+        if let Ok(ReservationState { held_for: HeldFor::Usage { usage: reserved, .. }, .. }) =
+            self.state.open_reservation(id)
+        {
+            usage.occurred_at = reserved.occurred_at;
         }
         self.charging(self.state.commit(self.now, id, usage, decision))
     }

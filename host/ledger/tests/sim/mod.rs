@@ -78,6 +78,7 @@ impl Sim {
                 Due::PlanChange => self.change_plan(at),
                 Due::PeriodStart(reason, allowance) => self.open_period(at, reason, allowance),
                 Due::TopUp(_) => panic!("no rule says that anything is topped up"),
+                Due::AddOn => panic!("no operation attaches an add-on"),
             }
         }
     }

@@ -146,7 +146,7 @@ pub async fn settle(
     request: Request,
 ) -> Result<Answer, Problem> {
     let (parts, body) = request.into_parts();
-    let bytes = read_body(body, app.options.max_body_bytes, &app.bodies).await?;
+    let bytes = read_body(body, app.options.max_body_bytes, &app.bodies, parts.extensions.get()).await?;
     if !is_of_type(&parts.headers, "application/json") {
         return Err(Problem::wrong_type("application/json"));
     }
