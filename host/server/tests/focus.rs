@@ -323,7 +323,7 @@ async fn with_charges() -> Server {
     };
     charge("acme", 1_500, Some("large"), Some("ann")).await;
     charge("acme", 777, Some("small"), None).await;
-    server.now("2026-01-02T09:00:00Z").await;
+    server.now("2026-01-16T09:00:00Z").await;
     let refunded = charge("acme", 2_000, None, Some("=cmd")).await;
     let path = format!("/v1/customers/acme/charges/{}/refunds", refunded["id"].as_str().unwrap());
     server.post(&path, &json!({"amount": "0.5", "reason": "a complaint"})).await.expect(201);
@@ -390,7 +390,7 @@ async fn sums_are_those_of_the_other_reports() {
     let by_ann = usage.iter().find(|row| row["SubAccountId"] == "ann").unwrap();
     assert_eq!(
         (&by_ann["x_Model"], &by_ann["ChargePeriodStart"], &by_ann["BillingPeriodEnd"]),
-        (&json!("large"), &json!("2026-01-01T00:00:00Z"), &json!("2026-02-01T00:00:00Z"))
+        (&json!("large"), &json!("2026-01-15T00:00:00Z"), &json!("2026-02-01T00:00:00Z"))
     );
     assert_eq!(by_ann["x_Quantities"], json!(r#"{"input_tokens":"1500"}"#));
     let purchases = all(&server, &format!("/v1/focus?{PURCHASES}")).await;

@@ -82,7 +82,7 @@ async fn each_usage_bills_once_and_also_after_the_end() {
     let (path, _) = opened(&server, json!({ "amount": "100", "ttl_seconds": 60 })).await;
     settle(&server, &path, &[item("a", 10_000)]).await;
     // The answer was lost; the client sends it again, in a larger batch, after the lease has ended.
-    server.now("2026-01-01T13:00:00Z").await;
+    server.now("2026-01-15T13:00:00Z").await;
     for round in 0..2 {
         let results = settle(&server, &path, &[item("b", 5_000), item("a", 10_000)]).await;
         assert_eq!(results[0]["body"]["lease"]["ended"], true, "{results:?}");
@@ -123,7 +123,7 @@ async fn a_lease_is_refused_with_what_is_available_and_which_budget_denies() {
     refused.refuses(402, "budget_exceeded");
     assert_eq!(
         (&body["budget"], &body["held"], &body["remaining"], &body["retry_at"]),
-        (&json!("daily"), &json!("40"), &json!("10"), &json!("2026-01-02T00:00:00Z"))
+        (&json!("daily"), &json!("40"), &json!("10"), &json!("2026-01-16T00:00:00Z"))
     );
     let more = server.post(&format!("{path}/extend"), &json!({ "amount": "51" })).await;
     more.refuses(402, "budget_exceeded");

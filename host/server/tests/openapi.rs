@@ -191,9 +191,12 @@ const ROUTES: &str = "
     GET /v1/customers/{customer}/entities/{entity}
     GET /v1/customers/{customer}/entitlements
     GET /v1/customers/{customer}/entitlements/{feature}
+    GET /v1/customers/{customer}/focus
     GET /v1/customers/{customer}/forecast
     GET /v1/customers/{customer}/grants
     GET /v1/customers/{customer}/grants/{grant}
+    GET /v1/customers/{customer}/leases
+    GET /v1/customers/{customer}/leases/{lease}
     GET /v1/customers/{customer}/ledger
     GET /v1/customers/{customer}/periods/missed
     GET /v1/customers/{customer}/plan-changes
@@ -207,6 +210,7 @@ const ROUTES: &str = "
     GET /v1/exports
     POST /v1/imports
     POST /v1/charges/reversals
+    GET /v1/focus
     GET /v1/plans
     GET /v1/plans/{plan}
     GET /v1/plans/{plan}/terms
@@ -230,6 +234,10 @@ const ROUTES: &str = "
     POST /v1/customers/{customer}/check
     POST /v1/customers/{customer}/grants
     POST /v1/customers/{customer}/grants/{grant}/void
+    POST /v1/customers/{customer}/leases
+    POST /v1/customers/{customer}/leases/{lease}/close
+    POST /v1/customers/{customer}/leases/{lease}/extend
+    POST /v1/customers/{customer}/leases/{lease}/settlements
     POST /v1/customers/{customer}/periods/{number}/retry
     POST /v1/customers/{customer}/plan-changes
     POST /v1/customers/{customer}/reservations
