@@ -378,6 +378,12 @@ pub struct LeftOut {
     /// Rules for automatic top-ups, with what they asked for: put them again.
     #[serde(default)]
     pub auto_top_ups: u64,
+    /// Add-ons that customers have or had: attach them again, from the next cycle on.
+    #[serde(default)]
+    pub add_ons: u64,
+    /// Promotions that customers redeemed: they could redeem them again elsewhere.
+    #[serde(default)]
+    pub redemptions: u64,
 }
 
 /// The last record of an export.

@@ -2,6 +2,7 @@
 //! values (credits, times, keys) and their JSON; it decides nothing and knows neither HTTP libraries nor the engine.
 
 pub mod access;
+pub mod add_on;
 pub mod any_json;
 pub mod apply;
 pub mod audit;
@@ -33,6 +34,7 @@ pub mod problem;
 pub mod report;
 pub mod reversal;
 pub mod schema;
+pub mod selling;
 pub mod shadow;
 pub mod terms;
 pub mod top_up;

@@ -2,6 +2,7 @@
 
 use crate::{
     DecideError, Journal,
+    add_ons::{AddOnChange, add_on_tag},
     budgets::{budget_tag, entity_tag},
     change::{customer_tag, standing_override},
     decider::{Decider, Stop},
@@ -15,7 +16,8 @@ use proviso_ledger::{
         amounts::Credits,
         grant::CreditType,
         ids::{
-            CustomerId, Digest, GrantId, IdempotencyKey, Key, PlanChangeId, ReservationId, TermsId, TopUpId,
+            CustomerId, Digest, GrantId, IdempotencyKey, Key, Name, PlanChangeId, ReservationId, TermsId,
+            TopUpId,
         },
         terms::TermsDraft,
         time::Timestamp,
@@ -36,6 +38,7 @@ pub use crate::{
         ActualUsage, CheckOutcome, CustomerChange, CustomerMigration, CustomerPlanChange, Migrated, Outcome,
         PlanChangePreview, Reply, Ttl, UsageRequest,
     },
+    selling::{Purchase, Redemption},
     top_ups::AutoTopUpChange,
 };
 
@@ -101,6 +104,21 @@ pub enum Command {
     DeclineTopUp(TopUpId, Option<String>),
     /// Grant credits.
     Grant(Box<GrantRequest>),
+    /// Attach an add-on or change it.
+    SetAddOn(Box<AddOnChange>),
+    /// Take an add-on away; with what it has given, where that is voided.
+    EndAddOn {
+        /// Which.
+        add_on: Name,
+        /// Whether what it has given is voided.
+        void: bool,
+        /// What the caller expects to be in force.
+        expected: Expected,
+    },
+    /// Buy a pack of credits.
+    Purchase(Box<Purchase>),
+    /// Redeem a promotion. Whoever asks has claimed one of its redemptions for the customer.
+    Redeem(Box<Redemption>),
     /// Create the customer as another system had it.
     ImportCustomer(Box<CustomerImport>),
     /// Move something in from another system.
@@ -268,6 +286,16 @@ impl Decider<'_> {
             Command::Extend(id, ttl) => state.extend_reservation(at, *id, ttl.after(at))?,
             Command::CountRepeats(repeated) => state.count_repeats(at, *repeated),
             Command::Grant(grant) => state.give(at, (**grant).clone(), &self.grant_terms(state, at))?,
+            Command::SetAddOn(change) => match self.set_add_on(state, change, at)? {
+                Some(draft) => draft,
+                None => return Ok(None),
+            },
+            Command::EndAddOn { add_on, void, expected } => {
+                expected.check(|| add_on_tag(state, add_on, at))?;
+                state.end_add_on(at, add_on.clone(), *void)?
+            }
+            Command::Purchase(purchase) => self.purchase(state, purchase, at)?,
+            Command::Redeem(redemption) => self.redeem(state, redemption, at)?,
             Command::Import(import) => self.import(state, import, at)?,
             Command::Void(id) => state.void(*id)?,
             Command::CancelPlanChange(id) => state.cancel_plan_change(*id)?,

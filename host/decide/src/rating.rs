@@ -159,7 +159,11 @@ impl Decider<'_> {
             return Ok(None);
         };
         state.require_open()?;
-        let by = if source == Source::Override { "override" } else { "plan" };
+        let by = match source {
+            Source::Override => "override",
+            Source::AddOn => "add-on",
+            Source::Plan | Source::None => "plan",
+        };
         let detail = format!("{} is switched off for this customer by its {by}", usage.feature);
         let terms = self.terms_for(state, usage, at).ok();
         let credit = credit_of(state, terms.as_deref(), usage);

@@ -128,8 +128,16 @@ const PLAY: &str = r#"
     pay credit=tokens payment=pi_2
     adjust -48 credit=tokens
     untopup tokens by=ops
+    addon seats hour {"grants": [{"key": "more", "amount": "5", "features": ["image"], "cost_basis": {"amount": "1.5", "currency": "EUR"}}, {"key": "hello", "amount": "2", "recurrence": "once", "features": ["image"]}], "entitlements": {"image": {"type": "static", "value": 3}}}
+    attach seats 2 to=+45d key=k17 by=ops
+    attach seats 3
     customer plan=starter
     at +41d6h90s
+    detach seats void by=ops
+    bundle pack 50 price=4.95 days=30 scope=image priority=2
+    buy pack 3 payment=pi_3 key=k15 by=ops
+    promotion SPRING 20 days=7 scope=image
+    redeem SPRING 4 key=k16 by=ops
     w: reserve 1
     refund g reissue
     moved 100 prepaid id=g-1 used=40 voided=5 paid=9.90 scope=image key=k11 by=ops described

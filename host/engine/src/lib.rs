@@ -32,8 +32,10 @@ mod migrations;
 mod plan_terms;
 mod plans;
 mod policies;
+mod products;
 mod queue;
 mod reads;
+mod redemptions;
 mod refresh;
 mod refunds;
 mod replay;
@@ -75,17 +77,20 @@ pub use migrations::{MigratedCustomer, MigrationPage, MigrationPlace, PlanMigrat
 pub use plan_terms::PlanTermsChange;
 pub use plans::{PlanChange, plan_tag};
 pub use policies::{Uploaded, version_tag};
+pub use products::{AddOnProductChange, BundleChange, CreditedChange, PromotionChange};
 pub use proviso_decide::replay::backtest as backtests;
 pub use proviso_decide::{
     DecideError,
     access::Access,
+    add_ons::{AddOnChange, add_on_tag},
     budgets::{BudgetChange, EntityChange, budget_tag, entity_tag},
     change::{Change, OverrideChange, customer_tag, standing_override},
     command, importing,
     precondition::{Expected, Subject, Tag},
+    selling,
     top_ups::{AutoTopUpChange, auto_top_up_tag},
 };
-pub use proviso_store::StoreError;
+pub use proviso_store::{RedemptionRow, StoreError};
 pub use reads::CustomerSummary;
 pub use refunds::RefundedCharge;
 pub use replay::{BacktestJob, BacktestOf, BacktestOptions, BacktestStatus, CandidateModule, backtest};

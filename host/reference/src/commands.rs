@@ -1,7 +1,10 @@
 //! Random commands. A command names grants and reservations by a number that is resolved when it is carried out, so that a
 //! history stays meaningful when commands are dropped from it.
 
-use crate::settings::*;
+use crate::{
+    packs::{ADD_ONS, AddOnSpec, PACKS, PROMOTIONS, Pack},
+    settings::*,
+};
 
 /// SplitMix64: small, seeded, the same everywhere.
 #[derive(Debug, Clone)]
@@ -192,6 +195,26 @@ pub enum Command {
         ends_in: Option<i64>,
     },
     Grant(GrantSpec),
+    /// So many of a pack of credits are bought.
+    Buy {
+        pack: &'static Pack,
+        quantity: u32,
+    },
+    /// So many of an add-on from now or later on, for ever or for a time.
+    Attach {
+        add_on: &'static AddOnSpec,
+        quantity: u32,
+        starts_in: Option<i64>,
+        lasts: Option<i64>,
+    },
+    Detach {
+        add_on: &'static AddOnSpec,
+        void: bool,
+    },
+    /// A promotion is redeemed: once.
+    Redeem {
+        promotion: &'static Pack,
+    },
     /// A grant that another system gave, of which so many percent were used and so many voided there.
     ImportGrant {
         spec: GrantSpec,
@@ -616,7 +639,7 @@ fn top_up(random: &mut Random) -> TopUpSpec {
 }
 
 fn command(random: &mut Random) -> Command {
-    match random.below(129) {
+    match random.below(138) {
         0..=21 => Command::Pass(match random.below(14) {
             0 => Advance::By(random.between(0, 3)),
             1 => Advance::By(random.between(1, 100) * SECOND),
@@ -732,6 +755,21 @@ fn command(random: &mut Random) -> Command {
                 }
             }
         }
+        129 | 130 => Command::Buy {
+            pack: &PACKS[random.below(PACKS.len() as u64) as usize],
+            quantity: random.pick(&[1, 1, 1, 2, 3, 7]),
+        },
+        132..=135 => Command::Attach {
+            add_on: &ADD_ONS[random.below(ADD_ONS.len() as u64) as usize],
+            quantity: random.pick(&[1, 1, 2, 3, 5]),
+            starts_in: random.maybe(25, |random| duration(random) - random.pick(&[0, 0, DAY])),
+            lasts: random.maybe(40, |random| 2 * duration(random)),
+        },
+        136 | 137 => Command::Detach {
+            add_on: &ADD_ONS[random.below(ADD_ONS.len() as u64) as usize],
+            void: random.percent(30),
+        },
+        131 => Command::Redeem { promotion: &PROMOTIONS[random.below(PROMOTIONS.len() as u64) as usize] },
         107 => Command::RemoveBudget { id: random.pick(&BUDGETS) },
         116..=119 => Command::SetTopUp { credit: random.pick(&CREDITS), spec: Box::new(top_up(random)) },
         120 => Command::RemoveTopUp { credit: random.pick(&CREDITS) },

@@ -4,6 +4,7 @@ use crate::{
     answer::{Answer, BalanceSnap, Books, CounterAt, GrantSnap, Order, ReservationSnap, Snapshot, Status},
     commands::{BudgetSpec, Change, Command, GrantSpec, Part, TopUpSpec, UsageSpec, When, Who},
     model::grant::imported_part,
+    packs::{AddOnSpec, Pack},
     policy::{category, credits, euros, instant},
     settings::{
         AfterTrial, AllowanceRule, Amount, CounterSpec, FEATURES, HOUR, Mode, ONE, OwnGrant, TrialRule, Unit,
@@ -12,9 +13,11 @@ use crate::{
 };
 use proviso_decide::{
     DecideError,
+    add_ons::AddOnChange,
     command::{self, ActualUsage, CustomerChange, Reply, Ttl, UsageRequest},
     importing::{Import, Imported, PastUsage},
     precondition::Expected,
+    selling::{Credited, Purchase, Redemption},
     top_ups::AutoTopUpChange,
 };
 use proviso_ledger::{
@@ -56,6 +59,10 @@ impl Names {
     fn key(&self, plan: &Name) -> String {
         plan.as_str().strip_prefix(&self.prefix).unwrap().to_owned()
     }
+}
+
+fn key_name(text: &str) -> Name {
+    text.parse().unwrap()
 }
 
 pub fn key(text: &str) -> Key {
@@ -132,6 +139,32 @@ pub fn request(
             ends_at: ends_in.map(after),
             expected: Expected::Anything,
         },
+        Command::Buy { pack, quantity } => command::Command::Purchase(Box::new(Purchase {
+            bundle: key_name(pack.key),
+            quantity: *quantity,
+            payment: None,
+            cost_basis: None,
+        })),
+        Command::Attach { add_on, quantity, starts_in, lasts } => {
+            command::Command::SetAddOn(Box::new(AddOnChange {
+                add_on: key_name(add_on.key),
+                quantity: command::Change::Set(*quantity),
+                version: None,
+                starts_at: starts_in
+                    .map_or(command::Change::Keep, |delta| command::Change::Set(after(delta))),
+                ends_at: lasts.map_or(command::Change::Clear, |delta| command::Change::Set(after(delta))),
+                expected: Expected::Anything,
+            }))
+        }
+        Command::Detach { add_on, void } => command::Command::EndAddOn {
+            add_on: key_name(add_on.key),
+            void: *void,
+            expected: Expected::Anything,
+        },
+        // One that nobody limits is claimed by nobody here.
+        Command::Redeem { promotion } => {
+            command::Command::Redeem(Box::new(Redemption { promotion: key_name(promotion.key), number: 1 }))
+        }
         Command::Grant(spec) => command::Command::Grant(Box::new(grant_request(spec, order.now))),
         Command::ImportGrant { spec, used, voided, allowance } => {
             let part = |percent: u32| credits(imported_part(spec.amount, percent));
@@ -583,6 +616,10 @@ fn of_entry(entry: &Entry) -> Answer {
                 Event::TermsBound(_) => "bound",
                 Event::TermsEnded { .. } => "ended",
                 Event::Granted(_) => "granted",
+                Event::AddOnChanged(_) => "attached",
+                Event::AddOnEnded(_) => "detached",
+                Event::BundlePurchased(_) => "bought",
+                Event::PromotionRedeemed(_) => "redeemed",
                 Event::GrantImported(_) | Event::OverageImported(_) | Event::UsageImported(_) => "imported",
                 Event::TopUpPaid(_) => "topped_up",
                 Event::TopUpDeclined(_) => "declined",
@@ -634,6 +671,41 @@ fn plan_grant(known: &str, rule: &AllowanceRule, recurrence: Recurrence) -> Plan
     }
 }
 
+/// The grants of an add-on, as a host's catalog has them.
+pub fn add_on_grants(add_on: &AddOnSpec) -> Vec<PlanGrant> {
+    let grant = |(once, pack): &(bool, Pack)| {
+        let Credited { amount, credit, category, priority, features, expires } = credited(pack);
+        PlanGrant {
+            key: key(pack.key),
+            amount,
+            credit,
+            category,
+            priority,
+            features,
+            cost_basis: pack.price.map(euros),
+            recurrence: if *once { Recurrence::Once } else { Recurrence::Period },
+            expires,
+        }
+    };
+    add_on.grants.iter().map(grant).collect()
+}
+
+/// The credits of a pack, as a host's catalog has them.
+pub fn credited(pack: &Pack) -> Credited {
+    Credited {
+        amount: credits(pack.amount),
+        credit: key(pack.credit),
+        category: category(pack.category),
+        priority: pack.priority,
+        features: pack.features.iter().map(|feature| key(feature)).collect(),
+        expires: match (pack.hours, pack.with_period) {
+            (Some(lasts), _) => PlanExpiry::After(hours(lasts)),
+            (None, Some(n)) => PlanExpiry::WithPeriod(n),
+            (None, None) => PlanExpiry::Never,
+        },
+    }
+}
+
 pub fn hours(count: i64) -> Interval {
     Interval::new(IntervalUnit::Hour, u16::try_from(count).unwrap()).unwrap()
 }
@@ -668,6 +740,7 @@ pub fn error_name(error: &DecideError) -> &'static str {
             Rejection::TopUpNotFound(_) | Rejection::AutoTopUpNotFound(_) => "error:no_top_up",
             Rejection::TopUpClosed(..) => "error:top_up_closed",
             Rejection::TopUpPending(_) => "error:top_up_pending",
+            Rejection::AlreadyRedeemed(_) => "error:already_redeemed",
             _ => "error:rejected",
         },
         _ => "error:other",

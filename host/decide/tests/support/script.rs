@@ -38,6 +38,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 mod canaries;
 mod imports;
+mod selling;
 mod top_ups;
 mod versions;
 
@@ -166,6 +167,11 @@ impl Script {
             "plan" => return self.plan(&words),
             "gives" => return self.gives(&words),
             "sells" => return self.sells(&words),
+            "bundle" | "promotion" => return self.put_product(&words),
+            "addon" => return self.put_add_on(&words),
+            "addons" => return self.add_ons(),
+            "attach" => self.attach(&words),
+            "detach" => selling::detach(&words),
             "module" => return self.module(&words),
             "raise" => return self.raise(&words),
             "roll_back" => return self.roll_back(&words),
@@ -230,6 +236,8 @@ impl Script {
             "reset" => Command::Reset { anchor_now: words.flag("anchor_now") },
             "retry" => Command::RetryPeriod(words.args[0].parse().unwrap()),
             "grant" => Command::Grant(Box::new(self.grant_request(&words))),
+            "buy" => selling::purchase(&words),
+            "redeem" => selling::redemption(&words),
             "moves_in" => self.moves_in(&words),
             "moved" | "owed" | "used_there" => self.import(&words),
             "void" => Command::Void(self.grant_id(words.args[0])),

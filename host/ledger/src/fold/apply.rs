@@ -100,6 +100,11 @@ impl CustomerState {
             Event::Granted(grant) => self.add_grant(grant),
             Event::GrantImported(imported) => self.add_imported_grant(imported),
             Event::TopUpPaid(paid) => self.add_grant(&paid.grant),
+            Event::BundlePurchased(bought) => self.add_grant(&bought.grant),
+            Event::PromotionRedeemed(redeemed) => {
+                self.redeemed.insert(redeemed.promotion.clone());
+                self.add_grant(&redeemed.grant);
+            }
             Event::Adjusted(adjusted) => adjusted.grant.iter().for_each(|grant| self.add_grant(grant)),
             Event::Charged(charged) => charged.top_up.iter().for_each(|grant| self.add_grant(grant)),
             Event::Committed(committed) => committed.top_up.iter().for_each(|grant| self.add_grant(grant)),
@@ -114,6 +119,9 @@ impl CustomerState {
                 for grant in &refunded.grants {
                     self.add_spent_grant(grant, grant.id.entry == entry.seq, &entry.transfers);
                 }
+            }
+            Event::AddOnChanged(_) | Event::AddOnGiven(_) => {
+                entry.grants().iter().for_each(|grant| self.add_grant(grant));
             }
             Event::PeriodClosed(closed) => closed.grants.iter().for_each(|grant| self.add_grant(grant)),
             Event::PeriodOpened(opened) => {
@@ -136,9 +144,11 @@ impl CustomerState {
             | Event::TopUpDeclined(_)
             | Event::TopUpExpired { .. }
             | Event::TopUpsHalted(_)
+            | Event::AddOnEnded(_)
             | Event::GrantsExpired { .. } => {}
         }
         self.note_top_up(entry);
+        self.note_add_on(entry);
     }
 
     /// What may only go once credits have moved: closed reservations, dead and exhausted grants, the old period.
@@ -159,6 +169,7 @@ impl CustomerState {
                 self.end_reservation(*reservation)?;
             }
             Event::Voided { grant } => self.end_grants(&[*grant], GrantStatus::Voided, entry.at)?,
+            Event::AddOnEnded(ended) => self.end_grants(&ended.voided, GrantStatus::Voided, entry.at)?,
             Event::GrantsExpired { grants } => self.end_grants(grants, GrantStatus::Expired, entry.at)?,
             Event::RefusalsRepeated(repeated) => repeat::check(entry, repeated)?,
             Event::UsageImported(imported) => self.note_imported(entry.seq, imported),

@@ -5,6 +5,7 @@ use super::{
     imported::{GrantImported, OverageImported, UsageImported},
     record::{DecisionRecord, Draw, Fee, Given, Line, Settlement, Shape},
     refused::{RefusalsRepeated, Refused},
+    selling::{AddOnChanged, AddOnEnded, AddOnGiven, BundlePurchased, PromotionRedeemed},
     top_up::{AutoTopUpChanged, TopUpDeclined, TopUpPaid, TopUpRequested, TopUpsHalted},
 };
 use crate::model::{
@@ -145,11 +146,21 @@ pub enum Event {
     },
     /// A top-up is due and none is asked for.
     TopUpsHalted(Box<TopUpsHalted>),
+    /// A pack of credits was bought.
+    BundlePurchased(Box<BundlePurchased>),
+    /// A promotion was redeemed.
+    PromotionRedeemed(Box<PromotionRedeemed>),
+    /// An add-on was attached or changed.
+    AddOnChanged(Box<AddOnChanged>),
+    /// A cycle of an add-on began.
+    AddOnGiven(Box<AddOnGiven>),
+    /// An add-on was taken away.
+    AddOnEnded(AddOnEnded),
 }
 
 impl Event {
     /// The names of all kinds.
-    pub const KINDS: [&str; 38] = [
+    pub const KINDS: [&str; 43] = [
         "configured",
         "closed",
         "plan_change_scheduled",
@@ -188,6 +199,11 @@ impl Event {
         "top_up_declined",
         "top_up_expired",
         "top_ups_halted",
+        "bundle_purchased",
+        "promotion_redeemed",
+        "add_on_changed",
+        "add_on_given",
+        "add_on_ended",
     ];
 
     /// The decision that it records.
@@ -247,6 +263,11 @@ impl Event {
             Self::TopUpDeclined(_) => "top_up_declined",
             Self::TopUpExpired { .. } => "top_up_expired",
             Self::TopUpsHalted(_) => "top_ups_halted",
+            Self::BundlePurchased(_) => "bundle_purchased",
+            Self::PromotionRedeemed(_) => "promotion_redeemed",
+            Self::AddOnChanged(_) => "add_on_changed",
+            Self::AddOnGiven(_) => "add_on_given",
+            Self::AddOnEnded(_) => "add_on_ended",
         }
     }
 
@@ -306,7 +327,12 @@ impl Event {
             | Self::TopUpPaid(_)
             | Self::TopUpDeclined(_)
             | Self::TopUpExpired { .. }
-            | Self::TopUpsHalted(_) => 1,
+            | Self::TopUpsHalted(_)
+            | Self::BundlePurchased(_)
+            | Self::PromotionRedeemed(_)
+            | Self::AddOnChanged(_)
+            | Self::AddOnGiven(_)
+            | Self::AddOnEnded(_) => 1,
         }
     }
 

@@ -8,6 +8,7 @@ pub mod event;
 pub mod imported;
 pub mod record;
 pub mod refused;
+pub mod selling;
 pub mod top_up;
 
 pub use budget::*;
@@ -15,6 +16,7 @@ pub use event::*;
 pub use imported::*;
 pub use record::*;
 pub use refused::*;
+pub use selling::*;
 pub use top_up::*;
 
 use crate::model::{
@@ -230,6 +232,10 @@ impl Entry {
             Event::Granted(grant) => std::slice::from_ref(grant),
             Event::GrantImported(imported) => std::slice::from_ref(&imported.grant),
             Event::TopUpPaid(paid) => std::slice::from_ref(&paid.grant),
+            Event::BundlePurchased(bought) => std::slice::from_ref(&bought.grant),
+            Event::PromotionRedeemed(redeemed) => std::slice::from_ref(&redeemed.grant),
+            Event::AddOnChanged(changed) => &changed.giving.grants,
+            Event::AddOnGiven(given) => &given.giving.grants,
             Event::Adjusted(adjusted) => adjusted.grant.as_slice(),
             Event::Charged(charged) => charged.top_up.as_slice(),
             Event::Reserved(reserved) => reserved.top_up.as_slice(),

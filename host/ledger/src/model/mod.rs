@@ -1,5 +1,6 @@
 //! Values that all layers share: names, times, grants, terms, usages, and what policies are shown and answer.
 
+pub mod add_on;
 pub mod answers;
 mod base64_bytes;
 pub mod budget;

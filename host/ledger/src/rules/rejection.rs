@@ -4,7 +4,7 @@ use crate::{
     journal::Refused,
     model::{
         amounts::{Credits, Quantity},
-        ids::{ChargeId, GrantId, Key, PlanChangeId, ReservationId, TopUpId},
+        ids::{ChargeId, GrantId, Key, Name, PlanChangeId, ReservationId, TopUpId},
         terms::TermsError,
         time::Timestamp,
     },
@@ -138,6 +138,15 @@ pub enum Rejection {
     /// The rule's top-up awaits its payment.
     #[error("top-up {0} awaits its payment: answer it first, or switch the rule off")]
     TopUpPending(TopUpId),
+    /// A promotion is redeemed once.
+    #[error("the customer has redeemed {0} already")]
+    AlreadyRedeemed(Name),
+    /// No such add-on is attached.
+    #[error("the customer does not have the add-on {0}")]
+    AddOnNotAttached(Name),
+    /// The start of an add-on that has begun.
+    #[error("the add-on has begun: its start can't change")]
+    AddOnBegun,
     /// The customer has no plan, so there is no period to close.
     #[error("the customer has no plan with an interval, so there is no period to reset")]
     NoPeriod,

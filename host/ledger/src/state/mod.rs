@@ -1,5 +1,6 @@
 //! A customer's state: a fold over the journal. A saved one is a cache; its presence affects cost, never meaning.
 
+pub mod add_ons;
 pub mod balance;
 pub mod budgets;
 pub mod counters;
@@ -14,6 +15,7 @@ pub mod reservations;
 pub mod top_ups;
 pub mod waivers;
 
+pub use add_ons::AddOnState;
 pub use budgets::{BudgetState, BudgetTotal, Budgets};
 pub use counters::Counters;
 pub use entities::Entities;
@@ -160,6 +162,9 @@ pub struct CustomerState {
     /// When the trials of plans ended or end, of those that the customer had.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub trials: BTreeMap<Name, Timestamp>,
+    /// The promotions that the customer redeemed: none is redeemed twice.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub redeemed: BTreeSet<Name>,
     /// Where the customer's imported usage is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub imported: Option<ImportedSpan>,
@@ -171,6 +176,9 @@ pub struct CustomerState {
     /// The customer's budgets, with what counts toward them.
     #[serde(default, skip_serializing_if = "Budgets::is_empty")]
     pub budgets: Budgets,
+    /// The add-ons that the customer has or had.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub add_ons: BTreeMap<Name, AddOnState>,
     /// The rules for top-ups with the last of these, by credit type.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub auto_top_ups: BTreeMap<CreditType, AutoTopUpState>,
@@ -268,10 +276,12 @@ impl CustomerState {
             starting: None,
             given_once: BTreeSet::new(),
             trials: BTreeMap::new(),
+            redeemed: BTreeSet::new(),
             imported: None,
             counters: Counters::default(),
             entities: Entities::default(),
             budgets: Budgets::default(),
+            add_ons: BTreeMap::new(),
             auto_top_ups: BTreeMap::new(),
             warned: BTreeMap::new(),
         }

@@ -1,6 +1,7 @@
 //! What the money should be, as simply as it can be said: everything is kept, nothing is cached, each figure is computed from
 //! its definition. It shares no code with the host.
 
+pub mod add_on;
 mod allowance;
 mod budget;
 pub mod grant;
@@ -174,6 +175,9 @@ pub struct Model {
     /// The zones before this one, each until when.
     pub zone_history: Vec<(i64, &'static str)>,
     pub closed: bool,
+    pub add_ons: BTreeMap<&'static str, add_on::AddOn>,
+    /// The promotions that were redeemed.
+    pub redeemed: BTreeSet<&'static str>,
     pub terms: Vec<Terms>,
     pub grants: Vec<Grant>,
     pub reservations: BTreeMap<Id, Reservation>,
@@ -253,6 +257,8 @@ impl Model {
             plan_history: Vec::new(),
             zone_history: Vec::new(),
             closed: false,
+            redeemed: BTreeSet::new(),
+            add_ons: BTreeMap::new(),
             terms: Vec::new(),
             grants: Vec::new(),
             reservations: BTreeMap::new(),
@@ -499,6 +505,22 @@ impl Model {
                 plain("ended")
             }
             Command::Grant(spec) => self.give(spec),
+            Command::Attach { add_on, quantity, starts_in, lasts } => {
+                let after = |delta: i64| now + delta;
+                self.attach(add_on, *quantity, starts_in.map(after), lasts.map(after))
+            }
+            Command::Detach { add_on, void } => self.detach(add_on, *void),
+            Command::Buy { pack, quantity } => self.given_as("bought", &pack.grant(*quantity)),
+            Command::Redeem { promotion } => {
+                if !self.closed && self.redeemed.contains(promotion.key) {
+                    return plain("error:already_redeemed");
+                }
+                let answer = self.given_as("redeemed", &promotion.grant(1));
+                if answer.what == "redeemed" {
+                    self.redeemed.insert(promotion.key);
+                }
+                answer
+            }
             Command::ImportGrant { spec, used, voided, allowance } => {
                 self.import_grant(spec, *used, *voided, *allowance)
             }

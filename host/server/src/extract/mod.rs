@@ -15,8 +15,8 @@ pub use json::{Json, MaybeJson, object, parse, short};
 pub use list::{List, answering};
 pub use parameters::Parameters;
 pub use path::{
-    At, BacktestId, BudgetKey, CreditKey, EntityKey, FeatureKey, KeyId, PeriodNumber, PlanName,
-    PlanVersionNumber, PolicyName, VersionNumber, path_text,
+    AddOnName, At, BacktestId, BudgetKey, BundleName, CreditKey, EntityKey, FeatureKey, KeyId, PeriodNumber,
+    PlanName, PlanVersionNumber, PolicyName, PromotionName, VersionNumber, path_text,
 };
 pub use precondition::IfMatch;
 pub use query::{PAGE_BYTES, Paging, Query, cursor, cut, fitting};

@@ -59,6 +59,9 @@ chosen! {
     EntityKey(Key), "entity";
     BudgetKey(Key), "budget";
     CreditKey(Key), "credit";
+    AddOnName(Name), "add_on";
+    BundleName(Name), "bundle";
+    PromotionName(Name), "promotion";
 }
 
 /// Defines an id that the host gave as a part of a path. A text that can't be one names nothing.

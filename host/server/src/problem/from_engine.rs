@@ -23,7 +23,9 @@ pub fn code_of(error: &EngineError) -> C {
         EngineError::BacktestNotFound => C::BacktestNotFound,
         EngineError::ApiKeyNotFound => C::ApiKeyNotFound,
         EngineError::PlanIntervalFixed => C::PlanIntervalFixed,
-        EngineError::TrialOfItself => C::InvalidRequest,
+        EngineError::TrialOfItself | EngineError::ProductIncomplete(_) | EngineError::ProductInvalid(..) => {
+            C::InvalidRequest
+        }
         EngineError::IdempotencyKeyReused => C::IdempotencyKeyReused,
         EngineError::SettingsInvalid(_) => C::SettingsInvalid,
         EngineError::CandidateRefused(_) => C::SettingsInvalid,
@@ -66,9 +68,20 @@ fn code_of_decision(error: &DecideError) -> C {
         DecideError::ChangedMeanwhile => C::ChangedMeanwhile,
         DecideError::TrialUsed(..) => C::TrialUsed,
         DecideError::CustomerExists(_) | DecideError::ImportExists(..) => C::CustomerExists,
+        DecideError::AddOnNotFound(_) => C::AddOnNotFound,
+        DecideError::AddOnWithdrawn(_) => C::AddOnWithdrawn,
+        DecideError::AddOnVersionNotSold(..) => C::AddOnVersionNotSold,
+        DecideError::BundleNotFound(_) => C::BundleNotFound,
+        DecideError::BundleWithdrawn(_) => C::BundleWithdrawn,
+        DecideError::PromotionNotFound(_) => C::PromotionNotFound,
+        DecideError::PromotionNotStarted(..) => C::PromotionNotStarted,
+        DecideError::PromotionEnded(..) => C::PromotionEnded,
+        DecideError::PromotionNotForPlan(_) => C::PromotionNotForPlan,
+        DecideError::PromotionExhausted(..) => C::PromotionExhausted,
         DecideError::OverrideIncomplete
         | DecideError::BudgetIncomplete(_)
         | DecideError::AutoTopUpIncomplete(_)
+        | DecideError::AddOnQuantity(_)
         | DecideError::PreviewTooFar => C::InvalidRequest,
         DecideError::OccurredInFuture(_) => C::OccurredAtInFuture,
         DecideError::OccurredTooOld(_) => C::OccurredAtTooOld,
@@ -113,6 +126,9 @@ fn code_of_decision(error: &DecideError) -> C {
             Rejection::TopUpNotFound(_) => C::TopUpNotFound,
             Rejection::TopUpClosed(..) => C::TopUpClosed,
             Rejection::TopUpPending(_) => C::TopUpPending,
+            Rejection::AlreadyRedeemed(_) => C::AlreadyRedeemed,
+            Rejection::AddOnNotAttached(_) => C::AddOnNotAttached,
+            Rejection::AddOnBegun => C::InvalidRequest,
         },
         DecideError::UpgradeUnfinished { .. } => C::UpgradeUnfinished,
         DecideError::TermsGone(_) | DecideError::Internal(_) => C::InternalError,
@@ -171,15 +187,20 @@ fn fields(error: EngineError, detail: &str) -> Vec<FieldError> {
         }
         EngineError::CanaryShareLower(_) => one("/share_percent"),
         EngineError::TrialOfItself => one("/trial/then/plan"),
+        EngineError::ProductIncomplete(field) | EngineError::ProductInvalid(field, _) => {
+            one(&format!("/{field}"))
+        }
         EngineError::Decide(DecideError::OverrideIncomplete) => one("/type"),
         EngineError::Decide(
             DecideError::BudgetIncomplete(field) | DecideError::AutoTopUpIncomplete(field),
         ) => one(&format!("/{field}")),
         EngineError::Decide(DecideError::PreviewTooFar) => one("/when"),
+        EngineError::Decide(DecideError::AddOnQuantity(_)) => one("/quantity"),
         EngineError::Decide(DecideError::Rejected(rejection)) => match rejection {
             Rejection::NotLater(field, _)
             | Rejection::TooEarly(field, _)
             | Rejection::AmountOutOfRange(field) => one(&format!("/{field}")),
+            Rejection::AddOnBegun => one("/starts_at"),
             Rejection::MoreUsedThanGranted(_) => one("/used"),
             Rejection::MorePaidThanCost(_) => one("/paid"),
             Rejection::Terms(TermsError::EndsBeforeStart(_)) => one("/ends_at"),

@@ -335,7 +335,7 @@ pub async fn decline(
     render::answer(&outcome, declined)
 }
 
-fn require_short(pointer: &str, text: Option<&str>) -> Result<(), Problem> {
+pub(super) fn require_short(pointer: &str, text: Option<&str>) -> Result<(), Problem> {
     let fits = |text: &str| (1..=MAX_TEXT).contains(&text.len()) && !text.contains(char::is_control);
     match text {
         Some(text) if !fits(text) => {

@@ -268,6 +268,27 @@ impl<'a> Twin<'a> {
                 let as_recorded = (paid.top_up, paid.payment.clone(), paid.expired_before);
                 state.paid_top_up(at, as_recorded, self.request(&paid.grant, at), &terms)?
             }
+            Event::BundlePurchased(bought) => {
+                let terms = decider(self.history, policies, at).grant_terms(state, at);
+                let what = (bought.bundle.clone(), bought.quantity, bought.payment.clone());
+                state.purchase(at, what, self.request(&bought.grant, at), &terms)?
+            }
+            Event::AddOnChanged(changed) => {
+                let terms = decider(self.history, policies, at).grant_terms(state, at);
+                state.set_add_on(at, changed.add_on.clone(), changed.attachment.clone(), &terms)?
+            }
+            Event::AddOnGiven(given) => {
+                let terms = decider(self.history, policies, at).grant_terms(state, at);
+                state.renew_add_on(at, given.add_on.clone(), &terms)?
+            }
+            Event::AddOnEnded(ended) => {
+                state.end_add_on(at, ended.add_on.clone(), !ended.voided.is_empty())?
+            }
+            Event::PromotionRedeemed(redeemed) => {
+                let terms = decider(self.history, policies, at).grant_terms(state, at);
+                let what = (redeemed.promotion.clone(), redeemed.number);
+                state.redeem(at, what, self.request(&redeemed.grant, at), &terms)?
+            }
             Event::PlanChangeCancelled { .. } => match &state.plan_change {
                 Some(pending) => state.cancel_plan_change(pending.id)?,
                 None => return Ok(None),
@@ -431,10 +452,14 @@ impl<'a> Twin<'a> {
                     self.grants.insert(imported.grant.id, own.grant.id);
                 }
             }
-            Event::TopUpPaid(paid) => {
-                if let Some(Event::TopUpPaid(own)) = made.map(|made| &made.event) {
-                    self.grants.insert(paid.grant.id, own.grant.id);
-                }
+            Event::TopUpPaid(_)
+            | Event::BundlePurchased(_)
+            | Event::PromotionRedeemed(_)
+            | Event::AddOnChanged(_)
+            | Event::AddOnGiven(_) => {
+                let own = made.filter(|made| made.event.kind() == entry.event.kind());
+                let own = own.iter().flat_map(|own| own.grants());
+                self.grants.extend(entry.grants().iter().zip(own).map(|(grant, own)| (grant.id, own.id)));
             }
             Event::Voided { grant } => drop(self.grants.remove(grant)),
             Event::Refunded(refunded) => {
