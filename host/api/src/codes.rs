@@ -117,7 +117,7 @@ codes! {
     InvalidPath = "invalid_path", 400, "the path is not valid";
     /// A parameter of the query string is unknown or not valid.
     InvalidQuery = "invalid_query", 400, "the query string is not valid";
-    /// `cursor` can't be the `next_cursor` of an earlier page. Of which list, with which filters, is not checked.
+    /// `cursor` is not the `next_cursor` of an earlier page of this list with these filters.
     InvalidCursor = "invalid_cursor", 400, "the cursor is not valid";
     /// The body is not JSON.
     MalformedJson = "malformed_json", 400, "the body is not JSON";
@@ -132,7 +132,8 @@ codes! {
     /// The body did not arrive in time.
     BodyTimeout = "body_timeout", 408, "the body came too slowly";
 
-    /// `Idempotency-Key` is not one value of 1 to 255 visible ASCII characters.
+    /// `Idempotency-Key` is not one value of 1 to 255 visible ASCII characters, or begins with `proviso:`, as the keys that hosts make
+    /// do.
     InvalidIdempotencyKey = "invalid_idempotency_key", 400, "the idempotency key is not valid";
     /// This operation moves credits and needs an `Idempotency-Key`.
     IdempotencyKeyRequired = "idempotency_key_required", 400, "an idempotency key is required";
@@ -149,8 +150,8 @@ codes! {
     OccurredAtTooOld = "occurred_at_too_old", 400, "the usage lies too far back";
     /// The customer is closed: its ledger stays readable, nothing new is taken.
     CustomerClosed = "customer_closed", 409, "the customer is closed";
-    /// The customer exists and is not as the import has it: an import changes no customer that exists. Leave its line out, or
-    /// make it the same.
+    /// The customer, or its entity, budget or override, exists and is not as the import has it: an import changes nothing that
+    /// exists. Leave its line out, or make it the same.
     CustomerExists = "customer_exists", 409, "the customer exists";
     /// No terms are in force for the customer, so nothing can be rated.
     NoTermsInForce = "no_terms_in_force", 409, "nothing can be rated";

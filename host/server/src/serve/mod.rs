@@ -149,6 +149,7 @@ struct Door {
     routes: Routes,
     connections: Arc<Connections>,
     http: http1::Builder,
+    large_heads: Arc<Semaphore>,
     /// What is sent to a connection that is not let in.
     refusal: Vec<u8>,
     /// Held by each connection's task: nothing is ever sent.
@@ -163,7 +164,8 @@ impl Door {
         http.header_read_timeout(None).max_header_size(MAX_HEAD_BYTES).max_buf_size(MAX_HEAD_BYTES);
         let (alive, ended) = mpsc::channel(1);
         let connections = Arc::new(Connections::new(routes.app.options.connections));
-        Self { routes, connections, http, refusal: refusal(), alive, ended }
+        let large_heads = Arc::new(Semaphore::new(stream::LARGE_HEADS));
+        Self { routes, connections, http, large_heads, refusal: refusal(), alive, ended }
     }
 
     fn connect(&self, stream: TcpStream, peer: IpAddr) {
@@ -180,6 +182,7 @@ impl Door {
             debug!(%error, "TCP_NODELAY can't be set");
         }
         let open = metrics.connection_opened();
+        let stream = (stream, self.large_heads.clone());
         let (http, routes, alive) = (self.http.clone(), self.routes.clone(), self.alive.clone());
         tokio::spawn(async move {
             if let Err(error) = one(&http, stream, &routes, &place).await {
@@ -202,7 +205,7 @@ impl Door {
 /// Serves one connection to its end.
 async fn one(
     http: &http1::Builder,
-    stream: TcpStream,
+    (stream, large_heads): (TcpStream, Arc<Semaphore>),
     routes: &Routes,
     place: &Place,
 ) -> Result<(), hyper::Error> {
@@ -214,7 +217,8 @@ async fn one(
         let activity = activity.clone();
         async move { answered.await.map(|response| response.map(|body| Tracked::new(body, activity))) }
     });
-    http.serve_connection(TokioIo::new(Stream::new(stream, activity.clone())), service).await
+    let stream = Stream::new(stream, activity.clone(), large_heads);
+    http.serve_connection(TokioIo::new(stream), service).await
 }
 
 /// A whole answer for a connection that is one too many.

@@ -13,6 +13,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, Sleep, sleep_until},
 };
 
@@ -31,6 +32,12 @@ const SEND_BYTES_PER_SECOND: usize = 4 << 10;
 const LAST_READ_TIMEOUT: Duration = Duration::from_secs(2);
 const LAST_READ_BYTES: usize = 16 << 20;
 
+/// The bytes of a head beyond which it is a large one.
+const SMALL_HEAD_BYTES: usize = 8 << 10;
+/// The most large heads that may be coming in at once: each takes some 60 KiB. One more is given up, so that clients that send halves
+/// take little.
+pub const LARGE_HEADS: usize = 64;
+
 /// A connection's socket.
 pub struct Stream {
     socket: TcpStream,
@@ -39,6 +46,11 @@ pub struct Stream {
     /// When the head must be complete, or the next one must have begun.
     head_deadline: Instant,
     is_first: bool,
+    /// How much of a head has come.
+    head_bytes: usize,
+    /// For large heads.
+    large_heads: Arc<Semaphore>,
+    large_head: Option<OwnedSemaphorePermit>,
     /// When the client must have taken what waits for it; `None` while nothing waits.
     send_deadline: Option<Instant>,
     end: End,
@@ -56,7 +68,7 @@ enum End {
 }
 
 impl Stream {
-    pub fn new(socket: TcpStream, activity: Arc<Activity>) -> Self {
+    pub fn new(socket: TcpStream, activity: Arc<Activity>, large_heads: Arc<Semaphore>) -> Self {
         let head_deadline = Instant::now() + HEAD_TIMEOUT;
         Self {
             socket,
@@ -64,6 +76,9 @@ impl Stream {
             timer: Timer::new(head_deadline),
             head_deadline,
             is_first: true,
+            head_bytes: 0,
+            large_heads,
+            large_head: None,
             send_deadline: None,
             end: End::Open,
         }
@@ -72,12 +87,36 @@ impl Stream {
     fn received(&mut self, bytes: usize) {
         if bytes == 0 {
             self.end = End::NothingToRead;
-        } else if self.activity.doing() == Doing::Idle {
-            self.activity.head_began();
-            if !self.is_first {
-                self.head_deadline = Instant::now() + HEAD_TIMEOUT;
+            return;
+        }
+        match self.activity.doing() {
+            Doing::Idle => {
+                self.activity.head_began();
+                if !self.is_first {
+                    self.head_deadline = Instant::now() + HEAD_TIMEOUT;
+                }
+                self.head_bytes = bytes;
+                self.large_head = None;
+            }
+            Doing::ReadingHead => self.head_bytes = self.head_bytes.saturating_add(bytes),
+            Doing::Answering | Doing::Sending => {
+                self.head_bytes = 0;
+                self.large_head = None;
             }
         }
+    }
+
+    /// Whether a large head goes on for which there is no place. One that has come as a whole is answered by now.
+    fn gives_up(&mut self) -> bool {
+        if self.activity.doing() != Doing::ReadingHead {
+            self.large_head = None;
+            return false;
+        }
+        if self.head_bytes <= SMALL_HEAD_BYTES || self.large_head.is_some() {
+            return false;
+        }
+        self.large_head = self.large_heads.clone().try_acquire_owned().ok();
+        self.large_head.is_none()
     }
 
     /// Nothing is there to be read: ends the connection if it is asked to end or its time is up. The end looks like the
@@ -135,6 +174,11 @@ impl AsyncRead for Stream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.gives_up() {
+            // It looks like the client's own end.
+            this.end = End::NothingToRead;
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         match Pin::new(&mut this.socket).poll_read(context, buffer) {
             Poll::Ready(Ok(())) => {
@@ -173,6 +217,7 @@ impl AsyncWrite for Stream {
         let this = self.get_mut();
         ready!(Pin::new(&mut this.socket).poll_flush(context))?;
         if this.activity.flushed() {
+            this.large_head = None;
             this.is_first = false;
             this.head_deadline = Instant::now() + IDLE_TIMEOUT;
         }
@@ -252,7 +297,8 @@ mod tests {
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (socket, _) = listener.accept().await.unwrap();
         let activity = Arc::new(Activity::new(Instant::now()));
-        (Stream::new(socket, activity.clone()), activity, client)
+        let large_heads = Arc::new(Semaphore::new(1));
+        (Stream::new(socket, activity.clone(), large_heads), activity, client)
     }
 
     /// How long it takes until nothing more can be read, in seconds of virtual time.
@@ -302,6 +348,32 @@ mod tests {
         activity.request_began();
         let ends = tokio::time::timeout(Duration::from_secs(3_600), until_end(&mut stream));
         assert!(ends.await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_head_needs_a_place() {
+        let (mut first, _, mut one) = pair().await;
+        let (mut second, _, mut other) = pair().await;
+        second.large_heads = first.large_heads.clone();
+        for client in [&mut one, &mut other] {
+            client.write_all(&[b'x'; SMALL_HEAD_BYTES + 1]).await.unwrap();
+        }
+        // One waits for its end, the other is not waited for.
+        assert_eq!(until_end(&mut first).await, 10);
+        assert_eq!(until_end(&mut second).await, 0);
+        drop(first);
+        let (mut third, activity, mut client) = pair().await;
+        client.write_all(&[b'x'; SMALL_HEAD_BYTES + 1]).await.unwrap();
+        let mut buffer = vec![0; 2 * SMALL_HEAD_BYTES];
+        let mut come = 0;
+        while come <= SMALL_HEAD_BYTES {
+            come += third.read(&mut buffer).await.unwrap();
+        }
+        // Once it is whole, it takes no place.
+        activity.request_began();
+        client.write_all(b"body").await.unwrap();
+        assert_eq!(third.read(&mut buffer).await.unwrap(), 4);
+        assert_eq!(third.large_heads.available_permits(), 1);
     }
 
     #[tokio::test(start_paused = true)]
