@@ -82,10 +82,9 @@ impl Model {
         (one.to, one.next) = (Some(now), None);
         let gave = one.gave.clone();
         for id in gave.into_iter().filter(|_| void) {
-            let grant = self.grant_mut(id);
-            if grant.status != Status::Live {
-                continue;
-            }
+            // One of long ago may be forgotten.
+            let known = self.grants.iter_mut().find(|grant| grant.id == id && !grant.forgotten);
+            let Some(grant) = known.filter(|grant| grant.status == Status::Live) else { continue };
             (grant.status, grant.ended_at) = (Status::Voided, Some(now));
             let rest = std::mem::take(&mut grant.remaining);
             let credit = grant.credit.clone();
