@@ -182,7 +182,7 @@ fn what_is_missing_is_named_with_the_file_and_the_mend() {
             &["settings.schema.json: is no WebAssembly module: it is JSON"],
         ),
         (&["test", "mine/cases/first.toml"], &["there is no such file or folder of cases"]),
-        (&["build", "mine/cases"], &["mine/cases: no policy crate", "proviso policy new"]),
+        (&["build", "mine/cases"], &["mine/cases: no policy: there is no Cargo.toml", "proviso policy new"]),
     ] {
         let said = expect(1, policy(folder, arguments));
         assert!(parts.iter().all(|part| said.contains(part)), "{arguments:?}: {said}");

@@ -37,4 +37,5 @@ mod reversals;
 mod rollout;
 mod simulate;
 mod support;
+mod typescript;
 mod uploads;

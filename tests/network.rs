@@ -18,7 +18,7 @@ const THIRD: &str = "third-admin-key-of-the-tests";
 /// Slow clients of each kind.
 const SLOW: usize = 500;
 /// How much more memory they may take, in KiB.
-const MORE_MEMORY_KIB: u64 = 96 << 10;
+const MORE_MEMORY_KIB: u64 = 64 << 10;
 
 async fn status(host: &Host, key: &str) -> u16 {
     Client::connect(&host.address, key).await.unwrap().get("/v1/plans").await.status

@@ -18,6 +18,8 @@ SELECT create_reference_table('policies');
 SELECT create_reference_table('modules');
 SELECT create_reference_table('policy_versions');
 SELECT create_reference_table('api_keys');
+SELECT create_reference_table('products');
+SELECT create_reference_table('redemptions');
 SELECT create_reference_table('answers');
 SELECT create_reference_table('audit');
 SELECT create_reference_table('hosts');

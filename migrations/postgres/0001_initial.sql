@@ -139,6 +139,26 @@ CREATE TABLE api_keys (
     revision    bigint NOT NULL
 );
 
+-- What is sold beside plans: a kind (`bundle`, `promotion`, `add_on`) and its key.
+CREATE TABLE products (
+    kind       text   COLLATE "C" NOT NULL,
+    product_id text   COLLATE "C" NOT NULL,
+    body       text    NOT NULL,
+    revision   bigint  NOT NULL,
+    PRIMARY KEY (kind, product_id)
+);
+
+-- Who may redeem a promotion, numbered 1, 2, 3 with no gaps: the numbers keep all hosts below a promotion's limit. Rows are only
+-- inserted, before the customer's journal has the redemption; one without an entry is taken up when the customer redeems again.
+CREATE TABLE redemptions (
+    promotion_id text   COLLATE "C" NOT NULL,
+    number       bigint  NOT NULL,
+    customer_id  text   COLLATE "C" NOT NULL,
+    at           bigint  NOT NULL,
+    PRIMARY KEY (promotion_id, number),
+    UNIQUE (promotion_id, customer_id)
+);
+
 -- The answers to requests that changed the catalog, by the hash of their idempotency key.
 CREATE TABLE answers (
     key_hash     bytea  NOT NULL PRIMARY KEY CHECK (octet_length(key_hash) = 16),

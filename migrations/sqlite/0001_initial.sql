@@ -137,6 +137,26 @@ CREATE TABLE api_keys (
     revision    INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- What is sold beside plans: a kind (`bundle`, `promotion`, `add_on`) and its key.
+CREATE TABLE products (
+    kind       TEXT    NOT NULL,
+    product_id TEXT    NOT NULL,
+    body       TEXT    NOT NULL,
+    revision   INTEGER NOT NULL,
+    PRIMARY KEY (kind, product_id)
+) STRICT, WITHOUT ROWID;
+
+-- Who may redeem a promotion, numbered 1, 2, 3 with no gaps: the numbers keep all hosts below a promotion's limit. Rows are only
+-- inserted, before the customer's journal has the redemption; one without an entry is taken up when the customer redeems again.
+CREATE TABLE redemptions (
+    promotion_id TEXT    NOT NULL,
+    number       INTEGER NOT NULL,
+    customer_id  TEXT    NOT NULL,
+    at           INTEGER NOT NULL,
+    PRIMARY KEY (promotion_id, number),
+    UNIQUE (promotion_id, customer_id)
+) STRICT, WITHOUT ROWID;
+
 -- The answers to requests that changed the catalog, by the hash of their idempotency key.
 CREATE TABLE answers (
     key_hash     BLOB    NOT NULL PRIMARY KEY,

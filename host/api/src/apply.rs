@@ -2,6 +2,8 @@
 
 use crate::{
     entitlement::EntitlementValue,
+    maps::distinct,
+    patch::null_is_default,
     plan::{Interval, IntervalInput},
     plan_grant::{PlanGrant, Trial},
     policy::PolicyInput,
@@ -34,18 +36,18 @@ pub const MAX_TERMS: usize = 64;
 }))]
 pub struct ApplyInput {
     /// What is said of policies, by name; at most 1000. Their modules are uploaded before.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "distinct")]
     #[schema(value_type = BTreeMap<String, PolicyInput>)]
     pub policies: BTreeMap<Name, PolicyInput>,
     /// Plans by name; at most 1000.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "distinct")]
     #[schema(value_type = BTreeMap<String, PlanDefinition>)]
     pub plans: BTreeMap<Name, PlanDefinition>,
     /// Whether the terms of plans that are not named end, and those of plans that are named without any.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub prune: bool,
     /// Whether to say only what would change. Nothing is stored then, and the idempotency key is not looked at.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub dry_run: bool,
 }
 
@@ -63,11 +65,11 @@ pub struct PlanDefinition {
     #[schema(value_type = Option<IntervalInput>)]
     pub interval: Option<Interval>,
     /// What those are entitled to who take it from now on, by feature; at most 1000.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "distinct")]
     #[schema(value_type = BTreeMap<String, EntitlementValue>)]
     pub entitlements: BTreeMap<Key, EntitlementValue>,
     /// What it gives those who take it from now on, beside what its policy issues; at most 64, with those of the trial.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub grants: Vec<PlanGrant>,
     /// Its trial, for customers that take it from now on.
     #[serde(default)]

@@ -1,6 +1,6 @@
-//! All that a customer has: balances with the grants behind them, and open reservations.
+//! All that a customer has: balances with the grants behind them, open reservations and leases.
 
-use crate::{balance::Balance, grant::Grant, schema};
+use crate::{balance::Balance, grant::Grant, lease::Lease, schema};
 use proviso_ledger::model::{
     amounts::Credits,
     ids::{ChargeId, CustomerId, Key, ReservationId},
@@ -22,6 +22,8 @@ pub struct Balances<'a> {
     pub balances: Vec<CreditBalance<'a>>,
     /// Open reservations.
     pub reservations: Vec<OpenReservation>,
+    /// Open leases.
+    pub leases: Vec<Lease<'a>>,
 }
 
 /// One credit type's balance and grants.

@@ -5,6 +5,7 @@ use crate::{
     budget::OverBudget,
     decision::{DecidingPolicy, Draw, Late, Line, Offer, Suggestion, Warning},
     grant::Grant,
+    lease::SettledUnder,
     maps::Quantities,
     patch::null_is_default,
     problem::ProblemDetails,
@@ -31,6 +32,9 @@ pub struct Charge<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<schema::Id>)]
     pub reservation: Option<ReservationId>,
+    /// Of usage that was settled under a lease: that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<SettledUnder>,
     /// The customer who pays.
     #[schema(value_type = schema::Key)]
     pub customer: CustomerId,
@@ -60,7 +64,7 @@ pub struct Charge<'a> {
     /// What was drawn beyond all grants.
     #[schema(value_type = schema::Credits)]
     pub overage: Credits,
-    /// Of a commit: what became overage although the terms would not have allowed it to new usage.
+    /// Of a commit or a settlement: what became overage although the terms would not have allowed it to new usage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<schema::Credits>)]
     pub exceeded: Option<Credits>,

@@ -80,7 +80,7 @@ codes! {
     VersionNotFound = "version_not_found", 404, "not found";
     /// There are no such terms.
     TermsNotFound = "terms_not_found", 404, "not found";
-    /// Neither the customer's plan nor an override names this feature.
+    /// Neither the customer's plan, nor an add-on, nor an override names this feature.
     FeatureNotFound = "feature_not_found", 404, "not found";
     /// The customer has no such grant.
     GrantNotFound = "grant_not_found", 404, "not found";
@@ -90,6 +90,8 @@ codes! {
     BudgetNotFound = "budget_not_found", 404, "not found";
     /// The customer has no such reservation.
     ReservationNotFound = "reservation_not_found", 404, "not found";
+    /// The customer has no such lease.
+    LeaseNotFound = "lease_not_found", 404, "not found";
     /// The customer has no such charge.
     ChargeNotFound = "charge_not_found", 404, "not found";
     /// The customer has no such change of plan pending: it took effect, was called off, or another took its place.
@@ -98,6 +100,14 @@ codes! {
     AutoTopUpNotFound = "auto_top_up_not_found", 404, "not found";
     /// The customer has no such top-up.
     TopUpNotFound = "top_up_not_found", 404, "not found";
+    /// There is no such add-on.
+    AddOnNotFound = "add_on_not_found", 404, "not found";
+    /// The customer does not have that add-on.
+    AddOnNotAttached = "add_on_not_attached", 404, "not found";
+    /// There is no such bundle.
+    BundleNotFound = "bundle_not_found", 404, "not found";
+    /// There is no such promotion. Codes are told apart by upper and lower case.
+    PromotionNotFound = "promotion_not_found", 404, "not found";
     /// This host knows no such backtest: another host runs it, it was forgotten, or the host was started since.
     BacktestNotFound = "backtest_not_found", 404, "not found";
     /// There is no such API key.
@@ -148,6 +158,10 @@ codes! {
     ReservationClosed = "reservation_closed", 409, "the reservation is closed";
     /// The extension would hold the credits for more than seven days in all: commit the reservation, or release it and reserve again.
     ReservationTooLong = "reservation_too_long", 409, "the reservation can't be held that long";
+    /// The lease was closed or has expired. Usage under it can still be settled; open another for what is to come.
+    LeaseClosed = "lease_closed", 409, "the lease is closed";
+    /// The extension would make the lease last more than seven days in all: settle it, and open another.
+    LeaseTooLong = "lease_too_long", 409, "the lease can't last that long";
     /// The grant was voided, has expired or was used up.
     GrantClosed = "grant_closed", 409, "the grant is closed";
     /// The top-up was answered before, or is awaited no more and another was asked for since. Money that was taken for it has to be
@@ -155,6 +169,23 @@ codes! {
     TopUpClosed = "top_up_closed", 409, "the top-up is closed";
     /// A top-up of the rule awaits its payment: answer it first, or switch the rule off with `enabled`.
     TopUpPending = "top_up_pending", 409, "a top-up is pending";
+    /// The add-on is not for sale any more: list the add-ons, and offer another one. Who has it keeps it.
+    AddOnWithdrawn = "add_on_withdrawn", 409, "the add-on is not for sale";
+    /// That version of the add-on is not the newest: read the add-on, and name its `version`.
+    AddOnVersionNotSold = "add_on_version_not_sold", 409, "the version is not for sale";
+    /// The bundle is not for sale any more: list the bundles, and offer another one.
+    BundleWithdrawn = "bundle_withdrawn", 409, "the bundle is not for sale";
+    /// The customer has redeemed the promotion before: each customer may once. The ledger has the entry, of type
+    /// `promotion_redeemed`.
+    AlreadyRedeemed = "already_redeemed", 409, "the promotion was redeemed before";
+    /// The promotion begins later; the detail says when.
+    PromotionNotStarted = "promotion_not_started", 409, "the promotion has not begun";
+    /// The promotion is over.
+    PromotionEnded = "promotion_ended", 409, "the promotion has ended";
+    /// The promotion was redeemed as often as it may be, by all customers together. A higher `max_redemptions` lets more redeem it.
+    PromotionExhausted = "promotion_exhausted", 409, "the promotion is used up";
+    /// The promotion is for the customers of other plans, which it lists in `plans`.
+    PromotionNotForPlan = "promotion_not_for_plan", 409, "the promotion is for other plans";
     /// The terms ended before.
     TermsEnded = "terms_ended", 409, "the terms have ended";
     /// The terms decide: only a shadow has a report of what it would have changed.
@@ -217,7 +248,7 @@ codes! {
     PolicyDenied = "policy_denied", 402, "the policy refuses the usage";
     /// The policy in force failed, and its terms name nothing that decides in its place.
     PolicyFault = "policy_fault", 402, "the policy in force failed";
-    /// The customer's plan, or an override, switches the feature off.
+    /// The customer's plan, an add-on, or an override switches the feature off.
     NotEntitled = "not_entitled", 402, "the feature is switched off";
 
     /// The policy refuses the settings; `errors` says which.

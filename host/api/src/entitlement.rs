@@ -133,7 +133,7 @@ pub struct Entitlement {
     pub has_access: bool,
     /// `ok`, or why not: `switched_off`, `closed`, or the code with which a usage would be refused.
     pub reason: String,
-    /// Where it comes from: `override` or `plan`.
+    /// Where it comes from: `override`, `add_on` or `plan`.
     #[schema(value_type = String, example = "plan")]
     pub source: Source,
     /// Its value.
@@ -175,7 +175,7 @@ pub struct QueriedCustomer {
     pub customer: CustomerId,
     /// Whether there is such a customer.
     pub exists: bool,
-    /// Those features that its plan or an override knows, in the order of the query.
+    /// Those features that its plan, an add-on or an override knows, in the order of the query.
     pub entitlements: Vec<Entitlement>,
     /// Those that neither knows.
     #[schema(value_type = Vec<schema::Key>)]

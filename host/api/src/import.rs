@@ -3,7 +3,8 @@
 use crate::{
     budget::{BudgetAttribute, BudgetWindow},
     entitlement::EntitlementValue,
-    maps::{Attributes, ExternalIds, Quantities},
+    maps::{Attributes, ExternalIds, Quantities, distinct},
+    patch::null_is_default,
     problem::FieldError,
     schema,
 };
@@ -109,15 +110,15 @@ pub struct CustomerRecord {
     #[schema(value_type = Option<schema::Time>)]
     pub anchor: Option<Timestamp>,
     /// The caller's data, which policies may read.
-    #[serde(default, skip_serializing_if = "Attributes::is_empty")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Attributes::is_empty")]
     #[schema(value_type = BTreeMap<String, schema::Attribute>)]
     pub attributes: Attributes,
     /// Its ids in other systems.
-    #[serde(default, skip_serializing_if = "ExternalIds::is_empty")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "ExternalIds::is_empty")]
     #[schema(value_type = BTreeMap<String, String>)]
     pub external_ids: ExternalIds,
     /// How its first period begins; defaults to `resume`.
-    #[serde(default, skip_serializing_if = "PeriodStart::is_resume")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "PeriodStart::is_resume")]
     pub period: PeriodStart,
     /// When the trial of its plan ends. Without it, a customer that resumes has had it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -142,7 +143,7 @@ pub struct EntityRecord {
     #[schema(value_type = Option<schema::Key>)]
     pub parent: Option<Key>,
     /// The caller's data.
-    #[serde(default, skip_serializing_if = "Attributes::is_empty")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Attributes::is_empty")]
     #[schema(value_type = BTreeMap<String, schema::Attribute>)]
     pub attributes: Attributes,
 }
@@ -167,7 +168,7 @@ pub struct BudgetRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attribute: Option<BudgetAttribute>,
     /// Only usage of these features.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<schema::Key>)]
     pub features: Vec<Key>,
     /// When it starts again.
@@ -232,11 +233,11 @@ pub struct GrantRecord {
     #[schema(value_type = schema::Credits)]
     pub amount: Credits,
     /// How many of them were spent; defaults to 0.
-    #[serde(default, skip_serializing_if = "no_credits")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "no_credits")]
     #[schema(value_type = schema::Credits)]
     pub used: Credits,
     /// How many of them were voided; defaults to 0.
-    #[serde(default, skip_serializing_if = "no_credits")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "no_credits")]
     #[schema(value_type = schema::Credits)]
     pub voided: Credits,
     /// The credit type; defaults to `credits`.
@@ -247,7 +248,7 @@ pub struct GrantRecord {
     #[schema(value_type = String, example = "prepaid")]
     pub category: Category,
     /// A lower number is drawn first; defaults to 0.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "is_zero")]
     pub priority: i32,
     /// When it became usable, however long ago; defaults to now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -261,7 +262,7 @@ pub struct GrantRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_with_period: Option<u32>,
     /// The features that may draw on it; empty means all.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<schema::Key>)]
     pub features: Vec<Key>,
     /// What the customer paid for all of it.
@@ -269,7 +270,7 @@ pub struct GrantRecord {
     #[schema(value_type = Option<schema::Money>)]
     pub cost_basis: Option<Money>,
     /// The caller's own data.
-    #[serde(default, skip_serializing_if = "Attributes::is_empty")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Attributes::is_empty")]
     #[schema(value_type = BTreeMap<String, schema::Attribute>)]
     pub metadata: Attributes,
     /// Whether it is the allowance that the plan gave for the running period. Defaults to true for one of category `plan` or `trial`
@@ -315,11 +316,11 @@ pub struct UsageRecord {
     #[schema(value_type = schema::Key)]
     pub feature: Key,
     /// How much of what.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     #[schema(value_type = BTreeMap<String, schema::Quantity>)]
     pub quantities: Quantities,
     /// What else is known of it.
-    #[serde(default, skip_serializing_if = "Attributes::is_empty")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Attributes::is_empty")]
     #[schema(value_type = BTreeMap<String, schema::Attribute>)]
     pub attributes: Attributes,
     /// The user, team or agent who used it.
@@ -338,15 +339,15 @@ pub struct UsageRecord {
     #[schema(value_type = Option<schema::Key>)]
     pub credit: Option<Key>,
     /// What it cost; defaults to 0.
-    #[serde(default, skip_serializing_if = "no_credits")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "no_credits")]
     #[schema(value_type = schema::Credits)]
     pub cost: Credits,
     /// What paid for it, by the grants' category; `overage` is what none paid.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "distinct", skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(value_type = BTreeMap<String, schema::Credits>)]
     pub paid: BTreeMap<String, Credits>,
     /// Whether it takes earlier usage back: cost and quantities are subtracted.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "std::ops::Not::not")]
     pub refund: bool,
 }
 
@@ -368,7 +369,7 @@ pub struct LeftOut {
     /// Terms of customers' own, which need policies: bind them again.
     #[serde(default)]
     pub terms: u64,
-    /// Open reservations: what they hold counts as not used.
+    /// Open reservations and leases: what they hold counts as not used.
     #[serde(default)]
     pub reservations: u64,
     /// Pending changes of plan.
@@ -377,6 +378,12 @@ pub struct LeftOut {
     /// Rules for automatic top-ups, with what they asked for: put them again.
     #[serde(default)]
     pub auto_top_ups: u64,
+    /// Add-ons that customers have or had: attach them again, from the next cycle on.
+    #[serde(default)]
+    pub add_ons: u64,
+    /// Promotions that customers redeemed: they could redeem them again elsewhere.
+    #[serde(default)]
+    pub redemptions: u64,
 }
 
 /// The last record of an export.

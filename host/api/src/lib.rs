@@ -2,6 +2,7 @@
 //! values (credits, times, keys) and their JSON; it decides nothing and knows neither HTTP libraries nor the engine.
 
 pub mod access;
+pub mod add_on;
 pub mod any_json;
 pub mod apply;
 pub mod audit;
@@ -16,8 +17,10 @@ pub mod customer;
 pub mod decision;
 pub mod entitlement;
 pub mod entity;
+pub mod focus;
 pub mod grant;
 pub mod import;
+pub mod lease;
 pub mod ledger;
 pub mod maps;
 pub mod operations;
@@ -33,6 +36,7 @@ pub mod problem;
 pub mod report;
 pub mod reversal;
 pub mod schema;
+pub mod selling;
 pub mod shadow;
 pub mod terms;
 pub mod top_up;

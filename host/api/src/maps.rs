@@ -6,7 +6,7 @@ use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{Error, MapAccess, Unexpected, Visitor},
 };
-use std::{fmt, marker::PhantomData};
+use std::{collections::BTreeMap, fmt, marker::PhantomData};
 
 /// The most entries of one map.
 pub const MAX_ENTRIES: usize = 64;
@@ -102,6 +102,58 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Pairs<T> {
             .map_err(|name| A::Error::custom(format_args!("{name:?} is a duplicate key")))?;
         Ok(pairs)
     }
+}
+
+/// An object of any size whose names differ: of one that comes twice it is not clear which is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Distinct<K, V>(pub BTreeMap<K, V>);
+
+impl<'de, K, V> Deserialize<'de> for Distinct<K, V>
+where
+    K: Deserialize<'de> + Ord + fmt::Display,
+    V: Deserialize<'de>,
+{
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read<K, V>(PhantomData<(K, V)>);
+
+        impl<'de, K, V> Visitor<'de> for Read<K, V>
+        where
+            K: Deserialize<'de> + Ord + fmt::Display,
+            V: Deserialize<'de>,
+        {
+            type Value = BTreeMap<K, V>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut read = BTreeMap::new();
+                while let Some(name) = map.next_key::<K>()? {
+                    if read.contains_key(&name) {
+                        return Err(A::Error::custom(format_args!("\"{name}\" is a duplicate key")));
+                    }
+                    read.insert(name, map.next_value()?);
+                }
+                Ok(read)
+            }
+        }
+
+        deserializer.deserialize_map(Read(PhantomData)).map(Self)
+    }
+}
+
+/// Reads a [`Distinct`] object, for `deserialize_with` beside `default`; null is as absent.
+///
+/// # Errors
+/// A name that comes twice, and those of names and values.
+pub fn distinct<'de, K, V, D>(deserializer: D) -> Result<BTreeMap<K, V>, D::Error>
+where
+    K: Deserialize<'de> + Ord + fmt::Display,
+    V: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    Ok(Option::<Distinct<K, V>>::deserialize(deserializer)?.map(|read| read.0).unwrap_or_default())
 }
 
 /// A quantity of zero or more.

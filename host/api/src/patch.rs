@@ -2,6 +2,7 @@
 //! [`Given`]: an `Option` would take `null` for absent, and change nothing that the caller wanted changed. In the body of a POST, where
 //! nothing is in force yet, an optional field that is `null` is as absent ([`null_is_default`]).
 
+use proviso_ledger::model::grant::{CreditType, default_credit};
 use serde::{Deserialize, Deserializer, de::Error};
 
 /// What a request says of one field. Needs `#[serde(default)]` on the field, so that an absent one is [`Patch::Absent`].
@@ -100,6 +101,14 @@ where
     D: Deserializer<'de>,
 {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// The same for a credit type, which defaults to `credits`.
+///
+/// # Errors
+/// Those of a credit type.
+pub fn null_is_credits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<CreditType, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_else(default_credit))
 }
 
 #[cfg(test)]

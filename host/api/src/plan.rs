@@ -2,6 +2,7 @@
 
 use crate::{
     entitlement::EntitlementValue,
+    maps::Distinct,
     patch::Patch,
     plan_grant::{PlanGrant, Trial},
     schema,
@@ -47,7 +48,7 @@ pub struct PlanInput {
     /// What those are entitled to who take it from now on, by feature; at most 1000. Replaced as a whole.
     #[serde(default)]
     #[schema(value_type = Option<BTreeMap<String, EntitlementValue>>)]
-    pub entitlements: Patch<BTreeMap<Key, EntitlementValue>>,
+    pub entitlements: Patch<Distinct<Key, EntitlementValue>>,
     /// What it gives those who take it from now on, beside what its policy issues, also where no terms are bound; at most 64, with
     /// those of the trial. Replaced as a whole.
     #[serde(default)]

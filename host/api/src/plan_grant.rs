@@ -2,6 +2,7 @@
 
 use crate::{
     grant::MAX_FEATURES,
+    patch::{null_is_credits, null_is_default},
     plan::{Interval, IntervalInput},
     problem::FieldError,
     schema,
@@ -48,7 +49,7 @@ pub struct PlanGrant {
     #[schema(value_type = schema::Credits)]
     pub amount: Credits,
     /// The credit type; defaults to `credits`.
-    #[serde(default = "default_credit")]
+    #[serde(default = "default_credit", deserialize_with = "null_is_credits")]
     #[schema(value_type = schema::Key, example = "credits")]
     pub credit: Key,
     /// Why it exists: `plan`, `trial`, `prepaid`, `promotional`, `top_up`, `contract`, `rollover` or `adjustment`; defaults to
@@ -57,10 +58,10 @@ pub struct PlanGrant {
     #[schema(value_type = Option<String>, example = "plan")]
     pub category: Option<Category>,
     /// A lower number is drawn first; defaults to 0.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub priority: i32,
     /// The features that may draw on it, at most 64; empty means all.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     #[schema(value_type = Vec<schema::Key>)]
     pub features: Vec<Key>,
     /// What the customer pays for it. Of one that is reduced, its share.
@@ -68,7 +69,7 @@ pub struct PlanGrant {
     #[schema(value_type = Option<schema::Money>)]
     pub cost_basis: Option<Money>,
     /// How often it is given; defaults to `period`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub recurrence: Recurrence,
     /// When what is left of it expires; defaults to `with_period` for one of each period, to `never` for a one-time grant.
     #[serde(default)]
@@ -163,7 +164,7 @@ pub struct Trial {
     #[schema(value_type = IntervalInput)]
     pub duration: Interval,
     /// What it gives, of category `trial`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub grants: Vec<TrialGrant>,
     /// What its end does.
     #[schema(value_type = TrialEndSchema)]
@@ -181,14 +182,14 @@ pub struct TrialGrant {
     #[schema(value_type = schema::Credits)]
     pub amount: Credits,
     /// The credit type; defaults to `credits`.
-    #[serde(default = "default_credit")]
+    #[serde(default = "default_credit", deserialize_with = "null_is_credits")]
     #[schema(value_type = schema::Key, example = "credits")]
     pub credit: Key,
     /// A lower number is drawn first; defaults to 0.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub priority: i32,
     /// The features that may draw on it, at most 64; empty means all.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     #[schema(value_type = Vec<schema::Key>)]
     pub features: Vec<Key>,
 }

@@ -75,7 +75,7 @@ pub struct ProblemDetails<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<schema::Time>)]
     pub next_reset_at: Option<Timestamp>,
-    /// Of a feature that is switched off: what says so, `plan` or `override`.
+    /// Of a feature that is switched off: what says so, `plan`, `add_on` or `override`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "plan")]
     pub source: Option<Source>,

@@ -1,6 +1,6 @@
 //! Reversals: many charges refunded at once, each of them once.
 
-use crate::{charge::Refund, problem::ProblemDetails, schema};
+use crate::{charge::Refund, patch::null_is_default, problem::ProblemDetails, schema};
 use proviso_ledger::model::{
     amounts::Credits,
     ids::{ChargeId, CustomerId, IdempotencyKey, Key},
@@ -19,7 +19,7 @@ pub struct ReversalInput {
     /// Why, for people.
     pub reason: String,
     /// Whether credits of grants that have expired are given anew, as a grant of category `adjustment`. Else they stay expired.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub reissue_expired: bool,
     /// Which, up to 1000.
     #[schema(max_items = 1000)]

@@ -84,6 +84,27 @@ usage_bodies! {
         #[schema(value_type = String, min_length = 1, max_length = 255)]
         idempotency_key: IdempotencyKey,
     }
+
+    /// A usage that a client let pass under a lease.
+    #[schema(example = json!({
+        "idempotency_key": "7f9c2e",
+        "feature": "chat",
+        "quantities": { "input_tokens": 1200 },
+        "occurred_at": "2026-11-23T10:00:00Z"
+    }))]
+    LeaseSettlement {
+        /// New for each usage of the customer, the same for its repeats, in whichever batch.
+        #[schema(value_type = String, min_length = 1, max_length = 255)]
+        idempotency_key: IdempotencyKey,
+    }
+}
+
+impl From<LeaseSettlement> for Usage {
+    fn from(body: LeaseSettlement) -> Self {
+        let LeaseSettlement { idempotency_key: _, feature, quantities, attributes, entity, occurred_at } =
+            body;
+        Self { feature, quantities, attributes, entity, occurred_at }
+    }
 }
 
 impl From<ExpectedUsage> for Usage {

@@ -4,6 +4,7 @@ use crate::{DecideError, Decider, Stop};
 use proviso_ledger::{
     journal::{Event, Rated},
     model::{
+        add_on::Attachment,
         amounts::{Credits, Decimal, Price, Quantity},
         answers::{Line, Overage, Rating, RefusalKind},
         budget::Measured,
@@ -80,11 +81,16 @@ struct Metered {
     fuel: u64,
 }
 
+/// The add-ons that a customer has at `at`.
+fn add_ons(state: &CustomerState, at: Timestamp) -> impl Iterator<Item = &Attachment> {
+    state.add_ons.values().map(|state| &state.attachment).filter(move |one| one.covers(at))
+}
+
 impl Decider<'_> {
     /// What a customer may do with a feature now.
     ///
     /// # Errors
-    /// A feature that neither the plan nor an override knows; a policy that is not loaded yet.
+    /// A feature that neither the plan, nor an add-on, nor an override knows; a policy that is not loaded yet.
     pub fn access(&self, state: &CustomerState, feature: &Key) -> Result<Access, Stop> {
         let at = self.now.max(state.at);
         let (source, entitlement) = self.entitlement(state, feature, at);
@@ -105,7 +111,7 @@ impl Decider<'_> {
         Ok(Access { feature, entitlement, source, has_access, reason, by_policy, credit, fuel })
     }
 
-    /// What a customer may do with the features that the plan or an override names: up to `limit` of those after `after`, and
+    /// What a customer may do with the features that the plan, an add-on or an override names: up to `limit` of those after `after`, and
     /// none after policies have burnt `most_fuel` for them; and whether there are more.
     ///
     /// # Errors
@@ -140,15 +146,16 @@ impl Decider<'_> {
         at: Timestamp,
     ) -> (Source, Option<&'a Entitlement>) {
         let of_plan = self.sold_to(state).and_then(|plan| plan.entitlements.get(feature));
-        entitlement::evaluate(feature, at, &state.overrides, of_plan)
+        entitlement::evaluate(feature, at, &state.overrides, add_ons(state, at), of_plan)
     }
 
-    /// The features that the plan or an override names, in order.
+    /// The features that the plan, an add-on or an override names, in order.
     #[must_use]
     pub fn features(&self, state: &CustomerState) -> Vec<Key> {
         let plan = self.sold_to(state);
         let mut features: Vec<Key> = plan.iter().flat_map(|plan| plan.entitlements.keys().cloned()).collect();
         let at = self.now.max(state.at);
+        features.extend(add_ons(state, at).flat_map(|one| one.sold.entitlements.keys().cloned()));
         features.extend(state.overrides.iter().filter(|one| one.covers(at)).map(|one| one.feature.clone()));
         features.sort();
         features.dedup();

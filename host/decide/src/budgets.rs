@@ -40,7 +40,11 @@ impl EntityChange {
             parent: self.parent.clone().apply(before.and_then(|before| before.parent.clone())),
             attributes: attributes.unwrap_or_default(),
         };
-        Ok(if before == Some(&after) { None } else { Some(after) })
+        if before == Some(&after) {
+            return Ok(None);
+        }
+        self.expected.permits(before, "entity", &self.id)?;
+        Ok(Some(after))
     }
 }
 
@@ -99,7 +103,11 @@ impl BudgetChange {
             hard: self.hard.apply(before.map(|before| before.hard)).unwrap_or(true),
             warn_at,
         };
-        Ok(if before == Some(&after) { None } else { Some(after) })
+        if before == Some(&after) {
+            return Ok(None);
+        }
+        self.expected.permits(before, "budget", &self.id)?;
+        Ok(Some(after))
     }
 
     fn subject(&self, before: Option<&Subject>) -> Subject {

@@ -1,5 +1,6 @@
 //! Plans and their terms, as far as decisions need them.
 
+use crate::selling::{AddOn, Bundle, Promotion};
 use proviso_ledger::model::{
     customer::SoldPlan,
     entitlement::Entitlement,
@@ -86,6 +87,24 @@ pub trait Plans {
     fn plan_at(&self, plan: &Name, at: Timestamp) -> Option<&Plan> {
         let _ = at;
         self.plan(plan)
+    }
+
+    /// A pack of credits. Where nothing is sold beside plans, there is none.
+    fn bundle(&self, bundle: &Name) -> Option<&Bundle> {
+        let _ = bundle;
+        None
+    }
+
+    /// An add-on, likewise.
+    fn add_on(&self, add_on: &Name) -> Option<&AddOn> {
+        let _ = add_on;
+        None
+    }
+
+    /// A promotion, likewise.
+    fn promotion(&self, promotion: &Name) -> Option<&Promotion> {
+        let _ = promotion;
+        None
     }
 
     /// A plan's terms, in the order they were bound.

@@ -83,7 +83,11 @@ impl OverrideChange {
             starts_at: self.starts_at.apply(before.map(|before| before.starts_at)).unwrap_or(started),
             ends_at: self.ends_at.apply(before.and_then(|before| before.ends_at)),
         };
-        Ok(if before == Some(&after) { None } else { Some(after) })
+        if before == Some(&after) {
+            return Ok(None);
+        }
+        self.expected.permits(before, "the override of", &self.feature)?;
+        Ok(Some(after))
     }
 }
 

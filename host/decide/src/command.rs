@@ -2,6 +2,7 @@
 
 use crate::{
     DecideError, Journal,
+    add_ons::{AddOnChange, add_on_tag},
     budgets::{budget_tag, entity_tag},
     change::{customer_tag, standing_override},
     decider::{Decider, Stop},
@@ -15,13 +16,15 @@ use proviso_ledger::{
         amounts::Credits,
         grant::CreditType,
         ids::{
-            CustomerId, Digest, GrantId, IdempotencyKey, Key, PlanChangeId, ReservationId, TermsId, TopUpId,
+            CustomerId, Digest, GrantId, IdempotencyKey, Key, LeaseId, Name, PlanChangeId, ReservationId,
+            TermsId, TopUpId,
         },
         terms::TermsDraft,
         time::Timestamp,
     },
     rules::{
         grants::GrantRequest,
+        lease::LeaseRequest,
         refund::{RefundRequest, Refundable},
         top_up::TopUpPayment,
     },
@@ -36,6 +39,7 @@ pub use crate::{
         ActualUsage, CheckOutcome, CustomerChange, CustomerMigration, CustomerPlanChange, Migrated, Outcome,
         PlanChangePreview, Reply, Ttl, UsageRequest,
     },
+    selling::{Purchase, Redemption},
     top_ups::AutoTopUpChange,
 };
 
@@ -101,6 +105,21 @@ pub enum Command {
     DeclineTopUp(TopUpId, Option<String>),
     /// Grant credits.
     Grant(Box<GrantRequest>),
+    /// Attach an add-on or change it.
+    SetAddOn(Box<AddOnChange>),
+    /// Take an add-on away; with what it has given, where that is voided.
+    EndAddOn {
+        /// Which.
+        add_on: Name,
+        /// Whether what it has given is voided.
+        void: bool,
+        /// What the caller expects to be in force.
+        expected: Expected,
+    },
+    /// Buy a pack of credits.
+    Purchase(Box<Purchase>),
+    /// Redeem a promotion. Whoever asks has claimed one of its redemptions for the customer.
+    Redeem(Box<Redemption>),
     /// Create the customer as another system had it.
     ImportCustomer(Box<CustomerImport>),
     /// Move something in from another system.
@@ -137,6 +156,14 @@ pub enum Command {
     Release(ReservationId),
     /// Move a reservation's end to so much from now.
     Extend(ReservationId, Ttl),
+    /// Hand credits to a client that decides by itself.
+    OpenLease(Box<LeaseRequest>, Ttl),
+    /// Bring a lease to so many credits in all, and move its end to so much from now.
+    ExtendLease(LeaseId, Option<Credits>, Option<Ttl>),
+    /// Charge a usage that a client let pass under a lease. Whoever asks has seen that there was such a lease.
+    Settle(LeaseId, Box<UsageRequest>),
+    /// Take back what was not spent of a lease.
+    CloseLease(LeaseId),
     /// Count repeats of a refusal, which were answered with it.
     CountRepeats(RefusalsRepeated),
     /// The state as it is now.
@@ -225,6 +252,12 @@ impl Decider<'_> {
                 let draft = state.release(*id)?;
                 self.end_hold_after_closing(state, draft, &request.origin, at, journal)
             }
+            command @ (Command::Settle(..) | Command::CloseLease(_)) if state.closed => {
+                let draft = self.draft(state, command, at)?;
+                let draft =
+                    draft.ok_or_else(|| DecideError::Internal("a lease without a draft".to_owned()))?;
+                self.end_hold_after_closing(state, draft, &request.origin, at, journal)
+            }
             command => {
                 let Some(mut draft) = self.draft(state, command, at)? else {
                     return Ok(Reply::State(Arc::new(state.clone())));
@@ -266,8 +299,24 @@ impl Decider<'_> {
             Command::Refund(of, request) => state.refund(at, of, (**request).clone())?,
             Command::Release(id) => state.release(*id)?,
             Command::Extend(id, ttl) => state.extend_reservation(at, *id, ttl.after(at))?,
+            Command::OpenLease(lease, ttl) => state.open_lease(at, (**lease).clone(), ttl.after(at))?,
+            Command::ExtendLease(id, amount, ttl) => {
+                state.extend_lease(at, *id, *amount, ttl.map(|ttl| ttl.after(at)))?
+            }
+            Command::Settle(id, usage) => self.settle(state, *id, self.usage(state, usage, at)?, at)?,
+            Command::CloseLease(id) => state.end_lease(*id, false)?,
             Command::CountRepeats(repeated) => state.count_repeats(at, *repeated),
             Command::Grant(grant) => state.give(at, (**grant).clone(), &self.grant_terms(state, at))?,
+            Command::SetAddOn(change) => match self.set_add_on(state, change, at)? {
+                Some(draft) => draft,
+                None => return Ok(None),
+            },
+            Command::EndAddOn { add_on, void, expected } => {
+                expected.check(|| add_on_tag(state, add_on, at))?;
+                state.end_add_on(at, add_on.clone(), *void)?
+            }
+            Command::Purchase(purchase) => self.purchase(state, purchase, at)?,
+            Command::Redeem(redemption) => self.redeem(state, redemption, at)?,
             Command::Import(import) => self.import(state, import, at)?,
             Command::Void(id) => state.void(*id)?,
             Command::CancelPlanChange(id) => state.cancel_plan_change(*id)?,
@@ -342,7 +391,8 @@ impl Decider<'_> {
         actual: &ActualUsage,
         at: Timestamp,
     ) -> Result<Draft, Stop> {
-        let mut usage = state.open_reservation(id)?.usage.clone();
+        let (_, reserved, _) = state.reserved_usage(id)?;
+        let mut usage = reserved.clone();
         usage.quantities.clone_from(&actual.quantities);
         if let Some(attributes) = &actual.attributes {
             usage.attributes.clone_from(attributes);

@@ -98,6 +98,7 @@ impl Decider<'_> {
             Due::PeriodEnd => self.close_period(state, at, CloseReason::Scheduled)?,
             Due::PlanChange => self.due_plan_change(state, at)?,
             Due::PeriodStart(reason, allowance) => self.open_period(state, at, reason, allowance)?,
+            Due::AddOn => self.due_add_on(state, at)?,
             Due::TopUp(_) => self.due_top_up(state, at)?,
         };
         let entry = journal.seal(state, at, draft)?;

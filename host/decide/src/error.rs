@@ -21,8 +21,8 @@ pub enum DecideError {
     /// No such version of a plan.
     #[error("plan {0} has no version {1}")]
     PlanVersionNotFound(Name, u32),
-    /// Neither the plan nor an override knows this feature.
-    #[error("neither the plan nor an override knows feature {0}")]
+    /// Neither the plan, nor an add-on, nor an override knows this feature.
+    #[error("neither the plan, nor an add-on, nor an override knows feature {0}")]
     FeatureNotFound(Key),
     /// No terms are in force, so nothing can be rated.
     #[error("no terms are in force for this customer: bind a policy to it or to its plan")]
@@ -48,6 +48,41 @@ pub enum DecideError {
     /// A new rule for top-ups that lacks this field.
     #[error("is missing: no rule says yet when these credits are topped up")]
     AutoTopUpIncomplete(&'static str),
+    /// Nobody knows this bundle.
+    #[error("there is no bundle {0}")]
+    BundleNotFound(Name),
+    /// A bundle that may not be bought.
+    #[error("bundle {0} is not for sale any more: GET /v1/bundles lists those that are")]
+    BundleWithdrawn(Name),
+    /// Nobody knows this add-on.
+    #[error("there is no add-on {0}")]
+    AddOnNotFound(Name),
+    /// An add-on that nobody may take any more.
+    #[error("add-on {0} is not for sale any more: GET /v1/add-ons lists those that are")]
+    AddOnWithdrawn(Name),
+    /// A version of an add-on that is not the newest.
+    #[error("version {1} of add-on {0} is not for sale: {2} is")]
+    AddOnVersionNotSold(Name, u32, u32),
+    /// More of an add-on than a customer may have.
+    #[error("must be at most {0}: a customer may have no more of this add-on")]
+    AddOnQuantity(u32),
+    /// Nobody knows this promotion.
+    #[error("there is no promotion {0}: codes are told apart by upper and lower case")]
+    PromotionNotFound(Name),
+    /// A promotion that begins later.
+    #[error("promotion {0} begins at {1}: redeem it then")]
+    PromotionNotStarted(Name, Timestamp),
+    /// A promotion that is over.
+    #[error("promotion {0} ended at {1}")]
+    PromotionEnded(Name, Timestamp),
+    /// A promotion for the customers of other plans.
+    #[error(
+        "promotion {0} is not for customers of this plan: GET /v1/promotions/{0} lists the plans that it is for"
+    )]
+    PromotionNotForPlan(Name),
+    /// A promotion that was redeemed as often as it may be.
+    #[error("promotion {0} was redeemed {1} times, as often as it may be")]
+    PromotionExhausted(Name, u64),
     /// A change of plan whose preview would have to look ahead over too many periods.
     #[error("lies too many periods ahead for a preview")]
     PreviewTooFar,
@@ -56,6 +91,9 @@ pub enum DecideError {
         "the customer {0} exists and is not as the import has it: an import changes no customer that exists"
     )]
     CustomerExists(CustomerId),
+    /// An import of something of a customer that is there already, and is another one: what it is, and its key.
+    #[error("{0} {1} exists and is not as the import has it: an import changes nothing that exists")]
+    ImportExists(&'static str, Key),
     /// The ledger can't carry the command out as given.
     #[error(transparent)]
     Rejected(#[from] Rejection),

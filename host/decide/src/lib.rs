@@ -3,6 +3,7 @@
 //! loaded yet is asked for, and the request is decided again once it is there.
 
 pub mod access;
+pub mod add_ons;
 pub mod budgets;
 pub mod catalog;
 pub mod change;
@@ -21,6 +22,7 @@ mod profile;
 mod rating;
 pub mod replay;
 mod request;
+pub mod selling;
 pub mod top_ups;
 
 pub use decider::{AHEAD, Decider, Stop, is_current};

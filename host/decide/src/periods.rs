@@ -37,8 +37,8 @@ trait Turn {
     /// Makes the entry.
     fn make(&self, decision: Option<DecisionRecord>, outcome: Self::Outcome) -> Result<Draft, Denied>;
 
-    /// The credits that an outcome moves or issues, to compare shadows by.
-    fn weight(outcome: &Self::Outcome) -> Credits;
+    /// The credits that an outcome moves or issues, to compare shadows by, with what the plan itself gives whatever its terms are.
+    fn weight(&self, outcome: &Self::Outcome) -> Credits;
 }
 
 struct Close<'a> {
@@ -79,8 +79,8 @@ impl Turn for Close<'_> {
         }
     }
 
-    fn weight(outcome: &CloseOutcome) -> Credits {
-        outcome.roll_over.iter().fold(Credits::ZERO, |sum, rollover| sum.saturating_add(rollover.amount))
+    fn weight(&self, outcome: &CloseOutcome) -> Credits {
+        carried(outcome)
     }
 }
 
@@ -105,8 +105,10 @@ impl Turn for Open<'_> {
         }
     }
 
-    fn weight(outcome: &OpenOutcome) -> Credits {
-        outcome.issue.iter().fold(Credits::ZERO, |sum, grant| sum.saturating_add(grant.amount))
+    fn weight(&self, outcome: &OpenOutcome) -> Credits {
+        // A period that is made good was given the plan's own grants when it began.
+        let own = self.next.planned.grants.iter().filter(|_| !self.retries).map(|planned| &planned.grant);
+        own.chain(&outcome.issue).fold(Credits::ZERO, |sum, grant| sum.saturating_add(grant.amount))
     }
 }
 
@@ -130,9 +132,14 @@ impl Turn for Settle<'_> {
         self.state.settle_after_closing(self.at, decision, outcome)
     }
 
-    fn weight(outcome: &CloseOutcome) -> Credits {
-        Close::weight(outcome)
+    fn weight(&self, outcome: &CloseOutcome) -> Credits {
+        carried(outcome)
     }
+}
+
+/// What the end of a period carries over.
+fn carried(outcome: &CloseOutcome) -> Credits {
+    outcome.roll_over.iter().fold(Credits::ZERO, |sum, rollover| sum.saturating_add(rollover.amount))
 }
 
 /// When a missed call was due, and whose terms were to decide.
@@ -353,7 +360,7 @@ impl Decider<'_> {
                 Err(failure) => Err(failure),
             };
             records.push(match decided {
-                Ok(decided) => shadow(terms, Ok(T::weight(&decided.value)), decided.fuel),
+                Ok(decided) => shadow(terms, Ok(turn.weight(&decided.value)), decided.fuel),
                 Err(failure) => failed_shadow(terms, &failure),
             });
         }

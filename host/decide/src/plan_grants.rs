@@ -6,7 +6,7 @@ use proviso_ledger::{
     model::{
         answers::{Allowance, NewGrant},
         customer::SoldPlan,
-        plan_grant::{PlanExpiry, PlanGrant, PlanTrial, Recurrence, TrialEnd},
+        plan_grant::{PlanGrant, PlanTrial, Recurrence, TrialEnd},
         time::{Timestamp, Zone},
         view::Expiry,
     },
@@ -24,10 +24,7 @@ fn planned_grant(
 ) -> PlannedGrant {
     let expires = match (trial, own.expires) {
         (Some(trial), _) => Expiry { at: Some(trial.ends_at), with_period: None },
-        (None, PlanExpiry::Never) => Expiry::default(),
-        (None, PlanExpiry::WithPeriod(n)) => Expiry { at: None, with_period: Some(n) },
-        // Beyond the calendar's end is never.
-        (None, PlanExpiry::After(interval)) => Expiry { at: interval.after(at, zone), with_period: None },
+        (None, expires) => expires.of(at, zone),
     };
     let recurrence = if trial.is_some() { Recurrence::Trial } else { own.recurrence };
     let grant = NewGrant {

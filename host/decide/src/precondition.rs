@@ -3,7 +3,7 @@
 
 use crate::{DecideError, change::customer_tag, command::Command};
 use proviso_ledger::{
-    model::ids::{Digest, GrantId, hex},
+    model::ids::{Digest, GrantId, Key, hex},
     state::CustomerState,
 };
 use serde::Serialize;
@@ -47,6 +47,9 @@ pub enum Expected {
     /// The change is made in any case.
     #[default]
     Anything,
+    /// The thing does not exist, or is already what the change makes of it: an import changes nothing that is there. Looked at by
+    /// [`permits`](Self::permits).
+    Absent,
     /// The thing exists.
     Existing,
     /// The thing has one of these tags.
@@ -104,6 +107,22 @@ impl Expected {
         self.check_with(tag)
     }
 
+    /// Whether what is in force (`before`) may become something else.
+    ///
+    /// # Errors
+    /// [`DecideError::ImportExists`].
+    pub(crate) fn permits<T>(
+        &self,
+        before: Option<&T>,
+        what: &'static str,
+        id: &Key,
+    ) -> Result<(), DecideError> {
+        match (self, before) {
+            (Self::Absent, Some(_)) => Err(DecideError::ImportExists(what, id.clone())),
+            _ => Ok(()),
+        }
+    }
+
     /// [`check`](Self::check) for callers with errors of their own.
     ///
     /// # Errors
@@ -113,7 +132,7 @@ impl Expected {
         tag: impl FnOnce() -> Result<Option<Tag>, E>,
     ) -> Result<(), E> {
         let holds = match self {
-            Self::Anything => true,
+            Self::Anything | Self::Absent => true,
             Self::Existing => tag()?.is_some(),
             Self::OneOf(tags) => tag()?.is_some_and(|tag| tags.iter().any(|one| one == tag.as_str())),
         };

@@ -15,7 +15,7 @@ use proviso_ledger::{
         counter::Counter,
         entitlement::{Entitlement, Source},
         grant::{CreditType, default_credit},
-        ids::ReservationId,
+        ids::{LeaseId, ReservationId},
         terms::{self, Terms},
         time::{Timestamp, Zone},
         usage::{Purpose, Usage},
@@ -95,12 +95,27 @@ impl Decider<'_> {
         usage: Usage,
         at: Timestamp,
     ) -> Result<Draft, Stop> {
-        let mut terms = self.terms_by_key(state, &state.open_reservation(id)?.terms)?;
+        let (_, _, reserved_by) = state.reserved_usage(id)?;
+        let mut terms = self.terms_by_key(state, reserved_by)?;
         if terms.is_rolled_back(at) {
             terms = self.terms_for(state, &usage, at)?;
         }
         let question = Question { state, usage, intent: Intent::Commit(id), at };
         self.answer(&question, &terms, &|usage, _, decision| state.commit(at, id, usage, decision))
+    }
+
+    /// A settlement is rated by the terms in force when the usage occurred, as a charge is. A policy is asked as for a commit, since it
+    /// reports work that was done.
+    pub(crate) fn settle(
+        &self,
+        state: &CustomerState,
+        lease: LeaseId,
+        usage: Usage,
+        at: Timestamp,
+    ) -> Result<Draft, Stop> {
+        let terms = self.terms_for(state, &usage, at)?;
+        let question = Question { state, usage, intent: Intent::Settle(lease), at };
+        self.answer(&question, &terms, &|usage, _, decision| state.settle(at, lease, usage, decision))
     }
 
     pub(crate) fn check(
@@ -172,7 +187,11 @@ impl Decider<'_> {
             return Ok(None);
         };
         state.require_open()?;
-        let by = if source == Source::Override { "override" } else { "plan" };
+        let by = match source {
+            Source::Override => "override",
+            Source::AddOn => "add-on",
+            Source::Plan | Source::None => "plan",
+        };
         let detail = format!("{} is switched off for this customer by its {by}", usage.feature);
         let terms = self.terms_for(state, usage, at).ok();
         let credit = credit_of(state, terms.as_deref(), usage);
@@ -317,6 +336,10 @@ impl Question<'_> {
             Intent::Charge => (Purpose::Charge, None),
             Intent::Reserve => (Purpose::Reserve, None),
             Intent::Commit(id) => (Purpose::Commit, Some(id)),
+            Intent::Settle(lease) => {
+                let own = self.state.lease_for(lease, &usage.feature);
+                (Purpose::Commit, own.map(|_| lease.hold()))
+            }
         };
         Asked { usage, commits, purpose }
     }
@@ -371,7 +394,8 @@ impl Question<'_> {
     fn counted(&self, usage: Usage, unrated: Option<&Unrated>) -> Result<Usage, Stop> {
         match (self.intent, unrated) {
             (Intent::Commit(id), Some(Unrated { invalid: true, .. })) => {
-                Ok(self.state.open_reservation(id)?.usage.clone())
+                let (_, usage, _) = self.state.reserved_usage(id)?;
+                Ok(usage.clone())
             }
             _ => Ok(usage),
         }
@@ -427,6 +451,7 @@ impl Question<'_> {
     fn shortfall(&self, usage: &Usage, rating: &Rating) -> Result<Credits, Stop> {
         Ok(match self.intent {
             Intent::Commit(id) => self.state.commit_shortfall(id, usage, rating.cost, self.at)?,
+            Intent::Settle(lease) => self.state.settlement_shortfall(lease, usage, rating, self.at),
             Intent::Charge | Intent::Reserve => {
                 self.state.charge_shortfall(usage, &rating.credit, rating.cost, self.at)
             }
@@ -438,7 +463,7 @@ impl Question<'_> {
         let state = self.state;
         let credit = match self.intent {
             Intent::Commit(id) => state.reservations.get(&id).map(|reservation| reservation.credit.clone()),
-            Intent::Charge | Intent::Reserve => None,
+            Intent::Charge | Intent::Reserve | Intent::Settle(_) => None,
         };
         let credit = credit.unwrap_or_else(|| credit_of(state, Some(terms), &self.usage));
         let refused = state.refuse(self.at, self.intent, self.usage.clone(), credit, refusal, Some(record));

@@ -51,7 +51,13 @@ const PLAY: &str = r#"
     extend s 3600
     release s
     t: reserve 20 ttl=60
+    l: lease 20 scope=chat,image entity=ann key=k15 by=ops ttl=60
+    settle l 3 entity=ann model=large key=k16 described
+    more l 25 ttl=60 key=k17 by=ops
+    ll: lease 1
+    unlease ll
     at +2m
+    settle l 2
     check 5
     void promotional1
     terms shadow zone=Asia/Kolkata contract=C-7 note=agreed {"price": "2", "counters": [{"window": "day"}]}
@@ -128,8 +134,16 @@ const PLAY: &str = r#"
     pay credit=tokens payment=pi_2
     adjust -48 credit=tokens
     untopup tokens by=ops
+    addon seats hour {"grants": [{"key": "more", "amount": "5", "features": ["image"], "cost_basis": {"amount": "1.5", "currency": "EUR"}}, {"key": "hello", "amount": "2", "recurrence": "once", "features": ["image"]}], "entitlements": {"image": {"type": "static", "value": 3}}}
+    attach seats 2 to=+45d key=k17 by=ops
+    attach seats 3
     customer plan=starter
     at +41d6h90s
+    detach seats void by=ops
+    bundle pack 50 price=4.95 days=30 scope=image priority=2
+    buy pack 3 payment=pi_3 key=k15 by=ops
+    promotion SPRING 20 days=7 scope=image
+    redeem SPRING 4 key=k16 by=ops
     w: reserve 1
     refund g reissue
     moved 100 prepaid id=g-1 used=40 voided=5 paid=9.90 scope=image key=k11 by=ops described

@@ -4,6 +4,7 @@
 use crate::signatures::SignedBy;
 pub use proviso_decide::catalog::Plan;
 use proviso_decide::catalog::{Plans, sold_at};
+pub use proviso_decide::selling::{AddOn, Bundle, Promotion};
 use proviso_ledger::model::{
     answers::Manifest,
     canary::Canary,
@@ -12,7 +13,7 @@ use proviso_ledger::model::{
     terms::{Terms, TermsKey},
     time::Timestamp,
 };
-use proviso_store::{CatalogRows, StoreError};
+use proviso_store::{CatalogRows, ProductKind, ProductRow, StoreError};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -159,6 +160,12 @@ pub struct Catalog {
     pub versions: HashMap<Name, Vec<Arc<Version>>>,
     /// API keys by the SHA-256 of their secret.
     pub api_keys: HashMap<[u8; 32], Arc<ApiKey>>,
+    /// Add-ons by key, in their newest versions.
+    pub add_ons: BTreeMap<Name, Arc<AddOn>>,
+    /// Packs of credits by key.
+    pub bundles: BTreeMap<Name, Arc<Bundle>>,
+    /// Promotions by code, with the revision that wrote each.
+    pub promotions: BTreeMap<Name, (Arc<Promotion>, u64)>,
     /// Canaries that are not rolled back and do not decide for all.
     canaries: HashMap<TermsKey, Arc<Terms>>,
     /// By module, where it is not the default.
@@ -195,6 +202,23 @@ impl Catalog {
         }
         for row in newer.api_keys {
             catalog.api_keys.insert(row.secret_hash, Arc::new(parse("API key", &row.id, &row.body)?));
+        }
+        for (row, revision) in newer.products {
+            let ProductRow { kind, product, body } = row;
+            match kind {
+                ProductKind::AddOn => {
+                    let add_on = Arc::new(parse("add-on", &product, &body)?);
+                    catalog.add_ons.insert(product, add_on);
+                }
+                ProductKind::Bundle => {
+                    let bundle = Arc::new(parse("bundle", &product, &body)?);
+                    catalog.bundles.insert(product, bundle);
+                }
+                ProductKind::Promotion => {
+                    let promotion = Arc::new(parse("promotion", &product, &body)?);
+                    catalog.promotions.insert(product, (promotion, revision));
+                }
+            }
         }
         if reclassify {
             catalog.classes = catalog.classes();
@@ -260,6 +284,18 @@ impl Plans for Catalog {
 
     fn plan_at(&self, plan: &Name, at: Timestamp) -> Option<&Plan> {
         sold_at(self.plan_versions.get(plan)?.iter().map(Arc::as_ref), at)
+    }
+
+    fn add_on(&self, add_on: &Name) -> Option<&AddOn> {
+        self.add_ons.get(add_on).map(Arc::as_ref)
+    }
+
+    fn bundle(&self, bundle: &Name) -> Option<&Bundle> {
+        self.bundles.get(bundle).map(Arc::as_ref)
+    }
+
+    fn promotion(&self, promotion: &Name) -> Option<&Promotion> {
+        self.promotions.get(promotion).map(|(promotion, _)| &**promotion)
     }
 
     fn terms_of(&self, plan: &Name) -> &[Arc<Terms>] {

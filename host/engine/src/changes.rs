@@ -133,6 +133,7 @@ pub(crate) fn rows(revision: u64, changes: &[CatalogChange]) -> CatalogRows {
             CatalogChange::AddApiKey(row) | CatalogChange::SetApiKey(row) => {
                 rows.api_keys.push(row.clone());
             }
+            CatalogChange::PutProduct(row) => rows.products.push((row.clone(), revision)),
             // The catalog holds no bytes, and no records.
             CatalogChange::PutModule { .. } | CatalogChange::AddAudit(_) => {}
         }

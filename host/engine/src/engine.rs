@@ -20,7 +20,7 @@ use crate::{
 };
 use proviso_decide::command::{Command, Reply, Request, UsageRequest};
 use proviso_ledger::{
-    model::ids::{CustomerId, GrantId, ReservationId, TopUpId},
+    model::ids::{CustomerId, GrantId, LeaseId, ReservationId, TopUpId},
     state::{CustomerState, Origin},
 };
 use proviso_policy::Runtime;
@@ -193,6 +193,7 @@ impl Engine {
 pub(crate) enum Asked {
     Check(Box<UsageRequest>),
     Close(ReservationId),
+    Lease(LeaseId),
     Void(GrantId),
     TopUp(TopUpId),
     Other,
@@ -203,6 +204,7 @@ impl From<&Command> for Asked {
         match command.unconditional() {
             Command::Check(usage) => Self::Check(usage.clone()),
             Command::Commit(id, _) | Command::Release(id) | Command::Extend(id, _) => Self::Close(*id),
+            Command::ExtendLease(id, ..) | Command::CloseLease(id) => Self::Lease(*id),
             Command::Void(id) => Self::Void(*id),
             Command::PayTopUp(id, _) | Command::DeclineTopUp(id, _) => Self::TopUp(*id),
             _ => Self::Other,

@@ -53,6 +53,12 @@ pub enum EngineError {
     /// A plan's interval is fixed once it exists, since periods are counted by it.
     #[error("a plan's interval can't change; make a new plan and move its customers")]
     PlanIntervalFixed,
+    /// A new product that lacks this field.
+    #[error("is missing: there is no such product yet")]
+    ProductIncomplete(&'static str),
+    /// A field of a product that can't be so: which, and why.
+    #[error("{1}")]
+    ProductInvalid(&'static str, String),
     /// A trial whose end would change to the plan that it is a trial of.
     #[error("must be another plan; `stay` keeps the customer on this one")]
     TrialOfItself,

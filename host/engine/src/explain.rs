@@ -46,6 +46,11 @@ impl Engine {
                 };
                 Err(rejection.into())
             }
+            // The same for leases.
+            (Asked::Lease(id), EngineError::Decide(DecideError::Rejected(Rejection::LeaseClosed(_)))) => {
+                self.opened_lease(customer, id).await?;
+                Err(Rejection::LeaseClosed(id).into())
+            }
             // The same for grants of which nothing is left.
             (Asked::Void(id), EngineError::Decide(DecideError::Rejected(Rejection::GrantNotFound(_)))) => {
                 let made =

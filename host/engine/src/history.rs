@@ -1,11 +1,11 @@
-//! Reservations and grants that a customer's state has forgotten: the journal still has them, and each is found by its number.
+//! Reservations, leases and grants that a customer's state has forgotten: the journal still has them, and each is found by its number.
 
 use crate::{engine::Engine, error::EngineError, idempotency::end_hash};
 use proviso_ledger::{
     journal::{Entry, Event},
     model::{
         grant::Grant,
-        ids::{CustomerId, GrantId, ReservationId},
+        ids::{CustomerId, GrantId, LeaseId, ReservationId},
     },
     rules::rejection::Rejection,
     state::CustomerState,
@@ -37,6 +37,31 @@ impl Engine {
         let found = self.shared.store.find_keys(&[(customer.clone(), end_hash(id))]).await?;
         let end = found.into_iter().flatten().next().ok_or(Rejection::ReservationClosed(id))?;
         Ok(EndedReservation { reserved, end: self.shared.entry(customer, end).await? })
+    }
+
+    /// The entry that opened a lease, whatever has become of it since.
+    ///
+    /// # Errors
+    /// One that never was; a damaged journal, or the store's.
+    pub async fn opened_lease(&self, customer: &CustomerId, id: LeaseId) -> Result<Arc<Entry>, EngineError> {
+        let opened = if id.index == 0 { self.find_entry(customer, id.entry).await? } else { None };
+        let opened = opened.filter(|entry| matches!(entry.event, Event::LeaseOpened(_)));
+        Ok(opened.ok_or(Rejection::LeaseNotFound(id))?)
+    }
+
+    /// The entries that opened and ended a lease, however long ago that was.
+    ///
+    /// # Errors
+    /// One that never was, or that is open; a damaged journal, or the store's.
+    pub async fn ended_lease(
+        &self,
+        customer: &CustomerId,
+        id: LeaseId,
+    ) -> Result<(Arc<Entry>, Arc<Entry>), EngineError> {
+        let opened = self.opened_lease(customer, id).await?;
+        let found = self.shared.store.find_keys(&[(customer.clone(), end_hash(id.hold()))]).await?;
+        let end = found.into_iter().flatten().next().ok_or(Rejection::LeaseClosed(id))?;
+        Ok((opened, self.shared.entry(customer, end).await?))
     }
 
     /// A grant that the state has forgotten; `None` for one that never was.

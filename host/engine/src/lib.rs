@@ -19,6 +19,7 @@ mod error;
 mod explain;
 mod exporting;
 mod fault_log;
+mod focus;
 mod forecast;
 mod formats;
 mod guesses;
@@ -32,8 +33,10 @@ mod migrations;
 mod plan_terms;
 mod plans;
 mod policies;
+mod products;
 mod queue;
 mod reads;
+mod redemptions;
 mod refresh;
 mod refunds;
 mod replay;
@@ -67,6 +70,7 @@ pub use engine::Engine;
 pub use entitlements::{EntitlementPage, QueryFuel};
 pub use error::EngineError;
 pub use exporting::{ExportedUsage, export_id};
+pub use focus::{Purchase, PurchasesOfAll};
 pub use forecast::{Cases, Forecast};
 pub use history::EndedReservation;
 pub use keys::NewApiKey;
@@ -75,17 +79,20 @@ pub use migrations::{MigratedCustomer, MigrationPage, MigrationPlace, PlanMigrat
 pub use plan_terms::PlanTermsChange;
 pub use plans::{PlanChange, plan_tag};
 pub use policies::{Uploaded, version_tag};
+pub use products::{AddOnProductChange, BundleChange, CreditedChange, PromotionChange};
 pub use proviso_decide::replay::backtest as backtests;
 pub use proviso_decide::{
     DecideError,
     access::Access,
+    add_ons::{AddOnChange, add_on_tag},
     budgets::{BudgetChange, EntityChange, budget_tag, entity_tag},
     change::{Change, OverrideChange, customer_tag, standing_override},
     command, importing,
     precondition::{Expected, Subject, Tag},
+    selling,
     top_ups::{AutoTopUpChange, auto_top_up_tag},
 };
-pub use proviso_store::StoreError;
+pub use proviso_store::{RedemptionRow, StoreError};
 pub use reads::CustomerSummary;
 pub use refunds::RefundedCharge;
 pub use replay::{BacktestJob, BacktestOf, BacktestOptions, BacktestStatus, CandidateModule, backtest};
@@ -98,5 +105,5 @@ pub use shared::Options;
 pub use signatures::{ModuleSignature, PolicyKey, SignedBy, policy_keys};
 pub use stats::EngineStats;
 pub use terms::TermsInput;
-pub use usage::Span;
+pub use usage::{Span, UsageOfAll};
 pub use verify::{Against, Difference, Newer, Verification, verify};

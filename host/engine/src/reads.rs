@@ -22,7 +22,7 @@ use proviso_store::StoredEntry;
 const PAGE: u32 = 1_000;
 
 /// A customer in a list.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct CustomerSummary {
     /// The customer.
     pub customer: CustomerId,

@@ -35,6 +35,9 @@ const READ_BY_CUSTOMER: u64 = 20;
 /// From when until when a report of a customer in this zone is.
 pub type Span = dyn Fn(&Zone) -> (Timestamp, Timestamp) + Send + Sync;
 
+/// Usage by customer.
+pub type UsageOfAll = Vec<(CustomerSummary, UsageGroups)>;
+
 impl Engine {
     /// Brings usage totals up to date, as the host does from time to time. What a report says does not depend on it.
     pub async fn roll_up_usage(&self) {
@@ -113,7 +116,7 @@ impl Engine {
         limit: usize,
         report: &UsageReport,
         span: &Span,
-    ) -> Result<(Vec<(CustomerId, UsageGroups)>, Option<CustomerId>), EngineError> {
+    ) -> Result<(UsageOfAll, Option<CustomerId>), EngineError> {
         let (mut found, mut groups, mut read) = (Vec::new(), 0_usize, 0_u64);
         let mut after = after;
         loop {
@@ -122,7 +125,8 @@ impl Engine {
             let keys: Vec<_> =
                 customers.iter().map(|one| (one.customer.clone(), first_import_hash())).collect();
             let have_imports = self.shared.store.find_keys(&keys).await?;
-            for (place, CustomerSummary { customer, profile, .. }) in customers.iter().enumerate() {
+            for (place, summary) in customers.iter().enumerate() {
+                let CustomerSummary { customer, profile, .. } = summary;
                 let (from, to) = span(&profile.time_zone);
                 let own = UsageReport { from, to, ..report.clone() }.or_in(profile.time_zone.clone());
                 let (imported, as_of) = match have_imports.get(place).copied().flatten() {
@@ -137,7 +141,7 @@ impl Engine {
                 read = read.saturating_add(entries).saturating_add(READ_BY_CUSTOMER);
                 groups = groups.saturating_add(usage.len());
                 if !usage.is_empty() {
-                    found.push((customer.clone(), usage));
+                    found.push((summary.clone(), usage));
                 }
                 let is_last = !has_more && place + 1 == customers.len();
                 if groups >= limit || read >= MOST_READ {

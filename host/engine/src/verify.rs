@@ -13,7 +13,7 @@ use crate::{
 };
 use proviso_decide::catalog::Plans as _;
 use proviso_ledger::{
-    journal::{ChainHash, Entry, Refunded},
+    journal::{ChainHash, Entry, Event, PromotionRedeemed, Refunded},
     model::{
         amounts::Credits,
         ids::{ChargeId, CustomerId, Digest, Name, Seq, hex},
@@ -100,6 +100,7 @@ pub async fn verify(
     let catalog = Catalog::default().updated(store.catalog(0).await?)?;
     verify_modules(store, &catalog, &mut verification.differences).await?;
     verify_plans(&catalog, &mut verification.differences);
+    verify_redemptions(store, &catalog, &mut verification.differences).await?;
     verify_answers(store, &mut verification.differences).await?;
     verify_audit(store, &mut verification.differences).await?;
     let Against { trusted, file } = against;
@@ -261,6 +262,32 @@ fn verify_plans(catalog: &Catalog, differences: &mut Vec<Difference>) {
     }
 }
 
+/// Redemptions of a promotion are numbered without gaps.
+async fn verify_redemptions(
+    store: &dyn Store,
+    catalog: &Catalog,
+    differences: &mut Vec<Difference>,
+) -> Result<(), EngineError> {
+    let Some(redemptions) = store.redemption_store() else { return Ok(()) };
+    for promotion in catalog.promotions.keys() {
+        let mut last = 0;
+        loop {
+            let page = redemptions.redemptions(promotion, last, PAGE).await?;
+            if page.is_empty() {
+                break;
+            }
+            for row in page {
+                if row.number != last + 1 {
+                    let detail = format!("redemption {} is missing", last + 1);
+                    differences.push(Difference { subject: format!("promotion {promotion}"), detail });
+                }
+                last = row.number;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Records of changes are numbered without gaps.
 async fn verify_audit(store: &dyn Store, differences: &mut Vec<Difference>) -> Result<(), EngineError> {
     let mut last = 0;
@@ -385,6 +412,20 @@ async fn verify_customer(
             }
             if entry.imported_usage().is_some_and(|imported| imported.first) {
                 keys.push(((customer.clone(), first_import_hash()), entry.seq));
+            }
+            if let Event::PromotionRedeemed(redeemed) = &entry.event {
+                let PromotionRedeemed { promotion, number, .. } = &**redeemed;
+                let claimed = match store.redemption_store() {
+                    Some(redemptions) => redemptions.redemption_of(promotion, customer).await?,
+                    None => None,
+                };
+                if claimed != Some(*number) {
+                    let place = claimed.map_or_else(|| "none".to_owned(), |claimed| claimed.to_string());
+                    differ(format!(
+                        "entry {} redeems {promotion} as number {number}, and {place} was claimed for it",
+                        entry.seq
+                    ));
+                }
             }
             if let Some(refunded) = entry.refunded() {
                 keys.push(((customer.clone(), refund_hash(refunded.charge, refunded.number)), entry.seq));

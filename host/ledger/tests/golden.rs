@@ -108,7 +108,7 @@ fn the_newest_format_has_a_journal_with_every_kind_of_event_and_field() {
                     expires_with_period expires_at features attributes external_ids entity ends_at zone held_overage \
                     next_reset_at allowance plan_change when effective_at subject period_categories settle_overage_from total_quantities \
                     import external_id used voided paid refund first \
-                    pending_top_up payment expired_before required reason until unit_price";
+                    settled ended drawn pending_top_up payment expired_before required reason until unit_price";
     let missing: Vec<&str> = expected.split_whitespace().filter(|field| !fields.contains(*field)).collect();
     assert!(missing.is_empty(), "no entry has {missing:?}");
 }

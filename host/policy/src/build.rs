@@ -1,6 +1,9 @@
-//! Builds the crate of a policy (of crate type `cdylib`) and wraps what it builds as a validated component. Nothing is run
-//! here but `cargo`, `rustc` and `rustup` of the person who builds; what the component imports and exports is judged on
-//! upload, by [`crate::inspect()`].
+//! Builds the crate of a policy (of crate type `cdylib`) and wraps what it builds as a validated component; a folder in TypeScript
+//! is built by [`typescript`]. Nothing is run here but the tools of the person who builds; what the component imports and exports is
+//! judged on upload, by [`crate::inspect()`].
+
+mod link;
+mod typescript;
 
 use crate::probe;
 use serde::Deserialize;
@@ -88,9 +91,49 @@ pub enum BuildError {
         .0.display()
     )]
     NotAPolicy(PathBuf),
+    /// A policy in TypeScript can't be built without Node.js.
+    #[error(
+        "Node.js is missing: there is no `{0}` on the search path; policies in TypeScript are built with Node.js 20 or later, from \
+         https://nodejs.org or by `apt-get install nodejs npm`"
+    )]
+    NoNode(&'static str),
+    /// The one that is there is too old.
+    #[error(
+        "Node.js is {found}: policies in TypeScript are built with Node.js 20 or later, from https://nodejs.org"
+    )]
+    OldNode {
+        /// What it says of itself.
+        found: String,
+    },
+    /// A tool of Node.js said no; its own words, and what to do about them where that is known.
+    #[error("the policy does not build: {tool} says:\n{}{}", .said.trim(), offline(.tool, .said))]
+    Node {
+        /// The tool's name.
+        tool: &'static str,
+        /// What it printed.
+        said: String,
+    },
+    /// A file could not be written.
+    #[error("could not write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The module does not fit its interface.
     #[error("the module does not make a component: {0}")]
     Component(String),
+}
+
+/// What to do where npm has no network.
+fn offline(tool: &str, said: &str) -> &'static str {
+    let codes = ["ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ETIMEDOUT", "ENETUNREACH", "ENOTCACHED"];
+    if tool == "npm" && codes.iter().any(|code| said.contains(code)) {
+        "\nthe first build needs a network, to install what package.json names into node_modules; later ones do not"
+    } else {
+        ""
+    }
 }
 
 fn missing(reasons: &[String]) -> String {
@@ -171,12 +214,18 @@ impl Toolchain {
     }
 }
 
-/// Builds the policy crate in `dir` with whichever compiler is at hand.
+/// Builds the policy in `dir`, a crate or a folder in TypeScript, with whichever tools are at hand.
 ///
 /// # Errors
-/// When there is no compiler, the crate does not build, or what it builds is not a policy.
+/// When there are none, the policy does not build, or what is built is not a policy.
 pub fn build(dir: &Path) -> Result<Vec<u8>, BuildError> {
-    build_with(dir, Toolchain::find(dir)?)
+    if is_typescript(dir) { typescript::build(dir) } else { build_with(dir, Toolchain::find(dir)?) }
+}
+
+/// Whether the policy in `dir` is in TypeScript.
+#[must_use]
+pub fn is_typescript(dir: &Path) -> bool {
+    !dir.join("Cargo.toml").is_file() && dir.join("package.json").is_file()
 }
 
 /// The same, but where the crate says `export!(…, no_std)` its panics leave their text in the log. That is another module, for looking

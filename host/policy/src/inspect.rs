@@ -6,6 +6,7 @@
 //! the exports of a component each time it is instantiated: how much that comes to is bounded like a size.
 
 use crate::{fault::Rejection, limits::Limits, shape::Shape, world};
+use proviso_ledger::model::resources::ResourceClass;
 use std::panic::catch_unwind;
 use wasmparser::{
     BinaryReaderError, ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind,
@@ -35,6 +36,18 @@ pub fn inspect(bytes: &[u8], limits: &Limits) -> Result<Shape, Rejection> {
         .map_err(|error| malformed(&error))?;
     world::check(&types, &walk.imports, &walk.exports)?;
     Ok(walk.shape)
+}
+
+/// The least class that a component may be of, of default and large: checks it as [`inspect()`] does.
+///
+/// # Errors
+/// What is wrong with it in the larger of the two.
+pub fn class_for(bytes: &[u8], limits: &Limits) -> Result<ResourceClass, Rejection> {
+    let judge = |class| inspect(bytes, &Limits { shape: limits.shape(class), ..limits.clone() });
+    if judge(ResourceClass::Default).is_ok() {
+        return Ok(ResourceClass::Default);
+    }
+    judge(ResourceClass::Large).map(|_| ResourceClass::Large)
 }
 
 fn malformed(error: &BinaryReaderError) -> Rejection {

@@ -26,7 +26,7 @@ pub use cache::CacheDir;
 pub use call::fuel_burnt_on_this_thread;
 pub use compile::{Compiler, compile_worker};
 pub use fault::{Finding, PolicyError, Rejection};
-pub use inspect::inspect;
+pub use inspect::{class_for, inspect};
 pub use limits::{Budget, Limits};
 pub use module::Module;
 pub use runtime::{Admitted, Runtime};

@@ -64,7 +64,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    fn boundary(&self, n: i64) -> i64 {
+    pub fn boundary(&self, n: i64) -> i64 {
         add(self.anchor, &self.zone, self.interval, n)
     }
 

@@ -1,7 +1,10 @@
 //! Random commands. A command names grants and reservations by a number that is resolved when it is carried out, so that a
 //! history stays meaningful when commands are dropped from it.
 
-use crate::settings::*;
+use crate::{
+    packs::{ADD_ONS, AddOnSpec, PACKS, PROMOTIONS, Pack},
+    settings::*,
+};
 
 /// SplitMix64: small, seeded, the same everywhere.
 #[derive(Debug, Clone)]
@@ -89,6 +92,17 @@ pub struct GrantSpec {
     pub expires_in: Option<i64>,
     pub with_period: Option<u32>,
     pub paid: Option<Amount>,
+}
+
+/// Credits that a client asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LeaseSpec {
+    pub credit: &'static str,
+    pub amount: Amount,
+    pub features: Vec<&'static str>,
+    pub entity: Option<&'static str>,
+    /// In seconds.
+    pub ttl: u32,
 }
 
 /// Whose usage a budget counts.
@@ -192,6 +206,26 @@ pub enum Command {
         ends_in: Option<i64>,
     },
     Grant(GrantSpec),
+    /// So many of a pack of credits are bought.
+    Buy {
+        pack: &'static Pack,
+        quantity: u32,
+    },
+    /// So many of an add-on from now or later on, for ever or for a time.
+    Attach {
+        add_on: &'static AddOnSpec,
+        quantity: u32,
+        starts_in: Option<i64>,
+        lasts: Option<i64>,
+    },
+    Detach {
+        add_on: &'static AddOnSpec,
+        void: bool,
+    },
+    /// A promotion is redeemed: once.
+    Redeem {
+        promotion: &'static Pack,
+    },
     /// A grant that another system gave, of which so many percent were used and so many voided there.
     ImportGrant {
         spec: GrantSpec,
@@ -230,6 +264,20 @@ pub enum Command {
     Extend {
         pick: u64,
         ttl: u32,
+    },
+    Lease(LeaseSpec),
+    ExtendLease {
+        pick: u64,
+        /// The total.
+        amount: Option<Amount>,
+        ttl: Option<u32>,
+    },
+    CloseLease {
+        pick: u64,
+    },
+    Settle {
+        pick: u64,
+        usage: UsageSpec,
     },
     Refund {
         pick: u64,
@@ -616,7 +664,7 @@ fn top_up(random: &mut Random) -> TopUpSpec {
 }
 
 fn command(random: &mut Random) -> Command {
-    match random.below(129) {
+    match random.below(156) {
         0..=21 => Command::Pass(match random.below(14) {
             0 => Advance::By(random.between(0, 3)),
             1 => Advance::By(random.between(1, 100) * SECOND),
@@ -732,6 +780,35 @@ fn command(random: &mut Random) -> Command {
                 }
             }
         }
+        129 | 130 => Command::Buy {
+            pack: &PACKS[random.below(PACKS.len() as u64) as usize],
+            quantity: random.pick(&[1, 1, 1, 2, 3, 7]),
+        },
+        132..=135 => Command::Attach {
+            add_on: &ADD_ONS[random.below(ADD_ONS.len() as u64) as usize],
+            quantity: random.pick(&[1, 1, 2, 3, 5]),
+            starts_in: random.maybe(25, |random| duration(random) - random.pick(&[0, 0, DAY])),
+            lasts: random.maybe(40, |random| 2 * duration(random)),
+        },
+        136 | 137 => Command::Detach {
+            add_on: &ADD_ONS[random.below(ADD_ONS.len() as u64) as usize],
+            void: random.percent(30),
+        },
+        131 => Command::Redeem { promotion: &PROMOTIONS[random.below(PROMOTIONS.len() as u64) as usize] },
+        138..=141 => Command::Lease(LeaseSpec {
+            credit: random.pick(&["credits", "credits", "credits", "tokens"]),
+            amount: amount(random, 200),
+            features: some_features(random, 50),
+            entity: random.maybe(60, |random| random.pick(&["ann", "bob"])),
+            ttl: random.pick(&[60, 900, 7200, 86_400]),
+        }),
+        142 | 143 => {
+            let total = random.maybe(80, |random| amount(random, 400));
+            let ttl = random.between(1, 86_400) as u32;
+            Command::ExtendLease { pick: random.throw(), amount: total, ttl: random.maybe(60, |_| ttl) }
+        }
+        144 => Command::CloseLease { pick: random.throw() },
+        145..=155 => Command::Settle { pick: random.throw(), usage: usage(random) },
         107 => Command::RemoveBudget { id: random.pick(&BUDGETS) },
         116..=119 => Command::SetTopUp { credit: random.pick(&CREDITS), spec: Box::new(top_up(random)) },
         120 => Command::RemoveTopUp { credit: random.pick(&CREDITS) },

@@ -19,6 +19,7 @@ pub mod commands;
 pub mod compare;
 pub mod json;
 pub mod model;
+pub mod packs;
 pub mod policy;
 pub mod pure;
 pub mod run;

@@ -3,11 +3,12 @@
 use crate::{
     answer::{Answer, Host, Order, Snapshot},
     commands::Command,
-    policy::{Table, TablePolicy, instant},
+    packs::{ADD_ONS, PACKS, PROMOTIONS},
+    policy::{Table, TablePolicy, euros, instant},
     settings::{PlanSpec, Settings},
     translate::{
-        Names, answer, error_name, interval, is_plan_changed_now, key, lasting, own_grant, own_trial, plain,
-        request, snapshot,
+        Names, add_on_grants, answer, credited, error_name, interval, is_plan_changed_now, key, lasting,
+        own_grant, own_trial, plain, request, snapshot,
     },
 };
 use proviso_decide::{
@@ -15,10 +16,12 @@ use proviso_decide::{
     catalog::{Plan, Plans, sold_at},
     command::{Reply, Request},
     policy::Lookup,
+    selling::{AddOn, Bundle, Promotion},
 };
 use proviso_ledger::{
     journal::{Draw, Entry},
     model::{
+        add_on::SoldAddOn,
         answers::Needs,
         ids::{Digest, Name, TermsId},
         json::JsonText,
@@ -38,6 +41,9 @@ struct Catalog {
     /// The versions of each.
     plans: BTreeMap<Name, Vec<Plan>>,
     terms: BTreeMap<Name, Vec<Arc<Terms>>>,
+    add_ons: BTreeMap<Name, AddOn>,
+    bundles: BTreeMap<Name, Bundle>,
+    promotions: BTreeMap<Name, Promotion>,
 }
 
 impl Plans for Catalog {
@@ -51,6 +57,18 @@ impl Plans for Catalog {
 
     fn plan_at(&self, plan: &Name, at: Timestamp) -> Option<&Plan> {
         sold_at(self.plans.get(plan)?.iter(), at)
+    }
+
+    fn add_on(&self, add_on: &Name) -> Option<&AddOn> {
+        self.add_ons.get(add_on)
+    }
+
+    fn bundle(&self, bundle: &Name) -> Option<&Bundle> {
+        self.bundles.get(bundle)
+    }
+
+    fn promotion(&self, promotion: &Name) -> Option<&Promotion> {
+        self.promotions.get(promotion)
     }
 
     fn terms_of(&self, plan: &Name) -> &[Arc<Terms>] {
@@ -68,6 +86,47 @@ pub struct DecideHost {
     /// All that was written.
     journal: BTreeMap<u64, Arc<Entry>>,
     names: Names,
+}
+
+impl Catalog {
+    /// What is sold beside plans.
+    fn sell_packs(&mut self, start: i64) {
+        let created_at = instant(start);
+        for spec in &ADD_ONS {
+            let add_on: Name = spec.key.parse().unwrap();
+            let sold = SoldAddOn {
+                version: 1,
+                interval: spec.interval.map(interval),
+                grants: add_on_grants(spec),
+                entitlements: BTreeMap::new(),
+            };
+            let (name, max_quantity, for_sale) = (spec.key.to_owned(), None, true);
+            let add_on_sold =
+                AddOn { add_on: add_on.clone(), name, sold, max_quantity, for_sale, created_at };
+            self.add_ons.insert(add_on, add_on_sold);
+        }
+        for pack in &PACKS {
+            let (bundle, name, credits): (Name, _, _) =
+                (pack.key.parse().unwrap(), pack.key.to_owned(), credited(pack));
+            let price = pack.price.map(euros);
+            let sold = Bundle { bundle: bundle.clone(), name, credits, price, for_sale: true, created_at };
+            self.bundles.insert(bundle, sold);
+        }
+        for pack in &PROMOTIONS {
+            let promotion: Name = pack.key.parse().unwrap();
+            let given = Promotion {
+                promotion: promotion.clone(),
+                name: pack.key.to_owned(),
+                credits: credited(pack),
+                starts_at: None,
+                ends_at: None,
+                max_redemptions: None,
+                plans: Vec::new(),
+                created_at,
+            };
+            self.promotions.insert(promotion, given);
+        }
+    }
 }
 
 impl DecideHost {
@@ -144,6 +203,7 @@ impl Host for DecideHost {
             journal: BTreeMap::new(),
             names: Names::default(),
         };
+        host.catalog.sell_packs(start);
         for spec in plans {
             let plan = Plan {
                 plan: host.names.plan(spec.key),

@@ -4,6 +4,7 @@ use crate::{
     answer::{Answer, BalanceSnap, Books, CounterAt, GrantSnap, Order, ReservationSnap, Snapshot, Status},
     commands::{BudgetSpec, Change, Command, GrantSpec, Part, TopUpSpec, UsageSpec, When, Who},
     model::grant::imported_part,
+    packs::{AddOnSpec, Pack},
     policy::{category, credits, euros, instant},
     settings::{
         AfterTrial, AllowanceRule, Amount, CounterSpec, FEATURES, HOUR, Mode, ONE, OwnGrant, TrialRule, Unit,
@@ -12,9 +13,11 @@ use crate::{
 };
 use proviso_decide::{
     DecideError,
+    add_ons::AddOnChange,
     command::{self, ActualUsage, CustomerChange, Reply, Ttl, UsageRequest},
     importing::{Import, Imported, PastUsage},
     precondition::Expected,
+    selling::{Credited, Purchase, Redemption},
     top_ups::AutoTopUpChange,
 };
 use proviso_ledger::{
@@ -23,7 +26,8 @@ use proviso_ledger::{
         amounts::Quantity,
         answers::Allowance,
         counter,
-        ids::{GrantId, Key, Name, PlanChangeId, ReservationId, TermsId, TopUpId},
+        ids::{GrantId, Key, LeaseId, Name, PlanChangeId, ReservationId, TermsId, TopUpId},
+        lease,
         period::{Interval, IntervalUnit},
         plan_grant::{PlanExpiry, PlanGrant, PlanTrial, Recurrence, TrialEnd},
         terms::TermsDraft,
@@ -34,6 +38,7 @@ use proviso_ledger::{
     rules::{
         grants::GrantRequest,
         importing::{ImportOrigin, ImportedGrant},
+        lease::LeaseRequest,
         refund::{Portion, RefundRequest, Refundable},
         rejection::Rejection,
     },
@@ -56,6 +61,10 @@ impl Names {
     fn key(&self, plan: &Name) -> String {
         plan.as_str().strip_prefix(&self.prefix).unwrap().to_owned()
     }
+}
+
+fn key_name(text: &str) -> Name {
+    text.parse().unwrap()
 }
 
 pub fn key(text: &str) -> Key {
@@ -132,6 +141,32 @@ pub fn request(
             ends_at: ends_in.map(after),
             expected: Expected::Anything,
         },
+        Command::Buy { pack, quantity } => command::Command::Purchase(Box::new(Purchase {
+            bundle: key_name(pack.key),
+            quantity: *quantity,
+            payment: None,
+            cost_basis: None,
+        })),
+        Command::Attach { add_on, quantity, starts_in, lasts } => {
+            command::Command::SetAddOn(Box::new(AddOnChange {
+                add_on: key_name(add_on.key),
+                quantity: command::Change::Set(*quantity),
+                version: None,
+                starts_at: starts_in
+                    .map_or(command::Change::Keep, |delta| command::Change::Set(after(delta))),
+                ends_at: lasts.map_or(command::Change::Clear, |delta| command::Change::Set(after(delta))),
+                expected: Expected::Anything,
+            }))
+        }
+        Command::Detach { add_on, void } => command::Command::EndAddOn {
+            add_on: key_name(add_on.key),
+            void: *void,
+            expected: Expected::Anything,
+        },
+        // One that nobody limits is claimed by nobody here.
+        Command::Redeem { promotion } => {
+            command::Command::Redeem(Box::new(Redemption { promotion: key_name(promotion.key), number: 1 }))
+        }
         Command::Grant(spec) => command::Command::Grant(Box::new(grant_request(spec, order.now))),
         Command::ImportGrant { spec, used, voided, allowance } => {
             let part = |percent: u32| credits(imported_part(spec.amount, percent));
@@ -188,6 +223,25 @@ pub fn request(
             ),
             None => command::Command::Sweep,
         },
+        Command::Lease(spec) => {
+            let lease = lease::Lease {
+                amount: credits(spec.amount),
+                features: spec.features.iter().map(|feature| key(feature)).collect(),
+                entity: spec.entity.map(key),
+            };
+            let request = LeaseRequest { credit: key(spec.credit), lease };
+            command::Command::OpenLease(Box::new(request), Ttl::new(spec.ttl).unwrap())
+        }
+        Command::ExtendLease { amount, ttl, .. } => command::Command::ExtendLease(
+            LeaseId::of_hold(reservation),
+            amount.map(credits),
+            ttl.map(|ttl| Ttl::new(ttl).unwrap()),
+        ),
+        Command::CloseLease { .. } => command::Command::CloseLease(LeaseId::of_hold(reservation)),
+        Command::Settle { usage, .. } => {
+            let usage = Box::new(usage_request(usage, order.now));
+            command::Command::Settle(LeaseId::of_hold(reservation), usage)
+        }
         Command::Extend { ttl, .. } => command::Command::Extend(reservation, Ttl::new(*ttl).unwrap()),
         Command::SetEntity { entity, parent } => {
             command::Command::SetEntity(Box::new(command::EntityChange {
@@ -528,13 +582,22 @@ fn of_entry(entry: &Entry) -> Answer {
         }
     }
     match &entry.event {
-        Event::Charged(charged) => Answer {
-            what: "charged".to_owned(),
-            cost: Some(charged.rated.cost.units()),
-            late: charged.late,
-            top_up: charged.top_up.as_ref().map(|grant| grant.amount.units()),
-            ..answer
-        },
+        Event::Charged(charged) => {
+            let settled = charged.settled.iter();
+            for draw in settled.flat_map(|settled| &settled.taken) {
+                *answer.draws.entry((draw.grant.entry, draw.grant.index)).or_default() += draw.amount.units();
+            }
+            Answer {
+                what: "charged".to_owned(),
+                cost: Some(charged.rated.cost.units()),
+                late: charged.late,
+                exceeded: charged.settled.as_ref().map_or(0, |settled| settled.exceeded.units()),
+                top_up: charged.top_up.as_ref().map(|grant| grant.amount.units()),
+                ..answer
+            }
+        }
+        Event::LeaseOpened(_) => Answer { what: "leased".to_owned(), ..answer },
+        Event::LeaseExtended(_) => Answer { what: "lease_extended".to_owned(), ..answer },
         Event::Reserved(reserved) => Answer {
             what: if reserved.reduced_from.is_some() { "reduced" } else { "reserved" }.to_owned(),
             cost: Some(reserved.rated.cost.units()),
@@ -583,6 +646,10 @@ fn of_entry(entry: &Entry) -> Answer {
                 Event::TermsBound(_) => "bound",
                 Event::TermsEnded { .. } => "ended",
                 Event::Granted(_) => "granted",
+                Event::AddOnChanged(_) => "attached",
+                Event::AddOnEnded(_) => "detached",
+                Event::BundlePurchased(_) => "bought",
+                Event::PromotionRedeemed(_) => "redeemed",
                 Event::GrantImported(_) | Event::OverageImported(_) | Event::UsageImported(_) => "imported",
                 Event::TopUpPaid(_) => "topped_up",
                 Event::TopUpDeclined(_) => "declined",
@@ -590,6 +657,7 @@ fn of_entry(entry: &Entry) -> Answer {
                 Event::Adjusted(_) => "adjusted",
                 Event::ReservationExtended { .. } => "extended",
                 Event::Released { .. } => "released",
+                Event::LeaseEnded(_) => "lease_ended",
                 Event::PeriodOpened(_) => "reset",
                 _ => "other",
             };
@@ -634,6 +702,41 @@ fn plan_grant(known: &str, rule: &AllowanceRule, recurrence: Recurrence) -> Plan
     }
 }
 
+/// The grants of an add-on, as a host's catalog has them.
+pub fn add_on_grants(add_on: &AddOnSpec) -> Vec<PlanGrant> {
+    let grant = |(once, pack): &(bool, Pack)| {
+        let Credited { amount, credit, category, priority, features, expires } = credited(pack);
+        PlanGrant {
+            key: key(pack.key),
+            amount,
+            credit,
+            category,
+            priority,
+            features,
+            cost_basis: pack.price.map(euros),
+            recurrence: if *once { Recurrence::Once } else { Recurrence::Period },
+            expires,
+        }
+    };
+    add_on.grants.iter().map(grant).collect()
+}
+
+/// The credits of a pack, as a host's catalog has them.
+pub fn credited(pack: &Pack) -> Credited {
+    Credited {
+        amount: credits(pack.amount),
+        credit: key(pack.credit),
+        category: category(pack.category),
+        priority: pack.priority,
+        features: pack.features.iter().map(|feature| key(feature)).collect(),
+        expires: match (pack.hours, pack.with_period) {
+            (Some(lasts), _) => PlanExpiry::After(hours(lasts)),
+            (None, Some(n)) => PlanExpiry::WithPeriod(n),
+            (None, None) => PlanExpiry::Never,
+        },
+    }
+}
+
 pub fn hours(count: i64) -> Interval {
     Interval::new(IntervalUnit::Hour, u16::try_from(count).unwrap()).unwrap()
 }
@@ -651,7 +754,10 @@ pub fn error_name(error: &DecideError) -> &'static str {
             Rejection::CustomerClosed => "error:closed",
             Rejection::GrantNotFound(_) | Rejection::GrantClosed(_) => "error:grant_gone",
             Rejection::ReservationNotFound(_) | Rejection::ReservationClosed(_) => "error:reservation_gone",
-            Rejection::ReservationTooLong(..) => "error:too_long",
+            Rejection::ReservationTooLong(..) | Rejection::LeaseTooLong(..) => "error:too_long",
+            Rejection::LeaseNotFound(_) | Rejection::LeaseClosed(_) => "error:lease_gone",
+            Rejection::LeaseExceedsAvailable { .. } => "error:lease_exceeds",
+            Rejection::LeaseOverBudget { .. } => "error:lease_over_budget",
             Rejection::TermsNotFound | Rejection::TermsEnded(_) | Rejection::Terms(_) => "error:terms",
             Rejection::NotLater(..) => "error:not_later",
             Rejection::AdjustmentExceedsAvailable(_) => "error:adjustment_exceeds_available",
@@ -668,6 +774,7 @@ pub fn error_name(error: &DecideError) -> &'static str {
             Rejection::TopUpNotFound(_) | Rejection::AutoTopUpNotFound(_) => "error:no_top_up",
             Rejection::TopUpClosed(..) => "error:top_up_closed",
             Rejection::TopUpPending(_) => "error:top_up_pending",
+            Rejection::AlreadyRedeemed(_) => "error:already_redeemed",
             _ => "error:rejected",
         },
         _ => "error:other",

@@ -3,7 +3,7 @@
 
 use crate::{
     app::App,
-    extract::{At, PolicyName, path_text},
+    extract::{At, PolicyName, Sharer, path_text},
     problem::Problem,
 };
 use axum::{
@@ -94,6 +94,9 @@ impl<S: Asks> FromRequestParts<Arc<App>> for Caller<S> {
             return Err(Problem::no_scope(S::SCOPES.iter().copied().map(scope)));
         }
         app.parameters.check(parts)?;
+        if key.customer.is_some() || key.policy_prefix.is_some() {
+            parts.extensions.insert(Sharer(key.id.clone()));
+        }
         Ok(Self { key, scope: PhantomData })
     }
 }
@@ -115,6 +118,11 @@ impl<S> Customer<S> {
     /// The id of the API key.
     pub fn by(&self) -> &Name {
         &self.key.id
+    }
+
+    /// Who asks.
+    pub fn caller(&self) -> Caller<S> {
+        Caller { key: self.key.clone(), scope: PhantomData }
     }
 
     /// Whether the key may decide what the customer gets.

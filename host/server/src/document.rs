@@ -27,6 +27,7 @@ use utoipa::{
         (name = "Customers", description = "Customers and their credits"),
         (name = "Top-ups", description = "Credits that are sold again by themselves, and the payments for them"),
         (name = "Entities and budgets", description = "Who under a customer uses what, and how much they may"),
+        (name = "Selling", description = "What is sold beside plans: add-ons, packs of credits, and credits for a code"),
         (name = "Plans", description = "Plans and the terms that are bound to them"),
         (name = "Policies", description = "Policies and their versions"),
         (name = "Moving", description = "Moving in from another system, and out to one"),

@@ -3,6 +3,7 @@
 use crate::{
     app::App,
     documented::PROBLEM_JSON,
+    extract::answering,
     headers::{IDEMPOTENCY_REPLAYED, REQUEST_ID, TRUE},
     problem::Problem,
 };
@@ -37,7 +38,7 @@ pub async fn around(
         HeaderValue::try_from(app.new_request_id()).unwrap_or(HeaderValue::from_static("unnamed"))
     });
     let in_flight = app.metrics.begin();
-    let mut response = next.run(request).await;
+    let mut response = answering(uri.clone(), next.run(request)).await;
     // A path that has other methods answers with the bare status.
     let problem = match response.extensions_mut().remove::<Problem>() {
         None if response.status() == StatusCode::METHOD_NOT_ALLOWED => Some(Problem::no_method()),

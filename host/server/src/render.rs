@@ -8,6 +8,7 @@ use proviso_api::{
     charge::{AsReserved, Charge},
     decision::{Draw, Late, Warning},
     grant::Grant,
+    lease::SettledUnder,
 };
 use proviso_engine::command::Outcome;
 use proviso_ledger::{
@@ -43,7 +44,14 @@ pub fn charge<'a>(
         Event::Charged(charged) => {
             let part = (&charged.usage, &charged.rated, &charged.decision);
             let charge = charge_of(customer, entry, part, charged.top_up.as_ref())?;
-            (StatusCode::CREATED, charge)
+            let settled = charged.settled.as_deref();
+            let lease = settled.map(|settled| SettledUnder {
+                id: settled.lease,
+                drawn: settled.drawn(),
+                ended: settled.ended,
+            });
+            let exceeded = settled.map(|settled| settled.exceeded).filter(|exceeded| !exceeded.is_zero());
+            (StatusCode::CREATED, Charge { lease, exceeded, ..charge })
         }
         Event::Committed(committed) => {
             let part = (&committed.usage, &committed.rated, &committed.decision);
@@ -78,6 +86,7 @@ fn charge_of<'a>(
     Ok(Charge {
         id: entry.charge_id(),
         reservation: None,
+        lease: None,
         customer: customer.clone(),
         feature: usage.feature.clone(),
         entity: usage.entity.clone(),

@@ -7,6 +7,7 @@ use proviso_api::{
     canary::{Canary, CanaryStep, RollbackRule, RolledBack},
     decision::{DecidingPolicy, Draw, Line, Offer, Suggestion},
     grant::{Grant, GrantStatus},
+    lease::{Lease, LeaseStatus},
     period::Period,
     policy::{Manifest, Policy, PolicyVersion, SignedBy},
     terms::{Contract, Terms, TermsEnded},
@@ -21,12 +22,12 @@ use proviso_ledger::{
         budget::{self, Measured, Subject},
         canary,
         grant::Grant as LedgerGrant,
-        ids::{Key, ReservationId, TermsId},
+        ids::{Key, LeaseId, ReservationId, TermsId},
         terms::{self, PolicyRef},
         time::Timestamp,
         view::BalanceView,
     },
-    state::{self, BudgetState, BudgetTotal, CustomerState, GrantState, ReservationState},
+    state::{self, BudgetState, BudgetTotal, CustomerState, GrantState, HeldFor, ReservationState},
 };
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
@@ -254,15 +255,36 @@ pub fn reservation_read(reservation: OpenReservation) -> ReservationRead {
     }
 }
 
-pub fn open_reservation((id, reservation): (&ReservationId, &ReservationState)) -> OpenReservation {
-    OpenReservation {
+/// A hold as the reservation that it is; none for a lease's.
+pub fn open_reservation((id, hold): (&ReservationId, &ReservationState)) -> Option<OpenReservation> {
+    let HeldFor::Usage { usage, .. } = &hold.held_for else { return None };
+    Some(OpenReservation {
         id: *id,
-        feature: reservation.usage.feature.clone(),
-        entity: reservation.usage.entity.clone(),
-        credit: reservation.credit.clone(),
-        reserved: reservation.held(),
-        expires_at: reservation.expires_at,
-    }
+        feature: usage.feature.clone(),
+        entity: usage.entity.clone(),
+        credit: hold.credit.clone(),
+        reserved: hold.held(),
+        expires_at: hold.expires_at,
+    })
+}
+
+/// A hold as the lease that it is; none for a reservation's.
+pub fn open_lease<'a>((id, hold): (&ReservationId, &'a ReservationState)) -> Option<Lease<'a>> {
+    let HeldFor::Lease(lease) = &hold.held_for else { return None };
+    let remaining = hold.held();
+    Some(Lease {
+        id: LeaseId::of_hold(*id),
+        status: LeaseStatus::Open,
+        credit: hold.credit.clone(),
+        amount: lease.amount,
+        drawn: lease.amount.saturating_sub(remaining),
+        remaining,
+        features: Cow::Borrowed(&lease.features),
+        entity: lease.entity.clone(),
+        opened_at: hold.reserved_at,
+        expires_at: hold.expires_at,
+        returned: None,
+    })
 }
 
 /// A budget with what counts toward it at `at`.

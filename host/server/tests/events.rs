@@ -68,7 +68,7 @@ async fn an_event_is_charged_like_a_charge() {
     assert_eq!(entry["event"]["usage"]["attributes"], json!({ "cached": "true", "model": "large" }));
     // As the page tells how to compute it.
     assert_eq!(
-        entry["key"], "sha256:6d01664d14df1e70c9021ff90328220afd97336c867af2cbb117c222761da56f",
+        entry["key"], "proviso:event:sha256:6d01664d14df1e70c9021ff90328220afd97336c867af2cbb117c222761da56f",
         "the key of an event must never change"
     );
     let refused = structured(&server, &event("2", &tokens(9_000_000))).await;

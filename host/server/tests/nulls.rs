@@ -17,6 +17,10 @@ const BUDGET: &str = "/v1/customers/{customer}/budgets/{budget}";
 const OVERRIDE: &str = "/v1/customers/{customer}/entitlements/{feature}";
 
 const TOP_UP: &str = "/v1/customers/{customer}/auto-top-ups/{credit}";
+const ADD_ON: &str = "/v1/add-ons/{add_on}";
+const CUSTOMER_ADD_ON: &str = "/v1/customers/{customer}/add-ons/{add_on}";
+const BUNDLE: &str = "/v1/bundles/{bundle}";
+const PROMOTION: &str = "/v1/promotions/{promotion}";
 
 /// What `null` comes to.
 enum Null {
@@ -44,7 +48,14 @@ fn rows() -> Vec<(&'static str, Value, &'static str, Null)> {
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         body
     };
+    let product = |more: Value| {
+        let mut body = json!({"amount": "10"});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
     let price = json!({"amount": "0.01", "currency": "EUR"});
+    let later = json!("2026-02-01T00:00:00Z");
+    let once = json!([{"key": "hello", "amount": "5", "recurrence": "once"}]);
     let attribute = json!({"name": "model", "value": "large"});
     let switched_on = json!({"type": "boolean", "value": true});
     vec![
@@ -125,6 +136,55 @@ fn rows() -> Vec<(&'static str, Value, &'static str, Null)> {
         (TOP_UP, top_up(json!({"priority": 5})), "priority", Shows("priority", json!(0))),
         (TOP_UP, top_up(json!({"expires": {"after": "P30D"}})), "expires", Shows("expires", json!("never"))),
         (TOP_UP, top_up(json!({"enabled": false})), "enabled", Shows("enabled", json!(true))),
+        (ADD_ON, json!({"name": "More"}), "name", Shows("name", json!("row-NAME"))),
+        (ADD_ON, json!({"interval": "month"}), "interval", Shows("interval", Value::Null)),
+        (ADD_ON, json!({ "grants": once }), "grants", Shows("grants", json!([]))),
+        (
+            ADD_ON,
+            json!({"entitlements": {"chat": {"type": "metered"}}}),
+            "entitlements",
+            Shows("entitlements", json!({})),
+        ),
+        (ADD_ON, json!({"max_quantity": 5}), "max_quantity", Shows("max_quantity", Value::Null)),
+        (ADD_ON, json!({"for_sale": false}), "for_sale", Shows("for_sale", json!(true))),
+        (CUSTOMER_ADD_ON, json!({"quantity": 5}), "quantity", Shows("quantity", json!(1))),
+        (CUSTOMER_ADD_ON, json!({"version": 1}), "version", Refused),
+        (
+            CUSTOMER_ADD_ON,
+            json!({ "starts_at": later }),
+            "starts_at",
+            Shows("starts_at", json!(support::START)),
+        ),
+        (CUSTOMER_ADD_ON, json!({ "ends_at": later }), "ends_at", Shows("ends_at", Value::Null)),
+        (BUNDLE, json!({"amount": "5", "name": "Pack"}), "name", Shows("name", json!("row-NAME"))),
+        (PROMOTION, json!({"amount": "5", "name": "Spring"}), "name", Shows("name", json!("row-NAME"))),
+        (BUNDLE, product(json!({})), "amount", Refused),
+        (BUNDLE, product(json!({"credit": "gpu"})), "credit", Shows("credit", json!("credits"))),
+        (BUNDLE, product(json!({ "price": price })), "price", Shows("price", Value::Null)),
+        (BUNDLE, product(json!({"category": "top_up"})), "category", Shows("category", json!("prepaid"))),
+        (BUNDLE, product(json!({"priority": 5})), "priority", Shows("priority", json!(0))),
+        (BUNDLE, product(json!({"features": ["chat"]})), "features", Shows("features", json!([]))),
+        (BUNDLE, product(json!({"expires": {"after": "P30D"}})), "expires", Shows("expires", json!("never"))),
+        (BUNDLE, product(json!({"for_sale": false})), "for_sale", Shows("for_sale", json!(true))),
+        (PROMOTION, product(json!({})), "amount", Refused),
+        (PROMOTION, product(json!({"credit": "gpu"})), "credit", Shows("credit", json!("credits"))),
+        (PROMOTION, product(json!({"priority": 5})), "priority", Shows("priority", json!(0))),
+        (PROMOTION, product(json!({"features": ["chat"]})), "features", Shows("features", json!([]))),
+        (
+            PROMOTION,
+            product(json!({"expires": {"after": "P30D"}})),
+            "expires",
+            Shows("expires", json!("never")),
+        ),
+        (PROMOTION, product(json!({ "starts_at": later })), "starts_at", Shows("starts_at", Value::Null)),
+        (PROMOTION, product(json!({ "ends_at": later })), "ends_at", Shows("ends_at", Value::Null)),
+        (
+            PROMOTION,
+            product(json!({"max_redemptions": 5})),
+            "max_redemptions",
+            Shows("max_redemptions", Value::Null),
+        ),
+        (PROMOTION, product(json!({"plans": ["pro"]})), "plans", Shows("plans", json!([]))),
     ]
 }
 
@@ -140,12 +200,18 @@ async fn null_clears_a_field_or_is_refused_by_its_name() {
     server.put("/v1/customers/acme/entities/acme-inc", &json!({})).await.expect(201);
     for (number, (template, body, field, null)) in rows().into_iter().enumerate() {
         let (path, said) = (path_of(template, number), format!("{template} {body} {field}"));
+        if template == CUSTOMER_ADD_ON {
+            server.put(&path_of(ADD_ON, number), &json!({})).await.expect(201);
+        }
         let first = server.put(&path, &body).await;
         assert!([200, 201].contains(&first.status), "{said}: {}", first.text());
         let before = first.json();
         let answer = server.put(&path, &json!({ field: null })).await;
         match null {
             Shows(shown, value) => {
+                // What is named by itself.
+                let own = || json!(format!("row-{number}"));
+                let value = if value == "row-NAME" { own() } else { value };
                 let after = answer.expect(200);
                 assert_ne!(before[shown], value, "{said} was not there to be cleared: {before}");
                 assert_eq!(after[shown], value, "{said}");

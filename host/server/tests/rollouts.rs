@@ -70,6 +70,51 @@ async fn a_canary_is_bound_raised_and_ended() {
     server.post("/v1/plans/pro/terms", &terms(json!({"share_percent": 1}))).await.expect(201);
 }
 
+/// What a plan itself gives is no difference between its terms: it gives that whichever decide.
+#[tokio::test]
+async fn the_grants_of_a_plan_are_no_drift() {
+    let server = Server::with_acme().await;
+    let grants = json!([
+        {"key": "included", "amount": "500"},
+        {"key": "welcome", "amount": "50", "recurrence": "once"},
+    ]);
+    let trial = json!({"duration": "P14D", "grants": [{"key": "try", "amount": "20"}], "then": "stay"});
+    server.put("/v1/plans/pro", &json!({"grants": grants, "trial": trial})).await.expect(200);
+    let mut same = settings("0.001", "1000");
+    same["minimum_charge"] = json!("0.000001");
+    let rollback = json!({"max_drift_percent": 1, "min_decisions": 1});
+    let canary = json!({"policy": "standard", "settings": same,
+        "canary": {"share_percent": "99.99", "rollback": rollback}});
+    let canary = server.post("/v1/plans/pro/terms", &canary).await.expect(201);
+    let shadow = json!({"policy": "standard", "settings": settings("0.001", "400"), "mode": "shadow"});
+    let shadow = server.post("/v1/plans/pro/terms", &shadow).await.expect(201);
+    for customer in ["c1", "c2", "c3"] {
+        let path = format!("/v1/customers/{customer}");
+        server.put(&path, &json!({"plan": "pro"})).await.expect(201);
+        let balance = server.get(&format!("{path}/balance")).await.expect(200);
+        assert_eq!(balance["balances"][0]["granted"], "1570", "{balance}");
+        // A change within the cycle reduces plan and policy alike.
+        server
+            .post(&format!("{path}/plan-changes"), &json!({"plan": "pro", "plan_version": 1}))
+            .await
+            .expect(201);
+    }
+    let path = |terms: &Value| format!("/v1/plans/pro/terms/{}", terms["id"].as_str().unwrap());
+    let report = server.get(&format!("{}/rollout", path(&canary))).await.expect(200);
+    assert_eq!(report["state"], "running", "{report}");
+    let openings: Vec<&Value> =
+        report["affected"].as_array().unwrap().iter().filter(|one| one["type"] == "period_opened").collect();
+    assert!(openings.len() >= 6, "{report}");
+    assert!(openings.iter().all(|one| one["cost"] == one["replaced_cost"]), "{report}");
+    let report = server.get(&format!("{}/shadow-report", path(&shadow))).await.expect(200);
+    // Its allowance is 600 less, each time.
+    assert_eq!(
+        (&report["openings"]["compared"], &report["openings"]["less"]),
+        (&json!(openings.len()), &json!((600 * openings.len()).to_string())),
+        "{report}"
+    );
+}
+
 #[tokio::test]
 async fn what_can_be_no_canary_is_told_so() {
     let server = Server::with_acme().await;

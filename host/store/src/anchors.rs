@@ -54,7 +54,7 @@ pub struct Anchor {
 pub struct CatalogStamp {
     /// Its table.
     pub table: &'static str,
-    /// The plan, policy or API key.
+    /// The plan, policy or API key; of a product, its kind and key.
     pub key: String,
     /// The number of a plan's terms, or a policy's version; 0 for others.
     pub number: u64,
@@ -178,6 +178,20 @@ pub fn stamp(table: Table, row: &impl Columns) -> Result<CatalogStamp, StoreErro
             .api_keys
             .pop()
             .map(|row| ("api_keys", row.id, 0, parts(&[&row.secret_hash, row.body.as_bytes()]))),
+        Table::Products => {
+            let Some((row, _)) = rows.products.pop() else {
+                return Err(columns::corrupt("a row without content"));
+            };
+            let (key, digest) =
+                (format!("{}/{}", row.kind.as_str(), row.product), parts(&[row.body.as_bytes()]));
+            return Ok(CatalogStamp {
+                table: "products",
+                key,
+                number: 0,
+                revision,
+                digest: Digest::of(&digest),
+            });
+        }
     };
     let (table, key, number, content) = found.ok_or_else(|| columns::corrupt("a row without content"))?;
     Ok(CatalogStamp { table, key: key.to_string(), number, revision, digest: Digest::of(&content) })

@@ -1,11 +1,11 @@
 //! The SQL of plans, policies, modules, API keys and stored answers that both databases share. Nothing is executed here.
 
 use crate::{
-    columns::{Columns, bytes, name, number},
+    columns::{Columns, bytes, corrupt, name, number},
     error::StoreError,
     rows::{
         ApiKeyRow, AuditQuery, AuditRow, CatalogChange, CatalogRows, PlanRow, PlanTermsRow, PlanVersionRow,
-        PolicyRow, PolicyVersionRow, StoredAnswer,
+        PolicyRow, PolicyVersionRow, ProductKind, ProductRow, StoredAnswer,
     },
 };
 use proviso_ledger::model::{ids::Digest, time::Timestamp};
@@ -57,16 +57,18 @@ pub enum Table {
     Policies,
     PolicyVersions,
     ApiKeys,
+    Products,
 }
 
 impl Table {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Plans,
         Self::PlanVersions,
         Self::PlanTerms,
         Self::Policies,
         Self::PolicyVersions,
         Self::ApiKeys,
+        Self::Products,
     ];
 
     /// Selects the rows that revisions above `$1` wrote.
@@ -89,6 +91,9 @@ impl Table {
             Self::ApiKeys => {
                 "SELECT key_id, secret_hash, body, revision FROM api_keys WHERE revision > $1 ORDER BY key_id"
             }
+            Self::Products => {
+                "SELECT kind, product_id, body, revision FROM products WHERE revision > $1 ORDER BY kind, product_id"
+            }
         }
     }
 
@@ -96,7 +101,7 @@ impl Table {
     pub const fn revision_column(self) -> usize {
         match self {
             Self::Plans | Self::Policies => 2,
-            Self::PlanVersions | Self::PlanTerms | Self::ApiKeys => 3,
+            Self::PlanVersions | Self::PlanTerms | Self::ApiKeys | Self::Products => 3,
             Self::PolicyVersions => 5,
         }
     }
@@ -132,6 +137,13 @@ impl Table {
                 secret_hash: bytes(row, 1)?,
                 body: row.text(2)?.to_owned(),
             }),
+            Self::Products => {
+                let kind = row.text(0)?;
+                let kind = ProductKind::ALL.into_iter().find(|known| known.as_str() == kind);
+                let kind = kind.ok_or_else(|| corrupt("a product of an unknown kind"))?;
+                let product = ProductRow { kind, product: name(row, 1)?, body: row.text(2)?.to_owned() };
+                catalog.products.push((product, number(row, 3)?));
+            }
         }
         Ok(())
     }
@@ -160,7 +172,7 @@ pub fn change(change: CatalogChange, revision: i64) -> Statement {
     use Argument::{Blob, Integer, Text};
     use CatalogChange::{
         AddApiKey, AddAudit, AddPlanTerms, AddPlanVersion, AddPolicyVersion, PutModule, PutPlan, PutPolicy,
-        SetApiKey, SetPlanTerms, SetPolicyVersion,
+        PutProduct, SetApiKey, SetPlanTerms, SetPolicyVersion,
     };
     let text = |key: &proviso_ledger::model::ids::Name| Text(key.to_string());
     let written = Integer(revision);
@@ -212,6 +224,11 @@ pub fn change(change: CatalogChange, revision: i64) -> Statement {
         SetApiKey(row) => (
             "UPDATE api_keys SET body = $3, revision = $4 WHERE key_id = $1 AND secret_hash = $2",
             vec![text(&row.id), Blob(row.secret_hash.to_vec()), Text(row.body), written],
+        ),
+        PutProduct(row) => (
+            "INSERT INTO products (kind, product_id, body, revision) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT (kind, product_id) DO UPDATE SET body = excluded.body, revision = excluded.revision",
+            vec![Text(row.kind.as_str().to_owned()), text(&row.product), Text(row.body), written],
         ),
         // Changes are made one after another, so that the numbers have no gaps.
         AddAudit(row) => (

@@ -6,11 +6,11 @@ use crate::{
     error::StoreError,
     rows::{
         AuditQuery, Batch, CatalogChange, Commit, CustomerRow, KeyHash, NewEntry, NewKey, NewSnapshot,
-        StoredSnapshot,
+        ProductKind, StoredSnapshot,
     },
     store::Store,
 };
-use proviso_ledger::model::ids::{CustomerId, Seq};
+use proviso_ledger::model::ids::{CustomerId, Name, Seq};
 
 /// Rows that are read at once.
 const PAGE: u32 = 1_000;
@@ -28,7 +28,7 @@ pub struct Copied {
 }
 
 /// Copies all customers with their journals and idempotency keys, the newest snapshot of this format of each, the catalog
-/// and the stored answers. Checkpoints are not copied: they are about the first database, and the second begins with its own. Nor are
+/// with the redemptions of promotions, and the stored answers. Checkpoints are not copied: they are about the first database, and the second begins with its own. Nor are
 /// usage totals: a host makes them anew.
 /// Nothing may write to either database meanwhile.
 ///
@@ -146,7 +146,15 @@ async fn catalog(from: &dyn Store, to: &dyn Store) -> Result<(), StoreError> {
     let terms = rows.plan_terms.into_iter().map(CatalogChange::AddPlanTerms);
     let policies = rows.policies.into_iter().map(CatalogChange::PutPolicy);
     let api_keys = rows.api_keys.into_iter().map(CatalogChange::AddApiKey);
-    let changes: Vec<_> = plans.chain(plan_versions).chain(terms).chain(policies).chain(api_keys).collect();
+    let promotions: Vec<Name> = rows
+        .products
+        .iter()
+        .filter(|(row, _)| row.kind == ProductKind::Promotion)
+        .map(|(row, _)| row.product.clone())
+        .collect();
+    let products = rows.products.into_iter().map(|(row, _)| CatalogChange::PutProduct(row));
+    let changes = plans.chain(plan_versions).chain(terms).chain(policies).chain(api_keys).chain(products);
+    let changes: Vec<_> = changes.collect();
     if !changes.is_empty() {
         written(to.change_catalog(None, changes, None).await?)?;
     }
@@ -159,7 +167,22 @@ async fn catalog(from: &dyn Store, to: &dyn Store) -> Result<(), StoreError> {
             vec![CatalogChange::PutModule { digest, bytes }, CatalogChange::AddPolicyVersion(version)];
         written(to.change_catalog(None, changes, None).await?)?;
     }
+    for promotion in promotions {
+        redemptions(from, to, &promotion).await?;
+    }
     Ok(())
+}
+
+/// Numbers have no gaps, and are the same in the copy.
+async fn redemptions(from: &dyn Store, to: &dyn Store, promotion: &Name) -> Result<(), StoreError> {
+    let (Some(from), Some(to)) = (from.redemption_store(), to.redemption_store()) else { return Ok(()) };
+    let mut after = 0;
+    loop {
+        let rows = from.redemptions(promotion, after, PAGE).await?;
+        let Some(last) = rows.last() else { return Ok(()) };
+        after = last.number;
+        written(to.add_redemptions(promotion, rows).await?)?;
+    }
 }
 
 async fn answers(from: &dyn Store, to: &dyn Store) -> Result<(), StoreError> {

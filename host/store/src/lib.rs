@@ -9,6 +9,7 @@ mod columns;
 mod copy;
 mod error;
 mod postgres;
+mod redemptions;
 mod rollout;
 mod rollups;
 mod rows;
@@ -21,11 +22,12 @@ pub use anchors::{Anchor, CatalogStamp, CheckpointRow, CheckpointStore, JournalE
 pub use copy::{Copied, copy};
 pub use error::StoreError;
 pub use postgres::{PostgresOptions, PostgresStore};
+pub use redemptions::{Claimed, RedemptionClaim, RedemptionRow, RedemptionStore};
 pub use rollups::{RollupCursor, RollupId, RollupRow, RollupSpan, RollupStore, RollupUpdate};
 pub use rows::{
     ApiKeyRow, AuditQuery, AuditRow, Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash,
     LoadedCustomer, NewEntry, NewKey, NewSnapshot, PlanRow, PlanTermsRow, PlanVersionRow, PolicyRow,
-    PolicyVersionRow, StoredAnswer, StoredEntry, StoredSnapshot,
+    PolicyVersionRow, ProductKind, ProductRow, StoredAnswer, StoredEntry, StoredSnapshot,
 };
 pub use sqlite::{SqliteOptions, SqliteStore};
 pub use store::Store;

@@ -215,6 +215,43 @@ pub struct ApiKeyRow {
     pub body: String,
 }
 
+/// A kind of what is sold beside plans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ProductKind {
+    /// Entitlements and grants on top of a plan.
+    AddOn,
+    /// A pack of credits.
+    Bundle,
+    /// Credits for a code.
+    Promotion,
+}
+
+impl ProductKind {
+    /// All kinds.
+    pub const ALL: [Self; 3] = [Self::AddOn, Self::Bundle, Self::Promotion];
+
+    /// The name in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AddOn => "add_on",
+            Self::Bundle => "bundle",
+            Self::Promotion => "promotion",
+        }
+    }
+}
+
+/// Something that is sold beside plans.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProductRow {
+    /// What it is.
+    pub kind: ProductKind,
+    /// Its key, among those of its kind.
+    pub product: Name,
+    /// JSON.
+    pub body: String,
+}
+
 /// Rows of the small tables that every host keeps in memory, as of one revision.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CatalogRows {
@@ -232,6 +269,8 @@ pub struct CatalogRows {
     pub policy_versions: Vec<PolicyVersionRow>,
     /// By id.
     pub api_keys: Vec<ApiKeyRow>,
+    /// By kind and key, each with the revision that wrote it.
+    pub products: Vec<(ProductRow, u64)>,
 }
 
 /// One change of the catalog. `Put` creates or replaces, `Add` conflicts with a row that exists, `Set` conflicts when
@@ -263,6 +302,8 @@ pub enum CatalogChange {
     AddApiKey(ApiKeyRow),
     /// Changes a key's body; its secret stays as it is.
     SetApiKey(ApiKeyRow),
+    /// Creates or replaces something that is sold beside plans.
+    PutProduct(ProductRow),
     /// Records a change: numbered after the last one that was recorded.
     AddAudit(AuditRow),
 }

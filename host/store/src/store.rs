@@ -3,6 +3,7 @@
 use crate::{
     anchors::CheckpointStore,
     error::StoreError,
+    redemptions::RedemptionStore,
     rollups::RollupStore,
     rows::{
         AuditQuery, AuditRow, Batch, CatalogChange, CatalogRows, Commit, CustomerRow, KeyHash,
@@ -159,6 +160,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// The part that keeps usage totals; None where there is none.
     fn rollup_store(&self) -> Option<&dyn RollupStore> {
+        None
+    }
+
+    /// The part that counts redemptions of promotions; None where there is none.
+    fn redemption_store(&self) -> Option<&dyn RedemptionStore> {
         None
     }
 

@@ -53,9 +53,11 @@ pub fn run(flags: &Flags) -> Result<Verdict, Error> {
     }
     let left = [
         (left_out.terms, "customers' own terms: bind them again"),
-        (left_out.reservations, "open reservations: what they hold counts as not used"),
+        (left_out.reservations, "open reservations and leases: what they hold counts as not used"),
         (left_out.plan_changes, "pending changes of plan"),
         (left_out.auto_top_ups, "rules for automatic top-ups: put them again"),
+        (left_out.add_ons, "add-ons of customers: attach them again, from the next cycle on"),
+        (left_out.redemptions, "redemptions of promotions: end these before customers redeem them again"),
     ];
     for (number, what) in left.into_iter().filter(|(number, _)| *number > 0) {
         terminal::note(&format!("left out: {} {what}", terminal::count(number)));

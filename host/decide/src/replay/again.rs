@@ -128,7 +128,10 @@ impl Decider<'_> {
     pub(crate) fn redecide(&self, state: &CustomerState, entry: &Entry) -> Result<Option<Draft>, Stop> {
         let at = entry.at;
         Ok(Some(match &entry.event {
-            Event::Charged(charged) => self.charge(state, charged.usage.clone(), at)?,
+            Event::Charged(charged) => match &charged.settled {
+                Some(settled) => self.settle(state, settled.lease, charged.usage.clone(), at)?,
+                None => self.charge(state, charged.usage.clone(), at)?,
+            },
             Event::Reserved(reserved) => {
                 let mut usage = reserved.usage.clone();
                 if let Some(asked) = &reserved.reduced_from {
@@ -167,6 +170,7 @@ impl Decider<'_> {
             Intent::Charge => self.charge(state, usage, at),
             Intent::Reserve => self.reserve(state, usage, at, crate::command::Ttl::DEFAULT.after(at)),
             Intent::Commit(id) => self.commit(state, id, usage, at),
+            Intent::Settle(lease) => self.settle(state, lease, usage, at),
         }
     }
 }

@@ -5,6 +5,7 @@ use proviso_decide::{
     catalog::{Plan, Plans, sold_at},
     policy::Policy,
     replay::History,
+    selling::{AddOn, Bundle, Promotion},
 };
 use proviso_ledger::model::{
     ids::{Name, TermsId},
@@ -22,6 +23,9 @@ use std::{collections::BTreeMap, sync::Arc};
 pub struct Catalog {
     /// The versions of each, in order, and its terms.
     plans: BTreeMap<Name, (Vec<Plan>, Vec<Arc<Terms>>)>,
+    pub add_ons: BTreeMap<Name, AddOn>,
+    pub bundles: BTreeMap<Name, Bundle>,
+    pub promotions: BTreeMap<Name, Promotion>,
 }
 
 impl Plans for Catalog {
@@ -35,6 +39,18 @@ impl Plans for Catalog {
 
     fn plan_at(&self, plan: &Name, at: Timestamp) -> Option<&Plan> {
         sold_at(self.plans.get(plan)?.0.iter(), at)
+    }
+
+    fn add_on(&self, add_on: &Name) -> Option<&AddOn> {
+        self.add_ons.get(add_on)
+    }
+
+    fn bundle(&self, bundle: &Name) -> Option<&Bundle> {
+        self.bundles.get(bundle)
+    }
+
+    fn promotion(&self, promotion: &Name) -> Option<&Promotion> {
+        self.promotions.get(promotion)
     }
 
     fn terms_of(&self, plan: &Name) -> &[Arc<Terms>] {
@@ -99,19 +115,27 @@ impl Catalog {
     }
 }
 
+fn fill(grants: &mut Value, category: &str, recurrence: &str) {
+    for grant in grants.as_array_mut().unwrap() {
+        let grant = grant.as_object_mut().unwrap();
+        let recurrence = grant.entry("recurrence").or_insert(recurrence.into()).clone();
+        let ends = if recurrence == "period" { json!({"with_period": 0}) } else { json!("never") };
+        grant.entry("expires").or_insert(ends);
+        grant.entry("credit").or_insert("credits".into());
+        grant.entry("category").or_insert(category.into());
+    }
+}
+
+/// What the grants of an add-on leave out.
+pub fn fill_grants(json: &mut Value) {
+    if let Some(grants) = json.get_mut("grants") {
+        fill(grants, "prepaid", "period");
+    }
+}
+
 /// What a plan gives whatever its policy does, with what it leaves out.
 pub fn gives(plan: &mut Plan, json: &str) {
     let mut json: Value = serde_json::from_str(json).unwrap_or_else(|error| panic!("{error}: {json}"));
-    let fill = |grants: &mut Value, category: &str, recurrence: &str| {
-        for grant in grants.as_array_mut().unwrap() {
-            let grant = grant.as_object_mut().unwrap();
-            let recurrence = grant.entry("recurrence").or_insert(recurrence.into()).clone();
-            let ends = if recurrence == "period" { json!({"with_period": 0}) } else { json!("never") };
-            grant.entry("expires").or_insert(ends);
-            grant.entry("credit").or_insert("credits".into());
-            grant.entry("category").or_insert(category.into());
-        }
-    };
     if let Some(grants) = json.get_mut("grants") {
         fill(grants, "plan", "period");
     }

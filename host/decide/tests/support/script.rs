@@ -38,6 +38,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 mod canaries;
 mod imports;
+mod leases;
+mod selling;
 mod top_ups;
 mod versions;
 
@@ -166,6 +168,11 @@ impl Script {
             "plan" => return self.plan(&words),
             "gives" => return self.gives(&words),
             "sells" => return self.sells(&words),
+            "bundle" | "promotion" => return self.put_product(&words),
+            "addon" => return self.put_add_on(&words),
+            "addons" => return self.add_ons(),
+            "attach" => self.attach(&words),
+            "detach" => selling::detach(&words),
             "module" => return self.module(&words),
             "raise" => return self.raise(&words),
             "roll_back" => return self.roll_back(&words),
@@ -230,6 +237,8 @@ impl Script {
             "reset" => Command::Reset { anchor_now: words.flag("anchor_now") },
             "retry" => Command::RetryPeriod(words.args[0].parse().unwrap()),
             "grant" => Command::Grant(Box::new(self.grant_request(&words))),
+            "buy" => selling::purchase(&words),
+            "redeem" => selling::redemption(&words),
             "moves_in" => self.moves_in(&words),
             "moved" | "owed" | "used_there" => self.import(&words),
             "void" => Command::Void(self.grant_id(words.args[0])),
@@ -269,6 +278,7 @@ impl Script {
                 let ttl = Ttl::new(words.args[1].parse().unwrap()).unwrap();
                 Command::Extend(self.reservation(words.args[0]), ttl)
             }
+            "lease" | "more" | "settle" | "unlease" => self.lease(&words),
             "end" => {
                 let at = words.args.get(1).map(|text| self.instant(text));
                 // Without a number, the terms that were bound last.
@@ -511,6 +521,14 @@ impl Script {
                 also("exceeded", committed.exceeded);
                 if let Some(unrated) = &committed.as_reserved {
                     said.push(format!("as_reserved:{}", unrated.code));
+                }
+            }
+            Event::Charged(charged) => {
+                if let Some(settled) = &charged.settled {
+                    also("exceeded", settled.exceeded);
+                    if settled.ended {
+                        said.push("ended".to_owned());
+                    }
                 }
             }
             Event::Reserved(reserved) => {

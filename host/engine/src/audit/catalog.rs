@@ -8,7 +8,7 @@ use proviso_ledger::model::{
     ids::{Name, TermsId},
     time::Timestamp,
 };
-use proviso_store::{AuditRow, CatalogChange, PlanTermsRow, PolicyVersionRow};
+use proviso_store::{AuditRow, CatalogChange, PlanTermsRow, PolicyVersionRow, ProductKind, ProductRow};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -118,6 +118,22 @@ fn record(catalog: &Catalog, change: &CatalogChange) -> Result<Option<Record>, E
             let known = catalog.version(&row.policy, row.version).is_some_and(|version| version.deleted);
             let (before, after) = (deleted(known), deleted(row.deleted));
             Record { kind: "version_deleted", subject: version(row), before, after }
+        }
+        CatalogChange::PutProduct(row) => {
+            let ProductRow { kind, product, body } = row;
+            let before = match kind {
+                ProductKind::AddOn => catalog.add_ons.get(product).map(|one| value(&**one)),
+                ProductKind::Bundle => catalog.bundles.get(product).map(|one| value(&**one)),
+                ProductKind::Promotion => catalog.promotions.get(product).map(|(one, _)| value(&**one)),
+            };
+            let before = before.transpose()?;
+            let told = match kind {
+                ProductKind::AddOn => made(before.is_some(), "add_on_created", "add_on_changed"),
+                ProductKind::Bundle => made(before.is_some(), "bundle_created", "bundle_changed"),
+                ProductKind::Promotion => made(before.is_some(), "promotion_created", "promotion_changed"),
+            };
+            let subject = format!("{}/{product}", kind.as_str());
+            Record { kind: told, subject, before, after: Some(parsed(body)?) }
         }
         CatalogChange::AddApiKey(row) => {
             let (subject, after) = (key(&row.id), Some(parsed(&row.body)?));

@@ -15,10 +15,16 @@ use proviso_store::AuditQuery;
 use serde_json::{Map, Value};
 
 /// Kinds of changes that are recorded of plans, policies and API keys.
-pub const CATALOG_KINDS: [&str; 13] = [
+pub const CATALOG_KINDS: [&str; 19] = [
     "plan_created",
     "plan_changed",
     "plan_migrated",
+    "add_on_created",
+    "add_on_changed",
+    "bundle_created",
+    "bundle_changed",
+    "promotion_created",
+    "promotion_changed",
     "terms_bound",
     "terms_changed",
     "canary_rolled_back",
@@ -32,7 +38,7 @@ pub const CATALOG_KINDS: [&str; 13] = [
 ];
 
 /// Types of journal entries that manage a customer. Ends and beginnings of periods count where someone asked for them.
-pub const CUSTOMER_KINDS: [&str; 20] = [
+pub const CUSTOMER_KINDS: [&str; 24] = [
     "configured",
     "closed",
     "plan_change_scheduled",
@@ -46,6 +52,10 @@ pub const CUSTOMER_KINDS: [&str; 20] = [
     "top_up_paid",
     "top_up_declined",
     "granted",
+    "add_on_changed",
+    "add_on_ended",
+    "bundle_purchased",
+    "promotion_redeemed",
     "grant_imported",
     "overage_imported",
     "voided",

@@ -154,6 +154,7 @@ impl Stamp {
             "policies" => format!("policy {key}"),
             "policy_versions" => format!("version {number} of policy {key}"),
             "api_keys" => format!("API key {key}"),
+            "products" => key.replacen('/', " ", 1),
             _ => format!("{table} {key} {number}"),
         }
     }

@@ -25,7 +25,7 @@ use proviso_ledger::{
     rules::refund::{MOST_REFUNDS, Refundable},
     state::{CustomerState, FORMAT},
 };
-use proviso_policy::{PolicyError, Runtime};
+use proviso_policy::{PolicyError, Runtime, class_for};
 use proviso_store::{CustomerRow, Store, StoreError};
 use std::{collections::BTreeSet, num::NonZeroUsize, sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::Instant};
@@ -165,16 +165,21 @@ async fn load(
         }
         CandidateModule::Bytes(bytes) => {
             let digest = Digest::of(&bytes);
-            let admitted = tokio::task::spawn_blocking(move || runtime.admit(&bytes)).await;
+            // Nobody has given it a class yet: it has the least that takes it.
+            let admit = move || {
+                let class = class_for(&bytes, runtime.limits()).map_err(PolicyError::Rejected)?;
+                runtime.admit_in(class, &bytes).map(|admitted| Arc::new(admitted.module.in_class(class)))
+            };
+            let admitted = tokio::task::spawn_blocking(admit).await;
             let admitted = admitted.map_err(|error| EngineError::Internal(error.to_string()))?;
             let module = admitted.map_err(|error| match error {
                 PolicyError::Rejected(rejection) => EngineError::PolicyRejected(rejection),
                 other => EngineError::Module(other.to_string()),
             })?;
             // A name for people: it has no version yet.
-            let name = module.module.manifest().name.parse().or_else(|_| "candidate".parse());
+            let name = module.manifest().name.parse().or_else(|_| "candidate".parse());
             let name = name.map_err(|_| EngineError::Internal("a candidate without a name".to_owned()))?;
-            Ok((PolicyRef { name, version: 0, digest }, modules.with(digest, module.module)))
+            Ok((PolicyRef { name, version: 0, digest }, modules.with(digest, module)))
         }
     }
 }

@@ -258,10 +258,17 @@ impl Books {
                 let parts = self.unhold(reservation, id, amount);
                 self.pool(id).left.add_all(&parts);
             }
-            // What a commit spends of each grant is named by the event; this moves the sum.
+            // What a commit or a settlement spends of each grant is named by the event; this moves the sum.
             (Book::Reserved(reservation), Book::Spent) => {
-                let Event::Committed(committed) = &entry.event else { return };
-                for draw in &committed.taken {
+                let taken = match &entry.event {
+                    Event::Committed(committed) => &committed.taken,
+                    Event::Charged(charged) => match &charged.settled {
+                        Some(settled) => &settled.taken,
+                        None => return,
+                    },
+                    _ => return,
+                };
+                for draw in taken {
                     let parts = self.unhold(reservation, draw.grant, draw.amount);
                     self.end(draw.grant, Book::Spent, &parts, changed);
                 }

@@ -2,8 +2,10 @@
 
 use crate::database::Database;
 use proviso_engine::{
-    Change, EngineError, Expected, PlanChange, TermsInput,
+    AddOnProductChange, BundleChange, Change, CreditedChange, EngineError, Expected, PlanChange,
+    PromotionChange, TermsInput,
     command::{Command as HostCommand, Reply, Request},
+    selling::Credited,
 };
 use proviso_fixtures::{
     host::{self, Host, key},
@@ -21,11 +23,12 @@ use proviso_reference::{
     answer::{Answer, Order, Snapshot},
     commands::Command,
     json,
-    policy::instant,
+    packs::{ADD_ONS, PACKS, PROMOTIONS, Pack},
+    policy::{euros, instant},
     settings::{AfterTrial, OwnGrants, PlanSpec, Settings, TrialRule},
     translate::{
-        Names, answer, error_name, interval, is_plan_changed_now, lasting, own_grant, own_trial, plain,
-        refund_request, request, snapshot,
+        Names, add_on_grants, answer, credited, error_name, interval, is_plan_changed_now, lasting,
+        own_grant, own_trial, plain, refund_request, request, snapshot,
     },
 };
 use std::{
@@ -63,6 +66,18 @@ fn terms(settings: &Settings, (starts, ends): (Option<i64>, Option<i64>)) -> Ter
     }
 }
 
+fn credited_change(pack: &Pack) -> CreditedChange {
+    let Credited { amount, credit, category, priority, features, expires } = credited(pack);
+    CreditedChange {
+        amount: Some(amount),
+        credit: Change::Set(credit),
+        category: Change::Set(category),
+        priority: Change::Set(priority),
+        features: Change::Set(features),
+        expires: Change::Set(expires),
+    }
+}
+
 fn refused(error: &EngineError) -> Answer {
     match error {
         EngineError::Decide(error) => plain(error_name(error)),
@@ -80,7 +95,28 @@ impl EngineHost {
         let class = Change::Set(ResourceClass::Large);
         engine.put_policy(key("reference"), Change::Keep, class, Expected::Anything).await.unwrap();
         engine.upload(key("reference"), POLICY.clone(), || 0).await.unwrap();
+        this.sell_packs().await;
         this
+    }
+
+    /// What is sold beside plans, to all customers.
+    async fn sell_packs(&self) {
+        let engine = &self.host.engine;
+        for spec in &ADD_ONS {
+            let interval = spec.interval.map_or(Change::Clear, |of| Change::Set(interval(of)));
+            let grants = Change::Set(add_on_grants(spec));
+            let change = AddOnProductChange { interval, grants, ..AddOnProductChange::default() };
+            engine.put_add_on(key(spec.key), change, Expected::Anything).await.unwrap();
+        }
+        for pack in &PACKS {
+            let price = pack.price.map_or(Change::Clear, |price| Change::Set(euros(price)));
+            let change = BundleChange { credits: credited_change(pack), price, ..BundleChange::default() };
+            engine.put_bundle(key(pack.key), change, Expected::Anything).await.unwrap();
+        }
+        for pack in &PROMOTIONS {
+            let change = PromotionChange { credits: credited_change(pack), ..PromotionChange::default() };
+            engine.put_promotion(key(pack.key), change, Expected::Anything).await.unwrap();
+        }
     }
 
     pub async fn put_plans(&self, n: usize, plans: &[PlanSpec]) {
@@ -177,6 +213,10 @@ impl EngineHost {
                 let refund = refund_request(order.units, *part, *reissue);
                 let id = ChargeId { entry, index };
                 let outcome = engine.refund(&customer(n), id, refund, Origin::default()).await?;
+                Ok(answer(&Reply::Entry(outcome)))
+            }
+            Command::Redeem { promotion } => {
+                let outcome = engine.redeem(customer(n), key(promotion.key), Origin::default()).await?;
                 Ok(answer(&Reply::Entry(outcome)))
             }
             Command::Bind { settings, starts_in, lasts } => {

@@ -16,8 +16,8 @@ use crate::{
     },
     rules::repeat,
     state::{
-        CarriedTo, CustomerState, GrantState, GrantStatus, Incoming, LATE_WINDOW, Meanwhile, Missed, Onward,
-        PastPeriod, PastZone, PendingPlanChange, ReservationState, Since, Starting,
+        CarriedTo, CustomerState, GrantState, GrantStatus, HeldFor, Incoming, LATE_WINDOW, Meanwhile, Missed,
+        Onward, PastPeriod, PastZone, PendingPlanChange, ReservationState, Since, Starting,
         counters::{Needed, Part},
         grants::CarriedOn,
         history::{MissedCall, add_given},
@@ -103,6 +103,11 @@ impl CustomerState {
             Event::Granted(grant) => self.add_grant(grant),
             Event::GrantImported(imported) => self.add_imported_grant(imported),
             Event::TopUpPaid(paid) => self.add_grant(&paid.grant),
+            Event::BundlePurchased(bought) => self.add_grant(&bought.grant),
+            Event::PromotionRedeemed(redeemed) => {
+                self.redeemed.insert(redeemed.promotion.clone());
+                self.add_grant(&redeemed.grant);
+            }
             Event::Adjusted(adjusted) => adjusted.grant.iter().for_each(|grant| self.add_grant(grant)),
             Event::Charged(charged) => charged.top_up.iter().for_each(|grant| self.add_grant(grant)),
             Event::Committed(committed) => committed.top_up.iter().for_each(|grant| self.add_grant(grant)),
@@ -110,6 +115,8 @@ impl CustomerState {
                 reserved.top_up.iter().for_each(|grant| self.add_grant(grant));
                 self.add_reservation(entry, reserved);
             }
+            Event::LeaseOpened(opened) => self.add_lease(entry, opened),
+            Event::LeaseExtended(extended) => self.extend_hold(extended, &entry.budgets),
             Event::ReservationExtended { reservation, expires_at } => {
                 self.reservations.change(reservation, |state| state.expires_at = *expires_at);
             }
@@ -117,6 +124,9 @@ impl CustomerState {
                 for grant in &refunded.grants {
                     self.add_spent_grant(grant, grant.id.entry == entry.seq, &entry.transfers);
                 }
+            }
+            Event::AddOnChanged(_) | Event::AddOnGiven(_) => {
+                entry.grants().iter().for_each(|grant| self.add_grant(grant));
             }
             Event::PeriodClosed(closed) => closed.grants.iter().for_each(|grant| self.add_grant(grant)),
             Event::PeriodOpened(opened) => {
@@ -132,6 +142,7 @@ impl CustomerState {
             | Event::RefusalsRepeated(_)
             | Event::Released { .. }
             | Event::ReservationExpired { .. }
+            | Event::LeaseEnded(_)
             | Event::OverageSettled(_)
             | Event::AutoTopUpChanged(_)
             | Event::AutoTopUpRemoved { .. }
@@ -139,21 +150,30 @@ impl CustomerState {
             | Event::TopUpDeclined(_)
             | Event::TopUpExpired { .. }
             | Event::TopUpsHalted(_)
+            | Event::AddOnEnded(_)
             | Event::GrantsExpired { .. } => {}
         }
         self.note_top_up(entry);
+        self.note_add_on(entry);
     }
 
     /// What may only go once credits have moved: closed reservations, dead and exhausted grants, the old period.
     pub(super) fn finish(&mut self, entry: &Entry) -> Result<(), String> {
         match &entry.event {
-            Event::Charged(_) => self.count(entry, Part::Used)?,
+            Event::Charged(charged) => {
+                if let Some(settled) = &charged.settled {
+                    self.finish_settlement(settled)?;
+                }
+                self.count(entry, Part::Used)?;
+            }
             Event::Refunded(refunded) => {
                 self.count(entry, Part::Used)?;
                 self.finish_refund(refunded)?;
                 self.forget_meanwhile(refunded, &entry.transfers);
             }
-            Event::Reserved(_) => self.count(entry, Part::Held)?,
+            Event::Reserved(_) | Event::LeaseOpened(_) | Event::LeaseExtended(_) => {
+                self.count(entry, Part::Held)?;
+            }
             Event::Committed(committed) => {
                 self.finish_commit(committed)?;
                 self.count(entry, Part::Used)?;
@@ -161,7 +181,9 @@ impl CustomerState {
             Event::Released { reservation } | Event::ReservationExpired { reservation } => {
                 self.end_reservation(*reservation)?;
             }
+            Event::LeaseEnded(ended) => self.end_reservation(ended.lease.hold())?,
             Event::Voided { grant } => self.end_grants(&[*grant], GrantStatus::Voided, entry.at)?,
+            Event::AddOnEnded(ended) => self.end_grants(&ended.voided, GrantStatus::Voided, entry.at)?,
             Event::GrantsExpired { grants } => self.end_grants(grants, GrantStatus::Expired, entry.at)?,
             Event::RefusalsRepeated(repeated) => repeat::check(entry, repeated)?,
             Event::UsageImported(imported) => self.note_imported(entry.seq, imported),
@@ -434,7 +456,10 @@ impl CustomerState {
     /// what they gave counts for ever, so the oldest takes in what the others gave.
     fn forget_past(&mut self, at: Timestamp) {
         let late = Timestamp(at.0.saturating_sub(LATE_WINDOW));
-        let reserved = self.reservations.values().map(|reservation| self.time_of(&reservation.usage));
+        let reserved = self.reservations.values().map(|reservation| match &reservation.held_for {
+            HeldFor::Usage { usage, .. } => self.time_of(usage),
+            HeldFor::Lease(_) => reservation.reserved_at,
+        });
         let oldest = reserved.chain([late]).min().unwrap_or(late);
         let cycle = self.cycle.as_ref().map_or(at, |cycle| cycle.start);
         // What expired of their allowances may be drawn as far as the cycle's have not given it.
@@ -530,8 +555,10 @@ impl CustomerState {
 
     fn add_reservation(&mut self, entry: &Entry, reserved: &Reserved) {
         let state = ReservationState {
-            usage: reserved.usage.clone(),
-            terms: reserved.decision.terms.clone(),
+            held_for: HeldFor::Usage {
+                usage: reserved.usage.clone(),
+                terms: reserved.decision.terms.clone(),
+            },
             credit: reserved.rated.credit.clone(),
             holds: Vec::new(),
             revived: Vec::new(),

@@ -4,6 +4,7 @@
 mod apply;
 pub mod error;
 mod import;
+mod lease;
 
 pub use error::FoldError;
 

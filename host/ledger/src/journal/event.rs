@@ -3,8 +3,10 @@
 use super::{
     budget::{BudgetChanged, EntityChanged},
     imported::{GrantImported, OverageImported, UsageImported},
+    lease::{LeaseEnded, LeaseExtended, LeaseOpened, Settled},
     record::{DecisionRecord, Draw, Fee, Given, Line, Settlement, Shape},
     refused::{RefusalsRepeated, Refused},
+    selling::{AddOnChanged, AddOnEnded, AddOnGiven, BundlePurchased, PromotionRedeemed},
     top_up::{AutoTopUpChanged, TopUpDeclined, TopUpPaid, TopUpRequested, TopUpsHalted},
 };
 use crate::model::{
@@ -14,7 +16,7 @@ use crate::model::{
     customer::Profile,
     entitlement::Override,
     grant::{CreditType, Grant},
-    ids::{ChargeId, GrantId, Key, Name, PlanChangeId, ReservationId, TermsId, TopUpId},
+    ids::{ChargeId, GrantId, Key, LeaseId, Name, PlanChangeId, ReservationId, TermsId, TopUpId},
     period::Interval,
     terms::Terms,
     time::Timestamp,
@@ -112,6 +114,12 @@ pub enum Event {
         /// Which.
         reservation: ReservationId,
     },
+    /// Credits were handed to a client, which decides about its usage by itself.
+    LeaseOpened(Box<LeaseOpened>),
+    /// A lease got more credits, or more time.
+    LeaseExtended(Box<LeaseExtended>),
+    /// A lease was closed or its time ran out: what was not spent of it came back.
+    LeaseEnded(LeaseEnded),
     /// Grants' time ran out.
     GrantsExpired {
         /// Which.
@@ -145,11 +153,21 @@ pub enum Event {
     },
     /// A top-up is due and none is asked for.
     TopUpsHalted(Box<TopUpsHalted>),
+    /// A pack of credits was bought.
+    BundlePurchased(Box<BundlePurchased>),
+    /// A promotion was redeemed.
+    PromotionRedeemed(Box<PromotionRedeemed>),
+    /// An add-on was attached or changed.
+    AddOnChanged(Box<AddOnChanged>),
+    /// A cycle of an add-on began.
+    AddOnGiven(Box<AddOnGiven>),
+    /// An add-on was taken away.
+    AddOnEnded(AddOnEnded),
 }
 
 impl Event {
     /// The names of all kinds.
-    pub const KINDS: [&str; 38] = [
+    pub const KINDS: [&str; 46] = [
         "configured",
         "closed",
         "plan_change_scheduled",
@@ -177,6 +195,9 @@ impl Event {
         "refunded",
         "released",
         "reservation_expired",
+        "lease_opened",
+        "lease_extended",
+        "lease_ended",
         "grants_expired",
         "period_closed",
         "period_opened",
@@ -188,6 +209,11 @@ impl Event {
         "top_up_declined",
         "top_up_expired",
         "top_ups_halted",
+        "bundle_purchased",
+        "promotion_redeemed",
+        "add_on_changed",
+        "add_on_given",
+        "add_on_ended",
     ];
 
     /// The decision that it records.
@@ -236,6 +262,9 @@ impl Event {
             Self::Refunded(_) => "refunded",
             Self::Released { .. } => "released",
             Self::ReservationExpired { .. } => "reservation_expired",
+            Self::LeaseOpened(_) => "lease_opened",
+            Self::LeaseExtended(_) => "lease_extended",
+            Self::LeaseEnded(_) => "lease_ended",
             Self::GrantsExpired { .. } => "grants_expired",
             Self::PeriodClosed(_) => "period_closed",
             Self::PeriodOpened(_) => "period_opened",
@@ -247,6 +276,11 @@ impl Event {
             Self::TopUpDeclined(_) => "top_up_declined",
             Self::TopUpExpired { .. } => "top_up_expired",
             Self::TopUpsHalted(_) => "top_ups_halted",
+            Self::BundlePurchased(_) => "bundle_purchased",
+            Self::PromotionRedeemed(_) => "promotion_redeemed",
+            Self::AddOnChanged(_) => "add_on_changed",
+            Self::AddOnGiven(_) => "add_on_given",
+            Self::AddOnEnded(_) => "add_on_ended",
         }
     }
 
@@ -296,6 +330,9 @@ impl Event {
             | Self::Refunded(_)
             | Self::Released { .. }
             | Self::ReservationExpired { .. }
+            | Self::LeaseOpened(_)
+            | Self::LeaseExtended(_)
+            | Self::LeaseEnded(_)
             | Self::GrantsExpired { .. }
             | Self::PeriodClosed(_)
             | Self::PeriodOpened(_)
@@ -306,7 +343,12 @@ impl Event {
             | Self::TopUpPaid(_)
             | Self::TopUpDeclined(_)
             | Self::TopUpExpired { .. }
-            | Self::TopUpsHalted(_) => 1,
+            | Self::TopUpsHalted(_)
+            | Self::BundlePurchased(_)
+            | Self::PromotionRedeemed(_)
+            | Self::AddOnChanged(_)
+            | Self::AddOnGiven(_)
+            | Self::AddOnEnded(_) => 1,
         }
     }
 
@@ -415,6 +457,9 @@ pub struct Charged {
     pub rated: Rated,
     /// Who decided.
     pub decision: DecisionRecord,
+    /// The lease that it was settled under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled: Option<Box<Settled>>,
     /// A grant issued on the spot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_up: Option<Grant>,
@@ -430,6 +475,8 @@ pub enum Intent {
     Reserve,
     /// A commit of this reservation, which stays open.
     Commit(ReservationId),
+    /// The settlement of a usage under this lease, which is as it was.
+    Settle(LeaseId),
 }
 
 /// Credits were set aside.

@@ -6,15 +6,19 @@
 pub mod budget;
 pub mod event;
 pub mod imported;
+pub mod lease;
 pub mod record;
 pub mod refused;
+pub mod selling;
 pub mod top_up;
 
 pub use budget::*;
 pub use event::*;
 pub use imported::*;
+pub use lease::*;
 pub use record::*;
 pub use refused::*;
+pub use selling::*;
 pub use top_up::*;
 
 use crate::model::{
@@ -146,6 +150,9 @@ impl Entry {
     pub fn draws(&self) -> Vec<Draw> {
         let mut draws: Vec<Draw> = match &self.event {
             Event::Committed(committed) => committed.taken.clone(),
+            Event::Charged(charged) => {
+                charged.settled.as_ref().map(|settled| settled.taken.clone()).unwrap_or_default()
+            }
             _ => Vec::new(),
         };
         for transfer in &self.transfers {
@@ -168,10 +175,11 @@ impl Entry {
         }
     }
 
-    /// The reservation that this entry ends, by whichever outcome.
+    /// The reservation that this entry ends, by whichever outcome, or the hold of a lease.
     #[must_use]
     pub fn ends(&self) -> Option<ReservationId> {
         match &self.event {
+            Event::LeaseEnded(ended) => Some(ended.lease.hold()),
             Event::Committed(committed) => Some(committed.reservation),
             Event::Released { reservation } | Event::ReservationExpired { reservation } => Some(*reservation),
             _ => None,
@@ -230,6 +238,10 @@ impl Entry {
             Event::Granted(grant) => std::slice::from_ref(grant),
             Event::GrantImported(imported) => std::slice::from_ref(&imported.grant),
             Event::TopUpPaid(paid) => std::slice::from_ref(&paid.grant),
+            Event::BundlePurchased(bought) => std::slice::from_ref(&bought.grant),
+            Event::PromotionRedeemed(redeemed) => std::slice::from_ref(&redeemed.grant),
+            Event::AddOnChanged(changed) => &changed.giving.grants,
+            Event::AddOnGiven(given) => &given.giving.grants,
             Event::Adjusted(adjusted) => adjusted.grant.as_slice(),
             Event::Charged(charged) => charged.top_up.as_slice(),
             Event::Reserved(reserved) => reserved.top_up.as_slice(),

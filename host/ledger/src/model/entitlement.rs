@@ -1,6 +1,6 @@
 //! Entitlements: what a customer may use, from the plan or from an override of the customer, and which of them said so.
 
-use super::{ids::Key, time::Timestamp};
+use super::{add_on::Attachment, ids::Key, time::Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// What a feature is entitled to.
@@ -51,15 +51,20 @@ pub enum Source {
     Override,
     /// The customer's plan.
     Plan,
+    /// An add-on of the customer.
+    AddOn,
     /// Neither.
     None,
 }
 
-/// The one evaluation: the override that covers `at` and started last wins over the plan's entry.
+/// The one evaluation: the override that covers `at` and started last wins. Then an add-on wins over the plan's entry, and the one
+/// that started last over other add-ons; but what switches a feature off takes nothing away from what another gives. `add_ons` are
+/// those that the customer has at `at`.
 pub fn evaluate<'a>(
     feature: &Key,
     at: Timestamp,
     overrides: &'a [Override],
+    add_ons: impl Iterator<Item = &'a Attachment>,
     plan: Option<&'a Entitlement>,
 ) -> (Source, Option<&'a Entitlement>) {
     // Overrides stand in the order they were set; the last of equal starts is the newest.
@@ -67,9 +72,20 @@ pub fn evaluate<'a>(
         .iter()
         .filter(|one| &one.feature == feature && one.covers(at))
         .max_by_key(|one| one.starts_at);
-    match (exception, plan) {
-        (Some(exception), _) => (Source::Override, Some(&exception.entitlement)),
-        (None, Some(entitlement)) => (Source::Plan, Some(entitlement)),
+    if let Some(exception) = exception {
+        return (Source::Override, Some(&exception.entitlement));
+    }
+    let own = add_ons.filter_map(|one| Some((one.starts_at, one.sold.entitlements.get(feature)?)));
+    let add_on = own.max_by_key(|(starts_at, entitlement)| (gives(entitlement), *starts_at));
+    match (add_on.map(|(_, entitlement)| entitlement), plan) {
+        (Some(entitlement), None) => (Source::AddOn, Some(entitlement)),
+        (Some(entitlement), Some(_)) if gives(entitlement) => (Source::AddOn, Some(entitlement)),
+        (_, Some(entitlement)) => (Source::Plan, Some(entitlement)),
         (None, None) => (Source::None, None),
     }
+}
+
+/// Whether it does anything but switch off.
+const fn gives(entitlement: &Entitlement) -> bool {
+    !matches!(entitlement, Entitlement::Boolean { value: false })
 }

@@ -117,11 +117,29 @@ impl Key {
 /// A customer's key.
 pub type CustomerId = Key;
 
-/// The caller's idempotency key: 1 to 255 visible ASCII characters, unique for one customer.
+/// An idempotency key: 1 to 255 visible ASCII characters, unique for one customer. Callers give theirs, but none that begins with
+/// [`HOSTS`](Self::HOSTS): those are made by hosts, for what can be done once whoever asks, and nobody must be able to use one before.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct IdempotencyKey(Arc<str>);
 
 impl IdempotencyKey {
+    /// What the keys that hosts make begin with.
+    pub const HOSTS: &'static str = "proviso:";
+
+    /// The key that hosts give to what `name` names.
+    ///
+    /// # Errors
+    /// A name that is too long, or has other than visible ASCII characters.
+    pub fn of_host(name: &str) -> Result<Self, NameError> {
+        format!("{}{name}", Self::HOSTS).parse()
+    }
+
+    /// Whether hosts alone may use it.
+    #[must_use]
+    pub fn is_of_host(&self) -> bool {
+        self.0.starts_with(Self::HOSTS)
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -193,6 +211,24 @@ journal_id! {
 journal_id! {
     /// A reservation of one customer, such as `res_12`.
     ReservationId, "res"
+}
+journal_id! {
+    /// A lease of one customer, such as `lease_12`. What it holds is in the book of the reservation with the same number.
+    LeaseId, "lease"
+}
+
+impl LeaseId {
+    /// The hold that carries its credits.
+    #[must_use]
+    pub const fn hold(self) -> ReservationId {
+        ReservationId { entry: self.entry, index: self.index }
+    }
+
+    /// The lease whose credits this hold carries, if it is one's.
+    #[must_use]
+    pub const fn of_hold(hold: ReservationId) -> Self {
+        Self { entry: hold.entry, index: hold.index }
+    }
 }
 journal_id! {
     /// Terms of one customer (`terms_12`); a plan's terms count from the plan's own sequence.

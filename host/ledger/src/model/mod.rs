@@ -1,5 +1,6 @@
 //! Values that all layers share: names, times, grants, terms, usages, and what policies are shown and answer.
 
+pub mod add_on;
 pub mod answers;
 mod base64_bytes;
 pub mod budget;
@@ -11,6 +12,7 @@ pub mod entity;
 pub mod grant;
 pub mod ids;
 pub mod json;
+pub mod lease;
 pub mod pairs;
 pub mod period;
 pub mod plan_grant;

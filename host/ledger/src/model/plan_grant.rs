@@ -4,6 +4,8 @@ use super::{
     grant::{Category, CreditType},
     ids::{Key, Name},
     period::Interval,
+    time::{Timestamp, Zone},
+    view::Expiry,
 };
 use proviso_amounts::{Credits, Money};
 use serde::{Deserialize, Serialize};
@@ -45,6 +47,19 @@ pub enum PlanExpiry {
     WithPeriod(u32),
     /// So long after it is given, in the customer's zone.
     After(Interval),
+}
+
+impl PlanExpiry {
+    /// Of a grant that is given at an instant.
+    #[must_use]
+    pub fn of(self, at: Timestamp, zone: &Zone) -> Expiry {
+        match self {
+            Self::Never => Expiry::default(),
+            Self::WithPeriod(n) => Expiry { at: None, with_period: Some(n) },
+            // Beyond the calendar's end is never.
+            Self::After(interval) => Expiry { at: interval.after(at, zone), with_period: None },
+        }
+    }
 }
 
 /// The trial of a plan.

@@ -6,15 +6,16 @@ use super::rejection::Rejection;
 use crate::{
     journal::{BudgetCount, Count},
     model::{
+        add_on::{Attachment, SoldAddOn},
         budget::Budget,
         entitlement::Entitlement,
         entity::Entity,
         grant::{CreditType, Grant},
-        ids::Key,
+        ids::{Key, Name},
         terms::TermsDraft,
         usage::Usage,
     },
-    state::{CustomerState, ReservationState},
+    state::{CustomerState, HeldFor, ReservationState},
 };
 use serde_json::Value;
 
@@ -22,6 +23,8 @@ use serde_json::Value;
 pub const MOST_LIVE: usize = 10_000;
 /// The most credit types that one customer ever has: each keeps its books for ever, and policies may make names up.
 pub const MOST_CREDIT_TYPES: usize = 1_000;
+/// The most add-ons that one customer has or had: each that ended is remembered, so that it gives nothing twice.
+pub const MOST_ADD_ONS: usize = 1_000;
 /// The most entities that one customer has.
 pub const MOST_ENTITIES: usize = 100_000;
 /// The most that their keys, parents and attributes take, in bytes.
@@ -69,7 +72,12 @@ impl CustomerState {
     }
 
     pub(super) fn require_place_for_reservation(&self, usage: &Usage) -> Result<(), Rejection> {
-        let bytes = self.reservations.bytes().saturating_add(usage_bytes(usage));
+        self.require_place_for_hold(usage_bytes(usage))
+    }
+
+    /// For a reservation or a lease whose own data takes so many bytes.
+    pub(super) fn require_place_for_hold(&self, bytes: usize) -> Result<(), Rejection> {
+        let bytes = self.reservations.bytes().saturating_add(bytes);
         require(self.reservations.len(), bytes, MOST_BYTES, "reservations")
     }
 
@@ -96,6 +104,23 @@ impl CustomerState {
         require(others, bytes, MOST_BYTES, "budgets")
     }
 
+    pub(super) fn require_place_for_add_on(
+        &self,
+        add_on: &Name,
+        attachment: &Attachment,
+    ) -> Result<(), Rejection> {
+        let others = self.add_ons.iter().filter(|(name, _)| *name != add_on);
+        let bytes = others.clone().map(|(_, state)| add_on_bytes(&state.attachment.sold));
+        let bytes = bytes.chain([add_on_bytes(&attachment.sold)]).sum::<usize>();
+        match others.count() {
+            items if items >= MOST_ADD_ONS => {
+                Err(Rejection::TooMany(items, "add-ons, those that ended included,"))
+            }
+            _ if bytes > MOST_BYTES => Err(Rejection::TooLarge(MOST_BYTES, "add-ons")),
+            _ => Ok(()),
+        }
+    }
+
     /// Counting under a name or in a window that is new must not go on for ever.
     pub(super) fn require_place_for_counts(
         &self,
@@ -112,9 +137,12 @@ impl CustomerState {
 }
 
 impl ReservationState {
-    /// What its usage takes, in bytes.
+    /// What its usage, or the lease, takes in bytes.
     pub(crate) fn bytes(&self) -> usize {
-        usage_bytes(&self.usage)
+        match &self.held_for {
+            HeldFor::Usage { usage, .. } => usage_bytes(usage),
+            HeldFor::Lease(lease) => lease.bytes(),
+        }
     }
 }
 
@@ -139,6 +167,18 @@ pub(super) fn grant_bytes(grant: &Grant) -> usize {
     let features = grant.features.iter().map(|feature| feature.as_str().len());
     let metadata = grant.metadata.iter().map(|(name, value)| name.len() + value.len());
     features.chain(metadata).sum()
+}
+
+fn add_on_bytes(sold: &SoldAddOn) -> usize {
+    let grants = sold.grants.iter().map(|grant| {
+        let features = grant.features.iter().map(|feature| feature.as_str().len());
+        features.sum::<usize>().saturating_add(grant.key.as_str().len())
+    });
+    let entitlements = sold
+        .entitlements
+        .iter()
+        .map(|(feature, entitlement)| feature.as_str().len().saturating_add(value_bytes(entitlement)));
+    grants.chain(entitlements).sum()
 }
 
 fn value_bytes(entitlement: &Entitlement) -> usize {

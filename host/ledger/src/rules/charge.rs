@@ -57,7 +57,8 @@ impl CustomerState {
         let credit = rating.credit.clone();
         let transfers = funding.transfers(&credit, Book::Spent);
         let late = self.late(&usage);
-        let charged = Charged { usage, late, rated: rated(rating), decision, top_up: funding.top_up() };
+        let charged =
+            Charged { usage, late, rated: rated(rating), decision, settled: None, top_up: funding.top_up() };
         Ok(Draft { counts, budgets, ..Draft::moving(Event::Charged(Box::new(charged)), credit, transfers) })
     }
 

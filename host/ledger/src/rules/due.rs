@@ -6,7 +6,7 @@ use crate::{
     journal::{Event, OpenReason},
     model::{
         answers::Allowance,
-        ids::ReservationId,
+        ids::{LeaseId, ReservationId},
         time::Timestamp,
         transfer::{Book, Transfer},
     },
@@ -16,7 +16,7 @@ use crate::{
 /// Something that is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
-    /// A reservation's hold ends.
+    /// A reservation's hold ends, or a lease's.
     ReservationExpiry(ReservationId),
     /// The period ends; the terms in force until then decide what that does.
     PeriodEnd,
@@ -24,6 +24,8 @@ pub enum Due {
     PlanChange,
     /// One or more grants' time runs out.
     GrantExpiry,
+    /// An add-on gives something.
+    AddOn,
     /// A period begins, for this reason and with this allowance asked for; the terms in force from then on decide what that
     /// does.
     PeriodStart(OpenReason, Allowance),
@@ -34,7 +36,7 @@ pub enum Due {
 impl CustomerState {
     /// What is due next, and when. At one instant reservations expire first, so that the end of the period sees what they give
     /// back; that comes before a change of plan, which then cuts nothing off, and before the expiry of grants, so that it may carry
-    /// them over; the next period begins after these, and what is left by then is topped up last.
+    /// them over; then add-ons give what is due, the next period begins, and what is left by then is topped up last.
     #[must_use]
     pub fn next_due(&self) -> Option<(Timestamp, Due)> {
         let top_up = self.next_top_up().map(|(at, _, step)| (at, Due::TopUp(step)));
@@ -49,9 +51,10 @@ impl CustomerState {
         let period = self.next_reset_at().filter(|_| !self.closed).map(|end| (end, Due::PeriodEnd));
         let grant = self.next_grant_expiry().map(|expiry| (expiry, Due::GrantExpiry));
         let change = self.plan_change_at().filter(|_| !self.closed).map(|at| (at, Due::PlanChange));
+        let add_on = self.next_add_on().map(|(at, _)| (at, Due::AddOn));
         let start = self.next_period_start();
         // `min_by_key` keeps the first of equals.
-        [reservation, period, change, grant, start].into_iter().flatten().min_by_key(|(at, _)| *at)
+        [reservation, period, change, grant, add_on, start].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// A customer with a plan is never without a period for long: the next begins where the last ended.
@@ -75,11 +78,15 @@ impl CustomerState {
         live.filter_map(|grant| grant.grant.expires_at).min()
     }
 
-    /// The entry for the expiry of a reservation at its time.
+    /// The entry for the expiry of a reservation or a lease at its time.
     ///
     /// # Errors
-    /// A reservation that is closed.
+    /// One that is closed.
     pub fn expire_reservation(&self, id: ReservationId) -> Result<Draft, Rejection> {
+        let lease = LeaseId::of_hold(id);
+        if self.lease(lease).is_some() {
+            return self.end_lease(lease, true);
+        }
         self.close_reservation(id, Event::ReservationExpired { reservation: id })
     }
 

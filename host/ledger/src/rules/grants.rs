@@ -70,6 +70,20 @@ impl CustomerState {
         terms: &GrantTerms,
     ) -> Result<(Grant, Vec<Transfer>), Rejection> {
         self.require_open()?;
+        let (grant, transfers) = self.granting_nth(at, (0, Credits::ZERO), request, terms)?;
+        self.check_grant(&grant, at)?;
+        Ok((grant, transfers))
+    }
+
+    /// The grant of this place in its entry, unchecked, and how its credits move, after so many paid outstanding overage in the same
+    /// entry.
+    pub(super) fn granting_nth(
+        &self,
+        at: Timestamp,
+        (index, paid): (u32, Credits),
+        request: GrantRequest,
+        terms: &GrantTerms,
+    ) -> Result<(Grant, Vec<Transfer>), Rejection> {
         let earliest = Timestamp(at.0.saturating_sub(LATE_WINDOW));
         let effective_at = request.effective_at.unwrap_or(at);
         if effective_at < earliest {
@@ -79,7 +93,7 @@ impl CustomerState {
         let by_category = expires_at.is_none() && terms.period_categories.contains(&request.category);
         let with_period = with_period.or_else(|| by_category.then_some(0));
         let grant = Grant {
-            id: self.next_grant(),
+            id: GrantId { entry: self.seq + 1, index },
             credit: request.credit,
             amount: request.amount,
             category: request.category,
@@ -92,12 +106,11 @@ impl CustomerState {
             cost_basis: request.cost_basis,
             metadata: request.metadata,
         };
-        self.check_grant(&grant, at)?;
         let mut transfers =
             vec![Transfer::new(&grant.credit, Book::Issued, Book::Grant(grant.id), grant.amount)];
         let pays = grant.is_purchase() && grant.features.is_empty() && grant.effective_at <= at;
         if pays && terms.settle_from == SettleFrom::Purchases {
-            let owed = self.outstanding(&grant.credit).min(grant.amount);
+            let owed = self.outstanding(&grant.credit).saturating_sub(paid).min(grant.amount);
             if owed.is_positive() {
                 transfers.push(Transfer::new(&grant.credit, Book::Grant(grant.id), Book::Overage, owed));
             }
@@ -109,7 +122,7 @@ impl CustomerState {
         GrantId { entry: self.seq + 1, index: 0 }
     }
 
-    fn check_grant(&self, grant: &Grant, at: Timestamp) -> Result<(), Rejection> {
+    pub(super) fn check_grant(&self, grant: &Grant, at: Timestamp) -> Result<(), Rejection> {
         if grant.amount <= Credits::ZERO || !grant.amount.is_acceptable() {
             return Err(Rejection::AmountOutOfRange("amount"));
         }

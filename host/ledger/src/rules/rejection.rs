@@ -1,10 +1,11 @@
 //! Why the core says no.
 
 use crate::{
-    journal::Refused,
+    journal::{OverBudget, Refused},
     model::{
         amounts::{Credits, Quantity},
-        ids::{ChargeId, GrantId, Key, PlanChangeId, ReservationId, TopUpId},
+        grant::CreditType,
+        ids::{ChargeId, GrantId, Key, LeaseId, Name, PlanChangeId, ReservationId, TopUpId},
         terms::TermsError,
         time::Timestamp,
     },
@@ -46,6 +47,33 @@ pub enum Rejection {
     /// A hold would last longer than any may, extensions included.
     #[error("reservation {0} can't be held beyond {1}: commit it, or release it and reserve again")]
     ReservationTooLong(ReservationId, Timestamp),
+    /// No such lease was ever opened.
+    #[error("the customer has no lease {0}")]
+    LeaseNotFound(LeaseId),
+    /// The lease was closed or has expired.
+    #[error("lease {0} is closed: it was closed, or has expired")]
+    LeaseClosed(LeaseId),
+    /// A lease would last longer than any may, extensions included.
+    #[error("lease {0} can't last beyond {1}: settle it, and open another")]
+    LeaseTooLong(LeaseId, Timestamp),
+    /// Less is available than a lease would hold.
+    #[error("{required} {credit} are needed, {available} are available")]
+    LeaseExceedsAvailable {
+        /// The credit type.
+        credit: CreditType,
+        /// How much would be held in addition.
+        required: Credits,
+        /// How much is available to the lease's features.
+        available: Credits,
+    },
+    /// A hard budget does not allow what a lease would hold.
+    #[error("{}", over.detail())]
+    LeaseOverBudget {
+        /// Which, and what is left of it.
+        over: Box<OverBudget>,
+        /// When asking again can help; none when waiting does not.
+        retry_at: Option<Timestamp>,
+    },
     /// No such terms.
     #[error("the customer has no such terms")]
     TermsNotFound,
@@ -138,6 +166,15 @@ pub enum Rejection {
     /// The rule's top-up awaits its payment.
     #[error("top-up {0} awaits its payment: answer it first, or switch the rule off")]
     TopUpPending(TopUpId),
+    /// A promotion is redeemed once.
+    #[error("the customer has redeemed {0} already")]
+    AlreadyRedeemed(Name),
+    /// No such add-on is attached.
+    #[error("the customer does not have the add-on {0}")]
+    AddOnNotAttached(Name),
+    /// The start of an add-on that has begun.
+    #[error("the add-on has begun: its start can't change")]
+    AddOnBegun,
     /// The customer has no plan, so there is no period to close.
     #[error("the customer has no plan with an interval, so there is no period to reset")]
     NoPeriod,

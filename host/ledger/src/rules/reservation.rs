@@ -12,11 +12,12 @@ use crate::{
         amounts::Credits,
         grant::CreditType,
         ids::{GrantId, ReservationId},
+        terms::TermsKey,
         time::Timestamp,
         transfer::{Book, Transfer},
         usage::Usage,
     },
-    state::{CustomerState, Draft, GrantState, GrantStatus, ReservationState},
+    state::{CustomerState, Draft, GrantState, GrantStatus, HeldFor, ReservationState},
 };
 use std::collections::BTreeMap;
 
@@ -67,14 +68,26 @@ impl CustomerState {
     /// # Errors
     /// One that is closed, or never was.
     pub fn open_reservation(&self, id: ReservationId) -> Result<&ReservationState, Rejection> {
-        self.reservations.get(&id).ok_or({
+        self.reserved_usage(id).map(|(reservation, ..)| reservation)
+    }
+
+    /// An open reservation with the usage that it is for and the terms that rated it.
+    ///
+    /// # Errors
+    /// One that is closed, or never was.
+    pub fn reserved_usage(
+        &self,
+        id: ReservationId,
+    ) -> Result<(&ReservationState, &Usage, &TermsKey), Rejection> {
+        match self.reservations.get(&id) {
+            Some(reservation) => match &reservation.held_for {
+                HeldFor::Usage { usage, terms } => Ok((reservation, usage, terms)),
+                HeldFor::Lease(_) => Err(Rejection::ReservationNotFound(id)),
+            },
             // Whether an entry of the past made a reservation is for the journal to say; numbers ahead never did.
-            if id.entry <= self.seq && id.index == 0 {
-                Rejection::ReservationClosed(id)
-            } else {
-                Rejection::ReservationNotFound(id)
-            }
-        })
+            None if id.entry <= self.seq && id.index == 0 => Err(Rejection::ReservationClosed(id)),
+            None => Err(Rejection::ReservationNotFound(id)),
+        }
     }
 
     /// By how much the actual cost exceeds the hold and what else is available to it.
@@ -196,8 +209,12 @@ impl CustomerState {
     }
 
     pub(crate) fn close_reservation(&self, id: ReservationId, event: Event) -> Result<Draft, Rejection> {
-        let reservation = self.open_reservation(id)?;
-        Ok(Draft::moving(event, reservation.credit.clone(), self.give_back(id, reservation)))
+        Ok(self.close_hold(id, self.open_reservation(id)?, event))
+    }
+
+    /// The entry that ends a hold and gives all that it has left back.
+    pub(crate) fn close_hold(&self, id: ReservationId, hold: &ReservationState, event: Event) -> Draft {
+        Draft::moving(event, hold.credit.clone(), self.give_back(id, hold))
     }
 
     /// The movements that empty a hold. What goes back to a grant that has ended goes where it would have gone had it not been

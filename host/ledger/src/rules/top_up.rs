@@ -18,10 +18,8 @@ use crate::{
         counter::Window,
         grant::{Category, CreditType},
         ids::TopUpId,
-        plan_grant::PlanExpiry,
         time::Timestamp,
         top_up::{AutoTopUp, Fill},
-        view::Expiry,
     },
     state::{AutoTopUpState, CustomerState, Draft, TopUpState, TopUpStatus},
 };
@@ -335,11 +333,7 @@ impl CustomerState {
             return Err(Rejection::TopUpClosed(id, one.status.as_str()));
         }
         let rule = &state.rule;
-        let expires = match rule.expires {
-            PlanExpiry::Never => Expiry::default(),
-            PlanExpiry::WithPeriod(n) => Expiry { at: None, with_period: Some(n) },
-            PlanExpiry::After(interval) => Expiry { at: interval.after(at, &self.zone()), with_period: None },
-        };
+        let expires = rule.expires.of(at, &self.zone());
         let request = GrantRequest {
             credit: one.requested.credit.clone(),
             amount: one.requested.amount,
@@ -388,7 +382,7 @@ impl CustomerState {
 
 /// Those that were paid, or may be.
 fn counted(state: &AutoTopUpState) -> impl Iterator<Item = &TopUpState> {
-    state.recent.iter().filter(|one| matches!(one.status, TopUpStatus::Pending | TopUpStatus::Paid))
+    state.recent.iter().filter(|one| one.counts())
 }
 
 const HOUR: i64 = 3_600 * Timestamp::SECOND;

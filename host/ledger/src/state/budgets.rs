@@ -162,6 +162,17 @@ impl Budgets {
         ids.filter_map(|id| self.get(id).map(|state| (id, state)))
     }
 
+    /// Those of entities, and those of the whole customer.
+    pub(crate) fn of_entities<'a>(
+        &'a self,
+        entities: impl Iterator<Item = &'a Key>,
+    ) -> impl Iterator<Item = (&'a Key, &'a BudgetState)> {
+        let by_subject = &*self.by_subject;
+        let of_entities = entities.filter_map(|entity| by_subject.entities.get(entity));
+        let ids = of_entities.chain([&by_subject.customer]).flatten();
+        ids.filter_map(|id| self.get(id).map(|state| (id, state)))
+    }
+
     /// Puts a budget in force from entry `seq` on. What was counted stays where it counts the same as before.
     pub(crate) fn set(&mut self, id: &Key, budget: &Budget, seq: Seq) {
         let before = self.remove(id);

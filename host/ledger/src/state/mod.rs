@@ -1,5 +1,6 @@
 //! A customer's state: a fold over the journal. A saved one is a cache; its presence affects cost, never meaning.
 
+pub mod add_ons;
 pub mod balance;
 pub mod budgets;
 pub mod counters;
@@ -14,6 +15,7 @@ pub mod reservations;
 pub mod top_ups;
 pub mod waivers;
 
+pub use add_ons::AddOnState;
 pub use budgets::{BudgetState, BudgetTotal, Budgets};
 pub use counters::Counters;
 pub use entities::Entities;
@@ -35,6 +37,7 @@ use crate::{
         entitlement::Override,
         grant::CreditType,
         ids::{CustomerId, Digest, GrantId, IdempotencyKey, Key, Name, Seq},
+        lease::Lease,
         terms::{Terms, TermsKey},
         time::{Timestamp, Zone},
         transfer::Transfer,
@@ -48,18 +51,31 @@ use std::{
 };
 
 /// The format of saved states. One of another format is ignored and folded anew, so any change here needs a new number.
-pub const FORMAT: u32 = 10;
+pub const FORMAT: u32 = 11;
 
 /// How far back usage may be reported: what ended before is closed for good and forgotten. 35 days, in microseconds.
 pub const LATE_WINDOW: i64 = 35 * 86_400 * Timestamp::SECOND;
 
-/// An open reservation.
+/// What credits are held for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeldFor {
+    /// One usage: a reservation.
+    Usage {
+        /// What is expected to be used.
+        usage: Usage,
+        /// The terms that rated it, which also rate the commit.
+        terms: TermsKey,
+    },
+    /// All that a client lets pass: a lease.
+    Lease(Lease),
+}
+
+/// An open reservation or lease.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ReservationState {
-    /// What is expected to be used.
-    pub usage: Usage,
-    /// The terms that rated it, which also rate the commit.
-    pub terms: TermsKey,
+    /// What for.
+    pub held_for: HeldFor,
     /// The credit type held.
     pub credit: CreditType,
     /// What is held of which grant.
@@ -122,7 +138,7 @@ pub struct CustomerState {
     /// Voided grants that were drawn and are forgotten: no refund brings them back.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub voided: BTreeSet<GrantId>,
-    /// Open reservations.
+    /// Open reservations and leases.
     pub reservations: Reservations,
     /// The other books, by credit type.
     pub accounts: BTreeMap<CreditType, Account>,
@@ -163,6 +179,9 @@ pub struct CustomerState {
     /// When the trials of plans ended or end, of those that the customer had.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub trials: BTreeMap<Name, Timestamp>,
+    /// The promotions that the customer redeemed: none is redeemed twice.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub redeemed: BTreeSet<Name>,
     /// Where the customer's imported usage is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub imported: Option<ImportedSpan>,
@@ -174,6 +193,9 @@ pub struct CustomerState {
     /// The customer's budgets, with what counts toward them.
     #[serde(default, skip_serializing_if = "Budgets::is_empty")]
     pub budgets: Budgets,
+    /// The add-ons that the customer has or had.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub add_ons: BTreeMap<Name, AddOnState>,
     /// The rules for top-ups with the last of these, by credit type.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub auto_top_ups: BTreeMap<CreditType, AutoTopUpState>,
@@ -271,10 +293,12 @@ impl CustomerState {
             starting: None,
             given_once: BTreeSet::new(),
             trials: BTreeMap::new(),
+            redeemed: BTreeSet::new(),
             imported: None,
             counters: Counters::default(),
             entities: Entities::default(),
             budgets: Budgets::default(),
+            add_ons: BTreeMap::new(),
             auto_top_ups: BTreeMap::new(),
             warned: BTreeMap::new(),
         }

@@ -73,6 +73,14 @@ pub struct TopUpState {
     pub reason: Option<String>,
 }
 
+impl TopUpState {
+    /// Whether it was paid, or may be: then it counts toward the rule's limit.
+    #[must_use]
+    pub const fn counts(&self) -> bool {
+        matches!(self.status, TopUpStatus::Pending | TopUpStatus::Paid)
+    }
+}
+
 /// The alarm that was raised last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Halted {
@@ -87,7 +95,8 @@ pub struct Halted {
 pub struct AutoTopUpState {
     /// The rule.
     pub rule: AutoTopUp,
-    /// The last top-ups, oldest first: as many as a window may have. Only the last may be pending.
+    /// The last top-ups, oldest first: of those that count toward the rule's limit as many as a window may have, and as many others. Only
+    /// the last may be pending.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recent: Vec<TopUpState>,
     /// How many of the last were not paid, in a row, since the rule was put.
@@ -109,6 +118,21 @@ impl AutoTopUpState {
     #[must_use]
     pub const fn is_suspended(&self) -> bool {
         self.failures >= self.rule.most_failures
+    }
+
+    /// Forgets the oldest where there are as many as are kept, so that another one can be asked for. Those that were not paid push out
+    /// none that counts toward the rule's limit: else failures would raise it.
+    fn make_place(&mut self) {
+        for counts in [true, false] {
+            let most = AutoTopUp::MOST as usize - usize::from(counts);
+            let of_kind = self.recent.iter().filter(|one| one.counts() == counts).count();
+            let mut excess = of_kind.saturating_sub(most);
+            self.recent.retain(|one| {
+                let forgotten = excess > 0 && one.counts() == counts;
+                excess -= usize::from(forgotten);
+                !forgotten
+            });
+        }
     }
 
     /// Until when none is asked for, since the last was not paid.
@@ -161,8 +185,7 @@ impl CustomerState {
             Event::AutoTopUpRemoved { credit } => drop(self.auto_top_ups.remove(credit)),
             Event::TopUpRequested(requested) => {
                 let Some(state) = self.auto_top_ups.get_mut(&requested.credit) else { return };
-                let excess = (state.recent.len() + 1).saturating_sub(AutoTopUp::MOST as usize);
-                state.recent.drain(..excess);
+                state.make_place();
                 state.recent.push(TopUpState {
                     id: TopUpId { entry: entry.seq, index: 0 },
                     requested_at: entry.at,

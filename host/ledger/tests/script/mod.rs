@@ -442,8 +442,13 @@ impl World {
 
     fn entitled(&self, words: &Words<'_>) -> String {
         let plan = words.option("plan").map(|value| Entitlement::Static { value: value.into() });
-        let (source, found) =
-            entitlement::evaluate(&key(words.arg(0)), self.now, &self.state.overrides, plan.as_ref());
+        let (source, found) = entitlement::evaluate(
+            &key(words.arg(0)),
+            self.now,
+            &self.state.overrides,
+            std::iter::empty(),
+            plan.as_ref(),
+        );
         match (source, found) {
             (Source::None, None) => "none".to_owned(),
             (source, Some(Entitlement::Static { value })) => {

@@ -117,10 +117,10 @@ impl Sim {
             }
             Op::Commit(which, answer) => {
                 let Some(id) = self.reservation(which) else { return };
-                let reservation = &self.state.reservations[&id];
+                let (reservation, reserved, _) = self.state.reserved_usage(id).unwrap();
                 let answer =
                     Answer { gpu: answer.gpu ^ (reservation.credit.as_str() == "gpu"), ..answer.clone() };
-                let usage = Usage { occurred_at: reservation.usage.occurred_at, ..self.usage(at, "chat", 0) };
+                let usage = Usage { occurred_at: reserved.occurred_at, ..self.usage(at, "chat", 0) };
                 let draft = self.state.commit(at, id, usage, self.decide(&answer, at));
                 self.charged(at, draft, &answer);
             }

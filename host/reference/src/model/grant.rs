@@ -54,6 +54,12 @@ impl Model {
         grant.ends_with = grant.with_period.zip(n);
     }
 
+    /// What is given under another name.
+    pub(super) fn given_as(&mut self, what: &str, spec: &GrantSpec) -> Answer {
+        let answer = self.give(spec);
+        if answer.what == "granted" { plain(what) } else { answer }
+    }
+
     pub(super) fn give(&mut self, spec: &GrantSpec) -> Answer {
         if self.closed {
             return plain("error:closed");

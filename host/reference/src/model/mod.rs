@@ -1,9 +1,11 @@
 //! What the money should be, as simply as it can be said: everything is kept, nothing is cached, each figure is computed from
 //! its definition. It shares no code with the host.
 
+pub mod add_on;
 mod allowance;
 mod budget;
 pub mod grant;
+pub mod lease;
 mod period;
 mod refund;
 mod snapshot;
@@ -102,7 +104,10 @@ pub struct Reservation {
     pub units: Amount,
     pub at: i64,
     pub credit: String,
-    pub settings: Rc<Settings>,
+    /// Of a reservation: the terms that rate its commit.
+    pub settings: Option<Rc<Settings>>,
+    /// Whether it is a lease.
+    pub lease: Option<lease::Lease>,
     pub holds: Vec<(Id, Amount)>,
     /// What of it had expired before.
     pub expired: Vec<(Id, Amount)>,
@@ -203,9 +208,14 @@ pub struct Model {
     /// The zones before this one, each until when.
     pub zone_history: Vec<(i64, &'static str)>,
     pub closed: bool,
+    pub add_ons: BTreeMap<&'static str, add_on::AddOn>,
+    /// The promotions that were redeemed.
+    pub redeemed: BTreeSet<&'static str>,
     pub terms: Vec<Terms>,
     pub grants: Vec<Grant>,
     pub reservations: BTreeMap<Id, Reservation>,
+    /// All leases that were ever opened.
+    pub leases: Vec<Id>,
     pub books: BTreeMap<String, Books>,
     pub period: Option<Period>,
     pub periods: u32,
@@ -279,9 +289,12 @@ impl Model {
             plan_history: Vec::new(),
             zone_history: Vec::new(),
             closed: false,
+            redeemed: BTreeSet::new(),
+            add_ons: BTreeMap::new(),
             terms: Vec::new(),
             grants: Vec::new(),
             reservations: BTreeMap::new(),
+            leases: Vec::new(),
             books: BTreeMap::new(),
             period: None,
             periods: 0,
@@ -319,7 +332,10 @@ impl Model {
         let pick = |ids: Vec<Id>, pick: u64| {
             if ids.is_empty() { None } else { Some(ids[(pick % ids.len() as u64) as usize]) }
         };
-        let open = || self.reservations.keys().copied().collect();
+        let open = || {
+            let reserved = self.reservations.iter().filter(|(_, one)| one.lease.is_none());
+            reserved.map(|(id, _)| *id).collect()
+        };
         match command {
             Command::Pass(advance) => order.now = self.later(*advance),
             Command::Void { pick: n } => {
@@ -348,8 +364,18 @@ impl Model {
             Command::Release { pick: n } => order.target = pick(open(), *n),
             Command::Extend { pick: n, .. } => {
                 // Usage that is older than what is kept of the past is not this test's matter.
-                let young = self.reservations.iter().filter(|(_, one)| one.at > self.now - 25 * DAY);
+                let reserved = self.reservations.iter().filter(|(_, one)| one.lease.is_none());
+                let young = reserved.filter(|(_, one)| one.at > self.now - 25 * DAY);
                 order.target = pick(young.map(|(id, _)| *id).collect(), *n);
+            }
+            Command::ExtendLease { pick: n, .. } | Command::CloseLease { pick: n } => {
+                order.target = pick(self.recent_leases(), *n);
+            }
+            Command::Settle { pick: n, .. } => {
+                order.target = pick(self.recent_leases(), *n);
+                if order.target.is_none() {
+                    order.command = Command::Read;
+                }
             }
             Command::Refund { pick: n, part, .. } => {
                 // Nor are old charges, and those of times in which the host forgets grants sooner.
@@ -364,6 +390,11 @@ impl Model {
             _ => {}
         }
         order
+    }
+
+    /// The last few that were opened, with those that ended.
+    fn recent_leases(&self) -> Vec<Id> {
+        self.leases.iter().rev().take(6).copied().collect()
     }
 
     fn later(&self, advance: Advance) -> i64 {
@@ -524,6 +555,22 @@ impl Model {
                 plain("ended")
             }
             Command::Grant(spec) => self.give(spec),
+            Command::Attach { add_on, quantity, starts_in, lasts } => {
+                let after = |delta: i64| now + delta;
+                self.attach(add_on, *quantity, starts_in.map(after), lasts.map(after))
+            }
+            Command::Detach { add_on, void } => self.detach(add_on, *void),
+            Command::Buy { pack, quantity } => self.given_as("bought", &pack.grant(*quantity)),
+            Command::Redeem { promotion } => {
+                if !self.closed && self.redeemed.contains(promotion.key) {
+                    return plain("error:already_redeemed");
+                }
+                let answer = self.given_as("redeemed", &promotion.grant(1));
+                if answer.what == "redeemed" {
+                    self.redeemed.insert(promotion.key);
+                }
+                answer
+            }
             Command::ImportGrant { spec, used, voided, allowance } => {
                 self.import_grant(spec, *used, *voided, *allowance)
             }
@@ -571,6 +618,8 @@ impl Model {
                 }
                 self.entries += 1;
                 self.closed = true;
+                // What is used later is used on no plan.
+                self.plan_history.push((now, None));
                 self.pending = None;
                 self.cancel_top_ups();
                 plain("closed")
@@ -592,6 +641,16 @@ impl Model {
                 Answer { what, cost: would.cost, late: would.late, ..Answer::default() }
             }
             Command::Reserve(spec, ttl) => self.reserve(spec, *ttl),
+            Command::Lease(spec) => self.open_lease(spec),
+            Command::ExtendLease { amount, ttl, .. } => match order.target {
+                Some(id) => self.extend_lease(id, *amount, *ttl),
+                None => plain("error:lease_gone"),
+            },
+            Command::CloseLease { .. } => match order.target {
+                Some(id) => self.close_lease(id),
+                None => plain("error:lease_gone"),
+            },
+            Command::Settle { usage, .. } => self.settle_usage(order.target.unwrap(), usage),
             Command::Commit { .. } => match order.target {
                 Some(id) => self.commit(id, order.units),
                 None => plain("error:reservation_gone"),

@@ -19,13 +19,14 @@ pub enum Due {
     PeriodEnd,
     PlanChange,
     Grants,
+    AddOn(&'static str),
     PeriodStart,
     TopUp(&'static str, Step),
 }
 
 impl Model {
     /// The earliest thing that is due. At one instant reservations come first, then the period's end, then another plan, then
-    /// grants, then the next period's beginning, then top-ups.
+    /// grants, then what add-ons give, then the next period's beginning, then top-ups.
     pub fn next_due(&self) -> Option<(i64, Due)> {
         let mut all: Vec<(i64, u8, Due)> = Vec::new();
         for (id, reservation) in &self.reservations {
@@ -35,7 +36,7 @@ impl Model {
             Some(Period { end: Some(end), .. }) => all.push((*end, 1, Due::PeriodEnd)),
             None if self.plan().is_some() && !self.closed => {
                 let at = self.past.last().and_then(|past| past.end).unwrap_or(self.created);
-                all.push((at, 4, Due::PeriodStart));
+                all.push((at, 5, Due::PeriodStart));
             }
             _ => {}
         }
@@ -43,11 +44,14 @@ impl Model {
         if let Some(at) = live.filter_map(|grant| grant.expires_at).min() {
             all.push((at, 3, Due::Grants));
         }
+        if let Some((at, add_on)) = self.next_add_on() {
+            all.push((at, 4, Due::AddOn(add_on)));
+        }
         if let Some(at) = self.pending_at() {
             all.push((at, 2, Due::PlanChange));
         }
         if let Some((at, credit, step)) = self.next_top_up() {
-            all.push((at, 5, Due::TopUp(credit, step)));
+            all.push((at, 6, Due::TopUp(credit, step)));
         }
         // The first of equals.
         let mut first: Option<(i64, u8, Due)> = None;
@@ -73,6 +77,7 @@ impl Model {
                     }
                 }
                 Due::Grants => self.expire_grants(),
+                Due::AddOn(add_on) => self.let_add_on_give(add_on),
                 Due::PeriodEnd => self.close_period("scheduled"),
                 Due::PlanChange => self.put_on_pending_plan(),
                 Due::PeriodStart => self.open_period("scheduled", Mode::Carry),

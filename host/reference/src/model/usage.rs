@@ -14,16 +14,18 @@ enum Purpose {
     Charge,
     Reserve,
     Commit(Id),
+    /// What was done, with no reservation of its own.
+    Done,
 }
 
 /// What funds a cost.
 #[derive(Debug, Clone, Default)]
-struct Funding {
-    draws: Vec<(Id, Amount)>,
-    overage: Amount,
-    exceeded: Amount,
+pub struct Funding {
+    pub draws: Vec<(Id, Amount)>,
+    pub overage: Amount,
+    pub exceeded: Amount,
     /// What is drawn from a grant issued on the spot, and its amount.
-    top_up: Option<(Amount, Amount)>,
+    pub top_up: Option<(Amount, Amount)>,
 }
 
 enum Overage {
@@ -59,7 +61,7 @@ impl Model {
     }
 
     /// When the usage counts as having occurred, or why it is refused.
-    fn time_of(&self, spec: &UsageSpec) -> Result<i64, Answer> {
+    pub fn time_of(&self, spec: &UsageSpec) -> Result<i64, Answer> {
         let at = spec.ago.map_or(self.now, |ago| self.now - ago);
         if at > self.now + 300 * SECOND {
             return Err(plain("error:occurred_in_future"));
@@ -72,7 +74,7 @@ impl Model {
     }
 
     /// The terms of the time of a usage, else those of now.
-    fn terms_for(&self, at: i64) -> Option<Rc<Settings>> {
+    pub fn terms_for(&self, at: i64) -> Option<Rc<Settings>> {
         let then = at.min(self.now);
         self.terms_at(self.plan_at(then), then).or_else(|| self.terms_at(self.plan(), self.now))
     }
@@ -145,7 +147,7 @@ impl Model {
     }
 
     /// The windows of a usage in the counters of these settings.
-    fn windows(&self, settings: &Settings, spec: &UsageSpec, at: i64) -> Vec<CounterAt> {
+    pub fn windows(&self, settings: &Settings, spec: &UsageSpec, at: i64) -> Vec<CounterAt> {
         let within = self.within(at);
         let mut windows: Vec<CounterAt> = Vec::new();
         for counter in settings.all_counters() {
@@ -195,7 +197,7 @@ impl Model {
             _ => 0,
         };
         if let Some(cap) = &settings.cap
-            && (!matches!(purpose, Purpose::Commit(_)) || cap.commits)
+            && (!matches!(purpose, Purpose::Commit(_) | Purpose::Done) || cap.commits)
         {
             let at = windows.iter().find(|(counter, _, _)| {
                 !counter.cost
@@ -282,13 +284,13 @@ impl Model {
     }
 
     /// The draws that come from grants that have expired.
-    fn expired_of(&self, funding: &Funding) -> Vec<(Id, Amount)> {
+    pub fn expired_of(&self, funding: &Funding) -> Vec<(Id, Amount)> {
         let draws = funding.draws.iter().copied();
         draws.filter(|(id, _)| self.grant(*id).status == Status::Expired).collect()
     }
 
     /// Moves what funds a cost out of its grants, to be spent or held. Returns the draws with the top-up's.
-    fn carry_out(
+    pub fn carry_out(
         &mut self,
         settings: &Settings,
         credit: &str,
@@ -321,7 +323,7 @@ impl Model {
         draws
     }
 
-    fn refuse(
+    pub fn refuse(
         &mut self,
         code: &str,
         late: Option<u32>,
@@ -332,7 +334,7 @@ impl Model {
         Answer { what: format!("refused:{code}"), cost, late, available, ..Answer::default() }
     }
 
-    fn late(&self, at: i64) -> Option<u32> {
+    pub fn late(&self, at: i64) -> Option<u32> {
         self.period_at(at).filter(|(_, ended)| *ended).map(|(number, _)| number)
     }
 
@@ -472,7 +474,8 @@ impl Model {
             units,
             at,
             credit: credit.to_owned(),
-            settings,
+            settings: Some(settings),
+            lease: None,
             holds: holds.clone(),
             expired,
             overage: funding.overage,
@@ -497,7 +500,8 @@ impl Model {
     /// Bills what was used: the hold first, then what is available, the rest as overage.
     pub fn commit(&mut self, id: Id, units: Amount) -> Answer {
         let reservation = self.reservations[&id].clone();
-        let Reservation { spec, at, settings, credit, .. } = &reservation;
+        let Reservation { spec, at, credit, .. } = &reservation;
+        let settings = reservation.settings.as_ref().unwrap();
         let late = self.late(*at);
         let windows: Vec<CounterAt> = reservation.counts.iter().map(|(window, _)| window.clone()).collect();
         let held: Amount = reservation.holds.iter().map(|hold| hold.1).sum::<Amount>() + reservation.overage;
@@ -511,18 +515,7 @@ impl Model {
         let (draws, shortfall) = self.plan_draws(credit, feature, *at, above, &[], settings.newest_first);
         let mut funding = Funding { draws, ..Funding::default() };
         if shortfall > 0 {
-            let drawn = self.books.get(credit).map_or(0, |books| books.overage);
-            match self.beyond(settings, spec.feature, Purpose::Commit(id), cost, shortfall) {
-                Overage::TopUp(amount) => funding.top_up = Some((shortfall, amount)),
-                Overage::Allow(limit) => {
-                    funding.overage = shortfall;
-                    funding.exceeded = (drawn + shortfall - limit).clamp(0, shortfall);
-                }
-                Overage::Refuse(_) | Overage::Reduce(_) => {
-                    funding.overage = shortfall;
-                    funding.exceeded = shortfall;
-                }
-            }
+            self.fund_done(settings, spec.feature, credit, cost, shortfall, &mut funding);
         }
         // Out of the hold, in the order in which it was drawn, what is held beyond all grants last.
         let mut left = cost.min(held);
@@ -602,6 +595,40 @@ impl Model {
             self.settle_after_closing();
         }
         answer
+    }
+
+    /// Funds what is missing for usage that was done: as the terms allow, else as overage that exceeds them.
+    pub fn fund_done(
+        &self,
+        settings: &Settings,
+        feature: &str,
+        credit: &str,
+        cost: Amount,
+        shortfall: Amount,
+        funding: &mut Funding,
+    ) {
+        let drawn = self.books.get(credit).map_or(0, |books| books.overage);
+        match self.beyond(settings, feature, Purpose::Done, cost, shortfall) {
+            Overage::TopUp(amount) => funding.top_up = Some((shortfall, amount)),
+            Overage::Allow(limit) => {
+                funding.overage = shortfall;
+                funding.exceeded = (drawn + shortfall - limit).clamp(0, shortfall);
+            }
+            Overage::Refuse(_) | Overage::Reduce(_) => {
+                funding.overage = shortfall;
+                funding.exceeded = shortfall;
+            }
+        }
+    }
+
+    /// The price of usage that was done without a reservation of its own.
+    pub fn rate_done(
+        &self,
+        settings: &Settings,
+        spec: &UsageSpec,
+        windows: &[CounterAt],
+    ) -> Result<(Amount, &'static str), &'static str> {
+        self.rate(settings, spec, spec.units, windows, Purpose::Done).map_err(|(code, _)| code)
     }
 
     /// Gives a reservation back.

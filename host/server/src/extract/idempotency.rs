@@ -76,7 +76,13 @@ fn key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Problem> {
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(value) = values.next() else { return Ok(None) };
     let text = value.to_str().ok().filter(|_| values.next().is_none());
-    text.and_then(|text| text.parse().ok()).map(Some).ok_or_else(Problem::bad_idempotency_key)
+    let key = text.and_then(|text| text.parse().ok()).ok_or_else(Problem::bad_idempotency_key)?;
+    callers(key).map(Some)
+}
+
+/// Refuses a key that hosts alone may use: nobody must be able to take it before them.
+pub fn callers(key: IdempotencyKey) -> Result<IdempotencyKey, Problem> {
+    if key.is_of_host() { Err(Problem::bad_idempotency_key()) } else { Ok(key) }
 }
 
 async fn read<B: Body>(request: Request, app: &Arc<App>) -> Result<(B, Digest), Problem> {

@@ -35,7 +35,7 @@ impl<T: DeserializeOwned + Send> Body for Json<T> {
     async fn read(request: Request, app: &Arc<App>) -> Result<(Self, Bytes), Problem> {
         let (parts, body) = request.into_parts();
         let fits = is_of_type(&parts.headers, "application/json");
-        let bytes = read_body(body, app.options.max_body_bytes, &app.bodies).await?;
+        let bytes = read_body(body, app.options.max_body_bytes, &app.bodies, parts.extensions.get()).await?;
         if !fits {
             return Err(Problem::wrong_type("application/json"));
         }
@@ -47,7 +47,7 @@ impl<T: DeserializeOwned + Default + Send> Body for MaybeJson<T> {
     async fn read(request: Request, app: &Arc<App>) -> Result<(Self, Bytes), Problem> {
         let (parts, body) = request.into_parts();
         let fits = is_of_type(&parts.headers, "application/json");
-        let bytes = read_body(body, app.options.max_body_bytes, &app.bodies).await?;
+        let bytes = read_body(body, app.options.max_body_bytes, &app.bodies, parts.extensions.get()).await?;
         match (bytes.is_empty(), fits) {
             (true, _) => Ok((Self(T::default()), bytes)),
             (false, true) if bytes.trim_ascii() == NULL => Ok((Self(T::default()), bytes)),

@@ -3,19 +3,21 @@
 
 mod idempotency;
 mod json;
+mod list;
 mod parameters;
 mod path;
 mod precondition;
 mod query;
 mod raw;
 
-pub use idempotency::{DryRun, Keyed, KeyedUnlessDry, MaybeKeyed};
+pub use idempotency::{DryRun, Keyed, KeyedUnlessDry, MaybeKeyed, callers};
 pub use json::{Json, MaybeJson, object, parse, short};
+pub use list::{List, answering};
 pub use parameters::Parameters;
 pub use path::{
-    At, BacktestId, BudgetKey, CreditKey, EntityKey, FeatureKey, KeyId, PeriodNumber, PlanName,
-    PlanVersionNumber, PolicyName, VersionNumber, path_text,
+    AddOnName, At, BacktestId, BudgetKey, BundleName, CreditKey, EntityKey, FeatureKey, KeyId, PeriodNumber,
+    PlanName, PlanVersionNumber, PolicyName, PromotionName, VersionNumber, path_text,
 };
 pub use precondition::IfMatch;
 pub use query::{PAGE_BYTES, Paging, Query, cursor, cut, fitting};
-pub use raw::{BodyMemory, is_of_type, media_type, read_body};
+pub use raw::{BodyMemory, Sharer, is_of_type, media_type, read_body};

@@ -7,7 +7,7 @@ use axum::{
 };
 use proviso_api::ProblemCode;
 use proviso_ledger::model::ids::{
-    ChargeId, GrantId, Key, Name, PlanChangeId, ReservationId, TermsId, TopUpId,
+    ChargeId, GrantId, Key, LeaseId, Name, PlanChangeId, ReservationId, TermsId, TopUpId,
 };
 use std::sync::Arc;
 
@@ -59,6 +59,9 @@ chosen! {
     EntityKey(Key), "entity";
     BudgetKey(Key), "budget";
     CreditKey(Key), "credit";
+    AddOnName(Name), "add_on";
+    BundleName(Name), "bundle";
+    PromotionName(Name), "promotion";
 }
 
 /// Defines an id that the host gave as a part of a path. A text that can't be one names nothing.
@@ -98,6 +101,7 @@ pub struct BacktestId(pub Name);
 
 given! {
     ReservationId, "reservation", ReservationNotFound, "reservation", |id| id;
+    LeaseId, "lease", LeaseNotFound, "lease", |id| id;
     TopUpId, "top_up", TopUpNotFound, "top-up", |id| id;
     GrantId, "grant", GrantNotFound, "grant", |id| id;
     ChargeId, "charge", ChargeNotFound, "charge", |id| id;

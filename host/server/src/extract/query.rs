@@ -1,12 +1,11 @@
 //! Query strings, and the pages of lists.
 
-use super::json::in_words_of_json;
+use super::{json::in_words_of_json, list::List};
 use crate::{app::App, problem::Problem};
 use axum::{
     extract::FromRequestParts,
     http::{Uri, request::Parts},
 };
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use proviso_api::Page;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{io, sync::Arc};
@@ -83,12 +82,7 @@ impl Paging {
 
     /// The key of the last item before the page.
     pub fn after<K: std::str::FromStr>(&self) -> Result<Option<K>, Problem> {
-        let Some(cursor) = self.cursor.as_deref().filter(|cursor| !cursor.is_empty()) else {
-            return Ok(None);
-        };
-        let bytes = URL_SAFE_NO_PAD.decode(cursor).ok();
-        let key = bytes.and_then(|bytes| String::from_utf8(bytes).ok()?.parse().ok());
-        key.map(Some).ok_or_else(Problem::bad_cursor)
+        List::asked().after(self.cursor.as_deref())
     }
 
     /// A page of `items`, which come in the order of their keys and include those before the cursor.
@@ -149,7 +143,7 @@ pub fn cut<T, K: ToString>(data: &mut Vec<T>, limit: usize, key: impl Fn(&T) -> 
     data.last().map(|last| cursor(&key(last)))
 }
 
-/// The cursor that leads to what comes after `key`.
+/// The cursor that leads to what comes after `key` in the list that is asked for.
 pub fn cursor(key: &impl ToString) -> String {
-    URL_SAFE_NO_PAD.encode(key.to_string())
+    List::asked().cursor(key)
 }

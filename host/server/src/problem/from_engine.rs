@@ -1,6 +1,6 @@
 //! The one place where the engine's errors become problems. Details that callers must not see go to the log.
 
-use super::Problem;
+use super::{Problem, Short};
 use proviso_api::{ProblemCode as C, problem::FieldError};
 use proviso_engine::{DecideError, EngineError, StoreError};
 use proviso_ledger::{model::terms::TermsError, rules::rejection::Rejection};
@@ -23,7 +23,9 @@ pub fn code_of(error: &EngineError) -> C {
         EngineError::BacktestNotFound => C::BacktestNotFound,
         EngineError::ApiKeyNotFound => C::ApiKeyNotFound,
         EngineError::PlanIntervalFixed => C::PlanIntervalFixed,
-        EngineError::TrialOfItself => C::InvalidRequest,
+        EngineError::TrialOfItself | EngineError::ProductIncomplete(_) | EngineError::ProductInvalid(..) => {
+            C::InvalidRequest
+        }
         EngineError::IdempotencyKeyReused => C::IdempotencyKeyReused,
         EngineError::SettingsInvalid(_) => C::SettingsInvalid,
         EngineError::CandidateRefused(_) => C::SettingsInvalid,
@@ -65,10 +67,21 @@ fn code_of_decision(error: &DecideError) -> C {
         DecideError::NoTermsInForce => C::NoTermsInForce,
         DecideError::ChangedMeanwhile => C::ChangedMeanwhile,
         DecideError::TrialUsed(..) => C::TrialUsed,
-        DecideError::CustomerExists(_) => C::CustomerExists,
+        DecideError::CustomerExists(_) | DecideError::ImportExists(..) => C::CustomerExists,
+        DecideError::AddOnNotFound(_) => C::AddOnNotFound,
+        DecideError::AddOnWithdrawn(_) => C::AddOnWithdrawn,
+        DecideError::AddOnVersionNotSold(..) => C::AddOnVersionNotSold,
+        DecideError::BundleNotFound(_) => C::BundleNotFound,
+        DecideError::BundleWithdrawn(_) => C::BundleWithdrawn,
+        DecideError::PromotionNotFound(_) => C::PromotionNotFound,
+        DecideError::PromotionNotStarted(..) => C::PromotionNotStarted,
+        DecideError::PromotionEnded(..) => C::PromotionEnded,
+        DecideError::PromotionNotForPlan(_) => C::PromotionNotForPlan,
+        DecideError::PromotionExhausted(..) => C::PromotionExhausted,
         DecideError::OverrideIncomplete
         | DecideError::BudgetIncomplete(_)
         | DecideError::AutoTopUpIncomplete(_)
+        | DecideError::AddOnQuantity(_)
         | DecideError::PreviewTooFar => C::InvalidRequest,
         DecideError::OccurredInFuture(_) => C::OccurredAtInFuture,
         DecideError::OccurredTooOld(_) => C::OccurredAtTooOld,
@@ -83,6 +96,11 @@ fn code_of_decision(error: &DecideError) -> C {
             Rejection::ReservationNotFound(_) => C::ReservationNotFound,
             Rejection::ReservationClosed(_) => C::ReservationClosed,
             Rejection::ReservationTooLong(..) => C::ReservationTooLong,
+            Rejection::LeaseNotFound(_) => C::LeaseNotFound,
+            Rejection::LeaseClosed(_) => C::LeaseClosed,
+            Rejection::LeaseTooLong(..) => C::LeaseTooLong,
+            Rejection::LeaseExceedsAvailable { .. } => C::InsufficientCredits,
+            Rejection::LeaseOverBudget { .. } => C::BudgetExceeded,
             Rejection::TermsNotFound => C::TermsNotFound,
             Rejection::TermsEnded(_) => C::TermsEnded,
             Rejection::NotLater(..)
@@ -113,6 +131,9 @@ fn code_of_decision(error: &DecideError) -> C {
             Rejection::TopUpNotFound(_) => C::TopUpNotFound,
             Rejection::TopUpClosed(..) => C::TopUpClosed,
             Rejection::TopUpPending(_) => C::TopUpPending,
+            Rejection::AlreadyRedeemed(_) => C::AlreadyRedeemed,
+            Rejection::AddOnNotAttached(_) => C::AddOnNotAttached,
+            Rejection::AddOnBegun => C::InvalidRequest,
         },
         DecideError::UpgradeUnfinished { .. } => C::UpgradeUnfinished,
         DecideError::TermsGone(_) | DecideError::Internal(_) => C::InternalError,
@@ -135,8 +156,14 @@ impl From<EngineError> for Problem {
             _ => {}
         }
         let detail = error.to_string();
+        let short = match &error {
+            EngineError::Decide(DecideError::Rejected(rejection)) => Short::of(rejection),
+            _ => None,
+        };
         let errors = fields(error, &detail);
-        Self::new(code, detail).with(errors)
+        let mut problem = Self::new(code, detail).with(errors);
+        problem.0.short = short;
+        problem
     }
 }
 
@@ -171,15 +198,20 @@ fn fields(error: EngineError, detail: &str) -> Vec<FieldError> {
         }
         EngineError::CanaryShareLower(_) => one("/share_percent"),
         EngineError::TrialOfItself => one("/trial/then/plan"),
+        EngineError::ProductIncomplete(field) | EngineError::ProductInvalid(field, _) => {
+            one(&format!("/{field}"))
+        }
         EngineError::Decide(DecideError::OverrideIncomplete) => one("/type"),
         EngineError::Decide(
             DecideError::BudgetIncomplete(field) | DecideError::AutoTopUpIncomplete(field),
         ) => one(&format!("/{field}")),
         EngineError::Decide(DecideError::PreviewTooFar) => one("/when"),
+        EngineError::Decide(DecideError::AddOnQuantity(_)) => one("/quantity"),
         EngineError::Decide(DecideError::Rejected(rejection)) => match rejection {
             Rejection::NotLater(field, _)
             | Rejection::TooEarly(field, _)
             | Rejection::AmountOutOfRange(field) => one(&format!("/{field}")),
+            Rejection::AddOnBegun => one("/starts_at"),
             Rejection::MoreUsedThanGranted(_) => one("/used"),
             Rejection::MorePaidThanCost(_) => one("/paid"),
             Rejection::Terms(TermsError::EndsBeforeStart(_)) => one("/ends_at"),
@@ -189,7 +221,7 @@ fn fields(error: EngineError, detail: &str) -> Vec<FieldError> {
             Rejection::AdjustmentExceedsAvailable(_) => one("/amount"),
             Rejection::ThresholdOutOfRange => one("/threshold"),
             Rejection::TargetNotAbove(_) => one("/target"),
-            Rejection::ReservationTooLong(..) => one("/ttl_seconds"),
+            Rejection::ReservationTooLong(..) | Rejection::LeaseTooLong(..) => one("/ttl_seconds"),
             Rejection::RefundExceedsQuantity(name, _) => {
                 one(&format!("/quantities/{}", name.replace('~', "~0").replace('/', "~1")))
             }

@@ -16,8 +16,9 @@ use proviso_api::{
     problem::{FieldError, ProblemDetails},
 };
 use proviso_ledger::{
-    journal::{Entry, Event, Refused},
-    model::amounts::Credits,
+    journal::{Entry, Event, OverBudget, Refused},
+    model::{amounts::Credits, grant::CreditType, time::Timestamp},
+    rules::rejection::Rejection,
 };
 use std::{borrow::Cow, sync::Arc};
 
@@ -34,10 +35,33 @@ struct Inner {
     /// The entry that records the refusal, if it is in the journal.
     refusal: Option<Arc<Entry>>,
     replayed: bool,
+    /// What is missing, where the journal does not say it.
+    short: Option<Short>,
     /// After how many seconds another attempt may succeed.
     retry_after_seconds: Option<u64>,
     /// What goes to the log, and not to the caller.
     defect: Option<String>,
+}
+
+/// What a hold that was refused would have needed.
+#[derive(Debug, Clone)]
+enum Short {
+    Credits { credit: CreditType, required: Credits, available: Credits },
+    Budget { over: Box<OverBudget>, retry_at: Option<Timestamp> },
+}
+
+impl Short {
+    fn of(rejection: &Rejection) -> Option<Self> {
+        match rejection {
+            Rejection::LeaseExceedsAvailable { credit, required, available } => {
+                Some(Self::Credits { credit: credit.clone(), required: *required, available: *available })
+            }
+            Rejection::LeaseOverBudget { over, retry_at } => {
+                Some(Self::Budget { over: over.clone(), retry_at: *retry_at })
+            }
+            _ => None,
+        }
+    }
 }
 
 /// A code of the published list, or a policy's own.
@@ -56,6 +80,7 @@ impl Problem {
             errors: Vec::new(),
             refusal: None,
             replayed: false,
+            short: None,
             retry_after_seconds: (code.status() == 503).then_some(1),
             defect: None,
         }))
@@ -90,6 +115,7 @@ impl Problem {
             errors: Vec::new(),
             refusal: Some(entry.clone()),
             replayed,
+            short: None,
             retry_after_seconds: None,
             defect: None,
         }))
@@ -172,6 +198,17 @@ impl Problem {
         };
         let refused = entry.as_deref().and_then(refusal);
         let decision = refused.and_then(|refused| refused.decision.as_ref());
+        let short = self.0.short.as_ref();
+        let (credit, required, available) = match short {
+            Some(Short::Credits { credit, required, available }) => {
+                (Some(credit.clone()), Some(*required), Some(*available))
+            }
+            _ => (None, None, None),
+        };
+        let (over, open_again) = match short {
+            Some(Short::Budget { over, retry_at }) => (Some(&**over), *retry_at),
+            _ => (None, None),
+        };
         ProblemDetails {
             r#type: format!("urn:proviso:problem:{}", self.code()),
             title: Cow::Borrowed(title),
@@ -181,14 +218,20 @@ impl Problem {
             code: Cow::Borrowed(self.code()),
             policy_code: refused.filter(|one| one.code != self.code()).map(|one| Cow::Borrowed(&*one.code)),
             errors: Cow::Borrowed(errors),
-            required: refused.map(|refused| refused.rated.as_ref().map_or(Credits::ZERO, |rated| rated.cost)),
-            available: refused.map(|refused| refused.available),
-            credit: entry.as_deref().and_then(|entry| Some(entry.after.as_ref()?.balance.credit.clone())),
-            retry_at: refused.and_then(|refused| refused.retry_at),
+            required: refused
+                .map(|refused| refused.rated.as_ref().map_or(Credits::ZERO, |rated| rated.cost))
+                .or(required),
+            available: refused.map(|refused| refused.available).or(available),
+            credit: entry
+                .as_deref()
+                .and_then(|entry| Some(entry.after.as_ref()?.balance.credit.clone()))
+                .or(credit),
+            retry_at: refused.and_then(|refused| refused.retry_at).or(open_again),
             next_reset_at: entry.as_deref().and_then(|entry| entry.after.as_ref()?.next_reset_at),
             source: refused.and_then(|refused| refused.source),
             over_budget: refused
                 .and_then(|refused| refused.over_budget.as_deref())
+                .or(over)
                 .map(wire::over_budget)
                 .unwrap_or_default(),
             offers: refused

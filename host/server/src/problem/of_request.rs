@@ -73,12 +73,13 @@ impl Problem {
     }
 
     pub fn bad_cursor() -> Self {
-        let detail = "cursor must be the next_cursor of an earlier page of the same list";
+        let detail =
+            "cursor must be the next_cursor of an earlier page of the same list with the same filters";
         Self::new(C::InvalidCursor, detail)
     }
 
     pub fn bad_idempotency_key() -> Self {
-        let detail = "Idempotency-Key must be one value of 1 to 255 visible ASCII characters";
+        let detail = "Idempotency-Key must be one value of 1 to 255 visible ASCII characters that does not begin with proviso:";
         Self::new(C::InvalidIdempotencyKey, detail)
     }
 
@@ -107,7 +108,9 @@ impl Problem {
     }
 
     pub fn wrong_type(expected: &str) -> Self {
-        let detail = format!("the body must be {expected}, in UTF-8, and its Content-Type must say so");
+        let detail = format!(
+            "the body must be {expected}, in UTF-8 and not compressed, and its Content-Type must say so"
+        );
         Self::new(C::UnsupportedMediaType, detail)
     }
 

@@ -80,7 +80,8 @@ fn balances(state: &CustomerState, at: Timestamp) -> Balances<'_> {
         customer: state.customer.clone(),
         at,
         balances: credits.into_iter().map(of_credit).collect(),
-        reservations: state.reservations.iter().map(wire::open_reservation).collect(),
+        reservations: state.reservations.iter().filter_map(wire::open_reservation).collect(),
+        leases: state.reservations.iter().filter_map(wire::open_lease).collect(),
     }
 }
 

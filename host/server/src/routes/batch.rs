@@ -6,7 +6,7 @@ use crate::{
     answer::Answer,
     app::App,
     documented::problems,
-    extract::{is_of_type, object, read_body},
+    extract::{callers, is_of_type, object, read_body},
     problem::Problem,
 };
 use axum::extract::{Request, State};
@@ -39,7 +39,7 @@ pub async fn batch(
     request: Request,
 ) -> Result<Answer, Problem> {
     let (parts, body) = request.into_parts();
-    let bytes = read_body(body, app.options.max_body_bytes, &app.bodies).await?;
+    let bytes = read_body(body, app.options.max_body_bytes, &app.bodies, parts.extensions.get()).await?;
     if !is_of_type(&parts.headers, "application/json") {
         return Err(Problem::wrong_type("application/json"));
     }
@@ -49,7 +49,9 @@ pub async fn batch(
 fn read(place: &str, raw: &RawValue) -> Result<Submission, Problem> {
     let bytes = raw.get().as_bytes();
     let item: BatchCharge = object(place, bytes)?;
-    let (key, customer) = (item.idempotency_key.clone(), item.customer.clone());
+    let key = callers(item.idempotency_key.clone());
+    let key = key.map_err(|problem| problem.about("/idempotency_key").within(place))?;
+    let customer = item.customer.clone();
     let usage: Usage = item.into();
     let digest = submission::digest(b"batch", &customer, &usage, &[])?;
     Ok(Submission::new(customer, (key, digest), usage))

@@ -46,7 +46,7 @@ problems!(DeleteProblems: CALLER CUSTOMER GRANTOR LANE, ChangedMeanwhile);
 
 /// List entitlements
 ///
-/// All features that the plan or an override of the customer names. A page ends early when its items are large or take long to
+/// All features that the plan, an add-on or an override of the customer names. A page ends early when its items are large or take long to
 /// find out about.
 #[utoipa::path(
     get,

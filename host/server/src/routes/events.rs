@@ -72,7 +72,7 @@ pub async fn ingest(
     request: Request,
 ) -> Result<Answer, Problem> {
     let (parts, body) = request.into_parts();
-    let bytes = read_body(body, app.options.max_body_bytes, &app.bodies).await?;
+    let bytes = read_body(body, app.options.max_body_bytes, &app.bodies, parts.extensions.get()).await?;
     let event: Envelope = match Mode::of(&parts.headers, &bytes) {
         Some(Mode::Structured) => object("", &bytes)?,
         Some(Mode::Batched) => {

@@ -164,6 +164,8 @@ impl Exporter {
         self.end.left_out.reservations += state.reservations.len() as u64;
         self.end.left_out.plan_changes += u64::from(state.plan_change.is_some());
         self.end.left_out.auto_top_ups += state.auto_top_ups.len() as u64;
+        self.end.left_out.add_ons += state.add_ons.len() as u64;
+        self.end.left_out.redemptions += state.redeemed.len() as u64;
         let at = self.app.now().max(state.at);
         for record in records_of(state, at)? {
             self.put(lines, &record)?;

@@ -34,6 +34,8 @@ use utoipa::IntoParams;
 /// The media types of JSON Lines.
 const JSON_LINES: [&str; 3] = ["application/x-ndjson", "application/jsonl", "application/ndjson"];
 const CSV: &str = "text/csv";
+/// The highest number of a line: JSON's numbers are exact up to it.
+const MAX_LINE: u64 = 1 << 53;
 
 problems!(ImportProblems: CALLER OPERATOR UNCONDITIONAL LINES LANE);
 
@@ -46,7 +48,7 @@ pub struct Import {
     #[param(value_type = schema::Key, example = "move-2026-11")]
     import: Key,
     /// The line of the first record in the caller's file, for the report; defaults to 1, and of CSV to 2.
-    #[param(minimum = 1)]
+    #[param(minimum = 1, maximum = 9007199254740992_u64)]
     first_line: Option<u64>,
     /// What records are that have no `type`.
     r#type: Option<RecordType>,
@@ -80,18 +82,21 @@ pub async fn import(
     request: Request,
 ) -> Result<Answer, Problem> {
     let (parts, body) = request.into_parts();
-    let bytes = read_body(body, app.options.max_body_bytes, &app.bodies).await?;
+    let bytes = read_body(body, app.options.max_body_bytes, &app.bodies, parts.extensions.get()).await?;
     let kind = media_type(&parts.headers).map(str::to_ascii_lowercase);
-    let texts: Vec<Text<'_>> = match kind.as_deref() {
+    let texts: Vec<(u64, Text<'_>)> = match kind.as_deref() {
         Some(kind) if JSON_LINES.contains(&kind) => json_lines(&bytes),
         Some(CSV) => table::records(&bytes)?,
         _ => return Err(Problem::wrong_type("application/x-ndjson or text/csv")),
     };
     let heads = u64::from(kind.as_deref() == Some(CSV));
     let first = first_line.unwrap_or(1 + heads);
-    let lines: Vec<(u64, Text<'_>)> = (first..).zip(texts).collect();
+    if first > MAX_LINE {
+        return Err(Problem::bad_query(format!("first_line must be at most {MAX_LINE}")));
+    }
+    let lines = texts.into_iter().map(|(below, text)| (first.saturating_add(below), text));
     let is_blank = |text: &Text<'_>| text.as_ref().is_ok_and(|text| text.iter().all(u8::is_ascii_whitespace));
-    let lines: Vec<_> = lines.into_iter().filter(|(_, text)| !is_blank(text)).collect();
+    let lines: Vec<_> = lines.filter(|(_, text)| !is_blank(text)).collect();
     if lines.len() > MAX_RECORDS {
         let detail =
             format!("an import has {MAX_RECORDS} records at most at once, this one has {}", lines.len());
@@ -197,6 +202,7 @@ fn count(report: &mut ImportReport, line: u64, subject: Subject, outcome: Result
     }
 }
 
-fn json_lines(bytes: &[u8]) -> Vec<Text<'_>> {
-    bytes.split(|byte| *byte == b'\n').map(|line| Ok(Cow::Borrowed(line))).collect()
+fn json_lines(bytes: &[u8]) -> Vec<(u64, Text<'_>)> {
+    let lines = bytes.split(|byte| *byte == b'\n').map(|line| Ok(Cow::Borrowed(line)));
+    (0..).zip(lines).collect()
 }

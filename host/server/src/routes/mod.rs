@@ -1,6 +1,7 @@
 //! All routes, and from the same list the API's document. One file for each resource; a handler reads typed values, asks
 //! the engine once or twice, and renders.
 
+mod add_ons;
 mod adjustments;
 mod api_keys;
 mod apply;
@@ -9,6 +10,7 @@ mod backtests;
 mod balance;
 mod batch;
 mod budgets;
+mod bundles;
 mod burndown;
 mod charges;
 mod check;
@@ -18,15 +20,18 @@ mod entities;
 mod entitlements;
 mod events;
 mod exports;
+mod focus;
 mod forecast;
 mod grants;
 mod imports;
+mod leases;
 mod ledger;
 mod operations;
 mod plan_changes;
 mod plan_versions;
 mod plans;
 mod policies;
+mod promotions;
 mod reservations;
 mod resets;
 mod revenue;
@@ -66,6 +71,11 @@ pub fn all(test_clock: bool, with_operations: bool) -> (Router<Arc<App>>, utoipa
         .routes(routes!(reservations::commit))
         .routes(routes!(reservations::release))
         .routes(routes!(reservations::extend))
+        .routes(routes!(leases::list, leases::open))
+        .routes(routes!(leases::get))
+        .routes(routes!(leases::extend))
+        .routes(routes!(leases::settle))
+        .routes(routes!(leases::close))
         .routes(routes!(batch::batch))
         .routes(routes!(reversals::reverse))
         .routes(routes!(events::ingest))
@@ -84,6 +94,8 @@ pub fn all(test_clock: bool, with_operations: bool) -> (Router<Arc<App>>, utoipa
         .routes(routes!(forecast::read))
         .routes(routes!(revenue::of_customer))
         .routes(routes!(revenue::of_all))
+        .routes(routes!(focus::of_customer))
+        .routes(routes!(focus::of_all))
         .routes(routes!(customers::list))
         .routes(routes!(customers::get, customers::put, customers::delete))
         .routes(routes!(grants::list, grants::create))
@@ -102,6 +114,17 @@ pub fn all(test_clock: bool, with_operations: bool) -> (Router<Arc<App>>, utoipa
         .routes(routes!(resets::missed))
         .routes(routes!(plan_changes::list, plan_changes::create))
         .routes(routes!(plan_changes::get, plan_changes::cancel))
+        .routes(routes!(add_ons::list))
+        .routes(routes!(add_ons::get, add_ons::put))
+        .routes(routes!(add_ons::list_of_customer))
+        .routes(routes!(add_ons::get_of_customer, add_ons::put_to_customer, add_ons::delete_of_customer))
+        .routes(routes!(bundles::list))
+        .routes(routes!(bundles::get, bundles::put))
+        .routes(routes!(bundles::purchase))
+        .routes(routes!(promotions::list))
+        .routes(routes!(promotions::get, promotions::put))
+        .routes(routes!(promotions::redemptions))
+        .routes(routes!(promotions::redeem))
         .routes(routes!(plans::list))
         .routes(routes!(plans::get, plans::put))
         .routes(routes!(plan_versions::list))

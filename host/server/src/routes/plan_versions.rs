@@ -6,7 +6,7 @@ use crate::{
     answer::Answer,
     app::App,
     documented::problems,
-    extract::{At, DryRun, KeyedUnlessDry, Paging, PlanName, PlanVersionNumber, Query, cursor},
+    extract::{At, DryRun, KeyedUnlessDry, List, Paging, PlanName, PlanVersionNumber, Query},
     problem::{Problem, code_of},
 };
 use axum::extract::State;
@@ -147,7 +147,11 @@ pub async fn migrate(
     {
         return Err(Problem::invalid_field("/customers", format!("must be 1 to {MAX_CUSTOMERS} customers")));
     }
-    let after = Paging::new(None, body.cursor).after::<MigrationPlace>();
+    let filters = (from_version, to_version, &customers, attributes.as_ref().map(|attributes| &attributes.0));
+    let filters = serde_json::to_vec(&filters);
+    let filters = filters.map_err(|error| Problem::internal(format!("filters can't be written: {error}")))?;
+    let list = List::of([plan.0.as_str().as_bytes(), filters.as_slice()]);
+    let after = list.after::<MigrationPlace>(body.cursor.as_deref());
     let after =
         after.map_err(|_| Problem::invalid_field("/cursor", "must be a next_cursor of this migration"))?;
     let migration = PlanMigration {
@@ -175,7 +179,7 @@ pub async fn migrate(
             credits: sum(data.iter().flat_map(|one| one.credits.iter().cloned())),
             data,
             customers_left: page.left,
-            next_cursor: page.next.as_ref().map(cursor),
+            next_cursor: page.next.as_ref().map(|place| list.cursor(place)),
         };
         for one in &answer.data {
             let counts = &mut answer.outcomes;

@@ -85,7 +85,7 @@ pub async fn put(
     let parts = PlanParts {
         name: name.into_option(),
         interval: interval.into_option(),
-        entitlements: entitlements.into_option(),
+        entitlements: entitlements.map(|features| features.0).into_option(),
         grants: grants.into_option(),
         trial: trial.into_option(),
     };
@@ -175,7 +175,7 @@ pub(super) fn plan_change(parts: PlanParts) -> Result<PlanChange, Problem> {
     })
 }
 
-fn read_entitlements(
+pub(super) fn read_entitlements(
     entitlements: BTreeMap<Key, EntitlementValue>,
 ) -> Result<BTreeMap<Key, Entitlement>, Problem> {
     if entitlements.len() > MAX_FEATURES {
@@ -202,8 +202,12 @@ fn terms_change(body: TermsInput) -> PlanTermsChange {
 }
 
 pub(super) fn entitlements(plan: &Plan) -> BTreeMap<Key, EntitlementValue> {
+    entitlement_values(&plan.entitlements)
+}
+
+pub(super) fn entitlement_values(of: &BTreeMap<Key, Entitlement>) -> BTreeMap<Key, EntitlementValue> {
     let value = |(feature, entitlement): (&Key, _)| (feature.clone(), EntitlementValue::from(entitlement));
-    plan.entitlements.iter().map(value).collect()
+    of.iter().map(value).collect()
 }
 
 fn view<'a>(catalog: &'a Catalog, plan: &'a Plan, now: Timestamp) -> PlanView<'a> {

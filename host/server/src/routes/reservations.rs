@@ -179,7 +179,7 @@ pub async fn list(
     Query(paging): Query<Paging>,
 ) -> Result<Answer, Problem> {
     let state = app.engine.state(&customer.id).await?;
-    Answer::ok(&paging.page(state.reservations.iter().map(wire::open_reservation), |one| one.id)?)
+    Answer::ok(&paging.page(state.reservations.iter().filter_map(wire::open_reservation), |one| one.id)?)
 }
 
 /// Read a reservation
@@ -202,14 +202,15 @@ pub async fn get(
     At(id): At<ReservationId>,
 ) -> Result<Answer, Problem> {
     let state = app.engine.state(&customer.id).await?;
-    if let Some(open) = state.reservations.get(&id) {
-        return Answer::ok(&wire::reservation_read(wire::open_reservation((&id, open))));
+    let open = state.reservations.get(&id).and_then(|open| wire::open_reservation((&id, open)));
+    if let Some(open) = open {
+        return Answer::ok(&wire::reservation_read(open));
     }
     let ended = app.engine.ended_reservation(&customer.id, id).await?;
     Answer::ok(&ended_reservation(id, &ended)?)
 }
 
-fn ttl(seconds: u32) -> Result<Ttl, Problem> {
+pub fn ttl(seconds: u32) -> Result<Ttl, Problem> {
     let wrong = || Problem::invalid_field("/ttl_seconds", format!("must be 1 to {}", Ttl::LONGEST));
     Ttl::new(seconds).ok_or_else(wrong)
 }

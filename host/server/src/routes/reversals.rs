@@ -105,7 +105,8 @@ async fn undo(
 }
 
 fn reversal_key(id: ChargeId) -> Result<IdempotencyKey, Problem> {
-    format!("reversal:{id}").parse().map_err(|_| Problem::internal(format!("{id} makes no key")))
+    let name = format!("reversal:{id}");
+    IdempotencyKey::of_host(&name).map_err(|_| Problem::internal(format!("{name} makes no key")))
 }
 
 fn reversal<'a>(

@@ -21,7 +21,7 @@ use proviso_engine::{
     command::{Command, Idempotency, Outcome, Request, UsageRequest},
 };
 use proviso_ledger::{
-    model::ids::{CustomerId, Digest, Name},
+    model::ids::{CustomerId, Digest, LeaseId, Name},
     state::Origin,
 };
 use serde_json::value::RawValue;
@@ -41,6 +41,8 @@ pub struct Submission {
     /// The id of the API key.
     by: Option<Name>,
     usage: Usage,
+    /// The lease that it is settled under.
+    lease: Option<LeaseId>,
     /// Where the request has the usage's time, as a JSON pointer.
     time_at: &'static str,
     warnings: Vec<Warning>,
@@ -55,12 +57,25 @@ struct Submitted {
 
 impl Submission {
     pub fn new(customer: CustomerId, idempotency: Idempotency, usage: Usage) -> Self {
-        Self { customer, idempotency, by: None, usage, time_at: OCCURRED_AT, warnings: Vec::new() }
+        Self {
+            customer,
+            idempotency,
+            by: None,
+            usage,
+            lease: None,
+            time_at: OCCURRED_AT,
+            warnings: Vec::new(),
+        }
     }
 
     /// The same, from a request that has the time elsewhere and of which not everything was taken as it was sent.
     pub fn read_from(self, time_at: &'static str, warnings: Vec<Warning>) -> Self {
         Self { time_at, warnings, ..self }
+    }
+
+    /// The same, settled under a lease that is known to be one.
+    pub fn under(self, lease: LeaseId) -> Self {
+        Self { lease: Some(lease), ..self }
     }
 
     /// The same, from someone with this API key.
@@ -80,8 +95,12 @@ impl Submission {
     }
 
     async fn submit(self, app: &App) -> Result<Submitted, Problem> {
-        let Self { customer, idempotency, by, usage, time_at, warnings } = self;
-        let command = Command::Charge(Box::new(usage_request(usage)));
+        let Self { customer, idempotency, by, usage, lease, time_at, warnings } = self;
+        let usage = Box::new(usage_request(usage));
+        let command = match lease {
+            Some(lease) => Command::Settle(lease, usage),
+            None => Command::Charge(usage),
+        };
         let origin = Origin { idempotency: Some(idempotency), by };
         match app.record(Request { customer: customer.clone(), command, origin }).await {
             Ok(outcome) => Ok(Submitted { customer, outcome, warnings }),

@@ -190,7 +190,7 @@ pub struct Listing {
 
 /// List top-ups
 ///
-/// The last 100 of each credit type, oldest first. Those of before are in the ledger, as entries of type `top_up_requested`.
+/// Of each credit type the last 100 that were paid or may be, and the last 100 others, oldest first. Those of before are in the ledger, as entries of type `top_up_requested`.
 #[utoipa::path(
     get,
     path = "/v1/customers/{customer}/top-ups",
@@ -255,7 +255,7 @@ pub async fn awaited(
 
 /// Read a top-up
 ///
-/// As long as it is one of the last 100 of its credit type.
+/// As long as it is listed.
 #[utoipa::path(
     get,
     path = "/v1/customers/{customer}/top-ups/{top_up}",
@@ -335,7 +335,7 @@ pub async fn decline(
     render::answer(&outcome, declined)
 }
 
-fn require_short(pointer: &str, text: Option<&str>) -> Result<(), Problem> {
+pub(super) fn require_short(pointer: &str, text: Option<&str>) -> Result<(), Problem> {
     let fits = |text: &str| (1..=MAX_TEXT).contains(&text.len()) && !text.contains(char::is_control);
     match text {
         Some(text) if !fits(text) => {

@@ -240,8 +240,8 @@ pub async fn report_all(
         let mut all = UsageGroups::new();
         loop {
             let (found, last) = app.engine.usage_of_all(after, limit, &report, &span).await?;
-            for (customer, groups) in found {
-                let customer = Some(customer.to_string());
+            for (summary, groups) in found {
+                let customer = Some(summary.customer.to_string());
                 let key = |of: GroupKey| [customer.clone()].into_iter().chain(of).collect::<GroupKey>();
                 all.extend(groups.into_iter().map(|(of, group)| (key(of), group)));
             }
@@ -253,10 +253,10 @@ pub async fn report_all(
         }
     }
     let (found, last) = app.engine.usage_of_all(after, limit, &report, &span).await?;
-    let rows = found.into_iter().flat_map(|(customer, groups)| {
+    let rows = found.into_iter().flat_map(|(summary, groups)| {
         let names = &names;
         groups.into_iter().map(move |(key, group)| UsageOfCustomer {
-            customer: customer.clone(),
+            customer: summary.customer.clone(),
             usage: of_group(names, key, group),
         })
     });
@@ -338,7 +338,7 @@ fn of_group(names: &[String], key: Vec<Option<String>>, group: UsageGroup) -> Us
 
 /// Which report, up to which entry, and the last group before the page.
 #[derive(Serialize, Deserialize)]
-struct ReportCursor(Timestamp, Timestamp, Seq, GroupKey);
+pub(super) struct ReportCursor(pub Timestamp, pub Timestamp, pub Seq, pub GroupKey);
 
 impl std::str::FromStr for ReportCursor {
     type Err = serde_json::Error;

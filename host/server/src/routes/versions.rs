@@ -68,7 +68,7 @@ pub async fn upload(
 ) -> Result<Answer, Problem> {
     let (parts, body) = request.into_parts();
     let signature = signature(&parts.headers)?;
-    let bytes = read_body(body, app.engine.most_module_bytes(), &app.bodies).await?;
+    let bytes = read_body(body, app.engine.most_module_bytes(), &app.bodies, parts.extensions.get()).await?;
     if !is_of_type(&parts.headers, WASM) {
         return Err(Problem::wrong_type(WASM));
     }

@@ -14,6 +14,7 @@ mod hosts;
 mod migrate;
 mod pool;
 mod reads;
+mod redemptions;
 mod rollups;
 mod server;
 mod store;

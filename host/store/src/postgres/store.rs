@@ -14,6 +14,7 @@ use crate::{
     anchors::CheckpointStore,
     columns::Columns,
     error::StoreError,
+    redemptions::RedemptionStore,
     rollout,
     rollups::RollupStore,
     rows::{
@@ -252,6 +253,10 @@ impl Store for PostgresStore {
     }
 
     fn rollup_store(&self) -> Option<&dyn RollupStore> {
+        Some(self)
+    }
+
+    fn redemption_store(&self) -> Option<&dyn RedemptionStore> {
         Some(self)
     }
 

@@ -19,6 +19,7 @@ mod options;
 mod readers;
 mod reads;
 mod recover;
+mod redemptions;
 mod rollups;
 mod sorted_run;
 mod store;

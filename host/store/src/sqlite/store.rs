@@ -15,6 +15,7 @@ use crate::{
     anchors::CheckpointStore,
     columns::{Columns as _, corrupt},
     error::StoreError,
+    redemptions::RedemptionStore,
     rollout,
     rollups::RollupStore,
     rows::{
@@ -121,7 +122,7 @@ impl SqliteStore {
         self.last_checkpoint
     }
 
-    pub(super) async fn write(&self, job: impl FnOnce(Reply) -> Job) -> Result<Commit, StoreError> {
+    pub(super) async fn write<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
         let jobs = self.jobs.as_ref().ok_or(StoreError::ReadOnly)?;
         jobs.send(job(reply)).await.map_err(|_| StoreError::Closed)?;
@@ -305,6 +306,10 @@ impl Store for SqliteStore {
     }
 
     fn rollup_store(&self) -> Option<&dyn RollupStore> {
+        Some(self)
+    }
+
+    fn redemption_store(&self) -> Option<&dyn RedemptionStore> {
         Some(self)
     }
 

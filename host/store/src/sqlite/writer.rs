@@ -12,17 +12,18 @@ use super::{
     memtable::{Appended, Memtables, Pos},
     options::SqliteOptions,
     recover::catch_up,
-    rollups,
+    redemptions, rollups,
     sorted_run::{Slice, SortedRun},
 };
 use crate::{
     anchors::{CheckpointRow, JournalEnd},
     error::StoreError,
+    redemptions::{Claimed, RedemptionClaim, RedemptionRow},
     rollout,
     rollups::RollupUpdate,
     rows::{Batch, CatalogChange, Commit, StoredAnswer},
 };
-use proviso_ledger::model::ids::CustomerId;
+use proviso_ledger::model::ids::{CustomerId, Name};
 use rusqlite::{Connection, TransactionBehavior};
 use std::{
     io,
@@ -35,7 +36,8 @@ use tokio::sync::{mpsc, oneshot};
 const FULL_ROWS: usize = 1024;
 const FULL_BYTES: usize = 4 << 20;
 
-pub type Reply = oneshot::Sender<Result<Commit, StoreError>>;
+/// Where a job's outcome is sent.
+pub type Reply<T = Commit> = oneshot::Sender<Result<T, StoreError>>;
 
 /// A batch to commit.
 #[derive(Debug)]
@@ -70,6 +72,15 @@ pub enum Job {
     },
     PutRollups {
         updates: Vec<RollupUpdate>,
+        reply: Reply,
+    },
+    ClaimRedemption {
+        claim: RedemptionClaim,
+        reply: Reply<Claimed>,
+    },
+    AddRedemptions {
+        promotion: Name,
+        rows: Vec<RedemptionRow>,
         reply: Reply,
     },
     Close(oneshot::Sender<()>),
@@ -158,6 +169,13 @@ impl Writer {
                 }
                 Job::PutRollups { updates, reply } => {
                     let _ = reply.send(self.put_rollups(&updates));
+                }
+                Job::ClaimRedemption { claim, reply } => {
+                    let _ = reply.send(self.write_with(|connection| redemptions::claim(connection, &claim)));
+                }
+                Job::AddRedemptions { promotion, rows, reply } => {
+                    let add = |connection: &mut Connection| redemptions::add(connection, &promotion, &rows);
+                    let _ = reply.send(self.write_with(add));
                 }
                 Job::Close(done) => {
                     closed = Some(done);
@@ -326,10 +344,10 @@ impl Writer {
     }
 
     /// Writes what neither the memtable nor the catalog's revision depends on.
-    fn write_with(
+    fn write_with<T>(
         &mut self,
-        write: impl FnOnce(&mut Connection) -> Result<Commit, StoreError>,
-    ) -> Result<Commit, StoreError> {
+        write: impl FnOnce(&mut Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let mut connection = self.connection()?;
         let outcome = write(&mut connection);
         match outcome {

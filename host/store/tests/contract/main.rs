@@ -9,6 +9,7 @@ mod differential;
 mod lost;
 mod postgres;
 mod random;
+mod redemptions;
 mod sqlite;
 mod suite;
 
@@ -85,6 +86,7 @@ macro_rules! contract {
                 the_catalog_is_stamped_row_by_row,
                 each_opening_counts_of_a_rollout_by_itself,
                 usage_totals_move_with_their_cursor,
+                redemptions_stay_within_their_limit,
                 what_was_committed_survives_a_reopening,
                 a_closed_store_refuses,
                 large_batches_go_through,

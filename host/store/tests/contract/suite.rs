@@ -12,10 +12,12 @@ use proviso_ledger::model::{
 use proviso_store::{
     Anchor, ApiKeyRow, Batch, CatalogChange, CatalogRows, CatalogStamp, CheckpointRow, Commit, CustomerRow,
     JournalEnd, JournalRow, LoadedCustomer, NewKey, NewSnapshot, PlanRow, PlanTermsRow, PlanVersionRow,
-    PolicyRow, PolicyVersionRow, RollupCursor, RollupId, RollupRow, RollupSpan, RollupUpdate, Store,
-    StoreError, StoredAnswer,
+    PolicyRow, PolicyVersionRow, ProductKind, ProductRow, RollupCursor, RollupId, RollupRow, RollupSpan,
+    RollupUpdate, Store, StoreError, StoredAnswer,
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+pub use crate::redemptions::redemptions_stay_within_their_limit;
 
 /// Commits to the store and to the model, which must agree.
 async fn commit(store: &dyn Store, model: &mut Model, batch: Batch) -> Commit {
@@ -372,6 +374,10 @@ fn api_key(id: &str, secret: &str, body: &str) -> ApiKeyRow {
     ApiKeyRow { id: id.parse().unwrap(), secret_hash: Digest::of(secret.as_bytes()).0, body: body.to_owned() }
 }
 
+pub fn product(kind: ProductKind, name: &str, body: &str) -> ProductRow {
+    ProductRow { kind, product: name.parse().unwrap(), body: body.to_owned() }
+}
+
 fn module(bytes: &[u8]) -> CatalogChange {
     CatalogChange::PutModule { digest: Digest::of(bytes), bytes: bytes.to_vec() }
 }
@@ -404,6 +410,8 @@ pub async fn catalog_changes_are_made_together(factory: &dyn Factory) {
         (vec![AddApiKey(api_key("key-2", "secret", "1"))], Commit::Conflict),
         (vec![SetApiKey(api_key("key-1", "secret", "2"))], Commit::Durable),
         (vec![SetApiKey(api_key("key-2", "secret", "2"))], Commit::Conflict),
+        (vec![CatalogChange::PutProduct(product(ProductKind::Bundle, "small", "1"))], Commit::Durable),
+        (vec![CatalogChange::PutProduct(product(ProductKind::Bundle, "small", "2"))], Commit::Durable),
     ] {
         let before = store.catalog(0).await.unwrap();
         assert_eq!(store.change_catalog(None, changes.clone(), None).await, Ok(expected), "{changes:?}");
@@ -421,6 +429,7 @@ pub async fn catalog_changes_are_made_together(factory: &dyn Factory) {
         policies: vec![policy("standard", "1")],
         policy_versions: vec![version("standard", 1, b"one", true)],
         api_keys: vec![api_key("key-1", "secret", "2")],
+        products: vec![(product(ProductKind::Bundle, "small", "2"), revision)],
     };
     assert_eq!(store.catalog(0).await, Ok(expected));
     assert_eq!(store.module(&Digest::of(b"one")).await, Ok(Some(b"one".to_vec())));
@@ -676,17 +685,19 @@ pub async fn the_catalog_is_stamped_row_by_row(factory: &dyn Factory) {
             secret_hash: [1; 32],
             body: "1".to_owned(),
         }),
+        CatalogChange::PutProduct(product(ProductKind::AddOn, "p", "1")),
     ];
     assert_eq!(store.change_catalog(Some(1), second, None).await, Ok(Commit::Durable));
     let (revision, before) = stamps().await;
     let of = |table, key: &str, number| (table, key.to_owned(), number);
-    assert_eq!((revision, before.len()), (2, 5));
+    assert_eq!((revision, before.len()), (2, 6));
     let revisions = [
         (of("plans", "p", 0), 1),
         (of("plan_terms", "p", 1), 1),
         (of("plan_terms", "p", 2), 2),
         (of("plan_versions", "p", 1), 2),
         (of("api_keys", "k", 0), 2),
+        (of("products", "add_on/p", 0), 2),
     ];
     for (row, revision) in revisions {
         assert_eq!(before[&row].0, revision, "{row:?}");

@@ -112,7 +112,14 @@ fn file(folder: &str, name: &Name, kind: &str, fields: &[(&str, Value)]) -> Resu
             return Ok((path, text));
         }
     }
-    Ok((path.with_extension("json"), format!("{whole:#}\n")))
+    Ok((with_ending(&path, "json"), format!("{whole:#}\n")))
+}
+
+/// The path with another ending. A name may consist of dots, of which `Path::with_extension` makes a folder.
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+    path.with_file_name(format!("{stem}.{ending}"))
 }
 
 /// Writes the files; one that is there under the other extension goes.
@@ -125,7 +132,7 @@ fn write(dir: &Path, files: &BTreeMap<PathBuf, String>) -> Result<(), Error> {
         fs::write(&path, text).map_err(Error::file(&path))?;
         if !name.starts_with(SCHEMAS) {
             let is_toml = path.extension().is_some_and(|extension| extension == "toml");
-            let other = path.with_extension(if is_toml { "json" } else { "toml" });
+            let other = with_ending(&path, if is_toml { "json" } else { "toml" });
             if other.is_file() {
                 fs::remove_file(&other).map_err(Error::file(&other))?;
             }
@@ -240,5 +247,23 @@ fn without_nulls(value: Value) -> Value {
         }
         Value::Array(items) => Value::Array(items.into_iter().map(without_nulls).collect()),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_dots_have_files_of_their_own() {
+        for (toml, json) in [
+            ("plans/pro.toml", "plans/pro.json"),
+            ("plans/pro.v2.toml", "plans/pro.v2.json"),
+            ("plans/..toml", "plans/..json"),
+            ("plans/...toml", "plans/...json"),
+        ] {
+            assert_eq!(with_ending(Path::new(toml), "json"), Path::new(json));
+            assert_eq!(with_ending(Path::new(json), "toml"), Path::new(toml));
+        }
     }
 }

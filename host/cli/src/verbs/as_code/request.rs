@@ -18,7 +18,7 @@ use proviso_api::{
     policy::{Policy, PolicyVersion},
 };
 use proviso_ledger::model::ids::{Digest, Name};
-use proviso_policy::{Limits, inspect};
+use proviso_policy::{Limits, class_for};
 use serde_json::{Map, Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -220,7 +220,7 @@ impl Modules<'_> {
             return Ok(Ok(None));
         };
         let bytes = self.read.get(&path).map(|(_, bytes)| bytes.as_slice()).unwrap_or_default();
-        inspect(bytes, &Limits::default()).map_err(Error::Refused)?;
+        class_for(bytes, &Limits::default()).map_err(Error::Refused)?;
         let signature = key.map(|key| sign::signature(key, bytes)).transpose()?;
         let signature = signature.map(|signature| ("proviso-signature", signature.to_string()));
         let address = format!("/v1/policies/{}/versions", segment(policy.as_str()));

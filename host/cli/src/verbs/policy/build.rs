@@ -1,7 +1,7 @@
-//! `proviso policy build`: makes a component from the folder of a policy crate. What a server would refuse by its size, shape or
+//! `proviso policy build`: makes a component from the folder of a policy. What a server would refuse by its size, shape or
 //! interface is refused here.
 
-use super::source;
+use super::{fitting, source};
 use crate::{
     error::Error,
     exit::Verdict,
@@ -9,7 +9,6 @@ use crate::{
 };
 use clap::Args;
 use proviso_ledger::model::ids::Digest;
-use proviso_policy::{Limits, inspect};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -18,7 +17,7 @@ use std::{
 /// What `policy build` takes.
 #[derive(Debug, Args)]
 pub struct Flags {
-    /// The folder of the policy's crate
+    /// The folder of the policy: a crate, or one in TypeScript
     dir: PathBuf,
     /// Where to put the component [default: the folder's name and .wasm, in the working directory]
     #[arg(short, long, value_name = "FILE.wasm")]
@@ -28,7 +27,7 @@ pub struct Flags {
 /// Builds.
 pub fn run(flags: Flags) -> Result<Verdict, Error> {
     let component = source::build(&flags.dir)?;
-    inspect(&component, &Limits::default()).map_err(Error::Refused)?;
+    fitting(&component)?;
     let output = match flags.output {
         Some(output) => output,
         None => default_output(&flags.dir)?,

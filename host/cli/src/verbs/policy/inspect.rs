@@ -1,7 +1,7 @@
 //! `proviso policy inspect`: says what a module is, how large it is, what it says of itself, and whether it passes the checks of
 //! an upload.
 
-use super::{runtime, source};
+use super::{limits, runtime, source};
 use crate::{
     error::Error,
     exit::Verdict,
@@ -9,9 +9,8 @@ use crate::{
 };
 use clap::Args;
 use proviso_decide::policy::Policy as _;
-use proviso_ledger::model::{answers::Manifest, ids::Digest, json::JsonText};
-use proviso_policy::PolicyError;
-use proviso_policy::{Rejection, Shape};
+use proviso_ledger::model::{answers::Manifest, ids::Digest, json::JsonText, resources::ResourceClass};
+use proviso_policy::{PolicyError, Rejection, Shape, class_for};
 use serde_json::{Value, json};
 use std::{fmt::Write as _, path::PathBuf};
 use wasmparser::{ComponentTypeRef, Parser, Payload};
@@ -36,6 +35,8 @@ struct Inspection {
 }
 
 struct Admitted {
+    /// The least that takes it, of default and large.
+    class: ResourceClass,
     manifest: Manifest,
     shape: Shape,
     code_bytes: u64,
@@ -53,8 +54,13 @@ pub fn run(flags: &Flags) -> Result<Verdict, Error> {
 
 fn inspect(module: &[u8]) -> Result<Inspection, Error> {
     let (imports, exports) = interface(module);
-    let admitted = match runtime()?.admit(module) {
-        Ok(admitted) => Ok(Admitted {
+    let tried = match class_for(module, &limits()) {
+        Ok(class) => runtime()?.admit_in(class, module).map(|admitted| (class, admitted)),
+        Err(rejection) => Err(PolicyError::Rejected(rejection)),
+    };
+    let admitted = match tried {
+        Ok((class, admitted)) => Ok(Admitted {
+            class,
             manifest: admitted.module.manifest().clone(),
             shape: admitted.shape,
             code_bytes: u64::try_from(admitted.code_bytes).unwrap_or(u64::MAX),
@@ -125,6 +131,7 @@ impl Inspection {
                 let shape = counted(&admitted.shape)
                     .into_iter()
                     .map(|(name, number)| (name.to_owned(), number.into()));
+                object.insert("class".to_owned(), json!(admitted.class));
                 object.insert("manifest".to_owned(), json!(admitted.manifest));
                 object.insert("shape".to_owned(), Value::Object(shape.collect()));
                 object.insert("code_bytes".to_owned(), admitted.code_bytes.into());
@@ -152,7 +159,9 @@ impl Inspection {
         row("imports", &listed(&self.imports));
         row("exports", &listed(&self.exports));
         match &self.admitted {
-            Ok(Admitted { manifest, shape, code_bytes }) => {
+            Ok(Admitted { class, manifest, shape, code_bytes }) => {
+                let least = if *class == ResourceClass::Large { "large" } else { "default or large" };
+                row("class", least);
                 let needs = [
                     ("balances", manifest.needs.balances),
                     ("grants", manifest.needs.grants),

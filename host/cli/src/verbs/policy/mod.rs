@@ -21,16 +21,17 @@ pub mod text;
 
 pub use source::build as build_crate;
 
-use crate::{error::Error, exit::Verdict};
+use crate::{error::Error, exit::Verdict, terminal};
 use clap::Subcommand;
-use proviso_policy::{Compiler, Limits, Runtime};
+use proviso_ledger::model::resources::ResourceClass;
+use proviso_policy::{Compiler, Limits, Runtime, class_for};
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Make the crate of a policy, with settings and cases that pass, from a template
+    /// Make the folder of a policy, with settings and cases that pass, from a template
     New(new::Flags),
-    /// Make a component from a policy crate
+    /// Make a component from the folder of a policy
     Build(build::Flags),
     /// Say what a module is, and whether a server would take it
     Inspect(inspect::Flags),
@@ -95,6 +96,18 @@ pub fn run(verb: Verb) -> Result<Verdict, Error> {
 /// process: they are the author's own.
 fn runtime() -> Result<Runtime, Error> {
     Ok(Runtime::new(limits(), None, Compiler::InProcess)?)
+}
+
+/// Says what of a component a server would refuse by its size, shape or interface, and tells of a class that an operator has to set.
+fn fitting(component: &[u8]) -> Result<(), Error> {
+    let class = class_for(component, &limits()).map_err(Error::Refused)?;
+    if class == ResourceClass::Large {
+        terminal::note(
+            "too large for a module of the class default: before it is uploaded, an operator gives the policy the class large \
+             (PUT /v1/policies/NAME {\"resource_class\": \"large\"})",
+        );
+    }
+    Ok(())
 }
 
 fn limits() -> Limits {

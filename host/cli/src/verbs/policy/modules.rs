@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{config, error::Error, secrets};
 use proviso_ledger::model::{ids::Digest, resources::ResourceClass};
-use proviso_policy::{CacheDir, Compiler, PolicyError, Runtime, inspect};
+use proviso_policy::{CacheDir, Compiler, PolicyError, Runtime, class_for, inspect};
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -21,17 +21,17 @@ const KEPT: usize = 64;
 /// Where modules run.
 pub struct Modules {
     runtime: Runtime,
-    class: ResourceClass,
+    class: Option<ResourceClass>,
 }
 
 impl Modules {
-    /// With what earlier runs kept.
+    /// With what earlier runs kept. Each policy has the least class that takes it, of default and large.
     pub fn new() -> Result<Self, Error> {
-        Self::of(ResourceClass::Default)
+        Self::of(None)
     }
 
-    /// The same, of policies of another class.
-    pub fn of(class: ResourceClass) -> Result<Self, Error> {
+    /// The same, with this class for each policy.
+    pub fn of(class: Option<ResourceClass>) -> Result<Self, Error> {
         Ok(Self { runtime: Runtime::new(limits(), cache(), Compiler::InProcess)?, class })
     }
 
@@ -49,22 +49,26 @@ impl Modules {
     /// A policy as bytes.
     pub fn take(&self, component: &[u8]) -> Result<Loaded, Error> {
         let digest = Digest::of(component);
+        let class = match self.class {
+            Some(class) => class,
+            None => class_for(component, self.runtime.limits()).map_err(Error::Refused)?,
+        };
         // Code is kept only of modules that were admitted, by this very version.
         let kept = self.runtime.load(digest, || Err::<Vec<u8>, _>(io::Error::from(io::ErrorKind::NotFound)));
         let module = match kept {
             Ok(module) => {
                 // It may have been admitted as one of a class that may be larger.
-                if self.class != ResourceClass::Large {
+                if self.class.is_some_and(|class| class != ResourceClass::Large) {
                     inspect(component, self.runtime.limits()).map_err(Error::Refused)?;
                 }
                 module
             }
             Err(PolicyError::Fetch(_)) => {
-                self.runtime.admit_in(self.class, component).map_err(Error::refused)?.module
+                self.runtime.admit_in(class, component).map_err(Error::refused)?.module
             }
             Err(other) => return Err(Error::refused(other)),
         };
-        Ok(Loaded { digest, policy: Arc::new(module.in_class(self.class)) })
+        Ok(Loaded { digest, policy: Arc::new(module.in_class(class)) })
     }
 }
 

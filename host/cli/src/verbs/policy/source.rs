@@ -1,7 +1,7 @@
 //! Where a policy comes from: the folder of its crate, which is built, or a file.
 
 use crate::{error::Error, terminal};
-use proviso_policy::probe::Source;
+use proviso_policy::{build::is_typescript, probe::Source};
 use std::{fs, path::Path};
 
 /// How every WebAssembly module begins.
@@ -25,15 +25,29 @@ fn module(path: &Path) -> Result<Vec<u8>, Error> {
     Err(Error::Content { path: path.to_owned(), detail })
 }
 
+/// Refuses what is interpreted, for instruments that read compiled code.
+pub fn check_compiled(path: &Path) -> Result<(), Error> {
+    if !is_typescript(path) {
+        return Ok(());
+    }
+    let detail =
+        "is in TypeScript: what runs is its interpreter, of whose compiled code there is nothing to say"
+            .to_owned();
+    Err(Error::Content { path: path.to_owned(), detail })
+}
+
 /// The same, to look into: of a crate's folder with names and lines, of a file with those that it has.
 pub fn instrumented(path: &Path) -> Result<Source, Error> {
+    if is_typescript(path) {
+        return Source::of_component(build(path)?).map_err(Error::refused);
+    }
     if path.is_dir() {
         announce(path)?;
         return Ok(Source::build(path)?);
     }
     let component = module(path)?;
     // A server's own words for what is no policy at all come before those for what can't be looked into.
-    proviso_policy::inspect(&component, &proviso_policy::Limits::default()).map_err(Error::Refused)?;
+    proviso_policy::class_for(&component, &super::limits()).map_err(Error::Refused)?;
     Source::of_component(component).map_err(Error::refused)
 }
 
@@ -63,15 +77,19 @@ fn announce(folder: &Path) -> Result<(), Error> {
 /// The same module but for its panics, whose text it leaves in the log.
 pub fn build_logging_panics(folder: &Path) -> Result<Vec<u8>, Error> {
     check(folder)?;
+    // One in TypeScript always does.
+    if is_typescript(folder) {
+        return Ok(proviso_policy::build::build(folder)?);
+    }
     Ok(proviso_policy::build::build_logging_panics(folder)?)
 }
 
 fn check(folder: &Path) -> Result<(), Error> {
-    if folder.join("Cargo.toml").is_file() {
+    if folder.join("Cargo.toml").is_file() || is_typescript(folder) {
         return Ok(());
     }
     let detail =
-        "no policy crate: there is no Cargo.toml in it; `proviso policy new` makes one in a new folder"
+        "no policy: there is no Cargo.toml in it, nor a package.json; `proviso policy new` makes one in a new folder"
             .to_owned();
     Err(Error::Content { path: folder.to_owned(), detail })
 }

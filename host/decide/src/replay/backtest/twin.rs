@@ -11,12 +11,13 @@ use crate::{
 use proviso_ledger::{
     fold::FoldError,
     journal::{
-        DecisionRecord, Entry, Event, GrantImported, Intent, OverageImported, Refunded, RefusalsRepeated,
+        DecisionRecord, Entry, Event, GrantImported, Intent, LeaseOpened, OverageImported, Refunded,
+        RefusalsRepeated,
     },
     model::{
         amounts::Credits,
         grant::Grant,
-        ids::{ChargeId, Digest, GrantId, Name, ReservationId, Seq},
+        ids::{ChargeId, Digest, GrantId, LeaseId, Name, ReservationId, Seq},
         terms::TermsKey,
         time::Timestamp,
         view::Expiry,
@@ -25,6 +26,7 @@ use proviso_ledger::{
         due::Due,
         grants::GrantRequest,
         importing::{ImportOrigin, ImportedGrant},
+        lease::LeaseRequest,
         refund::{Portion, RefundRequest, Refundable},
         rejection::Rejection,
     },
@@ -54,6 +56,9 @@ struct Kept {
 
 /// The newest refusals whose repeats may still be counted: more than one customer has open at once.
 const MOST_REFUSALS: usize = 256;
+
+/// The lease that a usage is settled under which the twin has none for: no entry has that number.
+const NO_LEASE: LeaseId = LeaseId { entry: 0, index: 0 };
 
 /// A recorded refusal.
 struct Refusal {
@@ -188,8 +193,7 @@ impl<'a> Twin<'a> {
         let Some(mut draft) = self.draft(policies, entry)? else { return Ok(None) };
         draft.origin = Origin { idempotency: entry.key.clone().zip(entry.request), by: entry.by.clone() };
         let sealed = Journal::default().seal(&mut self.candidate, at, draft)?;
-        self.settles =
-            self.candidate.closed && matches!(sealed.event, Event::Committed(_) | Event::Released { .. });
+        self.settles = self.candidate.closed && ends_hold_late(&sealed.event);
         Ok(Some(sealed))
     }
 
@@ -268,6 +272,27 @@ impl<'a> Twin<'a> {
                 let as_recorded = (paid.top_up, paid.payment.clone(), paid.expired_before);
                 state.paid_top_up(at, as_recorded, self.request(&paid.grant, at), &terms)?
             }
+            Event::BundlePurchased(bought) => {
+                let terms = decider(self.history, policies, at).grant_terms(state, at);
+                let what = (bought.bundle.clone(), bought.quantity, bought.payment.clone());
+                state.purchase(at, what, self.request(&bought.grant, at), &terms)?
+            }
+            Event::AddOnChanged(changed) => {
+                let terms = decider(self.history, policies, at).grant_terms(state, at);
+                state.set_add_on(at, changed.add_on.clone(), changed.attachment.clone(), &terms)?
+            }
+            Event::AddOnGiven(given) => {
+                let terms = decider(self.history, policies, at).grant_terms(state, at);
+                state.renew_add_on(at, given.add_on.clone(), &terms)?
+            }
+            Event::AddOnEnded(ended) => {
+                state.end_add_on(at, ended.add_on.clone(), !ended.voided.is_empty())?
+            }
+            Event::PromotionRedeemed(redeemed) => {
+                let terms = decider(self.history, policies, at).grant_terms(state, at);
+                let what = (redeemed.promotion.clone(), redeemed.number);
+                state.redeem(at, what, self.request(&redeemed.grant, at), &terms)?
+            }
             Event::PlanChangeCancelled { .. } => match &state.plan_change {
                 Some(pending) => state.cancel_plan_change(pending.id)?,
                 None => return Ok(None),
@@ -311,6 +336,18 @@ impl<'a> Twin<'a> {
                 Some(id) => state.extend_reservation(at, id, *expires_at)?,
                 None => return Ok(None),
             },
+            Event::LeaseOpened(opened) => {
+                let LeaseOpened { credit, lease, expires_at } = (**opened).clone();
+                state.open_lease(at, LeaseRequest { credit, lease }, expires_at)?
+            }
+            Event::LeaseExtended(extended) => match self.lease(extended.lease) {
+                Some(id) => state.extend_lease(at, id, Some(extended.amount), Some(extended.expires_at))?,
+                None => return Ok(None),
+            },
+            Event::LeaseEnded(ended) => match self.lease(ended.lease).filter(|_| !ended.expired) {
+                Some(id) => state.end_lease(id, false)?,
+                None => return Ok(None),
+            },
             // The twin's own are carried out when they are due.
             Event::ReservationExpired { .. } | Event::GrantsExpired { .. } | Event::OverageSettled(_) => {
                 return Ok(None);
@@ -337,11 +374,16 @@ impl<'a> Twin<'a> {
         let mut asked = entry.clone();
         match &mut asked.event {
             Event::Committed(committed) => committed.reservation = self.reservation(committed.reservation)?,
-            Event::Refused(refused) => {
-                if let Intent::Commit(id) = &mut refused.intent {
-                    *id = self.reservation(*id)?;
+            Event::Charged(charged) => {
+                if let Some(settled) = &mut charged.settled {
+                    settled.lease = self.settles_under(settled.lease);
                 }
             }
+            Event::Refused(refused) => match &mut refused.intent {
+                Intent::Commit(id) => *id = self.reservation(*id)?,
+                Intent::Settle(id) => *id = self.settles_under(*id),
+                Intent::Charge | Intent::Reserve => {}
+            },
             Event::PeriodClosed(closed) if closed.retried => {
                 self.candidate.missed_of(closed.period.number)?;
             }
@@ -360,6 +402,17 @@ impl<'a> Twin<'a> {
     fn reservation(&self, id: ReservationId) -> Option<ReservationId> {
         let id = self.reservations.get(&id).copied().unwrap_or(Some(id))?;
         self.candidate.reservations.get(&id).map(|_| id)
+    }
+
+    /// The twin's lease under which a usage is settled, open or ended. Where it has none, usage that was let pass is billed all the same.
+    fn settles_under(&self, id: LeaseId) -> LeaseId {
+        let own = self.reservations.get(&id.hold()).copied().unwrap_or(Some(id.hold()));
+        own.map_or(NO_LEASE, LeaseId::of_hold)
+    }
+
+    /// The twin's lease; none when it holds none.
+    fn lease(&self, id: LeaseId) -> Option<LeaseId> {
+        self.reservation(id.hold()).map(LeaseId::of_hold)
     }
 
     /// What was asked for that a grant was made of.
@@ -416,6 +469,12 @@ impl<'a> Twin<'a> {
                 let own = made.filter(|made| matches!(made.event, Event::Reserved(_)));
                 self.reservations.insert(id, own.map(|made| ReservationId { entry: made.seq, index: 0 }));
             }
+            // Kept once it has ended: usage may be settled under it for long.
+            Event::LeaseOpened(_) => {
+                let own = made.filter(|made| matches!(made.event, Event::LeaseOpened(_)));
+                let hold = |seq: Seq| ReservationId { entry: seq, index: 0 };
+                self.reservations.insert(hold(entry.seq), own.map(|made| hold(made.seq)));
+            }
             Event::Committed(committed) => drop(self.reservations.remove(&committed.reservation)),
             Event::Released { reservation } | Event::ReservationExpired { reservation } => {
                 let own = self.reservations.remove(reservation).flatten();
@@ -431,10 +490,14 @@ impl<'a> Twin<'a> {
                     self.grants.insert(imported.grant.id, own.grant.id);
                 }
             }
-            Event::TopUpPaid(paid) => {
-                if let Some(Event::TopUpPaid(own)) = made.map(|made| &made.event) {
-                    self.grants.insert(paid.grant.id, own.grant.id);
-                }
+            Event::TopUpPaid(_)
+            | Event::BundlePurchased(_)
+            | Event::PromotionRedeemed(_)
+            | Event::AddOnChanged(_)
+            | Event::AddOnGiven(_) => {
+                let own = made.filter(|made| made.event.kind() == entry.event.kind());
+                let own = own.iter().flat_map(|own| own.grants());
+                self.grants.extend(entry.grants().iter().zip(own).map(|(grant, own)| (grant.id, own.id)));
             }
             Event::Voided { grant } => drop(self.grants.remove(grant)),
             Event::Refunded(refunded) => {
@@ -546,6 +609,16 @@ impl Twin<'_> {
 
 fn decider<'a>(plans: &'a dyn Plans, policies: Policies<'a>, now: Timestamp) -> Decider<'a> {
     Decider { plans, policies, now, late_window: LATE_WINDOW, most_due: usize::MAX }
+}
+
+/// Whether an entry gave a hold back, or charged a usage that was done, so that overage of a closed customer may be owed.
+fn ends_hold_late(event: &Event) -> bool {
+    match event {
+        Event::Committed(_) | Event::Released { .. } => true,
+        Event::Charged(charged) => charged.settled.is_some(),
+        Event::LeaseEnded(ended) => !ended.expired,
+        _ => false,
+    }
 }
 
 /// The terms that were to decide.

@@ -19,7 +19,7 @@ use proviso_ledger::{
     rules::top_up::TopUpPayment,
 };
 
-fn euros(text: &str) -> Money {
+pub(super) fn euros(text: &str) -> Money {
     Money::new(text.parse().unwrap(), "EUR".parse().unwrap()).unwrap()
 }
 

@@ -14,7 +14,7 @@ use axum::http::HeaderMap;
 use proviso_api::{decision::Warning, schema};
 use proviso_engine::{Engine, command::Idempotency};
 use proviso_ledger::model::{
-    ids::{CustomerId, Key},
+    ids::{CustomerId, IdempotencyKey, Key},
     time::Timestamp,
 };
 use serde::{Deserialize, de::IgnoredAny};
@@ -118,8 +118,9 @@ impl<'a> Envelope<'a> {
 /// The key tells events apart, the digest whether a repeat has the same content. Both are taken over the meaning of the
 /// event: a relay may write it anew on its way.
 fn idempotency(source: &str, id: &str, customer: &CustomerId, read: &Read) -> Result<Idempotency, Problem> {
-    let key = Engine::request_digest(&[source.as_bytes(), id.as_bytes()]).to_string();
-    let key = key.parse().map_err(|error| Problem::internal(format!("the key of an event: {error}")))?;
+    let name = format!("event:{}", Engine::request_digest(&[source.as_bytes(), id.as_bytes()]));
+    let key = IdempotencyKey::of_host(&name)
+        .map_err(|error| Problem::internal(format!("the key of an event: {error}")))?;
     // An answer repeats its warnings, so they belong to the request.
     let warnings: Vec<&str> = read.warnings.iter().map(|warning| warning.detail.as_str()).collect();
     Ok((key, submission::digest(b"event", customer, &read.usage, &warnings)?))

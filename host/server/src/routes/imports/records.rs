@@ -127,11 +127,16 @@ fn idempotency(r#type: RecordType, id: &str, record: &impl Serialize) -> Result<
     let internal = |error: String| Problem::internal(error);
     let digest = Engine::request_digest(&[id.as_bytes()]);
     // An id may be any text, a key may not.
-    let text =
+    let name =
         format!("import:{}:{}", r#type.as_str(), hex(digest.0.first_chunk::<16>().unwrap_or(&[0; 16])));
-    let key: IdempotencyKey = text.parse().map_err(|_| internal(format!("{text} is no key")))?;
+    let key = IdempotencyKey::of_host(&name).map_err(|_| internal(format!("{name} makes no key")))?;
     let body = serde_json::to_vec(record).map_err(|error| internal(error.to_string()))?;
     Ok((key, Engine::request_digest(&[b"import", &body])))
+}
+
+/// A credit type, unless it is the one that is meant where none is named: a record that names it is the same as one that does not.
+fn other_credit(credit: Option<Key>) -> Option<Key> {
+    credit.filter(|credit| *credit != default_credit())
 }
 
 fn set<T>(value: Option<T>) -> Change<T> {
@@ -175,7 +180,7 @@ fn entity(record: EntityRecord, _: &Key) -> Result<Ready, Problem> {
         id: record.entity,
         parent: set(record.parent),
         attributes: set(Some(record.attributes.0)),
-        expected: Expected::Anything,
+        expected: Expected::Absent,
     };
     Ok(Ready { customer: record.customer, idempotency, command: Command::SetEntity(Box::new(change)) })
 }
@@ -215,7 +220,7 @@ fn budget(record: BudgetRecord, _: &Key) -> Result<Ready, Problem> {
         credit: set(record.credit),
         hard: set(record.hard),
         warn_at: set(record.warn_at),
-        expected: Expected::Anything,
+        expected: Expected::Absent,
     };
     Ok(Ready { customer: record.customer, idempotency, command: Command::SetBudget(Box::new(change)) })
 }
@@ -229,7 +234,7 @@ fn entitlement(record: EntitlementRecord, _: &Key) -> Result<Ready, Problem> {
         entitlement: Some(entitlement.map_err(|error| Problem::invalid(vec![error]))?),
         starts_at: set(record.starts_at),
         ends_at: record.ends_at.map_or(Change::Clear, Change::Set),
-        expected: Expected::Anything,
+        expected: Expected::Absent,
     };
     Ok(Ready { customer: record.customer, idempotency, command: Command::SetOverride(Box::new(change)) })
 }
@@ -244,6 +249,7 @@ fn moved_in(customer: CustomerId, idempotency: Idempotency, origin: ImportOrigin
 }
 
 fn grant(record: GrantRecord, import: &Key) -> Result<Ready, Problem> {
+    let record = GrantRecord { credit: other_credit(record.credit), ..record };
     let idempotency = idempotency(RecordType::Grant, record.id.as_str(), &record)?;
     require_few("/features", record.features.len(), MAX_FEATURES)?;
     let origin = ImportOrigin { import: import.clone(), external_id: record.id };
@@ -269,6 +275,7 @@ fn grant(record: GrantRecord, import: &Key) -> Result<Ready, Problem> {
 }
 
 fn overage(record: OverageRecord, import: &Key) -> Result<Ready, Problem> {
+    let record = OverageRecord { credit: other_credit(record.credit), ..record };
     let idempotency = idempotency(RecordType::Overage, record.id.as_str(), &record)?;
     let origin = ImportOrigin { import: import.clone(), external_id: record.id };
     let credit = record.credit.unwrap_or_else(default_credit);
@@ -276,6 +283,7 @@ fn overage(record: OverageRecord, import: &Key) -> Result<Ready, Problem> {
 }
 
 fn usage(record: UsageRecord, import: &Key) -> Result<Ready, Problem> {
+    let record = UsageRecord { credit: other_credit(record.credit), ..record };
     let idempotency = idempotency(RecordType::Usage, record.id.as_str(), &record)?;
     require_few("/ancestors", record.ancestors.as_ref().map_or(0, Vec::len), MOST_LEVELS)?;
     let origin = ImportOrigin { import: import.clone(), external_id: record.id };

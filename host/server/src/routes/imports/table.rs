@@ -14,11 +14,16 @@ const FLAGS: [&str; 3] = ["allowance", "refund", "hard"];
 const LISTS: [&str; 3] = ["features", "ancestors", "warn_at"];
 /// What says in a cell that a field is null.
 const NULL: &str = "null";
+/// Why a cell is refused that goes over several lines.
+const LINE_BREAK: &str =
+    "has a cell with a line break: close its quote, or send what has line breaks as JSON Lines";
 /// The deepest that a field is nested.
 const MOST_PARTS: usize = 3;
 
-/// The records of a table as JSON, in the order of its lines.
-pub fn records(bytes: &[u8]) -> Result<Vec<Text<'_>>, Problem> {
+/// The records of a table as JSON, in the order of its lines, each with how many lines it is below the head line's next one.
+///
+/// A cell has no line break: a quote that is not closed would take in the lines after it, and nobody would see that they are missing.
+pub fn records(bytes: &[u8]) -> Result<Vec<(u64, Text<'_>)>, Problem> {
     let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(bytes);
     let wrong = |error: csv::Error| Problem::invalid_field("", format!("the body is not CSV: {error}"));
     let heads = reader.headers().map_err(wrong)?.clone();
@@ -28,16 +33,47 @@ pub fn records(bytes: &[u8]) -> Result<Vec<Text<'_>>, Problem> {
         .collect();
     let heads: Vec<Vec<String>> =
         heads.into_iter().map(|parts| parts.into_iter().map(str::to_owned).collect()).collect();
-    let rows = reader.records().map(|row| {
-        let row = row.map_err(wrong)?;
+    for (place, head) in heads.iter().enumerate() {
+        if head.iter().any(|part| has_line_break(part)) {
+            return Err(Problem::invalid_field("", format!("the head line: {LINE_BREAK}")));
+        }
+        if heads.iter().skip(place + 1).any(|other| other == head) {
+            return Err(Problem::invalid_field(pointer(head), "is two columns"));
+        }
+    }
+    let read = |row: csv::StringRecord| {
+        if row.iter().any(has_line_break) {
+            return Err(Problem::invalid_field("", LINE_BREAK));
+        }
         if row.len() > heads.len() {
             return Err(Problem::invalid_field("", "has more cells than the head line"));
         }
         let record = record(&heads, row.iter())?;
         let text = serde_json::to_vec(&record).map_err(|error| Problem::internal(error.to_string()))?;
         Ok(Cow::Owned(text))
+    };
+    let mut before = 0;
+    let rows = reader.records().map(|row| {
+        let line = row.as_ref().ok().and_then(|row| line_of(row, bytes));
+        // The head line is the first one.
+        let line = line.map_or(before, |line| line.saturating_sub(2));
+        before = line.saturating_add(1);
+        (line, row.map_err(wrong).and_then(read))
     });
     Ok(rows.collect())
+}
+
+/// The line of a row, from 1. A row begins where the one before ended, so empty lines in between are its own.
+fn line_of(row: &csv::StringRecord, bytes: &[u8]) -> Option<u64> {
+    let position = row.position()?;
+    let rest = bytes.get(usize::try_from(position.byte()).ok()?..)?;
+    let empty = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
+    let empty = empty.filter(|byte| **byte == b'\n').count() as u64;
+    position.line().checked_add(empty)
+}
+
+fn has_line_break(cell: &str) -> bool {
+    cell.contains(['\n', '\r'])
 }
 
 fn record<'a>(heads: &[Vec<String>], cells: impl Iterator<Item = &'a str>) -> Result<Value, Problem> {
@@ -90,7 +126,7 @@ mod tests {
 
     fn read(text: &str) -> Vec<String> {
         let records = records(text.as_bytes()).unwrap();
-        let shown = records.into_iter().map(|record| match record {
+        let shown = records.into_iter().map(|(_, record)| match record {
             Ok(record) => String::from_utf8(record.into_owned()).unwrap(),
             Err(problem) => format!("{:?}", problem.details("").errors),
         });
@@ -109,6 +145,24 @@ mod tests {
                 r#"{"amount":"5","customer":"beta","id":"g-2"}"#,
             ]
         );
+    }
+
+    #[test]
+    fn lines_are_neither_lost_nor_counted_wrongly() {
+        // An open quote takes in the lines after it.
+        let found = read("customer,name\nacme,\"Acme\nbeta,Beta\ngamma,\"Gamma\"\ndelta,Delta\n");
+        assert!(found[0].contains("line break"), "{found:?}");
+        assert!(found[1].contains("delta"), "{found:?}");
+        for (text, pointer) in [
+            ("customer,\"name\nacme,Acme\n", ""),
+            ("customer,amount,amount\nacme,1,2\n", "/amount"),
+            ("customer,attributes.a,attributes.a\nacme,1,2\n", "/attributes/a"),
+        ] {
+            let problem = records(text.as_bytes()).unwrap_err();
+            assert_eq!(problem.details("").errors[0].pointer, pointer, "{text}");
+        }
+        let lines = records(b"customer\na\n\n\nb\nc\n").unwrap();
+        assert_eq!(lines.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [0, 3, 4]);
     }
 
     #[test]

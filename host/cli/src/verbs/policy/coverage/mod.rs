@@ -72,6 +72,7 @@ impl Measure {
 pub fn run(flags: &Flags) -> Result<Verdict, Error> {
     let CasesFlags { policy, cases } = &flags.cases;
     let cases = Cases::read(policy, cases)?;
+    source::check_compiled(policy)?;
     let loaded = cases::load(policy)?;
     let plain = Arc::clone(&loaded.plain);
     let coverage =

@@ -1,7 +1,8 @@
 //! `proviso policy new`: makes the crate of a policy, with settings and cases that pass, from a template. The crate stands by itself,
-//! outside any workspace, and depends on the sdk by its path.
+//! outside any workspace, and depends on the sdk by its path; a folder in TypeScript has the sdk in it.
 
 mod sdk;
+mod typescript;
 
 use super::schema;
 use crate::{
@@ -39,6 +40,9 @@ enum Template {
     VolumeTiers,
     /// A commitment that is trued up at each period's end
     Commitment,
+    /// One price for a token, in TypeScript
+    #[value(name = "typescript")]
+    TypeScript,
 }
 
 /// The files of a crate: where, what is in them, and what they are for.
@@ -75,6 +79,7 @@ impl Template {
             Self::Blank => template!("blank"),
             Self::VolumeTiers => template!("volume-tiers"),
             Self::Commitment => template!("commitment"),
+            Self::TypeScript => typescript::files(),
             Self::Standard => vec![
                 ("src/lib.rs", include_str!("templates/standard/lib.rs"), "the standard policy as it is"),
                 (
@@ -100,9 +105,32 @@ pub fn run(flags: &Flags) -> Result<Verdict, Error> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::file(dir)(error)),
         Ok(false) | Err(_) => {}
     }
-    let sdk = sdk::find(sdk.as_deref(), dir)?;
-    let mut cargo = CARGO.replace("{{name}}", &name).replace("{{sdk}}", &quoted(&sdk));
-    if *template == Template::Standard {
+    // First, since nothing is to be left of a crate whose sdk is not found.
+    match template {
+        Template::TypeScript => write(&dir.join(".gitignore"), "/node_modules\n/dist\n*.wasm\n")?,
+        _ => write_crate(dir, &name, *template, sdk.as_deref())?,
+    }
+    let listed = template.files();
+    for (path, text, _) in &listed {
+        let text = text.replace("{{name}}", &name).replace(typescript::EXAMPLE, &name);
+        write(&dir.join(path), &text)?;
+    }
+    write(&dir.join("cases/schema.json"), &format!("{:#}\n", schema::value()?))?;
+    let paint = Paint::for_stdout();
+    let mut text = format!("{} {}\n", paint.good("created"), dir.display());
+    for (path, _, what) in listed {
+        text.push_str(&format!("  {path:<22}{}\n", paint.faint(what)));
+    }
+    text.push_str(&format!("next: proviso policy test {}\n", dir.display()));
+    terminal::print(&text)?;
+    Ok(Verdict::Fine)
+}
+
+/// What makes a crate of the folder.
+fn write_crate(dir: &Path, name: &str, template: Template, sdk: Option<&Path>) -> Result<(), Error> {
+    let sdk = sdk::find(sdk, dir)?;
+    let mut cargo = CARGO.replace("{{name}}", name).replace("{{sdk}}", &quoted(&sdk));
+    if template == Template::Standard {
         let standard = sdk.with_file_name("standard");
         if !standard.join("Cargo.toml").is_file() {
             return Err(Error::Content {
@@ -116,24 +144,12 @@ pub fn run(flags: &Flags) -> Result<Verdict, Error> {
             1,
         );
     }
-    let mut files = vec![("Cargo.toml", cargo), (".gitignore", "/target\n*.wasm\n".to_owned())];
-    let listed = template.files();
-    files.extend(listed.iter().map(|(path, text, _)| (*path, text.replace("{{name}}", &name))));
-    files.push(("cases/schema.json", format!("{:#}\n", schema::value()?)));
-    for (path, text) in files {
-        write(&dir.join(path), &text)?;
-    }
+    write(&dir.join("Cargo.toml"), &cargo)?;
+    write(&dir.join(".gitignore"), "/target\n*.wasm\n")?;
     if let Some(lock) = sdk::lock_file(&sdk) {
         fs::copy(&lock, dir.join("Cargo.lock")).map_err(Error::file(lock))?;
     }
-    let paint = Paint::for_stdout();
-    let mut text = format!("{} {}\n", paint.good("created"), dir.display());
-    for (path, _, what) in listed {
-        text.push_str(&format!("  {path:<22}{}\n", paint.faint(what)));
-    }
-    text.push_str(&format!("next: proviso policy test {}\n", dir.display()));
-    terminal::print(&text)?;
-    Ok(Verdict::Fine)
+    Ok(())
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Error> {

@@ -7,6 +7,7 @@ use super::{
     cases::{self, Cases, CasesFlags},
     modules,
     run::{Call, Decision},
+    source,
 };
 use crate::{
     error::Error,
@@ -65,6 +66,7 @@ pub fn run(flags: Flags) -> Result<Verdict, Error> {
         Some(settings) => Question::One(Box::new(Decision { settings, call, usage, context }.read()?)),
         None => Question::Cases(Cases::read(&policy, &cases)?),
     };
+    source::check_compiled(&policy)?;
     let loaded = cases::load(&policy)?;
     let plain = Arc::clone(&loaded.plain);
     let profile =

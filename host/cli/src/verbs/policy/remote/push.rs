@@ -6,12 +6,11 @@ use crate::{
     error::Error,
     exit::Verdict,
     terminal::{self, Paint},
-    verbs::policy::{sign, source},
+    verbs::policy::{fitting, sign, source},
 };
 use clap::Args;
 use proviso_engine::ModuleSignature;
 use proviso_ledger::model::ids::Name;
-use proviso_policy::{Limits, inspect};
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -37,7 +36,7 @@ pub struct Flags {
 pub fn run(flags: &Flags) -> Result<Verdict, Error> {
     let client = client::Client::new(&flags.server.server)?;
     let component = source::load(&flags.file)?;
-    inspect(&component, &Limits::default()).map_err(Error::Refused)?;
+    fitting(&component)?;
     let path = format!("/v1/policies/{}/versions", client::segment(flags.policy.as_str()));
     let signature = match &flags.sign {
         Some(key) => Some(sign::signature(key, &component)?),

@@ -4,7 +4,7 @@
 mod answer;
 mod files;
 
-use super::{needs, runtime, settings, source};
+use super::{limits, needs, runtime, settings, source};
 use crate::{
     clock,
     error::Error,
@@ -19,6 +19,7 @@ use proviso_ledger::model::{
     answers::{Prepared, Rating, Refusal},
     view::{Context, UsageView},
 };
+use proviso_policy::class_for;
 use serde::de::DeserializeOwned;
 use std::{
     fs,
@@ -85,8 +86,9 @@ pub struct ReadDecision {
 pub fn run(flags: Flags) -> Result<Verdict, Error> {
     let decision = flags.decision.read()?;
     let component = source::load(&flags.file)?;
-    let module = runtime()?.admit(&component).map_err(Error::refused)?.module;
-    let (Decided { value, fuel, log }, undeclared) = decision.ask(&*module)?;
+    let class = class_for(&component, &limits()).map_err(Error::Refused)?;
+    let module = runtime()?.admit_in(class, &component).map_err(Error::refused)?.module.in_class(class);
+    let (Decided { value, fuel, log }, undeclared) = decision.ask(&module)?;
     if !undeclared.is_empty() {
         let named: Vec<String> = undeclared.iter().map(|need| format!("Need::{need}")).collect();
         terminal::note(&format!(

@@ -66,9 +66,10 @@ pub struct Flags {
     /// From which number usages are generated
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
-    /// How much the policies may use, as an operator sets it on a server
-    #[arg(long, value_name = "CLASS", default_value = "default")]
-    class: Class,
+    /// How much the policies may use, as an operator sets it on a server [default: default, or large for a module that is too large for
+    /// it]
+    #[arg(long, value_name = "CLASS")]
+    class: Option<Class>,
     /// Run again whenever the policy or a case file changes
     #[arg(long, conflicts_with_all = ["update", "json"])]
     watch: bool,
@@ -119,7 +120,7 @@ fn once(flags: &Flags) -> Result<Verdict, Error> {
         let detail = format!("no case has {pattern:?} in its name");
         return Err(Error::Setting { origin: "--only".to_owned(), detail });
     }
-    let modules = Modules::of(flags.class.into())?;
+    let modules = Modules::of(flags.class.map(Into::into))?;
     let subject = modules.subject(&flags.policy)?;
     let subjects = subjects(&modules, &subject, &read)?;
     let subject_of = |job: &Job<'_>| {

@@ -75,8 +75,9 @@ fn look(path: &Path, depth: u8, files: &mut Vec<Seen>) {
     }
     for entry in fs::read_dir(path).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        // What is built, and what version control keeps, is no source.
-        let skipped = name == "target" || name.to_string_lossy().starts_with('.');
+        // What is built or installed, and what version control keeps, is no source.
+        let skipped = ["target", "dist", "node_modules"].iter().any(|made| name == *made)
+            || name.to_string_lossy().starts_with('.');
         if depth > 0 && !skipped {
             look(&entry.path(), depth - 1, files);
         }
@@ -111,5 +112,10 @@ mod tests {
                 before = files(&all);
             }
         }
+        let built = at("next/dist");
+        let before = files(&[at("next")]);
+        fs::create_dir_all(&built).unwrap();
+        fs::write(built.join("policy.wasm"), "").unwrap();
+        assert_eq!(files(&[at("next")]), before, "what is built is no source");
     }
 }
