@@ -154,7 +154,7 @@ fn entitlements_look_at_the_credits_that_the_feature_draws() {
          charge 11 feature=image -> 402 insufficient_credits required=11 available=10 retry_at=2026-02-01T00:00:00Z
          charge 10 feature=image -> prepaid1:10
          access image -> false insufficient_credits in gpu
-         access video -> error: neither the plan nor an override knows feature video
+         access video -> error: neither the plan, nor an add-on, nor an override knows feature video
          override audio off
          access audio -> false switched_off
          charge 1 feature=audio -> 402 not_entitled available=10

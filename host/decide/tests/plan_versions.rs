@@ -18,7 +18,7 @@ fn a_customer_stays_on_the_version_that_it_was_sold() {
     on_pro(
         r#"at +1d
          sells pro metered=chat {"grants": [{"key": "included", "amount": "1500"}]} -> version 2
-         access chat -> error: neither the plan nor an override knows feature chat
+         access chat -> error: neither the plan, nor an add-on, nor an override knows feature chat
          at +31d -> closes 1 scheduled: plan1>expired 1000 | opens 2 scheduled: issued>plan2 1000
          reset -> closes 2 early: plan2>expired 1000 | opens 3 early: issued>plan3 1000
          # The same plan again is no change. Who leaves and takes it again takes what is sold now.
@@ -85,7 +85,7 @@ fn a_move_at_the_periods_end_cuts_nothing_off() {
          # Asked again, it is the same one.
          migrate pro 2 period_end -> pending until 2026-02-01T00:00:00Z
          pending -> change_3 to pro at 2026-02-01T00:00:00Z
-         access chat -> error: neither the plan nor an override knows feature chat
+         access chat -> error: neither the plan, nor an add-on, nor an override knows feature chat
          # A newer one takes its place, and what was put off for the one before is what is sold then.
          sells pro {"grants": [{"key": "included", "amount": "2000"}]}
          migrate pro 3 period_end -> pending until 2026-02-01T00:00:00Z

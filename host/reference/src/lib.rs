@@ -17,6 +17,7 @@ pub mod answer;
 pub mod calendar;
 pub mod commands;
 pub mod compare;
+pub mod history;
 pub mod json;
 pub mod model;
 pub mod packs;

@@ -2,8 +2,8 @@
 
 use crate::{
     answer::Host,
-    commands::{self, History},
     compare,
+    history::{self, History},
     model::Model,
 };
 use std::{
@@ -146,7 +146,7 @@ pub fn search<H: Host>(from: u64, most: usize, failures: usize) -> (usize, BTree
     let work = || {
         while done.load(Relaxed) < most && found.lock().unwrap().len() < failures {
             let seed = next.fetch_add(1, Relaxed);
-            let history = commands::history(seed, LENGTH);
+            let history = history::history(seed, LENGTH);
             match try_run::<H>(&history) {
                 Ok(commands) => done.fetch_add(commands, Relaxed),
                 Err(difference) => {

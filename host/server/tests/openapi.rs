@@ -260,6 +260,22 @@ const ROUTES: &str = "
     PUT /v1/customers/{customer}/entitlements/{feature}
     PUT /v1/plans/{plan}
     PUT /v1/policies/{policy}
+    DELETE /v1/customers/{customer}/add-ons/{add_on}
+    GET /v1/add-ons
+    GET /v1/add-ons/{add_on}
+    GET /v1/bundles
+    GET /v1/bundles/{bundle}
+    GET /v1/customers/{customer}/add-ons
+    GET /v1/customers/{customer}/add-ons/{add_on}
+    GET /v1/promotions
+    GET /v1/promotions/{promotion}
+    GET /v1/promotions/{promotion}/redemptions
+    POST /v1/customers/{customer}/purchases
+    POST /v1/customers/{customer}/redemptions
+    PUT /v1/add-ons/{add_on}
+    PUT /v1/bundles/{bundle}
+    PUT /v1/customers/{customer}/add-ons/{add_on}
+    PUT /v1/promotions/{promotion}
 ";
 
 /// What client generators make wrong code of when it is missing.

@@ -1,7 +1,8 @@
 //! Histories in which host and model once differed, cut down to what mattered. Each says in its name what is right.
 
 use proviso_reference::{
-    commands::{Advance, Change, Command, GrantSpec, History, UsageSpec},
+    commands::{Advance, Change, Command, GrantSpec, UsageSpec},
+    history::History,
     settings::*,
 };
 

@@ -23,8 +23,9 @@ use host::EngineHost;
 use proviso_engine::{Against, verify};
 use proviso_reference::{
     answer::{Answer, Host, Order, Snapshot},
-    commands::{Command, History, Random, history},
+    commands::Command,
     compare,
+    history::{History, Random, history},
     model::Model,
     pure::DecideHost,
     run::number,

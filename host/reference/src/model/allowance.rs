@@ -107,6 +107,10 @@ impl Model {
         for issue in issues.iter().filter(|issue| issue.counts && issue.mode != Mode::Full) {
             let now = self.now;
             for later in cycle.parts.iter().filter(|later| later.0 > now) {
+                let lasts = issue.rule.lasts.map(|lasts| now + lasts);
+                if lasts.is_some_and(|end| end <= later.0) {
+                    continue;
+                }
                 let whole = share(*later, issue.rule.amount, later.0, later.1);
                 let beyond = pools.get_mut(issue.rule.credit).map(|pool| &mut pool.beyond);
                 let taken = beyond.map_or(0, |beyond| {
@@ -115,8 +119,7 @@ impl Model {
                     taken
                 });
                 let amount = whole - taken;
-                let lasts = issue.rule.lasts.map(|lasts| now + lasts);
-                if amount == 0 || lasts.is_some_and(|end| end <= later.0) {
+                if amount == 0 {
                     continue;
                 }
                 let starts = issue.rule.starts_in.unwrap_or(0).max(later.0 - now);
@@ -146,7 +149,9 @@ impl Model {
         grant.paid = rule.paid.map(|paid| share_of_money(paid, part.amount + part.held, rule.amount));
         grant.allowance_of = counts.then_some(number);
         let id = grant.id;
-        self.book(rule.credit).issued += part.amount;
+        if part.amount > 0 {
+            self.book(rule.credit).issued += part.amount;
+        }
         self.grants.push(grant);
         id
     }

@@ -177,7 +177,7 @@ impl Model {
         }
         let expired = self.expired_of(&funding);
         let drawn = self.carry_out(&settings, credit, &funding, false);
-        self.book(credit).spent += cost;
+        self.add_to_book(credit, cost, 0);
         self.entries += 1;
         let mut sums: BTreeMap<Id, Amount> = BTreeMap::new();
         let mut draws: Vec<(Id, Amount)> = Vec::new();

@@ -122,7 +122,8 @@ impl Model {
         })
     }
 
-    /// At the end of a period, that has ended already. Grants that end at this instant do so before the new period begins.
+    /// At the end of a period, that has ended already. Grants that end at this instant do so before the new period begins, and add-ons give
+    /// before it.
     fn put_on_pending_plan(&mut self) {
         let pending = self.pending.clone().unwrap();
         if self.period.is_some() {
@@ -134,8 +135,12 @@ impl Model {
         self.pending = None;
         self.entries += 1;
         self.plan_history.push((self.now, pending.plan));
-        while let Some((_, Due::Grants)) = self.next_due().filter(|(at, _)| *at <= self.now) {
-            self.expire_grants();
+        loop {
+            match self.next_due().filter(|(at, _)| *at <= self.now) {
+                Some((_, Due::Grants)) => self.expire_grants(),
+                Some((_, Due::AddOn(add_on))) => self.let_add_on_give(add_on),
+                _ => break,
+            }
         }
         if pending.plan.is_some() {
             let changed = if same_plan { "version_changed" } else { "plan_changed" };

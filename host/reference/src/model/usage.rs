@@ -319,7 +319,7 @@ impl Model {
         if let Some((drawn, amount)) = funding.top_up {
             draws.push((self.top_up(settings, credit, drawn, amount, held), drawn));
         }
-        self.book(credit).overage += funding.overage;
+        self.add_to_book(credit, 0, funding.overage);
         draws
     }
 
@@ -414,7 +414,7 @@ impl Model {
         self.use_budgets(&budgets);
         let expired = self.expired_of(&funding);
         let draws = self.carry_out(&settings, credit, &funding, false);
-        self.book(credit).spent += cost;
+        self.add_to_book(credit, cost, 0);
         self.entries += 1;
         let charge = super::Charge {
             at,
@@ -552,11 +552,11 @@ impl Model {
             self.give_back_held(grant, part, reservation.had_expired(grant));
             returned += part;
         }
-        self.book(credit).overage -= overage_back;
+        self.add_to_book(credit, 0, -overage_back);
         let mut expired = reservation.expired.clone();
         expired.extend(self.expired_of(&funding));
         let drawn = self.carry_out(settings, credit, &funding, false);
-        self.book(credit).spent += cost;
+        self.add_to_book(credit, cost, 0);
         self.entries += 1;
         let mut answer = Answer {
             what: "committed".to_owned(),
@@ -642,7 +642,7 @@ impl Model {
             self.grant_mut(*grant).held -= part;
             self.give_back_held(*grant, *part, reservation.had_expired(*grant));
         }
-        self.book(&reservation.credit).overage -= reservation.overage;
+        self.add_to_book(&reservation.credit, 0, -reservation.overage);
         self.entries += 1;
     }
 }

@@ -43,8 +43,8 @@ problems!(CustomerListProblems: CALLER CUSTOMER LIST LANE);
 problems!(CustomerReadProblems: CALLER CUSTOMER LANE, AddOnNotAttached);
 problems!(
     CustomerPutProblems: CALLER CUSTOMER GRANTOR BODY LANE,
-    AddOnNotFound, AddOnWithdrawn, AddOnVersionNotSold, CustomerClosed, ChangedMeanwhile, TooMany, TooLarge,
-    TotalOutOfRange
+    AddOnNotFound, AddOnNotAttached, AddOnWithdrawn, AddOnVersionNotSold, CustomerClosed, ChangedMeanwhile, TooMany,
+    TooLarge, TotalOutOfRange
 );
 problems!(
     CustomerDeleteProblems: CALLER CUSTOMER GRANTOR LANE,
