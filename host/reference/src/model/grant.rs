@@ -1,6 +1,6 @@
 //! Grants in the model: given, adjusted, and where credits go that come back to them.
 
-use super::{Grant, LATE, Model, plain};
+use super::{Books, Grant, LATE, Model, plain};
 use crate::{
     answer::{Answer, Id, Status},
     commands::GrantSpec,
@@ -8,6 +8,20 @@ use crate::{
 };
 
 impl Model {
+    /// What has moved of a credit type. Only what moves opens it, as nobody is shown a balance before that.
+    pub fn book(&mut self, credit: &str) -> &mut Books {
+        self.books.entry(credit.to_owned()).or_default()
+    }
+
+    /// Adds to what was spent and what is owed.
+    pub fn add_to_book(&mut self, credit: &str, spent: Amount, overage: Amount) {
+        if spent != 0 || overage != 0 {
+            let book = self.book(credit);
+            book.spent += spent;
+            book.overage += overage;
+        }
+    }
+
     pub fn new_grant(
         &self,
         index: u32,

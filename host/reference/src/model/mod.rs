@@ -703,20 +703,6 @@ impl Model {
         Some(Schedule { anchor: profile.anchor, zone: calendar::zone(profile.zone), interval })
     }
 
-    /// What has moved of a credit type. Only what moves opens it, as nobody is shown a balance before that.
-    pub fn book(&mut self, credit: &str) -> &mut Books {
-        self.books.entry(credit.to_owned()).or_default()
-    }
-
-    /// Adds to what was spent and what is owed.
-    pub fn add_to_book(&mut self, credit: &str, spent: Amount, overage: Amount) {
-        if spent != 0 || overage != 0 {
-            let book = self.book(credit);
-            book.spent += spent;
-            book.overage += overage;
-        }
-    }
-
     /// Where a grant stands: nearly always ids only grow.
     fn place_of(&self, id: Id) -> usize {
         let place = self.grants.binary_search_by_key(&id, |grant| grant.id).ok();
