@@ -158,43 +158,35 @@ pub fn stamp(table: Table, row: &impl Columns) -> Result<CatalogStamp, StoreErro
     table.add_row(&mut rows, row)?;
     let revision = number(row, table.revision_column())?;
     let found = match table {
-        Table::Plans => rows.plans.pop().map(|row| ("plans", row.plan, 0, parts(&[row.body.as_bytes()]))),
-        Table::PlanVersions => rows
-            .plan_versions
-            .pop()
-            .map(|row| ("plan_versions", row.plan, row.version.into(), parts(&[row.body.as_bytes()]))),
+        Table::Plans => {
+            rows.plans.pop().map(|row| ("plans", row.plan.to_string(), 0, parts(&[row.body.as_bytes()])))
+        }
+        Table::PlanVersions => rows.plan_versions.pop().map(|row| {
+            ("plan_versions", row.plan.to_string(), row.version.into(), parts(&[row.body.as_bytes()]))
+        }),
         Table::PlanTerms => rows
             .plan_terms
             .pop()
-            .map(|row| ("plan_terms", row.plan, row.number, parts(&[row.body.as_bytes()]))),
-        Table::Policies => {
-            rows.policies.pop().map(|row| ("policies", row.policy, 0, parts(&[row.body.as_bytes()])))
-        }
+            .map(|row| ("plan_terms", row.plan.to_string(), row.number, parts(&[row.body.as_bytes()]))),
+        Table::Policies => rows
+            .policies
+            .pop()
+            .map(|row| ("policies", row.policy.to_string(), 0, parts(&[row.body.as_bytes()]))),
         Table::PolicyVersions => rows.policy_versions.pop().map(|row| {
             let content = parts(&[&row.digest.0, &[u8::from(row.deleted)], row.body.as_bytes()]);
-            ("policy_versions", row.policy, row.version.into(), content)
+            ("policy_versions", row.policy.to_string(), row.version.into(), content)
         }),
         Table::ApiKeys => rows
             .api_keys
             .pop()
-            .map(|row| ("api_keys", row.id, 0, parts(&[&row.secret_hash, row.body.as_bytes()]))),
-        Table::Products => {
-            let Some((row, _)) = rows.products.pop() else {
-                return Err(columns::corrupt("a row without content"));
-            };
-            let (key, digest) =
-                (format!("{}/{}", row.kind.as_str(), row.product), parts(&[row.body.as_bytes()]));
-            return Ok(CatalogStamp {
-                table: "products",
-                key,
-                number: 0,
-                revision,
-                digest: Digest::of(&digest),
-            });
-        }
+            .map(|row| ("api_keys", row.id.to_string(), 0, parts(&[&row.secret_hash, row.body.as_bytes()]))),
+        Table::Products => rows.products.pop().map(|(row, _)| {
+            let key = format!("{}/{}", row.kind.as_str(), row.product);
+            ("products", key, 0, parts(&[row.body.as_bytes()]))
+        }),
     };
     let (table, key, number, content) = found.ok_or_else(|| columns::corrupt("a row without content"))?;
-    Ok(CatalogStamp { table, key: key.to_string(), number, revision, digest: Digest::of(&content) })
+    Ok(CatalogStamp { table, key, number, revision, digest: Digest::of(&content) })
 }
 
 /// Each part after its length, so that no two lists of parts are the same bytes.

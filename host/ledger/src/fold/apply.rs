@@ -2,7 +2,7 @@
 
 use crate::{
     journal::{
-        AfterTrial, Carried, CloseReason, Committed, Cycle, Entry, Event, OpenReason, PeriodClosed,
+        AfterTrial, Carried, CloseReason, Committed, Cycle, Draw, Entry, Event, OpenReason, PeriodClosed,
         PeriodOpened, PlanChangeScheduled, PlanChangeTime, Refunded, Reserved, Settlement, Trial,
     },
     model::{
@@ -517,19 +517,31 @@ impl CustomerState {
     }
 
     fn finish_commit(&mut self, committed: &Committed) -> Result<(), String> {
-        for draw in &committed.taken {
-            let grant = self.grant_mut(draw.grant)?;
-            grant.held = less(grant.held, draw.amount)?;
-            grant.spent = more(grant.spent, draw.amount)?;
-        }
-        self.change_reservation(committed.reservation, |reservation| {
-            for draw in &committed.taken {
-                take_hold(reservation, draw.grant, draw.amount)?;
-            }
+        self.spend_held(committed.reservation, &committed.taken, |reservation| {
             reservation.overage = less(reservation.overage, committed.taken_overage)?;
             Ok(())
         })?;
         self.end_reservation(committed.reservation)
+    }
+
+    /// What of a hold was spent is held no longer, neither by it nor of the grants; `then` changes what else there is of it.
+    pub(super) fn spend_held<T>(
+        &mut self,
+        id: ReservationId,
+        taken: &[Draw],
+        then: impl FnOnce(&mut ReservationState) -> Result<T, String>,
+    ) -> Result<T, String> {
+        for draw in taken {
+            let grant = self.grant_mut(draw.grant)?;
+            grant.held = less(grant.held, draw.amount)?;
+            grant.spent = more(grant.spent, draw.amount)?;
+        }
+        self.change_reservation(id, |reservation| {
+            for draw in taken {
+                take_hold(reservation, draw.grant, draw.amount)?;
+            }
+            then(reservation)
+        })
     }
 
     /// Holds that were committed left the reservation through `taken`; all that remains must have been moved out.

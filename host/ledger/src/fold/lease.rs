@@ -3,11 +3,7 @@
 use crate::{
     journal::{BudgetCount, Entry, LeaseExtended, LeaseOpened, Settled},
     model::{amounts::Credits, ids::ReservationId},
-    state::{
-        CustomerState, HeldFor, ReservationState,
-        counters::Part,
-        moves::{less, more, take_hold},
-    },
+    state::{CustomerState, HeldFor, ReservationState, counters::Part},
 };
 
 impl CustomerState {
@@ -49,17 +45,9 @@ impl CustomerState {
         if settled.ended {
             return Ok(());
         }
-        for draw in &settled.taken {
-            let grant = self.grant_mut(draw.grant)?;
-            grant.held = less(grant.held, draw.amount)?;
-            grant.spent = more(grant.spent, draw.amount)?;
-        }
         let id = settled.lease.hold();
-        let mut freed = Vec::new();
-        self.change_reservation(id, |hold| {
-            for draw in &settled.taken {
-                take_hold(hold, draw.grant, draw.amount)?;
-            }
+        let freed = self.spend_held(id, &settled.taken, |hold| {
+            let mut freed = Vec::new();
             let left = hold.held().decimal();
             for count in &mut hold.budgets {
                 let rest = count.add.min(left);
@@ -69,7 +57,7 @@ impl CustomerState {
                 }
                 count.add = rest;
             }
-            Ok(())
+            Ok(freed)
         })?;
         freed.iter().try_for_each(|count| self.budgets.take_back(count, Part::Held, id.entry))
     }

@@ -22,7 +22,7 @@ use crate::{
         transfer::{Book, Transfer},
         view::Expiry,
     },
-    state::{AddOnState, CustomerState, Draft, GrantStatus},
+    state::{AddOnState, CustomerState, Draft, GrantState},
 };
 use std::collections::BTreeMap;
 
@@ -107,25 +107,9 @@ impl CustomerState {
             return Err(Rejection::AddOnNotAttached(add_on));
         }
         let is_of = |(name, value): &(String, String)| name == BY && *value == *add_on.as_str();
-        let given = self.grants.iter().filter(|state| {
-            void && state.status == GrantStatus::Live && state.grant.metadata.iter().any(is_of)
-        });
-        let (mut voided, mut transfers, mut credit) = (Vec::new(), Vec::new(), None);
-        for state in given {
-            let id = state.grant.id;
-            voided.push(id);
-            credit.get_or_insert_with(|| state.grant.credit.clone());
-            if !state.remaining.is_zero() {
-                transfers.push(Transfer::new(
-                    &state.grant.credit,
-                    Book::Grant(id),
-                    Book::Voided,
-                    state.remaining,
-                ));
-            }
-        }
-        let event = Event::AddOnEnded(AddOnEnded { add_on, voided });
-        Ok(Draft { transfers, credit, ..Draft::new(event) })
+        let ends = |state: &GrantState| void && state.grant.metadata.iter().any(is_of);
+        let event = |voided| Event::AddOnEnded(AddOnEnded { add_on: add_on.clone(), voided });
+        Ok(self.end_live(ends, Book::Voided, event))
     }
 
     /// What an attachment gives at `at`, and when it gives next.

@@ -2,7 +2,7 @@
 //! beyond that, whatever the customer's own keys put in. What the host itself must write is never refused for it: commits, periods,
 //! expiries.
 
-use super::rejection::Rejection;
+use super::rejection::{Denied, Rejection};
 use crate::{
     journal::{BudgetCount, Count},
     model::{
@@ -69,6 +69,14 @@ impl CustomerState {
     pub(super) fn too_many_credit_types(&self, credit: &CreditType) -> Option<usize> {
         let known = self.accounts.len();
         (known >= MOST_CREDIT_TYPES && !self.accounts.contains_key(credit)).then_some(known)
+    }
+
+    /// Whether a rating may draw its credit type.
+    pub(super) fn require_place_for_credit(&self, credit: &CreditType) -> Result<(), Denied> {
+        match self.too_many_credit_types(credit) {
+            None => Ok(()),
+            Some(_) => Err(Denied::InvalidDecision(format!("{credit} would be one credit type too many"))),
+        }
     }
 
     pub(super) fn require_place_for_reservation(&self, usage: &Usage) -> Result<(), Rejection> {

@@ -71,10 +71,7 @@ impl CustomerState {
         decision: Decision,
     ) -> Result<Paid, Denied> {
         let Decision { record, rating, overage, counters, settle_from, .. } = decision;
-        if self.too_many_credit_types(&rating.credit).is_some() {
-            let detail = format!("{} would be one credit type too many", rating.credit);
-            return Err(Denied::InvalidDecision(detail));
-        }
+        self.require_place_for_credit(&rating.credit)?;
         // Before anything is bought for it.
         let budgets = self.budget_counts(&usage, &rating.credit, rating.cost, None);
         if let Some(exceeded) = self.exceeded(&budgets, at) {

@@ -6,11 +6,11 @@ use crate::{
     journal::{Event, OpenReason},
     model::{
         answers::Allowance,
-        ids::{LeaseId, ReservationId},
+        ids::{GrantId, LeaseId, ReservationId},
         time::Timestamp,
         transfer::{Book, Transfer},
     },
-    state::{CustomerState, Draft, GrantStatus, Starting},
+    state::{CustomerState, Draft, GrantState, GrantStatus, Starting},
 };
 
 /// Something that is due.
@@ -93,23 +93,26 @@ impl CustomerState {
     /// The entry for the expiry of all grants whose time runs out at or before `at`.
     #[must_use]
     pub fn expire_grants(&self, at: Timestamp) -> Draft {
-        let mut grants = Vec::new();
-        let mut transfers = Vec::new();
-        let mut credit = None;
-        for state in self.grants.iter() {
-            let due = state.grant.expires_at.is_some_and(|expiry| expiry <= at);
-            if state.status != GrantStatus::Live || !due {
-                continue;
-            }
+        let is_due = |state: &GrantState| state.grant.expires_at.is_some_and(|expiry| expiry <= at);
+        self.end_live(is_due, Book::Expired, |grants| Event::GrantsExpired { grants })
+    }
+
+    /// The entry that ends live grants: what they have left goes into `book`.
+    pub(super) fn end_live(
+        &self,
+        ends: impl Fn(&GrantState) -> bool,
+        book: Book,
+        event: impl FnOnce(Vec<GrantId>) -> Event,
+    ) -> Draft {
+        let (mut grants, mut transfers, mut credit) = (Vec::new(), Vec::new(), None);
+        for state in self.grants.iter().filter(|state| state.status == GrantStatus::Live && ends(state)) {
             let id = state.grant.id;
             grants.push(id);
             credit.get_or_insert_with(|| state.grant.credit.clone());
             if !state.remaining.is_zero() {
-                let transfer =
-                    Transfer::new(&state.grant.credit, Book::Grant(id), Book::Expired, state.remaining);
-                transfers.push(transfer);
+                transfers.push(Transfer::new(&state.grant.credit, Book::Grant(id), book, state.remaining));
             }
         }
-        Draft { transfers, credit, ..Draft::new(Event::GrantsExpired { grants }) }
+        Draft { transfers, credit, ..Draft::new(event(grants)) }
     }
 }

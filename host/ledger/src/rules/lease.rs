@@ -179,10 +179,7 @@ impl CustomerState {
         decision: Decision,
     ) -> Result<Draft, Denied> {
         let Decision { record, rating, overage, counters, settle_from, .. } = decision;
-        if self.too_many_credit_types(&rating.credit).is_some() {
-            let detail = format!("{} would be one credit type too many", rating.credit);
-            return Err(Denied::InvalidDecision(detail));
-        }
+        self.require_place_for_credit(&rating.credit)?;
         let (taken, drawn) = self.paid_by(id, &usage, &rating);
         let above = rating.cost.saturating_sub(drawn);
         let using = self.using(&rating.credit, &usage, at);
