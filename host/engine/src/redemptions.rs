@@ -79,6 +79,14 @@ impl Engine {
         Ok(self.redemption_store()?.redemption_count(promotion).await?)
     }
 
+    /// The same of many promotions.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn redemption_counts(&self, promotions: &[Name]) -> Result<Vec<u64>, EngineError> {
+        Ok(self.redemption_store()?.redemption_counts(promotions).await?)
+    }
+
     /// Up to `limit` redemptions of a promotion that are numbered above `after`, in order.
     ///
     /// # Errors

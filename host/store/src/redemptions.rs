@@ -59,8 +59,14 @@ pub trait RedemptionStore: Send + Sync {
     async fn redemption_of(&self, promotion: &Name, customer: &CustomerId)
     -> Result<Option<u64>, StoreError>;
 
-    /// How many were taken.
-    async fn redemption_count(&self, promotion: &Name) -> Result<u64, StoreError>;
+    /// How many of each promotion were taken.
+    async fn redemption_counts(&self, promotions: &[Name]) -> Result<Vec<u64>, StoreError>;
+
+    /// How many of one were taken.
+    async fn redemption_count(&self, promotion: &Name) -> Result<u64, StoreError> {
+        let counts = self.redemption_counts(std::slice::from_ref(promotion)).await?;
+        Ok(counts.first().copied().unwrap_or_default())
+    }
 
     /// Up to `limit` of them numbered above `after`, in order.
     async fn redemptions(
@@ -80,7 +86,6 @@ pub const OF_CUSTOMER: &str = "SELECT number FROM redemptions WHERE promotion_id
 pub const CLAIM: &str = "INSERT INTO redemptions (promotion_id, customer_id, at, number) \
      SELECT $1, $2, $3, coalesce(max(number), 0) + 1 FROM redemptions WHERE promotion_id = $1 \
      HAVING coalesce(max(number), 0) < $4 RETURNING number";
-pub const COUNT: &str = "SELECT coalesce(max(number), 0) FROM redemptions WHERE promotion_id = $1";
 pub const PAGE: &str = "SELECT number, customer_id, at FROM redemptions \
      WHERE promotion_id = $1 AND number > $2 ORDER BY number LIMIT $3";
 pub const ADD: &str = "INSERT INTO redemptions (promotion_id, number, customer_id, at) VALUES ($1, $2, $3, $4) \

@@ -6,7 +6,7 @@ use crate::{
     answer::Answer,
     app::App,
     documented::problems,
-    extract::{At, IfMatch, Json, Keyed, Paging, PromotionName, Query, cut, short},
+    extract::{At, IfMatch, Json, Keyed, Paging, PromotionName, Query, cut, few, short},
     problem::Problem,
     render, wire,
 };
@@ -20,7 +20,10 @@ use proviso_engine::{
     CreditedChange, DecideError, EngineError, PromotionChange, RedemptionRow, Tag, acting_as,
     catalog::Promotion,
 };
-use proviso_ledger::journal::{Entry, Event, PromotionRedeemed};
+use proviso_ledger::{
+    journal::{Entry, Event, PromotionRedeemed},
+    model::ids::Name,
+};
 use std::{borrow::Cow, sync::Arc};
 
 problems!(
@@ -64,9 +67,7 @@ pub async fn put(
 ) -> Result<Answer, Problem> {
     short("/name", body.name.value().map(String::as_str).unwrap_or_default())?;
     require_few_features(&body.features)?;
-    if body.plans.value().is_some_and(|plans| plans.len() > MAX_PLANS) {
-        return Err(Problem::invalid_field("/plans", format!("more than {MAX_PLANS} plans")));
-    }
+    few("/plans", body.plans.value().map_or(0, Vec::len), MAX_PLANS, "plans")?;
     let change = PromotionChange {
         name: body.name.into_option().into(),
         credits: CreditedChange {
@@ -131,8 +132,9 @@ pub async fn list(
     let catalog = app.engine.catalog();
     let all = catalog.promotions.values().map(|(promotion, _)| view(promotion, 0));
     let mut page = paging.page(all, |one| one.promotion.clone())?;
-    for promotion in &mut page.data {
-        promotion.redemptions = app.engine.redemption_count(&promotion.promotion).await?;
+    let shown: Vec<Name> = page.data.iter().map(|one| one.promotion.clone()).collect();
+    for (promotion, taken) in page.data.iter_mut().zip(app.engine.redemption_counts(&shown).await?) {
+        promotion.redemptions = taken;
     }
     Answer::ok(&page)
 }

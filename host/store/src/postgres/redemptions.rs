@@ -6,13 +6,14 @@ use crate::{
     columns::{Columns, integer, number},
     error::StoreError,
     redemptions::{
-        ADD, CLAIM, COUNT, Claimed, OF_CUSTOMER, PAGE, RedemptionClaim, RedemptionRow, RedemptionStore,
-        redemption,
+        ADD, CLAIM, Claimed, OF_CUSTOMER, PAGE, RedemptionClaim, RedemptionRow, RedemptionStore, redemption,
     },
     rows::Commit,
 };
 use proviso_ledger::model::ids::{CustomerId, Name};
 
+const COUNTS: &str = "SELECT (SELECT coalesce(max(number), 0) FROM redemptions WHERE promotion_id = asked.id) \
+     FROM unnest($1::text[]) WITH ORDINALITY AS asked (id, place) ORDER BY asked.place";
 const LOCK: &str = "SELECT revision FROM products WHERE kind = 'promotion' AND product_id = $1 FOR UPDATE";
 
 #[async_trait::async_trait]
@@ -35,9 +36,10 @@ impl RedemptionStore for PostgresStore {
         self.pool().fetch(query).await?.first().map(|row| number(row, 0)).transpose()
     }
 
-    async fn redemption_count(&self, promotion: &Name) -> Result<u64, StoreError> {
-        let rows = self.pool().fetch(|| sqlx::query(COUNT).bind(promotion.as_str())).await?;
-        rows.first().map_or(Ok(0), |row| number(row, 0))
+    async fn redemption_counts(&self, promotions: &[Name]) -> Result<Vec<u64>, StoreError> {
+        let promotions: Vec<&str> = promotions.iter().map(Name::as_str).collect();
+        let rows = self.pool().fetch(|| sqlx::query(COUNTS).bind(&promotions)).await?;
+        rows.iter().map(|row| number(row, 0)).collect()
     }
 
     async fn redemptions(

@@ -9,14 +9,14 @@ use crate::{
     columns::{Columns, integer, number},
     error::StoreError,
     redemptions::{
-        ADD, CLAIM, COUNT, Claimed, OF_CUSTOMER, PAGE, RedemptionClaim, RedemptionRow, RedemptionStore,
-        redemption,
+        ADD, CLAIM, Claimed, OF_CUSTOMER, PAGE, RedemptionClaim, RedemptionRow, RedemptionStore, redemption,
     },
     rows::Commit,
 };
 use proviso_ledger::model::ids::{CustomerId, Name};
 use rusqlite::{Connection, TransactionBehavior};
 
+const COUNT: &str = "SELECT coalesce(max(number), 0) FROM redemptions WHERE promotion_id = $1";
 const REVISION: &str = "SELECT revision FROM products WHERE kind = 'promotion' AND product_id = $1";
 
 #[async_trait::async_trait]
@@ -35,10 +35,12 @@ impl RedemptionStore for SqliteStore {
         self.reads().readers.read(read).await
     }
 
-    async fn redemption_count(&self, promotion: &Name) -> Result<u64, StoreError> {
-        let promotion = promotion.clone();
+    async fn redemption_counts(&self, promotions: &[Name]) -> Result<Vec<u64>, StoreError> {
+        let promotions = promotions.to_vec();
         let read = move |connection: &mut Connection| {
-            Ok(first(connection, COUNT, [promotion.as_str()], |row| number(row, 0))?.unwrap_or(0))
+            let count =
+                |promotion: &Name| first(connection, COUNT, [promotion.as_str()], |row| number(row, 0));
+            promotions.iter().map(|promotion| Ok(count(promotion)?.unwrap_or(0))).collect()
         };
         self.reads().readers.read(read).await
     }
