@@ -5,6 +5,7 @@ use crate::{app::App, problem::Problem};
 use axum::{
     body::Bytes,
     extract::{FromRequest, Request},
+    http::request::Parts,
 };
 use proviso_api::customer::MAX_NAME_BYTES;
 use serde::{
@@ -33,12 +34,7 @@ pub struct MaybeJson<T>(pub T);
 
 impl<T: DeserializeOwned + Send> Body for Json<T> {
     async fn read(request: Request, app: &Arc<App>) -> Result<(Self, Bytes), Problem> {
-        let (parts, body) = request.into_parts();
-        let fits = is_of_type(&parts.headers, "application/json");
-        let bytes = read_body(body, app.options.max_body_bytes, &app.bodies, parts.extensions.get()).await?;
-        if !fits {
-            return Err(Problem::wrong_type("application/json"));
-        }
+        let (_, bytes) = json_bytes(request, app).await?;
         Ok((Self(object("", &bytes)?), bytes))
     }
 }
@@ -71,6 +67,25 @@ impl<T: DeserializeOwned + Default + Send> FromRequest<Arc<App>> for MaybeJson<T
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
         Ok(Self::read(request, app).await?.0)
     }
+}
+
+/// A body of JSON as it was sent, with the request's head.
+pub async fn json_bytes(request: Request, app: &App) -> Result<(Parts, Bytes), Problem> {
+    let (parts, body) = request.into_parts();
+    let bytes = read_body(body, app.options.max_body_bytes, &app.bodies, parts.extensions.get()).await?;
+    if is_of_type(&parts.headers, "application/json") {
+        Ok((parts, bytes))
+    } else {
+        Err(Problem::wrong_type("application/json"))
+    }
+}
+
+/// Checks how many there are of what `items` names.
+pub fn few(pointer: &str, count: usize, most: usize, items: &str) -> Result<(), Problem> {
+    if count <= most {
+        return Ok(());
+    }
+    Err(Problem::invalid_field(pointer, format!("more than {most} {items}")))
 }
 
 /// Checks the length of a text for people.

@@ -11,7 +11,7 @@ mod query;
 mod raw;
 
 pub use idempotency::{DryRun, Keyed, KeyedUnlessDry, MaybeKeyed, callers};
-pub use json::{Json, MaybeJson, object, parse, short};
+pub use json::{Json, MaybeJson, few, json_bytes, object, parse, short};
 pub use list::{List, answering};
 pub use parameters::Parameters;
 pub use path::{

@@ -6,7 +6,7 @@ use crate::{
     answer::Answer,
     app::App,
     documented::problems,
-    extract::{callers, is_of_type, object, read_body},
+    extract::{callers, json_bytes, object, parse},
     problem::Problem,
 };
 use axum::extract::{Request, State};
@@ -38,12 +38,8 @@ pub async fn batch(
     caller: Caller<access::Usage>,
     request: Request,
 ) -> Result<Answer, Problem> {
-    let (parts, body) = request.into_parts();
-    let bytes = read_body(body, app.options.max_body_bytes, &app.bodies, parts.extensions.get()).await?;
-    if !is_of_type(&parts.headers, "application/json") {
-        return Err(Problem::wrong_type("application/json"));
-    }
-    submission::many(&app, &caller, parts.uri.path(), &bytes, MAX_BATCH, read).await
+    let (parts, bytes) = json_bytes(request, &app).await?;
+    submission::many(&app, &caller, parts.uri.path(), parse(&bytes)?, MAX_BATCH, read).await
 }
 
 fn read(place: &str, raw: &RawValue) -> Result<Submission, Problem> {

@@ -6,7 +6,7 @@ use crate::{
     answer::Answer,
     app::App,
     documented::problems,
-    extract::{At, BundleName, IfMatch, Json, Keyed, Paging, Query, short},
+    extract::{At, BundleName, IfMatch, Json, Keyed, Paging, Query, few, short},
     problem::Problem,
     render, wire,
 };
@@ -165,10 +165,7 @@ pub async fn purchase(
 }
 
 pub(super) fn require_few_features(features: &Patch<Vec<Key>>) -> Result<(), Problem> {
-    if features.value().is_some_and(|features| features.len() > MAX_FEATURES) {
-        return Err(Problem::invalid_field("/features", format!("more than {MAX_FEATURES} features")));
-    }
-    Ok(())
+    few("/features", features.value().map_or(0, Vec::len), MAX_FEATURES, "features")
 }
 
 fn view(bundle: &Bundle) -> View<'_> {

@@ -2,7 +2,10 @@
 
 #![expect(unused_qualifications, reason = "the parameters' code is generated with full paths")]
 
-use super::usage_report::{TimeOrDate, accepts_csv};
+use super::{
+    csv_table::{self, accepts_csv},
+    usage_report::TimeOrDate,
+};
 use crate::{
     access::{Customer, Read},
     answer::Answer,
@@ -13,7 +16,7 @@ use crate::{
 };
 use axum::{
     extract::State,
-    http::{HeaderMap, HeaderValue, header::CONTENT_TYPE},
+    http::HeaderMap,
     response::{IntoResponse, Response},
 };
 use proviso_api::{
@@ -97,9 +100,7 @@ pub async fn read(
     let points = query.points(app.now(), zone)?;
     let grants = app.engine.burndown(&customer.id, &points).await?;
     if accepts_csv(&headers) {
-        let text = table(&points, &grants).map_err(|error| Problem::internal(error.to_string()))?;
-        let kind = HeaderValue::from_static("text/csv; charset=utf-8");
-        return Ok(([(CONTENT_TYPE, kind)], text).into_response());
+        return table(&points, &grants);
     }
     let grants = grants.into_iter().map(|Burndown { grant, left }| BurndownOfGrant {
         grant: grant.id,
@@ -145,14 +146,15 @@ impl Chart {
     }
 }
 
-fn table(points: &[Timestamp], grants: &[Burndown]) -> Result<String, csv::Error> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    let heads = grants.iter().map(|one| one.grant.id.to_string());
-    writer.write_record(["at".to_owned()].into_iter().chain(heads))?;
-    for (place, at) in points.iter().enumerate() {
-        let left = grants.iter().map(|one| one.left.get(place).map(Credits::to_string).unwrap_or_default());
-        writer.write_record([at.to_string()].into_iter().chain(left))?;
-    }
-    let bytes = writer.into_inner().map_err(csv::IntoInnerError::into_error)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+fn table(points: &[Timestamp], grants: &[Burndown]) -> Result<Response, Problem> {
+    csv_table::answer(|writer| {
+        let heads = grants.iter().map(|one| one.grant.id.to_string());
+        writer.write_record(["at".to_owned()].into_iter().chain(heads))?;
+        for (place, at) in points.iter().enumerate() {
+            let left =
+                grants.iter().map(|one| one.left.get(place).map(Credits::to_string).unwrap_or_default());
+            writer.write_record([at.to_string()].into_iter().chain(left))?;
+        }
+        Ok(())
+    })
 }

@@ -18,7 +18,7 @@ use crate::{
     answer::Answer,
     app::App,
     documented::problems,
-    extract::{object, read_body},
+    extract::{object, parse, read_body},
     problem::Problem,
 };
 use axum::extract::{Request, State};
@@ -79,7 +79,7 @@ pub async fn ingest(
             let read = |place: &str, event: &serde_json::value::RawValue| {
                 object::<Envelope>(place, event.get().as_bytes())?.submission(place)
             };
-            return submission::many(&app, &caller, parts.uri.path(), &bytes, MAX_BATCH, read).await;
+            return submission::many(&app, &caller, parts.uri.path(), parse(&bytes)?, MAX_BATCH, read).await;
         }
         Some(Mode::Binary) => Envelope::of_headers(&parts.headers, &bytes)?,
         None => return Err(Problem::wrong_type(ALL_MODES)),

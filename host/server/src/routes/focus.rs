@@ -2,7 +2,10 @@
 
 #![expect(unused_qualifications, reason = "the parameters' code is generated with full paths")]
 
-use super::usage_report::{ReportCursor, TimeOrDate, accepts_csv, cell};
+use super::{
+    csv_table::{self, accepts_csv, cell},
+    usage_report::{ReportCursor, TimeOrDate},
+};
 use crate::{
     access::{Customer, Operator, Read},
     answer::Answer,
@@ -13,7 +16,7 @@ use crate::{
 };
 use axum::{
     extract::State,
-    http::{HeaderMap, HeaderValue, header::CONTENT_TYPE},
+    http::HeaderMap,
     response::{IntoResponse, Response},
 };
 use proviso_api::{
@@ -109,7 +112,7 @@ pub async fn of_customer(
     if query.is_of_purchases()? {
         let after = paging.after::<Seq>()?;
         let asked = query.read(app.now())?;
-        let name = app.engine.state(id).await?.profile.as_ref().map(|profile| profile.name.clone());
+        let name = name_of(&app, id).await?;
         let (mut rows, mut at) = (Vec::new(), if is_table { None } else { after });
         loop {
             let (found, next) = app.engine.purchases(id, asked.time.clone(), at, limit).await?;
@@ -125,7 +128,7 @@ pub async fn of_customer(
     }
     let after = paging.after::<ReportCursor>()?;
     let asked = query.read(app.now())?;
-    let name = app.engine.state(id).await?.profile.as_ref().map(|profile| profile.name.clone());
+    let name = name_of(&app, id).await?;
     if is_table {
         let groups = app.engine.whole_usage(id, asked.report()).await?;
         return table(asked.of_groups(id, name.as_deref(), groups)?);
@@ -210,6 +213,10 @@ pub async fn of_all(
             return table(rows);
         }
     }
+}
+
+async fn name_of(app: &App, customer: &CustomerId) -> Result<Option<String>, Problem> {
+    Ok(app.engine.state(customer).await?.profile.as_ref().map(|profile| profile.name.clone()))
 }
 
 /// What was asked, checked.
@@ -510,36 +517,30 @@ fn answer(page: Page<FocusRow>) -> Result<Response, Problem> {
 
 /// The rows as CSV, with a head also where there are none. What users wrote is guarded as in every table.
 fn table(rows: Vec<FocusRow>) -> Result<Response, Problem> {
-    let text = written(rows).map_err(|error| Problem::internal(error.to_string()))?;
-    let kind = HeaderValue::from_static("text/csv; charset=utf-8");
-    Ok(([(CONTENT_TYPE, kind)], text).into_response())
-}
-
-fn written(rows: Vec<FocusRow>) -> Result<String, csv::Error> {
-    let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
-    writer.write_record(COLUMNS)?;
-    let guard = |text: String| cell(&text);
-    for row in rows {
-        writer.serialize(FocusRow {
-            billing_account_id: guard(row.billing_account_id),
-            billing_account_name: row.billing_account_name.map(guard),
-            charge_description: guard(row.charge_description),
-            invoice_issuer_name: guard(row.invoice_issuer_name),
-            pricing_currency: guard(row.pricing_currency),
-            pricing_unit: guard(row.pricing_unit),
-            provider_name: guard(row.provider_name),
-            publisher_name: guard(row.publisher_name),
-            service_name: guard(row.service_name),
-            sku_id: guard(row.sku_id),
-            sku_meter: guard(row.sku_meter),
-            sku_price_id: guard(row.sku_price_id),
-            sub_account_id: row.sub_account_id.map(guard),
-            sub_account_name: row.sub_account_name.map(guard),
-            credit: guard(row.credit),
-            model: row.model.map(guard),
-            ..row
-        })?;
-    }
-    let bytes = writer.into_inner().map_err(csv::IntoInnerError::into_error)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    csv_table::answer(|writer| {
+        writer.write_record(COLUMNS)?;
+        let guard = |text: String| cell(&text);
+        for row in rows {
+            writer.serialize(FocusRow {
+                billing_account_id: guard(row.billing_account_id),
+                billing_account_name: row.billing_account_name.map(guard),
+                charge_description: guard(row.charge_description),
+                invoice_issuer_name: guard(row.invoice_issuer_name),
+                pricing_currency: guard(row.pricing_currency),
+                pricing_unit: guard(row.pricing_unit),
+                provider_name: guard(row.provider_name),
+                publisher_name: guard(row.publisher_name),
+                service_name: guard(row.service_name),
+                sku_id: guard(row.sku_id),
+                sku_meter: guard(row.sku_meter),
+                sku_price_id: guard(row.sku_price_id),
+                sub_account_id: row.sub_account_id.map(guard),
+                sub_account_name: row.sub_account_name.map(guard),
+                credit: guard(row.credit),
+                model: row.model.map(guard),
+                ..row
+            })?;
+        }
+        Ok(())
+    })
 }

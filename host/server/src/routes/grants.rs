@@ -8,7 +8,7 @@ use crate::{
     answer::Answer,
     app::App,
     documented::problems,
-    extract::{At, IfMatch, Json, Keyed, MaybeJson, Paging, Query},
+    extract::{At, IfMatch, Json, Keyed, MaybeJson, Paging, Query, few},
     problem::Problem,
     render, wire,
 };
@@ -169,9 +169,7 @@ pub async fn void(
 }
 
 fn grant(body: GrantInput) -> Result<GrantRequest, Problem> {
-    if body.features.len() > MAX_FEATURES {
-        return Err(Problem::invalid_field("/features", format!("more than {MAX_FEATURES} features")));
-    }
+    few("/features", body.features.len(), MAX_FEATURES, "features")?;
     Ok(GrantRequest {
         effective_at: body.effective_at,
         credit: body.credit.unwrap_or_else(default_credit),

@@ -9,7 +9,7 @@ use crate::{
     answer::Answer,
     app::App,
     documented::problems,
-    extract::{At, Json, Keyed, MaybeJson, Paging, Query, is_of_type, object, parse, read_body},
+    extract::{At, Json, Keyed, MaybeJson, Paging, Query, few, json_bytes, object, parse},
     problem::Problem,
     render, wire,
 };
@@ -74,9 +74,7 @@ pub async fn open(
     Keyed { idempotency, body: Json(body) }: Keyed<Json<LeaseInput>>,
 ) -> Result<Answer, Problem> {
     let LeaseInput { amount, credit, ttl_seconds, mut features, entity } = body;
-    if features.len() > MAX_FEATURES {
-        return Err(Problem::invalid_field("/features", format!("more than {MAX_FEATURES} features")));
-    }
+    few("/features", features.len(), MAX_FEATURES, "features")?;
     features.sort_unstable();
     features.dedup();
     let ttl = ttl_seconds.map_or(Ok(Ttl::DEFAULT), ttl)?;
@@ -145,12 +143,8 @@ pub async fn settle(
     At(id): At<LeaseId>,
     request: Request,
 ) -> Result<Answer, Problem> {
-    let (parts, body) = request.into_parts();
-    let bytes = read_body(body, app.options.max_body_bytes, &app.bodies, parts.extensions.get()).await?;
-    if !is_of_type(&parts.headers, "application/json") {
-        return Err(Problem::wrong_type("application/json"));
-    }
-    let _: Vec<&RawValue> = parse(&bytes)?;
+    let (parts, bytes) = json_bytes(request, &app).await?;
+    let items = parse(&bytes)?;
     // Who opened it has the answer, so the entry is there; a lease that ended stays one.
     if let Err(error) = app.engine.opened_lease(&customer.id, id).await {
         // Is it the customer that is missing?
@@ -158,7 +152,7 @@ pub async fn settle(
         return Err(error.into());
     }
     let read = |place: &str, raw: &RawValue| settlement(&customer.id, id, place, raw);
-    submission::many(&app, &customer.caller(), parts.uri.path(), &bytes, MAX_BATCH, read).await
+    submission::many(&app, &customer.caller(), parts.uri.path(), items, MAX_BATCH, read).await
 }
 
 fn settlement(

@@ -14,6 +14,7 @@ mod bundles;
 mod burndown;
 mod charges;
 mod check;
+mod csv_table;
 mod customers;
 mod docs;
 mod entities;

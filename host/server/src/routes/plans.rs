@@ -6,7 +6,7 @@ use crate::{
     answer::Answer,
     app::App,
     documented::problems,
-    extract::{At, IfMatch, Json, Paging, PlanName, Query, short},
+    extract::{At, IfMatch, Json, Paging, PlanName, Query, few, short},
     problem::Problem,
     wire,
 };
@@ -178,9 +178,7 @@ pub(super) fn plan_change(parts: PlanParts) -> Result<PlanChange, Problem> {
 pub(super) fn read_entitlements(
     entitlements: BTreeMap<Key, EntitlementValue>,
 ) -> Result<BTreeMap<Key, Entitlement>, Problem> {
-    if entitlements.len() > MAX_FEATURES {
-        return Err(Problem::invalid_field("/entitlements", format!("more than {MAX_FEATURES} features")));
-    }
+    few("/entitlements", entitlements.len(), MAX_FEATURES, "features")?;
     let read = |(feature, value): (Key, EntitlementValue)| {
         let escaped = feature.as_str().replace('~', "~0").replace('/', "~1");
         let entitlement = value.read(&format!("/entitlements/{escaped}"));

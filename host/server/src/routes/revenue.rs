@@ -2,7 +2,10 @@
 
 #![expect(unused_qualifications, reason = "the parameters' code is generated with full paths")]
 
-use super::usage_report::{TimeOrDate, accepts_csv, cell};
+use super::{
+    csv_table::{self, accepts_csv, cell},
+    usage_report::TimeOrDate,
+};
 use crate::{
     access::{Customer, Operator, Read},
     answer::Answer,
@@ -13,7 +16,7 @@ use crate::{
 };
 use axum::{
     extract::State,
-    http::{HeaderMap, HeaderValue, header::CONTENT_TYPE},
+    http::HeaderMap,
     response::{IntoResponse, Response},
 };
 use proviso_api::{Page, report::RevenueOfGroup, schema};
@@ -168,9 +171,7 @@ fn answer(
     next: Option<CustomerId>,
 ) -> Result<Response, Problem> {
     if accepts_csv(headers) {
-        let text = table(names, &rows).map_err(|error| Problem::internal(error.to_string()))?;
-        let kind = HeaderValue::from_static("text/csv; charset=utf-8");
-        return Ok(([(CONTENT_TYPE, kind)], text).into_response());
+        return table(names, &rows);
     }
     let data = rows.into_iter().map(|row| {
         let Revenue { group, currency, opening, sold, earned, breakage, voided, refunded, deferred } = row;
@@ -185,19 +186,19 @@ fn answer(
 /// The columns of amounts, after those of the grouping.
 const AMOUNTS: [&str; 7] = ["opening", "sold", "earned", "breakage", "voided", "refunded", "deferred"];
 
-fn table(names: &[String], rows: &[Revenue]) -> Result<String, csv::Error> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
+fn table(names: &[String], rows: &[Revenue]) -> Result<Response, Problem> {
     let has_currency = names.iter().any(|name| name == "currency");
     let currency = (!has_currency).then_some("currency");
     let heads = names.iter().map(String::as_str).chain(currency).chain(AMOUNTS);
-    writer.write_record(heads)?;
-    for row in rows {
-        let amounts =
-            [row.opening, row.sold, row.earned, row.breakage, row.voided, row.refunded, row.deferred];
-        let currency = currency.map(|_| row.currency.to_string());
-        let texts = row.group.iter().map(|value| cell(value)).chain(currency);
-        writer.write_record(texts.chain(amounts.map(|amount| amount.to_string())))?;
-    }
-    let bytes = writer.into_inner().map_err(csv::IntoInnerError::into_error)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    csv_table::answer(|writer| {
+        writer.write_record(heads)?;
+        for row in rows {
+            let amounts =
+                [row.opening, row.sold, row.earned, row.breakage, row.voided, row.refunded, row.deferred];
+            let currency = currency.map(|_| row.currency.to_string());
+            let texts = row.group.iter().map(|value| cell(value)).chain(currency);
+            writer.write_record(texts.chain(amounts.map(|amount| amount.to_string())))?;
+        }
+        Ok(())
+    })
 }

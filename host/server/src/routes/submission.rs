@@ -5,7 +5,6 @@ use crate::{
     access::{self, Caller},
     answer::Answer,
     app::App,
-    extract::parse,
     problem::Problem,
     render,
 };
@@ -148,11 +147,10 @@ pub async fn many(
     app: &App,
     caller: &Caller<access::Usage>,
     path: &str,
-    body: &[u8],
+    items: Vec<&RawValue>,
     most: usize,
     read: impl Fn(&str, &RawValue) -> Result<Submission, Problem>,
 ) -> Result<Answer, Problem> {
-    let items: Vec<&RawValue> = parse(body)?;
     if items.len() > most {
         let detail = format!("a batch has {most} items at most, this one has {}", items.len());
         return Err(Problem::invalid_field("", detail));

@@ -2,6 +2,7 @@
 
 #![expect(unused_qualifications, reason = "the parameters' code is generated with full paths")]
 
+use super::csv_table::{self, accepts_csv, cell};
 use crate::{
     access::{Customer, Operator, Read},
     answer::Answer,
@@ -12,10 +13,7 @@ use crate::{
 };
 use axum::{
     extract::State,
-    http::{
-        HeaderMap, HeaderValue,
-        header::{ACCEPT, CONTENT_TYPE},
-    },
+    http::HeaderMap,
     response::{IntoResponse, Response},
 };
 use proviso_api::{
@@ -71,8 +69,6 @@ pub struct Report {
 
 problems!(UsageProblems: CALLER CUSTOMER LIST LANE);
 problems!(AllProblems: CALLER OPERATOR LIST);
-
-const CSV: &str = "text/csv";
 
 /// A report as it was asked for.
 struct Asked {
@@ -182,7 +178,7 @@ pub async fn report(
     let Asked { mut report, names, paging } = query.read(app.now(), &dates_in)?;
     if accepts_csv(&headers) {
         let groups = app.engine.whole_usage(&customer.id, report).await?;
-        return csv(&names, &groups);
+        return table(&names, &groups);
     }
     let (limit, after) = (paging.limit()? as usize, paging.after::<ReportCursor>()?);
     let (mut as_of, mut key) = (None, None);
@@ -248,7 +244,7 @@ pub async fn report_all(
             after = last;
             if after.is_none() {
                 names.insert(0, "customer".to_owned());
-                return csv(&names, &all);
+                return table(&names, &all);
             }
         }
     }
@@ -264,49 +260,23 @@ pub async fn report_all(
     Ok(Answer::ok(&page)?.into_response())
 }
 
-fn csv(names: &[String], groups: &UsageGroups) -> Result<Response, Problem> {
-    let text = table(names, groups).map_err(|error| Problem::internal(error.to_string()))?;
-    let kind = HeaderValue::from_static("text/csv; charset=utf-8");
-    Ok(([(CONTENT_TYPE, kind)], text).into_response())
-}
-
-/// Whether the answer is wanted as CSV rather than as JSON.
-pub(super) fn accepts_csv(headers: &HeaderMap) -> bool {
-    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let mut kinds = accepted.flat_map(|value| value.split(','));
-    kinds.any(|kind| {
-        let mut parts = kind.split(';').map(str::trim);
-        let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(CSV));
-        // `q=0` says that it is not wanted (RFC 9110, 12.4.2).
-        named && !parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
-    })
-}
-
-/// A text as spreadsheets read it as a text. They take one for a formula that begins as formulas do, and entities and attributes are
-/// often what a product's own users wrote. An apostrophe goes before those, and before an apostrophe, so that taking one away
-/// gives the text again.
-pub(super) fn cell(text: &str) -> String {
-    let begins = |first: char| "=+-@'\u{ff1d}\u{ff0b}\u{ff0d}\u{ff20}".contains(first) || first.is_control();
-    if text.starts_with(begins) { format!("'{text}") } else { text.to_owned() }
-}
-
 /// A report as CSV.
-fn table(names: &[String], groups: &UsageGroups) -> Result<String, csv::Error> {
+fn table(names: &[String], groups: &UsageGroups) -> Result<Response, Problem> {
     let credits: BTreeSet<&Key> = groups.values().flat_map(|group| group.cost.keys()).collect();
     let quantities: BTreeSet<&String> = groups.values().flat_map(|group| group.quantities.keys()).collect();
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    let heads = names.iter().cloned().chain(["charges".to_owned()]);
-    let heads = heads.chain(credits.iter().map(|credit| format!("cost.{credit}")));
-    writer.write_record(heads.chain(quantities.iter().map(|name| format!("quantity.{name}"))))?;
-    for (key, group) in groups {
-        let texts = key.iter().map(|value| value.as_deref().map(cell).unwrap_or_default());
-        let texts = texts.chain([group.charges.to_string()]);
-        let costs = credits.iter().map(|credit| group.cost.get(*credit).map(Credits::to_string));
-        let amounts = quantities.iter().map(|name| group.quantities.get(*name).map(Quantity::to_string));
-        writer.write_record(texts.chain(costs.chain(amounts).map(Option::unwrap_or_default)))?;
-    }
-    let bytes = writer.into_inner().map_err(csv::IntoInnerError::into_error)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    csv_table::answer(|writer| {
+        let heads = names.iter().cloned().chain(["charges".to_owned()]);
+        let heads = heads.chain(credits.iter().map(|credit| format!("cost.{credit}")));
+        writer.write_record(heads.chain(quantities.iter().map(|name| format!("quantity.{name}"))))?;
+        for (key, group) in groups {
+            let texts = key.iter().map(|value| value.as_deref().map(cell).unwrap_or_default());
+            let texts = texts.chain([group.charges.to_string()]);
+            let costs = credits.iter().map(|credit| group.cost.get(*credit).map(Credits::to_string));
+            let amounts = quantities.iter().map(|name| group.quantities.get(*name).map(Quantity::to_string));
+            writer.write_record(texts.chain(costs.chain(amounts).map(Option::unwrap_or_default)))?;
+        }
+        Ok(())
+    })
 }
 
 fn grouping(name: &str) -> Result<GroupBy, Problem> {
