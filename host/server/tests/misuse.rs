@@ -43,6 +43,14 @@ async fn keys_that_hosts_make_can_not_be_used_before() {
     assert_eq!(batch[0]["status"], 400, "{batch}");
     assert_eq!(batch[0]["body"]["code"], "invalid_idempotency_key", "{batch}");
     assert_eq!(batch[0]["body"]["errors"][0]["pointer"], "/0/idempotency_key", "{batch}");
+    let lease = server.ask("POST", &format!("{ACME}/leases")).by(&own).key("lease");
+    let lease = lease.json(&json!({"amount": "1"})).send().await.expect(201);
+    let settlements = format!("{ACME}/leases/{}/settlements", lease["id"].as_str().unwrap());
+    let item = json!([{"idempotency_key": format!("proviso:reversal:{id}"), "feature": "chat",
+        "quantities": {"input_tokens": 1}}]);
+    let settled = server.ask("POST", &settlements).by(&own).json(&item).send().await.expect(200);
+    assert_eq!(settled[0]["body"]["code"], "invalid_idempotency_key", "{settled}");
+    assert_eq!(settled[0]["body"]["errors"][0]["pointer"], "/0/idempotency_key", "{settled}");
     let undone = json!({"reason": "the wrong model", "charges": [{"customer": "acme", "charge": id}]});
     let undone = server.ask("POST", REVERSALS).json(&undone).send().await.expect(200);
     assert_eq!((&undone["reversed"], &undone["refused"]), (&json!(1), &json!(0)), "{undone}");

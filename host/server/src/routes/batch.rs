@@ -6,13 +6,13 @@ use crate::{
     answer::Answer,
     app::App,
     documented::problems,
-    extract::{callers, json_bytes, object, parse},
+    extract::{json_bytes, object, parse},
     problem::Problem,
 };
 use axum::extract::{Request, State};
 use proviso_api::{
     charge::BatchResult,
-    usage::{BatchCharge, MAX_BATCH, Usage},
+    usage::{BatchCharge, MAX_BATCH},
 };
 use serde_json::value::RawValue;
 use std::sync::Arc;
@@ -45,10 +45,6 @@ pub async fn batch(
 fn read(place: &str, raw: &RawValue) -> Result<Submission, Problem> {
     let bytes = raw.get().as_bytes();
     let item: BatchCharge = object(place, bytes)?;
-    let key = callers(item.idempotency_key.clone());
-    let key = key.map_err(|problem| problem.about("/idempotency_key").within(place))?;
-    let customer = item.customer.clone();
-    let usage: Usage = item.into();
-    let digest = submission::digest(b"batch", &customer, &usage, &[])?;
-    Ok(Submission::new(customer, (key, digest), usage))
+    let (customer, key) = (item.customer.clone(), item.idempotency_key.clone());
+    Submission::of_item(place, b"batch", customer, key, item.into())
 }

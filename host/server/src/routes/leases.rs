@@ -22,7 +22,7 @@ use proviso_api::{
     charge::BatchResult,
     grant::MAX_FEATURES,
     lease::{ClosedLease, ExtendedLease, Lease, LeaseExtension, LeaseInput, LeaseStatus, OpenedLease},
-    usage::{LeaseSettlement, MAX_BATCH, Usage},
+    usage::{LeaseSettlement, MAX_BATCH},
 };
 use proviso_engine::command::{Command, Ttl};
 use proviso_ledger::{
@@ -163,9 +163,8 @@ fn settlement(
 ) -> Result<Submission, Problem> {
     let item: LeaseSettlement = object(place, raw.get().as_bytes())?;
     let key = item.idempotency_key.clone();
-    let usage: Usage = item.into();
-    let digest = submission::digest(format!("settlement {lease}").as_bytes(), customer, &usage, &[])?;
-    Ok(Submission::new(customer.clone(), (key, digest), usage).under(lease))
+    let kind = format!("settlement {lease}");
+    Ok(Submission::of_item(place, kind.as_bytes(), customer.clone(), key, item.into())?.under(lease))
 }
 
 /// Close a lease

@@ -5,6 +5,7 @@ use crate::{
     access::{self, Caller},
     answer::Answer,
     app::App,
+    extract::callers,
     problem::Problem,
     render,
 };
@@ -20,7 +21,7 @@ use proviso_engine::{
     command::{Command, Idempotency, Outcome, Request, UsageRequest},
 };
 use proviso_ledger::{
-    model::ids::{CustomerId, Digest, LeaseId, Name},
+    model::ids::{CustomerId, Digest, IdempotencyKey, LeaseId, Name},
     state::Origin,
 };
 use serde_json::value::RawValue;
@@ -65,6 +66,19 @@ impl Submission {
             time_at: OCCURRED_AT,
             warnings: Vec::new(),
         }
+    }
+
+    /// Of the item at `place` of a list, which has its own key: one that hosts alone may use is refused.
+    pub fn of_item(
+        place: &str,
+        kind: &[u8],
+        customer: CustomerId,
+        key: IdempotencyKey,
+        usage: Usage,
+    ) -> Result<Self, Problem> {
+        let key = callers(key).map_err(|problem| problem.about("/idempotency_key").within(place))?;
+        let digest = digest(kind, &customer, &usage, &[])?;
+        Ok(Self::new(customer, (key, digest), usage))
     }
 
     /// The same, from a request that has the time elsewhere and of which not everything was taken as it was sent.
